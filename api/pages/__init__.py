@@ -1,0 +1,1 @@
+"""HTML templates served by the API."""

@@ -1,0 +1,1 @@
+"""Where shards run: the only package that imports ray."""

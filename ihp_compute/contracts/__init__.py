@@ -1,0 +1,1 @@
+"""Contract terms shipped with the engine, one TOML file per programme, generation and track."""

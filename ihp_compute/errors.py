@@ -1,0 +1,45 @@
+"""What can go wrong, named after the wrong thing.
+
+Each message says what, instead of what, where, and what next, and never shows member data.
+The domain knows neither exit codes nor HTTP statuses: the fronts map these classes to them.
+"""
+
+
+class IhpError(Exception):
+    """Base of every error that a user can act on; anything else is a defect of ours."""
+
+
+class DataError(IhpError):
+    """An input file or table cannot be used as it stands."""
+
+
+class PopulationError(DataError):
+    """A folder is not a prepared population, or its content no longer matches its digests."""
+
+
+class RunError(DataError):
+    """A folder is not a finished run, or the run asked for cannot be made from this population."""
+
+
+class ContractError(IhpError):
+    """A contract file, term, path or override is wrong."""
+
+
+class RiskModelError(IhpError):
+    """A risk model is unknown, incomplete or does not fit the population."""
+
+
+class GridError(IhpError):
+    """A sweep grid is wrong, or larger than the limit."""
+
+
+class UnbalancedLedgerError(IhpError):
+    """Dollars or lines were lost or counted twice: never a warning."""
+
+
+class InfrastructureError(IhpError):
+    """Disk, memory, cluster or network failed; the same request may succeed later."""
+
+
+class DeviceUnavailableError(InfrastructureError):
+    """A GPU was asked for and none can be used."""

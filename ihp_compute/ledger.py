@@ -1,0 +1,53 @@
+"""Every dollar has one fate.
+
+A claim line meets exactly one fate, the first that applies in the order below: at ingest, where
+everything but `RETAINED` is put aside with its reason; and at a run, where only `COUNTED` is cost.
+The cap works on a member-year, not on a line: `ABOVE_CAP` and `FLOORED` carry dollars and no lines,
+so that counted - above_cap + floored is the cost that settles.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+
+class IngestFate(IntEnum):
+    """Fates of a row at ingest, in order of precedence."""
+
+    UNREADABLE = 0
+    DUPLICATE = 1
+    VOIDED = 2
+    SUPERSEDED = 3
+    DENIED = 4
+    UNKNOWN_MEMBER = 5
+    OUTSIDE_ELIGIBILITY = 6
+    RETAINED = 7
+
+    @property
+    def label(self) -> str:
+        """The name as it stands in tables and JSON."""
+        return self.name.lower()
+
+
+class RunFate(IntEnum):
+    """Fates of a retained line at a run, in order; the last two carry dollars only."""
+
+    PAID_AFTER_CUTOFF = 0
+    OUTSIDE_PERIOD = 1
+    CAPITATION = 2
+    EXCLUDED_MEMBER = 3
+    NOT_ATTRIBUTED = 4
+    EXCLUDED_SERVICE = 5
+    COUNTED = 6
+    ABOVE_CAP = 7
+    FLOORED = 8
+
+    @property
+    def label(self) -> str:
+        """The name as it stands in tables and JSON."""
+        return self.name.lower()
+
+
+LINE_FATES: Final = tuple(fate for fate in RunFate if fate <= RunFate.COUNTED)
+"""The run fates that a line can meet."""

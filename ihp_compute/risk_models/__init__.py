@@ -1,0 +1,1 @@
+"""Risk models: table schema, compilers and the facts that published tables leave out."""

@@ -1,0 +1,92 @@
+"""Money, scores and time as integers, and the only places where a rate meets them.
+
+    cents     int64, US cents
+    micro     int64, millionths: risk scores, ratios, rates
+    months    int64, member months; a calendar month is year * 12 + (month - 1)
+    days      int32, days since 1970-01-01; `NO_DAY` where there is none
+
+Rounding is half to even everywhere, except where a published rule says otherwise and is named.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+CENTS_PER_USD: Final = 100
+MICRO: Final = 1_000_000
+NO_DAY: Final = -(2**31)
+"""Stands for a missing day in int32 columns, which hold no nulls."""
+EXACT_FLOAT_LIMIT: Final = 2**53
+"""Integers below this are exact in float64."""
+
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+
+
+def cents_of(usd: Decimal | int | str) -> int:
+    """US dollars as cents, half to even below a cent.
+
+    >>> cents_of("1234.565"), cents_of(Decimal("-0.015"))
+    (123456, -2)
+    """
+    return int((Decimal(usd) * CENTS_PER_USD).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+
+
+def usd_of(cents: int) -> Decimal:
+    """Cents as exact US dollars with two places.
+
+    >>> str(usd_of(-123456))
+    '-1234.56'
+    """
+    return Decimal(int(cents)).scaleb(-2)
+
+
+def micro_of(value: Decimal | int | str) -> int:
+    """A score or ratio in millionths, half to even.
+
+    >>> micro_of("1.0312")
+    1031200
+    """
+    return int((Decimal(value) * MICRO).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+
+
+def month_of(year: int, month: int) -> int:
+    """Calendar month number: January of year y is 12 y.
+
+    >>> month_of(2024, 1) - month_of(2023, 12)
+    1
+    """
+    return year * 12 + month - 1
+
+
+def day_of(day: date) -> int:
+    """Days since 1970-01-01.
+
+    >>> day_of(date(1970, 1, 2))
+    1
+    """
+    return day.toordinal() - _EPOCH
+
+
+def date_of(day: int) -> date:
+    """The date of a day number."""
+    return date.fromordinal(int(day) + _EPOCH)
+
+
+def year_bounds(year: int) -> tuple[int, int]:
+    """First day of the year and first day of the next: a half-open span of day numbers.
+
+    >>> [b - a for a, b in (year_bounds(2023), year_bounds(2024))]
+    [365, 366]
+    """
+    return day_of(date(year, 1, 1)), day_of(date(year + 1, 1, 1))
+
+
+def months_of_days(days: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Calendar month numbers of an array of day numbers (`NO_DAY` is not allowed)."""
+    months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    return (months + 1970 * 12).astype(np.int32)

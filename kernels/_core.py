@@ -1,0 +1,124 @@
+"""What every kernel shares: the device its inputs live on, and the refusals.
+
+Kernels are serial and release the GIL; threads belong to whoever calls them. Compiled code is
+cached in a folder whose name holds a digest of this package's sources, Numba, llvmlite and the CPU,
+because Numba does not notice a changed callee in another file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+from typing import Any, Final
+
+import llvmlite
+import numba
+import numpy as np
+
+FOLDER: Final = Path(__file__).resolve().parent
+
+
+class KernelInputError(ValueError):
+    """An array or a scalar does not have the dtype, rank, layout, device or range asked for."""
+
+
+def _cache_folder() -> Path:
+    digest = hashlib.sha256()
+    for source in sorted(FOLDER.glob("*.py")):
+        digest.update(source.read_bytes())
+    for part in (numba.__version__, llvmlite.__version__, llvmlite.binding.get_host_cpu_name()):
+        digest.update(part.encode())
+    digest.update(platform.python_version().encode())
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "ihp-compute" / f"numba-{digest.hexdigest()[:16]}"
+
+
+if "NUMBA_CACHE_DIR" not in os.environ:
+    numba.config.CACHE_DIR = str(_cache_folder())
+
+
+def device_of(**arrays: Any) -> str:
+    """Device that all arrays live on: "cpu" or "gpu".
+
+    Raises
+    ------
+    KernelInputError
+        If an array is neither NumPy nor CuPy, or the arrays live on different devices.
+    """
+    found = {}
+    for name, array in arrays.items():
+        if isinstance(array, np.ndarray):
+            found[name] = "cpu"
+        elif hasattr(array, "__cuda_array_interface__"):
+            found[name] = "gpu"
+        else:
+            kind = type(array).__name__
+            raise KernelInputError(f"{name}: expected a NumPy or CuPy array, got {kind}")
+    if len(set(found.values())) > 1:
+        where = ", ".join(f"{name} on {place}" for name, place in found.items())
+        raise KernelInputError(f"inputs live on different devices: {where}; move them to one")
+    return next(iter(found.values()))
+
+
+def require(
+    name: str, array: Any, dtype: Any, shape: tuple[int | None, ...], *, writable: bool = False
+) -> None:
+    """Refuse an array of another dtype, rank, shape or layout; O(1), never reads the elements.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    array : NumPy or CuPy array
+    dtype : dtype or tuple of dtypes allowed
+    shape : tuple
+        Expected length per axis; None allows any.
+    writable : bool
+        Whether the kernel writes into it. Inputs may be read-only maps.
+
+    Raises
+    ------
+    KernelInputError
+        Says what was found and what was expected.
+    """
+    allowed = [np.dtype(kind) for kind in (dtype if isinstance(dtype, tuple) else (dtype,))]
+    if array.dtype not in allowed:
+        names = " or ".join(str(kind) for kind in allowed)
+        raise KernelInputError(f"{name}: expected dtype {names}, got {array.dtype}")
+    if array.ndim != len(shape) or any(
+        want is not None and want != have for want, have in zip(shape, array.shape, strict=True)
+    ):
+        wanted = ", ".join("any" if want is None else str(want) for want in shape)
+        raise KernelInputError(f"{name}: expected shape ({wanted}), got {tuple(array.shape)}")
+    if not array.flags.c_contiguous:
+        raise KernelInputError(f"{name}: expected a C-contiguous array; copy it first")
+    if writable and isinstance(array, np.ndarray) and not array.flags.writeable:
+        raise KernelInputError(f"{name}: expected a writable array")
+
+
+def device() -> str:
+    """ "gpu" if CuPy imports and finds a CUDA device, else "cpu"."""
+    try:
+        import cupy  # noqa: PLC0415 - optional, and slow to import
+
+        return "gpu" if cupy.cuda.runtime.getDeviceCount() > 0 else "cpu"
+    except Exception:  # noqa: BLE001 - a broken driver raises many kinds; all mean: no GPU
+        return "cpu"
+
+
+def to_device(array: np.ndarray[Any, Any]) -> Any:
+    """Copy of a NumPy array on the current CUDA device."""
+    import cupy  # noqa: PLC0415
+
+    return cupy.asarray(array)
+
+
+def to_host(array: Any) -> Any:
+    """The array as NumPy: itself if it is there already, else copied from the GPU."""
+    if isinstance(array, np.ndarray):
+        return array
+    import cupy  # noqa: PLC0415
+
+    return cupy.asnumpy(array)

@@ -1,0 +1,22 @@
+"""Marks for what a machine may lack. Imports nothing that `kernels` and its tests do not need."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(os.environ.get("IHP_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("shared") and not (SHARED / "data").is_dir():
+            item.add_marker(pytest.mark.skip(reason="reference data is not beside this checkout"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of reference data that nobody in the project wrote; tests using it are marked."""
+    return SHARED
