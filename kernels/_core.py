@@ -99,7 +99,7 @@ def require(
 
 
 def device() -> str:
-    """ "gpu" if CuPy imports and finds a CUDA device, else "cpu"."""
+    """The best device here: "gpu" if CuPy imports and finds a CUDA device, else "cpu"."""
     try:
         import cupy  # noqa: PLC0415 - optional, and slow to import
 
