@@ -1,0 +1,1 @@
+"""Subcommands of `ihp`, one module per subject; each adds itself to `api.console.app`."""
