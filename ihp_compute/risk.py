@@ -1,0 +1,347 @@
+"""How sick each member is: one score per member and year, in millionths, from a named provider.
+
+    supplied scores | imported cells | a risk model over diagnoses | none -> policy for the missing
+
+`provider` picks by name and reads everything it needs once; the result is picklable and scores one
+shard at a time. A member without a countable month needs no score and is never missing. A member
+with months and without a score falls under the declared policy: `error` refuses, `group_average`
+takes the month-weighted mean of the scored members of the same rate cell (the cell in which the
+member has most months), `demographic_cell` that of the same age band and sex. Either mean is the
+state's for that year, and every member so filled is counted.
+
+Not here: normalisation to 1.000 and caps on growth (`settlement`, per replicate), how a model is
+read (`risk_models`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ihp_compute.errors import DataError, RiskModelError
+from ihp_compute.tables import RATE_CELLS
+from ihp_compute.units import MICRO, NO_DAY, year_bounds
+
+POLICIES: Final = ("error", "group_average", "demographic_cell")
+"""What to do with a member who has months but no score."""
+
+AGE_BANDS: Final = (0, 1, 2, 5, 10, 15, 21, 25, 30, 35, 40, 45, 50, 55, 60, 65)
+"""Lower bounds of the age bands of `demographic_cell`; age at the end of the year."""
+N_DEMOGRAPHIC: Final = 3 * (len(AGE_BANDS) + 1)
+
+DAYS_PER_YEAR: Final = 365.2425
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one shard's members for one year.
+
+    Attributes
+    ----------
+    score_micro : int64[n_members], millionths of 1.000
+    counts : dict
+        n_unscored (filled by policy), n_members_under_18 where a model warns of them, and for
+        models over diagnoses: mapped, unmapped, edited (code editor's ages), ineligible (no
+        rule fits the member's age, sex or the code's dates).
+    missing : bool[n_members]
+        Members with months whose score came from the policy.
+    """
+
+    score_micro: NDArray[np.int64]
+    counts: dict[str, int]
+    missing: NDArray[np.bool_]
+
+
+class ScoreProvider(Protocol):
+    """Scores one shard at a time; picklable."""
+
+    @property
+    def name(self) -> str:
+        """The name it was asked for by."""
+        ...
+
+    @property
+    def model_sha256(self) -> str:
+        """Digest of everything the scores depend on beside the members' own rows."""
+        ...
+
+    def score(self, shard: Any, *, year: int, cutoff_day: int, months: NDArray[np.int64]) -> Scores:
+        """Score the members of a shard for `year`, from what was known on `cutoff_day`.
+
+        `months` is int64[len(RATE_CELLS), n_members]: countable months of the year.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Everyone:
+    """Everyone is 1.000: a contract without risk adjustment."""
+
+    name: str = "none"
+    model_sha256: str = ""
+
+    def score(self, shard: Any, *, year: int, cutoff_day: int, months: NDArray[np.int64]) -> Scores:
+        """1.000 for each member."""
+        del year, cutoff_day, months
+        n = shard.n_members
+        return Scores(np.full(n, MICRO, np.int64), {"n_unscored": 0}, np.zeros(n, np.bool_))
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Month-weighted mean scores of a year by cell, for members without a score of their own."""
+
+    policy: str
+    mean_micro: Mapping[int, NDArray[np.int64]] = field(default_factory=dict)
+    """By year: int64[cells]; -1 where no member of the cell has a score."""
+
+    def apply(
+        self,
+        score_micro: NDArray[np.int64],
+        scored: NDArray[np.bool_],
+        shard: Any,
+        *,
+        year: int,
+        months: NDArray[np.int64],
+        provider_name: str,
+    ) -> Scores:
+        """Fill what is missing by the policy, or refuse."""
+        missing = ~scored & (months.sum(axis=0) > 0)
+        count = int(missing.sum())
+        if count and self.policy == "error":
+            raise DataError(
+                f"{count} members of shard {shard.index} have months in {year} and no score of "
+                f"{provider_name!r}; supply their scores, or set the contract's missing-member "
+                f"policy to one of {', '.join(POLICIES[1:])}"
+            )
+        score_micro = np.where(scored, score_micro, 0)
+        if count:
+            cells = cells_of(self.policy, shard, year=year, months=months)
+            means = self.mean_micro.get(year)
+            filled = np.full(shard.n_members, -1, np.int64) if means is None else means[cells]
+            if (filled[missing] < 0).any():
+                bad = int((filled[missing] < 0).sum())
+                raise DataError(
+                    f"{bad} members of shard {shard.index} have no score of {provider_name!r} for "
+                    f"{year} and nobody in their {self.policy} has one; supply scores for the year"
+                )
+            score_micro = np.where(missing, filled, score_micro)
+        return Scores(score_micro, {"n_unscored": count}, missing)
+
+
+def ages_on(birth_day: NDArray[np.int32], day: int) -> NDArray[np.int16]:
+    """Completed years of age on a day number; -1 where the birth day is unknown or later.
+
+    Parameters
+    ----------
+    birth_day : int32[n], days since 1970-01-01, `NO_DAY` unknown
+    day : int, days since 1970-01-01
+
+    Notes
+    -----
+    A person born on 29 February has a birthday on 1 March in common years.
+    """
+    known = birth_day != NO_DAY
+    born = np.where(known, birth_day, 0).astype("datetime64[D]")
+    on = np.datetime64(int(day), "D")
+    born_month = born.astype("datetime64[M]").astype(np.int64)
+    on_month = on.astype("datetime64[M]").astype(np.int64)
+    born_dom = (born - born.astype("datetime64[M]")).astype(np.int64)
+    on_dom = (on - on.astype("datetime64[M]")).astype(np.int64)
+    months = on_month - born_month - (born_dom > on_dom)
+    years = np.floor_divide(months, 12)
+    return cast(
+        NDArray[np.int16],
+        np.where(known & (years >= 0), np.minimum(years, 127), -1).astype(np.int16),
+    )
+
+
+def cells_of(policy: str, shard: Any, *, year: int, months: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Cell of each member under a policy: int64[n_members], indexes of `Fill.mean_micro`."""
+    if policy == "group_average":
+        return months.argmax(axis=0).astype(np.int64)
+    age = ages_on(shard.column("members", "birth_day"), year_bounds(year)[1] - 1)
+    band = np.searchsorted(np.array(AGE_BANDS), age, side="right")
+    return shard.column("members", "sex").astype(np.int64) * (len(AGE_BANDS) + 1) + band
+
+
+def enrolled_months(shard: Any, *, year: int) -> NDArray[np.int64]:
+    """Months of the year by rate cell, from the spans alone: int64[len(RATE_CELLS), n_members]."""
+    offsets = shard.offsets("spans")
+    first = shard.column("spans", "first_month").astype(np.int64)
+    last = first + shard.column("spans", "n_months")
+    within = np.clip(np.minimum(last, 12 * year + 12) - np.maximum(first, 12 * year), 0, 12)
+    member = np.repeat(np.arange(shard.n_members), np.diff(offsets))
+    cell = shard.column("spans", "rate_cell").astype(np.int64)
+    flat = np.bincount(
+        cell * shard.n_members + member,
+        weights=within,
+        minlength=len(RATE_CELLS) * shard.n_members,
+    )
+    return flat.astype(np.int64).reshape(len(RATE_CELLS), shard.n_members)
+
+
+def mean_scores(
+    policy: str, shards: Any, *, years: tuple[int, ...], scores: Any
+) -> dict[int, NDArray[np.int64]]:
+    """Month-weighted mean score by year and cell over all shards: integers, half to even.
+
+    `scores(shard, year)` gives (score_micro, scored) for the members of one shard.
+    """
+    n_cells = len(RATE_CELLS) if policy == "group_average" else N_DEMOGRAPHIC
+    means = {}
+    for year in years:
+        weighted = [0] * n_cells
+        weights = np.zeros(n_cells, np.int64)
+        for shard in shards:
+            months = enrolled_months(shard, year=year)
+            total = months.sum(axis=0)
+            score_micro, scored = scores(shard, year)
+            cells = cells_of(policy, shard, year=year, months=months)
+            keep = scored & (total > 0)
+            sums = np.zeros(n_cells, np.int64)
+            np.add.at(sums, cells[keep], (score_micro * total)[keep])
+            np.add.at(weights, cells[keep], total[keep])
+            weighted = [have + int(more) for have, more in zip(weighted, sums, strict=True)]
+        means[year] = np.array(
+            [
+                _half_even(total, int(weight)) if weight else -1
+                for total, weight in zip(weighted, weights, strict=True)
+            ],
+            np.int64,
+        )
+    return means
+
+
+def _half_even(numerator: int, denominator: int) -> int:
+    quotient, rest = divmod(numerator, denominator)
+    return quotient + (2 * rest > denominator or (2 * rest == denominator and quotient % 2 == 1))
+
+
+@dataclass(frozen=True)
+class SuppliedScores:
+    """Scores that came with the population, of one model."""
+
+    name: str
+    model_sha256: str
+    model_code: int
+    fill: Fill
+    weight_micro: Mapping[tuple[int, int], int] | None = None
+    """Imported cells: weight by (year, cell code). None: the score column counts as it stands."""
+
+    def _own(self, shard: Any, year: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        n = shard.n_members
+        offsets = shard.offsets("scores")
+        rows = (shard.column("scores", "year") == year) & (
+            shard.column("scores", "model") == self.model_code
+        )
+        member = np.repeat(np.arange(n), np.diff(offsets))[rows]
+        if self.weight_micro is None:
+            value = shard.column("scores", "score_micro")[rows]
+            known = np.ones(len(value), np.bool_)
+        else:
+            cells = shard.column("scores", "cell")[rows]
+            weights = [self.weight_micro.get((year, int(cell)), -1) for cell in cells]
+            value = np.array(weights, np.int64)
+            known = value >= 0
+        score_micro = np.zeros(n, np.int64)
+        score_micro[member] = value
+        if (score_micro[member] != value).any():
+            raise DataError(
+                f"members of shard {shard.index} have two different scores of {self.name!r} for "
+                f"{year}; keep one score per member, year and model"
+            )
+        scored = np.zeros(n, np.bool_)
+        scored[member] = known
+        return score_micro, scored
+
+    def score(self, shard: Any, *, year: int, cutoff_day: int, months: NDArray[np.int64]) -> Scores:
+        """Supplied scores of the year; a supplied score carries no paid date, so no cutoff."""
+        del cutoff_day
+        own, scored = self._own(shard, year)
+        return self.fill.apply(
+            own, scored, shard, year=year, months=months, provider_name=self.name
+        )
+
+
+def _supplied(name: str, population: Any, *, missing: str) -> SuppliedScores:
+    codes = population.codes("risk_model").to_pylist()
+    known = [code for code in codes if code]
+    wanted = name.partition(":")[2]
+    if not known:
+        raise RiskModelError(
+            "the population holds no supplied scores; add a member_risk_score table and ingest "
+            "again, or name a risk model"
+        )
+    if not wanted and len(known) > 1:
+        raise RiskModelError(
+            f"the population holds scores of {len(known)} models ({', '.join(known)}); name one, "
+            f"as in supplied:{known[0]}"
+        )
+    model = wanted or known[0]
+    if model not in known:
+        raise RiskModelError(
+            f"no supplied scores of {model!r}; the population holds {', '.join(known)}"
+        )
+    bare = SuppliedScores(
+        name=f"supplied:{model}",
+        model_sha256=str(population.manifest.get("population_digest", "")),
+        model_code=codes.index(model),
+        fill=Fill("error"),
+    )
+    return with_policy(bare, population, missing=missing)
+
+
+def with_policy(bare: SuppliedScores, population: Any, *, missing: str) -> SuppliedScores:
+    """The same provider, with the means its missing-member policy needs read from all shards."""
+    if missing == "error":
+        return bare
+    first, last = population.manifest["service_years"]
+    means = mean_scores(
+        missing,
+        population.shards,
+        years=tuple(range(int(first), int(last) + 1)),
+        scores=bare._own,  # noqa: SLF001 - the same class's own rows
+    )
+    return SuppliedScores(
+        bare.name, bare.model_sha256, bare.model_code, Fill(missing, means), bare.weight_micro
+    )
+
+
+def provider(
+    name: str, population: Any, *, missing: str = "error", store: Path | None = None
+) -> ScoreProvider:
+    """The score provider of that name for a population.
+
+    Parameters
+    ----------
+    name : str
+        "supplied" or "supplied:MODEL" (scores that came with the population), "cms-hcc-v24",
+        "cms-hcc-v28", a name imported into the model store, or "none".
+    population : Population
+    missing : str
+        One of `POLICIES`: what to do with a member who has months and no score.
+    store : Path, optional
+        Model store; None takes the default (`risk_models.store`).
+
+    Raises
+    ------
+    RiskModelError
+        If the name or the policy is unknown, or the model does not fit the population.
+    """
+    if missing not in POLICIES:
+        raise RiskModelError(
+            f"missing-member policy {missing!r} is unknown; use one of {', '.join(POLICIES)}"
+        )
+    if name == "none":
+        return Everyone()
+    if name == "supplied" or name.startswith("supplied:"):
+        return _supplied(name, population, missing=missing)
+    from ihp_compute.risk_models import population_scores  # noqa: PLC0415 - reads model tables
+
+    return population_scores.model_provider(name, population, missing=missing, store=store)
