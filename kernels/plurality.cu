@@ -1,0 +1,48 @@
+// Twin of plurality.py; the meaning, units and errors are documented there.
+// One thread per member: a member's run is short, so groups are counted by scanning it again.
+
+extern "C" __global__ void plurality(const int* group, const unsigned char* step, const int* day,
+                                     const long long* offsets, int latest, long long n_members,
+                                     int* out_group, unsigned char* out_step, int* out_count,
+                                     bool* out_tied, int* out_first) {
+    const long long m = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (m >= n_members) return;
+    const long long a = offsets[m];
+    const long long b = offsets[m + 1];
+    int first_step = 256;
+    for (long long v = a; v < b; ++v) {
+        if (group[v] >= 0 && step[v] > 0 && step[v] < first_step) first_step = step[v];
+    }
+    int best = -1, most = 0, best_last = 0, best_first = -2147483647 - 1;
+    bool tied = false;
+    for (long long v = a; v < b && first_step < 256; ++v) {
+        if (group[v] < 0 || step[v] != first_step || group[v] == best) continue;
+        const int g = group[v];
+        int count = 0, last = 0, first = 0;
+        for (long long w = a; w < b; ++w) {
+            if (group[w] != g || step[w] != first_step) continue;
+            if (count == 0) first = day[w];
+            if (count == 0 || day[w] != last) ++count;
+            last = day[w];
+        }
+        if (count < most) continue;
+        bool better = count > most;
+        if (better) {
+            tied = false;
+        } else {
+            tied = true;
+            better = (latest && last != best_last) ? last > best_last : g < best;
+        }
+        if (better) {
+            best = g;
+            most = count;
+            best_last = last;
+            best_first = first;
+        }
+    }
+    out_group[m] = best;
+    out_step[m] = first_step < 256 ? (unsigned char)first_step : 0;
+    out_count[m] = most;
+    out_tied[m] = tied;
+    out_first[m] = best_first;
+}
