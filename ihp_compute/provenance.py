@@ -1,0 +1,199 @@
+"""One digest: the same inputs and terms give the same SHA-256 wherever and however they were run.
+
+The digest covers a canonical form of the result tables: tables by name, columns by schema, rows by
+key, numbers little-endian, text as UTF-8 with its lengths. Nothing of files, paths, shards,
+threads, timings or runner enters it. What needs libm or LAPACK stands in tables outside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ihp_compute.errors import RunError
+from ihp_compute.uncertainty import Totals
+
+KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "exclusions": ("year", "reason"),
+    "intervals": ("partnership_id", "measure", "method", "conditioning", "level"),
+    "ledger": ("table", "stage", "fate"),
+    "member_years": ("member_key", "year"),
+    "settlement": ("partnership_id",),
+    "utilisation": ("group", "year"),
+    "walk": ("partnership_id", "position"),
+}
+"""Tables under the digest and the columns that order their rows."""
+
+MANIFEST: Final = "manifest.json"
+TOTALS: Final = "totals.arrow"
+
+
+def sort_by(table: pa.Table, keys: Sequence[str]) -> pa.Table:
+    """The table in the order of its key columns, as one chunk a column."""
+    if len(keys) == 2 and all(pa.types.is_integer(table.schema.field(key).type) for key in keys):
+        first, second = (table.column(key).to_numpy() for key in keys)
+        order = np.lexsort((second, first))
+        if (order[1:] > order[:-1]).all():
+            return table.combine_chunks()
+        return table.take(pa.array(order)).combine_chunks()
+    return table.sort_by([(key, "ascending") for key in keys]).combine_chunks()
+
+
+def ledger_over_files(ledger: pa.Table) -> pa.Table:
+    """The ledger summed over input files: how a state's claims were cut into files is no result."""
+    summed = ledger.group_by(["table", "stage", "fate"]).aggregate(
+        [("lines", "sum"), ("paid_cents", "sum")]
+    )
+    kept = summed.filter(
+        pc.or_(
+            pc.not_equal(summed.column("lines_sum"), 0),
+            pc.not_equal(summed.column("paid_cents_sum"), 0),
+        )
+    )
+    return kept.select(["table", "stage", "fate", "lines_sum", "paid_cents_sum"])
+
+
+def _update(digest: Any, column: pa.ChunkedArray) -> None:
+    if column.null_count:
+        raise RunError("a result column holds nulls; results never do, so the run is damaged")
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_string(column.type):
+        _update_text(digest, column)
+        return
+    values = column.to_numpy()
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
+    digest.update(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).data)
+
+
+def _update_text(digest: Any, column: pa.ChunkedArray) -> None:
+    """Lengths in bytes as int64, then the bytes: what Arrow holds, without its offsets."""
+    digest.update(pc.binary_length(column).to_numpy().astype("<i8").data)
+    for chunk in column.chunks:
+        _, offsets, data = chunk.buffers()
+        ends = np.frombuffer(offsets, "<i4", count=len(chunk) + 1, offset=4 * chunk.offset)
+        if data is not None:
+            digest.update(memoryview(data)[ends[0] : ends[-1]])
+
+
+def digest_of(tables: Mapping[str, pa.Table], totals: Totals, terms: Mapping[str, Any]) -> str:
+    """SHA-256 of a run's results in canonical form.
+
+    Parameters
+    ----------
+    tables : mapping of name to table
+        Must hold every table of `KEYS`; others are left out.
+    totals : Totals
+    terms : mapping
+        What was asked for: method version, years, cutoff, seed, replicates, contract hashes.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256(json.dumps(terms, sort_keys=True).encode())
+    for name, keys in KEYS.items():
+        table = tables[name]
+        if name == "ledger":
+            table = ledger_over_files(table)
+        table = sort_by(table, keys)
+        digest.update(f"\n{name} {table.num_rows}\n".encode())
+        for field in table.schema:
+            digest.update(f"{field.name} {field.type}\n".encode())
+            _update(digest, table.column(field.name))
+    shape = " ".join(map(str, totals.values.shape))
+    digest.update(f"\ntotals {shape} {' '.join((*totals.groups, *totals.columns))}\n".encode())
+    digest.update(np.ascontiguousarray(totals.values, "<i8").data)
+    digest.update(np.ascontiguousarray(totals.n_members, "<i8").data)
+    return digest.hexdigest()
+
+
+def write_totals(totals: Totals, path: Path) -> None:
+    """Write totals as one Arrow IPC file: all values in order, their shape in the metadata."""
+    about = {
+        "groups": totals.groups,
+        "columns": totals.columns,
+        "strata": totals.strata,
+        "shape": totals.values.shape,
+        "n_members": totals.n_members.tolist(),
+    }
+    schema = pa.schema(
+        [pa.field("value", pa.int64(), nullable=False)],
+        metadata={name: json.dumps(value) for name, value in about.items()},
+    )
+    values = pa.array(np.ascontiguousarray(totals.values).reshape(-1))
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pa.record_batch([values], schema=schema))
+
+
+def read_totals(path: Path) -> Totals:
+    """Totals as `write_totals` wrote them, memory-mapped."""
+    with pa.memory_map(str(path)) as source:
+        table = pa.ipc.open_file(source).read_all()
+    about = {key.decode(): json.loads(value) for key, value in table.schema.metadata.items()}
+    values: NDArray[np.int64] = table.column("value").chunk(0).to_numpy()
+    return Totals(
+        groups=tuple(about["groups"]),
+        columns=tuple(about["columns"]),
+        strata=tuple(about["strata"]),
+        values=values.reshape(about["shape"]),
+        n_members=np.array(about["n_members"], np.int64),
+    )
+
+
+def read_manifest(run_dir: Path) -> dict[str, Any]:
+    """The manifest of a finished run.
+
+    Raises
+    ------
+    RunError
+        If the folder is not a finished run.
+    """
+    path = run_dir / MANIFEST
+    if not path.is_file():
+        raise RunError(
+            f"{run_dir}: not a finished run, it has no {MANIFEST}; make one with ihp run"
+        )
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    if manifest.get("kind") != "run":
+        raise RunError(f"{path}: expected the manifest of a run, got {manifest.get('kind')!r}")
+    return dict(manifest)
+
+
+def verify_run(run_dir: Path) -> str:
+    """Recompute a run's digest from its files and compare it with the manifest.
+
+    Returns
+    -------
+    str
+        The digest.
+
+    Raises
+    ------
+    RunError
+        If a table is missing or unreadable, or the digests differ.
+    """
+    manifest = read_manifest(run_dir)
+    try:
+        tables = {name: pq.read_table(run_dir / f"{name}.parquet") for name in KEYS}
+        totals = read_totals(run_dir / TOTALS)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise RunError(f"{run_dir}: cannot be read back: {error}; run it again") from error
+    found = digest_of(tables, totals, manifest["terms"])
+    if found != manifest["digest"]:
+        raise RunError(
+            f"{run_dir}: digest {found[:12]}… of the files, {manifest['digest'][:12]}… in the "
+            "manifest: the results were changed after the run; run it again"
+        )
+    return found

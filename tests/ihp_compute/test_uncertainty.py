@@ -1,0 +1,120 @@
+"""Replicate totals over rate cells, and intervals as selections."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ihp_compute.tables import RATE_CELLS
+from ihp_compute.uncertainty import YearRows, intervals, rank, replicate_totals
+
+GROUPS = ("IHP-01", "IHP-02", "COMPARISON", "UNATTRIBUTED")
+
+
+def _year(rng: np.random.Generator, n: int) -> YearRows:
+    months = np.zeros((len(RATE_CELLS), n), np.int64)
+    first, second = rng.integers(0, len(RATE_CELLS), (2, n))
+    months[first, np.arange(n)] = rng.integers(0, 7, n)
+    months[second, np.arange(n)] += rng.integers(0, 6, n)
+    cents = np.where(months > 0, rng.integers(-500, 10**7, months.shape), 0)
+    return YearRows(
+        group=rng.integers(-1, len(GROUPS), n).astype(np.int32),
+        months=months,
+        score_micro=rng.integers(0, 5_000_000, n),
+        cell_cents=[cents, cents // 2],
+    )
+
+
+def _totals(keys, base, performance, replicates=24):  # noqa: ANN001, ANN202 - test shorthand
+    return replicate_totals(
+        keys, base, performance, groups=GROUPS, replicates=replicates, seed=7, device="cpu"
+    )
+
+
+def test_the_observed_row_is_the_plain_sum() -> None:
+    rng = np.random.default_rng(1)
+    keys = np.sort(rng.integers(0, 2**63, 400).astype(np.uint64))
+    base, performance = _year(rng, 400), _year(rng, 400)
+    totals = _totals(keys, base, performance)
+    for year, rows in (("base", base), ("perf", performance)):
+        for g in range(len(GROUPS)):
+            here = rows.group == g
+            months = rows.months[:, here]
+            assert (totals.column(f"{year}_months")[g, :, 0] == months.sum(axis=1)).all()
+            risk = (months * rows.score_micro[here]).sum(axis=1)
+            assert (totals.column(f"{year}_risk")[g, :, 0] == risk).all()
+            for r, cents in enumerate(rows.cell_cents):
+                found = totals.column(f"{year}_cost_r{r}")[g, :, 0]
+                assert (found == cents[:, here].sum(axis=1)).all()
+    assert (totals.n_members == [(performance.group == g).sum() for g in range(4)]).all()
+
+
+def test_a_member_has_one_weight_in_both_years_and_every_cell() -> None:
+    """One member moves from a group and cell to others: every total is the same multiple."""
+    months = np.zeros((2, len(RATE_CELLS), 1), np.int64)
+    months[0, 0], months[1, 3] = 7, 11
+    base, performance = (
+        YearRows(np.array([g], np.int32), months[g], np.array([1_000_000]), [months[g] * 100])
+        for g in (0, 1)
+    )
+    totals = _totals(np.array([99], np.uint64), base, performance, replicates=64)
+    weight = totals.column("base_months")[0, 0] // 7
+    assert weight.max() > 1
+    assert (totals.column("perf_months")[1, 3] == 11 * weight).all()
+    assert (totals.column("perf_cost_r0")[1, 3] == 1100 * weight).all()
+    assert (totals.column("base_risk")[0, 0] == 7_000_000 * weight).all()
+
+
+def test_shards_add_up_in_any_order() -> None:
+    rng = np.random.default_rng(2)
+    keys = np.sort(rng.integers(0, 2**63, 300).astype(np.uint64))
+    base, performance = _year(rng, 300), _year(rng, 300)
+
+    def part(rows: YearRows, here: np.ndarray) -> YearRows:
+        return YearRows(
+            rows.group[here],
+            np.ascontiguousarray(rows.months[:, here]),
+            rows.score_micro[here],
+            [np.ascontiguousarray(cents[:, here]) for cents in rows.cell_cents],
+        )
+
+    shard = rng.integers(0, 5, 300)
+    parts = [
+        _totals(keys[shard == s], part(base, shard == s), part(performance, shard == s))
+        for s in (3, 0, 4, 2, 1)
+    ]
+    merged = parts[0] + parts[1] + parts[2] + parts[3] + parts[4]
+    whole = _totals(keys, base, performance)
+    assert (merged.values == whole.values).all()
+    assert (merged.n_members == whole.n_members).all()
+
+
+@given(st.integers(0, 10**6).map(lambda n: Fraction(n, 10**6)), st.integers(1, 5000))
+def test_rank_is_the_ceiling_and_never_below_one(p: Fraction, n: int) -> None:
+    assert rank(p, n) == max(1, -(-p.numerator * n // p.denominator))
+    assert 1 <= rank(p, n) <= n
+
+
+@given(st.lists(st.integers(-(2**50), 2**50), min_size=2, max_size=200))
+def test_an_interval_is_a_selection_of_its_draws(values: list[int]) -> None:
+    drawn = sorted(values[1:])
+    for interval in intervals(np.array(values, np.int64)):
+        p = (1 - Fraction(str(interval.level))) / 2
+        low, high = drawn[rank(p, len(drawn)) - 1], drawn[rank(1 - p, len(drawn)) - 1]
+        if interval.method == "basic":
+            low, high = 2 * values[0] - high, 2 * values[0] - low
+        assert (interval.low, interval.high, interval.point) == (low, high, values[0])
+
+
+def test_the_standard_error_is_exact_for_dollars_beyond_float_precision() -> None:
+    values = np.array([0, 2**52 + 1, 2**52 + 3], np.int64)
+    assert intervals(values)[0].std_error == pytest.approx(math.sqrt(2), rel=1e-15)
+
+
+def test_no_replicates_no_intervals() -> None:
+    assert intervals(np.array([5], np.int64)) == []
