@@ -1,0 +1,289 @@
+"""A register machine over replicates: the only arithmetic that settlement has.
+
+A settlement is the same few operations for every partnership, replicate and scenario, in an order
+that is data. So the program is data too: a table of operations over registers. The first registers
+are sources (arrays over replicates), the next are constants (one value a scenario), and each
+operation writes the next register after them. A register is written once, so what does not depend
+on a constant that differs between scenarios is computed once for all of them.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from functools import lru_cache
+from typing import Any, Final
+
+import numba
+import numpy as np
+
+from kernels._core import FOLDER, KernelInputError, device_of, require
+
+TILE: Final = 128
+"""Replicates worked on at a time: a register is then 1 KiB, and a program's fit the nearest cache."""
+EXACT: Final = 2.0**53
+THREADS: Final = 128
+
+
+class Op(IntEnum):
+    """What an operation does with its operands a, b and c; one rounding each, never fused."""
+
+    ADD = 0  # a + b
+    SUBTRACT = 1  # a - b
+    MULTIPLY = 2  # a * b
+    DIVIDE = 3  # a / b, and 0 where b is 0
+    MINIMUM = 4  # the lesser of a and b; a where they are equal
+    MAXIMUM = 5  # the greater of a and b; a where they are equal
+    LESS = 6  # 1 where a < b, else 0
+    AT_MOST = 7  # 1 where a <= b, else 0
+    EQUAL = 8  # 1 where a == b, else 0
+    SELECT = 9  # b where a is not 0, else c
+    ROUND = 10  # a to the nearest integer, half to even
+
+
+WHOLE: Final = frozenset({Op.LESS, Op.AT_MOST, Op.EQUAL, Op.ROUND})
+"""Operations whose results are integers."""
+_OPERANDS: Final = {Op.SELECT: 3, Op.ROUND: 1}
+
+
+def settle_grid(
+    sources: Any, constants: Any, program: Any, outputs: Any, *, whole: bool = True
+) -> Any:
+    """Run a program over every scenario and replicate.
+
+        register[s]                 = sources[s]                       s < n_sources
+        register[n_sources + k]     = constants[scenario, k]           k < n_constants
+        register[n_inputs + i]      = program[i, 0](register[program[i, 1:]])    in order of i
+
+    Parameters
+    ----------
+    sources : float64[n_sources, n_replicates]
+        Integers below 2**53 in size (totals, cents, member months) or terms that differ between
+        columns; finite.
+    constants : float64[n_scenarios, n_constants]
+        Terms, each rounded once from Decimal; finite.
+    program : int32[n_operations, 4]
+        One row an operation: `Op`, then the registers of a, b and c. An operand that the operation
+        does not take is 0. Operands are registers written before. On the host, whatever the device.
+    outputs : int32[n_outputs]
+        Registers wanted. On the host.
+    whole : bool
+        Whether the outputs are integers, as cents are: then each must be written by an operation
+        with an integer result (`ROUND` or a comparison) and stay below 2**53.
+
+    Returns
+    -------
+    int64 or float64[n_scenarios, n_outputs, n_replicates], on the device of `sources`
+        int64 if `whole`.
+
+    Raises
+    ------
+    KernelInputError
+        If an array has another dtype, shape or layout, the arrays lie on different devices, an
+        operation or operand is unknown, a source or constant is not finite or a source not below
+        2**53, or a whole output is not an integer or not below 2**53.
+
+    Exact on every device: IEEE double arithmetic, one operation a statement in the written order,
+    no contraction, no reassociation, no sum over an axis. Division by zero gives 0, so nothing
+    becomes NaN; a program marks empty cells with `EQUAL` and `SELECT`.
+    Source: settlement articles as ordered steps, `ihp_compute.settlement`.
+    """
+    device = device_of(sources=sources, constants=constants)
+    require("sources", sources, np.float64, (None, None))
+    require("constants", constants, np.float64, (None, None))
+    require("program", program, np.int32, (None, 4))
+    require("outputs", outputs, np.int32, (None,))
+    n_inputs = sources.shape[0] + constants.shape[1]
+    _check_program(program, outputs, n_inputs, whole)
+    if sources.size and not bool((abs(sources) < EXACT).all()):
+        raise KernelInputError("sources: expected finite values below 2**53")
+    if constants.size and not bool((abs(constants) < np.inf).all()):
+        raise KernelInputError("constants: expected finite values")
+    form = _cpu if device == "cpu" else _gpu
+    result = form(sources, constants, program, outputs, _varying(constants, program, sources))
+    if not whole:
+        return result
+    if result.size and not bool((abs(result) < EXACT).all()):
+        raise KernelInputError("outputs: a result is not below 2**53 and would not be exact")
+    return result.astype(np.int64)
+
+
+def _check_program(program: Any, outputs: Any, n_inputs: int, whole: bool) -> None:
+    known = {int(op) for op in Op}
+    for i, row in enumerate(program.tolist()):
+        if row[0] not in known:
+            raise KernelInputError(f"program[{i}]: expected an operation of Op, got {row[0]}")
+        for operand in row[1 : 1 + _OPERANDS.get(Op(row[0]), 2)]:
+            if not 0 <= operand < n_inputs + i:
+                raise KernelInputError(
+                    f"program[{i}]: expected operands among the {n_inputs + i} registers written "
+                    f"before, got {operand}"
+                )
+    n_registers = n_inputs + len(program)
+    for position, register in enumerate(outputs.tolist()):
+        if not 0 <= register < n_registers:
+            raise KernelInputError(
+                f"outputs[{position}]: expected a register below {n_registers}, got {register}"
+            )
+        if whole and (register < n_inputs or program[register - n_inputs, 0] not in WHOLE):
+            raise KernelInputError(
+                f"outputs[{position}]: expected the result of a rounding or a comparison"
+            )
+
+
+def _varying(constants: Any, program: Any, sources: Any) -> Any:
+    """Which operations must be done again for each scenario: bool[n_operations]."""
+    n_sources, n_constants = sources.shape[0], constants.shape[1]
+    n_inputs = n_sources + n_constants
+    varying = np.zeros(n_inputs + len(program), dtype=bool)
+    if constants.size:
+        differs = (constants != constants[:1]).any(axis=0)
+        varying[n_sources:n_inputs] = differs if isinstance(differs, np.ndarray) else differs.get()
+    for i, (op, *operands) in enumerate(program.tolist()):
+        taken = operands[: _OPERANDS.get(Op(op), 2)]
+        varying[n_inputs + i] = any(varying[operand] for operand in taken)
+    return varying[n_inputs:]
+
+
+def reference(sources: Any, constants: Any, program: Any, outputs: Any) -> Any:
+    """The definition, in the fewest words. Slow on purpose; never optimised."""
+    n_replicates = sources.shape[1]
+    result = np.empty((len(constants), len(outputs), n_replicates))
+    meaning = {
+        Op.ADD: lambda a, b, c: a + b,
+        Op.SUBTRACT: lambda a, b, c: a - b,
+        Op.MULTIPLY: lambda a, b, c: a * b,
+        Op.DIVIDE: lambda a, b, c: a / b if b != 0 else 0.0,
+        Op.MINIMUM: lambda a, b, c: b if b < a else a,
+        Op.MAXIMUM: lambda a, b, c: b if b > a else a,
+        Op.LESS: lambda a, b, c: float(a < b),
+        Op.AT_MOST: lambda a, b, c: float(a <= b),
+        Op.EQUAL: lambda a, b, c: float(a == b),
+        Op.SELECT: lambda a, b, c: b if a != 0 else c,
+        Op.ROUND: lambda a, b, c: float(round(a)),
+    }
+    for scenario, row in enumerate(constants.tolist()):
+        for replicate in range(n_replicates):
+            registers = [*sources[:, replicate].tolist(), *row]
+            for op, a, b, c in program.tolist():
+                registers.append(meaning[Op(op)](registers[a], registers[b], registers[c]))
+            for position, register in enumerate(outputs.tolist()):
+                result[scenario, position, replicate] = registers[register]
+    return result
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _step(op: Any, out: Any, a: Any, b: Any, c: Any, n: Any) -> None:
+    if op == 0:
+        for j in range(n):
+            out[j] = a[j] + b[j]
+    elif op == 1:
+        for j in range(n):
+            out[j] = a[j] - b[j]
+    elif op == 2:
+        for j in range(n):
+            out[j] = a[j] * b[j]
+    elif op == 3:
+        for j in range(n):
+            out[j] = a[j] / b[j] if b[j] != 0.0 else 0.0
+    elif op == 4:
+        for j in range(n):
+            out[j] = b[j] if b[j] < a[j] else a[j]
+    elif op == 5:
+        for j in range(n):
+            out[j] = b[j] if b[j] > a[j] else a[j]
+    elif op == 6:
+        for j in range(n):
+            out[j] = 1.0 if a[j] < b[j] else 0.0
+    elif op == 7:
+        for j in range(n):
+            out[j] = 1.0 if a[j] <= b[j] else 0.0
+    elif op == 8:
+        for j in range(n):
+            out[j] = 1.0 if a[j] == b[j] else 0.0
+    elif op == 9:
+        for j in range(n):
+            out[j] = b[j] if a[j] != 0.0 else c[j]
+    else:
+        for j in range(n):
+            out[j] = np.rint(a[j])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _cpu_tiles(
+    sources: Any, constants: Any, program: Any, outputs: Any, varying: Any, result: Any
+) -> None:
+    n_sources, n_replicates = sources.shape
+    n_scenarios, n_constants = constants.shape
+    n_inputs = n_sources + n_constants
+    n_operations = program.shape[0]
+    registers = np.zeros((max(1, n_inputs + n_operations), TILE))
+    for start in range(0, n_replicates, TILE):
+        n = min(TILE, n_replicates - start)
+        for s in range(n_sources):
+            registers[s, :n] = sources[s, start : start + n]
+        for scenario in range(n_scenarios):
+            for k in range(n_constants):
+                if scenario == 0 or constants[scenario, k] != constants[scenario - 1, k]:
+                    registers[n_sources + k, :] = constants[scenario, k]
+            for i in range(n_operations):
+                if scenario == 0 or varying[i]:
+                    _step(
+                        program[i, 0],
+                        registers[n_inputs + i],
+                        registers[program[i, 1]],
+                        registers[program[i, 2]],
+                        registers[program[i, 3]],
+                        n,
+                    )
+            for position in range(outputs.size):
+                result[scenario, position, start : start + n] = registers[outputs[position], :n]
+
+
+def _read_only(array: Any) -> Any:
+    """A read-only view, so that maps and fresh arrays share one compiled form."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _cpu(sources: Any, constants: Any, program: Any, outputs: Any, varying: Any) -> Any:
+    result = np.empty((constants.shape[0], len(outputs), sources.shape[1]))
+    inputs = (_read_only(array) for array in (sources, constants, program, outputs, varying))
+    _cpu_tiles(*inputs, result)
+    return result
+
+
+@lru_cache(maxsize=1)
+def _gpu_kernel() -> Any:
+    import cupy  # noqa: PLC0415
+
+    text = (FOLDER / "settle_grid.cu").read_text()
+    module = cupy.RawModule(code=text, options=("--fmad=false", "--std=c++14"))
+    return module.get_function("settle_grid")
+
+
+def _gpu(sources: Any, constants: Any, program: Any, outputs: Any, varying: Any) -> Any:
+    """One thread a replicate and scenario; `varying` saves nothing where threads are plenty."""
+    import cupy  # noqa: PLC0415
+
+    del varying
+    n_scenarios, n_constants = constants.shape
+    n_sources, n_replicates = sources.shape
+    result = cupy.empty((n_scenarios, len(outputs), n_replicates))
+    n_rows = n_scenarios * n_replicates
+    if n_rows == 0 or len(outputs) == 0:
+        return result
+    properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
+    n_threads = min(-(-n_rows // THREADS), 8 * properties["multiProcessorCount"]) * THREADS
+    workspace = cupy.empty((max(1, len(program)), n_threads))
+    _gpu_kernel()(
+        (n_threads // THREADS,),
+        (THREADS,),
+        (
+            sources, constants, cupy.asarray(program), cupy.asarray(outputs),
+            np.int32(n_sources), np.int32(n_constants), np.int32(len(program)),
+            np.int32(len(outputs)), np.int64(n_scenarios), np.int64(n_replicates),
+            workspace, result,
+        ),
+    )  # fmt: skip
+    return result
