@@ -98,6 +98,23 @@ def require(
         raise KernelInputError(f"{name}: expected a writable array")
 
 
+def read_only(array: Any) -> Any:
+    """A read-only view, so that memory maps and fresh arrays share one compiled form."""
+    if not array.flags.writeable:
+        return array
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def cuda_module(stem: str) -> Any:
+    """The compiled CUDA source `stem`.cu; needs CuPy. No fused multiply-add, as everywhere."""
+    import cupy  # noqa: PLC0415
+
+    options = ("--std=c++17", "--fmad=false", f"-I{FOLDER}")
+    return cupy.RawModule(code=(FOLDER / f"{stem}.cu").read_text(), options=options)
+
+
 def device() -> str:
     """The best device here: "gpu" if CuPy imports and finds a CUDA device, else "cpu"."""
     try:

@@ -1,0 +1,298 @@
+"""Philox4x32-10, and the Poisson(1) weights drawn from it: randomness as a function, not a stream.
+
+    (seed, member, replicate) -> 16-bit lane -> weight
+
+A weight depends on nothing else, so no draw knows of a shard, a worker, a device or an order. The
+layout is part of the method and never changes under a running version:
+
+- key = (low, high 32 bits of the seed);
+- counter = (low, high 32 bits of the member key, replicate >> 3, 0);
+- lane l = replicate & 7 is word l >> 1 of the output: its low 16 bits for an even l, its high ones
+  for an odd l;
+- weight = how many of `THRESHOLDS` exceed the lane. Of the 65536 lanes `LAW[w]` give weight w:
+  mean and variance are exactly 1;
+- replicate 0 is the data as observed: weight 1.
+
+The counter's last two words do not depend on the member, so round 1 and half of round 2 are known
+per member or per block of eight replicates. The fast form computes them once (`member_part`,
+`octet_part`) and runs the rest; it skips work whose result is known, and nothing else.
+
+Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC11 (2011).
+Not here: what is summed under the weights (`replicate_totals`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final
+
+import numba
+import numpy as np
+
+from kernels._core import KernelInputError, device_of, read_only, require
+
+THRESHOLDS: Final = (41426, 17317, 5263, 1244, 242, 39, 5)
+LAW: Final = (24110, 24109, 12054, 4019, 1002, 203, 34, 5)
+REPLICATE_LIMIT: Final = 1 << 35
+ROUNDS: Final = 10
+MULTIPLIERS: Final = (0xD2511F53, 0xCD9E8D57)
+BUMPS: Final = (0x9E3779B9, 0xBB67AE85)
+
+_M0: Final = np.uint64(MULTIPLIERS[0])
+_M1: Final = np.uint64(MULTIPLIERS[1])
+_LOW: Final = np.uint64(0xFFFFFFFF)
+_WORD: Final = np.uint64(32)
+_ZERO: Final = np.uint64(0)
+_SCALAR_LIMIT: Final = 1 << 64
+
+
+def philox(counters: Any, *, seed: int) -> Any:
+    """Philox4x32-10: four random words for each counter.
+
+    Parameters
+    ----------
+    counters : uint32[n, 4]
+        Words 0 to 3 of each counter.
+    seed : int, 0 <= seed < 2**64
+        Key: word 0 is its low 32 bits, word 1 its high ones.
+
+    Returns
+    -------
+    uint32[n, 4], on the device of the input
+        Random words in the order of the published known answers.
+
+    Raises
+    ------
+    KernelInputError
+        If `counters` has another dtype, rank, shape or layout, or the seed does not fit 64 bits.
+
+    Exact on every device: integers only. Source: Random123, known answers of philox4x32-10.
+    """
+    where = device_of(counters=counters)
+    require("counters", counters, np.uint32, (None, 4))
+    schedule = key_schedule(seed)
+    return (_cpu(read_only(counters), schedule)) if where == "cpu" else _gpu(counters, seed)
+
+
+def weights(member_key: Any, *, n_replicates: int, seed: int, first_replicate: int = 0) -> Any:
+    """Poisson(1) weights of members in replicates.
+
+    Parameters
+    ----------
+    member_key : uint64[n_members]
+    n_replicates : int, >= 0
+        Rows wanted.
+    seed : int, 0 <= seed < 2**64
+    first_replicate : int, >= 0
+        Replicate of row 0. Replicate 0 has weight 1 throughout.
+
+    Returns
+    -------
+    uint8[n_replicates, n_members], on the device of the input
+        Weights from 0 to 7.
+
+    Raises
+    ------
+    KernelInputError
+        If `member_key` has another dtype, rank or layout, or a scalar is out of range.
+
+    Exact on every device: integers only. Source: the module's own layout.
+    """
+    where = device_of(member_key=member_key)
+    require("member_key", member_key, np.uint64, (None,))
+    require_replicates(n_replicates, first_replicate)
+    schedule = key_schedule(seed)
+    if where == "cpu":
+        return _weights_cpu(read_only(member_key), n_replicates, first_replicate, schedule)
+    return _weights_gpu(member_key, n_replicates, first_replicate, seed)
+
+
+def require_replicates(n_replicates: int, first_replicate: int) -> None:
+    """Refuse a range of replicates that the counter's 32-bit word cannot name."""
+    if n_replicates < 0 or first_replicate < 0 or first_replicate + n_replicates > REPLICATE_LIMIT:
+        raise KernelInputError(
+            f"replicates {first_replicate} to {first_replicate + n_replicates}: expected a range "
+            f"within 0 to {REPLICATE_LIMIT}"
+        )
+
+
+def key_schedule(seed: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Both key words of each round, as uint64[10, 2].
+
+    Raises
+    ------
+    KernelInputError
+        If the seed does not fit 64 bits.
+    """
+    if not 0 <= seed < _SCALAR_LIMIT:
+        raise KernelInputError(f"seed: expected 0 <= seed < 2**64, got {seed}")
+    words = (seed & 0xFFFFFFFF, seed >> 32)
+    rows = [
+        [(word + turn * bump) & 0xFFFFFFFF for word, bump in zip(words, BUMPS, strict=True)]
+        for turn in range(ROUNDS)
+    ]
+    return np.array(rows, dtype=np.uint64)
+
+
+def reference(counters: Any, *, seed: int) -> Any:
+    """The definition, in the fewest words. Slow on purpose; never optimised."""
+    rows = []
+    for counter in np.asarray(counters).tolist():
+        c0, c1, c2, c3 = counter
+        for k0, k1 in key_schedule(seed).tolist():
+            p0, p1 = MULTIPLIERS[0] * c0, MULTIPLIERS[1] * c2
+            c0, c1, c2, c3 = (
+                (p1 >> 32) ^ c1 ^ k0,
+                p1 & 0xFFFFFFFF,
+                (p0 >> 32) ^ c3 ^ k1,
+                p0 & 0xFFFFFFFF,
+            )
+        rows.append([c0, c1, c2, c3])
+    return np.array(rows, dtype=np.uint32).reshape(-1, 4)
+
+
+def weights_reference(
+    member_key: Any, *, n_replicates: int, seed: int, first_replicate: int = 0
+) -> Any:
+    """The definition of `weights`, in the fewest words."""
+    keys = [int(key) for key in member_key]
+    rows = []
+    for replicate in range(first_replicate, first_replicate + n_replicates):
+        counters = np.array(
+            [[key & 0xFFFFFFFF, key >> 32, replicate >> 3, 0] for key in keys], dtype=np.uint32
+        ).reshape(-1, 4)
+        lane = replicate & 7
+        words = reference(counters, seed=seed)[:, lane >> 1].tolist()
+        lanes = [word >> 16 if lane & 1 else word & 0xFFFF for word in words]
+        drawn = [sum(threshold > value for threshold in THRESHOLDS) for value in lanes]
+        rows.append(drawn if replicate else [1] * len(keys))
+    return np.array(rows, dtype=np.uint8).reshape(n_replicates, len(keys))
+
+
+@numba.njit(cache=True, nogil=True)
+def round_(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
+    """One round on 64-bit lanes: only the low 32 bits of what it takes and gives are meant."""
+    p0 = _M0 * (c0 & _LOW)
+    p1 = _M1 * (c2 & _LOW)
+    return (p1 >> _WORD) ^ c1 ^ k0, p1, (p0 >> _WORD) ^ c3 ^ k1, p0
+
+
+@numba.njit(cache=True, nogil=True)
+def _cpu(counters, schedule):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    words = np.empty(counters.shape, dtype=np.uint32)
+    for i in range(counters.shape[0]):
+        c0 = np.uint64(counters[i, 0])
+        c1 = np.uint64(counters[i, 1])
+        c2 = np.uint64(counters[i, 2])
+        c3 = np.uint64(counters[i, 3])
+        for turn in range(10):
+            c0, c1, c2, c3 = round_(c0, c1, c2, c3, schedule[turn, 0], schedule[turn, 1])
+        words[i, 0] = np.uint32(c0)
+        words[i, 1] = np.uint32(c1)
+        words[i, 2] = np.uint32(c2)
+        words[i, 3] = np.uint32(c3)
+    return words
+
+
+@numba.njit(cache=True, nogil=True)
+def member_part(keys, schedule, part):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
+    """What rounds 1 and 2 owe to the member alone: uint64[2, n], two words in each."""
+    for i in range(keys.shape[0]):
+        p0 = _M0 * (keys[i] & _LOW)
+        p1 = _M1 * (((p0 >> _WORD) ^ schedule[0, 1]) & _LOW)
+        part[0, i] = (keys[i] >> _WORD) ^ schedule[0, 0] | (
+            ((p1 >> _WORD) ^ schedule[1, 0]) << _WORD
+        )
+        part[1, i] = (p1 & _LOW) | ((p0 ^ schedule[1, 1]) << _WORD)
+
+
+@numba.njit(cache=True, nogil=True)
+def octet_words(part, octet, schedule, words):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
+    """Four words a member for one block of eight replicates: uint64[2, n] of (0, 1), (2, 3)."""
+    p1 = _M1 * np.uint64(octet)
+    high = p1 >> _WORD
+    low = p1 & _LOW
+    for i in range(part.shape[1]):
+        p0 = _M0 * ((part[0, i] ^ high) & _LOW)
+        c0 = (part[0, i] >> _WORD) ^ low
+        c1 = part[1, i]
+        c2 = (p0 >> _WORD) ^ (part[1, i] >> _WORD)
+        c3 = p0
+        for turn in range(2, 10):
+            c0, c1, c2, c3 = round_(c0, c1, c2, c3, schedule[turn, 0], schedule[turn, 1])
+        words[0, i] = (c0 & _LOW) | (c1 << _WORD)
+        words[1, i] = (c2 & _LOW) | (c3 << _WORD)
+
+
+@numba.njit(cache=True, nogil=True)
+def count_thresholds(lanes):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
+    """Replace each uint16 lane by its weight."""
+    u16 = np.uint16
+    for i in range(lanes.shape[0]):
+        lane = lanes[i]
+        lanes[i] = u16(
+            u16(lane < u16(41426))
+            + u16(lane < u16(17317))
+            + u16(lane < u16(5263))
+            + u16(lane < u16(1244))
+            + u16(lane < u16(242))
+            + u16(lane < u16(39))
+            + u16(lane < u16(5))
+        )
+
+
+@numba.njit(cache=True, nogil=True)
+def _weights_cpu(keys, n_replicates, first, schedule):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    n = keys.shape[0]
+    out = np.empty((n_replicates, n), dtype=np.uint8)
+    tile = 1024
+    part = np.empty((2, tile), dtype=np.uint64)
+    words = np.empty((2, tile), dtype=np.uint64)
+    lanes = words.reshape(-1).view(np.uint16)
+    for start in range(0, n, tile):
+        size = min(tile, n - start)
+        member_part(keys[start : start + size], schedule, part)
+        for octet in range(first >> 3, (first + n_replicates + 7) >> 3):
+            octet_words(part[:, :size], octet, schedule, words)
+            count_thresholds(lanes)
+            for lane in range(8):
+                row = octet * 8 + lane - first
+                if row < 0 or row >= n_replicates:
+                    continue
+                at = (lane >> 2) * 4 * tile + (lane & 3)
+                for i in range(size):
+                    out[row, start + i] = lanes[at + 4 * i]
+                if row + first == 0:
+                    out[row, start : start + size] = 1
+    return out
+
+
+@cache
+def _module() -> Any:
+    from kernels._core import cuda_module  # noqa: PLC0415 - CuPy only where a GPU is used
+
+    return cuda_module("philox")
+
+
+def _gpu(counters: Any, seed: int) -> Any:
+    import cupy  # noqa: PLC0415
+
+    words = cupy.empty(counters.shape, dtype=np.uint32)
+    n = counters.shape[0]
+    if n:
+        entry = _module().get_function("philox")
+        entry((-(-n // 256),), (256,), (counters, np.uint64(seed), np.int64(n), words))
+    return words
+
+
+def _weights_gpu(member_key: Any, n_replicates: int, first: int, seed: int) -> Any:
+    import cupy  # noqa: PLC0415
+
+    n = member_key.shape[0]
+    out = cupy.empty((n_replicates, n), dtype=np.uint8)
+    if out.size:
+        entry = _module().get_function("weights")
+        octets = ((first + n_replicates + 7) >> 3) - (first >> 3)
+        scalars = (np.int64(n), np.int64(n_replicates), np.int64(first))
+        entry((-(-n * octets // 256),), (256,), (member_key, np.uint64(seed), *scalars, out))
+    return out
