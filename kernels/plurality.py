@@ -191,9 +191,10 @@ def _entry() -> Any:
 
 def _gpu(
     group: Any, step: Any, day: Any, offsets: Any, n_groups: Any, n_steps: Any, latest: Any
-) -> Any:  # noqa: ARG001
+) -> Any:
     import cupy  # noqa: PLC0415 - only where a GPU is used
 
+    del n_groups, n_steps  # the CPU form's scratch
     n_members = len(offsets) - 1
     out = _empty(n_members, cupy)
     if n_members:
