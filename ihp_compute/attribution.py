@@ -15,9 +15,9 @@
    comparison population is a partnership like any other here, and the highest id.
 5. An eligible member without encounters is UNATTRIBUTED.
 
-One roster serves both years: the performance year's. Its visits are held against
-an entry's dates; a visit of any other year against the entries valid on any day of the performance
-year, the latest one first.
+One roster serves both years: the performance year's. That year's visits are held against an entry's
+dates; visits of any other year against the entries valid on any day of the performance year, the
+latest one first.
 
 Not here: which lines can be visits (`ingest`), what the terms are (`contract`).
 """
