@@ -1,0 +1,72 @@
+"""How much fits where: the cost of a run on paper, and what follows for a cluster.
+
+    lines, members, replicates -> bytes and nanoseconds a shard -> tasks in flight, memory a task
+
+Cost is linear in lines and in members x replicates, and nothing grows faster than
+groups x strata x replicates (the size of one shard's result).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from ihp_compute import tables
+
+BYTES_PER_LINE: Final = sum(field.type.bit_width for field in tables.LINES) // 8
+"""Hot columns of one claim line, as the shard's file maps them."""
+BYTES_PER_INTEGER: Final = 8
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The size of a run."""
+
+    n_lines: int
+    n_members: int
+    n_shards: int
+    n_replicates: int  # the observed row included
+    n_groups: int
+    n_strata: int
+    n_columns: int
+
+    @property
+    def shard_result_bytes(self) -> int:
+        """Totals that one shard sends back."""
+        cells = self.n_groups * self.n_strata * self.n_columns * self.n_replicates
+        return cells * BYTES_PER_INTEGER
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What a runner is told."""
+
+    in_flight: int
+    task_memory_bytes: int
+
+
+def place(work: Workload, *, cpus: int, result_budget_bytes: int) -> Placement:
+    """Tasks in flight and memory to ask for each.
+
+    Two tasks a core keep every core busy while results are fetched; fewer when their results would
+    not fit the memory set aside for them. Never fewer than one.
+
+    Parameters
+    ----------
+    work : Workload
+    cpus : int
+    result_budget_bytes : int
+        Memory for results that wait to be merged.
+
+    Returns
+    -------
+    Placement
+    """
+    lines = math.ceil(work.n_lines / max(work.n_shards, 1))
+    fitting = result_budget_bytes // max(work.shard_result_bytes, 1)
+    return Placement(
+        in_flight=max(1, min(2 * cpus, fitting, max(work.n_shards, 1))),
+        # the mapped lines, the totals being summed, and their copy on the way out
+        task_memory_bytes=lines * BYTES_PER_LINE + 2 * work.shard_result_bytes,
+    )

@@ -1,0 +1,63 @@
+"""The kinds of work a dispatcher knows, by the `kind` of a queued run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from cluster.placement import Workload, place
+from cluster.runner import RESULT_STORE_BYTES, RayRunner
+from cluster.store import Run
+from ihp_compute import pipeline
+from ihp_compute.population import Population, open_population
+from ihp_compute.tables import RATE_CELLS
+
+Progress: TypeAlias = Callable[[int, int], None]
+Work: TypeAlias = Callable[[Run, Path, RayRunner, Progress], str]
+"""Does a run: (run, folder to make, runner, progress) -> digest of the results."""
+
+
+def recalculate(run: Run, out: Path, runner: RayRunner, progress: Progress) -> str:
+    """Do one recalculation; returns its digest."""
+    asked = run.request
+    population = open_population(Path(asked["population"]))
+    placement = place(
+        workload(population, n_replicates=asked["replicates"] + 1, contracts=asked["contracts"]),
+        cpus=runner.cpus,
+        result_budget_bytes=RESULT_STORE_BYTES // 2,
+    )
+    paid_through = asked.get("paid_through")
+    request = pipeline.RunRequest(
+        population=population.path,
+        contracts=tuple(asked["contracts"]),
+        performance_year=asked.get("performance_year"),
+        base_year=asked.get("base_year"),
+        paid_through=None if paid_through is None else date.fromisoformat(paid_through),
+        replicates=asked["replicates"],
+        seed=asked["seed"],
+        allow_inconsistent=asked.get("allow_inconsistent"),
+    )
+    return pipeline.run(request, out, runner.placed(placement), progress).digest
+
+
+def workload(population: Population, *, n_replicates: int, contracts: list[str]) -> Workload:
+    """The size of a run over a population, an upper bound where only the plan knows."""
+    roster = population.reference("provider_roster")
+    partnerships = 0 if roster is None else len(set(roster.column("partnership_id").to_pylist()))
+    retained = sum(
+        entry["lines"] for entry in population.manifest["ledger"] if entry["fate"] == "retained"
+    )
+    return Workload(
+        n_lines=retained,
+        n_members=population.manifest["members"],
+        n_shards=len(population.shards),
+        n_replicates=n_replicates,
+        n_groups=partnerships + 2,
+        n_strata=len(RATE_CELLS),
+        n_columns=4 + 2 * len(contracts),
+    )
+
+
+WORK: Final[Mapping[str, Work]] = {"run": recalculate}
