@@ -46,6 +46,8 @@ from cluster.schema import DatabaseNow
 from cluster.states import FINAL, State, check
 from ihp_compute.errors import InfrastructureError
 
+BUSY_S: Final = 30.0
+"""How long a writer waits for another."""
 MAX_LOSSES: Final = 3
 """A run whose dispatcher died this often is the likely cause, and fails."""
 
@@ -701,7 +703,7 @@ def _engine(url: str) -> Engine:
         url,
         pool_size=16,
         max_overflow=32,
-        connect_args={"timeout": 30, "isolation_level": None, "check_same_thread": False},
+        connect_args={"timeout": BUSY_S, "isolation_level": None, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
