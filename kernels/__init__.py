@@ -8,17 +8,32 @@ what `from kernels.replicate_totals import reference` finds.
 """
 
 from kernels._core import KernelInputError, device, to_device, to_host
+from kernels.line_fate import line_fate
 from kernels.philox import philox
+from kernels.plurality import plurality
 from kernels.replicate_totals import replicate_totals
+from kernels.roster_match import roster_match
+from kernels.segment_cost import segment_cost
 
-ALL = ("philox", "replicate_totals")  # stems; tests hold each to its twin and its docstring
+ALL = (  # stems; tests hold each to its twin and its docstring
+    "line_fate",
+    "philox",
+    "plurality",
+    "replicate_totals",
+    "roster_match",
+    "segment_cost",
+)
 
 __all__ = [
     "ALL",
     "KernelInputError",
     "device",
+    "line_fate",
     "philox",
+    "plurality",
     "replicate_totals",
+    "roster_match",
+    "segment_cost",
     "to_device",
     "to_host",
 ]

@@ -1,0 +1,504 @@
+"""What each member's claim lines cost, by rule set, period and cell, with caps."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import product
+from typing import Any, Final, NamedTuple
+
+import numba
+import numpy as np
+
+from kernels._core import FOLDER, KernelInputError, device_of, require
+
+MONTHS: Final = 12
+OUTSIDE: Final = 255
+MICRO: Final = 1_000_000
+NO_CAP: Final = -1
+MAX_PERIODS: Final = 4
+MAX_CELLS: Final = 32
+MAX_CATEGORIES: Final = 64
+
+
+class SegmentCost(NamedTuple):
+    """What `segment_cost` returns, int64 cents; r rule sets, p periods, n members."""
+
+    cell_cents: Any  # [r, p, n_cells, n]: after floor and cap; sums to capped_cents over cells
+    uncapped_cents: Any  # [r, p, n]: before floor and cap, after completion
+    capped_cents: Any  # [r, p, n]: what settles = uncapped + floored - above_cap
+    above_cap_cents: Any  # [r, p, n]: what the cap takes away
+    floored_cents: Any  # [r, p, n]: what raising a negative total to zero adds
+    month_cents: Any  # [r, p, 12]: uncapped, over all members, by month
+    paid_cents: Any  # [p, n]: second amount, whatever the category and the month's cell
+    category_cents: Any  # [r, p, n_categories, n], uncapped; n_categories = 0 unless asked for
+
+
+def segment_cost(
+    amount_cents: Any,
+    paid_cents: Any,
+    service_day: Any,
+    incurred_day: Any,
+    paid_day: Any,
+    category: Any,
+    kind: Any,
+    offsets: Any,
+    month_cell: Any,
+    slot_of_day: Any,
+    include_bits: Any,
+    cap_cents: Any,
+    keep_micro: Any,
+    floor_at_zero: Any,
+    prorate_cap: Any,
+    completion_micro: Any = None,
+    *,
+    first_day: int,
+    cutoff_day: int,
+    kind_bits: int,
+    paid_kind_bits: int,
+    n_cells: int,
+    n_categories: int = 0,
+) -> SegmentCost:
+    """Sum each member's lines by period and cell, cap the sum, and give the capped sum to cells.
+
+    1. A line has a period when slot_of_day[incurred_day - first_day] is not 255: that slot // 12.
+       It counts when paid_day <= cutoff_day, its kind's bit is set in kind_bits, its category's bit
+       is set in the rule set's include_bits, and the cell of its month is not 255.
+    2. Its month is that of service_day; where that lies before or after the period, the period's
+       first or last month.
+    3. Its amount is multiplied by the month's completion factor, half to even, line by line.
+    4. Per member, period and rule set, T is the sum. If T < 0 and floor_at_zero, it becomes 0.
+       The cap is cap_cents, or cap_cents × countable months / 12 (half to even) if prorate_cap.
+       If T exceeds it, C = cap + keep_micro × (T - cap) / 10^6, half to even; else C = T.
+    5. Cells receive C in proportion to their sums c: with S_k = c_0 + … + c_k,
+       cell k receives floor(C S_k / T) - floor(C S_(k-1) / T). Exact, and sums to C.
+
+    Parameters
+    ----------
+    amount_cents, paid_cents : int64[n_lines], US cents
+        What is measured, and the second amount that is only summed. A reversal is negative.
+    service_day, incurred_day, paid_day : int32[n_lines], day numbers
+    category : uint8[n_lines], below 64
+    kind : uint8[n_lines], below 64
+    offsets : int64[n_members + 1]
+        Start of each member's lines: offsets[0] == 0, offsets[-1] == n_lines, non-decreasing.
+    month_cell : uint8[n_periods, n_members, 12]
+        Cell of each calendar month, below n_cells; 255: the month does not count. 1 to 4 periods.
+    slot_of_day : uint8[n_days]
+        12 × period + month of day first_day + i; 255: no period. A day beyond it has none.
+    include_bits : uint64[n_rules]
+        Bit c: category c costs.
+    cap_cents : int64[n_rules]
+        Per member and period; -1: none.
+    keep_micro : int64[n_rules], 0 to 10^6
+    floor_at_zero, prorate_cap : bool[n_rules]
+    completion_micro : int64[n_rules, 12 × n_periods], 0 to 2^40, optional
+        Millionths; none: 1.
+    first_day, cutoff_day : int, day numbers
+    kind_bits, paid_kind_bits : int
+        Bit k: lines of kind k can cost, and enter paid_cents.
+    n_cells : int, 1 to 32
+    n_categories : int, 0 to 64
+        Above 0: category sums too; categories are then below it.
+
+    Returns
+    -------
+    SegmentCost
+        On the device of the inputs. A member's sums stay below 2^53 in absolute value: 90 million
+        million dollars; the allocation is exact under this bound.
+
+    Raises
+    ------
+    KernelInputError
+        If an array has another dtype, rank or length, a scalar is out of range, or the arrays live
+        on different devices. Values inside the arrays are trusted.
+
+    Exact on every device: integers, and one float64 estimate that integers correct. Source: terms
+    `cost.*` of the contract.
+    """
+    given = completion_micro is not None
+    arrays: dict[str, Any] = {
+        "amount_cents": amount_cents,
+        "paid_cents": paid_cents,
+        "service_day": service_day,
+        "incurred_day": incurred_day,
+        "paid_day": paid_day,
+        "category": category,
+        "kind": kind,
+        "offsets": offsets,
+        "month_cell": month_cell,
+        "slot_of_day": slot_of_day,
+        "include_bits": include_bits,
+        "cap_cents": cap_cents,
+        "keep_micro": keep_micro,
+        "floor_at_zero": floor_at_zero,
+        "prorate_cap": prorate_cap,
+    }
+    device = device_of(**arrays, **({"completion_micro": completion_micro} if given else {}))
+    require("amount_cents", amount_cents, np.int64, (None,))
+    require("offsets", offsets, np.int64, (None,))
+    require("include_bits", include_bits, np.uint64, (None,))
+    if len(offsets) == 0:
+        raise KernelInputError("offsets: expected n_members + 1 starts, got an empty array")
+    n_lines, n_members, n_rules = len(amount_cents), len(offsets) - 1, len(include_bits)
+    require("month_cell", month_cell, np.uint8, (None, n_members, MONTHS))
+    n_periods = month_cell.shape[0]
+    for name, dtype, length in (
+        ("paid_cents", np.int64, n_lines),
+        ("service_day", np.int32, n_lines),
+        ("incurred_day", np.int32, n_lines),
+        ("paid_day", np.int32, n_lines),
+        ("category", np.uint8, n_lines),
+        ("kind", np.uint8, n_lines),
+        ("slot_of_day", np.uint8, None),
+        ("cap_cents", np.int64, n_rules),
+        ("keep_micro", np.int64, n_rules),
+        ("floor_at_zero", np.bool_, n_rules),
+        ("prorate_cap", np.bool_, n_rules),
+    ):
+        require(name, arrays[name], dtype, (length,))
+    for name, value, low, high in (
+        ("n_periods", n_periods, 1, MAX_PERIODS),
+        ("n_cells", n_cells, 1, MAX_CELLS),
+        ("n_categories", n_categories, 0, MAX_CATEGORIES),
+    ):
+        if not low <= value <= high:
+            raise KernelInputError(f"{name}: expected {low} to {high}, got {value}")
+    if not given:
+        shape = (n_rules, MONTHS * n_periods)
+        completion_micro = np.full(shape, MICRO, np.int64)
+        if device == "gpu":
+            import cupy  # noqa: PLC0415 - only where a GPU is used
+
+            completion_micro = cupy.asarray(completion_micro)
+    require("completion_micro", completion_micro, np.int64, (n_rules, MONTHS * n_periods))
+    inputs = (*arrays.values(), completion_micro)
+    if device == "cpu":
+        inputs = tuple(_read_only(array) for array in inputs)
+    scalars = (
+        first_day,
+        cutoff_day,
+        np.uint64(kind_bits),
+        np.uint64(paid_kind_bits),
+        n_cells,
+        n_categories,
+        given,
+    )
+    form: Any = _cpu if device == "cpu" else _gpu
+    return SegmentCost(*form(*inputs, *scalars))
+
+
+def _read_only(array: Any) -> Any:
+    """A read-only view, so that maps and fresh arrays share one compiled form."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _outputs(
+    xp: Any, n_rules: int, n_periods: int, n_cells: int, n_members: int, n_categories: int
+) -> SegmentCost:
+    def zeros(*shape: int) -> Any:
+        return xp.zeros(shape, dtype=xp.int64)
+
+    return SegmentCost(
+        cell_cents=zeros(n_rules, n_periods, n_cells, n_members),
+        uncapped_cents=zeros(n_rules, n_periods, n_members),
+        capped_cents=zeros(n_rules, n_periods, n_members),
+        above_cap_cents=zeros(n_rules, n_periods, n_members),
+        floored_cents=zeros(n_rules, n_periods, n_members),
+        month_cents=zeros(n_rules, n_periods, MONTHS),
+        paid_cents=zeros(n_periods, n_members),
+        category_cents=zeros(n_rules, n_periods, n_categories, n_members),
+    )
+
+
+# --- the definition ------------------------------------------------------------------------------
+
+
+def _half_even(numerator: int, denominator: int) -> int:
+    quotient, remainder = divmod(numerator, denominator)
+    up = 2 * remainder > denominator or (2 * remainder == denominator and quotient % 2 == 1)
+    return quotient + up
+
+
+def reference(
+    amount_cents: Any,
+    paid_cents: Any,
+    service_day: Any,
+    incurred_day: Any,
+    paid_day: Any,
+    category: Any,
+    kind: Any,
+    offsets: Any,
+    month_cell: Any,
+    slot_of_day: Any,
+    include_bits: Any,
+    cap_cents: Any,
+    keep_micro: Any,
+    floor_at_zero: Any,
+    prorate_cap: Any,
+    completion_micro: Any,
+    first_day: Any,
+    cutoff_day: Any,
+    kind_bits: Any,
+    paid_kind_bits: Any,
+    n_cells: Any,
+    n_categories: Any = 0,
+) -> SegmentCost:
+    """The definition, in the fewest words. Slow on purpose; never optimised."""
+    n_periods, n_members, _ = month_cell.shape
+    n_rules = len(include_bits)
+    out = _outputs(np, n_rules, n_periods, n_cells, n_members, n_categories)
+
+    def slot(day: Any) -> int:
+        i = int(day) - first_day
+        return int(slot_of_day[i]) if 0 <= i < len(slot_of_day) else OUTSIDE
+
+    for m, r in product(range(n_members), range(n_rules)):
+        cells = np.zeros((n_periods, n_cells), dtype=object)
+        for v in range(offsets[m], offsets[m + 1]):
+            if slot(incurred_day[v]) == OUTSIDE or paid_day[v] > cutoff_day:
+                continue
+            p = slot(incurred_day[v]) // MONTHS
+            if r == 0 and int(paid_kind_bits) >> int(kind[v]) & 1:
+                out.paid_cents[p, m] += paid_cents[v]
+            month = slot(service_day[v]) - MONTHS * p
+            if not 0 <= month < MONTHS or slot(service_day[v]) == OUTSIDE:
+                month = 0 if service_day[v] < incurred_day[v] else MONTHS - 1
+            cell = month_cell[p, m, month]
+            counts = int(kind_bits) >> int(kind[v]) & int(include_bits[r]) >> int(category[v]) & 1
+            if cell == OUTSIDE or not counts:
+                continue
+            factor = MICRO if completion_micro is None else completion_micro[r, MONTHS * p + month]
+            cents = _half_even(int(amount_cents[v]) * int(factor), MICRO)
+            cells[p, cell] += cents
+            out.month_cents[r, p, month] += cents
+            if n_categories:
+                out.category_cents[r, p, category[v], m] += cents
+        for p in range(n_periods):
+            total = sum(cells[p])
+            settles = max(total, 0) if floor_at_zero[r] else total
+            out.floored_cents[r, p, m] = settles - total
+            cap = int(cap_cents[r])
+            if cap >= 0 and prorate_cap[r]:
+                cap = _half_even(cap * int((month_cell[p, m] != OUTSIDE).sum()), MONTHS)
+            if 0 <= cap < settles:
+                settles = cap + _half_even((settles - cap) * int(keep_micro[r]), MICRO)
+                out.above_cap_cents[r, p, m] = total - settles
+            out.uncapped_cents[r, p, m] = total
+            out.capped_cents[r, p, m] = settles
+            for k in range(n_cells):
+                if settles == total:
+                    out.cell_cents[r, p, k, m] = cells[p, k]
+                elif settles:
+                    through, before = sum(cells[p, : k + 1]), sum(cells[p, :k])
+                    share = settles * through // total - settles * before // total
+                    out.cell_cents[r, p, k, m] = share
+    return out
+
+
+# --- Numba ---------------------------------------------------------------------------------------
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _micro_of(cents: Any, micro: Any) -> Any:
+    """Cents × micro / 10^6, half to even, without leaving int64."""
+    whole = cents // MICRO
+    part = (cents - whole * MICRO) * micro
+    quotient = part // MICRO
+    remainder = part - quotient * MICRO
+    result = whole * micro + quotient
+    if 2 * remainder > MICRO or (2 * remainder == MICRO and result & 1):
+        result += 1
+    return result
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _share_of(settles: Any, through: Any, total: Any) -> Any:
+    """Floor of settles × through / total: a float64 estimate, corrected by integers that wrap."""
+    estimate = np.int64(np.floor(np.float64(settles) * np.float64(through) / np.float64(total)))
+    remainder = settles * through - estimate * total
+    while remainder < 0:
+        estimate -= 1
+        remainder += total
+    while remainder >= total:
+        estimate += 1
+        remainder -= total
+    return estimate
+
+
+@numba.njit(cache=True, nogil=True)
+def _settle(
+    out: Any, r: Any, p: Any, m: Any, cells: Any, months: Any, cap: Any, keep: Any, floor: Any,
+    prorate: Any,
+) -> None:  # fmt: skip
+    """Floor, cap and allocate one member's sums of one period."""
+    n_cells = len(cells)
+    total = np.int64(0)
+    for k in range(n_cells):
+        total += cells[k]
+    settles = total
+    if floor and total < 0:
+        settles = np.int64(0)
+        out.floored_cents[r, p, m] = -total
+    if cap >= 0 and prorate:
+        share = cap * months
+        cap = share // MONTHS
+        left = share - cap * MONTHS
+        if 2 * left > MONTHS or (2 * left == MONTHS and cap & 1):
+            cap += 1
+    if cap >= 0 and settles > cap:
+        settles = cap + _micro_of(settles - cap, keep)
+        out.above_cap_cents[r, p, m] = total - settles
+    out.uncapped_cents[r, p, m] = total
+    out.capped_cents[r, p, m] = settles
+    if settles == total:
+        for k in range(n_cells):
+            if cells[k] != 0:
+                out.cell_cents[r, p, k, m] = cells[k]
+    elif settles != 0:
+        through = np.int64(0)
+        before = np.int64(0)
+        for k in range(n_cells):
+            if cells[k] != 0:
+                through += cells[k]
+                here = _share_of(settles, through, total)
+                out.cell_cents[r, p, k, m] = here - before
+                before = here
+
+
+@numba.njit(cache=True, nogil=True)
+def _cpu(
+    amount_cents: Any,
+    paid_cents: Any,
+    service_day: Any,
+    incurred_day: Any,
+    paid_day: Any,
+    category: Any,
+    kind: Any,
+    offsets: Any,
+    month_cell: Any,
+    slot_of_day: Any,
+    include_bits: Any,
+    cap_cents: Any,
+    keep_micro: Any,
+    floor_at_zero: Any,
+    prorate_cap: Any,
+    completion_micro: Any,
+    first_day: Any,
+    cutoff_day: Any,
+    kind_bits: Any,
+    paid_kind_bits: Any,
+    n_cells: Any,
+    n_categories: Any,
+    completes: Any,
+) -> Any:
+    n_periods, n_members = month_cell.shape[:2]
+    n_rules = len(include_bits)
+    n_days = len(slot_of_day)
+    n_slots = MONTHS * n_periods
+    out = SegmentCost(
+        np.zeros((n_rules, n_periods, n_cells, n_members), np.int64),
+        np.zeros((n_rules, n_periods, n_members), np.int64),
+        np.zeros((n_rules, n_periods, n_members), np.int64),
+        np.zeros((n_rules, n_periods, n_members), np.int64),
+        np.zeros((n_rules, n_periods, n_members), np.int64),
+        np.zeros((n_rules, n_periods, MONTHS), np.int64),
+        np.zeros((n_periods, n_members), np.int64),
+        np.zeros((n_rules, n_periods, n_categories, n_members), np.int64),
+    )
+    month_sum = np.zeros(n_slots, np.int64)
+    paid_sum = np.zeros(n_periods, np.int64)
+    cells = np.zeros(n_cells, np.int64)
+    one = np.uint64(1)
+    for m in range(n_members):
+        a = offsets[m]
+        b = offsets[m + 1]
+        if a == b:
+            continue
+        for r in range(n_rules):
+            include = include_bits[r]
+            month_sum[:] = 0
+            for v in range(a, b):
+                i = np.int64(incurred_day[v]) - first_day
+                if i < 0 or i >= n_days or paid_day[v] > cutoff_day:
+                    continue
+                at = np.int64(slot_of_day[i])
+                if at == OUTSIDE:
+                    continue
+                if service_day[v] != incurred_day[v]:
+                    low = at // MONTHS * MONTHS
+                    i = np.int64(service_day[v]) - first_day
+                    at = np.int64(OUTSIDE)
+                    if i >= 0 and i < n_days:
+                        at = np.int64(slot_of_day[i])
+                    if at < low or at >= low + MONTHS:
+                        at = low if service_day[v] < incurred_day[v] else low + MONTHS - 1
+                k = np.uint64(kind[v])
+                if r == 0:
+                    paid_sum[at // MONTHS] += paid_cents[v] * np.int64((paid_kind_bits >> k) & one)
+                counts = np.int64((kind_bits >> k) & (include >> np.uint64(category[v])) & one)
+                cents = amount_cents[v] * counts
+                if completes:
+                    cents = _micro_of(cents, completion_micro[r, at])
+                month_sum[at] += cents
+                if n_categories > 0 and counts:
+                    period = at // MONTHS
+                    if month_cell[period, m, at - period * MONTHS] != OUTSIDE:
+                        out.category_cents[r, period, category[v], m] += cents
+            for p in range(n_periods):
+                cells[:] = 0
+                months = np.int64(0)
+                for month in range(MONTHS):
+                    cell = month_cell[p, m, month]
+                    if cell != OUTSIDE:
+                        months += 1
+                        cells[cell] += month_sum[p * MONTHS + month]
+                        out.month_cents[r, p, month] += month_sum[p * MONTHS + month]
+                _settle(
+                    out, r, p, m, cells, months, cap_cents[r], keep_micro[r], floor_at_zero[r],
+                    prorate_cap[r],
+                )  # fmt: skip
+        for p in range(n_periods):
+            out.paid_cents[p, m] = paid_sum[p]
+            paid_sum[p] = 0
+    return out
+
+
+# --- CUDA ----------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _entry() -> Any:
+    import cupy  # noqa: PLC0415 - only where a GPU is used
+
+    source = (FOLDER / "segment_cost.cu").read_text(encoding="utf-8")
+    return cupy.RawModule(code=source, options=("--fmad=false",)).get_function("segment_cost")
+
+
+def _gpu(*inputs: Any) -> Any:
+    import cupy  # noqa: PLC0415 - only where a GPU is used
+
+    *arrays, first_day, cutoff_day, kind_bits, paid_kind_bits, n_cells, n_categories, completes = (
+        inputs
+    )
+    month_cell, slot_of_day, include_bits = arrays[8], arrays[9], arrays[10]
+    n_periods, n_members = month_cell.shape[:2]
+    out = _outputs(cupy, len(include_bits), n_periods, n_cells, n_members, n_categories)
+    if n_members:
+        block = 128
+        scalars = (
+            np.int32(first_day),
+            np.int32(cutoff_day),
+            kind_bits,
+            paid_kind_bits,
+            np.int32(completes),
+            np.int32(len(include_bits)),
+            np.int32(n_periods),
+            np.int32(n_cells),
+            np.int32(n_categories),
+            np.int32(len(slot_of_day)),
+            np.int64(n_members),
+        )
+        _entry()(((n_members + block - 1) // block,), (block,), (*arrays, *scalars, *out))
+    return out
