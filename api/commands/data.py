@@ -1,0 +1,224 @@
+"""`ihp synth`, `ihp ingest`, `ihp run` and `ihp demo`: from raw claims to a settled state."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from api.console import app, dollars, emit_json, progress, say, show_table
+from ihp_compute.ingest import ingest
+from ihp_compute.pipeline import Outcome, RunRequest, run
+from ihp_compute.runner import LocalRunner, Runner
+from ihp_compute.synth import synth
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads; all cores unless given.")]
+
+DEMO_CONTRACT = "mn-ihp-2.0-track-2"
+DEMO_SHARDS = 8
+
+
+@app.command("synth")
+def synth_command(
+    members: Annotated[int, typer.Option(min=100, help="Enrollees of the synthetic state.")],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same state.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Write a synthetic state in the input layout, with the known answers beside it."""
+    with progress("synth") as tell:
+        truth = synth(members, seed, out, progress=tell)
+    if as_json:
+        emit_json(truth)
+        return
+    say(f"{out}: {members:,} members, seed {seed}; the answers are in {out / 'truth.json'}")
+
+
+@app.command("ingest")
+def ingest_command(
+    input_dir: Annotated[Path, typer.Argument(help="Folder of raw tables, CSV or Parquet.")],
+    out: Annotated[Path, typer.Option(help="Population folder to make.")],
+    shards: Annotated[int, typer.Option(min=1, max=65_535, help="Shards to cut into.")] = 64,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Prepare a population from raw tables and print where every dollar went."""
+    with progress("ingest") as tell:
+        report = ingest(input_dir, out, shards=shards, threads=threads, progress=tell)
+    if as_json:
+        emit_json(report)
+        return
+    _show_ingest(report)
+
+
+@app.command("run")
+def run_command(
+    population: Annotated[Path, typer.Argument(help="Folder made by `ihp ingest`.")],
+    contracts: Annotated[
+        list[str], typer.Option(help="Contract name, term file or statewide contract set.")
+    ],
+    out: Annotated[Path, typer.Option(help="Run folder to make.")],
+    further: Annotated[
+        list[str] | None, typer.Argument(metavar="[CONTRACT]...", help="Further contracts.")
+    ] = None,
+    performance_year: Annotated[int | None, typer.Option()] = None,
+    base_year: Annotated[int | None, typer.Option()] = None,
+    paid_through: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Claims paid later are left out."),
+    ] = None,
+    replicates: Annotated[int, typer.Option(min=0, help="Draws beside the observed row.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    runner: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    ray_address: Annotated[str, typer.Option(help="Cluster to use with --runner ray.")] = "local",
+    threads: Threads = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    allow_inconsistent: Annotated[
+        str | None, typer.Option(help="Reason to let base and performance rules differ.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Recalculate every partnership of a population, with an interval on every dollar."""
+    request = RunRequest(
+        population=population,
+        contracts=(*contracts, *(further or ())),
+        performance_year=performance_year,
+        base_year=base_year,
+        paid_through=None if paid_through is None else paid_through.date(),
+        replicates=replicates,
+        seed=seed,
+        device=device,
+        allow_inconsistent=allow_inconsistent,
+    )
+    with _runner(runner, ray_address, threads) as chosen, progress("run") as tell:
+        outcome = run(request, out, chosen, tell)
+    if as_json:
+        emit_json(outcome.document())
+        return
+    _show_outcome(outcome)
+
+
+@app.command("demo")
+def demo_command(
+    members: Annotated[int, typer.Option(min=1000, help="Enrollees of the state.")] = 50_000,
+    out: Annotated[Path, typer.Option(help="Folder to make; a demo there is replaced.")] = Path(
+        "out/demo"
+    ),
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    replicates: Annotated[int, typer.Option(min=0)] = 2000,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Make a synthetic state, ingest it, recalculate every partnership and report."""
+    started = time.perf_counter()
+    raw, population, results = (out / name for name in ("raw", "population", "run"))
+    for folder in (raw, population, results):
+        if folder.exists() and (out / DEMO_MARK).is_file():
+            shutil.rmtree(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / DEMO_MARK).touch()
+    with progress("1 of 3  a synthetic state") as tell:
+        synth(members, seed, raw, progress=tell)
+    with progress("2 of 3  ingest") as tell:
+        report = ingest(raw, population, shards=DEMO_SHARDS, threads=threads, progress=tell)
+    request = RunRequest(
+        population=population, contracts=(DEMO_CONTRACT,), replicates=replicates, seed=seed
+    )
+    with progress("3 of 3  recalculate") as tell:
+        outcome = run(request, results, LocalRunner(threads), tell)
+    if as_json:
+        emit_json(outcome.document())
+        return
+    _show_ingest(report)
+    _show_outcome(outcome)
+    say(f"{time.perf_counter() - started:.1f} s in all. Next:")
+    say(f"  open {results / 'report.html'}")
+    say(f"  ihp explain {results} --partnership {outcome.settlement[0]['partnership_id']}")
+    say(
+        "  ihp ingest YOUR_FOLDER --out POPULATION, then ihp run POPULATION --contracts … --out RUN"
+    )
+
+
+DEMO_MARK = ".ihp-demo"
+"""Marks a folder whose parts the demo may replace."""
+
+
+@contextmanager
+def _runner(name: str, ray_address: str, threads: int | None) -> Iterator[Runner]:
+    if name == "local":
+        yield LocalRunner(threads)
+        return
+    if name != "ray":
+        raise typer.BadParameter(f"expected local or ray, got {name}", param_hint="--runner")
+    from cluster.runner import ray_runner  # noqa: PLC0415 - importing ray costs a second
+
+    with ray_runner(ray_address, threads) as runner:
+        yield runner
+
+
+def _show_ingest(report: dict[str, Any]) -> None:
+    show_table(
+        "Every dollar has one fate",
+        {"table": "left", "fate": "left", "lines": "right", "dollars": "right"},
+        [
+            [table, fate, f"{lines:,}", dollars(cents)]
+            for (table, fate), (lines, cents) in _ledger_over_files(report["ledger"]).items()
+        ],
+    )
+    say(
+        f"balanced; {report['members']:,} members, {report['member_months']:,} member months, "
+        f"population {report['population_digest'][:16]}"
+    )
+
+
+def _ledger_over_files(rows: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[int, int]]:
+    summed: dict[tuple[str, str], tuple[int, int]] = {}
+    for row in rows:
+        key = (row["table"], row["fate"])
+        lines, cents = summed.get(key, (0, 0))
+        summed[key] = (lines + row["lines"], cents + row["paid_cents"])
+    return summed
+
+
+def _show_outcome(outcome: Outcome) -> None:
+    for line in outcome.headlines:
+        say(line)
+    show_table(
+        "Settlement",
+        {
+            "partnership": "left",
+            "contract": "left",
+            "members": "right",
+            "target": "right",
+            "observed": "right",
+            "savings": "right",
+            "rate": "right",
+            "95 % interval": "right",
+            "gate": "left",
+            "payment": "right",
+        },
+        [
+            [
+                row["partnership_id"],
+                row["contract"],
+                f"{row['n_members']:,}",
+                dollars(row["target_cents"]),
+                dollars(row["observed_cents"]),
+                dollars(row["savings_cents"]),
+                f"{row['savings_rate']:+.2%}",
+                outcome.rate_interval(row["partnership_id"]),
+                "passed" if row["gate_passed"] else f"missed by {dollars(row['missed_by_cents'])}",
+                dollars(row["payment_cents"]),
+            ]
+            for row in outcome.settlement
+        ],
+    )
+    say(f"digest {outcome.digest}")
+    say(f"{outcome.run_dir}: written in {outcome.seconds:.1f} s")

@@ -1,0 +1,205 @@
+"""What one shard brings to a run: member-years and sums, and how the sums of shards are merged.
+
+Every sum is of integers and every member stands in one shard, so shards merge in any order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ihp_compute.attribution import EXCLUSION_REASONS, Attribution
+from ihp_compute.cost import Cost, line_fates
+from ihp_compute.population import Shard
+from ihp_compute.risk import Scores
+from ihp_compute.tables import RATE_CELLS
+from ihp_compute.uncertainty import Totals, YearRows, replicate_totals
+from ihp_compute.utilization import Utilisation
+
+if TYPE_CHECKING:
+    from ihp_compute.plan import Plan
+
+UTILISATION_SUMS = (
+    "n_members",
+    "member_months",
+    "stays",
+    "ed_visits",
+    "readmissions",
+    "index_stays",
+)
+EXCLUSION_SUMS = ("n_members", "member_months", "paid_cents")
+STEPS = ("none", "health_care_home", "primary_care", "specialist")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Sums and member-years of one shard or of several.
+
+    Attributes
+    ----------
+    totals : Totals
+    member_years : tuple of Arrow tables
+        One a shard: one row per member and year.
+    ledger : int64[n_tables, n_files, n_run_fates, 2]
+        Lines and paid cents of retained rows by run fate.
+    exclusions : int64[2, n_reasons, 3]
+        `EXCLUSION_SUMS` per year (base, performance) and reason.
+    utilisation : int64[2, n_groups, 6]
+        `UTILISATION_SUMS` per year and group.
+    counts : Counter
+        What the score provider counted, as "year:what".
+    """
+
+    totals: Totals
+    member_years: tuple[pa.Table, ...]
+    ledger: NDArray[np.int64]
+    exclusions: NDArray[np.int64]
+    utilisation: NDArray[np.int64]
+    counts: Counter[str]
+
+    def __add__(self, other: Measured) -> Measured:
+        """Measures of two disjoint sets of members."""
+        return Measured(
+            self.totals + other.totals,
+            self.member_years + other.member_years,
+            self.ledger + other.ledger,
+            self.exclusions + other.exclusions,
+            self.utilisation + other.utilisation,
+            self.counts + other.counts,
+        )
+
+    @classmethod
+    def merge(
+        cls,
+        parts: Iterable[Measured],
+        n_shards: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Measured:
+        """Sum of all shards, in the order in which they arrive."""
+        merged: Measured | None = None
+        for done, part in enumerate(parts, start=1):
+            merged = part if merged is None else merged + part
+            if progress is not None:
+                progress(done, n_shards)
+        if merged is None:
+            raise ValueError("a population has at least one shard")
+        return merged
+
+    @classmethod
+    def of(
+        cls,
+        shard: Shard,
+        plan: Plan,
+        attributions: Sequence[Attribution],
+        scores: Sequence[Scores],
+        costs: Sequence[Sequence[Cost]],
+        uses: Sequence[Utilisation],
+    ) -> Measured:
+        """Sums and member-years of one shard; every sequence is (base year, performance year)."""
+        member_key = shard.column("members", "member_key")
+        n_groups = len(plan.roster.groups)
+        years = list(zip(attributions, scores, costs, uses, strict=True))
+        base, performance = (
+            YearRows(
+                group=attribution.group,
+                months=attribution.months,
+                score_micro=score.score_micro,
+                cell_cents=[under.cell_cents for under in cost],
+            )
+            for attribution, score, cost, _ in years
+        )
+        return cls(
+            totals=replicate_totals(
+                member_key,
+                base,
+                performance,
+                groups=plan.roster.groups,
+                replicates=plan.replicates,
+                seed=plan.seed,
+                device=plan.device,
+            ),
+            member_years=tuple(_member_years(member_key, plan, *year) for year in years),
+            ledger=line_fates(
+                shard,
+                plan.rule_sets,
+                cutoff_day=plan.cutoff_day,
+                attributions=attributions,
+                costs=costs,
+                group_rule_set=plan.group_rule_set,
+                n_partnerships=plan.roster.n_partnerships,
+                n_files=len(plan.files),
+            ),
+            exclusions=np.stack([_exclusions(a, cost[0]) for a, _, cost, _ in years]),
+            utilisation=np.stack([_utilisation(a, use, n_groups) for a, _, _, use in years]),
+            counts=Counter(
+                {
+                    f"{a.year}:{what}": n
+                    for a, score, _, _ in years
+                    for what, n in score.counts.items()
+                    if n
+                }
+            ),
+        )
+
+
+def _member_years(
+    member_key: NDArray[np.uint64],
+    plan: Plan,
+    attribution: Attribution,
+    scores: Scores,
+    costs: Sequence[Cost],
+    use: Utilisation,
+) -> pa.Table:
+    """One row a member: the audit artefact from which every total can be recomputed."""
+    columns: dict[str, pa.Array] = {
+        "member_key": pa.array(member_key),
+        "year": pa.array(np.full(member_key.size, attribution.year, np.int16)),
+        "group": _labels(attribution.group + 1, ("", *plan.roster.groups)),
+        "exclusion": _labels(attribution.reason, EXCLUSION_REASONS),
+        "step": _labels(attribution.step, STEPS),
+        "n_visits": pa.array(attribution.n_visits.astype(np.int32)),
+        "tied": pa.array(attribution.tied),
+        "score_micro": pa.array(scores.score_micro),
+        "score_missing": pa.array(scores.missing),
+        "stays": pa.array(use.stays.astype(np.int16)),
+        "ed_visits": pa.array(use.ed_visits.astype(np.int16)),
+        "readmissions": pa.array(use.readmissions.astype(np.int16)),
+    }
+    for cell, months in zip(RATE_CELLS, attribution.months, strict=True):
+        columns[f"months_{cell}"] = pa.array(months.astype(np.int8))
+    for r, cost in enumerate(costs):
+        columns[f"uncapped_r{r}_cents"] = pa.array(cost.uncapped_cents)
+        columns[f"above_cap_r{r}_cents"] = pa.array(cost.above_cap_cents)
+        columns[f"floored_r{r}_cents"] = pa.array(cost.floored_cents)
+        columns[f"cost_r{r}_cents"] = pa.array(cost.capped_cents)
+    return pa.table(columns)
+
+
+def _labels(codes: NDArray[np.integer[Any]], names: Sequence[str]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int16)), pa.array(names))
+
+
+def _exclusions(attribution: Attribution, cost: Cost) -> NDArray[np.int64]:
+    months = attribution.enrolled_months
+    sums = np.zeros((len(EXCLUSION_REASONS), len(EXCLUSION_SUMS)), np.int64)
+    for column, values in enumerate((np.ones_like(months), months, cost.paid_cents)):
+        np.add.at(sums[:, column], attribution.reason, values)
+    return sums
+
+
+def _utilisation(attribution: Attribution, use: Utilisation, n_groups: int) -> NDArray[np.int64]:
+    here = attribution.group >= 0
+    group = attribution.group[here]
+    months = attribution.months.sum(axis=0)
+    sums = np.zeros((n_groups, len(UTILISATION_SUMS)), np.int64)
+    for column, values in enumerate(
+        (np.ones_like(months), months, use.stays, use.ed_visits, use.readmissions, use.index_stays)
+    ):
+        np.add.at(sums[:, column], group, values[here])
+    return sums

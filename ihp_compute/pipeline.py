@@ -1,0 +1,85 @@
+"""One performance year against one base year, top to bottom. Read this first.
+
+    plan -> attribute -> score -> cost -> utilise -> replicate | merge -> settle -> write
+            \\_____________ one shard, one worker _____________/  \\____ once, small ____/
+
+Everything above the bar needs a member's own rows and nothing of another's, so it runs wherever the
+runner puts it. What comes back is integers, which may be added in any order: one core, forty shards
+and a cluster give the same digest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from ihp_compute.attribution import attribute
+from ihp_compute.cost import costs
+from ihp_compute.measured import Measured
+from ihp_compute.plan import Plan, RunRequest, make_plan
+from ihp_compute.population import Shard
+from ihp_compute.results import Outcome, assemble, write
+from ihp_compute.runner import LocalRunner, Runner
+from ihp_compute.settlement import settle
+from ihp_compute.utilization import utilise
+
+__all__ = ["Outcome", "RunRequest", "measure", "run"]
+
+
+def run(
+    request: RunRequest,
+    out: Path,
+    runner: Runner | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """Measure every shard wherever `runner` puts it, merge the sums, settle, write.
+
+    Parameters
+    ----------
+    request : RunRequest
+    out : Path
+        Folder to make; it appears whole or not at all.
+    runner : Runner, optional
+        `LocalRunner` unless given.
+    progress : callable, optional
+        Called with (shards done, shards in all).
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    IhpError
+        If the population, the contracts or their combination cannot be used.
+    """
+    started = time.perf_counter()
+    runner = runner or LocalRunner()
+    plan = make_plan(request)
+    measured = Measured.merge(runner.map(partial(measure, plan=plan), plan.shards), len(plan.shards), progress)
+    settled = settle(
+        measured.totals,
+        plan.contracts,
+        base_year=plan.base_year,
+        performance_year=plan.performance_year,
+        quality=plan.quality,
+    )
+    results = assemble(plan, measured, settled)
+    return write(results, plan, out, runner_name=runner.name, started=started)
+
+
+def measure(shard: Shard, *, plan: Plan) -> Measured:
+    """Everything that needs a member's own rows."""
+    attributions = [
+        attribute(shard, plan.roster, plan.attribution, year=year, cutoff_day=plan.cutoff_day)
+        for year in plan.years
+    ]
+    scores = [
+        plan.scores.score(shard, year=a.year, cutoff_day=plan.cutoff_day, months=a.months)
+        for a in attributions
+    ]
+    cost = costs(shard, plan.rule_sets, cutoff_day=plan.cutoff_day, attributions=attributions)
+    use = [utilise(shard, year=year, cutoff_day=plan.cutoff_day) for year in plan.years]
+    return Measured.of(shard, plan, attributions, scores, cost, use)

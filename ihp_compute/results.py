@@ -1,0 +1,312 @@
+"""Results as Arrow tables: assembled from settled partnerships, digested, written whole.
+
+    settled + sums -> tables -> digest -> RUN/*.parquet, totals.arrow, manifest.json, report.html
+
+A run folder appears whole or not at all: it is written beside its place and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import ihp_compute
+from ihp_compute import tables
+from ihp_compute.attribution import EXCLUSION_REASONS
+from ihp_compute.errors import RunError, UnbalancedLedgerError
+from ihp_compute.ledger import LINE_FATES, IngestFate, RunFate
+from ihp_compute.measured import Measured
+from ihp_compute.plan import Plan
+from ihp_compute.population import open_population
+from ihp_compute.provenance import KEYS, MANIFEST, TOTALS, digest_of, sort_by, write_totals
+from ihp_compute.report import write_report
+from ihp_compute.settlement import Settled
+from ihp_compute.uncertainty import CONDITIONINGS, Totals, intervals
+
+
+@dataclass(frozen=True)
+class Results:
+    """Every table of a run, by name, the totals, and what was counted on the way."""
+
+    tables: dict[str, pa.Table]
+    totals: Totals
+    settled: Sequence[Settled]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run, as its caller sees it."""
+
+    digest: str
+    run_dir: Path
+    seconds: float
+    settlement: list[dict[str, Any]]
+    headlines: tuple[str, ...]
+    rate_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document of `ihp run`."""
+        return {
+            "digest": self.digest,
+            "run_dir": str(self.run_dir),
+            "seconds": round(self.seconds, 3),
+            "notes": list(self.headlines),
+            "settlement": self.settlement,
+        }
+
+    def rate_interval(self, partnership_id: str) -> str:
+        """The 95 % interval of the savings rate, to read; empty without replicates."""
+        if partnership_id not in self.rate_intervals:
+            return ""
+        low, high = self.rate_intervals[partnership_id]
+        return f"{low:+.2%} to {high:+.2%}"
+
+
+def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Results:
+    """Build every result table.
+
+    Raises
+    ------
+    UnbalancedLedgerError
+        If retained lines or dollars of the population are not those that met a run fate.
+    """
+    ledger = _ledger(plan, measured)
+    return Results(
+        tables={
+            "settlement": _settlement(settled),
+            "intervals": _intervals(settled),
+            "walk": _walk(settled),
+            "ledger": ledger,
+            "exclusions": _exclusions(plan, measured),
+            "utilisation": _utilisation(plan, measured),
+            "member_years": sort_by(
+                pa.concat_tables(measured.member_years).unify_dictionaries(), KEYS["member_years"]
+            ),
+        },
+        totals=measured.totals,
+        settled=settled,
+        counts=dict(sorted(measured.counts.items())),
+    )
+
+
+def _table(schema: pa.Schema, rows: Sequence[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+def _ledger(plan: Plan, measured: Measured) -> pa.Table:
+    """Both stages by table, file and fate; what ingest retained must be what the run met."""
+    population = open_population(plan.request.population)
+    rows = [
+        {
+            "table": entry["table"],
+            "file": entry["file"],
+            "stage": "ingest",
+            "fate": entry["fate"],
+            "lines": entry["lines"],
+            "paid_cents": entry["paid_cents"],
+        }
+        for entry in population.manifest["ledger"]
+    ]
+    retained = {
+        (row["table"], row["file"]): (row["lines"], row["paid_cents"])
+        for row in rows
+        if row["fate"] == IngestFate.RETAINED.label and row["table"] in tables.SOURCE_TABLES
+    }
+    met: dict[tuple[str, str], tuple[int, int]] = {}
+    for t, table in enumerate(tables.SOURCE_TABLES):
+        for f, file in enumerate(plan.files):
+            for fate in RunFate:
+                lines, cents = (int(x) for x in measured.ledger[t, f, fate])
+                if not lines and not cents:
+                    continue
+                rows.append(
+                    {
+                        "table": table,
+                        "file": file,
+                        "stage": "run",
+                        "fate": fate.label,
+                        "lines": lines,
+                        "paid_cents": cents,
+                    }
+                )
+                if fate in LINE_FATES:
+                    before = met.get((table, file), (0, 0))
+                    met[table, file] = (before[0] + lines, before[1] + cents)
+    for key in sorted(retained.keys() | met.keys()):
+        if retained.get(key, (0, 0)) != met.get(key, (0, 0)):
+            table, file = key
+            raise UnbalancedLedgerError(
+                f"{table}, {file}: ingest retained {retained.get(key)} lines and cents, the run met "
+                f"{met.get(key)}; nothing was written. Verify the population with ihp verify"
+            )
+    return _table(tables.LEDGER, rows)
+
+
+def _exclusions(plan: Plan, measured: Measured) -> pa.Table:
+    return _table(
+        tables.EXCLUSIONS,
+        [
+            {
+                "year": year,
+                "reason": reason,
+                "n_members": int(sums[0]),
+                "member_months": int(sums[1]),
+                "paid_cents": int(sums[2]),
+            }
+            for year, by_reason in zip(plan.years, measured.exclusions, strict=True)
+            for reason, sums in zip(EXCLUSION_REASONS, by_reason, strict=True)
+            if reason and sums.any()
+        ],
+    )
+
+
+def _per_thousand(events: int, months: int) -> float:
+    """Events per 1,000 member-years; 0 without months."""
+    return 12_000 * events / months if months else 0.0
+
+
+def _utilisation(plan: Plan, measured: Measured) -> pa.Table:
+    rows = []
+    for year, by_group in zip(plan.years, measured.utilisation, strict=True):
+        for group, sums in zip(plan.roster.groups, by_group, strict=True):
+            members, months, stays, visits, readmissions, index_stays = map(int, sums)
+            rows.append(
+                {
+                    "group": group,
+                    "year": year,
+                    "n_members": members,
+                    "member_months": months,
+                    "stays": stays,
+                    "ed_visits": visits,
+                    "readmissions": readmissions,
+                    "stays_per_1000": _per_thousand(stays, months),
+                    "ed_visits_per_1000": _per_thousand(visits, months),
+                    "readmission_rate": readmissions / index_stays if index_stays else 0.0,
+                }
+            )
+    return _table(tables.UTILISATION, rows)
+
+
+def write(results: Results, plan: Plan, out: Path, *, runner_name: str, started: float) -> Outcome:
+    """Digest the tables and make the run folder, whole or not at all.
+
+    Raises
+    ------
+    RunError
+        If `out` exists and is not a finished run.
+    """
+    if out.exists() and not (out / MANIFEST).is_file() and any(out.iterdir()):
+        raise RunError(f"{out}: exists and is not a run; choose another --out")
+    terms = _terms(plan)
+    digest = digest_of(results.tables, results.totals, terms)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        for name, table in results.tables.items():
+            pq.write_table(table, draft / f"{name}.parquet", write_page_checksum=True)
+        write_totals(results.totals, draft / TOTALS)
+        manifest = _manifest(results, plan, terms, digest, runner_name, started)
+        (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        write_report(draft)
+        if out.exists():
+            shutil.rmtree(out)
+        draft.chmod(0o755)
+        os.rename(draft, out)  # noqa: PTH104 - atomic within one folder
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return Outcome(
+        digest=digest,
+        run_dir=out,
+        seconds=time.perf_counter() - started,
+        settlement=results.tables["settlement"].to_pylist(),
+        headlines=_headlines(plan),
+        rate_intervals=_rate_intervals(results.tables["intervals"]),
+    )
+
+
+def _terms(plan: Plan) -> dict[str, Any]:
+    """What the digest rests on beside the tables."""
+    return {
+        "method_version": ihp_compute.METHOD_VERSION,
+        "base_year": plan.base_year,
+        "performance_year": plan.performance_year,
+        "paid_through": str(plan.paid_through),
+        "seed": plan.seed,
+        "replicates": plan.replicates,
+        "contracts": {name: sha for name, sha in sorted(plan.contracts.hashes().items())},
+        "risk_model": plan.scores.model_sha256,
+    }
+
+
+def _manifest(
+    results: Results,
+    plan: Plan,
+    terms: dict[str, Any],
+    digest: str,
+    runner_name: str,
+    started: float,
+) -> dict[str, Any]:
+    population = open_population(plan.request.population)
+    return {
+        "kind": "run",
+        "digest": digest,
+        "terms": terms,
+        "method_version": ihp_compute.METHOD_VERSION,
+        "engine_version": ihp_compute.__version__,
+        "base_year": plan.base_year,
+        "performance_year": plan.performance_year,
+        "paid_through": str(plan.paid_through),
+        "replicates": plan.replicates,
+        "seed": plan.seed,
+        "device": plan.device,
+        "device_requested": plan.request.device,
+        "runner": runner_name,
+        "population": {"path": str(population.path.resolve()), "digest": population.digest},
+        "inputs": population.manifest["inputs"],
+        "contracts": [
+            {"name": name, "sha256": sha} for name, sha in sorted(plan.contracts.hashes().items())
+        ],
+        "contract_arguments": list(plan.request.contracts),
+        "risk_model": {"name": plan.scores.name, "sha256": plan.scores.model_sha256},
+        "draft_terms": plan.contracts.draft_terms(),
+        "allow_inconsistent": plan.request.allow_inconsistent,
+        "groups": list(plan.roster.groups),
+        "notes": list(plan.notes),
+        "counts": results.counts,
+        "timings": {"seconds": round(time.perf_counter() - started, 3)},
+        "python": sys.version.split()[0],
+    }
+
+
+def _headlines(plan: Plan) -> tuple[str, ...]:
+    """What a reader must know first: draft terms, years, cutoff, device."""
+    return (
+        *plan.contracts.draft_lines(),
+        f"performance year {plan.performance_year} against base year {plan.base_year}, claims paid "
+        f"through {plan.paid_through}, {plan.replicates} replicates, seed {plan.seed}, on the "
+        f"{plan.device.upper()}",
+        *plan.notes,
+    )
+
+
+def _rate_intervals(table: pa.Table) -> dict[str, tuple[float, float]]:
+    return {
+        row["partnership_id"]: (row["low"], row["high"])
+        for row in table.to_pylist()
+        if (row["measure"], row["method"], row["conditioning"], row["level"])
+        == ("savings_rate", "percentile", "target_resampled", 0.95)
+    }
