@@ -13,10 +13,6 @@ layout is part of the method and never changes under a running version:
   mean and variance are exactly 1;
 - replicate 0 is the data as observed: weight 1.
 
-The counter's last two words do not depend on the member, so round 1 and half of round 2 are known
-per member or per block of eight replicates. The fast form computes them once (`member_part`,
-`octet_part`) and runs the rest; it skips work whose result is known, and nothing else.
-
 Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC11 (2011).
 Not here: what is summed under the weights (`replicate_totals`).
 """
@@ -195,75 +191,23 @@ def _cpu(counters, schedule):  # type: ignore[no-untyped-def] # noqa: ANN001, AN
 
 
 @numba.njit(cache=True, nogil=True)
-def member_part(keys, schedule, part):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
-    """What rounds 1 and 2 owe to the member alone: uint64[2, n], two words in each."""
-    for i in range(keys.shape[0]):
-        p0 = _M0 * (keys[i] & _LOW)
-        p1 = _M1 * (((p0 >> _WORD) ^ schedule[0, 1]) & _LOW)
-        part[0, i] = (keys[i] >> _WORD) ^ schedule[0, 0] | (
-            ((p1 >> _WORD) ^ schedule[1, 0]) << _WORD
-        )
-        part[1, i] = (p1 & _LOW) | ((p0 ^ schedule[1, 1]) << _WORD)
-
-
-@numba.njit(cache=True, nogil=True)
-def octet_words(part, octet, schedule, words):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
-    """Four words a member for one block of eight replicates: uint64[2, n] of (0, 1), (2, 3)."""
-    p1 = _M1 * np.uint64(octet)
-    high = p1 >> _WORD
-    low = p1 & _LOW
-    for i in range(part.shape[1]):
-        p0 = _M0 * ((part[0, i] ^ high) & _LOW)
-        c0 = (part[0, i] >> _WORD) ^ low
-        c1 = part[1, i]
-        c2 = (p0 >> _WORD) ^ (part[1, i] >> _WORD)
-        c3 = p0
-        for turn in range(2, 10):
-            c0, c1, c2, c3 = round_(c0, c1, c2, c3, schedule[turn, 0], schedule[turn, 1])
-        words[0, i] = (c0 & _LOW) | (c1 << _WORD)
-        words[1, i] = (c2 & _LOW) | (c3 << _WORD)
-
-
-@numba.njit(cache=True, nogil=True)
-def count_thresholds(lanes):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
-    """Replace each uint16 lane by its weight."""
-    u16 = np.uint16
-    for i in range(lanes.shape[0]):
-        lane = lanes[i]
-        lanes[i] = u16(
-            u16(lane < u16(41426))
-            + u16(lane < u16(17317))
-            + u16(lane < u16(5263))
-            + u16(lane < u16(1244))
-            + u16(lane < u16(242))
-            + u16(lane < u16(39))
-            + u16(lane < u16(5))
-        )
-
-
-@numba.njit(cache=True, nogil=True)
 def _weights_cpu(keys, n_replicates, first, schedule):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-    n = keys.shape[0]
-    out = np.empty((n_replicates, n), dtype=np.uint8)
-    tile = 1024
-    part = np.empty((2, tile), dtype=np.uint64)
-    words = np.empty((2, tile), dtype=np.uint64)
-    lanes = words.reshape(-1).view(np.uint16)
-    for start in range(0, n, tile):
-        size = min(tile, n - start)
-        member_part(keys[start : start + size], schedule, part)
+    out = np.ones((n_replicates, keys.shape[0]), dtype=np.uint8)
+    words = np.empty(4, dtype=np.uint64)
+    for i in range(keys.shape[0]):
         for octet in range(first >> 3, (first + n_replicates + 7) >> 3):
-            octet_words(part[:, :size], octet, schedule, words)
-            count_thresholds(lanes)
+            c0, c1, c2, c3 = keys[i] & _LOW, keys[i] >> _WORD, np.uint64(octet), _ZERO
+            for turn in range(10):
+                c0, c1, c2, c3 = round_(c0, c1, c2, c3, schedule[turn, 0], schedule[turn, 1])
+            words[0], words[1], words[2], words[3] = c0, c1, c2, c3
             for lane in range(8):
-                row = octet * 8 + lane - first
-                if row < 0 or row >= n_replicates:
-                    continue
-                at = (lane >> 2) * 4 * tile + (lane & 3)
-                for i in range(size):
-                    out[row, start + i] = lanes[at + 4 * i]
-                if row + first == 0:
-                    out[row, start : start + size] = 1
+                replicate = octet * 8 + lane
+                if replicate > 0 and first <= replicate < first + n_replicates:
+                    value = np.int64(words[lane >> 1] >> np.uint64(16 * (lane & 1))) & 0xFFFF
+                    weight = 0
+                    for threshold in THRESHOLDS:
+                        weight += threshold > value
+                    out[replicate - first, i] = weight
     return out
 
 

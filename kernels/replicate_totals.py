@@ -21,19 +21,16 @@ import numba
 import numpy as np
 
 from kernels._core import KernelInputError, device_of, read_only, require
-from kernels.philox import (
-    count_thresholds,
-    key_schedule,
-    member_part,
-    octet_words,
-    require_replicates,
-    weights_reference,
-)
+from kernels._lanes import BLOCK, octet_sums_1, octet_sums_2, octet_weights
+from kernels.philox import MULTIPLIERS, key_schedule, require_replicates, weights_reference
 
 MAX_WEIGHT: Final = 7
 SUM_LIMIT: Final = ((1 << 63) - 1) // MAX_WEIGHT
 TILE: Final = 1024
-BLOCK: Final = 32
+_M0: Final = np.uint64(MULTIPLIERS[0])
+_M1: Final = np.uint64(MULTIPLIERS[1])
+_LOW: Final = np.uint64(0xFFFFFFFF)
+_HALF: Final = np.uint64(32)
 
 
 def replicate_totals(
@@ -208,11 +205,28 @@ def _digits(columns, slots, digits, digit_column, digit_shift):  # type: ignore[
 
 
 @numba.njit(cache=True, nogil=True)
-def _dot(weight, digit):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-    total = np.int32(0)
-    for i in range(weight.shape[0]):
-        total += np.int32(np.int32(weight[i]) * np.int32(digit[i]))
-    return np.int64(np.int32(total))
+def _member_part(member_key, slots, schedule, part):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """What rounds 1 and 2 of Philox owe to each member alone, in the order of `_lanes`.
+
+    The counter's last two words are the octet and 0. So round 1 multiplies the member's word by one
+    constant and the octet by the other, and of round 2's two products one is the member's own.
+    """
+    for slot in range(slots.shape[0]):
+        key = member_key[slots[slot]] if slots[slot] >= 0 else np.uint64(0)
+        p0 = _M0 * (key & _LOW)
+        p1 = _M1 * (((p0 >> _HALF) ^ schedule[0, 1]) & _LOW)
+        first = ((key >> _HALF) ^ schedule[0, 0]) | (((p1 >> _HALF) ^ schedule[1, 0]) << _HALF)
+        second = (p1 & _LOW) | ((p0 ^ schedule[1, 1]) << _HALF)
+        block, member = slot // BLOCK, slot % BLOCK
+        part[block, 0, member % 4, member // 4] = first
+        part[block, 1, member % 4, member // 4] = second
+
+
+@numba.njit(cache=True, nogil=True)
+def _add(out, g, r, width, sums, column, shift):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """Add one digit row's sums of eight replicates, from row r on, where they lie inside `out`."""
+    for lane in range(max(0, -r), min(8, out.shape[1] - r)):
+        out[g, r + lane, column] += np.int64(sums[lane * width]) << shift
 
 
 @numba.njit(cache=True, nogil=True)
@@ -220,45 +234,43 @@ def _cpu(columns, group, member_key, n_groups, n_replicates, first, schedule):  
     n_columns = columns.shape[0]
     out = np.zeros((n_groups, n_replicates, n_columns), dtype=np.int64)
     slots, starts = _slots(group, n_groups)
-    digits = np.zeros((4 * n_columns, TILE), dtype=np.int16)
+    part = np.zeros((TILE // BLOCK, 2, 4, 8), dtype=np.uint64)
+    weights = np.zeros((TILE // BLOCK, 8, BLOCK), dtype=np.int16)
+    digits = np.zeros((4 * n_columns, TILE // BLOCK, BLOCK), dtype=np.int16)
     digit_column = np.zeros(4 * n_columns, dtype=np.int64)
     digit_shift = np.zeros(4 * n_columns, dtype=np.int64)
-    keys = np.zeros(TILE, dtype=np.uint64)
-    part = np.zeros((2, TILE), dtype=np.uint64)
-    words = np.zeros((2, TILE), dtype=np.uint64)
-    lanes = words.reshape(-1).view(np.uint16)
-    rows = np.zeros((8, TILE), dtype=np.int16)
+    sums = np.zeros(16, dtype=np.int32)
     g_first = 0
     for start in range(0, slots.shape[0], TILE):
-        end = min(start + TILE, slots.shape[0])
-        size = end - start
-        for i in range(size):
-            slot = slots[start + i]
-            keys[i] = member_key[slot] if slot >= 0 else np.uint64(0)
-        member_part(keys, schedule, part)
-        n_digits = _digits(columns, slots[start:end], digits, digit_column, digit_shift)
+        tile = slots[start : start + TILE]
+        n_blocks = tile.shape[0] // BLOCK
+        end = start + tile.shape[0]
+        _member_part(member_key, tile, schedule, part)
+        n_digits = _digits(
+            columns, tile, digits.reshape(4 * n_columns, TILE), digit_column, digit_shift
+        )
         while starts[g_first + 1] <= start:
             g_first += 1
         for octet in range(first >> 3, (first + n_replicates + 7) >> 3):
-            octet_words(part, octet, schedule, words)
-            count_thresholds(lanes)
-            for lane in range(8):
-                at = (lane >> 2) * 4 * TILE + (lane & 3)
-                for i in range(TILE):
-                    rows[lane, i] = lanes[at + 4 * i]
+            product = _M1 * np.uint64(octet)
+            octet_weights(part[:n_blocks], product >> _HALF, product & _LOW, schedule, weights)
             if octet == 0:
-                rows[0, :] = 1
+                weights[:, 0, :] = 1
+            r = octet * 8 - first
             g = g_first
             while g < n_groups and starts[g] < end:
-                a = max(starts[g], start) - start
-                b = min(starts[g + 1], end) - start
+                a = (max(starts[g], start) - start) // BLOCK
+                b = (min(starts[g + 1], end) - start) // BLOCK
                 if a < b:
-                    for lane in range(8):
-                        r = octet * 8 + lane - first
-                        if 0 <= r < n_replicates:
-                            for row in range(n_digits):
-                                total = _dot(rows[lane, a:b], digits[row, a:b])
-                                out[g, r, digit_column[row]] += total << digit_shift[row]
+                    row = 0
+                    while row + 1 < n_digits:
+                        octet_sums_2(weights, digits, row, a, b - a, sums)
+                        _add(out, g, r, 2, sums, digit_column[row], digit_shift[row])
+                        _add(out, g, r, 2, sums[1:], digit_column[row + 1], digit_shift[row + 1])
+                        row += 2
+                    if row < n_digits:
+                        octet_sums_1(weights, digits, row, a, b - a, sums)
+                        _add(out, g, r, 1, sums, digit_column[row], digit_shift[row])
                 g += 1
     return out
 

@@ -1,0 +1,269 @@
+"""Vector code, written out, for the two inner loops that the compiler does not find by itself.
+
+    octet_weights   Philox words of 32 members in 64-bit lanes -> 8 rows of 16-bit weights
+    octet_sums      8 rows of weights x 1 or 2 rows of digits -> their sums in 32 bits
+
+The compiler's own vectoriser gives up on the many streams of the first loop, and in the second
+multiplies 32-bit lanes where pairs of 16-bit ones would do. What stands here is LLVM's portable
+vector code and not one processor's: it becomes AVX-512, AVX2 or NEON.
+
+Members stand in blocks of 32, so that every array is read and written in whole vectors:
+
+- `part`    uint64[n_blocks, 2, 4, 8]: `[block, word, chain, j]` belongs to member 4 j + chain of
+  the block, because four lanes of 16 bits are packed into one of 64;
+- `weights` int16[n_blocks, 8, 32]: `[block, lane, member]`;
+- `digits`  int16[n_rows, n_blocks, 32].
+
+A word in a 64-bit lane has meaning in its low half only; the upper half is whatever a product left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from kernels.philox import MULTIPLIERS, ROUNDS, THRESHOLDS
+
+BLOCK: Final = 32
+CHAINS: Final = 4
+LANES: Final = 8
+
+_I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
+_WORDS: Final = ir.VectorType(_I64, BLOCK // CHAINS)
+_HALVES: Final = ir.VectorType(_I32, BLOCK // 2)
+_MEMBERS: Final = ir.VectorType(_I16, BLOCK)
+
+
+def _fill(kind: ir.VectorType, value: int) -> ir.Constant:
+    return ir.Constant(kind, [value] * kind.count)
+
+
+def _shuffle(builder: Any, a: Any, b: Any, picks: Sequence[int]) -> Any:
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, len(picks)), list(picks)))
+
+
+def _spread(builder: Any, scalar: Any) -> Any:
+    """The scalar in every 64-bit lane."""
+    empty = ir.Constant(_WORDS, ir.Undefined)
+    first = builder.insert_element(empty, scalar, ir.Constant(_I32, 0))
+    return _shuffle(builder, first, empty, [0] * _WORDS.count)
+
+
+def _data(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """Address of an array's first element, as an integer."""
+    return builder.ptrtoint(context.make_array(kind)(context, builder, value).data, _I64)
+
+
+def _vector_at(builder: Any, kind: ir.VectorType, base: Any, offset: Any) -> Any:
+    return builder.inttoptr(builder.add(base, offset), kind.as_pointer())
+
+
+def _bytes(count: int) -> ir.Constant:
+    return ir.Constant(_I64, count)
+
+
+class _Loop:
+    """`for i in range(n)` with n >= 1, around vector code; `carry` lists values kept between turns."""
+
+    def __init__(self, builder: Any, n: Any, initial: Sequence[Any]) -> None:
+        self.builder, self.n = builder, n
+        before = builder.block
+        self.body = builder.append_basic_block("blocks")
+        self.after = builder.append_basic_block("done")
+        builder.branch(self.body)
+        builder.position_at_end(self.body)
+        self.i = builder.phi(_I64)
+        self.i.add_incoming(ir.Constant(_I64, 0), before)
+        self.carry = [builder.phi(value.type) for value in initial]
+        for kept, value in zip(self.carry, initial, strict=True):
+            kept.add_incoming(value, before)
+
+    def end(self, carried: Sequence[Any]) -> None:
+        following = self.builder.add(self.i, ir.Constant(_I64, 1))
+        self.i.add_incoming(following, self.body)
+        for kept, value in zip(self.carry, carried, strict=True):
+            kept.add_incoming(value, self.body)
+        again = self.builder.icmp_signed("<", following, self.n)
+        self.builder.cbranch(again, self.body, self.after)
+        self.builder.position_at_end(self.after)
+
+
+def _high(builder: Any, lanes: Any) -> Any:
+    return builder.lshr(lanes, _fill(_WORDS, 32))
+
+
+def _product(builder: Any, multiplier: int, lanes: Any) -> Any:
+    """32 x 32 -> 64 bits: the mask tells the compiler that the upper halves take no part."""
+    low = builder.and_(lanes, _fill(_WORDS, 0xFFFFFFFF))
+    return builder.mul(_fill(_WORDS, multiplier), low)
+
+
+def _round(builder: Any, words: Sequence[Any], keys: Sequence[Any]) -> list[Any]:
+    c0, c1, c2, c3 = words
+    p0 = _product(builder, MULTIPLIERS[0], c0)
+    p1 = _product(builder, MULTIPLIERS[1], c2)
+    return [
+        builder.xor(builder.xor(_high(builder, p1), c1), keys[0]),
+        p1,
+        builder.xor(builder.xor(_high(builder, p0), c3), keys[1]),
+        p0,
+    ]
+
+
+def _second_round(builder: Any, first: Any, second: Any, high: Any, low: Any) -> list[Any]:
+    """Words after round 2, from what the member and the octet already gave (`replicate_totals`)."""
+    p0 = _product(builder, MULTIPLIERS[0], builder.xor(first, high))
+    return [
+        builder.xor(_high(builder, first), low),
+        second,
+        builder.xor(_high(builder, p0), _high(builder, second)),
+        p0,
+    ]
+
+
+def _lanes_of(builder: Any, chains: Sequence[Any]) -> tuple[Any, Any]:
+    """One word of 32 members as two rows of 16-bit lanes: the low halves, the high halves."""
+    count = _HALVES.count
+    low_words = [k if k % 2 == 0 else count + k - 1 for k in range(count)]
+    halves = [builder.bitcast(chain, _HALVES) for chain in chains]
+    even = builder.bitcast(_shuffle(builder, halves[0], halves[2], low_words), _WORDS)
+    odd = builder.bitcast(_shuffle(builder, halves[1], halves[3], low_words), _WORDS)
+    low_mask = _fill(_WORDS, 0x0000FFFF0000FFFF)
+    high_mask = _fill(_WORDS, 0xFFFF0000FFFF0000)
+    by_lane = _fill(_WORDS, 16)
+    low = builder.or_(
+        builder.and_(even, low_mask), builder.shl(builder.and_(odd, low_mask), by_lane)
+    )
+    high = builder.or_(
+        builder.and_(builder.lshr(even, by_lane), low_mask), builder.and_(odd, high_mask)
+    )
+    return builder.bitcast(low, _MEMBERS), builder.bitcast(high, _MEMBERS)
+
+
+def _weights_of(builder: Any, lanes: Any) -> Any:
+    """Thresholds that exceed each lane; they descend, so the last one met gives the count."""
+    weight = _fill(_MEMBERS, 0)
+    for count, threshold in enumerate(THRESHOLDS, start=1):
+        met = builder.icmp_unsigned("<", lanes, _fill(_MEMBERS, threshold))
+        weight = builder.select(met, _fill(_MEMBERS, count), weight)
+    return weight
+
+
+@intrinsic
+def octet_weights(_typing: Any, part: Any, high: Any, low: Any, schedule: Any, weights: Any) -> Any:
+    """Write the weights of all blocks of `part` for one octet into `weights`.
+
+    `high` and `low` are the halves of the octet's first product, `schedule` the keys, uint64[10, 2].
+    """
+    signature = types.void(part, types.uint64, types.uint64, schedule, weights)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+        kinds = signature.args
+        blocks = context.make_array(kinds[0])(context, builder, arguments[0])
+        n_blocks = builder.extract_value(blocks.shape, 0)
+        source = _data(context, builder, kinds[0], arguments[0])
+        keys_at = _data(context, builder, kinds[3], arguments[3])
+        target = _data(context, builder, kinds[4], arguments[4])
+        keys = []
+        for turn in range(2, ROUNDS):
+            at = [builder.add(keys_at, _bytes(16 * turn + 8 * word)) for word in range(2)]
+            loaded = [builder.load(builder.inttoptr(place, _I64.as_pointer())) for place in at]
+            keys.append([_spread(builder, key) for key in loaded])
+        high, low = (_spread(builder, value) for value in arguments[1:3])
+        loop = _Loop(builder, n_blocks, [])
+        offset = builder.mul(loop.i, _bytes(512))
+        source, target = builder.add(source, offset), builder.add(target, offset)
+        chains = []
+        for chain in range(CHAINS):
+            at = [_vector_at(builder, _WORDS, source, _bytes(64 * (chain + k))) for k in (0, 4)]
+            first, second = (builder.load(place, align=8) for place in at)
+            chains.append(_second_round(builder, first, second, high, low))
+        for pair in keys:
+            chains = [_round(builder, words, pair) for words in chains]
+        for word in range(4):
+            rows = _lanes_of(builder, [words[word] for words in chains])
+            for half, lanes in enumerate(rows):
+                at = _vector_at(builder, _MEMBERS, target, _bytes(64 * (2 * word + half)))
+                builder.store(_weights_of(builder, lanes), at, align=2)
+        loop.end([])
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _pair_products(builder: Any, a: Any, b: Any) -> Any:
+    """Sums of neighbouring products of 16-bit lanes, in 32 bits."""
+    wide = ir.VectorType(_I32, BLOCK)
+    products = builder.mul(builder.sext(a, wide), builder.sext(b, wide))
+    empty = ir.Constant(wide, ir.Undefined)
+    return builder.add(
+        _shuffle(builder, products, empty, range(0, BLOCK, 2)),
+        _shuffle(builder, products, empty, range(1, BLOCK, 2)),
+    )
+
+
+def _sums_of(builder: Any, vectors: list[Any]) -> Any:
+    """One vector whose lane k is the sum over the lanes of vectors[k % n]; n a power of two."""
+    count = _HALVES.count
+    vectors = list(vectors)
+    while len(vectors) < count:
+        vectors += vectors
+    while len(vectors) > 1:
+        vectors = [
+            builder.add(
+                _shuffle(builder, a, b, range(0, 2 * count, 2)),
+                _shuffle(builder, a, b, range(1, 2 * count, 2)),
+            )
+            for a, b in zip(vectors[::2], vectors[1::2], strict=True)
+        ]
+    return vectors[0]
+
+
+def _octet_sums(n_rows: int) -> Any:
+    @intrinsic
+    def sums(
+        _typing: Any, weights: Any, digits: Any, row: Any, block: Any, n_blocks: Any, totals: Any
+    ) -> Any:
+        signature = types.void(weights, digits, types.int64, types.int64, types.int64, totals)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+            kinds = signature.args
+            weights_at = _data(context, builder, kinds[0], arguments[0])
+            digits_at = _data(context, builder, kinds[1], arguments[1])
+            totals_at = _data(context, builder, kinds[5], arguments[5])
+            row, block, n_blocks = arguments[2:5]
+            array = context.make_array(kinds[1])(context, builder, arguments[1])
+            row_bytes = builder.mul(builder.extract_value(array.shape, 1), _bytes(64))
+            loop = _Loop(builder, n_blocks, [_fill(_HALVES, 0)] * (LANES * n_rows))
+            at_block = builder.add(block, loop.i)
+            weight_base = builder.add(weights_at, builder.mul(at_block, _bytes(512)))
+            digit_rows = []
+            for k in range(n_rows):
+                at_row = builder.mul(builder.add(row, _bytes(k)), row_bytes)
+                offset = builder.add(at_row, builder.mul(at_block, _bytes(64)))
+                place = _vector_at(builder, _MEMBERS, digits_at, offset)
+                digit_rows.append(builder.load(place, align=2))
+            carried = []
+            for lane in range(LANES):
+                place = _vector_at(builder, _MEMBERS, weight_base, _bytes(64 * lane))
+                weight = builder.load(place, align=2)
+                carried += [_pair_products(builder, weight, digit) for digit in digit_rows]
+            totals = [builder.add(a, b) for a, b in zip(loop.carry, carried, strict=True)]
+            loop.end(totals)
+            place = builder.inttoptr(totals_at, _HALVES.as_pointer())
+            builder.store(_sums_of(builder, totals), place, align=4)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return sums
+
+
+# Both write int32[16] into `totals`: lane * n_rows + row, for rows `row` and following of `digits`,
+# over blocks `block` to `block + n_blocks`. With one row its 8 sums are written twice.
+octet_sums_1 = _octet_sums(1)
+octet_sums_2 = _octet_sums(2)
