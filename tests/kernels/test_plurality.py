@@ -1,0 +1,126 @@
+"""Plurality: hand-worked cases, and all forms against the definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernels import KernelInputError, plurality, to_device, to_host
+from kernels.plurality import NO_DAY, reference
+
+NAMES = ("group", "step", "n_encounters", "tied", "first_day")
+KINDS = (np.int32, np.uint8, np.int32, np.bool_, np.int32)
+
+
+def arrays(members: list[list[tuple[int, int, int]]]) -> dict[str, Any]:
+    """Kernel inputs of members' visits (day, group, step)."""
+    visits = [visit for member in members for visit in sorted(member, key=lambda visit: visit[0])]
+    columns = list(zip(*visits, strict=True)) or [(), (), ()]
+    return {
+        "group": np.array(columns[1], np.int32),
+        "step": np.array(columns[2], np.uint8),
+        "day": np.array(columns[0], np.int32),
+        "offsets": np.cumsum([0, *map(len, members)], dtype=np.int64),
+    }
+
+
+def attributed(*visits: tuple[int, int, int], latest: bool = True) -> tuple[Any, ...]:
+    found = plurality(**arrays([list(visits)]), n_groups=4, n_steps=3, latest=latest)
+    return tuple(column[0] for column in found)
+
+
+def test_the_most_encounters_win() -> None:
+    assert attributed((1, 2, 2), (5, 1, 2), (9, 1, 2)) == (1, 2, 2, False, 5)
+
+
+def test_two_lines_of_one_day_are_one_encounter() -> None:
+    """Encounters are distinct days with a partnership, not claim lines."""
+    assert attributed((1, 2, 2), (1, 2, 2), (1, 2, 2), (5, 1, 2), (9, 1, 2))[0] == 1
+
+
+def test_two_partnerships_on_one_day_are_two_encounters() -> None:
+    assert attributed((1, 2, 2), (1, 1, 2), (1, 2, 2), (3, 2, 2)) == (2, 2, 2, False, 1)
+
+
+def test_an_earlier_step_goes_before_any_number_of_later_encounters() -> None:
+    assert attributed((1, 0, 3), (2, 0, 3), (3, 0, 3), (9, 3, 1)) == (3, 1, 1, False, 9)
+
+
+def test_the_latest_visit_breaks_a_tie() -> None:
+    assert attributed((1, 1, 2), (9, 2, 2), (8, 1, 2), (2, 2, 2)) == (2, 2, 2, True, 2)
+
+
+def test_the_lowest_group_breaks_what_the_day_cannot() -> None:
+    assert attributed((1, 3, 2), (1, 2, 2)) == (2, 2, 1, True, 1)
+    assert attributed((1, 1, 2), (9, 2, 2), latest=False) == (1, 2, 1, True, 1)
+
+
+def test_a_tie_below_the_most_is_no_tie() -> None:
+    assert attributed((1, 1, 2), (2, 2, 2), (3, 3, 2), (4, 3, 2))[3] == False  # noqa: E712
+
+
+def test_a_member_without_visits_has_no_group() -> None:
+    assert attributed() == (-1, 0, 0, False, NO_DAY)
+    assert attributed((1, -1, 2), (2, 1, 0)) == (-1, 0, 0, False, NO_DAY)
+
+
+visit = st.tuples(st.integers(-3, 4), st.integers(-1, 3), st.integers(0, 3))
+populations = st.lists(st.lists(visit, max_size=12), max_size=6).map(arrays)
+
+
+@settings(max_examples=200, deadline=None)
+@given(case=populations, latest=st.booleans())
+def test_the_fast_form_is_the_definition(case: dict[str, Any], latest: bool) -> None:
+    fast = plurality(**case, n_groups=4, n_steps=3, latest=latest)
+    slow = reference(**case, n_groups=4, n_steps=3, latest=latest)
+    for name, kind, one, other in zip(NAMES, KINDS, fast, slow, strict=True):
+        assert one.dtype == other.dtype == kind
+        assert one.tolist() == other.tolist(), name
+
+
+@settings(max_examples=60, deadline=None)
+@given(case=populations, latest=st.booleans())
+def test_the_cuda_text_is_the_definition(
+    host_twin: Callable[..., list[Any]], case: dict[str, Any], latest: bool
+) -> None:
+    n = len(case["offsets"]) - 1
+    out = [np.full(n, 7, kind) for kind in KINDS]
+    scalars = [np.int32(latest), np.int64(n)]
+    found = host_twin("plurality", [*case.values(), *scalars, *out], grid=n // 4 + 1, block=4)
+    slow = reference(**case, n_groups=4, n_steps=3, latest=latest)
+    for name, one, other in zip(NAMES, found[-5:], slow, strict=True):
+        assert one.tolist() == other.tolist(), name
+
+
+@pytest.mark.gpu
+@settings(max_examples=60, deadline=None)
+@given(case=populations, latest=st.booleans())
+def test_the_gpu_is_the_definition(case: dict[str, Any], latest: bool) -> None:
+    there = {name: to_device(array) for name, array in case.items()}
+    found = plurality(**there, n_groups=4, n_steps=3, latest=latest)
+    slow = reference(**case, n_groups=4, n_steps=3, latest=latest)
+    for name, one, other in zip(NAMES, found, slow, strict=True):
+        assert to_host(one).tolist() == other.tolist(), name
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"group": np.zeros(2, np.int64)}, "group: expected dtype int32"),
+        ({"step": np.zeros(3, np.uint8)}, r"step: expected shape \(2\)"),
+        ({"offsets": np.zeros(0, np.int64)}, "offsets: expected n_members"),
+        ({"day": np.zeros((1, 2), np.int32)}, "day: expected shape"),
+        ({"n_groups": 0}, "n_groups: expected at least 1"),
+        ({"n_steps": 256}, "n_steps: expected 1 to 255"),
+        ({"day": [1, 2]}, "day: expected a NumPy or CuPy array"),
+    ],
+)
+def test_wrong_input_is_refused(change: dict[str, Any], message: str) -> None:
+    case = {**arrays([[(1, 0, 1), (2, 0, 1)]]), "n_groups": 1, "n_steps": 1, "latest": True}
+    with pytest.raises(KernelInputError, match=message):
+        plurality(**{**case, **change})

@@ -1,0 +1,300 @@
+"""Cost sums, caps and their allocation: hand-worked cases, and all forms against the definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernels import KernelInputError, segment_cost, to_device, to_host
+from kernels.segment_cost import MICRO, SegmentCost, reference
+
+FIRST_DAY = 100  # two periods of 12 months of two days, with a gap of three days between
+SLOTS = np.array(
+    [*np.repeat(np.arange(12), 2), 255, 255, 255, *np.repeat(np.arange(12, 24), 2)], np.uint8
+)
+LINE = {
+    "amount_cents": np.int64,
+    "paid_cents": np.int64,
+    "service_day": np.int32,
+    "incurred_day": np.int32,
+    "paid_day": np.int32,
+    "category": np.uint8,
+    "kind": np.uint8,
+}
+SCALARS = {
+    "first_day": FIRST_DAY,
+    "cutoff_day": 500,
+    "kind_bits": 0b0101,
+    "paid_kind_bits": 0b1101,
+    "n_cells": 3,
+    "n_categories": 4,
+}
+RULE = {
+    "include_bits": np.uint64,
+    "cap_cents": np.int64,
+    "keep_micro": np.int64,
+    "floor_at_zero": np.bool_,
+    "prorate_cap": np.bool_,
+}
+Line = tuple[int, int, int, int, int, int, int]
+
+
+def case_of(
+    members: list[list[Line]],
+    cells: Any,
+    rules: list[tuple[int, ...]],
+    completion: list[list[int]] | None = None,
+) -> dict[str, Any]:
+    """Kernel inputs of members' lines, cells [periods, members, 12] and rule sets."""
+    lines = [line for member in members for line in member]
+    case: dict[str, Any] = {
+        name: np.array([line[i] for line in lines], kind)
+        for i, (name, kind) in enumerate(LINE.items())
+    }
+    case["offsets"] = np.cumsum([0, *map(len, members)], dtype=np.int64)
+    case["month_cell"] = np.array(cells, np.uint8).reshape(-1, len(members), 12)
+    case["slot_of_day"] = SLOTS
+    for i, (name, kind) in enumerate(RULE.items()):
+        case[name] = np.array([rule[i] for rule in rules], kind)
+    case["completion_micro"] = None if completion is None else np.array(completion, np.int64)
+    return case
+
+
+def line(cents: int, day: int = 0, **other: int) -> Line:
+    values = {
+        "amount_cents": cents,
+        "paid_cents": cents,
+        "service_day": FIRST_DAY + day,
+        "incurred_day": FIRST_DAY + day,
+        "paid_day": 0,
+        "category": 0,
+        "kind": 0,
+        **other,
+    }
+    return tuple(values.values())  # type: ignore[return-value]
+
+
+NO_RULE = (0b1111, -1, 0, 0, 0)
+
+
+def measured(
+    *lines: Line, cells: Any = (0,) * 12, rule: tuple[int, ...] = NO_RULE, **other: Any
+) -> SegmentCost:
+    both = [[*cells], [0] * 12]
+    return segment_cost(**case_of([list(lines)], both, [rule], **other), **SCALARS)
+
+
+def settled(found: SegmentCost) -> tuple[int, list[int]]:
+    return int(found.capped_cents[0, 0, 0]), found.cell_cents[0, 0, :, 0].tolist()
+
+
+def test_a_reversed_claim_lowers_cost() -> None:
+    assert settled(measured(line(5_000), line(-5_000), line(700)))[0] == 700
+
+
+def test_a_cap_keeps_its_share_of_what_lies_above() -> None:
+    """50,000.00 capped at 10,000.00 with 20 % kept: 10,000 + 0.2 × 40,000."""
+    found = measured(line(5_000_000), rule=(1, 1_000_000, 200_000, 0, 0))
+    assert settled(found)[0] == 1_800_000
+    assert found.above_cap_cents[0, 0, 0] == 3_200_000
+    assert found.uncapped_cents[0, 0, 0] == 5_000_000
+
+
+def test_a_kept_cent_is_rounded_half_to_even() -> None:
+    assert settled(measured(line(1_005), rule=(1, 1_000, 100_000, 0, 0)))[0] == 1_000
+    assert settled(measured(line(1_015), rule=(1, 1_000, 100_000, 0, 0)))[0] == 1_002
+
+
+def test_a_capped_cost_is_shared_among_cells_to_the_cent() -> None:
+    """100 cents over cells that cost 1 : 1 : 1 are 33, 33 and 34."""
+    cells = (0, 1, 2, *(0,) * 9)
+    found = measured(line(50), line(50, 2), line(50, 4), cells=cells, rule=(1, 100, 0, 0, 0))
+    assert settled(found) == (100, [33, 33, 34])
+
+
+def test_a_negative_year_is_raised_to_zero_and_reported() -> None:
+    found = measured(line(-300), line(100, 2), cells=(0, 1, *(0,) * 10), rule=(1, -1, 0, 1, 0))
+    assert settled(found) == (0, [0, 0, 0])
+    assert found.floored_cents[0, 0, 0] == 200
+    assert settled(measured(line(-300)))[0] == -300
+
+
+def test_a_prorated_cap_follows_countable_months() -> None:
+    half = (0,) * 6 + (255,) * 6
+    rule = (1, 1_200, 0, 0, 1)
+    assert settled(measured(line(5_000), cells=half, rule=rule))[0] == 600
+    assert settled(measured(line(5_000), rule=rule))[0] == 1_200
+
+
+def test_a_line_in_a_month_that_does_not_count_is_not_cost() -> None:
+    found = measured(line(900, 2), line(100), cells=(0, 255, *(0,) * 10))
+    assert settled(found)[0] == 100
+    assert found.paid_cents[0, 0] == 1_000
+
+
+def test_a_line_belongs_to_the_period_of_its_incurred_day() -> None:
+    """Service in period 1, claim end in period 2: cost of period 2, in its first month."""
+    found = measured(line(100, 22, incurred_day=FIRST_DAY + 27))
+    assert found.uncapped_cents[0, :, 0].tolist() == [0, 100]
+    assert found.month_cents[0, 1].tolist() == [100, *[0] * 11]
+    late = measured(line(100, 30, incurred_day=FIRST_DAY + 3))
+    assert late.month_cents[0, 0].tolist() == [*[0] * 11, 100]
+    gap = measured(line(100, 22, incurred_day=FIRST_DAY + 25))
+    assert gap.uncapped_cents.sum() == 0
+
+
+def test_late_payments_other_kinds_and_other_services_are_not_cost() -> None:
+    lines = (
+        line(1, paid_day=501),
+        line(2, kind=1),
+        line(4, kind=3),
+        line(8, category=3),
+        line(16, kind=2),
+        line(32, day=-1),
+        line(64, day=51),
+    )
+    found = measured(*lines, rule=(0b0111, -1, 0, 0, 0))
+    assert found.uncapped_cents[0, 0, 0] == 16
+    assert found.paid_cents[0, 0] == 4 + 8 + 16
+    assert found.category_cents[0, 0, :, 0].tolist() == [16, 0, 0, 0]
+
+
+def test_completion_multiplies_line_by_line() -> None:
+    """Three lines of 1 cent at 1.5 are 2 cents each, not 4.5 together."""
+    factors = [[1_500_000, *[MICRO] * 23]]
+    found = measured(line(1), line(1), line(1), line(7, 2), completion=factors)
+    assert settled(found)[0] == 6 + 7
+
+
+days = st.integers(-3, 54).map(lambda day: FIRST_DAY + day)
+cents = st.integers(-900, 900) | st.integers(-(2**44), 2**44)
+lines = st.tuples(
+    cents, cents, days, days, st.integers(498, 502), st.integers(0, 3), st.integers(0, 3)
+)
+cells = st.sampled_from([0, 1, 2, 255])
+rules = st.tuples(
+    st.integers(0, 15),
+    st.integers(-1, 60) | st.integers(-1, 2**45),
+    st.sampled_from([0, 1, 100_000, 333_333, MICRO]),
+    st.booleans(),
+    st.booleans(),
+)
+factors = st.sampled_from([0, 1, 500_000, 999_999, MICRO, 1_037_421, 2**40])
+
+
+@st.composite
+def cases(draw: Any) -> dict[str, Any]:
+    members = draw(st.lists(st.lists(lines, max_size=7), min_size=1, max_size=4))
+    size = 24 * len(members)
+    chosen = draw(st.lists(rules, min_size=1, max_size=3))
+    completion = None
+    if draw(st.booleans()):
+        n = 24 * len(chosen)
+        flat = draw(st.lists(factors, min_size=n, max_size=n))
+        # a factor of a million times shrinks the lines so that sums stay below 2^53
+        members = [[(c[0] % 4_001 - 2_000, *c[1:]) for c in member] for member in members]
+        completion = np.reshape(flat, (len(chosen), 24)).tolist()
+    return case_of(members, draw(st.lists(cells, min_size=size, max_size=size)), chosen, completion)  # type: ignore[return-value]
+
+
+def same(found: Any, slow: SegmentCost) -> None:
+    for name, one, other in zip(SegmentCost._fields, found, slow, strict=True):
+        assert one.dtype == other.dtype == np.int64
+        assert one.tolist() == other.tolist(), name
+
+
+@settings(max_examples=200, deadline=None)
+@given(case=cases())
+def test_the_fast_form_is_the_definition(case: dict[str, Any]) -> None:
+    same(segment_cost(**case, **SCALARS), reference(**case, **SCALARS))
+
+
+@settings(max_examples=200, deadline=None)
+@given(case=cases())
+def test_every_cent_is_given_to_a_cell(case: dict[str, Any]) -> None:
+    found = segment_cost(**case, **SCALARS)
+    assert np.array_equal(found.cell_cents.sum(axis=2), found.capped_cents)
+    changed = found.uncapped_cents + found.floored_cents - found.above_cap_cents
+    assert np.array_equal(changed, found.capped_cents)
+    assert np.array_equal(found.category_cents.sum(axis=2), found.uncapped_cents)
+    assert np.array_equal(found.month_cents.sum(axis=2), found.uncapped_cents.sum(axis=2))
+
+
+@settings(max_examples=100, deadline=None)
+@given(case=cases())
+def test_the_cuda_text_is_the_definition(
+    host_twin: Callable[..., list[Any]], case: dict[str, Any]
+) -> None:
+    slow = reference(**case, **SCALARS)
+    n = len(case["offsets"]) - 1
+    n_rules = len(case["include_bits"])
+    completes = case["completion_micro"] is not None
+    if not completes:
+        case = {**case, "completion_micro": np.full((n_rules, 24), MICRO, np.int64)}
+    scalars = [
+        np.int32(FIRST_DAY),
+        np.int32(SCALARS["cutoff_day"]),
+        np.uint64(SCALARS["kind_bits"]),
+        np.uint64(SCALARS["paid_kind_bits"]),
+        *map(np.int32, (completes, n_rules, 2, 3, 4, len(SLOTS))),
+        np.int64(n),
+    ]
+    out = [np.zeros_like(array) for array in slow]
+    arguments = [*case.values(), *scalars, *out]
+    same(host_twin("segment_cost", arguments, grid=n // 4 + 1, block=4)[-len(out) :], slow)
+
+
+@pytest.mark.gpu
+@settings(max_examples=60, deadline=None)
+@given(case=cases())
+def test_the_gpu_is_the_definition(case: dict[str, Any]) -> None:
+    there = {name: None if a is None else to_device(a) for name, a in case.items()}
+    found = segment_cost(**there, **SCALARS)
+    same([to_host(array) for array in found], reference(**case, **SCALARS))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    parts=st.lists(st.integers(-(2**50), 2**50), min_size=2, max_size=3),
+    cap=st.integers(1, 2**50),
+    keep=st.integers(0, MICRO),
+)
+def test_large_sums_are_shared_without_overflow(parts: list[int], cap: int, keep: int) -> None:
+    """Capped cost × cumulative cost passes 2^63 by far; the shares are exact all the same."""
+    case = case_of(
+        [[line(part, 2 * i) for i, part in enumerate(parts)]],
+        [[0, 1, 2, *[0] * 9], [0] * 12],
+        [(1, cap, keep, 0, 0)],
+    )
+    same(segment_cost(**case, **SCALARS), reference(**case, **SCALARS))
+
+
+def test_a_population_without_lines_costs_nothing() -> None:
+    found = segment_cost(**case_of([[], []], [0] * 48, [NO_RULE]), **SCALARS)
+    assert found.capped_cents.shape == (1, 2, 2)
+    assert not found.capped_cents.any()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"amount_cents": np.zeros(1)}, "amount_cents: expected dtype int64, got float64"),
+        ({"category": np.zeros(2, np.uint8)}, r"category: expected shape \(1\)"),
+        ({"month_cell": np.zeros((2, 1, 11), np.uint8)}, "month_cell: expected shape"),
+        ({"month_cell": np.zeros((5, 1, 12), np.uint8)}, "n_periods: expected 1 to 4, got 5"),
+        ({"n_cells": 33}, "n_cells: expected 1 to 32, got 33"),
+        ({"n_categories": 65}, "n_categories: expected 0 to 64"),
+        ({"cap_cents": np.zeros(2, np.int64)}, "cap_cents: expected shape"),
+        ({"offsets": np.zeros(0, np.int64)}, "offsets: expected n_members"),
+        ({"completion_micro": np.zeros((1, 12), np.int64)}, "completion_micro: expected shape"),
+    ],
+)
+def test_wrong_input_is_refused(change: dict[str, Any], message: str) -> None:
+    case = {**case_of([[line(1)]], [0] * 24, [NO_RULE]), **SCALARS}
+    with pytest.raises(KernelInputError, match=message):
+        segment_cost(**{**case, **change})
