@@ -41,6 +41,12 @@ UNBOUND: Final = "unbound"
 """The file that shipped contracts extend in the end: each term at the value that does nothing."""
 SUPPLIED: Final = "supplied"
 """Source document of a value given by a user beside the contract."""
+MODIFIERS: Final = {
+    "settlement.withhold.applies_to": "settlement.withhold.rate",
+    "settlement.gain.counting": "settlement.gate.gain_rate",
+    "settlement.loss.counting": "settlement.gate.loss_rate",
+}
+"""Terms that say something only where another binds."""
 
 Basis = Literal["statute", "contract", "published", "recalled", "assumed"]
 
@@ -356,12 +362,14 @@ class Agreement:
     def draft(self, prefixes: Sequence[str] = ("",)) -> tuple[int, list[str]]:
         """How many terms bind, and which of them are recalled or assumed.
 
-        A term at `none` binds nothing and is not counted.
+        A term at `none` binds nothing and is not counted, nor is one that only modifies it.
         """
         binding = [
             v
             for v in self.terms()
-            if v.value is not None and any(v.path.startswith(prefix) for prefix in prefixes)
+            if v.value is not None
+            and any(v.path.startswith(prefix) for prefix in prefixes)
+            and (v.path not in MODIFIERS or self[MODIFIERS[v.path]] is not None)
         ]
         return len(binding), [v.path for v in binding if v.basis in DRAFT_BASES]
 
@@ -762,14 +770,48 @@ class ContractSet:
         rows = [[p, c.sha256] for p, c in self.contracts.items()]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
-    def draft_lines(self, year: int) -> list[str]:
-        """The draft line of each contract of the set that has one, with its name."""
-        lines = {}
-        for agreement in self.at(year).values():
-            line = agreement.draft_line()
-            if line:
-                lines[f"{agreement.name}: {line}"] = None
-        return list(lines)
+    def hashes(self) -> dict[str, str]:
+        """Digest of each contract; one with its own values carries its partnership in the name."""
+        return {
+            f"{contract.name} ({partnership})" if contract.overrides else contract.name: (
+                contract.sha256
+            )
+            for partnership, contract in self.contracts.items()
+        }
+
+    def _agreements(self, year: int | None) -> dict[str, Agreement]:
+        """One agreement for each contract name, in the order of the partnerships."""
+        when = self.performance_year if year is None else year
+        found: dict[str, Agreement] = {}
+        for contract in self.contracts.values():
+            if contract.name not in found:
+                found[contract.name] = contract.at(when)
+        return found
+
+    def draft_terms(self, year: int | None = None) -> dict[str, Any]:
+        """Binding terms of the set's contracts and which rest on memory or assumption.
+
+        Returns
+        -------
+        dict
+            recalled_or_assumed, total: counts; names: paths, with the contract's name before them
+            when there are several.
+        """
+        agreements = self._agreements(year)
+        total, names_found = 0, []
+        for name, agreement in agreements.items():
+            n, paths = agreement.draft()
+            total += n
+            names_found += [f"{name}: {p}" if len(agreements) > 1 else p for p in paths]
+        return {"recalled_or_assumed": len(names_found), "total": total, "names": names_found}
+
+    def draft_lines(self, year: int | None = None) -> list[str]:
+        """The draft line of each contract of the set that has one."""
+        agreements = self._agreements(year)
+        lines = {name: agreement.draft_line() for name, agreement in agreements.items()}
+        return [
+            f"{name}: {line}" if len(agreements) > 1 else line for name, line in lines.items() if line
+        ]
 
 
 def load_set(

@@ -1,0 +1,218 @@
+"""Arithmetic written down before it is done: expressions that become a program for `settle_grid`.
+
+    p = Program()
+    savings = p.source("target") - p.source("observed")
+    payment = p.round(savings * p.term("settlement.gain.share", Decimal("0.5")))
+    p.compile({"payment": payment}).run({"target": ..., "observed": ...})
+
+An expression is kept once, however often it is written. What no output needs is left out.
+Sources are arrays over replicates (or over rows of a table); terms are constants, each rounded once
+from Decimal, under the name by which a sweep addresses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.settle_grid import Op, settle_grid
+
+_SOURCE: Final = "source"
+_TERM: Final = "term"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A register of a program that is being written."""
+
+    program: Program
+    index: int
+
+    def __add__(self, other: Node) -> Node:
+        """The sum."""
+        return self.program.apply(Op.ADD, self, other)
+
+    def __sub__(self, other: Node) -> Node:
+        """The difference."""
+        return self.program.apply(Op.SUBTRACT, self, other)
+
+    def __mul__(self, other: Node) -> Node:
+        """The product."""
+        return self.program.apply(Op.MULTIPLY, self, other)
+
+    def __truediv__(self, other: Node) -> Node:
+        """The quotient; 0 where the divisor is 0."""
+        return self.program.apply(Op.DIVIDE, self, other)
+
+    def __lt__(self, other: Node) -> Node:
+        """1 where less, else 0."""
+        return self.program.apply(Op.LESS, self, other)
+
+    def __le__(self, other: Node) -> Node:
+        """1 where at most, else 0."""
+        return self.program.apply(Op.AT_MOST, self, other)
+
+
+class Program:
+    """Expressions over sources and terms."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[Any, ...]] = []
+        self._known: dict[tuple[Any, ...], int] = {}
+        self._values: dict[str, Decimal] = {}
+
+    def _node(self, row: tuple[Any, ...]) -> Node:
+        if row not in self._known:
+            self._known[row] = len(self._rows)
+            self._rows.append(row)
+        return Node(self, self._known[row])
+
+    def source(self, name: str) -> Node:
+        """An array over replicates, given when the program runs."""
+        return self._node((_SOURCE, name))
+
+    def term(self, name: str, value: Decimal | int) -> Node:
+        """A constant under a name; a sweep gives it another value for each scenario."""
+        known = self._values.setdefault(name, Decimal(value))
+        if known != Decimal(value):
+            raise ValueError(f"term {name} was given {known} and now {value}")
+        return self._node((_TERM, name))
+
+    def number(self, value: int) -> Node:
+        """A literal."""
+        return self.term(f"literal {value}", value)
+
+    def apply(self, op: Op, a: Node, b: Node | None = None, c: Node | None = None) -> Node:
+        """The result of an operation."""
+        operands = tuple(0 if node is None else node.index for node in (a, b, c))
+        return self._node((op, *operands))
+
+    def minimum(self, a: Node, b: Node) -> Node:
+        """The lesser."""
+        return self.apply(Op.MINIMUM, a, b)
+
+    def maximum(self, a: Node, b: Node) -> Node:
+        """The greater."""
+        return self.apply(Op.MAXIMUM, a, b)
+
+    def equal(self, a: Node, b: Node) -> Node:
+        """1 where equal, else 0."""
+        return self.apply(Op.EQUAL, a, b)
+
+    def select(self, where: Node, then: Node, otherwise: Node) -> Node:
+        """`then` where `where` is not 0, else `otherwise`."""
+        return self.apply(Op.SELECT, where, then, otherwise)
+
+    def round(self, a: Node) -> Node:
+        """The nearest integer, half to even."""
+        return self.apply(Op.ROUND, a)
+
+    def clip(self, a: Node, low: Node | None, high: Node | None) -> Node:
+        """`a` no lower than `low` and no higher than `high`, where given."""
+        if low is not None:
+            a = self.maximum(a, low)
+        return a if high is None else self.minimum(a, high)
+
+    def compile(self, outputs: Mapping[str, Node]) -> Compiled:
+        """The program that gives the outputs, and nothing else."""
+        needed: set[int] = set()
+        waiting = [node.index for node in outputs.values()]
+        while waiting:
+            index = waiting.pop()
+            if index in needed:
+                continue
+            needed.add(index)
+            row = self._rows[index]
+            if isinstance(row[0], Op):
+                waiting.extend(row[1 : 1 + _taken(row[0])])
+        order = sorted(needed)
+        sources = [i for i in order if self._rows[i][0] == _SOURCE]
+        terms = [i for i in order if self._rows[i][0] == _TERM]
+        steps = [i for i in order if isinstance(self._rows[i][0], Op)]
+        place = {index: n for n, index in enumerate((*sources, *terms, *steps))}
+        table = [
+            [int(row[0]), *(place[k] if n < _taken(row[0]) else 0 for n, k in enumerate(row[1:]))]
+            for row in (self._rows[i] for i in steps)
+        ]
+        names = [self._rows[i][1] for i in terms]
+        return Compiled(
+            sources=tuple(self._rows[i][1] for i in sources),
+            terms=tuple(names),
+            values=tuple(self._values[name] for name in names),
+            table=np.array(table, dtype=np.int32).reshape(len(table), 4),
+            outputs=tuple(outputs),
+            registers=np.array([place[n.index] for n in outputs.values()], dtype=np.int32),
+            rounded=tuple(self._whole(node.index) for node in outputs.values()),
+        )
+
+    def _whole(self, index: int) -> bool:
+        op = self._rows[index][0]
+        return op in (Op.ROUND, Op.LESS, Op.AT_MOST, Op.EQUAL)
+
+
+def _taken(op: Op) -> int:
+    return {Op.SELECT: 3, Op.ROUND: 1}.get(op, 2)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program ready to run: the tables of `kernels.settle_grid` and the names of its registers.
+
+    Attributes
+    ----------
+    sources, terms, outputs : tuple of str
+        Names, in register order.
+    values : tuple of Decimal
+        Value of each term.
+    table : int32[n_operations, 4]
+    registers : int32[n_outputs]
+    rounded : tuple of bool
+        Which outputs are whole numbers.
+    """
+
+    sources: tuple[str, ...]
+    terms: tuple[str, ...]
+    values: tuple[Decimal, ...]
+    table: NDArray[np.int32]
+    outputs: tuple[str, ...]
+    registers: NDArray[np.int32]
+    rounded: tuple[bool, ...]
+
+    def constants(self, scenarios: Sequence[Mapping[str, Decimal]] = ({},)) -> NDArray[np.float64]:
+        """Term values per scenario, float64[n_scenarios, n_terms]; each rounded once."""
+        rows = [
+            [float(moved.get(name, value)) for name, value in zip(self.terms, self.values, strict=True)]
+            for moved in scenarios
+        ]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.terms))
+
+    def run(self, sources: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Every output of the observed terms, by name.
+
+        Parameters
+        ----------
+        sources : mapping of name to int64 or float64[n]
+            Integers below 2**53.
+
+        Returns
+        -------
+        dict of name to int64[n] (whole outputs) or float64[n]
+        """
+        stacked = np.array([sources[name] for name in self.sources], dtype=np.float64)
+        if not self.sources:
+            n = max((len(array) for array in sources.values()), default=1)
+            stacked = np.empty((0, n))
+        constants = self.constants()
+        found: dict[str, NDArray[Any]] = {}
+        for whole in (True, False):
+            chosen = [i for i, rounded in enumerate(self.rounded) if rounded == whole]
+            if not chosen:
+                continue
+            values = settle_grid(stacked, constants, self.table, self.registers[chosen], whole=whole)
+            found.update({self.outputs[i]: values[0, k] for k, i in enumerate(chosen)})
+        return {name: found[name] for name in self.outputs}

@@ -1,0 +1,239 @@
+"""Settle every partnership of a run: target, steps and payment, with the walk and the draws.
+
+    totals + agreement -> program -> kernels.settle_grid -> levels, payment, one row a replicate
+
+Two questions, two sets of draws. `target_resampled`: is it real? The target moves with the members
+drawn. `target_fixed`: what shall be paid under the signed target? The observed target stands and
+only the cost moves. In both, replicate 0 is the data as observed.
+
+Not here: the operations themselves (`target`, `steps`), the exhibit (`walk`), intervals
+(`uncertainty`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ihp_compute.contract import Agreement, ContractSet
+from ihp_compute.program import Compiled, Program
+from ihp_compute.steps import write_settlement
+from ihp_compute.target import TotalsLike, sources, write_target
+from ihp_compute.units import CENTS_PER_USD
+from ihp_compute.walk import WalkRow, walk
+
+CONDITIONINGS: Final = ("target_resampled", "target_fixed")
+
+
+@dataclass(frozen=True)
+class Draws:
+    """A settlement over replicates; index 0 is the data as observed.
+
+    Arrays of length 1 + B: int64 cents, and the savings rate as float64.
+    """
+
+    target_cents: NDArray[np.int64]
+    observed_cents: NDArray[np.int64]
+    savings_cents: NDArray[np.int64]
+    savings_rate: NDArray[np.float64]
+    payment_cents: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """One partnership's settlement.
+
+    Attributes
+    ----------
+    n_members, member_months : int
+        Of the performance year, as observed.
+    base_pmpm_usd, risk_ratio : float
+        The base used (agreed, else recomputed) and what the risk step came to.
+    missed_by_cents : int
+        Dollars short of the gate; 0 where it was met or nothing settles on that side.
+    below_minimum_size : bool
+        Fewer members than the contract asks for: flagged, never dropped.
+    empty_cell_replicates : int
+        Replicates (of 1 + B) in which a rate cell borrowed its base.
+    walk : tuple of WalkRow
+    draws : dict of conditioning to Draws
+    draft : str
+        The contract's draft line; empty when no term is recalled or assumed.
+    """
+
+    partnership_id: str
+    contract: str
+    performance_year: int
+    n_members: int
+    member_months: int
+    base_pmpm_usd: float
+    risk_ratio: float
+    target_cents: int
+    observed_cents: int
+    savings_cents: int
+    savings_rate: float
+    gate_passed: bool
+    missed_by_cents: int
+    payment_cents: int
+    below_minimum_size: bool
+    empty_cell_replicates: int
+    walk: tuple[WalkRow, ...]
+    draws: dict[str, Draws]
+    draft: str
+
+
+def settle(
+    totals: TotalsLike,
+    contract_set: ContractSet,
+    *,
+    base_year: int,
+    performance_year: int,
+    quality: Mapping[str, Decimal | None] | None = None,
+) -> list[Settled]:
+    """Settle every partnership of a contract set.
+
+    Parameters
+    ----------
+    totals : Totals
+        Replicate totals; every partnership of the set is one of its groups.
+    contract_set : ContractSet
+    base_year, performance_year : int
+    quality : mapping of partnership id to Decimal or None
+        Scores from 0 to 1; a partnership without one keeps its share whole.
+
+    Returns
+    -------
+    list of Settled
+        By partnership id.
+
+    Raises
+    ------
+    ContractError
+        If a contract has no value for a year it needs, or does not list a rate cell that occurs.
+    """
+    agreements = contract_set.at(performance_year)
+    scores = quality or {}
+    return [
+        _settle_one(
+            totals,
+            partnership,
+            agreement,
+            contract_set.rule_set_of(partnership, performance_year),
+            base_year,
+            performance_year,
+            scores.get(partnership),
+        )
+        for partnership, agreement in agreements.items()
+    ]
+
+
+def run_program(
+    agreement: Agreement,
+    *,
+    base_year: int,
+    performance_year: int,
+    n_members: int,
+    quality: Decimal | None,
+) -> Compiled:
+    """The whole settlement of a partnership as one program over `target.sources`.
+
+    Outputs: the target walk's levels, target, observed, base_pmpm, risk_ratio, empty_cells, and
+    those of `steps.write_settlement`. Sweeps run it with other values of its terms.
+    """
+    program = Program()
+    walked = write_target(
+        program, agreement, base_year=base_year, performance_year=performance_year
+    )
+    settled = write_settlement(
+        program, agreement, walked.target, walked.observed, n_members=n_members, quality=quality
+    )
+    levels = {name: program.round(node) for name, node in walked.levels.items()}
+    return program.compile(
+        {
+            **levels,
+            "target": walked.target,
+            "observed": walked.observed,
+            "base_pmpm": walked.base_pmpm,
+            "risk_ratio": walked.risk_ratio,
+            "empty_cells": program.round(walked.empty_cells),
+            **settled,
+        }
+    )
+
+
+def steps_program(
+    agreement: Agreement, *, n_members: int | None, quality: Decimal | None
+) -> Compiled:
+    """The settlement from a given target: over the sources `target` and `observed`, in cents."""
+    program = Program()
+    target, observed = program.source("target"), program.source("observed")
+    outputs = write_settlement(
+        program, agreement, target, observed, n_members=n_members, quality=quality
+    )
+    return program.compile(outputs)
+
+
+def _settle_one(
+    totals: TotalsLike,
+    partnership: str,
+    agreement: Agreement,
+    rule_set: int,
+    base_year: int,
+    performance_year: int,
+    score: Decimal | None,
+) -> Settled:
+    given = sources(totals, partnership, agreement, rule_set)
+    n_members = int(totals.n_members[totals.groups.index(partnership)])
+    whole = run_program(
+        agreement,
+        base_year=base_year,
+        performance_year=performance_year,
+        n_members=n_members,
+        quality=score,
+    ).run(given)
+    fixed_target = np.full_like(whole["target"], whole["target"][0])
+    fixed = steps_program(agreement, n_members=n_members, quality=score).run(
+        {"target": fixed_target, "observed": whole["observed"]}
+    )
+    draws = {
+        name: Draws(target, whole["observed"], found["savings"], found["savings_rate"], found["payment"])
+        for name, target, found in (
+            ("target_resampled", whole["target"], whole),
+            ("target_fixed", fixed_target, fixed),
+        )
+    }
+    first = {name: array[0].item() for name, array in whole.items()}
+    minimum = agreement["agreement.minimum_members"]
+    return Settled(
+        partnership_id=partnership,
+        contract=agreement.name,
+        performance_year=performance_year,
+        n_members=n_members,
+        member_months=int(given["perf_months"][0]),
+        base_pmpm_usd=first["base_pmpm"] / CENTS_PER_USD,
+        risk_ratio=first["risk_ratio"],
+        target_cents=first["target"],
+        observed_cents=first["observed"],
+        savings_cents=first["savings"],
+        savings_rate=first["savings_rate"],
+        gate_passed=bool(first["passed"]),
+        missed_by_cents=first["missed_by"],
+        payment_cents=first["payment"],
+        below_minimum_size=minimum is not None and n_members < minimum,
+        empty_cell_replicates=int(np.count_nonzero(whole["empty_cells"])),
+        walk=walk(
+            agreement,
+            first,
+            given,
+            base_year=base_year,
+            performance_year=performance_year,
+            score=score,
+        ),
+        draws=draws,
+        draft=agreement.draft_line(),
+    )
