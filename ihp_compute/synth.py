@@ -13,7 +13,7 @@ recovers the truth but for chance. The comparison population and everybody else 
 `synth_people` tells how both are made exact.
 
 *Errors.* Lines by ingest fate, over all tables: planted rows only, because the clean set holds no
-duplicate, no second version, and no service outside enrolment. `synth_claims` lists them.
+duplicate, no second version, and no service outside enrolment. `synth_lines` lists them.
 
 Every table is a function of (members, seed, years): blocks of `MEMBERS_PER_BLOCK` members draw
 from their own Philox keys and are written to their own files, so threads change nothing, and
@@ -34,7 +34,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ihp_compute import synth_claims, synth_network, synth_people, tables
+from ihp_compute import synth_lines, synth_network, synth_people, tables
 from ihp_compute.errors import DataError
 from ihp_compute.ledger import IngestFate
 from ihp_compute.synth_codes import AID_CODES
@@ -134,9 +134,9 @@ def _write(
         for number, first in enumerate(range(0, members, MEMBERS_PER_BLOCK))
     ]
 
-    def make(block: tuple[int, int, int]) -> synth_claims.Block:
+    def make(block: tuple[int, int, int]) -> synth_lines.Block:
         number, first, stop = block
-        made = synth_claims.claims_block(people, network, seed, number, first, stop)
+        made = synth_lines.claims_block(people, network, seed, number, first, stop)
         name = f"part-{number:05d}.parquet"
         _parquet(made.medical, folder / "medical_claim" / name)
         _parquet(made.pharmacy, folder / "pharmacy_claim" / name)
@@ -169,17 +169,17 @@ def _write(
 
 
 def _in_order(
-    make: Callable[[tuple[int, int, int]], synth_claims.Block],
+    make: Callable[[tuple[int, int, int]], synth_lines.Block],
     blocks: list[tuple[int, int, int]],
     threads: int | None,
-) -> Iterator[synth_claims.Block]:
+) -> Iterator[synth_lines.Block]:
     """Blocks in their order, a few at a time; tables of claims are dropped once written."""
     workers = threads or len(_cores())
     if workers == 1:
         yield from map(make, blocks)
         return
     with ThreadPoolExecutor(workers, thread_name_prefix="synth") as pool:
-        waiting: deque[Future[synth_claims.Block]] = deque()
+        waiting: deque[Future[synth_lines.Block]] = deque()
         for block in blocks:
             waiting.append(pool.submit(make, block))
             if len(waiting) > workers:
@@ -246,17 +246,17 @@ def _eligibility(people: synth_people.People, first: int, stop: int) -> pa.Table
     dual = (flags & tables.SPAN_DUAL) > 0
     status = np.where(dual, np.where(variant == 1, 1, 2), 0)
 
-    text = synth_claims.dictionary
+    text = synth_lines.dictionary
     flag = pa.array(["0", "1"])
     return pa.table(
         {
-            "person_id": synth_claims.ids(np.full(len(whole), ord("P"), np.uint8), whole),
+            "person_id": synth_lines.ids(np.full(len(whole), ord("P"), np.uint8), whole),
             "gender": text(people.female[whole], pa.array(["male", "female"])),
-            "birth_date": synth_claims.dates(birth),
-            "death_date": synth_claims.dates(death, dead),
+            "birth_date": synth_lines.dates(birth),
+            "death_date": synth_lines.dates(death, dead),
             "death_flag": text(dead, flag),
-            "enrollment_start_date": synth_claims.dates(start_day),
-            "enrollment_end_date": synth_claims.dates(end_day),
+            "enrollment_start_date": synth_lines.dates(start_day),
+            "enrollment_end_date": synth_lines.dates(end_day),
             "payer": text(whole * 0, pa.array(["STATE"])),
             "payer_type": text(whole * 0, pa.array(["medicaid"])),
             "plan": text(plan, pa.array(["FFS", *synth_people.PLANS[1:]])),
@@ -286,11 +286,11 @@ def _scores(people: synth_people.People) -> pa.Table:
     years = [str(people.calendar.base_year), str(people.calendar.performance_year)]
     return pa.table(
         {
-            "person_id": synth_claims.ids(np.full(len(member), ord("P"), np.uint8), member),
-            "year": synth_claims.dictionary(year, pa.array(years)),
-            "model": synth_claims.dictionary(year * 0, pa.array([RISK_MODEL])),
-            "score": synth_claims.decimals(score_micro, scale=6),
-            "cell": synth_claims.dictionary(
+            "person_id": synth_lines.ids(np.full(len(member), ord("P"), np.uint8), member),
+            "year": synth_lines.dictionary(year, pa.array(years)),
+            "model": synth_lines.dictionary(year * 0, pa.array([RISK_MODEL])),
+            "score": synth_lines.decimals(score_micro, scale=6),
+            "cell": synth_lines.dictionary(
                 np.searchsorted(bands, score_micro), pa.array([f"band-{k}" for k in range(6)])
             ),
         }
@@ -304,7 +304,7 @@ def _quality(seed: int, year: int) -> pa.Table:
         {
             "partnership_id": pa.array(ids),
             "performance_year": pa.array([str(year)] * len(ids)),
-            "score": synth_claims.decimals(score // 1000, scale=3),
+            "score": synth_lines.decimals(score // 1000, scale=3),
         }
     )
 

@@ -296,10 +296,10 @@ def _demographics(
     aid_year[pregnant & (aid == ADULT)[:, None]] = MATERNITY
     start, _ = year_bounds(calendar.base_year)
     u = rng.random(n)
-    age_days = np.where(aid == CHILD, u * 18.8 * 365.25, (19.2 + u * 44.0) * 365.25)
+    age_days = np.where(aid == CHILD, u * 18.8 * 365.25, (21.2 + u * 42.0) * 365.25)
     young = (aid == DISABLED) & (rng.random(n) < 0.12)
     age_days = np.where(young, (2 + 16 * u) * 365.25, age_days)
-    age_days = np.where(pregnant.any(1) & (aid == ADULT), (19.2 + 21 * u) * 365.25, age_days)
+    age_days = np.where(pregnant.any(1) & (aid == ADULT), (21.2 + 19 * u) * 365.25, age_days)
     birth = np.floor(start - age_days).astype(np.int32)
     born = (aid == CHILD) & (rng.random(n) < 0.10)  # during the window
     window = calendar.first_days
@@ -422,7 +422,8 @@ def _calibrate(everyone: People, savings: Floats) -> Floats:
     everyone.relative /= (everyone.relative * weight).sum() / max(weight.sum(), 1.0)
 
     def by_cell(values: Floats, year: int) -> Floats:
-        return np.bincount(cell[:, year], values[:, year], n_cells)
+        sums: Floats = np.bincount(cell[:, year], values[:, year], n_cells).astype(np.float64)
+        return sums
 
     cell_months = np.stack([by_cell(weight, y) for y in (0, 1)])
     wanted = np.stack([by_cell(weight * everyone.relative, y) for y in (0, 1)]).sum(0)
@@ -469,8 +470,8 @@ def _savings_factor(everyone: People, mean: Floats, use: Floats, savings: Floats
         if np.abs(ratio - 1).max() < 1e-12:
             break
     everyone.expected_cents[counted, 1] = after
-    of_group: Floats = np.append(factor, 1.0)
-    return of_group[everyone.group[:, 1]]  # NO_GROUP is -1: the last
+    factor = np.concatenate([factor, np.ones(1)])  # the last, -1, is NO_GROUP
+    return factor.take(everyone.group[:, 1].astype(np.int64), mode="wrap")
 
 
 def _realise(everyone: People, mean: Floats, seed: int) -> None:
