@@ -73,9 +73,11 @@ class Shard:
         self._batches: dict[str, pa.RecordBatch] = {}
 
     def __reduce__(self) -> tuple[type[Shard], tuple[Path, int]]:
+        """Where the shard lies; maps are opened anew."""
         return (Shard, (self.path, self.index))
 
     def __repr__(self) -> str:
+        """Number and folder."""
         return f"Shard({self.index}, {str(self.path)!r})"
 
     @property

@@ -1,0 +1,251 @@
+"""One digest of a population's content, whatever its shards, threads, row order or file split.
+
+    row -> two 64-bit hashes, keyed by the table and each column's name, codes by their text
+    table -> number of rows and the sums of those hashes modulo 2^64
+    population -> SHA-256 of the tables' lines, in order of name
+
+What it promises: equal content gives an equal digest, always. Different content gives a different
+digest unless two independent 64-bit sums collide, which does not happen by accident (chance 2^-128
+for a given change); it is not built to withstand someone who forges rows on purpose. The files
+themselves stand under SHA-256 (`population.verify`).
+
+Left out: `lines.file`, since how rows were split over files is not content. A member's rows carry
+the member's key, so that rows cannot change hands unseen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ihp_compute import METHOD_VERSION, tables
+from ihp_compute.population import Population, Shard
+
+CODE_COLUMNS: Final[Mapping[tuple[str, str], str]] = {
+    ("spans", "plan"): "plan",
+    ("line_detail", "hcpcs"): "hcpcs",
+    ("line_detail", "revenue"): "revenue",
+    ("line_detail", "bill_type"): "bill_type",
+    ("line_detail", "place_of_service"): "place_of_service",
+    ("line_detail", "ndc"): "ndc",
+    ("line_detail", "rendering_npi"): "npi",
+    ("line_detail", "billing_npi"): "npi",
+    ("diagnoses", "dx"): "dx",
+    ("visits", "rendering_npi"): "npi",
+    ("visits", "billing_npi"): "npi",
+    ("visits", "tin"): "tin",
+    ("stays", "facility_npi"): "npi",
+    ("scores", "model"): "risk_model",
+    ("scores", "cell"): "risk_cell",
+}
+"""Which code system an integer column of a shard table belongs to (`drugs.code` has two)."""
+
+HASHED_TABLES: Final = (
+    ("members",), ("identity",), ("spans",), ("lines", "line_detail"), ("diagnoses",), ("visits",),
+    ("stays",), ("drugs",), ("scores",),
+)  # fmt: skip
+"""Tables hashed row by row; `line_detail` is more columns of `lines`."""
+
+_U64: Final = np.uint64
+_BLOCK: Final = 1 << 15
+_ODD: Final = _U64(0x9E3779B97F4A7C15)
+_STEPS: Final = ((_U64(0xBF58476D1CE4E5B9), _U64(29)), (_U64(0x94D049BB133111EB), _U64(32)))
+
+
+def scramble(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Mix each 64-bit word so that every input bit moves every output bit (murmur-like)."""
+    mixed = values ^ (values >> _U64(30))
+    mixed *= _U64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> _U64(27)
+    mixed *= _U64(0x94D049BB133111EB)
+    mixed ^= mixed >> _U64(31)
+    return mixed
+
+
+def seed_of(text: str) -> np.uint64:
+    """An odd 64-bit constant named by a text."""
+    return _U64(
+        int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") | 1
+    )
+
+
+def text_hashes(array: pa.Array) -> NDArray[np.uint64]:
+    """A 64-bit hash of each text's UTF-8 bytes, eight bytes a step; null hashes as "".
+
+    Parameters
+    ----------
+    array : pyarrow string, large_string or binary array
+
+    Returns
+    -------
+    uint64[len(array)]
+    """
+    n = len(array)
+    if n == 0:
+        return np.empty(0, np.uint64)
+    if array.null_count:
+        array = array.fill_null("")
+    wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    _, offset_buffer, data_buffer = array.buffers()
+    kind = np.int64 if wide else np.int32
+    size = np.dtype(kind).itemsize
+    offsets = np.frombuffer(offset_buffer, kind, n + 1, array.offset * size).astype(np.int64)
+    start, length = offsets[:-1], np.diff(offsets)
+    first, last = int(offsets[0]), int(offsets[-1])
+    padded = np.zeros(last - first + 8, np.uint8)
+    if data_buffer is not None and last > first:
+        padded[:-8] = np.frombuffer(data_buffer, np.uint8, last - first, first)
+    words = np.ndarray((last - first + 1,), "<u8", padded.data, strides=(1,))
+    start = start - first
+    hashed = length.astype(np.uint64) * _ODD
+    longest = int(length.max())
+    everyone = int(length.min()) == longest
+    for at in range(0, longest, 8):
+        rows = slice(None) if everyone else np.flatnonzero(length > at)
+        here, left = start[rows] + at, length[rows] - at
+        word = words[here]
+        short = left < 8
+        if short.any():
+            word[short] &= (_U64(1) << (_U64(8) * left[short].astype(np.uint64))) - _U64(1)
+        hashed[rows] = scramble((hashed[rows] ^ word) * _ODD + _U64(at + 1))
+    return hashed
+
+
+class RowHash:
+    """Two 64-bit hashes of each row, built column by column in any order.
+
+    Each column adds scrambled words under a constant of its own name, so a column that was never
+    added counts as a column of zeros: a table without an optional column and one with that column
+    all blank hash alike.
+    """
+
+    def __init__(self, n_rows: int) -> None:
+        self.lanes = np.zeros((2, n_rows), np.uint64)
+
+    def add(self, name: str, words: NDArray[np.uint64]) -> None:
+        """Add a column of 64-bit words; zero means blank."""
+        seeds = seed_of("1" + name), seed_of("2" + name)
+        for start in range(0, len(words), _BLOCK):
+            block = words[start : start + _BLOCK]
+            stop = start + len(block)
+            for lane, seed in zip(self.lanes, seeds, strict=True):
+                lane[start:stop] += _keyed(block, seed)
+
+    def finish(self) -> NDArray[np.uint64]:
+        """uint64[2, n_rows]: the hashes."""
+        for lane in self.lanes:
+            for start in range(0, len(lane), _BLOCK):
+                lane[start : start + _BLOCK] = scramble(lane[start : start + _BLOCK])
+        return self.lanes
+
+
+def _keyed(words: NDArray[np.uint64], seed: np.uint64) -> NDArray[np.uint64]:
+    mixed = words * seed
+    for factor, shift in _STEPS:
+        mixed ^= mixed >> shift
+        mixed *= factor
+    return mixed
+
+
+def words_of(column: NDArray[Any]) -> NDArray[np.uint64]:
+    """Integers as 64-bit words, negative ones in two's complement."""
+    if column.dtype == np.uint64:
+        return column
+    return column.astype(np.int64).view(np.uint64)
+
+
+def code_words(codes: pa.Array) -> NDArray[np.uint64]:
+    """A word per code of a system, from its text; entry 0, "not stated", is zero."""
+    words = text_hashes(codes)
+    words[0] = 0
+    return words
+
+
+CodeWords = Mapping[str, NDArray[np.uint64]]
+
+
+def table_sums(
+    names: tuple[str, ...],
+    member_key: NDArray[np.uint64],
+    column: Callable[[str, str], NDArray[Any]],
+    strings: Callable[[str, str], pa.Array],
+    codes: CodeWords,
+) -> NDArray[np.uint64]:
+    """uint64[3]: number of rows and the two sums of row hashes, modulo 2^64.
+
+    `member_key` has one entry a row. `column` and `strings` give the shard's columns.
+    """
+    rows = RowHash(len(member_key))
+    rows.add("member_key", member_key)
+    for table in names:
+        for field in tables.SHARD_TABLES[table]:
+            if field.name == "member_key" or (table, field.name) == ("lines", "file"):
+                continue
+            label = f"{table}.{field.name}"
+            if pa.types.is_string(field.type):
+                rows.add(label, text_hashes(strings(table, field.name)))
+            elif (table, field.name) in CODE_COLUMNS:
+                words = codes[CODE_COLUMNS[table, field.name]]
+                rows.add(label, words[column(table, field.name)])
+            elif (table, field.name) == ("drugs", "code"):
+                is_hcpcs = column(table, "system").astype(bool)
+                code = column(table, "code")
+                words = np.zeros(len(code), np.uint64)
+                words[~is_hcpcs] = codes["ndc"][code[~is_hcpcs]]
+                words[is_hcpcs] = codes["hcpcs"][code[is_hcpcs]]
+                rows.add(label, words)
+            else:
+                rows.add(label, words_of(column(table, field.name)))
+    lanes = rows.finish()
+    return np.array([len(member_key), *np.add.reduce(lanes, axis=1)], dtype=np.uint64)
+
+
+def shard_sums(shard: Shard, codes: CodeWords) -> NDArray[np.uint64]:
+    """uint64[len(HASHED_TABLES), 3]: `table_sums` of every table of a shard."""
+    key = shard.column("members", "member_key")
+    return np.stack(
+        [
+            table_sums(
+                names,
+                key
+                if names[0] in ("members", "identity")
+                else np.repeat(key, np.diff(shard.offsets(names[0]))),
+                shard.column,
+                shard.strings,
+                codes,
+            )
+            for names in HASHED_TABLES
+        ]
+    )
+
+
+def digest_of(sums: NDArray[np.uint64], references: Mapping[str, pa.Table]) -> str:
+    """SHA-256 over the summed tables and, row by row in sorted order, the reference tables."""
+    digest = hashlib.sha256(f"ihp population {METHOD_VERSION}\n".encode())
+    for names, entry in zip(HASHED_TABLES, sums, strict=True):
+        line = f"{names[0]} {int(entry[0])} {int(entry[1]):016x} {int(entry[2]):016x}\n"
+        digest.update(line.encode())
+    for name in sorted(references):
+        rows = sorted(json.dumps(row, sort_keys=True) for row in references[name].to_pylist())
+        digest.update(f"{name} {len(rows)}\n".encode())
+        for row in rows:
+            digest.update(row.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def population_digest(population: Population) -> str:
+    """The digest of a prepared population, recomputed from its rows."""
+    from ihp_compute.population import REFERENCE_TABLES  # noqa: PLC0415
+
+    codes = {system: code_words(population.codes(system)) for system in tables.CODE_SYSTEMS}
+    sums = np.zeros((len(HASHED_TABLES), 3), np.uint64)
+    for shard in population.shards:
+        sums += shard_sums(shard, codes)
+    found = {name: population.reference(name) for name in REFERENCE_TABLES}
+    return digest_of(sums, {name: table for name, table in found.items() if table is not None})

@@ -1,0 +1,507 @@
+"""Values at the door: text, dates, flags and dollars, read from CSV or Parquet without guessing.
+
+    file -> batches of raw columns -> text trimmed, dates as day numbers, dollars as exact cents
+
+CSV fields are text until a rule here reads them; nothing is inferred, so leading zeros live.
+Decided here: which spellings of a date, a flag and an amount are readable, and how a fraction of a
+cent is rounded (half to even, counted). An unreadable value does not stop the ingest: it is marked,
+and the row is put aside with its reason. A file that breaks off does stop it.
+Not here: which columns a table has (`ingest_layout`) and what becomes of a row (`ingest`).
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ihp_compute.errors import DataError
+from ihp_compute.ingest_layout import InputFile, TableLayout, check_columns
+from ihp_compute.units import NO_DAY, day_of
+
+BATCH_ROWS: Final = 1 << 19
+BAD_DAY: Final = NO_DAY + 1
+"""Stands for a date that is stated and cannot be read."""
+MAX_CENTS: Final = 10**12
+"""Ten billion dollars: no line is larger, and a shard's sum of nine million such lines fits int64."""
+
+BLANKS: Final = frozenset({"", "null", "none", "nan", "<na>"})
+_TRUE: Final = frozenset({"1", "true", "t", "yes", "y"})
+_FALSE: Final = frozenset({"0", "false", "f", "no", "n"})
+_CSV_BLOCK_BYTES: Final = 32 << 20
+_PLAIN_AMOUNT: Final = r"^-?[0-9]{1,13}(\.[0-9]{0,2})?$"
+_ISO: Final = re.compile(r"^(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?$")
+_PACKED: Final = re.compile(r"^(\d{4})(\d{2})(\d{2})$")
+_PACKED_TIME: Final = re.compile(r"^(\d{4})(\d{2})(\d{2})(?:\d{6}|\.0+)$")
+
+
+# --- files -> batches ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of an input file that one worker reads: row groups [first, last) of a Parquet file."""
+
+    file: InputFile
+    file_index: int
+    first_row_group: int = 0
+    last_row_group: int = -1
+    first_row: int = 0
+
+
+def parts_of(file: InputFile, index: int, rows_a_part: int = 4_000_000) -> list[Part]:
+    """Cut a Parquet file at row groups into pieces of about `rows_a_part`; a CSV is one piece.
+
+    Raises
+    ------
+    DataError
+        If a Parquet file's footer cannot be read.
+    """
+    if file.path.suffix.lower() == ".csv":
+        return [Part(file, index)]
+    try:
+        with pq.ParquetFile(file.path) as source:
+            sizes = [source.metadata.row_group(k).num_rows for k in range(source.num_row_groups)]
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _broken_parquet(file, error) from error
+    parts, start, rows, before = [], 0, 0, 0
+    for k, size in enumerate(sizes):
+        rows += size
+        if rows >= rows_a_part or k == len(sizes) - 1:
+            parts.append(Part(file, index, start, k + 1, before))
+            before, start, rows = before + rows, k + 1, 0
+    return parts or [Part(file, index, 0, 0)]
+
+
+def column_names(file: InputFile) -> list[str]:
+    """Column names as they stand in the file.
+
+    Raises
+    ------
+    DataError
+        If the file is empty or cannot be read.
+    """
+    try:
+        if file.path.suffix.lower() == ".csv":
+            with file.path.open(encoding="utf-8-sig", newline="") as stream:
+                header = next(csv.reader(stream), None)
+            if not header:
+                raise DataError(f"{file.name} is an empty file: not even a header line")
+            return header
+        with pq.ParquetFile(file.path) as source:
+            return list(source.schema_arrow.names)
+    except pa.ArrowInvalid as error:
+        raise _broken(file, error) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file.name} is not UTF-8 text: convert it") from error
+    except OSError as error:
+        raise DataError(f"{file.name} cannot be read ({error})") from error
+
+
+def batches(part: Part, layout: TableLayout) -> Iterator[tuple[int, dict[str, pa.Array]]]:
+    """Known columns of a part, a batch at a time.
+
+    Yields
+    ------
+    (row, columns)
+        Number of the batch's first data row in its file (from 1), and arrays by lower-case name.
+        CSV columns are text; Parquet columns keep their type, dictionaries undone.
+
+    Raises
+    ------
+    DataError
+        If the file is cut off or damaged, naming it and, for CSV, the line.
+    """
+    known, _ = check_columns(layout, column_names(part.file), part.file.name)
+    if part.file.path.suffix.lower() == ".csv":
+        source = _csv_batches(part.file, known)
+    else:
+        source = _parquet_batches(part, known)
+    row = part.first_row + 1
+    for batch in source:
+        columns = {name.strip().lower(): batch.column(name) for name in known}
+        yield row, columns
+        row += batch.num_rows
+
+
+def _parquet_batches(part: Part, known: list[str]) -> Iterator[pa.RecordBatch]:
+    groups = list(range(part.first_row_group, part.last_row_group))
+    if not groups:
+        return
+    try:
+        with pq.ParquetFile(part.file.path, memory_map=True) as source:
+            dictionaries = [
+                name
+                for name in known
+                if pa.types.is_string(source.schema_arrow.field(name).type)
+                or pa.types.is_large_string(source.schema_arrow.field(name).type)
+            ]
+        high = {"claim_id", "person_id", "member_id"}
+        dictionaries = [name for name in dictionaries if name.strip().lower() not in high]
+        with pq.ParquetFile(
+            part.file.path, memory_map=True, read_dictionary=dictionaries
+        ) as source:
+            yield from source.iter_batches(BATCH_ROWS, groups, columns=known, use_threads=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise _broken_parquet(part.file, error) from error
+
+
+def _open_csv(file: InputFile, known: list[str]) -> pa_csv.CSVStreamingReader:
+    return pa_csv.open_csv(
+        file.path,
+        read_options=pa_csv.ReadOptions(block_size=_CSV_BLOCK_BYTES, use_threads=False),
+        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+        convert_options=pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(known, pa.string()),
+            include_columns=known,
+            strings_can_be_null=False,
+            quoted_strings_can_be_null=False,
+            check_utf8=True,
+        ),
+    )
+
+
+def _csv_batches(file: InputFile, known: list[str]) -> Iterator[pa.RecordBatch]:
+    _check_end_of_csv(file)
+    rows = 0
+    try:
+        with _open_csv(file, known) as reader:
+            for batch in reader:
+                rows += batch.num_rows
+                yield batch
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise _broken(file, error, rows) from error
+    except OSError as error:
+        raise DataError(f"{file.name} cannot be read ({error})") from error
+
+
+def _check_end_of_csv(file: InputFile) -> None:
+    """Refuse a file whose quotes do not pair: it was cut off inside a quoted field."""
+    quotes = 0
+    with file.path.open("rb") as stream:
+        while block := stream.read(_CSV_BLOCK_BYTES):
+            quotes += block.count(b'"')
+    if quotes % 2:
+        with file.path.open("rb") as stream:
+            lines = sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
+        raise DataError(
+            f"{file.name} breaks off: a quote is opened and never closed (the file has {lines:,} "
+            "line ends). Get a complete copy of the file."
+        )
+
+
+def _broken(file: InputFile, error: Exception, rows: int = 0) -> DataError:
+    if file.path.suffix.lower() != ".csv":
+        return _broken_parquet(file, error)
+    text = str(error)
+    found = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", text)
+    if found:
+        line, expected, got = found.groups()
+        return DataError(
+            f"{file.name} breaks off or is malformed at line {line}: {expected} fields expected, "
+            f"{got} found. Get a complete copy of the file."
+        )
+    found = re.search(r"Expected (\d+) columns, got (\d+)", text)
+    if found:
+        expected, got = found.groups()
+        line = _ragged_line(file.path, int(expected))
+        where = f"at line {line:,}" if line else f"after data row {rows:,}"
+        return DataError(
+            f"{file.name} breaks off or is malformed {where}: {expected} fields expected, {got} "
+            "found. Get a complete copy of the file."
+        )
+    if "UTF8" in text or "UTF-8" in text:
+        return DataError(f"{file.name} is not UTF-8 text (after data row {rows:,}). Convert it.")
+    reason = text.splitlines()[0].split(": ", 1)[0]
+    return DataError(f"{file.name} cannot be read as CSV after data row {rows:,}: {reason}")
+
+
+def _ragged_line(path: Path, expected: int) -> int | None:
+    with path.open(encoding="utf-8", errors="replace", newline="") as stream:
+        reader = csv.reader(stream)
+        for fields in reader:
+            if fields and len(fields) != expected:
+                return reader.line_num
+    return None
+
+
+def _broken_parquet(file: InputFile, error: Exception) -> DataError:
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return DataError(
+        f"{file.name} is not a readable Parquet file, or is cut off ({reason}). "
+        "Get a complete copy of the file."
+    )
+
+
+# --- text --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text column as distinct values and an index into them; value 0 is "", not stated."""
+
+    values: list[str]
+    index: NDArray[np.int32]
+
+    @classmethod
+    def blank(cls, n_rows: int) -> Text:
+        """A column in which nothing is stated."""
+        return cls([""], np.zeros(n_rows, np.int32))
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing is stated in any row."""
+        return len(self.values) == 1
+
+    def take(self, of_value: NDArray[Any]) -> NDArray[Any]:
+        """Per row, what an array says of its value."""
+        return of_value[self.index]
+
+
+def as_text(array: pa.Array) -> pa.Array:
+    """Any column as trimmed text without nulls; numbers as they print, dates as ISO."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if pa.types.is_dictionary(array.type):
+        array = array.cast(array.type.value_type)
+    if pa.types.is_null(array.type):
+        return pa.array([""] * len(array), pa.string())
+    if pa.types.is_floating(array.type):
+        # a code read as a float by somebody's tool: 110.0 is the code 110
+        values = array.to_pylist()
+        texts = ["" if v is None or v != v else repr(v).removesuffix(".0") for v in values]  # noqa: PLR0124
+        return pa.array(texts, pa.string())
+    if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+        array = array.cast(pa.string())
+    if array.null_count:
+        array = array.fill_null("")
+    return _trimmed(array)
+
+
+def _trimmed(array: pa.Array) -> pa.Array:
+    trimmed = pc.utf8_trim_whitespace(array)
+    blank = pc.match_substring_regex(trimmed, r"(?i)^(null|none|nan|<na>)$")
+    if pc.any(blank).as_py():
+        trimmed = pc.if_else(blank, "", trimmed)
+    return trimmed
+
+
+def read_text(array: pa.Array) -> Text:
+    """A text column as distinct trimmed values, `Text`."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    n_rows = len(array)
+    if array.null_count == n_rows:
+        return Text.blank(n_rows)
+    if not pa.types.is_dictionary(array.type):
+        plain = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
+        array = (array if plain else as_text(array)).dictionary_encode()
+    indices = array.indices
+    if indices.null_count:
+        indices = indices.fill_null(len(array.dictionary))
+    raw = as_text(array.dictionary).to_pylist()
+    raw.append("")
+    place = {"": 0}
+    remap = np.fromiter(
+        (place.setdefault(text, len(place)) for text in raw), np.int32, count=len(raw)
+    )
+    return Text(list(place), remap[indices.to_numpy(zero_copy_only=False).astype(np.intp)])
+
+
+# --- dates -------------------------------------------------------------------------------------------
+
+
+def day_of_text(text: str) -> int:
+    """Day number of a written date, `NO_DAY` for a blank, `BAD_DAY` for what is not a date.
+
+    Reads YYYY-MM-DD, YYYYMMDD and either followed by a time of day, which is dropped.
+
+    >>> day_of_text("1970-01-02"), day_of_text("19700102"), day_of_text("1970-01-02 23:59:59+00")
+    (1, 1, 1)
+    >>> day_of_text("") == NO_DAY, day_of_text("2023-02-30") == BAD_DAY
+    (True, True)
+    """
+    if text == "":
+        return NO_DAY
+    found = _PACKED.match(text) or _ISO.match(text) or _PACKED_TIME.match(text)
+    if found is None:
+        return BAD_DAY
+    try:
+        return day_of(date(int(found[1]), int(found[2]), int(found[3])))
+    except ValueError:
+        return BAD_DAY
+
+
+def read_days(array: pa.Array) -> NDArray[np.int32]:
+    """A date column as int32 day numbers: `NO_DAY` blank, `BAD_DAY` unreadable."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if array.null_count == len(array):
+        return np.full(len(array), NO_DAY, np.int32)
+    if pa.types.is_timestamp(array.type):
+        array = pc.floor_temporal(array, unit="day").cast(pa.date32(), safe=False)
+    elif pa.types.is_date64(array.type):
+        array = array.cast(pa.date32())
+    if pa.types.is_date32(array.type):
+        return array.cast(pa.int32()).fill_null(NO_DAY).to_numpy(zero_copy_only=False)
+    text = read_text(array)
+    return text.take(np.array([day_of_text(value) for value in text.values], np.int32))
+
+
+# --- dollars -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cents:
+    """An amount column: int64 cents, and which rows were blank, unreadable or had sub-cents."""
+
+    cents: NDArray[np.int64]
+    blank: NDArray[np.bool_]
+    bad: NDArray[np.bool_]
+    sub_cent: NDArray[np.bool_]
+
+
+def no_amounts(n_rows: int) -> Cents:
+    """An amount column that is not there: all blank."""
+    nothing = np.zeros(n_rows, bool)
+    return Cents(np.zeros(n_rows, np.int64), np.ones(n_rows, bool), nothing, nothing)
+
+
+def read_cents(array: pa.Array) -> Cents:
+    """A dollar column as exact integer cents; a float never takes part in the arithmetic.
+
+    Text and Parquet decimals are read as decimals. A Parquet float is taken for the shortest
+    decimal that prints it, which is what its writer meant. A fraction of a cent rounds half to even.
+    """
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if pa.types.is_dictionary(array.type):
+        array = array.cast(array.type.value_type)
+    n_rows = len(array)
+    if array.null_count == n_rows:
+        return no_amounts(n_rows)
+    if pa.types.is_decimal(array.type):
+        return _decimal_cents(array)
+    if pa.types.is_integer(array.type):
+        blank = _nulls(array)
+        dollars = array.fill_null(0).cast(pa.int64(), safe=False).to_numpy(zero_copy_only=False)
+        bad = np.abs(dollars) > MAX_CENTS // 100
+        return Cents(np.where(bad, 0, dollars) * 100, blank, bad, np.zeros(n_rows, bool))
+    if pa.types.is_float64(array.type):
+        return _float_cents(array)
+    if pa.types.is_floating(array.type):
+        values = array.to_numpy(zero_copy_only=False)
+        return _text_cents(pa.array(["" if np.isnan(v) else str(v) for v in values], pa.string()))
+    return _text_cents(as_text(array))
+
+
+def _nulls(array: pa.Array) -> NDArray[np.bool_]:
+    return array.is_null().to_numpy(zero_copy_only=False)
+
+
+def _decimal_cents(array: pa.Array) -> Cents:
+    n_rows = len(array)
+    blank = _nulls(array)
+    array = array.cast(pa.decimal128(38, array.type.scale)) if array.type.precision < 38 else array
+    scale = array.type.scale
+    width = array.type.byte_width
+    if width != 16:
+        return _text_cents(as_text(array))
+    words = np.frombuffer(array.buffers()[1], np.int64, 2 * n_rows, array.offset * width)
+    low, high = words[0::2], words[1::2]
+    low = np.where(blank, 0, low)
+    bad = np.where(blank, 0, high) != (low >> 63)  # needs more than 64 bits
+    units = np.where(bad, 0, low)
+    sub_cent = np.zeros(n_rows, bool)
+    if scale <= 2:
+        factor = 10 ** (2 - scale)
+        bad |= np.abs(units) > MAX_CENTS // factor
+        cents = np.where(bad, 0, units) * factor
+    else:
+        divisor = 10 ** (scale - 2)
+        if divisor >= 2**62:
+            return _text_cents(as_text(array))
+        quotient, rest = np.divmod(units, divisor)
+        twice = 2 * rest
+        up = (twice > divisor) | ((twice == divisor) & (quotient % 2 == 1))
+        cents = quotient + up
+        sub_cent = rest != 0
+        bad |= np.abs(cents) > MAX_CENTS
+        cents = np.where(bad, 0, cents)
+    return Cents(cents, blank, bad, sub_cent & ~bad)
+
+
+def _float_cents(array: pa.Array) -> Cents:
+    values = array.fill_null(np.nan).to_numpy(zero_copy_only=False)
+    blank = np.isnan(values)
+    filled = np.where(blank, 0.0, values)
+    with np.errstate(invalid="ignore", over="ignore"):
+        nearest = np.rint(filled * 100.0)
+        # correctly rounded division: equal only if the shortest decimal has at most two places
+        plain = (nearest / 100.0 == filled) & (np.abs(nearest) <= 1e13)
+    cents = np.where(plain, nearest, 0.0).astype(np.int64)
+    bad = np.zeros(len(values), bool)
+    sub_cent = np.zeros(len(values), bool)
+    for row in np.flatnonzero(~plain):
+        cents[row], bad[row], sub_cent[row] = _exact(repr(float(filled[row])))
+    return Cents(cents, blank, bad, sub_cent)
+
+
+def _text_cents(array: pa.Array) -> Cents:
+    """Plain amounts with at most two places in bulk, all others one by one in Decimal."""
+    n_rows = len(array)
+    plain = pc.match_substring_regex(array, _PLAIN_AMOUNT)
+    blank = pc.equal(array, "").to_numpy(zero_copy_only=False)
+    exact = pc.if_else(plain, array, "0").cast(pa.decimal128(18, 2))
+    cents = np.frombuffer(exact.buffers()[1], np.int64, 2 * n_rows, exact.offset * 16)[0::2].copy()
+    bad = np.zeros(n_rows, bool)
+    sub_cent = np.zeros(n_rows, bool)
+    rest = np.flatnonzero(~plain.to_numpy(zero_copy_only=False) & ~blank)
+    if len(rest):
+        encoded = array.take(pa.array(rest)).dictionary_encode()
+        read = [_exact(text) for text in encoded.dictionary.to_pylist()]
+        index = encoded.indices.to_numpy(zero_copy_only=False)
+        cents[rest] = np.array([entry[0] for entry in read], np.int64)[index]
+        bad[rest] = np.array([entry[1] for entry in read], bool)[index]
+        sub_cent[rest] = np.array([entry[2] for entry in read], bool)[index]
+    return Cents(cents, blank, bad, sub_cent)
+
+
+def _exact(text: str) -> tuple[int, bool, bool]:
+    """Cents, unreadable, had a fraction of a cent."""
+    text = text.replace("$", "").replace(",", "").strip()
+    if text.startswith("(") and text.endswith(")"):
+        text = "-" + text[1:-1]
+    try:
+        amount = Decimal(text) * 100
+        whole = amount.quantize(Decimal(1), rounding=ROUND_HALF_EVEN)
+    except InvalidOperation:
+        return 0, True, False
+    if not amount.is_finite() or abs(whole) > MAX_CENTS:
+        return 0, True, False
+    return int(whole), False, whole != amount
+
+
+# --- flags -------------------------------------------------------------------------------------------
+
+
+def flag_of_text(text: str) -> int:
+    """1 yes, 0 no, 255 blank or unknown.
+
+    >>> [flag_of_text(text) for text in ("Yes", "0", "")]
+    [1, 0, 255]
+    """
+    lowered = text.lower().removesuffix(".0")
+    return 1 if lowered in _TRUE else 0 if lowered in _FALSE else 255
