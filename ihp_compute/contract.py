@@ -404,7 +404,8 @@ def _moved(bands: tuple[Band, ...] | None, name: str, edge: str, raw: Any) -> tu
     value = None if raw == vocabulary.NONE and edge == "below" else vocabulary.decimal_of(raw)
     moved = list(bands or ())
     i = names.index(name)
-    moved[i] = replace(moved[i], **{edge: value})
+    fields: dict[str, Any] = {edge: value}
+    moved[i] = replace(moved[i], **fields)
     if edge == "below" and i + 1 < len(moved):
         if value is None:
             raise TermError(f"found none, expected a number: band {names[i + 1]} lies beyond")
@@ -416,7 +417,9 @@ def _moved(bands: tuple[Band, ...] | None, name: str, edge: str, raw: Any) -> tu
 
 def _near(path: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(path, list(known), n=2)
-    return f"did you mean {' or '.join(close)}?" if close else "`ihp contracts show` lists the paths"
+    return (
+        f"did you mean {' or '.join(close)}?" if close else "`ihp contracts show` lists the paths"
+    )
 
 
 def _span(entry: Entry) -> str:
@@ -571,9 +574,7 @@ def _terms(
     return found
 
 
-def _term(
-    file: str, path: str, kind: Kind, raw: Any, documents: Mapping[str, Document]
-) -> Term:
+def _term(file: str, path: str, kind: Kind, raw: Any, documents: Mapping[str, Document]) -> Term:
     if not isinstance(raw, dict):
         raise ContractError(
             f"{file}: {path}: found {raw}, expected a table with value, unit, from, basis, source"
@@ -759,8 +760,9 @@ class ContractSet:
             first, second = list(distinct)[:2]
             one, other = (next(p for p, t in found.items() if t == k) for k in (first, second))
             raise ContractError(
-                f"{self.name}: {what}: found different terms for {one} ({self.contracts[one].name}) "
-                f"and {other} ({self.contracts[other].name}), expected the same in one run"
+                f"{self.name}: {what}: found different terms for {one} "
+                f"({self.contracts[one].name}) and {other} ({self.contracts[other].name}), "
+                "expected the same in one run"
             )
         return next(iter(distinct), None)
 
@@ -810,7 +812,9 @@ class ContractSet:
         agreements = self._agreements(year)
         lines = {name: agreement.draft_line() for name, agreement in agreements.items()}
         return [
-            f"{name}: {line}" if len(agreements) > 1 else line for name, line in lines.items() if line
+            f"{name}: {line}" if len(agreements) > 1 else line
+            for name, line in lines.items()
+            if line
         ]
 
 

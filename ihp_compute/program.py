@@ -186,7 +186,10 @@ class Compiled:
     def constants(self, scenarios: Sequence[Mapping[str, Decimal]] = ({},)) -> NDArray[np.float64]:
         """Term values per scenario, float64[n_scenarios, n_terms]; each rounded once."""
         rows = [
-            [float(moved.get(name, value)) for name, value in zip(self.terms, self.values, strict=True)]
+            [
+                float(moved.get(name, value))
+                for name, value in zip(self.terms, self.values, strict=True)
+            ]
             for moved in scenarios
         ]
         return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.terms))
@@ -213,6 +216,8 @@ class Compiled:
             chosen = [i for i, rounded in enumerate(self.rounded) if rounded == whole]
             if not chosen:
                 continue
-            values = settle_grid(stacked, constants, self.table, self.registers[chosen], whole=whole)
+            values = settle_grid(
+                stacked, constants, self.table, self.registers[chosen], whole=whole
+            )
             found.update({self.outputs[i]: values[0, k] for k, i in enumerate(chosen)})
         return {name: found[name] for name in self.outputs}

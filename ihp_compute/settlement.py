@@ -201,7 +201,9 @@ def _settle_one(
         {"target": fixed_target, "observed": whole["observed"]}
     )
     draws = {
-        name: Draws(target, whole["observed"], found["savings"], found["savings_rate"], found["payment"])
+        name: Draws(
+            target, whole["observed"], found["savings"], found["savings_rate"], found["payment"]
+        )
         for name, target, found in (
             ("target_resampled", whole["target"], whole),
             ("target_fixed", fixed_target, fixed),

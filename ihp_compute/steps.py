@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 from typing import Final
 
 from ihp_compute.contract import Agreement
@@ -47,7 +48,7 @@ def gate_by_size(table: tuple[tuple[int, Decimal], ...], n_members: int) -> Deci
     """
     if n_members <= table[0][0]:
         return table[0][1]
-    for (n, rate), (next_n, next_rate) in zip(table, table[1:], strict=False):
+    for (n, rate), (next_n, next_rate) in pairwise(table):
         if n_members <= next_n:
             return rate + (next_rate - rate) * (n_members - n) / (next_n - n)
     return table[-1][1]
@@ -188,10 +189,7 @@ def _gate(book: Book) -> None:
         passed = gate <= amount / book.target
         book.gates[side], book.passed[side] = gate, passed
         book.missed_by[side] = p.select(passed, zero, gate * book.target - amount)
-        reduced = side == "gain" and book.agreement["settlement.gate.below_gate_share"] is not None
-        if not reduced and "settlement.gate.below_gate_share" not in book.by_row:
-            book.amount[side] = p.select(passed, amount, zero)
-        elif side == "loss":
+        if side == "loss" or book.term("settlement.gate.below_gate_share") is None:
             book.amount[side] = p.select(passed, amount, zero)
 
 

@@ -8,10 +8,11 @@ times the risk ratio. All of it per replicate: every per-member-month number is 
 replicate's totals, and dollars are that result times the member months as observed.
 
 An agreed base scales the recomputed ones of the rate cells to its own level. A rate cell without
-base months takes the base of the partnership or of the state, as the contract says; replicates where
-that happened are counted. Growth rates are compounded in Decimal, once, on the host.
+base months takes the base of the partnership or of the state, as the contract says; replicates
+where that happened are counted. Growth rates are compounded in Decimal, once, on the host.
 
-Not here: what is done with the target (`steps`), what a month or a dollar is (`cost`, `attribution`).
+Not here: what is done with the target (`steps`), what a month or a dollar is (`attribution`,
+`cost`).
 """
 
 from __future__ import annotations
@@ -83,7 +84,9 @@ def sources(
     found: dict[str, NDArray[np.int64]] = {}
     for year in _YEARS:
         for what in ("months", "risk", "cost"):
-            column = totals.column(f"{year}_{what}" if what != "cost" else f"{year}_cost_r{rule_set}")
+            column = totals.column(
+                f"{year}_{what}" if what != "cost" else f"{year}_cost_r{rule_set}"
+            )
             for name in sorted(left_out):
                 if column[g, totals.strata.index(name)].any():
                     raise ContractError(
@@ -91,7 +94,8 @@ def sources(
                         "the contract does not list; expected every rate cell that occurs"
                     )
             of_cells = [
-                column[:, [totals.strata.index(part) for part in cell]].sum(axis=1) for cell in cells
+                column[:, [totals.strata.index(part) for part in cell]].sum(axis=1)
+                for cell in cells
             ]
             state = [cell.sum(axis=0) for cell in of_cells]
             for i, cell in enumerate(of_cells):
@@ -219,7 +223,7 @@ def trend_factor(
     """
     factor = Decimal(1)
     found = False
-    part = cell.split("+")[0]
+    part = cell.split("+", maxsplit=1)[0]
     with localcontext() as context:
         context.prec = 40
         for year in range(base_year + 1, performance_year + 1):

@@ -125,7 +125,9 @@ def _side(side: str, *, gain: bool) -> dict[str, Kind]:
             "bands",
             optional=True,
         ),
-        f"{at}.cap_of_target": _ratio(f"most of the target that {whose} may pay", "ratio of target"),
+        f"{at}.cap_of_target": _ratio(
+            f"most of the target that {whose} may pay", "ratio of target"
+        ),
         f"{at}.cap_usd": _usd(f"most dollars that {whose} may pay"),
         f"{at}.cap_of_revenue": _ratio(f"most of revenue that {whose} may pay", "ratio of revenue"),
         f"{at}.cap_of_core_cost": _ratio(
@@ -136,7 +138,7 @@ def _side(side: str, *, gain: bool) -> dict[str, Kind]:
 
 KINDS: Final[Mapping[str, Kind]] = {
     "agreement.first_performance_year": Kind(
-        "first performance year; terms by contract year count from it", "year", "year", optional=True
+        "first performance year, from which contract years count", "year", "year", optional=True
     ),
     "agreement.minimum_members": Kind(
         "fewer members are flagged, never dropped", "members", low=Decimal(0), optional=True
@@ -187,7 +189,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "risk.missing": _choice(
         "a member without a score", "error", "group_average", "demographic_cell"
     ),
-    "target.base_pmpm_fixed": _usd("agreed base instead of the recomputed", "USD per member per month"),
+    "target.base_pmpm_fixed": _usd("agreed base, not recomputed", "USD per member per month"),
     "target.rate_cells": Kind("strata of the target", "names", "cells"),
     "target.empty_cell": _choice(
         "base of a rate cell without base months", "partnership", "statewide"
@@ -211,7 +213,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "target.risk_ratio_by": _choice(
         "risk ratio of each rate cell, or one of the partnership", "rate_cell", "partnership"
     ),
-    "target.rounding": _choice("rounding of the target per member per month", "cents", optional=True),
+    "target.rounding": _choice("rounding of the target's PMPM", "cents", optional=True),
     "observed.completion": Kind(
         "paid to date over ultimate, performance year", "ratio", low=Decimal("0.01"),
         high=Decimal(2), optional=True,
@@ -260,7 +262,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "settlement.withhold.rate": _ratio("withheld or sequestered part of a payment"),
     "settlement.withhold.applies_to": _choice("payments that are withheld from", "gains", "both"),
     "settlement.revenue_usd": _usd("revenue that a cap of revenue refers to"),
-    "settlement.core_cost_usd": _usd("core cost that a cap refers to; none: observed cost stands in"),
+    "settlement.core_cost_usd": _usd("core cost that a cap refers to; none: the observed cost"),
     "settlement.adjustments.disaster_usd": Kind(
         "reduces a loss after the cap, to zero at most; nothing to a gain; either sign", "USD",
         optional=True,
@@ -328,7 +330,9 @@ def parse(kind: Kind, raw: Any) -> Any:
 
 
 def _wrong(kind: Kind, raw: Any) -> TermError:
-    return TermError(f"found {raw if isinstance(raw, str) else repr(raw)}, expected {kind.expected()}")
+    return TermError(
+        f"found {raw if isinstance(raw, str) else repr(raw)}, expected {kind.expected()}"
+    )
 
 
 def decimal_of(raw: Any) -> Decimal:
@@ -425,8 +429,10 @@ def _cells(kind: Kind, raw: Any) -> tuple[str, ...]:
 def _size_table(kind: Kind, raw: Any) -> tuple[tuple[int, Decimal], ...]:
     if isinstance(raw, str):
         raw = [row.split(":") for row in raw.split(";")]
-    if not isinstance(raw, list) or not raw or any(
-        not isinstance(row, list) or len(row) != 2 for row in raw
+    if (
+        not isinstance(raw, list)
+        or not raw
+        or any(not isinstance(row, list) or len(row) != 2 for row in raw)
     ):
         raise _wrong(kind, raw)
     rows = tuple((int(decimal_of(row[0])), decimal_of(row[1])) for row in raw)

@@ -3,9 +3,9 @@
     recomputed base · agreed base · trend · policy · completion · rate mix · risk · target
     observed · savings · gate · the contract's steps in its order · payment
 
-Bases, target, observed, savings, gate (the dollars to be reached), share and payment are levels; the
-others are changes of what stands before them. So the base used and the changes after it add up to
-the target; share and the changes after it to the payment.
+Bases, target, observed, savings, gate (the dollars to be reached), share and payment are levels;
+the others are changes of what stands before them. So the base used and the changes after it add up
+to the target; share and the changes after it to the payment.
 """
 
 from __future__ import annotations
@@ -95,8 +95,7 @@ class _Walk:
         recomputed = (
             "recomputed_base",
             self.cents("recomputed_base"),
-            f"{self.pmpm('recomputed_base')} of {base_year}, capped, at the months of "
-            f"{performance_year}",
+            f"{self.pmpm('recomputed_base')} of {base_year}, at the months of {performance_year}",
         )
         if agreed is None:
             self.add("agreed_base", 0, "none agreed", "target.base_pmpm_fixed")
@@ -194,9 +193,8 @@ class _Walk:
             for way in ("up", "down")
             if self.agreement[f"target.risk_ratio_cap_{way}"] is not None
         ]
-        return (
-            f"mean {means[0]} to {means[1]}, ratio {self.first['risk_ratio']:.6f}"
-            + (f", capped {' and '.join(caps)}" if caps else ", no cap")
+        return f"mean {means[0]} to {means[1]}, ratio {self.first['risk_ratio']:.6f}" + (
+            f", capped {' and '.join(caps)}" if caps else ", no cap"
         )
 
     def to_payment(self, score: Decimal | None) -> None:
@@ -208,7 +206,9 @@ class _Walk:
             told.add(step)
         for step in ("quality", "withhold", "cap"):
             if step not in told:
-                self.rows.append(WalkRow(step, 0, "not a step of this contract", "none", "contract"))
+                self.rows.append(
+                    WalkRow(step, 0, "not a step of this contract", "none", "contract")
+                )
         self.add(
             "payment",
             self.cents("payment"),
@@ -221,7 +221,11 @@ class _Walk:
         if step == "gate":
             rate = self.first["gate_rate"]
             path = f"settlement.gate.{side}_rate"
-            word = "passed" if self.first["passed"] else f"missed by {_dollars(self.cents('missed_by'))}"
+            word = (
+                "passed"
+                if self.first["passed"]
+                else f"missed by {_dollars(self.cents('missed_by'))}"
+            )
             by_size = " by size" if self.agreement[path] == SIZE_TABLE else ""
             detail = f"{rate:.4%} of target{by_size}: {word}" if rate >= 0 else f"no {side} settles"
             amount = round(max(rate, 0) * self.cents("target"))
@@ -248,7 +252,8 @@ class _Walk:
             detail = (
                 "no part of the gain rests on it"
                 if weight is None
-                else f"weight {weight}, " + ("no score supplied" if score is None else f"score {score}")
+                else f"weight {weight}, "
+                + ("no score supplied" if score is None else f"score {score}")
             )
             self.add("quality", self.cents("quality"), detail, "settlement.quality.weight")
         elif step == "withhold":
@@ -305,4 +310,3 @@ def _dollars(cents: int) -> str:
 
 def _signed(cents: int) -> str:
     return ("+" if cents >= 0 else "") + _dollars(cents)
-

@@ -9,6 +9,7 @@ on a constant that differs between scenarios is computed once for all of them.
 
 from __future__ import annotations
 
+import operator
 from enum import IntEnum
 from functools import lru_cache
 from typing import Any, Final
@@ -19,7 +20,7 @@ import numpy as np
 from kernels._core import FOLDER, KernelInputError, device_of, require
 
 TILE: Final = 128
-"""Replicates worked on at a time: a register is then 1 KiB, and a program's fit the nearest cache."""
+"""Replicates worked on at a time: a register is then 1 KiB, so that a program's stay in cache."""
 EXACT: Final = 2.0**53
 THREADS: Final = 128
 
@@ -148,24 +149,25 @@ def reference(sources: Any, constants: Any, program: Any, outputs: Any) -> Any:
     """The definition, in the fewest words. Slow on purpose; never optimised."""
     n_replicates = sources.shape[1]
     result = np.empty((len(constants), len(outputs), n_replicates))
-    meaning = {
-        Op.ADD: lambda a, b, c: a + b,
-        Op.SUBTRACT: lambda a, b, c: a - b,
-        Op.MULTIPLY: lambda a, b, c: a * b,
-        Op.DIVIDE: lambda a, b, c: a / b if b != 0 else 0.0,
-        Op.MINIMUM: lambda a, b, c: b if b < a else a,
-        Op.MAXIMUM: lambda a, b, c: b if b > a else a,
-        Op.LESS: lambda a, b, c: float(a < b),
-        Op.AT_MOST: lambda a, b, c: float(a <= b),
-        Op.EQUAL: lambda a, b, c: float(a == b),
+    meaning: dict[Op, Any] = {
+        Op.ADD: operator.add,
+        Op.SUBTRACT: operator.sub,
+        Op.MULTIPLY: operator.mul,
+        Op.DIVIDE: lambda a, b: a / b if b != 0 else 0.0,
+        Op.MINIMUM: min,
+        Op.MAXIMUM: max,
+        Op.LESS: operator.lt,
+        Op.AT_MOST: operator.le,
+        Op.EQUAL: operator.eq,
         Op.SELECT: lambda a, b, c: b if a != 0 else c,
-        Op.ROUND: lambda a, b, c: float(round(a)),
+        Op.ROUND: round,
     }
     for scenario, row in enumerate(constants.tolist()):
         for replicate in range(n_replicates):
             registers = [*sources[:, replicate].tolist(), *row]
-            for op, a, b, c in program.tolist():
-                registers.append(meaning[Op(op)](registers[a], registers[b], registers[c]))
+            for op, *operands in program.tolist():
+                taken = operands[: _OPERANDS.get(Op(op), 2)]
+                registers.append(float(meaning[Op(op)](*(registers[k] for k in taken))))
             for position, register in enumerate(outputs.tolist()):
                 result[scenario, position, replicate] = registers[register]
     return result
@@ -187,10 +189,10 @@ def _step(op: Any, out: Any, a: Any, b: Any, c: Any, n: Any) -> None:
             out[j] = a[j] / b[j] if b[j] != 0.0 else 0.0
     elif op == 4:
         for j in range(n):
-            out[j] = b[j] if b[j] < a[j] else a[j]
+            out[j] = b[j] if b[j] < a[j] else a[j]  # noqa: FURB136 - as the CUDA twin has it
     elif op == 5:
         for j in range(n):
-            out[j] = b[j] if b[j] > a[j] else a[j]
+            out[j] = b[j] if b[j] > a[j] else a[j]  # noqa: FURB136
     elif op == 6:
         for j in range(n):
             out[j] = 1.0 if a[j] < b[j] else 0.0
@@ -248,8 +250,8 @@ def _read_only(array: Any) -> Any:
 
 def _cpu(sources: Any, constants: Any, program: Any, outputs: Any, varying: Any) -> Any:
     result = np.empty((constants.shape[0], len(outputs), sources.shape[1]))
-    inputs = (_read_only(array) for array in (sources, constants, program, outputs, varying))
-    _cpu_tiles(*inputs, result)
+    views = [_read_only(array) for array in (sources, constants, program, outputs, varying)]
+    _cpu_tiles(views[0], views[1], views[2], views[3], views[4], result)
     return result
 
 
