@@ -177,6 +177,11 @@ class RayRunner:
                     ray.cancel(reference, force=True)
 
 
+def ray_runner(address: str = LOCAL, cpus: int | None = None) -> RayRunner:
+    """A runner to use in a `with` block; `RayRunner` says the rest."""
+    return RayRunner(address, cpus=cpus)
+
+
 def _gave_up(error: Exception) -> InfrastructureError:
     if isinstance(error, ray_errors.OutOfMemoryError):
         return InfrastructureError(

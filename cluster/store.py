@@ -224,7 +224,7 @@ class Store:
             ).one_or_none()
         return None if row is None else _key(row)
 
-    def keys(self) -> list[Key]:
+    def issued_keys(self) -> list[Key]:
         """Every key, newest first."""
         table = schema.api_keys
         with self._read() as connection:

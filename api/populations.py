@@ -1,0 +1,82 @@
+"""Populations: register a prepared folder below a configured location, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import APIRouter, Response
+
+from api.auth import PopulationsReader, PopulationsWriter
+from api.problems import RequestError, responses
+from api.schemas import PopulationRequest, PopulationView
+from api.service import ServiceDep, StrictJsonRoute
+from api.settings import Settings
+from ihp_compute.errors import DataError
+from ihp_compute.population import open_population
+
+router = APIRouter(prefix="/v1/populations", tags=["populations"], route_class=StrictJsonRoute)
+
+
+@router.post(
+    "", status_code=201, operation_id="register_population", responses=responses(409, 413, 422)
+)
+def register(
+    request: PopulationRequest,
+    response: Response,
+    principal: PopulationsWriter,
+    service: ServiceDep,
+) -> PopulationView:
+    """Register a prepared population. The same folder under the same name again answers 200."""
+    path = folder_of(service.settings, request.location, request.prefix)
+    try:
+        population = open_population(path)
+    except DataError as error:
+        told = str(error).replace(str(path), f"{request.location}/{request.prefix}")
+        raise RequestError(told, "/prefix") from error
+    held, new = service.store.register_population(
+        name=request.name,
+        location=request.location,
+        prefix=request.prefix,
+        population_digest=population.digest,
+        members=population.manifest["members"],
+        member_months=population.manifest["member_months"],
+        n_shards=len(population.shards),
+        owner=principal.owner,
+    )
+    if not new:
+        response.status_code = 200
+    response.headers["Location"] = f"/v1/populations/{held.name}"
+    return PopulationView.of(held)
+
+
+@router.get("", operation_id="list_populations", responses=responses())
+def registered(_principal: PopulationsReader, service: ServiceDep) -> list[PopulationView]:
+    """Every registered population, newest first."""
+    return [PopulationView.of(held) for held in service.store.populations()]
+
+
+@router.get("/{name}", operation_id="show_population", responses=responses(404))
+def show(name: str, _principal: PopulationsReader, service: ServiceDep) -> PopulationView:
+    """One population, by name or id."""
+    return PopulationView.of(service.store.population(name))
+
+
+def folder_of(settings: Settings, location: str, prefix: str) -> Path:
+    """The folder a location and a prefix stand for.
+
+    Raises
+    ------
+    RequestError
+        If the location is not configured, or the folder lies outside it: links are followed first.
+    """
+    root = settings.roots.get(location)
+    if root is None:
+        names = ", ".join(sorted(settings.roots))
+        raise RequestError(
+            f"no location of this name is configured, there are: {names}", "/location"
+        )
+    root = root.resolve()
+    path = (root / prefix).resolve()
+    if not path.is_relative_to(root) or path == root:
+        raise RequestError("the prefix leads out of its location", "/prefix")
+    return path

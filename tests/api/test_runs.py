@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.service import Service
+from cluster.store import Run
+
+GOOD = '{"population": "state", "contracts": ["mn-ihp-2.0-track-2"]'
+
+
+def test_a_stranger_is_refused(anonymous: TestClient) -> None:
+    assert anonymous.post("/v1/runs", json={}).status_code == 401
+    for path in ("/v1/runs", "/v1/runs/x", "/v1/runs/x/events"):
+        assert anonymous.get(path).status_code == 401
+    assert anonymous.post("/v1/runs/x/cancel").status_code == 401
+
+
+def test_a_run_is_queued_and_followed_at_its_location(
+    client: TestClient, start: Callable[..., Any]
+) -> None:
+    response = start()
+    assert response.status_code == 202
+    view = response.json()
+    assert response.headers["location"] == f"/v1/runs/{view['id']}"
+    assert int(response.headers["retry-after"]) > 0
+    assert view["state"] == "queued"
+    assert (view["shards_done"], view["shards_total"], view["digest"]) == (0, 0, None)
+    assert (view["population"], view["seed"], view["replicates"]) == ("state", 7, 10)
+    assert client.get(response.headers["location"]).json() == view
+    assert client.get("/v1/runs").json() == {"runs": [view], "next_page_token": None}
+    assert [event["kind"] for event in client.get(view["links"]["events"]).json()] == ["submitted"]
+
+
+def test_the_dispatcher_gets_the_folder_and_the_caller_does_not(
+    service: Service, start: Callable[..., Any]
+) -> None:
+    response = start()
+    held = service.store.run(response.json()["id"]).request
+    assert held["population"] == str(service.home.populations / "state")
+    assert str(service.home.path) not in response.text
+
+
+@pytest.mark.usefixtures("population")
+def test_a_run_without_an_idempotency_key_is_a_bad_request(client: TestClient) -> None:
+    response = client.post(
+        "/v1/runs", content=GOOD + "}", headers={"Content-Type": "application/json"}
+    )
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["pointer"] == "header:idempotency-key"
+
+
+def test_the_same_key_and_payload_are_the_same_run(start: Callable[..., Any]) -> None:
+    first, second = start(), start()
+    assert (second.status_code, second.json()) == (202, first.json())
+    assert second.headers["location"] == first.headers["location"]
+    # said in full or left to the default, a payload is what it means
+    assert start("k", contracts="mn-ihp-2.0-track-2").json()["id"] == start("k").json()["id"]
+
+
+def test_the_same_key_with_another_payload_is_refused(
+    client: TestClient, start: Callable[..., Any]
+) -> None:
+    start()
+    response = start(seed=8)
+    assert response.status_code == 422
+    assert response.json()["type"] == "urn:ihp:problem:idempotency-conflict"
+    assert len(client.get("/v1/runs").json()["runs"]) == 1
+
+
+def test_keys_of_two_owners_do_not_meet(
+    client: TestClient, start: Callable[..., Any], key_with: Callable[..., dict[str, str]]
+) -> None:
+    first = start().json()["id"]
+    client.headers.update(key_with("runs:read", "runs:write", owner="somebody else"))
+    assert start().json()["id"] != first
+
+
+def test_a_hundred_identical_submissions_at_once_are_one_run(
+    client: TestClient, start: Callable[..., Any]
+) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        found = list(pool.map(lambda _: start(), range(100)))
+    assert {response.status_code for response in found} == {202}
+    assert len({response.json()["id"] for response in found}) == 1
+    assert len(client.get("/v1/runs").json()["runs"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (GOOD + ', "seeed": 1}', "/seeed"),
+        (GOOD + ', "seed": NaN}', ""),
+        (GOOD + ', "seed": 1e999}', "/seed"),
+        (GOOD + ', "seed": "1"}', "/seed"),
+        (GOOD + ', "seed": 1.5}', "/seed"),
+        (GOOD + ', "seed": -1}', "/seed"),
+        (GOOD + ', "seed": true}', "/seed"),
+        (GOOD + ', "seed": 18446744073709551616}', "/seed"),
+        (GOOD + f', "seed": {"9" * 5000}}}', None),
+        (GOOD + ', "seed": 1, "seed": 2}', ""),
+        (GOOD + ', "replicates": 20001}', "/replicates"),
+        (GOOD + ', "performance_year": 20240}', "/performance_year"),
+        (GOOD + ', "paid_through": "2024-02-30"}', "/paid_through"),
+        ('{"population": "state", "contracts": []}', "/contracts"),
+        ('{"population": "state", "contracts": ["no-such"]}', "/contracts/0"),
+        ('{"population": "state", "contracts": ["../../etc/passwd"]}', "/contracts/0"),
+        ('{"population": "state", "contracts": ["x.toml"]}', "/contracts/0"),
+        ('{"population": "nobody", "contracts": ["mn-ihp-2.0-track-2"]}', "/population"),
+        ('{"contracts": ["mn-ihp-2.0-track-2"]}', "/population"),
+        ("{", ""),
+        ("", ""),
+        ("[]", ""),
+        ("null", ""),
+        ("[" * 1500, ""),
+    ],
+)
+@pytest.mark.usefixtures("population")
+def test_a_wrong_body_names_what_is_wrong(
+    client: TestClient, body: str, pointer: str | None
+) -> None:
+    response = client.post(
+        "/v1/runs",
+        content=body,
+        headers={"Idempotency-Key": "k", "Content-Type": "application/json"},
+    )
+    if pointer is None:  # larger than a body may be in these tests
+        assert response.status_code == 413
+        return
+    assert response.status_code == 422, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["errors"][0]["pointer"] == pointer
+    assert client.get("/v1/runs").json()["runs"] == []
+
+
+def test_a_body_that_is_not_declared_as_json_is_refused(
+    client: TestClient, population: str
+) -> None:
+    assert population
+    response = client.post(
+        "/v1/runs",
+        content=GOOD + "}",
+        headers={"Idempotency-Key": "k", "Content-Type": "text/plain"},
+    )
+    assert response.status_code == 422
+
+
+def test_a_problem_never_repeats_what_was_sent(client: TestClient, population: str) -> None:
+    assert population
+    body = {"population": "member 4711", "contracts": ["member 4711"], "seed": "member 4711"}
+    response = client.post("/v1/runs", json=body, headers={"Idempotency-Key": "k"})
+    assert response.status_code == 422
+    assert "4711" not in response.text
+
+
+def test_a_population_that_changed_since_it_was_registered_is_not_run(
+    service: Service, start: Callable[..., Any], make_population: Callable[..., Path]
+) -> None:
+    make_population(service.home.populations / "state", digest="cd" * 32)
+    response = start()
+    assert response.status_code == 409
+    assert "register it again" in response.json()["detail"]
+
+
+def test_a_contract_of_the_services_own_is_found_by_name(
+    service: Service, start: Callable[..., Any]
+) -> None:
+    (service.home.contracts / "ours.toml").write_text("")
+    response = start(contracts=["ours"])
+    assert response.status_code == 202
+    assert response.json()["contracts"] == ["ours"]
+    held = service.store.run(response.json()["id"]).request
+    assert held["contracts"] == [str(service.home.contracts / "ours.toml")]
+
+
+def test_an_unknown_run_is_not_found(client: TestClient) -> None:
+    for response in (
+        client.get("/v1/runs/x"),
+        client.get("/v1/runs/x/events"),
+        client.post("/v1/runs/x/cancel"),
+        client.get("/v1/runs/x/results/settlement"),
+    ):
+        assert response.status_code == 404
+        assert response.json()["type"] == "urn:ihp:problem:unknown-run"
+
+
+def test_runs_come_in_pages(client: TestClient, start: Callable[..., Any]) -> None:
+    ids = []
+    for key in "abc":
+        ids.append(start(key).json()["id"])
+        time.sleep(0.002)
+    first = client.get("/v1/runs", params={"limit": 2}).json()
+    assert [run["id"] for run in first["runs"]] == ids[:0:-1]
+    rest = client.get("/v1/runs", params={"page_token": first["next_page_token"]}).json()
+    assert [run["id"] for run in rest["runs"]] == ids[:1]
+    assert rest["next_page_token"] is None
+    assert client.get("/v1/runs", params={"limit": 0}).status_code == 422
+    assert client.get("/v1/runs", params={"state": "done"}).status_code == 422
+
+
+def test_a_long_poll_answers_as_soon_as_the_run_has_ended(
+    client: TestClient, service: Service, start: Callable[..., Any]
+) -> None:
+    run_id = start().json()["id"]
+    timer = threading.Timer(0.4, service.store.request_cancel, [run_id], {"actor": "a"})
+    timer.start()
+    started_s = time.monotonic()
+    view = client.get(f"/v1/runs/{run_id}", params={"wait": 30}).json()
+    assert view["state"] == "cancelled"
+    assert 0.3 < time.monotonic() - started_s < 5
+    timer.join()
+
+
+def test_a_long_poll_answers_after_its_time_when_nothing_happens(
+    client: TestClient, start: Callable[..., Any]
+) -> None:
+    started_s = time.monotonic()
+    response = client.get(f"/v1/runs/{start().json()['id']}", params={"wait": 0.5})
+    assert response.json()["state"] == "queued"
+    assert int(response.headers["retry-after"]) > 0
+    assert 0.4 < time.monotonic() - started_s < 5
+    bad = client.get("/v1/runs/x", params={"wait": "nan"})
+    assert bad.status_code == 422
+
+
+def test_cancelling_is_the_same_once_and_twice(
+    client: TestClient, start: Callable[..., Any]
+) -> None:
+    run_id = start().json()["id"]
+    for _ in range(2):
+        response = client.post(f"/v1/runs/{run_id}/cancel")
+        assert (response.status_code, response.json()["state"]) == (200, "cancelled")
+
+
+def test_a_running_run_is_asked_to_stop(
+    client: TestClient, service: Service, start: Callable[..., Any]
+) -> None:
+    run_id = start().json()["id"]
+    service.store.lease("d1", lease_ms=60_000)
+    response = client.post(f"/v1/runs/{run_id}/cancel")
+    assert response.status_code == 202
+    assert (response.json()["state"], response.json()["cancel_requested"]) == ("running", True)
+
+
+def test_a_finished_run_is_not_cancelled(client: TestClient, finished: Run) -> None:
+    response = client.post(f"/v1/runs/{finished.id}/cancel")
+    assert (response.status_code, response.json()["state"]) == (200, "succeeded")
+
+
+def test_a_failure_is_told_without_the_servers_paths(
+    client: TestClient, service: Service, start: Callable[..., Any]
+) -> None:
+    start()
+    run = service.store.lease("d1", lease_ms=60_000)
+    assert run is not None
+    path = run.request["population"]
+    service.store.finish(run, "failed", reason="data_error", detail=f"{path}: performance year")
+    view = client.get(f"/v1/runs/{run.id}").json()
+    assert (view["reason"], view["detail"]) == ("data_error", "state: performance year")
+
+
+def test_events_are_streamed_until_the_run_has_ended(client: TestClient, finished: Run) -> None:
+    headers = {"Accept": "text/event-stream"}
+    response = client.get(f"/v1/runs/{finished.id}/events", headers=headers)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    lines = response.text.splitlines()
+    assert [line for line in lines if line.startswith("event:")] == [
+        "event: submitted",
+        "event: started",
+        "event: succeeded",
+    ]
+    ids = [line.removeprefix("id: ") for line in lines if line.startswith("id:")]
+    data = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data:")]
+    assert [str(event["seq"]) for event in data] == ids
+    rest = client.get(
+        f"/v1/runs/{finished.id}/events", headers={**headers, "Last-Event-ID": ids[1]}
+    )
+    assert rest.text.count("event:") == 1
