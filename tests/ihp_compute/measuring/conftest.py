@@ -52,13 +52,13 @@ def _complete(table: str, row: Member) -> Member:
     return row
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_shard() -> Callable[..., TinyShard]:
     """Make a shard of members given as dictionaries."""
     return TinyShard
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def span() -> Callable[..., Member]:
     """A span of months of one year: first and last month, both within."""
 
