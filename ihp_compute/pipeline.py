@@ -1,7 +1,7 @@
-"""One performance year against one base year, top to bottom. Read this first.
+r"""One performance year against one base year, top to bottom. Read this first.
 
     plan -> attribute -> score -> cost -> utilise -> replicate | merge -> settle -> write
-            \\_____________ one shard, one worker _____________/  \\____ once, small ____/
+            \_____________ one shard, one worker _____________/  \____ once, small ____/
 
 Everything above the bar needs a member's own rows and nothing of another's, so it runs wherever the
 runner puts it. What comes back is integers, which may be added in any order: one core, forty shards
@@ -58,7 +58,9 @@ def run(
     started = time.perf_counter()
     runner = runner or LocalRunner()
     plan = make_plan(request)
-    measured = Measured.merge(runner.map(partial(measure, plan=plan), plan.shards), len(plan.shards), progress)
+    measured = Measured.merge(
+        runner.map(partial(measure, plan=plan), plan.shards), len(plan.shards), progress
+    )
     settled = settle(
         measured.totals,
         plan.contracts,

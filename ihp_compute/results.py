@@ -16,9 +16,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -32,8 +31,10 @@ from ihp_compute.plan import Plan
 from ihp_compute.population import open_population
 from ihp_compute.provenance import KEYS, MANIFEST, TOTALS, digest_of, sort_by, write_totals
 from ihp_compute.report import write_report
-from ihp_compute.settlement import Settled
-from ihp_compute.uncertainty import CONDITIONINGS, Totals, intervals
+from ihp_compute.settlement import CONDITIONINGS, Settled
+from ihp_compute.uncertainty import Totals, intervals
+
+MEASURES: Final = ("savings_rate", "savings_cents", "payment_cents")
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,12 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
     UnbalancedLedgerError
         If retained lines or dollars of the population are not those that met a run fate.
     """
-    ledger = _ledger(plan, measured)
     return Results(
         tables={
             "settlement": _settlement(settled),
             "intervals": _intervals(settled),
             "walk": _walk(settled),
-            "ledger": ledger,
+            "ledger": _ledger(plan, measured),
             "exclusions": _exclusions(plan, measured),
             "utilisation": _utilisation(plan, measured),
             "member_years": sort_by(
@@ -104,6 +104,46 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
 
 def _table(schema: pa.Schema, rows: Sequence[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+def _settlement(settled: Sequence[Settled]) -> pa.Table:
+    names = tables.SETTLEMENT.names
+    return _table(tables.SETTLEMENT, [{name: getattr(s, name) for name in names} for s in settled])
+
+
+def _intervals(settled: Sequence[Settled]) -> pa.Table:
+    rows = []
+    for one in settled:
+        flags = []
+        if one.below_minimum_size:
+            flags.append("below_minimum_size")
+        if one.empty_cell_replicates:
+            flags.append("empty_cell")
+        for conditioning in CONDITIONINGS:
+            draws = one.draws[conditioning]
+            for measure in MEASURES:
+                rows += [
+                    {
+                        "partnership_id": one.partnership_id,
+                        "measure": measure,
+                        "conditioning": conditioning,
+                        "flag": " ".join(flags),
+                        **vars(interval),
+                    }
+                    for interval in intervals(getattr(draws, measure))
+                ]
+    return _table(tables.INTERVALS, rows)
+
+
+def _walk(settled: Sequence[Settled]) -> pa.Table:
+    return _table(
+        tables.WALK,
+        [
+            {"partnership_id": one.partnership_id, "position": position, **vars(row)}
+            for one in settled
+            for position, row in enumerate(one.walk)
+        ],
+    )
 
 
 def _ledger(plan: Plan, measured: Measured) -> pa.Table:
@@ -135,7 +175,7 @@ def _ledger(plan: Plan, measured: Measured) -> pa.Table:
                 rows.append(
                     {
                         "table": table,
-                        "file": file,
+                        "file": file if fate in LINE_FATES else "",
                         "stage": "run",
                         "fate": fate.label,
                         "lines": lines,
@@ -149,7 +189,7 @@ def _ledger(plan: Plan, measured: Measured) -> pa.Table:
         if retained.get(key, (0, 0)) != met.get(key, (0, 0)):
             table, file = key
             raise UnbalancedLedgerError(
-                f"{table}, {file}: ingest retained {retained.get(key)} lines and cents, the run met "
+                f"{table}, {file}: ingest retained {retained.get(key)} (lines, cents), the run met "
                 f"{met.get(key)}; nothing was written. Verify the population with ihp verify"
             )
     return _table(tables.LEDGER, rows)
@@ -247,7 +287,7 @@ def _terms(plan: Plan) -> dict[str, Any]:
         "paid_through": str(plan.paid_through),
         "seed": plan.seed,
         "replicates": plan.replicates,
-        "contracts": {name: sha for name, sha in sorted(plan.contracts.hashes().items())},
+        "contracts": plan.contracts.hashes(),
         "risk_model": plan.scores.model_sha256,
     }
 
@@ -282,7 +322,7 @@ def _manifest(
         ],
         "contract_arguments": list(plan.request.contracts),
         "risk_model": {"name": plan.scores.name, "sha256": plan.scores.model_sha256},
-        "draft_terms": plan.contracts.draft_terms(),
+        "draft_terms": plan.contracts.draft_terms(plan.performance_year),
         "allow_inconsistent": plan.request.allow_inconsistent,
         "groups": list(plan.roster.groups),
         "notes": list(plan.notes),
@@ -295,10 +335,12 @@ def _manifest(
 def _headlines(plan: Plan) -> tuple[str, ...]:
     """What a reader must know first: draft terms, years, cutoff, device."""
     return (
-        *plan.contracts.draft_lines(),
-        f"performance year {plan.performance_year} against base year {plan.base_year}, claims paid "
-        f"through {plan.paid_through}, {plan.replicates} replicates, seed {plan.seed}, on the "
-        f"{plan.device.upper()}",
+        *plan.contracts.draft_lines(plan.performance_year),
+        (
+            f"performance year {plan.performance_year} against base year {plan.base_year}, "
+            f"claims paid through {plan.paid_through}, {plan.replicates} replicates, "
+            f"seed {plan.seed}, on the {plan.device.upper()}"
+        ),
         *plan.notes,
     )
 

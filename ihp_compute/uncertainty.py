@@ -25,7 +25,6 @@ import kernels
 from ihp_compute.tables import RATE_CELLS
 
 LEVELS: Final = (Fraction(80, 100), Fraction(90, 100), Fraction(95, 100))
-CONDITIONINGS: Final = ("target_resampled", "target_fixed")
 RATE_NANO: Final = 10**9
 """Savings rates are averaged as integers of this many parts."""
 
