@@ -325,7 +325,7 @@ def test_a_key_is_found_by_its_hash_until_it_is_revoked_or_expires(store: Store)
     assert store.revoke_key(key_id)
     assert not store.revoke_key(key_id)
     assert store.key("h1") is None
-    assert len(store.keys()) == 2
+    assert len(store.issued_keys()) == 2
 
 
 def test_what_was_committed_is_there_after_the_process_is_gone(store: Store, home: Home) -> None:

@@ -1,0 +1,302 @@
+"""The dispatcher, with work whose end and duration the tests decide."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from cluster.dispatch import Dispatcher
+from cluster.home import Home
+from cluster.runner import RayRunner
+from cluster.store import Run, Store
+from cluster.supervisor import Supervisor, tagged
+from cluster.work import Progress, Work
+from ihp_compute.errors import ContractError, UnbalancedLedgerError
+
+pytestmark = pytest.mark.service
+
+N_SHARDS = 6
+
+
+def squares(
+    seconds: float = 0.0, error: Exception | None = None, before: Callable[[], object] | None = None
+) -> Work:
+    """Work like a recalculation's: tasks on the cluster, a sum, a folder."""
+
+    def work(run: Run, out: Path, runner: RayRunner, progress: Progress) -> str:
+        def task(shard: int) -> int:
+            time.sleep(seconds)
+            return shard * shard
+
+        total = 0
+        for done, value in enumerate(runner.map(task, range(N_SHARDS)), start=1):
+            total += value
+            progress(done, N_SHARDS)
+        out.mkdir()
+        (out / "settlement.parquet").write_text(str(total))
+        if before is not None:
+            before()
+        if error is not None:
+            raise error
+        return hashlib.sha256(f"{run.request['seed']} {total}".encode()).hexdigest()
+
+    return work
+
+
+DIGEST = hashlib.sha256(f"1 {sum(n * n for n in range(N_SHARDS))}".encode()).hexdigest()
+
+
+def submit(store: Store, key: str = "k") -> Run:
+    run, _ = store.submit(
+        "run", {"seed": 1}, owner="o", idempotency_key=key, payload_sha256="0" * 64
+    )
+    return run
+
+
+@pytest.fixture
+def dispatcher(store: Store, home: Home, ray_runner: RayRunner) -> Callable[..., Dispatcher]:
+    def make(work: Work, lease_ms: int = 60_000) -> Dispatcher:
+        return Dispatcher(
+            store,
+            home,
+            ray_runner,
+            name="host:home:1",
+            work={"run": work},
+            lease_ms=lease_ms,
+            beat_s=0.1,
+        )
+
+    return make
+
+
+def files(home: Home) -> list[str]:
+    return sorted(str(p.relative_to(home.runs)) for p in home.runs.rglob("*") if p.is_file())
+
+
+def test_a_queued_run_becomes_a_result(
+    store: Store, home: Home, dispatcher: Callable[..., Dispatcher]
+) -> None:
+    run = submit(store)
+    worker = dispatcher(squares())
+    assert worker.step()
+    assert not worker.step()
+    ended = store.run(run.id)
+    assert (ended.state, ended.digest, ended.attempt) == ("succeeded", DIGEST, 1)
+    assert (ended.shards_done, ended.shards_total) == (N_SHARDS, N_SHARDS)
+    assert files(home) == [f"{run.id}/1/settlement.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "detail"),
+    [
+        (ContractError("no contract x"), "contract_error", "no contract x"),
+        (UnbalancedLedgerError("1 line lost"), "unbalanced_ledger", "1 line lost"),
+        (RuntimeError("member 4711"), "defect", "a defect of this program (RuntimeError)"),
+    ],
+)
+def test_a_failure_has_a_reason_and_leaves_nothing(
+    store: Store,
+    home: Home,
+    dispatcher: Callable[..., Dispatcher],
+    error: Exception,
+    reason: str,
+    detail: str,
+) -> None:
+    run = submit(store)
+    with capture_logs() as logs:
+        dispatcher(squares(error=error)).step()
+    ended = store.run(run.id)
+    assert (ended.state, ended.reason) == ("failed", reason)
+    assert str(ended.detail).startswith(detail)
+    assert "4711" not in f"{ended} {logs}"
+    assert files(home) == []
+
+
+def test_a_run_is_cancelled_within_seconds_and_leaves_nothing(
+    store: Store, home: Home, dispatcher: Callable[..., Dispatcher]
+) -> None:
+    run = submit(store)
+    timer = threading.Timer(0.5, store.request_cancel, [run.id], {"actor": "a"})
+    timer.start()
+    started_s = time.monotonic()
+    dispatcher(squares(seconds=60)).step()
+    assert time.monotonic() - started_s < 5
+    timer.join()
+    assert store.run(run.id).state == "cancelled"
+    assert files(home) == []
+
+
+def test_a_cancellation_after_the_last_shard_still_holds(
+    store: Store, home: Home, dispatcher: Callable[..., Dispatcher]
+) -> None:
+    run = submit(store)
+    late = squares(before=lambda: store.request_cancel(run.id, actor="a"))
+    dispatcher(late).step()
+    assert (store.run(run.id).state, store.run(run.id).digest) == ("cancelled", None)
+    assert files(home) == []
+
+
+def test_a_dispatcher_that_is_stopped_puts_its_run_back(
+    store: Store, home: Home, dispatcher: Callable[..., Dispatcher]
+) -> None:
+    run = submit(store)
+    worker = dispatcher(squares(seconds=60))
+    timer = threading.Timer(0.5, worker.stopping.set)
+    timer.start()
+    worker.step()
+    timer.join()
+    assert (store.run(run.id).state, store.run(run.id).losses) == ("queued", 0)
+    assert files(home) == []
+    dispatcher(squares()).step()
+    assert (store.run(run.id).digest, store.run(run.id).attempt) == (DIGEST, 2)
+
+
+def test_a_heartbeat_keeps_a_lease_shorter_than_the_run(
+    store: Store, dispatcher: Callable[..., Dispatcher]
+) -> None:
+    run = submit(store)
+    reclaimed: list[str] = []
+    over = threading.Event()
+
+    def reclaim() -> None:
+        while not over.wait(0.05):
+            reclaimed.extend(store.reclaim(actor="another"))
+
+    thread = threading.Thread(target=reclaim)
+    thread.start()
+    dispatcher(squares(seconds=0.7), lease_ms=1000).step()
+    over.set()
+    thread.join()
+    assert reclaimed == []
+    assert store.run(run.id).state == "succeeded"
+
+
+def test_an_attempt_whose_lease_was_taken_shows_nothing(
+    store: Store, home: Home, dispatcher: Callable[..., Dispatcher]
+) -> None:
+    """A dispatcher that was asleep while another took its run over wakes up and finishes."""
+    run = submit(store)
+
+    def taken_over() -> None:
+        assert store.reclaim(actor="another", dead="host:home:") == [run.id]
+        second = store.lease("another", lease_ms=60_000)
+        assert second is not None
+        store.finish(second, "succeeded", digest="of the second")
+
+    dispatcher(squares(before=taken_over)).step()
+    assert (store.run(run.id).digest, store.run(run.id).attempt) == ("of the second", 2)
+    assert files(home) == []
+
+
+def test_what_a_dead_attempt_left_is_removed(
+    store: Store, home: Home, dispatcher: Callable[..., Dispatcher]
+) -> None:
+    run = submit(store)
+    first = store.lease("dead", lease_ms=-1)
+    assert first is not None
+    home.attempt(run.id, 1).mkdir(parents=True)
+    (home.attempt(run.id, 1) / "settlement.parquet").write_text("half")
+    store.reclaim(actor="x")
+    dispatcher(squares()).step()
+    assert files(home) == [f"{run.id}/2/settlement.parquet"]
+
+
+PROGRAM = """
+import sys, time
+from cluster.dispatch import main
+
+def work(run, out, runner, progress):
+    def task(shard):
+        time.sleep(run.request["seconds"])
+        return shard * shard
+    total = 0
+    for done, value in enumerate(runner.map(task, range(8)), start=1):
+        total += value
+        progress(done, 8)
+    out.mkdir()
+    (out / "settlement.parquet").write_text(str(total))
+    return str(total)
+
+sys.exit(main(work={"run": work}))
+"""
+
+
+@pytest.fixture
+def supervisor(home: Home, tmp_path: Path) -> Iterator[Supervisor]:
+    program = tmp_path / "dispatcher.py"
+    program.write_text(PROGRAM)
+    supervisor = Supervisor(
+        home,
+        command=[sys.executable, str(program)],
+        arguments=["--cpus", "2", "--linger", "1"],
+    )
+    yield supervisor
+    supervisor.stop()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.05)
+
+
+def start_run(store: Store, seconds: float, key: str = "k") -> str:
+    run, _ = store.submit(
+        "run", {"seconds": seconds}, owner="o", idempotency_key=key, payload_sha256="0" * 64
+    )
+    return run.id
+
+
+def test_a_killed_dispatcher_is_replaced_and_its_run_ends_the_same(
+    store: Store, home: Home, supervisor: Supervisor
+) -> None:
+    """Then the service stops, and not one process of either dispatcher is left."""
+    run_id = start_run(store, 0.7)
+    supervisor.start()
+    wait_for(lambda: store.run(run_id).shards_done >= 2)
+    first = home.dispatcher_lock().note()
+    os.kill(first["pid"], signal.SIGKILL)
+    wait_for(lambda: store.run(run_id).state == "succeeded")
+    assert (store.run(run_id).digest, store.run(run_id).attempt) == ("140", 2)
+    kinds = [event.kind for event in store.events(run_id)]
+    assert kinds == ["submitted", "started", "lost", "started", "succeeded"]
+    second = home.dispatcher_lock().note()
+    assert second["tag"] != first["tag"]
+    assert tagged(first["tag"]) == []
+    assert tagged(second["tag"]) != []
+    waiting = start_run(store, 60, "k2")
+    wait_for(lambda: store.run(waiting).state == "running")
+    supervisor.stop()
+    assert not supervisor.alive()
+    assert tagged(second["tag"]) == []
+    assert (store.run(waiting).state, store.run(waiting).losses) == ("queued", 0)
+
+
+def test_a_dispatcher_without_work_or_server_ends_by_itself(
+    store: Store, home: Home, supervisor: Supervisor
+) -> None:
+    """And one whose server is gone finishes first; a second on the same home goes away at once."""
+    run_id = start_run(store, 0.3)
+    front = home.front_lock()
+    assert front.acquire(pid=os.getpid())
+    supervisor._ensure()
+    wait_for(lambda: store.run(run_id).state == "running")
+    other = Supervisor(home, command=supervisor._command, arguments=[])
+    assert other.alive()
+    other._ensure()
+    assert other._child is None
+    front.release()
+    wait_for(lambda: not supervisor.alive())
+    assert store.run(run_id).state == "succeeded"
+    wait_for(lambda: supervisor._child is not None and supervisor._child.poll() == 0)
+    assert tagged(home.dispatcher_lock().note()["tag"]) == []
