@@ -11,6 +11,7 @@ from kernels._core import KernelInputError, device, to_device, to_host
 from kernels.line_fate import line_fate
 from kernels.philox import philox
 from kernels.plurality import plurality
+from kernels.quantiles import quantiles
 from kernels.replicate_totals import replicate_totals
 from kernels.roster_match import roster_match
 from kernels.segment_cost import segment_cost
@@ -19,6 +20,7 @@ ALL = (  # stems; tests hold each to its twin and its docstring
     "line_fate",
     "philox",
     "plurality",
+    "quantiles",
     "replicate_totals",
     "roster_match",
     "segment_cost",
@@ -31,6 +33,7 @@ __all__ = [
     "line_fate",
     "philox",
     "plurality",
+    "quantiles",
     "replicate_totals",
     "roster_match",
     "segment_cost",

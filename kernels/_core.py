@@ -41,7 +41,7 @@ if "NUMBA_CACHE_DIR" not in os.environ:
 if not {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"} & set(os.environ) and (
     platform.machine().lower() in ("x86_64", "amd64")
 ):
-    # LLVM halves the vectors of several AVX-512 processors by default; these kernels gain by whole ones.
+    # By default LLVM halves the vectors of several AVX-512 processors; whole ones are faster here.
     _features = llvmlite.binding.get_host_cpu_features().flatten()
     numba.config.CPU_FEATURES = f"{_features},-prefer-256-bit"
 

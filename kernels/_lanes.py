@@ -67,7 +67,7 @@ def _bytes(count: int) -> ir.Constant:
 
 
 class _Loop:
-    """`for i in range(n)` with n >= 1, around vector code; `carry` lists values kept between turns."""
+    """`for i in range(n)`, n >= 1, around vector code; `carry` lists what is kept between turns."""
 
     def __init__(self, builder: Any, n: Any, initial: Sequence[Any]) -> None:
         self.builder, self.n = builder, n
@@ -153,12 +153,9 @@ def _weights_of(builder: Any, lanes: Any) -> Any:
     return weight
 
 
-@intrinsic
-def octet_weights(_typing: Any, part: Any, high: Any, low: Any, schedule: Any, weights: Any) -> Any:
-    """Write the weights of all blocks of `part` for one octet into `weights`.
-
-    `high` and `low` are the halves of the octet's first product, `schedule` the keys, uint64[10, 2].
-    """
+def _octet_weights(
+    _typing: Any, part: Any, _high: Any, _low: Any, schedule: Any, weights: Any
+) -> Any:
     signature = types.void(part, types.uint64, types.uint64, schedule, weights)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
@@ -195,6 +192,11 @@ def octet_weights(_typing: Any, part: Any, high: Any, low: Any, schedule: Any, w
     return signature, generate
 
 
+# octet_weights(part, high, low, schedule, weights) writes the weights of all blocks of `part` for
+# one octet; `high` and `low` halve the octet's first product, `schedule` is uint64[10, 2].
+octet_weights: Any = intrinsic(_octet_weights)
+
+
 def _pair_products(builder: Any, a: Any, b: Any) -> Any:
     """Sums of neighbouring products of 16-bit lanes, in 32 bits."""
     wide = ir.VectorType(_I32, BLOCK)
@@ -224,9 +226,8 @@ def _sums_of(builder: Any, vectors: list[Any]) -> Any:
 
 
 def _octet_sums(n_rows: int) -> Any:
-    @intrinsic
     def sums(
-        _typing: Any, weights: Any, digits: Any, row: Any, block: Any, n_blocks: Any, totals: Any
+        _typing: Any, weights: Any, digits: Any, _row: Any, _block: Any, _n: Any, totals: Any
     ) -> Any:
         signature = types.void(weights, digits, types.int64, types.int64, types.int64, totals)
 
@@ -260,10 +261,11 @@ def _octet_sums(n_rows: int) -> Any:
 
         return signature, generate
 
-    return sums
+    return intrinsic(sums)
 
 
-# Both write int32[16] into `totals`: lane * n_rows + row, for rows `row` and following of `digits`,
-# over blocks `block` to `block + n_blocks`. With one row its 8 sums are written twice.
-octet_sums_1 = _octet_sums(1)
-octet_sums_2 = _octet_sums(2)
+# octet_sums_N(weights, digits, row, block, n_blocks, totals) sums N rows of `digits` from `row` on,
+# over n_blocks >= 1 blocks from `block` on, into int32[16] `totals`: [lane * N + row]. With one row
+# its eight sums are written twice.
+octet_sums_1: Any = _octet_sums(1)
+octet_sums_2: Any = _octet_sums(2)

@@ -25,7 +25,7 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from kernels._core import KernelInputError, device_of, read_only, require
+from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
 
 THRESHOLDS: Final = (41426, 17317, 5263, 1244, 242, 39, 5)
 LAW: Final = (24110, 24109, 12054, 4019, 1002, 203, 34, 5)
@@ -206,15 +206,14 @@ def _weights_cpu(keys, n_replicates, first, schedule):  # type: ignore[no-untype
                     value = np.int64(words[lane >> 1] >> np.uint64(16 * (lane & 1))) & 0xFFFF
                     weight = 0
                     for threshold in THRESHOLDS:
-                        weight += threshold > value
+                        if threshold > value:
+                            weight += 1
                     out[replicate - first, i] = weight
     return out
 
 
 @cache
 def _module() -> Any:
-    from kernels._core import cuda_module  # noqa: PLC0415 - CuPy only where a GPU is used
-
     return cuda_module("philox")
 
 

@@ -20,13 +20,16 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from kernels._core import KernelInputError, device_of, read_only, require
+from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
 from kernels._lanes import BLOCK, octet_sums_1, octet_sums_2, octet_weights
 from kernels.philox import MULTIPLIERS, key_schedule, require_replicates, weights_reference
 
 MAX_WEIGHT: Final = 7
 SUM_LIMIT: Final = ((1 << 63) - 1) // MAX_WEIGHT
+DOUBLE_LIMIT: Final = 1 << 53
 TILE: Final = 1024
+GPU_CHUNK: Final = 2048
+GPU_THREADS: Final = 128
 _M0: Final = np.uint64(MULTIPLIERS[0])
 _M1: Final = np.uint64(MULTIPLIERS[1])
 _LOW: Final = np.uint64(0xFFFFFFFF)
@@ -92,7 +95,7 @@ def replicate_totals(
                 f"group: expected -1 to {n_groups - 1}, found {lowest} to {highest}"
             )
     if where == "gpu":
-        return _gpu(columns, group, member_key, n_groups, n_replicates, seed, first_replicate)
+        return _gpu(columns, group, member_key, n_groups, n_replicates, first_replicate, seed)
     columns = read_only(columns)
     _refuse(_column_fault(columns))
     return _cpu(
@@ -275,11 +278,33 @@ def _cpu(columns, group, member_key, n_groups, n_replicates, first, schedule):  
     return out
 
 
-@cache
-def _module() -> Any:
-    from kernels._core import cuda_module  # noqa: PLC0415 - CuPy only where a GPU is used
+def chunks_of(
+    counts: np.ndarray[Any, Any], chunk: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Cut members in order of group into chunks of one group each.
 
-    return cuda_module("replicate_totals")
+    Parameters
+    ----------
+    counts : int64[n_groups]
+        Members of each group.
+    chunk : int
+        Members in a chunk, at most.
+
+    Returns
+    -------
+    int32[n_chunks], int64[n_chunks + 1]
+        Each chunk's group; where each starts, and where the last one ends.
+    """
+    pieces = -(-counts // chunk)
+    group = np.repeat(np.arange(len(counts), dtype=np.int32), pieces)
+    within = np.arange(len(group)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    starts = np.repeat(np.cumsum(counts) - counts, pieces) + within * chunk
+    return group, np.append(starts, counts.sum()).astype(np.int64)
+
+
+@cache
+def _entry() -> Any:
+    return cuda_module("replicate_totals").get_function("replicate_totals")
 
 
 def _gpu(
@@ -288,7 +313,50 @@ def _gpu(
     member_key: Any,
     n_groups: int,
     n_replicates: int,
-    seed: int,
     first: int,
+    seed: int,
 ) -> Any:
-    raise NotImplementedError
+    import cupy  # noqa: PLC0415 - only where a GPU is used
+
+    n_columns = columns.shape[0]
+    out = cupy.zeros((n_groups, n_replicates, n_columns), dtype=np.int64)
+    largest = 0
+    for c in range(n_columns):
+        column = columns[c]
+        if column.dtype == np.float64 and not bool((column == cupy.floor(column)).all()):
+            _refuse((c, 1))
+        if column.size and float(cupy.abs(column.astype(np.float64)).max()) >= SUM_LIMIT:
+            _refuse((c, 2))
+        size = cupy.abs(column.astype(np.int64))
+        total = (int((size >> 31).sum()) << 31) + int((size & 0x7FFFFFFF).sum())
+        if total > SUM_LIMIT:
+            _refuse((c, 2))
+        largest = max(largest, total)
+    in_double = MAX_WEIGHT * largest < DOUBLE_LIMIT
+    order = cupy.argsort(group, kind="stable")
+    counts = cupy.asnumpy(cupy.bincount(group[order] + 1, minlength=n_groups + 1))
+    order = order[int(counts[0]) :]
+    if not order.size or not out.size:
+        return out
+    number = np.float64 if in_double else np.int64
+    rows = cupy.ascontiguousarray(columns[:, order].T.astype(number))
+    chunk_group, chunk_start = chunks_of(counts[1:], GPU_CHUNK)
+    octets = ((first + n_replicates + 7) >> 3) - (first >> 3)
+    grid = (len(chunk_group), -(-octets // GPU_THREADS), -(-n_columns // 8))
+    _entry()(
+        grid,
+        (GPU_THREADS,),
+        (
+            rows,
+            cupy.ascontiguousarray(member_key[order]),
+            cupy.asarray(chunk_group),
+            cupy.asarray(chunk_start),
+            np.uint64(seed),
+            np.int32(in_double),
+            np.int32(n_columns),
+            np.int64(n_replicates),
+            np.int64(first),
+            out,
+        ),
+    )
+    return out

@@ -47,6 +47,13 @@ inline int __clzll(long long x) { return x ? __builtin_clzll(static_cast<unsigne
 inline unsigned int __umulhi(unsigned int a, unsigned int b) {
     return static_cast<unsigned int>((static_cast<unsigned long long>(a) * b) >> 32);
 }
+inline double __hiloint2double(int high, int low) {
+    unsigned long long bits = (static_cast<unsigned long long>(static_cast<unsigned int>(high)) << 32) |
+                              static_cast<unsigned int>(low);
+    double value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
 inline double __dadd_rn(double a, double b) { return a + b; }
 inline double __dsub_rn(double a, double b) { return a - b; }
 inline double __dmul_rn(double a, double b) { return a * b; }
