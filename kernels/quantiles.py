@@ -27,7 +27,10 @@ _FEW: Final = 16
 _STRIDE: Final = 64
 _COUNTED: Final = 32768
 _KEY_BITS: Final = 16
+_TOP: Final = (1 << 16) - 1
 _GPU_THREADS: Final = 128
+_LEAST: Final = -(1 << 63)
+_MOST: Final = (1 << 63) - 1
 
 
 def quantiles(values: Any, p_micro: Sequence[int]) -> Any:
@@ -140,28 +143,47 @@ def _key_of_rank(keys, n, bits, rank):  # type: ignore[no-untyped-def] # noqa: A
 
 
 @numba.njit(cache=True, nogil=True)
+def _one_value(row, keys, n, key):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """Least and greatest value under one key: equal where ties share it."""
+    low, high = np.int64(_MOST), np.int64(_LEAST)
+    for i in range(n):
+        low = min(low, row[i] if keys[i] == key else _MOST)
+        high = max(high, row[i] if keys[i] == key else _LEAST)
+    return low, high
+
+
+@numba.njit(cache=True, nogil=True)
 def _take(row, keys, n, key, piece):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-    """Copy the values under one key; returns how many."""
+    """Copy the values under one key, passing over strides without any; returns how many."""
     taken = 0
-    for start in range(0, n, _STRIDE):
-        end = min(start + _STRIDE, n)
-        part = keys[start:end]
+    whole = n // _STRIDE * _STRIDE
+    for start in range(0, whole, _STRIDE):
+        part = keys[start : start + _STRIDE]
         found = np.uint16(0)
-        for i in range(part.shape[0]):
+        for i in range(_STRIDE):
             found = np.uint16(found + np.uint16(part[i] == key))
         if found:
-            for i in range(start, end):
+            for i in range(start, start + _STRIDE):
                 if keys[i] == key:
                     piece[taken] = row[i]
                     taken += 1
+    for i in range(whole, n):
+        if keys[i] == key:
+            piece[taken] = row[i]
+            taken += 1
     return taken
 
 
 @numba.njit(cache=True, nogil=True)
 def _select(row, keys, bits, rank, piece, piece_keys):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """The value at a rank counted from 0; `keys` belong to the row, the rest is scratch."""
-    key, below = _key_of_rank(keys, row.shape[0], bits, rank)
-    n = _take(row, keys, row.shape[0], key, piece)
+    n = row.shape[0]
+    key, below = _key_of_rank(keys, n, bits, rank)
+    if key < _TOP and _count_below(keys, n, np.uint16(key + 1)) - below > _FEW:
+        low, high = _one_value(row, keys, n, key)
+        if low == high:
+            return low
+    n = _take(row, keys, n, key, piece)
     rank -= below
     while n > _FEW:
         bits = _narrow(piece, n, piece_keys)
