@@ -7,7 +7,8 @@ one JSON document. Command modules import `app` from here and add themselves to 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -48,6 +50,9 @@ EXIT_CODES: Final[Mapping[type[IhpError], int]] = {
 }
 """Exit codes of domain errors; 0 is success, 2 wrong usage, 1 a defect of ours."""
 
+PIPE_WIDTH: Final = 1000
+"""A pipe is never too narrow for a table."""
+
 app = typer.Typer(
     name="ihp",
     help="Recalculate Medicaid accountable-care contracts from claims, to the cent.",
@@ -57,7 +62,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-stdout = Console(highlight=False, soft_wrap=True)
+stdout = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -89,13 +94,40 @@ def emit_json(document: Any) -> None:
     typer.echo(json.dumps(document, default=_plain, allow_nan=False, indent=2))
 
 
-def show_table(title: str, columns: Mapping[str, str], rows: Iterator[list[str]] | Any) -> None:
-    """Print a table on stdout. `columns` maps a heading to "left" or "right"."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for heading, side in columns.items():
-        table.add_column(heading, justify="right" if side == "right" else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
+def show_table(
+    title: str,
+    columns: Mapping[str, str],
+    rows: Sequence[Sequence[str]],
+    optional: Sequence[str] = (),
+) -> None:
+    """Print a table on stdout, never cutting a number short.
+
+    Parameters
+    ----------
+    title : str
+    columns : mapping of heading to "left" or "right"
+    rows : sequence of rows of text
+    optional : sequence of headings
+        Left out in this order while the table is wider than the terminal.
+    """
+    left_out: list[str] = []
+    for name in (*optional, ""):
+        table = Table(
+            title=title, title_justify="left", header_style="bold", box=None, pad_edge=False
+        )
+        kept = [i for i, heading in enumerate(columns) if heading not in left_out]
+        for i, (heading, side) in enumerate(columns.items()):
+            if i in kept:
+                table.add_column(
+                    heading, justify="right" if side == "right" else "left", no_wrap=True
+                )
+        for row in rows:
+            table.add_row(*(row[i] for i in kept))
+        wide = stdout.options.update(width=PIPE_WIDTH)
+        width = Measurement.get(stdout, wide, table).maximum
+        if width <= stdout.width or not name:
+            break
+        left_out.append(name)
     stdout.print(table)
 
 

@@ -219,6 +219,7 @@ def _show_outcome(outcome: Outcome) -> None:
             ]
             for row in outcome.settlement
         ],
+        optional=("contract", "members", "target", "observed", "savings"),
     )
     say(f"digest {outcome.digest}")
     say(f"{outcome.run_dir}: written in {outcome.seconds:.1f} s")
