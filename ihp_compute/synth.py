@@ -198,13 +198,15 @@ def _cores() -> set[int]:
 
 def _parquet(table: pa.Table, path: Path) -> None:
     """Plain Parquet types: text columns are text, whatever they were made from."""
-    coded = [name for name in table.column_names if name not in ("claim_id", "charge_amount")]
+    distinct = ("claim_id", "paid_amount", "allowed_amount", "charge_amount")
+    coded = [name for name in table.column_names if name not in distinct]
     pq.write_table(
         table,
         path,
         compression=COMPRESSION,
         use_dictionary=coded,
         store_schema=False,
+        store_decimal_as_integer=True,
         write_statistics=False,
     )
 

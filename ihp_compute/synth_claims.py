@@ -217,7 +217,7 @@ def draw_claims(rng: np.random.Generator, years: MemberYears, net: Network) -> C
 
     parts += _stays(rng, years, net, cost_usd)
 
-    mean = np.where(paid, np.minimum(0.3 + cost_usd / 420, 90), 0)
+    mean = np.where(paid, np.minimum(0.3 + cost_usd / 480, 80), 0)
     n = rng.poisson(mean)
     n = np.where(paid & (group == NO_GROUP), np.maximum(n, 1), n)
     rows = np.repeat(np.arange(len(member)), n)
@@ -227,7 +227,7 @@ def draw_claims(rng: np.random.Generator, years: MemberYears, net: Network) -> C
     seen[behavioral] = _clinician(rng, net, group[rows[behavioral]], _KIND_BEHAVIORAL)
     spread(rows, template, seen, np.where(behavioral, seen, outside(len(rows))))
 
-    n = rng.poisson(np.where(paid, np.minimum(0.5 + cost_usd / 650, 70), 0))
+    n = rng.poisson(np.where(paid, np.minimum(0.4 + cost_usd / 720, 60), 0))
     rows = np.repeat(np.arange(len(member)), n)
     spread(rows, SHAPES.draw(rng, "drug", years.mix[rows]), outside(len(rows)), outside(len(rows)))
 

@@ -52,7 +52,6 @@ from ihp_compute.synth_people import MANAGED, MONTHS_BEFORE, PLANS, People, gene
 
 DENIED_MARKS: Final = ("N", "Y")
 """Letters, because 0 means denied in some extracts and paid in others."""
-ID_WIDTH: Final = 12
 _VERSIONS: Final = "CVDUOXLGH"
 """First letter of claim ids: clean and its versions, voided, denied, unknown member, outside
 eligibility, unreadable, replaced under another number, gross credit and gross debit."""
@@ -131,6 +130,7 @@ class Lines:
         )
         lag = 15 + np.minimum(rng.exponential(22.0, len(claims)), 150).astype(np.int32)
         self.paid_day = self.start_day + claims.length.astype(np.int32) + lag
+        self.diagnoses = self._diagnoses()
         self._price()
         self._plant()
 
@@ -324,17 +324,21 @@ class Lines:
         role = SHAPES.role[self.claims.template]
         kind = np.where(self.managed, 2, 0)
         kind = np.where(role == "capitation", 1, np.where(role == "supplement", 3, kind))
-        claim_id = ids(np.frombuffer(_VERSIONS.encode(), np.uint8)[out.letter], self.number[claim])
-        adjusting = ids(np.full(len(claim), ord("A"), np.uint8), self.number[claim])
+        number = self.number[claim]
+        letters = np.frombuffer(_VERSIONS.encode(), np.uint8)
+        first, stop = int(self.years.member[0]), int(self.years.member[-1]) + 1
+        known = np.arange(first, stop)
+        persons = pa.concat_arrays(
+            [ids(np.full(len(known), ord(c), np.uint8), known) for c in "PX"]
+        )
         is_adjusted = (out.adjusted == _VOID) | (out.adjusted == _REPLACEMENT)
         replaced = np.where(self.linked[claim] & is_adjusted, _VERSIONS.index("L"), out.letter)
-        original = ids(np.frombuffer(_VERSIONS.encode(), np.uint8)[replaced], self.number[claim])
         return {
-            "claim_id": claim_id,
+            "claim_id": ids(letters[out.letter], number),
             "claim_line_number": dictionary(
                 self.line[out.pick], pa.array([str(k) for k in range(1, 11)])
             ),
-            "person_id": ids(np.where(out.stranger, ord("X"), ord("P")).astype(np.uint8), member),
+            "person_id": dictionary(member - first + len(known) * out.stranger, persons),
             "payer": dictionary(claim * 0, pa.array(["STATE"])),
             "plan": dictionary(plan, pa.array(["FFS", *PLANS[1:]])),
             "paid_date": dates(out.paid_day),
@@ -345,8 +349,10 @@ class Lines:
             "x_mc_plan_id": dictionary(plan - 1, pa.array(PLANS[1:])),
             "x_clm_type_cd": dictionary(kind[claim], pa.array(["1", "2", "3", "4"])),
             "x_adjstmt_ind": dictionary(out.adjusted, pa.array(_MARKS)),
-            "x_orgnl_clm_num": _masked(original, is_adjusted),
-            "x_adjstmt_clm_num": _masked(adjusting, is_adjusted),
+            "x_orgnl_clm_num": _some_ids(is_adjusted, letters[replaced], number),
+            "x_adjstmt_clm_num": _some_ids(
+                is_adjusted, np.full(len(claim), ord("A"), np.uint8), number
+            ),
             "x_clm_dnd_ind": dictionary(out.denied, pa.array(DENIED_MARKS)),
             "x_tpl_amt": decimals(self.third_party_cents[out.pick]),
         }
@@ -361,7 +367,7 @@ class Lines:
         rendering, billing = claims.rendering[claim], claims.billing[claim]
         institutional = SHAPES.form[template] == 1
         shared = self._shared(out)
-        diagnoses = self._diagnoses()[claim]
+        diagnoses = self.diagnoses[claim]
         line_dates = self.number[claim] % 5 != 0  # one claim in five states dates once, for all
         columns = {
             "claim_id": shared.pop("claim_id"),
@@ -497,7 +503,11 @@ ZERO_PAID_SHARE: Final = 0.03
 
 
 def dictionary(index: Array, values: pa.Array) -> pa.Array:
-    """Text by position; a negative position is null."""
+    """Text by position; a negative position is null. The values must differ from one another.
+
+    (Arrow reserves room for every value of a dictionary and writes distinct ones: what is left of a
+    page is whatever the memory held.)
+    """
     index = index.astype(np.int32, copy=False)
     missing = index < 0
     return pa.DictionaryArray.from_arrays(
@@ -523,23 +533,29 @@ def decimals(cents: Ints, valid: NDArray[np.bool_] | None = None, *, scale: int 
     return pa.Array.from_buffers(pa.decimal128(18, scale), len(cents), [bitmap, pa.py_buffer(wide)])
 
 
+_THREE_DIGITS: Final = np.array([list(b"%03d" % k) for k in range(1000)], np.uint8)
+
+
 def ids(letter: NDArray[np.uint8], number: Ints) -> pa.Array:
-    """Text: a letter and `ID_WIDTH` digits."""
+    """Text: a letter and twelve digits."""
     n = len(number)
-    text = np.empty((n, 1 + ID_WIDTH), np.uint8)
+    text = np.empty((n, 13), np.uint8)
     text[:, 0] = letter
-    left = number.astype(np.int64)
-    for place in range(ID_WIDTH, 0, -1):
-        left, digit = np.divmod(left, 10)
-        text[:, place] = digit + ord("0")
-    offsets = np.arange(n + 1, dtype=np.int32) * (1 + ID_WIDTH)
+    high, low = np.divmod(number.astype(np.int64), 10**6)
+    for place, half in ((1, high), (7, low)):
+        thousands, ones = np.divmod(half.astype(np.int32), 1000)
+        text[:, place : place + 3] = _THREE_DIGITS[thousands]
+        text[:, place + 3 : place + 6] = _THREE_DIGITS[ones]
+    offsets = np.arange(n + 1, dtype=np.int32) * 13
     return pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(text))
 
 
-def _masked(array: pa.Array, keep: NDArray[np.bool_]) -> pa.Array:
-    """The values where `keep`, null elsewhere."""
-    bitmap = pa.py_buffer(np.packbits(keep, bitorder="little"))
-    return pa.StringArray.from_buffers(len(array), *array.buffers()[1:], bitmap)
+def _some_ids(where: NDArray[np.bool_], letter: NDArray[np.uint8], number: Ints) -> pa.Array:
+    """Ids where asked for, null elsewhere."""
+    _, _, text = ids(letter[where], number[where]).buffers()
+    offsets = np.concatenate([np.zeros(1, np.int32), 13 * np.cumsum(where, dtype=np.int32)])
+    valid = pa.py_buffer(np.packbits(where, bitorder="little"))
+    return pa.StringArray.from_buffers(len(where), pa.py_buffer(offsets), text, valid)
 
 
 def _spoil(table: pa.Table, date_column: str) -> pa.Table:
