@@ -716,8 +716,8 @@ class ContractSet:
     base_year: int | None = None
     paid_through: date | None = None
 
-    def at(self, year: int) -> dict[str, Agreement]:
-        """Each partnership's agreement of a performance year."""
+    def at(self, year: int | None) -> dict[str, Agreement]:
+        """Each partnership's agreement of a performance year; None takes the latest values."""
         made: dict[str, Agreement] = {}
         cache: dict[int, Agreement] = {}
         for partnership, contract in self.contracts.items():
@@ -893,3 +893,43 @@ def _member_contract(path: Path, partnership: str, member: _SetMember) -> Contra
     if not overrides:
         return contract
     return contract.override(overrides, where=f"{path.name}, partnership {partnership}")
+
+
+def check(file: Path, year: int | None = None) -> dict[str, Any]:
+    """Read a contract or a contract set and resolve it for a year.
+
+    Returns
+    -------
+    dict
+        kind (contract or set), name, sha256, terms, draft_terms.
+
+    Raises
+    ------
+    ContractError
+        At the first thing wrong: with file, path, what was found and what was expected.
+    """
+    if file.suffix != ".toml" or not file.is_file():
+        raise ContractError(f"{file.name}: no such file, expected a contract (.toml)")
+    tree = _read(file)
+    if "set" in tree:
+        partnerships = tree.get("partnerships", {})
+        ids = list(partnerships) if isinstance(partnerships, dict) else []
+        made = _set_of(file, tree, ids)
+        agreements = made.at(made.performance_year if year is None else year)
+        return {
+            "kind": "set",
+            "name": made.name,
+            "sha256": made.sha256,
+            "terms": sum(len(a.values) for a in agreements.values()),
+            "draft_terms": made.draft_lines(year),
+        }
+    found = load(file)
+    agreement = found.at(year)
+    line = agreement.draft_line()
+    return {
+        "kind": "contract",
+        "name": found.name,
+        "sha256": found.sha256,
+        "terms": len(agreement.values),
+        "draft_terms": [line] if line else [],
+    }

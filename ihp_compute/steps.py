@@ -261,7 +261,7 @@ def _banded(book: Book, side: str) -> Node:
 
 
 def _edge(book: Book, path: str, value: Decimal) -> Node:
-    return book.program.source(path) if path in book.by_row else book.program.term(path, value)
+    return book.program.term(path, value)
 
 
 def quality_factor(book: Book) -> Node | None:

@@ -1,0 +1,136 @@
+"""`ihp settle` settles given aggregates; `ihp contracts` lists, shows and checks contracts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from api.console import app, dollars, emit_json, say, show_table, stdout
+from ihp_compute import aggregates, contract, exhibit
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Year = Annotated[int | None, typer.Option(help="Performance year; the latest values without it.")]
+
+contracts_app = typer.Typer(help="Contracts: list, show, check.", no_args_is_help=True)
+app.add_typer(contracts_app, name="contracts")
+
+SHOWN_ROWS = 40
+
+
+@app.command("settle")
+def settle_command(
+    table: Annotated[Path, typer.Argument(help="Aggregates: .csv, .parquet or .arrow.")],
+    contract_name: Annotated[
+        str, typer.Option("--contract", help="Contract name or file of rows that name none.")
+    ],
+    out: Annotated[Path, typer.Option(help="Settled rows: .csv, .parquet or .arrow.")],
+    as_json: Json = False,
+) -> None:
+    """Settle a table of targets and observed costs, one row out per row in."""
+    settled = aggregates.settle_table(aggregates.read_table(table), contract_name, where=table.name)
+    aggregates.write_table(settled.table, out)
+    total = int(settled.payment_cents.sum())
+    if as_json:
+        emit_json(
+            {
+                "out": str(out),
+                "rows": settled.table.num_rows,
+                "draft_terms": list(settled.drafts),
+                "notes": list(settled.notes),
+                "payment_cents": total,
+            }
+        )
+        return
+    for line in settled.drafts:
+        stdout.print(line, markup=False)
+    for line in settled.notes:
+        say(line)
+    show_table(
+        f"{settled.table.num_rows:,} rows settled into {out}",
+        {
+            "partnership": "left", "year": "right", "contract": "left", "savings": "right",
+            "rate": "right", "gate": "right", "share": "right", "payment": "right",
+        },
+        [_shown(row) for row in settled.table.slice(0, SHOWN_ROWS).to_pylist()],
+    )  # fmt: skip
+    if settled.table.num_rows > SHOWN_ROWS:
+        say(f"and {settled.table.num_rows - SHOWN_ROWS:,} more rows in {out}")
+    say(f"payments in all: {dollars(total)}")
+
+
+def _shown(row: dict[str, Any]) -> list[str]:
+    def usd(name: str) -> str:
+        return dollars(round(row[name] * 100))
+
+    gate = "none" if row["gate_rate"] is None else f"{row['gate_rate']:.2%}"
+    return [
+        row["partnership_id"],
+        str(row["performance_year"] or ""),
+        row["contract"],
+        usd("savings_usd"),
+        f"{row['savings_rate']:+.2%}",
+        f"{gate} {'met' if row['gate_passed'] else 'missed'}",
+        usd("share_usd"),
+        usd("payment_usd"),
+    ]
+
+
+@contracts_app.command("list")
+def list_command(as_json: Json = False) -> None:
+    """List the contracts shipped."""
+    found = [contract.load(name) for name in contract.names()]
+    if as_json:
+        emit_json(
+            [
+                {
+                    "name": c.name,
+                    "title": c.title,
+                    "programme": c.programme,
+                    "summary": c.summary,
+                    "sha256": c.sha256,
+                }
+                for c in found
+            ]
+        )
+        return
+    for c in found:
+        stdout.print(f"{c.name:36}{c.title}", markup=False)
+        stdout.print(f"{'':36}{c.summary}", markup=False)
+
+
+@contracts_app.command("show")
+def show_command(
+    name: Annotated[str, typer.Argument(help="Contract name or file.")],
+    year: Year = None,
+    as_json: Json = False,
+) -> None:
+    """Print a contract: steps in order, each value with its page, and an example in dollars."""
+    found = contract.load(name)
+    agreement = found.at(year)
+    if as_json:
+        emit_json(exhibit.document(found, agreement))
+        return
+    for line in exhibit.lines(found, agreement):
+        stdout.print(line, markup=False)
+
+
+@contracts_app.command("check")
+def check_command(
+    file: Annotated[Path, typer.Argument(help="Contract or contract-set file (.toml).")],
+    year: Year = None,
+    as_json: Json = False,
+) -> None:
+    """Read a contract or a contract set, and say what is wrong or that nothing is."""
+    checked = contract.check(file, year)
+    if as_json:
+        emit_json(checked)
+        return
+    for line in checked["draft_terms"]:
+        stdout.print(line, markup=False)
+    stdout.print(
+        f"{file.name}: {checked['kind']} {checked['name']} is well formed; "
+        f"{checked['terms']} terms, sha256 {checked['sha256'][:12]}",
+        markup=False,
+    )
