@@ -5,10 +5,10 @@
 The input is every row of a claim and line of one member, in any order. Rules, in this order:
 
 1. A row equal to another in every mapped column is a duplicate; the first read stays.
-2. Versions are ordered by paid date, then file date, then the mapped columns in byte order. A blank
-   date comes first. File names and positions never decide.
-3. A void (adjustment indicator 1) and the version it cancels are voided. So are a reversal, which is
-   a version with a negative amount and no indicator of its own, and the version with the opposite
+2. Versions are ordered by paid date, then file date, then the mapped columns in byte order. A
+   blank date comes first. File names and positions never decide.
+3. A void (adjustment indicator 1) and the version it cancels are voided. So are a reversal, which
+   is a version with a negative amount and no indicator of its own, and the version with the opposite
    amount. Of several candidates the latest not later than the void goes first, a version of equal
    size before any other; a void may cancel a version of another size, a reversal may not.
 4. Credits and debits (indicators 3, 5, 6) are money moved beside a claim: not versions of it. They
@@ -24,7 +24,6 @@ adjustment, 4 replacement, 5 gross credit, 6 gross debit (ResDAC, "Claim Line Ad
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -40,6 +39,9 @@ NOT_STATED: Final = 255
 VOID: Final = 1
 ADDITIVE: Final = (3, 5, 6)
 INDICATORS: Final = frozenset("0123456")
+
+ClaimName = tuple[int, str]
+"""A claim of a member: member key and claim id."""
 
 _VOIDED: Final = int(IngestFate.VOIDED)
 _SUPERSEDED: Final = int(IngestFate.SUPERSEDED)
@@ -95,7 +97,7 @@ def line_fates(versions: Versions) -> NDArray[np.uint8]:
                 fate[start + row] = _VOIDED
         version &= ~(cancels & (fate == _VOIDED))
         # rows after which another version of the group follows
-        later = np.cumsum(version[::-1])[::-1] - version
+        later: NDArray[np.int64] = np.cumsum(version[::-1])[::-1] - version.astype(np.int64)
         after_group = np.repeat(np.r_[later[stops[:-1] - 1], 0], stops - starts)
         followed = later - after_group > 0
         fate[(fate == OPEN) & version & followed] = _SUPERSEDED
@@ -167,11 +169,11 @@ def claim_fates(family: list[ClaimVersion]) -> dict[int, int]:
     return fates
 
 
-def families(links: Iterable[tuple[Hashable, Hashable]]) -> dict[Hashable, Hashable]:
-    """Which claims belong together: each linked claim's name, and its family's smallest name."""
-    parent: dict[Hashable, Hashable] = {}
+def families(links: Iterable[tuple[ClaimName, ClaimName]]) -> dict[ClaimName, ClaimName]:
+    """Which claims belong together: each linked claim, and the smallest of its family."""
+    parent: dict[ClaimName, ClaimName] = {}
 
-    def root(name: Hashable) -> Hashable:
+    def root(name: ClaimName) -> ClaimName:
         while parent.setdefault(name, name) != name:
             parent[name] = parent[parent[name]]
             name = parent[name]
@@ -179,10 +181,5 @@ def families(links: Iterable[tuple[Hashable, Hashable]]) -> dict[Hashable, Hasha
 
     for left, right in links:
         a, b = root(left), root(right)
-        if a != b:
-            low, high = (a, b) if str(a) < str(b) else (b, a)
-            parent[high] = low
-    members: dict[Hashable, list[Hashable]] = defaultdict(list)
-    for name in parent:
-        members[root(name)].append(name)
-    return {name: min(group, key=str) for group in members.values() for name in group}
+        parent[max(a, b)] = min(a, b)
+    return {name: root(name) for name in list(parent)}

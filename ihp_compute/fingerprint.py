@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -54,8 +55,8 @@ HASHED_TABLES: Final = (
 
 _U64: Final = np.uint64
 _BLOCK: Final = 1 << 15
+_SMALL: Final = np.arange(256, dtype=np.uint64)
 _ODD: Final = _U64(0x9E3779B97F4A7C15)
-_STEPS: Final = ((_U64(0xBF58476D1CE4E5B9), _U64(29)), (_U64(0x94D049BB133111EB), _U64(32)))
 
 
 def scramble(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -68,6 +69,7 @@ def scramble(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return mixed
 
 
+@cache
 def seed_of(text: str) -> np.uint64:
     """An odd 64-bit constant named by a text."""
     return _U64(
@@ -137,6 +139,15 @@ class RowHash:
             for lane, seed in zip(self.lanes, seeds, strict=True):
                 lane[start:stop] += _keyed(block, seed)
 
+    def add_coded(
+        self, name: str, index: NDArray[np.integer[Any]], words: NDArray[np.uint64]
+    ) -> None:
+        """Add the column `words[index]`: each distinct word is mixed once."""
+        for lane, seed in zip(self.lanes, (seed_of("1" + name), seed_of("2" + name)), strict=True):
+            keyed = _keyed(words, seed)
+            for start in range(0, len(index), _BLOCK):
+                lane[start : start + _BLOCK] += keyed.take(index[start : start + _BLOCK])
+
     def finish(self) -> NDArray[np.uint64]:
         """uint64[2, n_rows]: the hashes."""
         for lane in self.lanes:
@@ -147,9 +158,8 @@ class RowHash:
 
 def _keyed(words: NDArray[np.uint64], seed: np.uint64) -> NDArray[np.uint64]:
     mixed = words * seed
-    for factor, shift in _STEPS:
-        mixed ^= mixed >> shift
-        mixed *= factor
+    mixed ^= mixed >> _U64(32)
+    mixed *= _U64(0x94D049BB133111EB)
     return mixed
 
 
@@ -192,7 +202,9 @@ def table_sums(
                 rows.add(label, text_hashes(strings(table, field.name)))
             elif (table, field.name) in CODE_COLUMNS:
                 words = codes[CODE_COLUMNS[table, field.name]]
-                rows.add(label, words[column(table, field.name)])
+                rows.add_coded(label, column(table, field.name), words)
+            elif field.type == pa.uint8():
+                rows.add_coded(label, column(table, field.name), _SMALL)
             elif (table, field.name) == ("drugs", "code"):
                 is_hcpcs = column(table, "system").astype(bool)
                 code = column(table, "code")

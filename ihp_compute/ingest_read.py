@@ -37,7 +37,7 @@ BAD_DAY: Final = NO_DAY + 1
 MAX_CENTS: Final = 10**12
 """Ten billion dollars: no line is larger, and a shard's sum of nine million such lines fits int64."""
 
-BLANKS: Final = frozenset({"", "null", "none", "nan", "<na>"})
+_BLANKS: Final = pa.array(["null", "none", "nan", "<na>"])
 _TRUE: Final = frozenset({"1", "true", "t", "yes", "y"})
 _FALSE: Final = frozenset({"0", "false", "f", "no", "n"})
 _CSV_BLOCK_BYTES: Final = 32 << 20
@@ -281,7 +281,7 @@ def as_text(array: pa.Array) -> pa.Array:
     if pa.types.is_floating(array.type):
         # a code read as a float by somebody's tool: 110.0 is the code 110
         values = array.to_pylist()
-        texts = ["" if v is None or v != v else repr(v).removesuffix(".0") for v in values]  # noqa: PLR0124
+        texts = ["" if v is None or v != v else repr(v).removesuffix(".0") for v in values]
         return pa.array(texts, pa.string())
     if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
         array = array.cast(pa.string())
@@ -291,10 +291,14 @@ def as_text(array: pa.Array) -> pa.Array:
 
 
 def _trimmed(array: pa.Array) -> pa.Array:
-    trimmed = pc.utf8_trim_whitespace(array)
-    blank = pc.match_substring_regex(trimmed, r"(?i)^(null|none|nan|<na>)$")
-    if pc.any(blank).as_py():
-        trimmed = pc.if_else(blank, "", trimmed)
+    trimmed = pc.ascii_trim_whitespace(array)
+    short = pc.and_(
+        pc.greater_equal(pc.binary_length(trimmed), 3), pc.less_equal(pc.binary_length(trimmed), 4)
+    )
+    if pc.any(short).as_py():
+        blank = pc.is_in(pc.ascii_lower(trimmed), value_set=_BLANKS)
+        if pc.any(blank).as_py():
+            trimmed = pc.if_else(blank, "", trimmed)
     return trimmed
 
 
@@ -306,8 +310,7 @@ def read_text(array: pa.Array) -> Text:
     if array.null_count == n_rows:
         return Text.blank(n_rows)
     if not pa.types.is_dictionary(array.type):
-        plain = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
-        array = (array if plain else as_text(array)).dictionary_encode()
+        array = array.dictionary_encode()
     indices = array.indices
     if indices.null_count:
         indices = indices.fill_null(len(array.dictionary))

@@ -42,6 +42,7 @@ from ihp_compute.units import NO_DAY
 
 UNREADABLE: Final = int(IngestFate.UNREADABLE)
 OPEN_END_YEAR: Final = 2100
+_USUAL_DAYS: Final = 50_000
 _OPEN_END_DAY: Final = int(np.datetime64(f"{OPEN_END_YEAR}-01-01", "D").astype(int))
 _FIRST_DAY: Final = int(np.datetime64("1850-01-01", "D").astype(int))
 
@@ -90,6 +91,14 @@ SPILLED_SCORES: Final = pa.schema(
         ("score_micro", pa.int64()), ("cell", pa.int32()),
     ]
 )  # fmt: skip
+
+
+def distinct(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Distinct values in order. Sorting words is vectorised; `np.unique` hashes them, slower."""
+    ordered = np.sort(values)
+    return (
+        ordered[np.r_[len(ordered) > 0, ordered[1:] != ordered[:-1]]] if len(ordered) else ordered
+    )
 
 
 class CodeBook:
@@ -188,7 +197,7 @@ class Tally:
         """How many different claim ids stand in the rows read."""
         if not self.claim_hashes:
             return 0
-        return len(np.unique(np.concatenate(self.claim_hashes)))
+        return len(distinct(np.concatenate(self.claim_hashes)))
 
 
 class Rows:
@@ -232,7 +241,7 @@ class Rows:
         days = read_days(self.columns[name])
         self.mark(np.flatnonzero(days == BAD_DAY), f"{name} is not a date", name)
         days = np.where(days == BAD_DAY, np.int32(NO_DAY), days)
-        self.hash.add(name, words_of(days.astype(np.int64) - NO_DAY))
+        self._hash_days(name, days)
         return days
 
     def cents(self, name: str) -> Cents:
@@ -282,7 +291,10 @@ class Rows:
     def finish(self) -> tuple[NDArray[np.uint64], NDArray[np.uint8], pa.Array]:
         """Hash the mapped columns nobody asked for; hashes, fates and reasons."""
         for name in list(self._left):
-            self.text(name)
+            if name.endswith(("_amount", "_amt")):
+                self._hash_amount(name)
+            else:
+                self.text(name)
         fate = np.full(self.n, OPEN, np.uint8)
         rows = sorted(self._bad)
         fate[rows] = UNREADABLE
@@ -299,12 +311,35 @@ class Rows:
         if name in self._left:
             self._left.remove(name)
 
+    def _hash_days(self, name: str, days: NDArray[np.int32]) -> None:
+        """Days as words from 1, blank as 0; over a usual range each day is mixed once."""
+        stated = days[days != NO_DAY]
+        if not len(stated):
+            return
+        low, high = int(stated.min()), int(stated.max())
+        if high - low > _USUAL_DAYS:
+            self.hash.add(name, words_of(days.astype(np.int64) - NO_DAY))
+            return
+        words = np.arange(low - 1, high + 1, dtype=np.int64) - NO_DAY
+        words[0] = 0
+        self.hash.add_coded(
+            name, np.where(days == NO_DAY, low - 1, days) - (low - 1), words_of(words)
+        )
+
+    def _hash_amount(self, name: str) -> None:
+        """An amount that the population does not keep: only its value counts, readable or not."""
+        read = read_cents(self.columns[name])
+        if read.bad.any():
+            self.text(name)
+        elif not read.blank.all():
+            self.hash.add(name, words_of(np.where(read.blank, 0, read.cents * 2 + 1)))
+
     def _hash_text(self, name: str, text: Text) -> None:
         if text.is_blank:
             return
         words = text_hashes(pa.array(text.values, pa.string()))
         words[0] = 0
-        self.hash.add(name, text.take(words))
+        self.hash.add_coded(name, text.index, words)
 
 
 def _first_stated(*days: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -413,9 +448,9 @@ def read_lines(
     tally = rows.tally
     tally.paid_cents = int(paid.cents.sum())
     tally.blank_amounts = int(paid.blank.sum())
-    distinct = claim_hash[claim_hash != 0]
-    if len(distinct):
-        tally.claim_hashes = [np.unique(distinct[np.r_[True, distinct[1:] != distinct[:-1]]])]
+    stated = claim_hash[claim_hash != 0]
+    if len(stated):
+        tally.claim_hashes = [distinct(stated[np.r_[True, stated[1:] != stated[:-1]]])]
     counted = np.bincount(denied, minlength=len(DENIAL_MARKS))
     tally.denials = Counter(dict(zip(DENIAL_MARKS, counted.tolist(), strict=True)))
     unknown_mark = (indicator == NOT_STATED) & (rows.text("x_adjstmt_ind").index > 0)

@@ -25,9 +25,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute import final_action, tables
+from ihp_compute.errors import DataError
 from ihp_compute.final_action import OPEN
-from ihp_compute.fingerprint import scramble
+from ihp_compute.fingerprint import scramble, text_hashes
 from ihp_compute.ingest_layout import LEDGER_TABLES
+from ihp_compute.ingest_rows import distinct
 from ihp_compute.ledger import IngestFate
 from ihp_compute.rate_cells import rate_cells
 from ihp_compute.service_categories import CLAIM_TYPES, CodeFacts, LineFacts, classify
@@ -38,6 +40,9 @@ Strings = dict[str, pa.Array]
 
 _DAY_BIAS: Final = 1 << 19
 _DAY_BITS: Final = 20
+_HASH_BITS: Final = 20
+_CODE_BITS: Final = 22
+_MAX_MEMBERS: Final = 1 << (64 - _DAY_BITS - _CODE_BITS)
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,11 @@ def build(
     quarantine: dict[str, pa.Table] = {}
     notes: dict[str, int] = {}
     members = _members(eligibility, rules)
+    if len(members.key) >= _MAX_MEMBERS:
+        raise DataError(
+            f"a shard would hold {len(members.key):,} members, more than {_MAX_MEMBERS:,}: "
+            "ingest with more --shards"
+        )
     _enter(ledger, "eligibility", eligibility, members.fate)
     quarantine["eligibility"] = _aside(eligibility, members.fate, "eligibility")
     kept: list[_Kept] = []
@@ -423,22 +433,20 @@ def _link_claims(raw: Raw, fate: NDArray[np.uint8]) -> None:
             if other and other != own[1]:
                 links.append((own, (own[0], other)))
     family_of = final_action.families(links)
-    linked = np.array(
-        sorted({key for key, _ in family_of}), dtype=np.uint64
-    )  # members with linked claims
+    linked = np.array(sorted({key for key, _ in family_of}), dtype=np.uint64)
     rows = np.flatnonzero(np.isin(keys, linked) & (columns["fate"] == OPEN))
     present: dict[tuple[int, str], list[int]] = {}
     for row in rows.tolist():
-        name = (int(keys[row]), ids[row].as_py())
-        if name in family_of:
-            present.setdefault(name, []).append(row)
-    groups: dict[Any, list[tuple[int, str]]] = {}
-    for name in present:
-        groups.setdefault(family_of[name], []).append(name)
-    for names in groups.values():
-        if len(names) < 2:
+        own = (int(keys[row]), ids[row].as_py())
+        if own in family_of:
+            present.setdefault(own, []).append(row)
+    groups: dict[tuple[int, str], list[tuple[int, str]]] = {}
+    for own in present:
+        groups.setdefault(family_of[own], []).append(own)
+    for claims in groups.values():
+        if len(claims) < 2:
             continue
-        versions = [_claim_version(raw, fate, name[1], present[name]) for name in names]
+        versions = [_claim_version(raw, fate, own[1], present[own]) for own in claims]
         for row, given in final_action.claim_fates(versions).items():
             if fate[row] == OPEN or (
                 given == IngestFate.VOIDED and fate[row] == IngestFate.SUPERSEDED
@@ -448,18 +456,22 @@ def _link_claims(raw: Raw, fate: NDArray[np.uint8]) -> None:
 
 def _linked_rows(raw: Raw) -> NDArray[np.intp]:
     """Rows that name another claim which stands in this shard."""
-    ids = raw.texts["claim_id"]
+    claim = raw.numbers["claim_hash"]
     found = np.zeros(raw.n, bool)
     for name in ("original_claim", "adjustment_claim"):
         other = raw.texts[name]
         if other.null_count == len(other):
             continue
-        stated = pc.and_kleene(pc.not_equal(other, ids), pc.not_equal(other, ""))
-        rows = np.flatnonzero(stated.fill_null(False).to_numpy(zero_copy_only=False))
+        rows = np.flatnonzero(pc.binary_length(other).fill_null(0).to_numpy(zero_copy_only=False))
+        words = text_hashes(other.take(pa.array(rows)))
+        away = words != claim[rows]
+        rows, words = rows[away], words[away]
         if len(rows):
-            taken = other.take(pa.array(rows))
-            here = pc.is_in(taken, value_set=ids).to_numpy(zero_copy_only=False)
-            found[rows[here]] = True
+            asked = pa.array(distinct(words))
+            present = claim[
+                pc.is_in(pa.array(claim), value_set=asked).to_numpy(zero_copy_only=False)
+            ]
+            found[rows[np.isin(words, present)]] = True
     return np.flatnonzero(found & (raw.numbers["fate"] == OPEN))
 
 
@@ -615,7 +627,7 @@ def _any_of(key: NDArray[np.uint64], marked: NDArray[np.bool_]) -> NDArray[np.bo
     """Rows whose key some marked row has."""
     if not marked.any():
         return np.zeros(len(key), bool)
-    found = pc.is_in(pa.array(key), value_set=pa.array(np.unique(key[marked])))
+    found = pc.is_in(pa.array(key), value_set=pa.array(distinct(key[marked])))
     return found.to_numpy(zero_copy_only=False)
 
 
@@ -656,8 +668,11 @@ def _lines(kept: list[_Kept]) -> _Lines:
         [np.full(len(part.member), part.table, np.uint8) for part in kept]
     )
     day = columns["service_day"].astype(np.int64) + _DAY_BIAS
-    packed = (member << _DAY_BITS) | day
-    order = np.lexsort((columns["file"], columns["hash_2"], columns["hash_1"], packed))
+    packed = ((member << _DAY_BITS) | day).astype(np.uint64)
+    order = _order(
+        (packed << np.uint64(_HASH_BITS)) | (columns["hash_1"] >> np.uint64(64 - _HASH_BITS)),
+        (columns["hash_1"], columns["hash_2"], columns["file"]),
+    )
     at = pa.array(order)
     texts = {
         name: pa.chunked_array([part.texts[name] for part in kept], pa.string())
@@ -670,6 +685,18 @@ def _lines(kept: list[_Kept]) -> _Lines:
         for name, array in texts.items()
     }
     return _Lines({name: values[order] for name, values in columns.items()}, texts)
+
+
+def _order(packed: NDArray[np.uint64], rest: tuple[NDArray[Any], ...]) -> NDArray[np.intp]:
+    """Order by a packed key, rows that tie on it by further columns, first one first."""
+    order = np.argsort(packed)
+    ordered = packed[order]
+    tie = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if len(tie):
+        at = np.union1d(tie, tie + 1)
+        rows = order[at]
+        order[at] = rows[np.lexsort((*(c[rows] for c in reversed(rest)), packed[rows]))]
+    return order
 
 
 def _diagnoses(kept: list[_Kept], n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
@@ -781,9 +808,8 @@ def _drugs(
         "paid_day": _gather(paid),
     }
     who = _gather(member)
-    keep, columns["paid_day"] = _earliest(
-        (who, columns["system"], columns["code"], columns["day"]), columns["paid_day"]
-    )
+    both = columns["code"] | (columns["system"].astype(np.int32) << (_CODE_BITS - 1))
+    keep, columns["paid_day"] = _earliest((who, both, columns["day"]), columns["paid_day"])
     for name in ("system", "code", "day"):
         columns[name] = columns[name][keep]
     return _record(tables.DRUGS, columns), _count(who[keep], n_members)
@@ -825,13 +851,15 @@ def _earliest(
     """First row of each distinct key in order of the keys, and the least paid day of its rows."""
     if not len(paid):
         return np.empty(0, np.intp), paid
-    order = np.lexsort((paid, *reversed(keys)))
-    fresh = np.zeros(len(order), bool)
-    fresh[0] = True
-    for values in keys:
-        fresh[1:] |= values[order][1:] != values[order][:-1]
-    keep = order[fresh]
-    return keep, paid[keep]
+    member, *middle, day = keys
+    packed = member.astype(np.uint64)
+    for values in middle:
+        packed = (packed << np.uint64(_CODE_BITS)) | values.astype(np.uint64)
+    packed = (packed << np.uint64(_DAY_BITS)) | (day.astype(np.int64) + _DAY_BIAS).astype(np.uint64)
+    order = np.argsort(packed)
+    ordered = packed[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    return order[starts], np.minimum.reduceat(paid[order], starts)
 
 
 def _gather(parts: list[NDArray[Any]]) -> NDArray[Any]:
