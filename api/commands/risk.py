@@ -9,7 +9,11 @@ from typing import Annotated
 import typer
 
 from api.console import app, emit_json, say
+from ihp_compute.risk_models import imports, store
 from ihp_compute.risk_models.score_files import Request, score_files
+
+risk_app = typer.Typer(help="Risk models.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(risk_app, name="risk")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
@@ -68,3 +72,41 @@ def score_command(
         say(f"  {name.replace('_', ' ')}: {count:,}")
     for note in report["notes"]:
         say(f"  {note}")
+
+
+@risk_app.command("import")
+def import_command(
+    folder: Annotated[Path, typer.Argument(help="Folder of HHS-HCC tables, or a licensed model.")],
+    name: Annotated[str, typer.Option("--as", help="Name to load it by.")],
+    diagnosis_map: Annotated[
+        Path | None, typer.Option(help="CSV with splits, edits and dates of the codes.")
+    ] = None,
+    program: Annotated[
+        Path | None, typer.Option(help="Program facts in place of those shipped (JSON).")
+    ] = None,
+    year: Annotated[
+        int | None, typer.Option(help="Benefit year; read from the folder's name unless given.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Import a risk model into the model store."""
+    report = imports.import_model(
+        folder, name, diagnosis_map=diagnosis_map, program=program, year=year
+    )
+    if as_json:
+        emit_json(report)
+        return
+    say(f"{name}: {report['version']}, sha256 {report['sha256']}, in {store.default_store()}")
+    for key, count in report["counts"].items():
+        say(f"  {key.replace('_', ' ')}: {count:,}")
+
+
+@risk_app.command("list")
+def list_command(as_json: Json = False) -> None:
+    """List the models that can be named."""
+    names = store.names()
+    if as_json:
+        emit_json({"models": names, "store": str(store.default_store())})
+        return
+    for name in names:
+        typer.echo(name)

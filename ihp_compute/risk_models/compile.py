@@ -109,7 +109,9 @@ def mask_of(bits: Iterable[int], n_words: int) -> NDArray[np.uint64]:
     return np.array([wide >> 64 * w & (2**64 - 1) for w in range(n_words)], np.uint64)
 
 
-def compile_model(model: Model, *, hierarchies: str | None = None) -> Compiled:
+def compile_model(
+    model: Model, *, hierarchies: str | None = None, code_years: tuple[int, int] | None = None
+) -> Compiled:
     """Audit a model and turn it into arrays.
 
     Parameters
@@ -117,6 +119,8 @@ def compile_model(model: Model, *, hierarchies: str | None = None) -> Compiled:
     model : Model
     hierarchies : str, optional
         "sequential" or "simultaneous" in place of what the model declares.
+    code_years : tuple of int, optional
+        First and last year of the rows to be mapped, in place of the model's own.
 
     Raises
     ------
@@ -152,13 +156,14 @@ def compile_model(model: Model, *, hierarchies: str | None = None) -> Compiled:
     }
     for one in model.coefficients:
         coefficients[row[one.segment, one.column], bit[one.term]] = micro_of(one.value)
+    years = code_years or model.code_years
     return Compiled(
         model=model,
         sha256=digest(model),
         names=names,
         n_input=n_input,
         n_words=n_words,
-        tables={system: _code_table(model, system, bit, n_input) for system in SYSTEMS},
+        tables={system: _code_table(model, system, bit, n_input, years) for system in SYSTEMS},
         steps=np.array(steps, np.int32).reshape(len(steps), len(STEP_COLUMNS)),
         masks=np.array(tables.masks, np.uint64).reshape(len(tables.masks), n_words),
         children=children,
@@ -223,9 +228,11 @@ def _cells(step: Step, flags: dict[str, int], tables: _Tables, name: str) -> tup
     return tables.put(int(v) for v in grid.ravel()), first, len(step.variants)
 
 
-def _code_table(model: Model, system: str, bit: dict[str, int], n_input: int) -> CodeTable:
-    first_day = day_of(date(model.code_years[0], 1, 1))
-    last_day = day_of(date(model.code_years[1], 12, 31))
+def _code_table(
+    model: Model, system: str, bit: dict[str, int], n_input: int, years: tuple[int, int]
+) -> CodeTable:
+    first_day = day_of(date(years[0], 1, 1))
+    last_day = day_of(date(years[1], 12, 31))
     by_code: dict[str, list[tuple[int, ...]]] = {}
     masks: dict[tuple[str, ...], NDArray[np.uint64]] = {}
     for rule in model.rules:

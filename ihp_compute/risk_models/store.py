@@ -42,17 +42,30 @@ def save(model: Model, name: str, *, store: Path | None = None, about: dict[str,
     RiskModelError
         If the name is reserved or not a plain lower-case name.
     """
+    sha256 = digest(model)
+    keep(encode(model), sha256, name, store=store, about={"kind": "model", **about})
+    return sha256
+
+
+def keep(
+    text: bytes, sha256: str, name: str, *, store: Path | None = None, about: dict[str, Any]
+) -> None:
+    """Keep content under its digest and point the name at it.
+
+    Raises
+    ------
+    RiskModelError
+        If the name is reserved or not a plain lower-case name.
+    """
     if name in RESERVED or not NAME.fullmatch(name):
         raise RiskModelError(
             f"model name {name!r}: expected lower-case letters, digits, dots and dashes, and not "
             f"one of {', '.join(RESERVED)}"
         )
     folder = store or default_store()
-    sha256 = digest(model)
-    _write(folder / "models" / f"{sha256}.json", encode(model))
+    _write(folder / "models" / f"{sha256}.json", text)
     pointer = {"name": name, "sha256": sha256, **about}
     _write(folder / "names" / f"{name}.json", msgspec.json.encode(pointer))
-    return sha256
 
 
 def _write(path: Path, text: bytes) -> None:
