@@ -1,7 +1,7 @@
 """Vector code, written out, for the two inner loops that the compiler does not find by itself.
 
     octet_weights   Philox words of 32 members in 64-bit lanes -> 8 rows of 16-bit weights
-    octet_sums      8 rows of weights x 1 or 2 rows of digits -> their sums in 32 bits
+    add_sums        8 rows of weights x 1 or 2 rows of digits -> their sums, added to 64-bit totals
 
 The compiler's own vectoriser gives up on the many streams of the first loop, and in the second
 multiplies 32-bit lanes where pairs of 16-bit ones would do. What stands here is LLVM's portable
@@ -226,46 +226,61 @@ def _sums_of(builder: Any, vectors: list[Any]) -> Any:
 
 
 def _octet_sums(n_rows: int) -> Any:
-    def sums(
-        _typing: Any, weights: Any, digits: Any, _row: Any, _block: Any, _n: Any, totals: Any
+    def add(
+        _typing: Any,
+        weights: Any,
+        digits: Any,
+        _row: Any,
+        _blocks: Any,
+        _shifts: Any,
+        _at: Any,
+        out: Any,
     ) -> Any:
-        signature = types.void(weights, digits, types.int64, types.int64, types.int64, totals)
+        pair = types.UniTuple(types.int64, 2)
+        signature = types.void(weights, digits, types.int64, pair, pair, pair, out)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
             kinds = signature.args
             weights_at = _data(context, builder, kinds[0], arguments[0])
             digits_at = _data(context, builder, kinds[1], arguments[1])
-            totals_at = _data(context, builder, kinds[5], arguments[5])
-            row, block, n_blocks = arguments[2:5]
+            out_at = _data(context, builder, kinds[6], arguments[6])
+            row = arguments[2]
+            block, n_blocks = (builder.extract_value(arguments[3], k) for k in range(2))
             array = context.make_array(kinds[1])(context, builder, arguments[1])
             row_bytes = builder.mul(builder.extract_value(array.shape, 1), _bytes(64))
             loop = _Loop(builder, n_blocks, [_fill(_HALVES, 0)] * (LANES * n_rows))
             at_block = builder.add(block, loop.i)
             weight_base = builder.add(weights_at, builder.mul(at_block, _bytes(512)))
-            digit_rows = []
+            rows = []
             for k in range(n_rows):
                 at_row = builder.mul(builder.add(row, _bytes(k)), row_bytes)
                 offset = builder.add(at_row, builder.mul(at_block, _bytes(64)))
                 place = _vector_at(builder, _MEMBERS, digits_at, offset)
-                digit_rows.append(builder.load(place, align=2))
-            carried = []
+                rows.append(builder.load(place, align=2))
+            lanes = []
             for lane in range(LANES):
                 place = _vector_at(builder, _MEMBERS, weight_base, _bytes(64 * lane))
-                weight = builder.load(place, align=2)
-                carried += [_pair_products(builder, weight, digit) for digit in digit_rows]
-            totals = [builder.add(a, b) for a, b in zip(loop.carry, carried, strict=True)]
+                lanes.append(builder.load(place, align=2))
+            products = [_pair_products(builder, lane, digit) for digit in rows for lane in lanes]
+            totals = [builder.add(a, b) for a, b in zip(loop.carry, products, strict=True)]
             loop.end(totals)
-            place = builder.inttoptr(totals_at, _HALVES.as_pointer())
-            builder.store(_sums_of(builder, totals), place, align=4)
+            sums = _sums_of(builder, totals)
+            for k in range(n_rows):
+                eight = _shuffle(builder, sums, sums, range(LANES * k, LANES * (k + 1)))
+                shift = _spread(builder, builder.extract_value(arguments[4], k))
+                total = builder.shl(builder.sext(eight, _WORDS), shift)
+                first = builder.mul(builder.extract_value(arguments[5], k), _bytes(8))
+                place = _vector_at(builder, _WORDS, out_at, first)
+                builder.store(builder.add(builder.load(place, align=8), total), place, align=8)
             return context.get_dummy_value()
 
         return signature, generate
 
-    return intrinsic(sums)
+    return intrinsic(add)
 
 
-# octet_sums_N(weights, digits, row, block, n_blocks, totals) sums N rows of `digits` from `row` on,
-# over n_blocks >= 1 blocks from `block` on, into int32[16] `totals`: [lane * N + row]. With one row
-# its eight sums are written twice.
-octet_sums_1: Any = _octet_sums(1)
-octet_sums_2: Any = _octet_sums(2)
+# add_sums_N(weights, digits, row, (block, n_blocks), shifts, at, out) sums N rows of `digits` from
+# `row` on over n_blocks >= 1 blocks from `block` on, shifts each row's eight sums left by its own
+# shift and adds them to int64 `out` (flat) from its own `at` on. One row uses a pair's first only.
+add_sums_1: Any = _octet_sums(1)
+add_sums_2: Any = _octet_sums(2)

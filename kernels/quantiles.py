@@ -29,8 +29,8 @@ _COUNTED: Final = 32768
 _KEY_BITS: Final = 16
 _TOP: Final = (1 << 16) - 1
 _GPU_THREADS: Final = 128
-_LEAST: Final = -(1 << 63)
-_MOST: Final = (1 << 63) - 1
+_LEAST: Final = np.int64(-(1 << 63))
+_MOST: Final = np.int64((1 << 63) - 1)
 
 
 def quantiles(values: Any, p_micro: Sequence[int]) -> Any:
@@ -145,7 +145,7 @@ def _key_of_rank(keys, n, bits, rank):  # type: ignore[no-untyped-def] # noqa: A
 @numba.njit(cache=True, nogil=True)
 def _one_value(row, keys, n, key):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """Least and greatest value under one key: equal where ties share it."""
-    low, high = np.int64(_MOST), np.int64(_LEAST)
+    low, high = _MOST, _LEAST
     for i in range(n):
         low = min(low, row[i] if keys[i] == key else _MOST)
         high = max(high, row[i] if keys[i] == key else _LEAST)

@@ -21,7 +21,7 @@ import numba
 import numpy as np
 
 from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
-from kernels._lanes import BLOCK, octet_sums_1, octet_sums_2, octet_weights
+from kernels._lanes import BLOCK, add_sums_1, add_sums_2, octet_weights
 from kernels.philox import MULTIPLIERS, key_schedule, require_replicates, weights_reference
 
 MAX_WEIGHT: Final = 7
@@ -181,7 +181,7 @@ def _slots(group, n_groups):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN
 
 
 @numba.njit(cache=True, nogil=True)
-def _digits(columns, slots, digits, digit_column, digit_shift):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _digits(columns, slots, digits, column, shifts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """Cut a tile's values into signed 16-bit digits; returns how many rows of digits it takes."""
     size = slots.shape[0]
     values = np.empty(size, dtype=np.int64)
@@ -200,8 +200,8 @@ def _digits(columns, slots, digits, digit_column, digit_shift):  # type: ignore[
                 digits[row, i] = digit
                 values[i] = (values[i] - digit) >> 16
                 left |= values[i]
-            digit_column[row] = c
-            digit_shift[row] = shift
+            column[row] = c
+            shifts[row] = shift
             shift += 16
             row += 1
     return row
@@ -226,32 +226,51 @@ def _member_part(member_key, slots, schedule, part):  # type: ignore[no-untyped-
 
 
 @numba.njit(cache=True, nogil=True)
-def _add(out, g, r, width, sums, column, shift):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-    """Add one digit row's sums of eight replicates, from row r on, where they lie inside `out`."""
-    for lane in range(max(0, -r), min(8, out.shape[1] - r)):
-        out[g, r + lane, column] += np.int64(sums[lane * width]) << shift
+def _add_digits(weights, digits, n_digits, shifts, blocks, at, out):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """Add one run of blocks' sums of eight replicates to `out`, each digit row from its `at` on."""
+    row = 0
+    while row + 1 < n_digits:
+        pair = (shifts[row], shifts[row + 1])
+        add_sums_2(weights, digits, row, blocks, pair, (at[row], at[row + 1]), out)
+        row += 2
+    if row < n_digits:
+        add_sums_1(weights, digits, row, blocks, (shifts[row], 0), (at[row], 0), out)
+
+
+@numba.njit(cache=True, nogil=True)
+def _turned(totals, n_columns, n_replicates):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """[groups, columns, replicates] as [groups, replicates, columns], in the same memory."""
+    out = totals.reshape(totals.shape[0], n_replicates, n_columns)
+    if n_columns > 1:
+        for g in range(out.shape[0]):
+            kept = totals[g].copy()
+            for r in range(n_replicates):
+                for c in range(n_columns):
+                    out[g, r, c] = kept[c, r]
+    return out
 
 
 @numba.njit(cache=True, nogil=True)
 def _cpu(columns, group, member_key, n_groups, n_replicates, first, schedule):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     n_columns = columns.shape[0]
-    out = np.zeros((n_groups, n_replicates, n_columns), dtype=np.int64)
+    totals = np.zeros((n_groups, n_columns, n_replicates), dtype=np.int64)
+    flat = totals.reshape(-1)
     slots, starts = _slots(group, n_groups)
     part = np.zeros((TILE // BLOCK, 2, 4, 8), dtype=np.uint64)
     weights = np.zeros((TILE // BLOCK, 8, BLOCK), dtype=np.int16)
     digits = np.zeros((4 * n_columns, TILE // BLOCK, BLOCK), dtype=np.int16)
-    digit_column = np.zeros(4 * n_columns, dtype=np.int64)
-    digit_shift = np.zeros(4 * n_columns, dtype=np.int64)
-    sums = np.zeros(16, dtype=np.int32)
+    column = np.zeros(4 * n_columns, dtype=np.int64)
+    shifts = np.zeros(4 * n_columns, dtype=np.int64)
+    at = np.zeros(4 * n_columns, dtype=np.int64)
+    at_edge = np.arange(4 * n_columns) * 8
+    edge = np.zeros(4 * n_columns * 8, dtype=np.int64)
     g_first = 0
     for start in range(0, slots.shape[0], TILE):
         tile = slots[start : start + TILE]
         n_blocks = tile.shape[0] // BLOCK
         end = start + tile.shape[0]
         _member_part(member_key, tile, schedule, part)
-        n_digits = _digits(
-            columns, tile, digits.reshape(4 * n_columns, TILE), digit_column, digit_shift
-        )
+        n_digits = _digits(columns, tile, digits.reshape(4 * n_columns, TILE), column, shifts)
         while starts[g_first + 1] <= start:
             g_first += 1
         for octet in range(first >> 3, (first + n_replicates + 7) >> 3):
@@ -264,18 +283,18 @@ def _cpu(columns, group, member_key, n_groups, n_replicates, first, schedule):  
             while g < n_groups and starts[g] < end:
                 a = (max(starts[g], start) - start) // BLOCK
                 b = (min(starts[g + 1], end) - start) // BLOCK
-                if a < b:
-                    row = 0
-                    while row + 1 < n_digits:
-                        octet_sums_2(weights, digits, row, a, b - a, sums)
-                        _add(out, g, r, 2, sums, digit_column[row], digit_shift[row])
-                        _add(out, g, r, 2, sums[1:], digit_column[row + 1], digit_shift[row + 1])
-                        row += 2
-                    if row < n_digits:
-                        octet_sums_1(weights, digits, row, a, b - a, sums)
-                        _add(out, g, r, 1, sums, digit_column[row], digit_shift[row])
+                if a < b and r >= 0 and r + 8 <= n_replicates:
+                    for row in range(n_digits):
+                        at[row] = (g * n_columns + column[row]) * n_replicates + r
+                    _add_digits(weights, digits, n_digits, shifts, (a, b - a), at, flat)
+                elif a < b:  # an octet that reaches over either end of what is wanted
+                    edge[:] = 0
+                    _add_digits(weights, digits, n_digits, shifts, (a, b - a), at_edge, edge)
+                    for row in range(n_digits):
+                        for lane in range(max(0, -r), min(8, n_replicates - r)):
+                            totals[g, column[row], r + lane] += edge[row * 8 + lane]
                 g += 1
-    return out
+    return _turned(totals, n_columns, n_replicates)
 
 
 def chunks_of(
