@@ -15,6 +15,7 @@ from kernels.quantiles import quantiles
 from kernels.replicate_totals import replicate_totals
 from kernels.roster_match import roster_match
 from kernels.segment_cost import segment_cost
+from kernels.settle_grid import settle_grid
 
 ALL = (  # stems; tests hold each to its twin and its docstring
     "line_fate",
@@ -24,6 +25,7 @@ ALL = (  # stems; tests hold each to its twin and its docstring
     "replicate_totals",
     "roster_match",
     "segment_cost",
+    "settle_grid",
 )
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "replicate_totals",
     "roster_match",
     "segment_cost",
+    "settle_grid",
     "to_device",
     "to_host",
 ]

@@ -145,7 +145,9 @@ def _varying(constants: Any, program: Any, sources: Any) -> Any:
     return varying[n_inputs:]
 
 
-def reference(sources: Any, constants: Any, program: Any, outputs: Any) -> Any:
+def reference(
+    sources: Any, constants: Any, program: Any, outputs: Any, *, whole: bool = True
+) -> Any:
     """The definition, in the fewest words. Slow on purpose; never optimised."""
     n_replicates = sources.shape[1]
     result = np.empty((len(constants), len(outputs), n_replicates))
@@ -170,50 +172,18 @@ def reference(sources: Any, constants: Any, program: Any, outputs: Any) -> Any:
                 registers.append(float(meaning[Op(op)](*(registers[k] for k in taken))))
             for position, register in enumerate(outputs.tolist()):
                 result[scenario, position, replicate] = registers[register]
-    return result
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _step(op: Any, out: Any, a: Any, b: Any, c: Any, n: Any) -> None:
-    if op == 0:
-        for j in range(n):
-            out[j] = a[j] + b[j]
-    elif op == 1:
-        for j in range(n):
-            out[j] = a[j] - b[j]
-    elif op == 2:
-        for j in range(n):
-            out[j] = a[j] * b[j]
-    elif op == 3:
-        for j in range(n):
-            out[j] = a[j] / b[j] if b[j] != 0.0 else 0.0
-    elif op == 4:
-        for j in range(n):
-            out[j] = b[j] if b[j] < a[j] else a[j]  # noqa: FURB136 - as the CUDA twin has it
-    elif op == 5:
-        for j in range(n):
-            out[j] = b[j] if b[j] > a[j] else a[j]  # noqa: FURB136
-    elif op == 6:
-        for j in range(n):
-            out[j] = 1.0 if a[j] < b[j] else 0.0
-    elif op == 7:
-        for j in range(n):
-            out[j] = 1.0 if a[j] <= b[j] else 0.0
-    elif op == 8:
-        for j in range(n):
-            out[j] = 1.0 if a[j] == b[j] else 0.0
-    elif op == 9:
-        for j in range(n):
-            out[j] = b[j] if a[j] != 0.0 else c[j]
-    else:
-        for j in range(n):
-            out[j] = np.rint(a[j])
+    return result.astype(np.int64) if whole else result
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _cpu_tiles(
     sources: Any, constants: Any, program: Any, outputs: Any, varying: Any, result: Any
 ) -> None:
+    """A tile of replicates at a time, every operation a loop of fixed length over the tile.
+
+    Operands are loaded before they are chosen from, so that each loop becomes vector code. What
+    lies beyond the last replicate is computed and not written.
+    """
     n_sources, n_replicates = sources.shape
     n_scenarios, n_constants = constants.shape
     n_inputs = n_sources + n_constants
@@ -228,15 +198,51 @@ def _cpu_tiles(
                 if scenario == 0 or constants[scenario, k] != constants[scenario - 1, k]:
                     registers[n_sources + k, :] = constants[scenario, k]
             for i in range(n_operations):
-                if scenario == 0 or varying[i]:
-                    _step(
-                        program[i, 0],
-                        registers[n_inputs + i],
-                        registers[program[i, 1]],
-                        registers[program[i, 2]],
-                        registers[program[i, 3]],
-                        n,
-                    )
+                if scenario > 0 and not varying[i]:
+                    continue
+                op = program[i, 0]
+                out = registers[n_inputs + i]
+                a = registers[program[i, 1]]
+                b = registers[program[i, 2]]
+                c = registers[program[i, 3]]
+                if op == 0:
+                    for j in range(TILE):
+                        out[j] = a[j] + b[j]
+                elif op == 1:
+                    for j in range(TILE):
+                        out[j] = a[j] - b[j]
+                elif op == 2:
+                    for j in range(TILE):
+                        out[j] = a[j] * b[j]
+                elif op == 3:
+                    for j in range(TILE):
+                        divisor = b[j]
+                        quotient = a[j] / divisor
+                        out[j] = quotient if divisor != 0.0 else 0.0
+                elif op == 4:
+                    for j in range(TILE):
+                        x, y = a[j], b[j]
+                        out[j] = y if y < x else x  # noqa: FURB136 - as the CUDA twin has it
+                elif op == 5:
+                    for j in range(TILE):
+                        x, y = a[j], b[j]
+                        out[j] = y if y > x else x  # noqa: FURB136
+                elif op == 6:
+                    for j in range(TILE):
+                        out[j] = 1.0 if a[j] < b[j] else 0.0
+                elif op == 7:
+                    for j in range(TILE):
+                        out[j] = 1.0 if a[j] <= b[j] else 0.0
+                elif op == 8:
+                    for j in range(TILE):
+                        out[j] = 1.0 if a[j] == b[j] else 0.0
+                elif op == 9:
+                    for j in range(TILE):
+                        then, otherwise = b[j], c[j]
+                        out[j] = then if a[j] != 0.0 else otherwise
+                else:
+                    for j in range(TILE):
+                        out[j] = np.rint(a[j])
             for position in range(outputs.size):
                 result[scenario, position, start : start + n] = registers[outputs[position], :n]
 
