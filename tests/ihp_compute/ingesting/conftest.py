@@ -1,0 +1,107 @@
+"""Folders of raw tables written by hand, and populations prepared from them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ihp_compute.ingest import ingest
+from ihp_compute.population import Population, open_population
+
+Row = dict[str, Any]
+
+
+class Bench:
+    """Writes raw tables and ingests them; each call has a folder of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.count = 0
+
+    def folder(self, **tables: list[Row]) -> Path:
+        """A folder of CSV files. `a__b` stands for the file `a/b.csv`; columns as in the rows."""
+        self.count += 1
+        folder = self.root / f"raw-{self.count}"
+        folder.mkdir()
+        for name, rows in tables.items():
+            path = folder / (name.replace("__", "/") + ".csv")
+            path.parent.mkdir(exist_ok=True)
+            columns = list(dict.fromkeys(column for row in rows for column in row))
+            with path.open("w", newline="") as stream:
+                writer = csv.DictWriter(stream, columns, restval="")
+                writer.writeheader()
+                writer.writerows(rows)
+        return folder
+
+    def ingest(self, folder: Path, **options: Any) -> tuple[dict[str, Any], Population]:
+        """Prepare a folder; the JSON document and the population."""
+        self.count += 1
+        out = self.root / f"population-{self.count}"
+        document = ingest(folder, out, **{"shards": 3, "threads": 2, **options})
+        return document, open_population(out)
+
+    def fates(self, document: dict[str, Any], table: str = "medical_claim") -> dict[str, tuple[int, int]]:
+        """Lines and cents by fate, files together, fates without lines left out."""
+        found: dict[str, tuple[int, int]] = {}
+        for entry in document["ledger"]:
+            if entry["table"] == table and entry["lines"]:
+                lines, cents = found.get(entry["fate"], (0, 0))
+                found[entry["fate"]] = lines + entry["lines"], cents + entry["paid_cents"]
+        return found
+
+    def rows(self, population: Population, table: str) -> list[Row]:
+        """All rows of a shard table."""
+        return [row for shard in population.shards for row in shard.batch(table).to_pylist()]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def member() -> Callable[..., Row]:
+    """An enrolment row: member 0001, the whole of 2023 unless said otherwise."""
+
+    def make(**changes: Any) -> Row:
+        return {
+            "person_id": "0001",
+            "gender": "female",
+            "birth_date": "1980-05-05",
+            "enrollment_start_date": "2023-01-01",
+            "enrollment_end_date": "2023-12-31",
+        } | changes
+
+    return make
+
+
+@pytest.fixture
+def line() -> Callable[..., Row]:
+    """A professional office visit of member 0001 for 100 dollars in March 2023."""
+
+    def make(**changes: Any) -> Row:
+        return {
+            "claim_id": "C1",
+            "claim_line_number": "1",
+            "claim_type": "professional",
+            "person_id": "0001",
+            "claim_start_date": "2023-03-01",
+            "claim_end_date": "2023-03-01",
+            "paid_date": "2023-04-01",
+            "paid_amount": "100.00",
+            "hcpcs_code": "99213",
+            "place_of_service_code": "11",
+            "diagnosis_code_1": "E11.9",
+            "rendering_npi": "0123456789",
+            "x_adjstmt_ind": "",
+            "x_orgnl_clm_num": "",
+            "x_clm_dnd_ind": "",
+            "x_clm_type_cd": "",
+            "file_date": "",
+        } | changes
+
+    return make

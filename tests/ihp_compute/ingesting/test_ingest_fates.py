@@ -1,0 +1,259 @@
+"""Every row has one fate, the first that applies."""
+
+from __future__ import annotations
+
+import pyarrow.parquet as pq
+import pytest
+
+
+def test_a_plain_line_is_retained(bench, member, line):
+    document, population = bench.ingest(
+        bench.folder(eligibility=[member()], medical_claim=[line()])
+    )
+    assert bench.fates(document) == {"retained": (1, 10_000)}
+    assert document["tables"]["medical_claim"] == {
+        "rows_read": 1,
+        "claims": 1,
+        "paid_cents": 10_000,
+    }
+    assert (document["members"], document["member_months"]) == (1, 12)
+    assert document["balanced"] is True
+    detail = bench.rows(population, "line_detail")[0]
+    assert detail["claim_id"] == "C1"
+    assert population.codes("npi")[detail["rendering_npi"]].as_py() == "0123456789"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"claim_start_date": "2023-02-30"}, "claim_start_date is not a date: '2023-02-30'"),
+        ({"paid_amount": "12.3.4"}, "paid_amount is not an amount: '12.3.4'"),
+        ({"claim_start_date": ""}, "no claim_line_start_date and claim_start_date"),
+        ({"person_id": ""}, "no member id"),
+        ({"claim_id": ""}, "no claim_id"),
+        ({"x_clm_type_cd": "Q"}, "unknown claim type: 'Q'"),
+        ({"claim_start_date": "0223-03-01"}, "service date before 1850 or after 2099"),
+    ],
+)
+def test_an_unreadable_row_is_put_aside_with_its_reason(bench, member, line, change, reason):
+    document, population = bench.ingest(
+        bench.folder(
+            eligibility=[member()], medical_claim=[line(), line(**({"claim_id": "C2"} | change))]
+        )
+    )
+    assert bench.fates(document)["unreadable"][0] == 1
+    assert bench.fates(document)["retained"] == (1, 10_000)
+    aside = pq.read_table(population.path / "quarantine" / "medical_claim.parquet").to_pylist()
+    assert [(row["fate"], row["reason"], row["row"]) for row in aside] == [
+        ("unreadable", reason, 2)
+    ]
+
+
+def test_an_unreadable_row_keeps_the_dollars_that_can_be_read(bench, member, line):
+    document, _ = bench.ingest(
+        bench.folder(eligibility=[member()], medical_claim=[line(claim_start_date="soon")])
+    )
+    assert bench.fates(document) == {"unreadable": (1, 10_000)}
+
+
+def test_an_equal_row_is_a_duplicate_and_one_of_them_stays(bench, member, line):
+    document, _ = bench.ingest(
+        bench.folder(
+            eligibility=[member(), member()],
+            medical_claim__a=[line(), line()],
+            medical_claim__b=[line()],
+        )
+    )
+    assert bench.fates(document) == {"duplicate": (2, 20_000), "retained": (1, 10_000)}
+    assert bench.fates(document, "eligibility") == {"duplicate": (1, 0), "retained": (1, 0)}
+
+
+def test_file_name_and_load_time_do_not_make_a_row_another_row(bench, member, line):
+    rows = [line(file_name=name, ingest_datetime=name) for name in ("a", "b")]
+    document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    assert bench.fates(document) == {"duplicate": (1, 10_000), "retained": (1, 10_000)}
+
+
+def test_a_later_version_supersedes(bench, member, line):
+    rows = [line(paid_date="2023-06-01", paid_amount="80"), line()]
+    document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    assert bench.fates(document) == {"superseded": (1, 10_000), "retained": (1, 8_000)}
+
+
+def test_the_file_date_decides_between_versions_paid_alike(bench, member, line):
+    rows = [
+        line(file_date="2023-07-01", paid_amount="80"),
+        line(file_date="2023-06-01", paid_amount="90"),
+    ]
+    document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    assert bench.fates(document) == {"superseded": (1, 9_000), "retained": (1, 8_000)}
+
+
+def test_bytes_decide_between_versions_with_equal_dates(bench, member, line):
+    """9 sorts after 1 as text: 90.00 is the larger, 100.00 is superseded."""
+    rows = [line(paid_amount="90.00"), line(paid_amount="100.00")]
+    for order in (rows, rows[::-1]):
+        document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=order))
+        assert bench.fates(document) == {"superseded": (1, 10_000), "retained": (1, 9_000)}
+
+
+def test_a_reversal_voids_its_original_and_a_new_version_stands(bench, member, line):
+    rows = [
+        line(),
+        line(paid_amount="-100.00", paid_date="2023-05-01"),
+        line(paid_amount="75.00", paid_date="2023-05-01"),
+    ]
+    document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    assert bench.fates(document) == {"voided": (2, 0), "retained": (1, 7_500)}
+
+
+def test_a_reversal_on_the_day_of_its_original_pairs_with_it(bench, member, line):
+    rows = [line(paid_amount="-100.00"), line()]
+    document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    assert bench.fates(document) == {"voided": (2, 0)}
+
+
+def test_a_void_cancels_whatever_amount_it_states(bench, member, line):
+    rows = [line(), line(paid_amount="", paid_date="2023-05-01", x_adjstmt_ind="1")]
+    document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    assert bench.fates(document) == {"voided": (2, 10_000)}
+
+
+def test_a_lone_void_is_voided(bench, member, line):
+    document, _ = bench.ingest(
+        bench.folder(eligibility=[member()], medical_claim=[line(x_adjstmt_ind="1")])
+    )
+    assert bench.fates(document) == {"voided": (1, 10_000)}
+
+
+def test_a_voided_replacement_does_not_bring_its_predecessor_back(bench, member, line):
+    rows = [
+        line(),
+        line(paid_amount="80", paid_date="2023-05-01", x_adjstmt_ind="4"),
+        line(paid_amount="-80", paid_date="2023-06-01", x_adjstmt_ind="1"),
+    ]
+    document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    assert bench.fates(document) == {"voided": (2, 0), "superseded": (1, 10_000)}
+
+
+def test_a_credit_adjustment_stands_beside_the_claim(bench, member, line):
+    rows = [line(), line(paid_amount="-10", paid_date="2023-05-01", x_adjstmt_ind="5")]
+    document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    assert bench.fates(document) == {"retained": (2, 9_000)}
+
+
+def test_a_replacement_under_its_own_number_supersedes_every_line(bench, member, line):
+    """The replaced claim had two lines, the replacement has one: none of the old stands."""
+    rows = [
+        line(),
+        line(claim_line_number="2", paid_amount="5"),
+        line(
+            claim_id="R9",
+            x_orgnl_clm_num="C1",
+            x_adjstmt_ind="4",
+            paid_date="2023-06-01",
+            paid_amount="60",
+        ),
+        line(claim_id="OTHER"),
+    ]
+    document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    assert bench.fates(document) == {"superseded": (2, 10_500), "retained": (2, 16_000)}
+
+
+def test_a_void_under_its_own_number_voids_the_claim_it_names(bench, member, line):
+    rows = [
+        line(),
+        line(claim_id="V9", x_orgnl_clm_num="C1", x_adjstmt_ind="1", paid_date="2023-06-01"),
+    ]
+    document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    assert bench.fates(document) == {"voided": (2, 20_000)}
+
+
+def test_a_claim_number_of_another_member_is_another_claim(bench, member, line):
+    rows = [line(), line(person_id="0002", paid_date="2023-06-01")]
+    people = [member(), member(person_id="0002")]
+    document, _ = bench.ingest(bench.folder(eligibility=people, medical_claim=rows))
+    assert bench.fates(document) == {"retained": (2, 20_000)}
+    assert document["tables"]["medical_claim"]["claims"] == 1
+
+
+def test_lines_without_a_number_are_not_versions_of_each_other(bench, member, line):
+    rows = [line(claim_line_number="", paid_amount=amount) for amount in ("1", "2", "2")]
+    document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    assert bench.fates(document) == {"duplicate": (1, 200), "retained": (2, 300)}
+
+
+@pytest.mark.parametrize(
+    ("denied", "paid"), [("1", ""), ("1", "0"), ("0", "1"), ("Y", "N"), ("true", "")]
+)
+def test_denied_lines_are_set_aside_whichever_way_denial_is_coded(
+    bench, member, line, denied, paid
+):
+    """TAF codes denied as 0, everybody else as 1: what most rows say is not denied."""
+    rows = [line(claim_id=f"C{k}", x_clm_dnd_ind=paid) for k in range(4)]
+    rows.append(line(claim_id="D", x_clm_dnd_ind=denied, paid_amount="7"))
+    document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    assert bench.fates(document) == {"denied": (1, 700), "retained": (4, 40_000)}
+
+
+def test_strangers_and_months_without_enrolment_are_told_apart(bench, member, line):
+    rows = [
+        line(),
+        line(claim_id="C2", person_id="0009"),
+        line(claim_id="C3", claim_start_date="2022-12-31"),
+        line(claim_id="C4", claim_start_date="2022-12-31", claim_line_start_date="2023-01-01"),
+    ]
+    document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    assert bench.fates(document) == {
+        "unknown_member": (1, 10_000),
+        "outside_eligibility": (1, 10_000),
+        "retained": (2, 20_000),
+    }
+
+
+def test_precedence_gives_one_fate_to_a_row_that_deserves_many(bench, member, line):
+    """An unreadable copy of a superseded, denied claim of a stranger is unreadable, and so on."""
+    worst = {"person_id": "0009", "x_clm_dnd_ind": "yes"}
+    rows = [
+        line(**worst, paid_amount="x"),
+        line(**worst, paid_amount="1"),
+        line(**worst, paid_amount="1"),
+        line(**worst, paid_amount="2", paid_date="2023-05-01"),
+        line(**worst, paid_amount="-2", paid_date="2023-06-01"),
+        line(**worst, paid_amount="3", paid_date="2023-07-01"),
+        line(claim_id="C2", person_id="0009", paid_amount="4"),
+    ]
+    document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    assert bench.fates(document) == {
+        "unreadable": (1, 0),
+        "duplicate": (1, 100),
+        "superseded": (1, 100),
+        "voided": (2, 0),
+        "denied": (1, 300),
+        "unknown_member": (1, 400),
+    }
+
+
+def test_pharmacy_lines_follow_the_same_rules(bench, member):
+    def fill(**changes):
+        return {
+            "claim_id": "R1",
+            "claim_line_number": "1",
+            "person_id": "0001",
+            "dispensing_date": "20230615",
+            "ndc_code": "00093005801",
+            "paid_date": "2023-06-16",
+            "paid_amount": "12.34",
+        } | changes
+
+    rows = [fill(), fill(), fill(claim_id="R2", dispensing_date="2024-01-01")]
+    folder = bench.folder(eligibility=[member()], pharmacy_claim=rows)
+    (folder / "medical_claim.csv").write_text("claim_id,person_id,claim_start_date,paid_amount\n")
+    document, population = bench.ingest(folder)
+    assert bench.fates(document, "pharmacy_claim") == {
+        "duplicate": (1, 1_234),
+        "outside_eligibility": (1, 1_234),
+        "retained": (1, 1_234),
+    }
+    drug = bench.rows(population, "drugs")[0]
+    assert population.codes("ndc")[drug["code"]].as_py() == "00093005801"
