@@ -33,11 +33,12 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from ihp_compute import synth_lines, synth_network, synth_people, tables
 from ihp_compute.errors import DataError
 from ihp_compute.ledger import IngestFate
-from ihp_compute.synth_codes import AID_CODES
+from ihp_compute.synth_codes import AID_CODES, CONDITIONS
 from ihp_compute.units import usd_of
 
 MEMBERS_PER_BLOCK: Final = 4_096
@@ -48,6 +49,7 @@ VERSION: Final = 1
 """Of the generator: it rises when the same seed gives other rows."""
 COMPRESSION: Final = "snappy"
 
+_COUNTIES: Final = [f"27{2 * county + 1:03d}" for county in range(87)]  # Minnesota's, FIPS
 _FULL_DUAL, _PARTIAL_DUAL, _NOT_DUAL = "02", "01", "00"
 
 
@@ -161,6 +163,7 @@ def _write(
 
     _parquet(network.roster, folder / "provider_roster.parquet")
     _parquet(_scores(people), folder / "risk_score.parquet")
+    _parquet(_factors(people, seed), folder / "member_factors.parquet")
     _parquet(_quality(seed, performance_year), folder / "quality_score.parquet")
     truth = _truth(people, seed, errors, retained)
     text = json.dumps(truth, indent=1)
@@ -273,9 +276,7 @@ def _eligibility(people: synth_people.People, first: int, stop: int) -> pa.Table
             "x_mc_plan_type_cd": text(np.where(plan > 0, 0, -1), pa.array(["01"])),
             "x_spenddown_flag": text((flags & tables.SPAN_SPEND_DOWN) > 0, flag),
             "x_partial_benefit_flag": text((flags & tables.SPAN_PARTIAL_BENEFIT) > 0, flag),
-            "x_county_fips": text(
-                whole % 87, pa.array([f"27{2 * county + 1:03d}" for county in range(87)])
-            ),
+            "x_county_fips": text(whole % len(_COUNTIES), pa.array(_COUNTIES)),
         }
     )
 
@@ -295,6 +296,52 @@ def _scores(people: synth_people.People) -> pa.Table:
             "cell": synth_lines.dictionary(
                 np.searchsorted(bands, score_micro), pa.array([f"band-{k}" for k in range(6)])
             ),
+        }
+    )
+
+
+def _factors(people: synth_people.People, seed: int) -> pa.Table:
+    """Who people are and what they live with: one row per member over the whole window."""
+    n, calendar = people.n_members, people.calendar
+    rng = synth_people.generator(seed, 6, 0)
+    member = np.arange(n)
+    names = {condition.name: c for c, condition in enumerate(CONDITIONS)}
+
+    def has(*conditions: str) -> NDArray[np.bool_]:
+        bits = np.uint64(sum(1 << names[name] for name in conditions))
+        return ((people.conditions[:, 0] | people.conditions[:, 1]) & bits) > 0
+
+    def chosen(values: list[str], shares: list[float]) -> pa.Array:
+        edges = np.cumsum(shares)[:-1]
+        return synth_lines.dictionary(np.searchsorted(edges, rng.random(n)), pa.array(values))
+
+    def flag(found: NDArray[np.bool_]) -> pa.Array:
+        return synth_lines.dictionary(found, pa.array(["false", "true"]))
+
+    young = people.aid[:, synth_people.MONTHS_BEFORE + 6] == synth_people.CHILD
+    poor = rng.random(n) < 0.14
+    first, last = calendar.first_days[0], calendar.first_days[-1] - 1
+    return pa.table(
+        {
+            "person_id": synth_lines.ids(np.full(n, ord("P"), np.uint8), member),
+            "start_date": synth_lines.dates(np.full(n, first)),
+            "end_date": synth_lines.dates(np.full(n, last)),
+            "race": chosen(
+                ["white", "black", "asian", "american indian", "other", "unknown"],
+                [0.55, 0.18, 0.08, 0.04, 0.07, 0.08],
+            ),
+            "ethnicity": chosen(["not hispanic", "hispanic"], [0.88, 0.12]),
+            "language": chosen(
+                ["english", "somali", "spanish", "hmong", "other"], [0.86, 0.03, 0.05, 0.02, 0.04]
+            ),
+            "county_fips": synth_lines.dictionary(member % len(_COUNTIES), pa.array(_COUNTIES)),
+            "disability": flag(people.aid[:, synth_people.MONTHS_BEFORE] == synth_people.DISABLED),
+            "deep_poverty": flag(poor),
+            "homelessness": flag(rng.random(n) < np.where(poor, 0.09, 0.015)),
+            "serious_mental_illness": flag(has("bipolar disorder", "schizophrenia")),
+            "substance_use_disorder": flag(has("opioid use", "alcohol use")),
+            "past_incarceration": flag(~young & (rng.random(n) < 0.05)),
+            "child_protection": flag(young & (rng.random(n) < np.where(poor, 0.11, 0.04))),
         }
     )
 

@@ -319,7 +319,7 @@ def _stays(
 ) -> list[Claims]:
     """Acute stays, some within 30 days of another, deliveries and births."""
     people = years.people
-    mean = np.where(cost_usd > 5_000, np.minimum(0.02 + cost_usd / 38_000, 5), 0)
+    mean = np.where(cost_usd > 5_000, np.minimum(0.02 + cost_usd / 52_000, 5), 0)
     n = rng.poisson(mean)
     rows = np.repeat(np.arange(len(n)), n)
     start = np.cumsum(n) - n

@@ -249,7 +249,7 @@ def _draw(rng: np.random.Generator, n: int, calendar: Calendar) -> dict[str, Arr
     conditions, weight, premature = _conditions(rng, n, aid_year, born)
     age = np.clip(age_months[:, MONTHS_BEFORE + 6] / 12, 0, 64)
     base = _BASE_LAMBDA[aid_year] * (0.85 + age / 200)[:, None]
-    relative = base + weight + (0.8 + 24.0 * premature)[:, None] * _birth_year(born, enrolled)
+    relative = base + weight + (0.8 + 35.0 * premature)[:, None] * _birth_year(born, enrolled)
 
     variation = np.clip(1.3 / np.maximum(relative, 1e-3) ** 0.6, 0.15, 2.0)
     months = np.stack([enrolled[:, calendar.columns(y)].sum(1) for y in (0, 1)], axis=1)
@@ -343,7 +343,7 @@ def _conditions(
     rates = np.array([condition.rates for condition in CONDITIONS])
     mix = _MIX_OF_AID[aid_year[:, 0]]
     frailty = np.exp(0.7 * rng.standard_normal(n) - 0.245)
-    severity = np.exp(0.35 * rng.standard_normal(n) - 0.06125)
+    severity = np.exp(0.5 * rng.standard_normal(n) - 0.125)
     names = {condition.name: c for c, condition in enumerate(CONDITIONS)}
     boost = np.ones((n, len(CONDITIONS)))
     bits = np.zeros((n, 2), np.uint64)
