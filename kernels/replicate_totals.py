@@ -27,6 +27,7 @@ from kernels.philox import MULTIPLIERS, key_schedule, require_replicates, weight
 MAX_WEIGHT: Final = 7
 SUM_LIMIT: Final = ((1 << 63) - 1) // MAX_WEIGHT
 DOUBLE_LIMIT: Final = 1 << 53
+_SAFE: Final = 1 << 62
 TILE: Final = 1024
 GPU_CHUNK: Final = 2048
 GPU_THREADS: Final = 128
@@ -153,7 +154,7 @@ def _column_fault(columns):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN2
             x = columns[c, i]
             if x != np.floor(x):
                 return c, 1
-            if not -SUM_LIMIT < x < SUM_LIMIT:
+            if not -_SAFE < x < _SAFE:
                 return c, 2
             total += abs(np.int64(x))
             if total > SUM_LIMIT:
@@ -339,18 +340,18 @@ def _gpu(
 
     n_columns = columns.shape[0]
     out = cupy.zeros((n_groups, n_replicates, n_columns), dtype=np.int64)
-    largest = 0
+    whole = (columns == cupy.floor(columns)).all(axis=1).tolist()
+    safe = (cupy.abs(columns.astype(np.float64)) < _SAFE).all(axis=1).tolist()
     for c in range(n_columns):
-        column = columns[c]
-        if column.dtype == np.float64 and not bool((column == cupy.floor(column)).all()):
-            _refuse((c, 1))
-        if column.size and float(cupy.abs(column.astype(np.float64)).max()) >= SUM_LIMIT:
-            _refuse((c, 2))
-        size = cupy.abs(column.astype(np.int64))
-        total = (int((size >> 31).sum()) << 31) + int((size & 0x7FFFFFFF).sum())
+        if not whole[c] or not safe[c]:
+            _refuse((c, 2 if whole[c] else 1))
+    size = cupy.abs(columns.astype(np.int64))
+    high, low = (size >> 31).sum(axis=1).tolist(), (size & 0x7FFFFFFF).sum(axis=1).tolist()
+    sums = [(h << 31) + rest for h, rest in zip(high, low, strict=True)]
+    for c, total in enumerate(sums):
         if total > SUM_LIMIT:
             _refuse((c, 2))
-        largest = max(largest, total)
+    largest = max(sums, default=0)
     in_double = MAX_WEIGHT * largest < DOUBLE_LIMIT
     order = cupy.argsort(group, kind="stable")
     counts = cupy.asnumpy(cupy.bincount(group[order] + 1, minlength=n_groups + 1))
