@@ -131,8 +131,6 @@ class Cost:
     uncapped_cents, capped_cents, above_cap_cents, floored_cents : int64[n]
     category_cents : int64[n_categories, n], or [0, n] unless asked for
         Uncapped cost by service category.
-    month_cents : int64[12]
-        Uncapped cost of all members by the line's month.
     paid_cents : int64[n]
         Paid amount of all lines of the year but capitation, whatever category and month.
     """
@@ -144,7 +142,6 @@ class Cost:
     above_cap_cents: NDArray[np.int64]
     floored_cents: NDArray[np.int64]
     category_cents: NDArray[np.int64]
-    month_cents: NDArray[np.int64]
     paid_cents: NDArray[np.int64]
 
 
@@ -245,7 +242,6 @@ def costs(
                     above_cap_cents=sums.above_cap_cents[i, p],
                     floored_cents=sums.floored_cents[i, p],
                     category_cents=sums.category_cents[i, p],
-                    month_cents=sums.month_cents[i, p],
                     paid_cents=sums.paid_cents[p],
                 )
                 for p, year in enumerate(years)
@@ -262,8 +258,8 @@ def _passes(rule_sets: Sequence[CostTerms]) -> list[list[int]]:
     return list(together.values())
 
 
-def _service_bits(rule_sets: Sequence[CostTerms]) -> NDArray[np.uint64]:
-    return np.array([terms.service_bits for terms in rule_sets], np.uint64)
+def _service_bits(rule_sets: Sequence[CostTerms]) -> NDArray[np.uint32]:
+    return np.array([terms.service_bits for terms in rule_sets], np.uint32)
 
 
 def _cap(terms: CostTerms) -> int:

@@ -3,6 +3,7 @@
 
 typedef long long i64;
 typedef unsigned long long u64;
+typedef unsigned int u32;
 
 #define MONTHS 12
 #define OUTSIDE 255
@@ -18,7 +19,7 @@ extern "C" __global__ void line_fate(
     const unsigned char* category, const unsigned char* kind, const unsigned char* table,
     const unsigned short* file, const i64* offsets, const unsigned char* month_cell,
     const unsigned char* standing, const unsigned char* rule, const unsigned char* slot_of_day,
-    const u64* include_bits, int first_day, int cutoff_day, u64 kind_bits, u64 never_bits,
+    const u32* include_bits, int first_day, int cutoff_day, u32 kind_bits, u32 never_bits,
     int n_files, int n_days, i64 n_members, unsigned char* fate, i64* ledger) {
     const i64 m = (i64)blockIdx.x * blockDim.x + threadIdx.x;
     if (m >= n_members) return;
@@ -43,7 +44,7 @@ extern "C" __global__ void line_fate(
             } else if (standing[here] == 1) {
                 found = 4;
             } else {
-                const u64 included = include_bits[rule[here]] >> category[v];
+                const u32 included = include_bits[rule[here]] >> category[v];
                 found = ((kind_bits >> kind[v]) & included & 1) ? 6 : 5;
             }
         }

@@ -62,7 +62,7 @@ def line_fate(
     ----------
     cents : int64[n_lines], US cents
     service_day, incurred_day, paid_day : int32[n_lines], day numbers
-    category, kind : uint8[n_lines], below 64
+    category, kind : uint8[n_lines], below 32
     table : uint8[n_lines], below n_tables
     file : uint16[n_lines], below n_files
     offsets : int64[n_members + 1]
@@ -71,7 +71,7 @@ def line_fate(
         0 excluded, 1 belongs to nobody who settles, 2 belongs to one who does.
     rule : uint8[n_periods, n_members], below n_rules
     slot_of_day : uint8[n_days]
-    include_bits : uint64[n_rules]
+    include_bits : uint32[n_rules]
     first_day, cutoff_day : int, day numbers
     kind_bits, never_bits : int
     n_tables, n_files : int, >= 1
@@ -126,7 +126,7 @@ def line_fate(
         ("standing", np.uint8, (n_periods, n_members)),
         ("rule", np.uint8, (n_periods, n_members)),
         ("slot_of_day", np.uint8, (None,)),
-        ("include_bits", np.uint64, (None,)),
+        ("include_bits", np.uint32, (None,)),
     ):
         require(name, arrays[name], dtype, shape)
     for name, value in (("n_tables", n_tables), ("n_files", n_files)):
@@ -140,8 +140,8 @@ def line_fate(
         *inputs,
         first_day,
         cutoff_day,
-        np.uint64(kind_bits),
-        np.uint64(never_bits),
+        np.uint32(kind_bits),
+        np.uint32(never_bits),
         n_tables,
         n_files,
     )
@@ -236,14 +236,14 @@ def _cpu(
     fate = np.zeros(len(cents), np.uint8)
     ledger = np.zeros((n_tables, n_files, N_FATES, 2), np.int64)
     n_days = len(slot_of_day)
-    one = np.uint64(1)
+    one = np.uint32(1)
     for m in range(len(offsets) - 1):
         for v in range(offsets[m], offsets[m + 1]):
             at = np.int64(OUTSIDE)
             i = np.int64(incurred_day[v]) - first_day
             if i >= 0 and i < n_days:
                 at = np.int64(slot_of_day[i])
-            k = np.uint64(kind[v])
+            k = np.uint32(kind[v])
             if paid_day[v] > cutoff_day:
                 found = PAID_AFTER_CUTOFF
             elif at == OUTSIDE:
@@ -265,7 +265,7 @@ def _cpu(
                 elif standing[p, m] == 1:
                     found = ELSEWHERE
                 else:
-                    included = include_bits[rule[p, m]] >> np.uint64(category[v])
+                    included = include_bits[rule[p, m]] >> np.uint32(category[v])
                     found = COUNTED if (kind_bits >> k) & included & one else NOT_INCLUDED
             fate[v] = found
             ledger[table[v], file[v], found, 0] += 1

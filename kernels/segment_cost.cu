@@ -1,8 +1,9 @@
 // Twin of segment_cost.py; the meaning, units and errors are documented there.
-// One thread per member; sums over all members (month_cents) are integer atomics, so without order.
+// One thread per member.
 
 typedef long long i64;
 typedef unsigned long long u64;
+typedef unsigned int u32;
 
 #define MONTHS 12
 #define OUTSIDE 255
@@ -52,12 +53,12 @@ extern "C" __global__ void segment_cost(
     const i64* amount_cents, const i64* paid_cents, const int* service_day,
     const int* incurred_day, const int* paid_day, const unsigned char* category,
     const unsigned char* kind, const i64* offsets, const unsigned char* month_cell,
-    const unsigned char* slot_of_day, const u64* include_bits, const i64* cap_cents,
+    const unsigned char* slot_of_day, const u32* include_bits, const i64* cap_cents,
     const i64* keep_micro, const bool* floor_at_zero, const bool* prorate_cap,
-    const i64* completion_micro, int first_day, int cutoff_day, u64 kind_bits,
-    u64 paid_kind_bits, int completes, int n_rules, int n_periods, int n_cells, int n_categories,
+    const i64* completion_micro, int first_day, int cutoff_day, u32 kind_bits,
+    u32 paid_kind_bits, int completes, int n_rules, int n_periods, int n_cells, int n_categories,
     int n_days, i64 n_members, i64* cell_cents, i64* uncapped_cents, i64* capped_cents,
-    i64* above_cap_cents, i64* floored_cents, i64* month_cents, i64* out_paid_cents,
+    i64* above_cap_cents, i64* floored_cents, i64* out_paid_cents,
     i64* category_cents) {
     const i64 m = (i64)blockIdx.x * blockDim.x + threadIdx.x;
     if (m >= n_members) return;
@@ -103,9 +104,6 @@ extern "C" __global__ void segment_cost(
                 ++months;
                 cells[cell] += cents;
                 total += cents;
-                if (cents != 0) {
-                    atomicAdd((u64*)&month_cents[rp * MONTHS + month], (u64)cents);
-                }
             }
             i64 settles = total;
             if (floor_at_zero[r] && total < 0) {

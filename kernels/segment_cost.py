@@ -15,9 +15,11 @@ MONTHS: Final = 12
 OUTSIDE: Final = 255
 MICRO: Final = 1_000_000
 NO_CAP: Final = -1
+FIRST_INT32: Final = -(2**31)
+LAST_INT32: Final = 2**31 - 1
 MAX_PERIODS: Final = 4
 MAX_CELLS: Final = 32
-MAX_CATEGORIES: Final = 64
+MAX_CATEGORIES: Final = 32
 
 
 class SegmentCost(NamedTuple):
@@ -28,7 +30,6 @@ class SegmentCost(NamedTuple):
     capped_cents: Any  # [r, p, n]: what settles = uncapped + floored - above_cap
     above_cap_cents: Any  # [r, p, n]: what the cap takes away
     floored_cents: Any  # [r, p, n]: what raising a negative total to zero adds
-    month_cents: Any  # [r, p, 12]: uncapped, over all members, by month
     paid_cents: Any  # [p, n]: second amount, whatever the category and the month's cell
     category_cents: Any  # [r, p, n_categories, n], uncapped; n_categories = 0 unless asked for
 
@@ -77,15 +78,14 @@ def segment_cost(
     amount_cents, paid_cents : int64[n_lines], US cents
         What is measured, and the second amount that is only summed. A reversal is negative.
     service_day, incurred_day, paid_day : int32[n_lines], day numbers
-    category : uint8[n_lines], below 64
-    kind : uint8[n_lines], below 64
+    category, kind : uint8[n_lines], below 32
     offsets : int64[n_members + 1]
         Start of each member's lines: offsets[0] == 0, offsets[-1] == n_lines, non-decreasing.
     month_cell : uint8[n_periods, n_members, 12]
         Cell of each calendar month, below n_cells; 255: the month does not count. 1 to 4 periods.
     slot_of_day : uint8[n_days]
         12 × period + month of day first_day + i; 255: no period. A day beyond it has none.
-    include_bits : uint64[n_rules]
+    include_bits : uint32[n_rules]
         Bit c: category c costs.
     cap_cents : int64[n_rules]
         Per member and period; -1: none.
@@ -94,10 +94,10 @@ def segment_cost(
     completion_micro : int64[n_rules, 12 × n_periods], 0 to 2^40, optional
         Millionths; none: 1.
     first_day, cutoff_day : int, day numbers
-    kind_bits, paid_kind_bits : int
+    kind_bits, paid_kind_bits : int, below 2^32
         Bit k: lines of kind k can cost, and enter paid_cents.
     n_cells : int, 1 to 32
-    n_categories : int, 0 to 64
+    n_categories : int, 0 to 32
         Above 0: category sums too; categories are then below it.
 
     Returns
@@ -136,7 +136,7 @@ def segment_cost(
     device = device_of(**arrays, **({"completion_micro": completion_micro} if given else {}))
     require("amount_cents", amount_cents, np.int64, (None,))
     require("offsets", offsets, np.int64, (None,))
-    require("include_bits", include_bits, np.uint64, (None,))
+    require("include_bits", include_bits, np.uint32, (None,))
     if len(offsets) == 0:
         raise KernelInputError("offsets: expected n_members + 1 starts, got an empty array")
     n_lines, n_members, n_rules = len(amount_cents), len(offsets) - 1, len(include_bits)
@@ -159,6 +159,8 @@ def segment_cost(
     for name, value, low, high in (
         ("n_periods", n_periods, 1, MAX_PERIODS),
         ("n_cells", n_cells, 1, MAX_CELLS),
+        ("kind_bits", kind_bits, 0, 2**32 - 1),
+        ("paid_kind_bits", paid_kind_bits, 0, 2**32 - 1),
         ("n_categories", n_categories, 0, MAX_CATEGORIES),
     ):
         if not low <= value <= high:
@@ -177,8 +179,8 @@ def segment_cost(
     scalars = (
         first_day,
         cutoff_day,
-        np.uint64(kind_bits),
-        np.uint64(paid_kind_bits),
+        np.uint32(kind_bits),
+        np.uint32(paid_kind_bits),
         n_cells,
         n_categories,
         given,
@@ -206,7 +208,6 @@ def _outputs(
         capped_cents=zeros(n_rules, n_periods, n_members),
         above_cap_cents=zeros(n_rules, n_periods, n_members),
         floored_cents=zeros(n_rules, n_periods, n_members),
-        month_cents=zeros(n_rules, n_periods, MONTHS),
         paid_cents=zeros(n_periods, n_members),
         category_cents=zeros(n_rules, n_periods, n_categories, n_members),
     )
@@ -272,7 +273,6 @@ def reference(
             factor = MICRO if completion_micro is None else completion_micro[r, MONTHS * p + month]
             cents = _half_even(int(amount_cents[v]) * int(factor), MICRO)
             cells[p, cell] += cents
-            out.month_cents[r, p, month] += cents
             if n_categories:
                 out.category_cents[r, p, category[v], m] += cents
         for p in range(n_periods):
@@ -327,48 +327,181 @@ def _share_of(settles: Any, through: Any, total: Any) -> Any:
     return estimate
 
 
-@numba.njit(cache=True, nogil=True)
-def _settle(
-    out: Any, r: Any, p: Any, m: Any, cells: Any, months: Any, cap: Any, keep: Any, floor: Any,
-    prorate: Any,
-) -> None:  # fmt: skip
-    """Floor, cap and allocate one member's sums of one period."""
-    n_cells = len(cells)
-    total = np.int64(0)
-    for k in range(n_cells):
-        total += cells[k]
-    settles = total
+@numba.njit(cache=True, nogil=True, inline="always")
+def _settles(total: Any, months: Any, cap: Any, keep: Any, floor: Any, prorate: Any) -> Any:
+    """What a member's total of one period becomes under floor and cap."""
     if floor and total < 0:
-        settles = np.int64(0)
-        out.floored_cents[r, p, m] = -total
+        return np.int64(0)
     if cap >= 0 and prorate:
         share = cap * months
         cap = share // MONTHS
         left = share - cap * MONTHS
         if 2 * left > MONTHS or (2 * left == MONTHS and cap & 1):
             cap += 1
-    if cap >= 0 and settles > cap:
-        settles = cap + _micro_of(settles - cap, keep)
-        out.above_cap_cents[r, p, m] = total - settles
+    if cap >= 0 and total > cap:
+        return cap + _micro_of(total - cap, keep)
+    return total
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _record(out: Any, r: Any, p: Any, m: Any, total: Any, settles: Any) -> None:
     out.uncapped_cents[r, p, m] = total
     out.capped_cents[r, p, m] = settles
-    if settles == total:
-        for k in range(n_cells):
-            if cells[k] != 0:
-                out.cell_cents[r, p, k, m] = cells[k]
-    elif settles != 0:
-        through = np.int64(0)
-        before = np.int64(0)
-        for k in range(n_cells):
-            if cells[k] != 0:
-                through += cells[k]
-                here = _share_of(settles, through, total)
-                out.cell_cents[r, p, k, m] = here - before
-                before = here
+    if settles > total:
+        out.floored_cents[r, p, m] = settles - total
+    elif settles < total:
+        out.above_cap_cents[r, p, m] = total - settles
 
 
 @numba.njit(cache=True, nogil=True)
-def _cpu(
+def _settle(
+    out: Any, r: Any, p: Any, m: Any, cells: Any, months: Any, cap: Any, keep: Any, floor: Any,
+    prorate: Any,
+) -> None:  # fmt: skip
+    """Floor, cap and allocate one member's sums of one period; leaves `cells` zero."""
+    total = np.int64(0)
+    for k in range(len(cells)):
+        total += cells[k]
+    settles = _settles(total, months, cap, keep, floor, prorate)
+    _record(out, r, p, m, total, settles)
+    through = np.int64(0)
+    before = np.int64(0)
+    for k in range(len(cells)):
+        if cells[k] == 0:
+            continue
+        if settles == total:
+            out.cell_cents[r, p, k, m] = cells[k]
+        elif settles != 0:
+            through += cells[k]
+            here = _share_of(settles, through, total)
+            out.cell_cents[r, p, k, m] = here - before
+            before = here
+        cells[k] = 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _two_sums(
+    cents: Any, incurred_day: Any, paid_day: Any, category: Any, kind: Any, bounds: Any,
+    cutoff_day: Any, include: Any, kinds: Any,
+) -> Any:  # fmt: skip
+    """Included cents of one member's lines in each of two periods; compiles to vector code."""
+    one = np.uint32(1)
+    low, length = bounds[0, 0], np.uint32(bounds[0, MONTHS] - bounds[0, 0])
+    low_b, length_b = bounds[1, 0], np.uint32(bounds[1, MONTHS] - bounds[1, 0])
+    total = np.int64(0)
+    total_b = np.int64(0)
+    for v in range(len(cents)):
+        bits = (kinds >> np.uint32(kind[v])) & (include >> np.uint32(category[v])) & one
+        counts = (paid_day[v] <= cutoff_day) & (bits != 0)
+        total += cents[v] if counts & (np.uint32(incurred_day[v] - low) < length) else 0
+        total_b += cents[v] if counts & (np.uint32(incurred_day[v] - low_b) < length_b) else 0
+    return total, total_b
+
+
+@numba.njit(cache=True, nogil=True)
+def _run_sum(
+    cents: Any, service_day: Any, incurred_day: Any, paid_day: Any, category: Any, kind: Any,
+    low: Any, end: Any, from_day: Any, to_day: Any, cutoff_day: Any, include: Any, kinds: Any,
+) -> Any:  # fmt: skip
+    """Included cents incurred in low to end and served in from_day to to_day, both half open."""
+    one = np.uint32(1)
+    length = np.uint32(end - low)
+    total = np.int64(0)
+    for v in range(len(cents)):
+        bits = (kinds >> np.uint32(kind[v])) & (include >> np.uint32(category[v])) & one
+        counts = (paid_day[v] <= cutoff_day) & (bits != 0)
+        counts &= (service_day[v] >= from_day) & (service_day[v] < to_day)
+        total += cents[v] if counts & (np.uint32(incurred_day[v] - low) < length) else 0
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def _cpu_by_period(
+    amount_cents: Any,
+    paid_cents: Any,
+    service_day: Any,
+    incurred_day: Any,
+    paid_day: Any,
+    category: Any,
+    kind: Any,
+    offsets: Any,
+    month_cell: Any,
+    bounds: Any,
+    include_bits: Any,
+    cap_cents: Any,
+    keep_micro: Any,
+    floor_at_zero: Any,
+    prorate_cap: Any,
+    cutoff: Any,
+    kind_bits: Any,
+    paid_kind_bits: Any,
+    out: Any,
+) -> None:
+    """One or two periods, no completion: a member whose month cells do not change needs no months.
+
+    Elsewhere each run of months with one cell is summed by itself; there are few.
+    """
+    n_periods, n_members = month_cell.shape[:2]
+    n_rules, n_cells = len(include_bits), out.cell_cents.shape[2]
+    cells = np.zeros(n_cells, np.int64)
+    cutoff_day = np.int32(cutoff)
+    every = np.uint32(2**32 - 1)
+    for m in range(n_members):
+        a = offsets[m]
+        b = offsets[m + 1]
+        if a == b:
+            continue
+        amount, paid = amount_cents[a:b], paid_cents[a:b]
+        service, incurred, late = service_day[a:b], incurred_day[a:b], paid_day[a:b]
+        services, kinds = category[a:b], kind[a:b]
+        sums = _two_sums(
+            paid, incurred, late, services, kinds, bounds, cutoff_day, every, paid_kind_bits
+        )
+        for p in range(n_periods):
+            out.paid_cents[p, m] = sums[p]
+        for r in range(n_rules):
+            include = include_bits[r]
+            sums = _two_sums(
+                amount, incurred, late, services, kinds, bounds, cutoff_day, include, kind_bits
+            )
+            for p in range(n_periods):
+                row = month_cell[p, m]
+                alike = row[0] == row[1]
+                for month in range(2, MONTHS):
+                    alike &= row[0] == row[month]
+                if alike:
+                    if row[0] != OUTSIDE:
+                        settles = _settles(
+                            sums[p], MONTHS, cap_cents[r], keep_micro[r], floor_at_zero[r],
+                            prorate_cap[r],
+                        )  # fmt: skip
+                        _record(out, r, p, m, sums[p], settles)
+                        out.cell_cents[r, p, row[0], m] = settles
+                    continue
+                months = 0
+                month = 0
+                while month < MONTHS:
+                    end = month + 1
+                    while end < MONTHS and row[end] == row[month]:
+                        end += 1
+                    if row[month] != OUTSIDE:
+                        months += end - month
+                        cells[row[month]] += _run_sum(
+                            amount, service, incurred, late, services, kinds,
+                            bounds[p, 0], bounds[p, MONTHS],
+                            bounds[p, month] if month > 0 else np.int32(FIRST_INT32),
+                            bounds[p, end] if end < MONTHS else np.int32(LAST_INT32),
+                            cutoff_day, include, kind_bits,
+                        )  # fmt: skip
+                    month = end
+                _settle(
+                    out, r, p, m, cells, months, cap_cents[r], keep_micro[r], floor_at_zero[r],
+                    prorate_cap[r],
+                )  # fmt: skip
+
+
+@numba.njit(cache=True, nogil=True)
+def _cpu_by_month(
     amount_cents: Any,
     paid_cents: Any,
     service_day: Any,
@@ -385,84 +518,116 @@ def _cpu(
     floor_at_zero: Any,
     prorate_cap: Any,
     completion_micro: Any,
-    first_day: Any,
-    cutoff_day: Any,
+    first: Any,
+    cutoff: Any,
     kind_bits: Any,
     paid_kind_bits: Any,
-    n_cells: Any,
-    n_categories: Any,
     completes: Any,
-) -> Any:
+    out: Any,
+) -> None:
+    """Any number of periods, with completion and categories: month by month."""
     n_periods, n_members = month_cell.shape[:2]
-    n_rules = len(include_bits)
-    n_days = len(slot_of_day)
-    n_slots = MONTHS * n_periods
-    out = SegmentCost(
-        np.zeros((n_rules, n_periods, n_cells, n_members), np.int64),
-        np.zeros((n_rules, n_periods, n_members), np.int64),
-        np.zeros((n_rules, n_periods, n_members), np.int64),
-        np.zeros((n_rules, n_periods, n_members), np.int64),
-        np.zeros((n_rules, n_periods, n_members), np.int64),
-        np.zeros((n_rules, n_periods, MONTHS), np.int64),
-        np.zeros((n_periods, n_members), np.int64),
-        np.zeros((n_rules, n_periods, n_categories, n_members), np.int64),
+    n_rules, n_cells, n_categories = (
+        len(include_bits),
+        out.cell_cents.shape[2],
+        out.category_cents.shape[2],
     )
-    month_sum = np.zeros(n_slots, np.int64)
-    paid_sum = np.zeros(n_periods, np.int64)
+    n_slots = np.uint8(MONTHS * n_periods)
+    n_days = np.uint32(len(slot_of_day))
+    slots = np.full(len(slot_of_day) + 1, n_slots, np.uint8)  # n_slots: no period
+    slots[:-1] = np.where(slot_of_day == OUTSIDE, n_slots, slot_of_day)
+    month_sum = np.zeros(MONTHS * n_periods + 1, np.int64)
+    paid_sum = np.zeros(MONTHS * n_periods + 1, np.int64)
+    category_sum = np.zeros((n_periods + 1) * n_categories, np.int64)
     cells = np.zeros(n_cells, np.int64)
-    one = np.uint64(1)
+    first_day, cutoff_day = np.int32(first), np.int32(cutoff)
+    months_a_year, one = np.uint8(MONTHS), np.uint32(1)
     for m in range(n_members):
-        a = offsets[m]
-        b = offsets[m + 1]
-        if a == b:
+        if offsets[m] == offsets[m + 1]:
             continue
         for r in range(n_rules):
             include = include_bits[r]
             month_sum[:] = 0
-            for v in range(a, b):
-                i = np.int64(incurred_day[v]) - first_day
-                if i < 0 or i >= n_days or paid_day[v] > cutoff_day:
-                    continue
-                at = np.int64(slot_of_day[i])
-                if at == OUTSIDE:
-                    continue
-                if service_day[v] != incurred_day[v]:
-                    low = at // MONTHS * MONTHS
-                    i = np.int64(service_day[v]) - first_day
-                    at = np.int64(OUTSIDE)
-                    if i >= 0 and i < n_days:
-                        at = np.int64(slot_of_day[i])
-                    if at < low or at >= low + MONTHS:
-                        at = low if service_day[v] < incurred_day[v] else low + MONTHS - 1
-                k = np.uint64(kind[v])
+            category_sum[:] = 0
+            for v in range(np.uint64(offsets[m]), np.uint64(offsets[m + 1])):
+                at = slots[min(np.uint32(incurred_day[v] - first_day), n_days)]
+                if service_day[v] != incurred_day[v] and at < n_slots:
+                    low = at // months_a_year * months_a_year
+                    at = slots[min(np.uint32(service_day[v] - first_day), n_days)]
+                    if at < low or at >= low + months_a_year:
+                        early = service_day[v] < incurred_day[v]
+                        at = low if early else low + months_a_year - np.uint8(1)
+                counts = np.uint32(paid_day[v] <= cutoff_day) & one
                 if r == 0:
-                    paid_sum[at // MONTHS] += paid_cents[v] * np.int64((paid_kind_bits >> k) & one)
-                counts = np.int64((kind_bits >> k) & (include >> np.uint64(category[v])) & one)
-                cents = amount_cents[v] * counts
-                if completes:
+                    take = counts & (paid_kind_bits >> np.uint32(kind[v]))
+                    paid_sum[at] += paid_cents[v] & -np.int64(take)
+                counts &= (kind_bits >> np.uint32(kind[v])) & (include >> np.uint32(category[v]))
+                cents = amount_cents[v] & -np.int64(counts)
+                if completes and at < n_slots:
                     cents = _micro_of(cents, completion_micro[r, at])
                 month_sum[at] += cents
                 if n_categories > 0 and counts:
-                    period = at // MONTHS
-                    if month_cell[period, m, at - period * MONTHS] != OUTSIDE:
-                        out.category_cents[r, period, category[v], m] += cents
+                    period = at // months_a_year
+                    if period == n_periods or (
+                        month_cell[period, m, at - period * months_a_year] != OUTSIDE
+                    ):
+                        category_sum[np.int64(period) * n_categories + category[v]] += cents
             for p in range(n_periods):
-                cells[:] = 0
-                months = np.int64(0)
+                months = 0
                 for month in range(MONTHS):
                     cell = month_cell[p, m, month]
                     if cell != OUTSIDE:
                         months += 1
                         cells[cell] += month_sum[p * MONTHS + month]
-                        out.month_cents[r, p, month] += month_sum[p * MONTHS + month]
                 _settle(
                     out, r, p, m, cells, months, cap_cents[r], keep_micro[r], floor_at_zero[r],
                     prorate_cap[r],
                 )  # fmt: skip
+                for c in range(n_categories):
+                    out.category_cents[r, p, c, m] = category_sum[p * n_categories + c]
         for p in range(n_periods):
-            out.paid_cents[p, m] = paid_sum[p]
-            paid_sum[p] = 0
+            for month in range(MONTHS):
+                out.paid_cents[p, m] += paid_sum[p * MONTHS + month]
+        paid_sum[:] = 0
+
+
+def _cpu(*inputs: Any) -> SegmentCost:
+    """The quicker of the two forms that apply; they agree, so the choice cannot be seen."""
+    *arrays, first_day, cutoff_day, kind_bits, paid_kind_bits, n_cells, n_categories, completes = (
+        inputs
+    )
+    month_cell, slot_of_day, include_bits = arrays[8], arrays[9], arrays[10]
+    n_periods, n_members = month_cell.shape[:2]
+    out = _outputs(np, len(include_bits), n_periods, n_cells, n_members, n_categories)
+    bounds = _bounds(slot_of_day, first_day, n_periods)
+    form: Any
+    if bounds is None or completes or n_categories:
+        form = _cpu_by_month
+        form(*arrays, first_day, cutoff_day, kind_bits, paid_kind_bits, completes, out)
+    else:
+        form = _cpu_by_period
+        before, after = arrays[:9], arrays[10:15]
+        form(*before, bounds, *after, cutoff_day, kind_bits, paid_kind_bits, out)
     return out
+
+
+def _bounds(slot_of_day: Any, first_day: int, n_periods: int) -> Any:
+    """First day of each month of two periods and the day after, int32[2, 13].
+
+    None if there are more periods, or if a period's days are not in one piece and in order.
+    """
+    bounds = np.zeros((2, MONTHS + 1), np.int32)
+    if n_periods > len(bounds):
+        return None
+    for p in range(n_periods):
+        days = np.flatnonzero(slot_of_day // MONTHS == p)
+        slots = slot_of_day[days].astype(np.int64)
+        if np.any(np.diff(days) != 1) or np.any(np.diff(slots) < 0):
+            return None
+        if days.size:
+            edges = np.searchsorted(slots, MONTHS * p + np.arange(MONTHS + 1))
+            bounds[p] = first_day + days[0] + edges
+    return bounds
 
 
 # --- CUDA ----------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def case_of(members: list[list[Any]], cells: Any, standing: Any, rule: Any) -> d
     case["standing"] = np.array(standing, np.uint8).reshape(2, n)
     case["rule"] = np.array(rule, np.uint8).reshape(2, n)
     case["slot_of_day"] = SLOTS
-    case["include_bits"] = np.array([0b0011, 0b1100], np.uint64)
+    case["include_bits"] = np.array([0b0011, 0b1100], np.uint32)
     return case
 
 
@@ -149,8 +149,8 @@ def test_the_cuda_text_is_the_definition(
     scalars = [
         np.int32(FIRST_DAY),
         np.int32(500),
-        np.uint64(SCALARS["kind_bits"]),
-        np.uint64(SCALARS["never_bits"]),
+        np.uint32(SCALARS["kind_bits"]),
+        np.uint32(SCALARS["never_bits"]),
         np.int32(3),
         np.int32(len(SLOTS)),
         np.int64(n),

@@ -108,9 +108,9 @@ def test_the_claims_end_decides_the_year(tiny_shard: Maker) -> None:
         claim_end_day=day_of(date(2024, 1, 4)),
     )
     shard = tiny_shard({"lines": [over]})
-    found = measured(shard)
+    found = measured(shard, [2] + [0] * 11)
     assert found.uncapped_cents.tolist() == [500]
-    assert found.month_cents.tolist() == [500, *[0] * 11]
+    assert found.cell_cents[2].tolist() == [500]
     for rule in ("claim_start", "line"):
         assert measured(shard, incurred_by=rule).uncapped_cents.tolist() == [0]
 
@@ -177,10 +177,10 @@ def test_completion_raises_the_month_it_is_for(tiny_shard: Maker) -> None:
         tiny_shard({"lines": [line(1_000, 11), line(1_000, 12)]}),
         TERMS,
         cutoff_day=CUTOFF,
-        attribution=standing([0]),
+        attribution=standing([0], [0] * 11 + [1]),
         completion_micro=factors,
     )
-    assert found.month_cents.tolist() == [*[0] * 10, 1_000, 1_250]
+    assert found.cell_cents[:2, 0].tolist() == [1_000, 1_250]
 
 
 def test_rule_sets_measured_together_are_those_measured_alone(tiny_shard: Maker) -> None:
