@@ -342,6 +342,8 @@ def provider(
         return Everyone()
     if name == "supplied" or name.startswith("supplied:"):
         return _supplied(name, population, missing=missing)
-    from ihp_compute.risk_models import population_scores  # noqa: PLC0415 - reads model tables
+    from ihp_compute.risk_models.population_scores import (  # noqa: PLC0415 - reads model tables
+        model_provider,
+    )
 
-    return population_scores.model_provider(name, population, missing=missing, store=store)
+    return model_provider(name, population, missing=missing, store=store)

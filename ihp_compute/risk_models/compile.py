@@ -8,11 +8,12 @@ day of service are then held against the year alone.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -71,6 +72,18 @@ class Compiled:
     def bit(self) -> dict[str, int]:
         """Bit of each feature."""
         return {name: bit for bit, name in enumerate(self.names)}
+
+
+def slim(compiled: Compiled) -> Compiled:
+    """The same without the code lists and the model's long tables: enough to score, quick to send.
+
+    Codes must have been numbered before (`CodeTable.entry`).
+    """
+    return replace(
+        compiled,
+        model=msgspec.structs.replace(compiled.model, rules=(), coefficients=()),
+        tables={system: replace(t, lists={}) for system, t in compiled.tables.items()},
+    )
 
 
 class _Tables:

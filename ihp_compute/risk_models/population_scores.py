@@ -36,7 +36,7 @@ from ihp_compute.risk import (
 )  # fmt: skip
 from ihp_compute.risk_models import cells
 from ihp_compute.risk_models import store as model_store
-from ihp_compute.risk_models.compile import Compiled, compile_model
+from ihp_compute.risk_models.compile import Compiled, compile_model, slim
 from ihp_compute.risk_models.engine import (
     NOT_STATED,
     Codes,
@@ -116,7 +116,7 @@ class ModelScores:
         codes = {
             system: self._rows(shard, system, year=year, cutoff_day=cutoff_day)
             for system in SYSTEMS
-            if len(compiled.tables[system].lists)
+            if len(compiled.tables[system].rules)
         }
         scored = run(compiled, members, codes, code_edits=self.terms.code_edits)
         able = np.ones(len(members), np.bool_)
@@ -294,12 +294,15 @@ def model_provider(
             cells.provider(name, population, store=store), population, missing=missing
         )
     first, last = (int(year) for year in population.manifest["service_years"])
-    by_year = {
-        year: compile_model(
-            model_store.load(name, store=store, diagnosis_year=year), code_years=(year, year)
-        )
+    loaded = {
+        year: model_store.load(name, store=store, diagnosis_year=year)
         for year in range(first, last + 1)
     }
+    distinct: dict[str, Compiled] = {}
+    for model in loaded.values():
+        if model.version not in distinct:
+            distinct[model.version] = compile_model(model, code_years=(first, last))
+    by_year = {year: distinct[model.version] for year, model in loaded.items()}
     words = {
         system: clean_codes(
             pl.Series(population.codes(column).to_pylist(), dtype=pl.String), system
@@ -313,6 +316,8 @@ def model_provider(
     }
     shas = sorted({compiled.sha256 for compiled in by_year.values()})
     sha256 = shas[0] if len(shas) == 1 else hashlib.sha256("".join(shas).encode()).hexdigest()
+    if terms.linked is None:
+        by_year = {year: slim(compiled) for year, compiled in by_year.items()}
     bare = ModelScores(name, sha256, by_year, entry, terms)
     if missing == "error":
         return bare
