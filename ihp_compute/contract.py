@@ -18,6 +18,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -543,11 +544,22 @@ def _document(file: str, key: str, raw: Any) -> Document:
 
 
 def _words(error: msgspec.ValidationError) -> str:
-    text = str(error)
-    what, _, where = text.partition(" - at `$")
-    where = where.rstrip("`").lstrip(".")
-    text = what.replace("Object ", "found a table that ").replace("`", "")
-    return f"{text} (at {where})" if where else text
+    """A validation error in the words of the other messages."""
+    what, _, where = str(error).replace("`", "").partition(" - at $")
+    missing = re.fullmatch(r"Object missing required field (\S+)", what)
+    unknown = re.fullmatch(r"Object contains unknown field (\S+)", what)
+    kind = re.fullmatch(r"Expected (.+), got (.+)", what)
+    choice = re.fullmatch(r"Invalid enum value '(.*)'", what)
+    if missing:
+        what = f"found no {missing[1]}"
+    elif unknown:
+        what = f"found unknown key {unknown[1]}"
+    elif kind:
+        what = f"found {kind[2]}, expected {kind[1]}"
+    elif choice:
+        what = f"found {choice[1]}, expected {' or '.join(vocabulary.BASES)}"
+    where = where.lstrip(".")
+    return f"{where}: {what}" if where else what
 
 
 def _terms(

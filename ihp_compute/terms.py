@@ -330,9 +330,8 @@ def parse(kind: Kind, raw: Any) -> Any:
 
 
 def _wrong(kind: Kind, raw: Any) -> TermError:
-    return TermError(
-        f"found {raw if isinstance(raw, str) else repr(raw)}, expected {kind.expected()}"
-    )
+    found = str(raw).lower() if isinstance(raw, bool) else str(raw)
+    return TermError(f"found {found}, expected {kind.expected()}")
 
 
 def decimal_of(raw: Any) -> Decimal:
@@ -360,7 +359,7 @@ def _number(kind: Kind, raw: Any) -> Decimal:
     except TermError:
         raise _wrong(kind, raw) from None
     if (kind.low is not None and value < kind.low) or (kind.high is not None and value > kind.high):
-        raise _wrong(kind, raw if isinstance(raw, str) else value.__str__())
+        raise _wrong(kind, raw)
     return value
 
 
