@@ -8,21 +8,25 @@ what `from kernels.replicate_totals import reference` finds.
 """
 
 from kernels._core import KernelInputError, device, to_device, to_host
+from kernels.condition_flags import condition_flags
 from kernels.line_fate import line_fate
 from kernels.philox import philox
 from kernels.plurality import plurality
 from kernels.quantiles import quantiles
 from kernels.replicate_totals import replicate_totals
+from kernels.risk_score import risk_score
 from kernels.roster_match import roster_match
 from kernels.segment_cost import segment_cost
 from kernels.settle_grid import settle_grid
 
 ALL = (  # stems; tests hold each to its twin and its docstring
+    "condition_flags",
     "line_fate",
     "philox",
     "plurality",
     "quantiles",
     "replicate_totals",
+    "risk_score",
     "roster_match",
     "segment_cost",
     "settle_grid",
@@ -31,12 +35,14 @@ ALL = (  # stems; tests hold each to its twin and its docstring
 __all__ = [
     "ALL",
     "KernelInputError",
+    "condition_flags",
     "device",
     "line_fate",
     "philox",
     "plurality",
     "quantiles",
     "replicate_totals",
+    "risk_score",
     "roster_match",
     "segment_cost",
     "settle_grid",

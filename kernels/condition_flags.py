@@ -113,7 +113,7 @@ def condition_flags(
         codes, days, offsets, age, sex, birth_day, entry, rule_start, rules, rule_masks,
     )  # fmt: skip
     if device == "cpu":
-        arrays = tuple(_read_only(array) for array in arrays)  # type: ignore[assignment]
+        arrays = tuple(_read_only(array) for array in arrays)
     found: tuple[Any, Any] = (_cpu if device == "cpu" else _gpu)(*arrays, bool(code_edits))
     return found
 

@@ -1,15 +1,16 @@
 """Condition bits: the compiled form says what the reference says, and refuses what it should."""
 
+from collections.abc import Callable
 from datetime import date, timedelta
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kernels import condition_flags as module
-from kernels._core import KernelInputError
+from kernels._core import KernelInputError, to_device, to_host
 from kernels.condition_flags import ANY_AGE, NO_DAY, condition_flags, reference
 
 EPOCH = date(1970, 1, 1)
@@ -141,6 +142,32 @@ def test_another_dtype_is_refused(case: dict[str, np.ndarray]) -> None:
             condition_flags(**wrong, code_edits=True)
 
 
-def test_the_twin_has_the_entry_of_that_name() -> None:
-    source = (module.FOLDER / "condition_flags.cu").read_text()
-    assert "__global__ void condition_flags(" in source
+def twin_of(host_twin: Callable[..., list[Any]], case: dict[str, Any], edits: bool) -> Any:
+    n, n_words = len(case["offsets"]) - 1, case["rule_masks"].shape[1]
+    words, outcomes = np.zeros((n, n_words), np.uint64), np.zeros((n, 4), np.int32)
+    arguments = [
+        *case.values(), np.int32(edits), np.int64(n), np.int32(n_words), words, outcomes,
+    ]  # fmt: skip
+    return host_twin("condition_flags", arguments, grid=2, block=8)[-2:]
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(case=cases(), code_edits=st.booleans())
+def test_the_cuda_text_equals_the_reference_on_the_host(
+    host_twin: Callable[..., list[Any]], case: dict[str, np.ndarray], code_edits: bool
+) -> None:
+    want = reference(**case, code_edits=code_edits)
+    for wanted, found in zip(want, twin_of(host_twin, case, code_edits), strict=True):
+        assert (found == wanted).all()
+
+
+@pytest.mark.gpu
+@settings(max_examples=100, deadline=None)
+@given(cases(), st.booleans())
+def test_the_gpu_equals_the_reference(case: dict[str, np.ndarray], code_edits: bool) -> None:
+    want = reference(**case, code_edits=code_edits)
+    there = {name: to_device(array) for name, array in case.items()}
+    for wanted, found in zip(want, condition_flags(**there, code_edits=code_edits), strict=True):
+        assert (to_host(found) == wanted).all()

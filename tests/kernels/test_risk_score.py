@@ -1,12 +1,14 @@
 """The program of a risk model: every step, both hierarchy orders, compiled equals reference."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kernels import risk_score as module
-from kernels._core import KernelInputError
+from kernels._core import KernelInputError, to_device, to_host
 from kernels.risk_score import (
     AGES,
     AND,
@@ -146,6 +148,28 @@ def test_too_few_words_for_the_masks_are_refused(case: dict[str, np.ndarray]) ->
         risk_score(**dict(case, masks=np.zeros((1, 0), np.uint64)))
 
 
-def test_the_twin_has_the_entry_of_that_name() -> None:
-    source = (module.FOLDER / "risk_score.cu").read_text()
-    assert "__global__ void risk_score(" in source
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(case=cases())
+def test_the_cuda_text_equals_the_reference_on_the_host(
+    host_twin: Callable[..., list[Any]], case: dict[str, np.ndarray]
+) -> None:
+    n, n_words = len(case["words"]), case["masks"].shape[1]
+    score_micro, terms = np.zeros(n, np.int64), np.zeros((n, n_words), np.uint64)
+    arguments = [
+        *case.values(), np.int64(n), np.int32(case["words"].shape[1]), np.int32(n_words),
+        np.int32(len(case["steps"])), score_micro, terms,
+    ]  # fmt: skip
+    have = host_twin("risk_score", arguments, grid=2, block=8)[-2:]
+    for wanted, found in zip(reference(**case), have, strict=True):
+        assert (found == wanted).all()
+
+
+@pytest.mark.gpu
+@settings(max_examples=100, deadline=None)
+@given(cases())
+def test_the_gpu_equals_the_reference(case: dict[str, np.ndarray]) -> None:
+    there = {name: to_device(array) for name, array in case.items()}
+    for wanted, found in zip(reference(**case), risk_score(**there), strict=True):
+        assert (to_host(found) == wanted).all()
