@@ -32,11 +32,11 @@ from typing import Final, Self
 import structlog
 
 from cluster.home import Home
-from cluster.runner import LOCAL, RayRunner, StoppedError
+from cluster.runner import LOCAL, RayRunner, StoppedError, scratch_folder
 from cluster.states import State
 from cluster.store import Run, Store
 from cluster.supervisor import TAG, sweep
-from cluster.work import WORK, Work
+from cluster.work import WORK, Work, warm
 from ihp_compute.errors import (
     ContractError,
     DataError,
@@ -247,29 +247,42 @@ def main(argv: list[str] | None = None, *, work: Mapping[str, Work] = WORK) -> i
     home.make()
     place_name = f"{socket.gethostname()}:{home.path}:"
     lock = home.dispatcher_lock()
-    before = lock.note().get("tag")
+    before = lock.note()
     tag = os.environ.setdefault(TAG, os.urandom(16).hex())
-    if not lock.acquire(pid=os.getpid(), tag=tag):
+    scratch = scratch_folder() if given.ray_address == LOCAL else None
+    if not lock.acquire(pid=os.getpid(), tag=tag, scratch=str(scratch or "")):
         log.info("another_dispatcher_lives", pid=lock.note().get("pid"))
+        if scratch is not None:
+            scratch.rmdir()
         return EXIT_ANOTHER_LIVES
-    if before and before != tag and (left := sweep(str(before))):
+    if before.get("tag") not in (None, tag) and (left := sweep(str(before["tag"]))):
         log.warning("swept", processes=len(left))
+    if before.get("scratch"):  # of one that was killed; otherwise it is gone
+        shutil.rmtree(before["scratch"], ignore_errors=True)
     try:
-        return _serve(given, home, work, place_name)
+        return _serve(given, home, work, place_name, scratch)
     except IhpError as error:
         log.error("cannot_serve", detail=str(error))  # noqa: TRY400 (the message says it all)
         return EXIT_ANOTHER_LIVES
     finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
         lock.release()
 
 
-def _serve(given: argparse.Namespace, home: Home, work: Mapping[str, Work], place_name: str) -> int:
+def _serve(
+    given: argparse.Namespace,
+    home: Home,
+    work: Mapping[str, Work],
+    place_name: str,
+    scratch: Path | None,
+) -> int:
     store = Store(given.database or home.database_url)
     # The lock was free: whoever held a lease from here is dead, whatever the lease says.
     name = f"{place_name}{os.getpid()}"
     for run_id in store.reclaim(actor=name, dead=place_name):
         log.warning("taken_over", run_id=run_id)
-    with RayRunner(given.ray_address, cpus=given.cpus) as runner:
+    with RayRunner(given.ray_address, cpus=given.cpus, scratch=scratch) as runner:
         dispatcher = Dispatcher(store, home, runner, name=name, work=work)
 
         def stop(_number: int, _frame: FrameType | None) -> None:
@@ -277,6 +290,7 @@ def _serve(given: argparse.Namespace, home: Home, work: Mapping[str, Work], plac
 
         signal.signal(signal.SIGTERM, stop)  # after Ray, which sets one of its own
         signal.signal(signal.SIGINT, stop)
+        runner.warm(warm)
         log.info("ready", cpus=runner.cpus)
         dispatcher.serve(linger_s=given.linger)
     store.close()

@@ -15,8 +15,10 @@ import copy
 import os
 import shutil
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -37,6 +39,8 @@ MAX_ATTEMPTS: Final = 3
 RESULT_STORE_BYTES: Final = 1 << 30
 """Memory for results under way. Ray would take 30 % of the machine; shards are mapped, not sent."""
 _SMALLEST_STORE_BYTES: Final = 100 << 20
+_LONGEST_ROOT: Final = 24
+"""A socket's path has 107 bytes at most, and Ray adds 75 of its own."""
 
 _LOST: Final = (
     ray_errors.LocalRayletDiedError,
@@ -66,6 +70,9 @@ class RayRunner:
         "local", or "host:port" of a running cluster.
     cpus : int, optional
         Cores of a local cluster; all of the machine unless given.
+    scratch : Path, optional
+        Folder for a local cluster's sockets, logs and spilled results, removed at the end; one of
+        this user's own unless given.
 
     Raises
     ------
@@ -75,12 +82,17 @@ class RayRunner:
 
     name = "ray"
 
-    def __init__(self, address: str = LOCAL, *, cpus: int | None = None) -> None:
+    def __init__(
+        self, address: str = LOCAL, *, cpus: int | None = None, scratch: Path | None = None
+    ) -> None:
         if address != LOCAL and (":" not in address or "://" in address):
             raise InfrastructureError(
                 f"Ray address {address!r}: expected 'local' or 'host:port' of a running cluster"
             )
-        _connect(address, cpus)
+        self._scratch = scratch
+        if address == LOCAL and scratch is None:
+            self._scratch = scratch_folder()
+        _connect(address, cpus, self._scratch)
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self.cpus = int(resources.get("CPU", 1))
         self._remote: Any = ray.remote(_apply)
@@ -104,6 +116,8 @@ class RayRunner:
     def close(self) -> None:
         """Leave the cluster; a local one ends."""
         ray.shutdown()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     def for_run(self, *, stopped: Callable[[], bool]) -> RayRunner:
         """The same cluster, for a run that may be stopped.
@@ -129,6 +143,11 @@ class RayRunner:
         other = copy.copy(self)
         vars(other).update(changes)
         return other
+
+    def warm(self, task: Callable[[Any], object]) -> None:
+        """Have every core's worker do `task` once, without waiting: the first run finds it warm."""
+        for core in range(self.cpus):
+            self._remote.options(**self._options).remote(task, core)
 
     def map(self, task: Callable[[Any], T], shards: Sequence[Any]) -> Iterator[T]:
         """Yield `task(shard)` for every shard, in any order.
@@ -194,7 +213,14 @@ def _gave_up(error: Exception) -> InfrastructureError:
     )
 
 
-def _connect(address: str, cpus: int | None) -> None:
+def scratch_folder() -> Path:
+    """A new folder for a local cluster, for this user only; short, as it holds sockets."""
+    wanted = tempfile.gettempdir()
+    root = wanted if len(wanted) <= _LONGEST_ROOT else "/tmp"  # noqa: S108 (mkdtemp is safe there)
+    return Path(tempfile.mkdtemp(prefix="ihp-", dir=root))
+
+
+def _connect(address: str, cpus: int | None, scratch: Path | None) -> None:
     if ray.is_initialized():
         raise InfrastructureError("Ray runs in this process already; close that runner first")
     # kernels are serial: one thread a worker, whatever a library would like
@@ -210,6 +236,7 @@ def _connect(address: str, cpus: int | None) -> None:
             "include_dashboard": False,
             "num_cpus": cpus,
             "object_store_memory": _store_bytes(),
+            "_temp_dir": f"{scratch}/ray",  # Ray opens its folder to everybody; ours stays shut
         }
         os.environ.update(workers)  # inherited: no environment to build for every worker
     else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,9 +84,11 @@ class Supervisor:
         if child is not None and child.poll() is None:
             child.kill()
             child.wait()
-        tag = lock.note().get("tag")
-        if tag:
-            sweep(str(tag))
+        note = lock.note()
+        if note.get("tag"):
+            sweep(str(note["tag"]))
+        if note.get("scratch"):
+            shutil.rmtree(note["scratch"], ignore_errors=True)
 
     def _watch(self) -> None:
         while not self._stopped.wait(1.0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
@@ -40,6 +41,11 @@ def recalculate(run: Run, out: Path, runner: RayRunner, progress: Progress) -> s
         allow_inconsistent=asked.get("allow_inconsistent"),
     )
     return pipeline.run(request, out, runner.placed(placement), progress).digest
+
+
+def warm(_core: int) -> None:
+    """Load what a worker needs before the first run asks for it."""
+    importlib.import_module("ihp_compute.pipeline")
 
 
 def workload(population: Population, *, n_replicates: int, contracts: list[str]) -> Workload:

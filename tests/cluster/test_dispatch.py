@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import stat
 import sys
 import threading
 import time
@@ -273,12 +274,15 @@ def test_a_killed_dispatcher_is_replaced_and_its_run_ends_the_same(
     second = home.dispatcher_lock().note()
     assert second["tag"] != first["tag"]
     assert tagged(first["tag"]) == []
+    assert not Path(first["scratch"]).exists()
+    assert stat.S_IMODE(Path(second["scratch"]).stat().st_mode) == 0o700
     assert tagged(second["tag"]) != []
     waiting = start_run(store, 60, "k2")
     wait_for(lambda: store.run(waiting).state == "running")
     supervisor.stop()
     assert not supervisor.alive()
     assert tagged(second["tag"]) == []
+    assert not Path(second["scratch"]).exists()
     assert (store.run(waiting).state, store.run(waiting).losses) == ("queued", 0)
 
 
