@@ -425,8 +425,9 @@ def _decimal_cents(array: pa.Array) -> Cents:
     words = np.frombuffer(array.buffers()[1], np.int64, 2 * n_rows, array.offset * width)
     low, high = words[0::2], words[1::2]
     low = np.where(blank, 0, low)
-    bad = np.where(blank, 0, high) != (low >> 63)  # needs more than 64 bits
-    units = np.where(bad, 0, low)
+    wide = np.where(blank, 0, high) != (low >> 63)  # needs more than 64 bits
+    units = np.where(wide, 0, low)
+    bad = np.zeros(n_rows, bool)
     sub_cent = np.zeros(n_rows, bool)
     if scale <= 2:
         factor = 10 ** (2 - scale)
@@ -443,6 +444,10 @@ def _decimal_cents(array: pa.Array) -> Cents:
         sub_cent = rest != 0
         bad |= np.abs(cents) > MAX_CENTS
         cents = np.where(bad, 0, cents)
+    if wide.any():
+        rows = np.flatnonzero(wide)
+        rest = _text_cents(as_text(array.take(pa.array(rows))))
+        cents[rows], bad[rows], sub_cent[rows] = rest.cents, rest.bad, rest.sub_cent
     return Cents(cents, blank, bad, sub_cent & ~bad)
 
 

@@ -44,7 +44,9 @@ class Bench:
         document = ingest(folder, out, **{"shards": 3, "threads": 2, **options})
         return document, open_population(out)
 
-    def fates(self, document: dict[str, Any], table: str = "medical_claim") -> dict[str, tuple[int, int]]:
+    def fates(
+        self, document: dict[str, Any], table: str = "medical_claim"
+    ) -> dict[str, tuple[int, int]]:
         """Lines and cents by fate, files together, fates without lines left out."""
         found: dict[str, tuple[int, int]] = {}
         for entry in document["ledger"]:

@@ -1,0 +1,171 @@
+"""Enrolment rows become spans in which each member-month stands once."""
+
+from __future__ import annotations
+
+import pytest
+
+from ihp_compute import tables
+from ihp_compute.units import month_of
+
+
+def _months(bench, population):
+    """Month number -> the span it stands in; a month that stands twice fails."""
+    found = {}
+    for span in bench.rows(population, "spans"):
+        for month in range(span["first_month"], span["first_month"] + span["n_months"]):
+            assert month not in found
+            found[month] = span
+    return found
+
+
+def _cell(span):
+    return tables.RATE_CELLS[span["rate_cell"]]
+
+
+def test_a_month_counts_when_any_day_of_it_is_enrolled(bench, member, line):
+    rows = [member(enrollment_start_date="2023-01-31", enrollment_end_date="2023-03-01")]
+    document, population = bench.ingest(bench.folder(eligibility=rows, medical_claim=[line()]))
+    assert document["member_months"] == 3
+    assert sorted(_months(bench, population)) == [month_of(2023, m) for m in (1, 2, 3)]
+
+
+def test_overlapping_and_touching_rows_count_a_month_once(bench, member, line):
+    rows = [
+        member(enrollment_end_date="2023-06-30", plan="OLD"),
+        member(enrollment_start_date="2023-04-15", plan="NEW"),
+        member(enrollment_start_date="2023-05-01", enrollment_end_date="2023-05-02", plan="MAY"),
+    ]
+    document, population = bench.ingest(bench.folder(eligibility=rows, medical_claim=[line()]))
+    months = _months(bench, population)
+    plans = population.codes("plan").to_pylist()
+    assert document["member_months"] == 12
+    assert [plans[months[month_of(2023, m)]["plan"]] for m in range(1, 13)] == (
+        ["OLD"] * 3 + ["NEW", "MAY"] + ["NEW"] * 7
+    )
+
+
+def test_a_gap_between_spans_is_not_enrolled(bench, member, line):
+    rows = [
+        member(enrollment_end_date="2023-02-28"),
+        member(enrollment_start_date="2023-06-01"),
+    ]
+    document, _ = bench.ingest(bench.folder(eligibility=rows, medical_claim=[line()]))
+    assert document["member_months"] == 9
+    assert bench.fates(document) == {"outside_eligibility": (1, 10_000)}
+
+
+@pytest.mark.parametrize("end", ["", "9999-12-31", "29991231", "2199-01-01"])
+def test_an_open_span_ends_with_the_last_month_of_the_data(bench, member, line, end):
+    lines = [line(), line(claim_id="C2", claim_start_date="2023-05-20", paid_date="2023-09-01")]
+    document, _ = bench.ingest(
+        bench.folder(eligibility=[member(enrollment_end_date=end)], medical_claim=lines)
+    )
+    assert document["member_months"] == 5
+    assert bench.fates(document) == {"retained": (2, 20_000)}
+    assert any("open-ended" in note for note in document["notes"])
+
+
+def test_an_end_before_the_start_is_unreadable(bench, member, line):
+    rows = [member(), member(person_id="0002", enrollment_end_date="2022-12-31")]
+    document, _ = bench.ingest(bench.folder(eligibility=rows, medical_claim=[line()]))
+    assert bench.fates(document, "eligibility") == {"unreadable": (1, 0), "retained": (1, 0)}
+    assert document["members"] == 1
+
+
+@pytest.mark.parametrize(
+    ("person_id", "member_id"), [("0001", "other"), ("", "0001"), ("0001", "")]
+)
+def test_person_id_goes_before_member_id_row_by_row(bench, member, line, person_id, member_id):
+    ids = {"person_id": person_id, "member_id": member_id}
+    document, population = bench.ingest(
+        bench.folder(
+            eligibility=[member(**ids), member(person_id="", member_id="0002")],
+            medical_claim=[line(**ids), line(claim_id="C2", person_id="", member_id="0002")],
+        )
+    )
+    assert bench.fates(document) == {"retained": (2, 20_000)}
+    assert {row["member_id"] for row in bench.rows(population, "identity")} == {"0001", "0002"}
+
+
+def test_rate_cells_follow_age_code_and_plan_month_by_month(bench, member, line):
+    """A child of 20 turns 21 in June, and joins managed care in October."""
+    rows = [
+        member(birth_date="2002-06-30", enrollment_end_date="2023-09-30"),
+        member(
+            birth_date="2002-06-30",
+            enrollment_start_date="2023-10-01",
+            x_mc_plan_id="PMAP1",
+            x_mc_plan_type_cd="01",
+        ),
+    ]
+    _, population = bench.ingest(bench.folder(eligibility=rows, medical_claim=[line()]))
+    months = _months(bench, population)
+    assert [_cell(months[month_of(2023, m)]) for m in range(1, 13)] == (
+        ["child_ffs"] * 5 + ["adult_ffs"] * 4 + ["adult_managed"] * 3
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "cell"),
+    [
+        ({"birth_date": "2023-06-01", "enrollment_start_date": "2023-06-01"}, "newborn_ffs"),
+        ({"birth_date": "2022-12-31"}, "newborn_ffs"),
+        ({"birth_date": "2021-12-31"}, "child_ffs"),
+        ({"birth_date": "1990-01-01", "x_elgblty_grp_cd": "05"}, "maternity_ffs"),
+        ({"birth_date": "1990-01-01", "x_elgblty_grp_cd": "72"}, "expansion_ffs"),
+        ({"birth_date": "1990-01-01", "x_elgblty_grp_cd": "11"}, "disabled_ffs"),
+        ({"birth_date": "2010-01-01", "x_elgblty_grp_cd": "01"}, "child_ffs"),
+        ({"birth_date": "1990-01-01", "x_elgblty_grp_cd": "07"}, "adult_ffs"),
+        ({"birth_date": "1940-01-01"}, "disabled_ffs"),
+        ({"birth_date": "1990-01-01", "original_reason_entitlement_code": "1"}, "disabled_ffs"),
+        ({"birth_date": ""}, "adult_ffs"),
+        ({"birth_date": "1990-01-01", "payer_type": "Medicaid managed care"}, "adult_managed"),
+        ({"birth_date": "1990-01-01", "x_mc_plan_type_cd": "02", "x_mc_plan_id": "P"}, "adult_ffs"),
+    ],
+)
+def test_a_rate_cell_has_its_fact(bench, member, line, facts, cell):
+    _, population = bench.ingest(
+        bench.folder(eligibility=[member(**facts)], medical_claim=[line()])
+    )
+    assert _cell(bench.rows(population, "spans")[-1 if "2023-06" in str(facts) else 0]) == cell
+
+
+@pytest.mark.parametrize(
+    ("facts", "flags", "dual"),
+    [
+        ({"dual_status_code": "02"}, {"dual", "medicaid"}, 2),
+        ({"dual_status_code": "1"}, {"dual", "partial", "medicaid"}, 1),
+        ({"dual_status_code": "00"}, set(), 0),
+        ({"dual_status_code": "NA"}, set(), 255),
+        ({"dual_status_code": "09"}, set(), 9),
+        ({"x_spenddown_flag": "Yes", "payer": "State Medicaid"}, {"spend_down", "medicaid"}, 255),
+        ({"x_partial_benefit_flag": "true"}, {"partial"}, 255),
+        ({"long_term_institutional_flag": "1"}, {"institution"}, 255),
+        ({"medicaid_indicator": "0", "payer_type": "medicaid"}, {"medicaid"}, 255),
+    ],
+)
+def test_flags_of_a_span_have_their_facts(bench, member, line, facts, flags, dual):
+    names = {
+        "dual": tables.SPAN_DUAL,
+        "spend_down": tables.SPAN_SPEND_DOWN,
+        "partial": tables.SPAN_PARTIAL_BENEFIT,
+        "institution": tables.SPAN_LONG_TERM_INSTITUTION,
+        "medicaid": tables.SPAN_MEDICAID,
+    }
+    _, population = bench.ingest(
+        bench.folder(eligibility=[member(**facts)], medical_claim=[line()])
+    )
+    span = bench.rows(population, "spans")[0]
+    assert {name for name, bit in names.items() if span["flags"] & bit} == flags
+    assert span["dual_status"] == dual
+
+
+def test_people_keep_the_facts_of_their_latest_row(bench, member, line):
+    rows = [
+        member(birth_date="1980-05-06", gender="M", death_date="2023-11-30"),
+        member(enrollment_start_date="2023-06-01", gender="", birth_date="1980-05-05"),
+    ]
+    _, population = bench.ingest(bench.folder(eligibility=rows, medical_claim=[line()]))
+    person = bench.rows(population, "members")[0]
+    assert person["sex"] == 2
+    assert (person["birth_day"], person["death_day"]) == (3_777, 19_691)
