@@ -40,6 +40,7 @@ _LOW: Final = np.uint64(0xFFFFFFFF)
 _WORD: Final = np.uint64(32)
 _ZERO: Final = np.uint64(0)
 _SCALAR_LIMIT: Final = 1 << 64
+_TILE: Final = 1024
 
 
 def philox(counters: Any, *, seed: int) -> Any:
@@ -176,17 +177,22 @@ def round_(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def] # noqa: ANN0
 @numba.njit(cache=True, nogil=True)
 def _cpu(counters, schedule):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     words = np.empty(counters.shape, dtype=np.uint32)
-    for i in range(counters.shape[0]):
-        c0 = np.uint64(counters[i, 0])
-        c1 = np.uint64(counters[i, 1])
-        c2 = np.uint64(counters[i, 2])
-        c3 = np.uint64(counters[i, 3])
-        for turn in range(10):
-            c0, c1, c2, c3 = round_(c0, c1, c2, c3, schedule[turn, 0], schedule[turn, 1])
-        words[i, 0] = np.uint32(c0)
-        words[i, 1] = np.uint32(c1)
-        words[i, 2] = np.uint32(c2)
-        words[i, 3] = np.uint32(c3)
+    tile = np.empty((2, _TILE), dtype=np.uint64)  # words 0 and 1, words 2 and 3
+    for start in range(0, counters.shape[0], _TILE):
+        size = min(_TILE, counters.shape[0] - start)
+        part, drawn = counters[start : start + size], words[start : start + size]
+        for i in range(size):
+            tile[0, i] = np.uint64(part[i, 0]) | np.uint64(part[i, 1]) << _WORD
+            tile[1, i] = np.uint64(part[i, 2]) | np.uint64(part[i, 3]) << _WORD
+        for i in range(size):
+            c0, c1, c2, c3 = tile[0, i], tile[0, i] >> _WORD, tile[1, i], tile[1, i] >> _WORD
+            for turn in range(10):
+                c0, c1, c2, c3 = round_(c0, c1, c2, c3, schedule[turn, 0], schedule[turn, 1])
+            tile[0, i] = (c0 & _LOW) | (c1 << _WORD)
+            tile[1, i] = (c2 & _LOW) | (c3 << _WORD)
+        for i in range(size):
+            drawn[i, 0], drawn[i, 1] = np.uint32(tile[0, i]), np.uint32(tile[0, i] >> _WORD)
+            drawn[i, 2], drawn[i, 3] = np.uint32(tile[1, i]), np.uint32(tile[1, i] >> _WORD)
     return words
 
 

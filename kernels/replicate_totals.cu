@@ -22,7 +22,7 @@ __device__ __forceinline__ unsigned int weight_high_word(unsigned int top) {
 }
 
 __device__ __forceinline__ void add_weighted(double& sum, unsigned int high, double x) {
-    sum += __hiloint2double(static_cast<int>(high), 0) * x;  // exact under the guard, fused or not
+    sum = fma(__hiloint2double(static_cast<int>(high), 0), x, sum);  // integers: exact, fused or not
 }
 
 __device__ __forceinline__ void add_weighted(long long& sum, unsigned int high, long long x) {
