@@ -17,7 +17,7 @@ duplicate, no second version, and no service outside enrolment. `synth_lines` li
 
 Every table is a function of (members, seed, years): blocks of `MEMBERS_PER_BLOCK` members draw
 from their own Philox keys and are written to their own files, so threads change nothing, and
-memory holds one block of claims per thread beside about 200 bytes per member.
+memory holds one block of claims per thread beside about 220 bytes per member.
 """
 
 from __future__ import annotations
