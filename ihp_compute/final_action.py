@@ -8,9 +8,9 @@ The input is every row of a claim and line of one member, in any order. Rules, i
 2. Versions are ordered by paid date, then file date, then the mapped columns in byte order. A
    blank date comes first. File names and positions never decide.
 3. A void (adjustment indicator 1) and the version it cancels are voided. So are a reversal, which
-   is a version with a negative amount and no indicator of its own, and the version with the opposite
-   amount. Of several candidates the latest not later than the void goes first, a version of equal
-   size before any other; a void may cancel a version of another size, a reversal may not.
+   is a version with a negative amount and no indicator of its own, and the version with the
+   opposite amount. Of several candidates the latest not later than the void goes first, a version
+   of equal size before any other; a void may cancel a version of another size, a reversal may not.
 4. Credits and debits (indicators 3, 5, 6) are money moved beside a claim: not versions of it. They
    neither supersede nor are superseded.
 5. Any version followed by another is superseded, also when the later one was voided afterwards: a

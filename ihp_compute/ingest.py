@@ -6,10 +6,10 @@
 Read this file for the order; values are read in `ingest_read`, typed and hashed in `ingest_rows`,
 compared and classified in `ingest_shard`, `final_action`, `service_categories`, `rate_cells`.
 
-Every row of a claim or enrolment file meets one fate (`ledger.IngestFate`), and the ledger must foot
-per file: rows and dollars read in the first pass equal the sum over fates in the second, or the
-ingest fails. Everything is written to a folder beside the target and renamed when it is whole, so a
-killed ingest leaves no population, and an existing one stands until the new one is complete.
+Every row of a claim or enrolment file meets one fate (`ledger.IngestFate`), and the ledger must
+foot per file: rows and dollars read in the first pass equal the sum over fates in the second, or
+the ingest fails. Everything is written to a folder beside the target and renamed when it is whole,
+so a killed ingest leaves no population, and an existing one stands until the new one is complete.
 """
 
 from __future__ import annotations
@@ -600,7 +600,7 @@ def _write_arrow(path: Path, batch: pa.RecordBatch) -> dict[str, Any]:
     }
 
 
-# --- where it is written ------------------------------------------------------------------------------
+# --- where it is written --------------------------------------------------------------
 
 
 def _check_target(out: Path) -> None:

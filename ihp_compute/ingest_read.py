@@ -35,7 +35,7 @@ BATCH_ROWS: Final = 1 << 19
 BAD_DAY: Final = NO_DAY + 1
 """Stands for a date that is stated and cannot be read."""
 MAX_CENTS: Final = 10**12
-"""Ten billion dollars: no line is larger, and a shard's sum of nine million such lines fits int64."""
+"""Ten billion dollars: no line is larger, and a sum of nine million such lines fits int64."""
 
 _BLANKS: Final = pa.array(["null", "none", "nan", "<na>"])
 _TRUE: Final = frozenset({"1", "true", "t", "yes", "y"})
@@ -47,12 +47,12 @@ _PACKED: Final = re.compile(r"^(\d{4})(\d{2})(\d{2})$")
 _PACKED_TIME: Final = re.compile(r"^(\d{4})(\d{2})(\d{2})(?:\d{6}|\.0+)$")
 
 
-# --- files -> batches ------------------------------------------------------------------------------
+# --- files -> batches -----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of an input file that one worker reads: row groups [first, last) of a Parquet file."""
+    """What one worker reads of an input file: row groups [first, last) of Parquet, all of a CSV."""
 
     file: InputFile
     file_index: int
@@ -245,7 +245,7 @@ def _broken_parquet(file: InputFile, error: Exception) -> DataError:
     )
 
 
-# --- text --------------------------------------------------------------------------------------------
+# --- text -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -323,7 +323,7 @@ def read_text(array: pa.Array) -> Text:
     return Text(list(place), remap[indices.to_numpy(zero_copy_only=False).astype(np.intp)])
 
 
-# --- dates -------------------------------------------------------------------------------------------
+# --- dates ----------------------------------------------------------------------------
 
 
 def day_of_text(text: str) -> int:
@@ -363,7 +363,7 @@ def read_days(array: pa.Array) -> NDArray[np.int32]:
     return text.take(np.array([day_of_text(value) for value in text.values], np.int32))
 
 
-# --- dollars -----------------------------------------------------------------------------------------
+# --- dollars --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -386,7 +386,8 @@ def read_cents(array: pa.Array) -> Cents:
     """A dollar column as exact integer cents; a float never takes part in the arithmetic.
 
     Text and Parquet decimals are read as decimals. A Parquet float is taken for the shortest
-    decimal that prints it, which is what its writer meant. A fraction of a cent rounds half to even.
+    decimal that prints it, which is what its writer meant. A fraction of a cent rounds half to
+    even.
     """
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
@@ -446,8 +447,8 @@ def _decimal_cents(array: pa.Array) -> Cents:
         cents = np.where(bad, 0, cents)
     if wide.any():
         rows = np.flatnonzero(wide)
-        rest = _text_cents(as_text(array.take(pa.array(rows))))
-        cents[rows], bad[rows], sub_cent[rows] = rest.cents, rest.bad, rest.sub_cent
+        exact = _text_cents(as_text(array.take(pa.array(rows))))
+        cents[rows], bad[rows], sub_cent[rows] = exact.cents, exact.bad, exact.sub_cent
     return Cents(cents, blank, bad, sub_cent & ~bad)
 
 
@@ -502,7 +503,7 @@ def _exact(text: str) -> tuple[int, bool, bool]:
     return int(whole), False, whole != amount
 
 
-# --- flags -------------------------------------------------------------------------------------------
+# --- flags ----------------------------------------------------------------------------
 
 
 def flag_of_text(text: str) -> int:

@@ -505,9 +505,9 @@ def read_eligibility(
     """A batch of enrolment rows as `SPILLED_ELIGIBILITY`.
 
     Unreadable: no member id, no start date, a date that cannot be read, an end before the start. A
-    blank end, or one in 2100 or later, is open. Dual: CMS dual status 01-06 and 08; partial benefit:
-    01, 03, 05, 06 or the flag. 09 and 10 are entitled to Medicare outside full Medicaid and are
-    stored, but set no flag.
+    blank end, or one in 2100 or later, is open. Dual: CMS dual status 01-06 and 08; partial
+    benefit: 01, 03, 05, 06 or the flag. 09 and 10 are entitled to Medicare outside full Medicaid
+    and are stored, but set no flag.
     """
     rows = Rows("eligibility", columns, first_row)
     ids = rows.member_ids()
@@ -619,8 +619,8 @@ def read_scores(
     wrong = np.flatnonzero((key == 0) | (year < 0) | (model == 0) | bad)
     if len(wrong):
         raise DataError(
-            f"{file_name}, data row {rows.row[wrong[0]]:,}: a risk score needs a member id, a year, "
-            f"a model and a decimal score ({len(wrong):,} rows of this batch lack one)."
+            f"{file_name}, data row {rows.row[wrong[0]]:,}: a risk score needs a member id, "
+            f"a year, a model and a decimal score ({len(wrong):,} rows of this batch lack one)."
         )
     arrays = {"member_key": key, "year": year, "model": model, "score_micro": score, "cell": cell}
     return _batch(arrays, SPILLED_SCORES), rows.tally

@@ -169,7 +169,7 @@ def build(
     )
 
 
-# --- members and spans -------------------------------------------------------------------------------
+# --- members and spans ----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -223,12 +223,13 @@ def _members(raw: Raw, rules: Rules) -> _Members:
     order = np.lexsort((rank[row], place))
     top = np.flatnonzero(np.r_[place[order][1:] != place[order][:-1], len(order) > 0])
     chosen = order[top]
-    place, row, month = place[chosen], row[chosen], month[chosen].astype(np.int32)
+    place, row = place[chosen], row[chosen]
+    at_month: NDArray[np.int32] = month[chosen].astype(np.int32)
     of = rows[row]
     birth_month = np.where(birth == NO_DAY, -1, months_of_days(np.where(birth == NO_DAY, 0, birth)))
     attributes = {
         "rate_cell": rate_cells(
-            month,
+            at_month,
             birth_month[member[row]].astype(np.int32),
             columns["aid"][of],
             columns["original_reason"][of],
@@ -245,7 +246,7 @@ def _members(raw: Raw, rules: Rules) -> _Members:
         fresh[1:] |= values[1:] != values[:-1]
     starts = np.flatnonzero(fresh)
     spans = {
-        "first_month": month[starts],
+        "first_month": at_month[starts],
         "n_months": np.diff(np.r_[starts, len(place)]).astype(np.int32),
         **{name: values[starts] for name, values in attributes.items()},
     }
@@ -269,7 +270,7 @@ def _members(raw: Raw, rules: Rules) -> _Members:
         span_counts=np.bincount(place[starts] >> 16, minlength=n).astype(np.int64),
         member_months=len(place),
         open_end_months=int(is_open[row].sum()),
-        covered_months=frozenset(np.unique(month).tolist()),
+        covered_months=frozenset(np.unique(at_month).tolist()),
     )
 
 
@@ -293,7 +294,7 @@ def _mark_duplicates(
     fate[order[1:][same]] = IngestFate.DUPLICATE
 
 
-# --- fates of claim rows ------------------------------------------------------------------------------
+# --- fates of claim rows --------------------------------------------------------------
 
 
 def _fates(
@@ -302,7 +303,7 @@ def _fates(
     """Fate of each claim row, and its member's place in the shard (-1 unknown)."""
     columns = raw.numbers
     fate = columns["fate"].copy()
-    claim = scramble(columns["claim_hash"] ^ columns["member_key"])
+    claim = _claim_of(columns)
     line = scramble(claim + columns["line_hash"])
     together = _shared(line) & (fate == OPEN)
     rows = np.flatnonzero(together)
@@ -344,6 +345,11 @@ def _fates(
         fate[(fate == OPEN) & met] = reason
     fate[fate == OPEN] = IngestFate.RETAINED
     return fate, np.where(known, place, -1).astype(np.int64)
+
+
+def _claim_of(columns: Columns) -> NDArray[np.uint64]:
+    """A key of each row's claim: claim id and member together."""
+    return scramble(np.bitwise_xor(columns["claim_hash"], columns["member_key"]))
 
 
 def _shared(key: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -543,7 +549,7 @@ def _aside(raw: Raw, fate: NDArray[np.uint8], table: str) -> pa.Table:
     return pa.table(columns)
 
 
-# --- retained lines -----------------------------------------------------------------------------------
+# --- retained lines -------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -567,7 +573,7 @@ def _keep(
         columns[name] = rules.final_code[system][columns[name]]
     at = pa.array(rows)
     texts = {name: raw.texts[name].take(at) for name in ("claim_id", "claim_line_number")}
-    claim = scramble(columns["claim_hash"] ^ columns["member_key"])
+    claim = _claim_of(columns)
     flags = columns["blank_amount"].astype(np.uint8) * np.uint8(tables.LINE_BLANK_AMOUNT)
     admitted = np.zeros(len(rows), bool)
     if table == "medical_claim":
@@ -790,7 +796,7 @@ def _stays(kept: list[_Kept], n_members: int) -> tuple[pa.RecordBatch, NDArray[n
 def _drugs(
     kept: list[_Kept], rules: Rules, n_members: int
 ) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
-    """Unique drug code and day of each member: NDC of pharmacy lines, drug HCPCS of medical ones."""
+    """Unique drug code and day of a member: NDC of pharmacy lines, drug HCPCS of medical ones."""
     member, system, code, day, paid = [], [], [], [], []
     for part in kept:
         is_drug = tables.SOURCE_TABLES[part.table] == "pharmacy_claim"

@@ -47,7 +47,9 @@ AID_OF_CODE: Final = {
         ),
         "disabled",
     ),
-    **dict.fromkeys(("07", "08", "28", "29", "30", "31", "54", "55", "61", "63", "65", "66"), "child"),
+    **dict.fromkeys(
+        ("07", "08", "28", "29", "30", "31", "54", "55", "61", "63", "65", "66"), "child"
+    ),
 }  # fmt: skip
 """Group codes that decide the aid group; every other stated code is decided by age."""
 

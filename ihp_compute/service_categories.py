@@ -1,8 +1,8 @@
 """Which service a claim line is: facts of billing, as versioned ranges.
 
-    pharmacy table -> bill type -> revenue centre -> procedure code -> place of service -> claim type
+    bill type -> revenue centre -> procedure code -> place of service -> claim type
 
-`table_of(...)` looks at distinct codes once; `classify` then only indexes arrays. The ranges are
+`facts_of` looks at distinct codes once; `classify` then only indexes arrays. The ranges are
 facts of the code sets (UB-04 bill types and revenue centres, CMS place of service, HCPCS level II
 sections, numeric ranges of CPT); no descriptor of a licensed code set stands here. Version:
 `tables.SERVICE_CATEGORY_VERSION`.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ihp_compute import tables
 from ihp_compute.units import month_of
 
 
-def _months(bench, population):
+def _months(bench: Any, population: Any) -> dict[int, Any]:
     """Month number -> the span it stands in; a month that stands twice fails."""
     found = {}
     for span in bench.rows(population, "spans"):
@@ -18,18 +20,20 @@ def _months(bench, population):
     return found
 
 
-def _cell(span):
+def _cell(span: Any) -> str:
     return tables.RATE_CELLS[span["rate_cell"]]
 
 
-def test_a_month_counts_when_any_day_of_it_is_enrolled(bench, member, line):
+def test_a_month_counts_when_any_day_of_it_is_enrolled(bench: Any, member: Any, line: Any) -> None:
     rows = [member(enrollment_start_date="2023-01-31", enrollment_end_date="2023-03-01")]
     document, population = bench.ingest(bench.folder(eligibility=rows, medical_claim=[line()]))
     assert document["member_months"] == 3
     assert sorted(_months(bench, population)) == [month_of(2023, m) for m in (1, 2, 3)]
 
 
-def test_overlapping_and_touching_rows_count_a_month_once(bench, member, line):
+def test_overlapping_and_touching_rows_count_a_month_once(
+    bench: Any, member: Any, line: Any
+) -> None:
     rows = [
         member(enrollment_end_date="2023-06-30", plan="OLD"),
         member(enrollment_start_date="2023-04-15", plan="NEW"),
@@ -44,7 +48,7 @@ def test_overlapping_and_touching_rows_count_a_month_once(bench, member, line):
     )
 
 
-def test_a_gap_between_spans_is_not_enrolled(bench, member, line):
+def test_a_gap_between_spans_is_not_enrolled(bench: Any, member: Any, line: Any) -> None:
     rows = [
         member(enrollment_end_date="2023-02-28"),
         member(enrollment_start_date="2023-06-01"),
@@ -55,7 +59,9 @@ def test_a_gap_between_spans_is_not_enrolled(bench, member, line):
 
 
 @pytest.mark.parametrize("end", ["", "9999-12-31", "29991231", "2199-01-01"])
-def test_an_open_span_ends_with_the_last_month_of_the_data(bench, member, line, end):
+def test_an_open_span_ends_with_the_last_month_of_the_data(
+    bench: Any, member: Any, line: Any, end: Any
+) -> None:
     lines = [line(), line(claim_id="C2", claim_start_date="2023-05-20", paid_date="2023-09-01")]
     document, _ = bench.ingest(
         bench.folder(eligibility=[member(enrollment_end_date=end)], medical_claim=lines)
@@ -65,7 +71,7 @@ def test_an_open_span_ends_with_the_last_month_of_the_data(bench, member, line, 
     assert any("open-ended" in note for note in document["notes"])
 
 
-def test_an_end_before_the_start_is_unreadable(bench, member, line):
+def test_an_end_before_the_start_is_unreadable(bench: Any, member: Any, line: Any) -> None:
     rows = [member(), member(person_id="0002", enrollment_end_date="2022-12-31")]
     document, _ = bench.ingest(bench.folder(eligibility=rows, medical_claim=[line()]))
     assert bench.fates(document, "eligibility") == {"unreadable": (1, 0), "retained": (1, 0)}
@@ -75,7 +81,9 @@ def test_an_end_before_the_start_is_unreadable(bench, member, line):
 @pytest.mark.parametrize(
     ("person_id", "member_id"), [("0001", "other"), ("", "0001"), ("0001", "")]
 )
-def test_person_id_goes_before_member_id_row_by_row(bench, member, line, person_id, member_id):
+def test_person_id_goes_before_member_id_row_by_row(
+    bench: Any, member: Any, line: Any, person_id: Any, member_id: Any
+) -> None:
     ids = {"person_id": person_id, "member_id": member_id}
     document, population = bench.ingest(
         bench.folder(
@@ -87,7 +95,9 @@ def test_person_id_goes_before_member_id_row_by_row(bench, member, line, person_
     assert {row["member_id"] for row in bench.rows(population, "identity")} == {"0001", "0002"}
 
 
-def test_rate_cells_follow_age_code_and_plan_month_by_month(bench, member, line):
+def test_rate_cells_follow_age_code_and_plan_month_by_month(
+    bench: Any, member: Any, line: Any
+) -> None:
     """A child of 20 turns 21 in June, and joins managed care in October."""
     rows = [
         member(birth_date="2002-06-30", enrollment_end_date="2023-09-30"),
@@ -123,7 +133,9 @@ def test_rate_cells_follow_age_code_and_plan_month_by_month(bench, member, line)
         ({"birth_date": "1990-01-01", "x_mc_plan_type_cd": "02", "x_mc_plan_id": "P"}, "adult_ffs"),
     ],
 )
-def test_a_rate_cell_has_its_fact(bench, member, line, facts, cell):
+def test_a_rate_cell_has_its_fact(
+    bench: Any, member: Any, line: Any, facts: Any, cell: Any
+) -> None:
     _, population = bench.ingest(
         bench.folder(eligibility=[member(**facts)], medical_claim=[line()])
     )
@@ -144,7 +156,9 @@ def test_a_rate_cell_has_its_fact(bench, member, line, facts, cell):
         ({"medicaid_indicator": "0", "payer_type": "medicaid"}, {"medicaid"}, 255),
     ],
 )
-def test_flags_of_a_span_have_their_facts(bench, member, line, facts, flags, dual):
+def test_flags_of_a_span_have_their_facts(
+    bench: Any, member: Any, line: Any, facts: Any, flags: Any, dual: Any
+) -> None:
     names = {
         "dual": tables.SPAN_DUAL,
         "spend_down": tables.SPAN_SPEND_DOWN,
@@ -160,7 +174,7 @@ def test_flags_of_a_span_have_their_facts(bench, member, line, facts, flags, dua
     assert span["dual_status"] == dual
 
 
-def test_people_keep_the_facts_of_their_latest_row(bench, member, line):
+def test_people_keep_the_facts_of_their_latest_row(bench: Any, member: Any, line: Any) -> None:
     rows = [
         member(birth_date="1980-05-06", gender="M", death_date="2023-11-30"),
         member(enrollment_start_date="2023-06-01", gender="", birth_date="1980-05-05"),

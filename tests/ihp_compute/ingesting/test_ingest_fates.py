@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow.parquet as pq
 import pytest
 
 
-def test_a_plain_line_is_retained(bench, member, line):
+def test_a_plain_line_is_retained(bench: Any, member: Any, line: Any) -> None:
     document, population = bench.ingest(
         bench.folder(eligibility=[member()], medical_claim=[line()])
     )
@@ -35,7 +37,9 @@ def test_a_plain_line_is_retained(bench, member, line):
         ({"claim_start_date": "0223-03-01"}, "service date before 1850 or after 2099"),
     ],
 )
-def test_an_unreadable_row_is_put_aside_with_its_reason(bench, member, line, change, reason):
+def test_an_unreadable_row_is_put_aside_with_its_reason(
+    bench: Any, member: Any, line: Any, change: Any, reason: Any
+) -> None:
     document, population = bench.ingest(
         bench.folder(
             eligibility=[member()], medical_claim=[line(), line(**({"claim_id": "C2"} | change))]
@@ -49,14 +53,18 @@ def test_an_unreadable_row_is_put_aside_with_its_reason(bench, member, line, cha
     ]
 
 
-def test_an_unreadable_row_keeps_the_dollars_that_can_be_read(bench, member, line):
+def test_an_unreadable_row_keeps_the_dollars_that_can_be_read(
+    bench: Any, member: Any, line: Any
+) -> None:
     document, _ = bench.ingest(
         bench.folder(eligibility=[member()], medical_claim=[line(claim_start_date="soon")])
     )
     assert bench.fates(document) == {"unreadable": (1, 10_000)}
 
 
-def test_an_equal_row_is_a_duplicate_and_one_of_them_stays(bench, member, line):
+def test_an_equal_row_is_a_duplicate_and_one_of_them_stays(
+    bench: Any, member: Any, line: Any
+) -> None:
     document, _ = bench.ingest(
         bench.folder(
             eligibility=[member(), member()],
@@ -68,19 +76,23 @@ def test_an_equal_row_is_a_duplicate_and_one_of_them_stays(bench, member, line):
     assert bench.fates(document, "eligibility") == {"duplicate": (1, 0), "retained": (1, 0)}
 
 
-def test_file_name_and_load_time_do_not_make_a_row_another_row(bench, member, line):
+def test_file_name_and_load_time_do_not_make_a_row_another_row(
+    bench: Any, member: Any, line: Any
+) -> None:
     rows = [line(file_name=name, ingest_datetime=name) for name in ("a", "b")]
     document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
     assert bench.fates(document) == {"duplicate": (1, 10_000), "retained": (1, 10_000)}
 
 
-def test_a_later_version_supersedes(bench, member, line):
+def test_a_later_version_supersedes(bench: Any, member: Any, line: Any) -> None:
     rows = [line(paid_date="2023-06-01", paid_amount="80"), line()]
     document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
     assert bench.fates(document) == {"superseded": (1, 10_000), "retained": (1, 8_000)}
 
 
-def test_the_file_date_decides_between_versions_paid_alike(bench, member, line):
+def test_the_file_date_decides_between_versions_paid_alike(
+    bench: Any, member: Any, line: Any
+) -> None:
     rows = [
         line(file_date="2023-07-01", paid_amount="80"),
         line(file_date="2023-06-01", paid_amount="90"),
@@ -89,7 +101,7 @@ def test_the_file_date_decides_between_versions_paid_alike(bench, member, line):
     assert bench.fates(document) == {"superseded": (1, 9_000), "retained": (1, 8_000)}
 
 
-def test_bytes_decide_between_versions_with_equal_dates(bench, member, line):
+def test_bytes_decide_between_versions_with_equal_dates(bench: Any, member: Any, line: Any) -> None:
     """9 sorts after 1 as text: 90.00 is the larger, 100.00 is superseded."""
     rows = [line(paid_amount="90.00"), line(paid_amount="100.00")]
     for order in (rows, rows[::-1]):
@@ -97,7 +109,9 @@ def test_bytes_decide_between_versions_with_equal_dates(bench, member, line):
         assert bench.fates(document) == {"superseded": (1, 10_000), "retained": (1, 9_000)}
 
 
-def test_a_reversal_voids_its_original_and_a_new_version_stands(bench, member, line):
+def test_a_reversal_voids_its_original_and_a_new_version_stands(
+    bench: Any, member: Any, line: Any
+) -> None:
     rows = [
         line(),
         line(paid_amount="-100.00", paid_date="2023-05-01"),
@@ -107,26 +121,30 @@ def test_a_reversal_voids_its_original_and_a_new_version_stands(bench, member, l
     assert bench.fates(document) == {"voided": (2, 0), "retained": (1, 7_500)}
 
 
-def test_a_reversal_on_the_day_of_its_original_pairs_with_it(bench, member, line):
+def test_a_reversal_on_the_day_of_its_original_pairs_with_it(
+    bench: Any, member: Any, line: Any
+) -> None:
     rows = [line(paid_amount="-100.00"), line()]
     document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
     assert bench.fates(document) == {"voided": (2, 0)}
 
 
-def test_a_void_cancels_whatever_amount_it_states(bench, member, line):
+def test_a_void_cancels_whatever_amount_it_states(bench: Any, member: Any, line: Any) -> None:
     rows = [line(), line(paid_amount="", paid_date="2023-05-01", x_adjstmt_ind="1")]
     document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
     assert bench.fates(document) == {"voided": (2, 10_000)}
 
 
-def test_a_lone_void_is_voided(bench, member, line):
+def test_a_lone_void_is_voided(bench: Any, member: Any, line: Any) -> None:
     document, _ = bench.ingest(
         bench.folder(eligibility=[member()], medical_claim=[line(x_adjstmt_ind="1")])
     )
     assert bench.fates(document) == {"voided": (1, 10_000)}
 
 
-def test_a_voided_replacement_does_not_bring_its_predecessor_back(bench, member, line):
+def test_a_voided_replacement_does_not_bring_its_predecessor_back(
+    bench: Any, member: Any, line: Any
+) -> None:
     rows = [
         line(),
         line(paid_amount="80", paid_date="2023-05-01", x_adjstmt_ind="4"),
@@ -136,13 +154,15 @@ def test_a_voided_replacement_does_not_bring_its_predecessor_back(bench, member,
     assert bench.fates(document) == {"voided": (2, 0), "superseded": (1, 10_000)}
 
 
-def test_a_credit_adjustment_stands_beside_the_claim(bench, member, line):
+def test_a_credit_adjustment_stands_beside_the_claim(bench: Any, member: Any, line: Any) -> None:
     rows = [line(), line(paid_amount="-10", paid_date="2023-05-01", x_adjstmt_ind="5")]
     document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
     assert bench.fates(document) == {"retained": (2, 9_000)}
 
 
-def test_a_replacement_under_its_own_number_supersedes_every_line(bench, member, line):
+def test_a_replacement_under_its_own_number_supersedes_every_line(
+    bench: Any, member: Any, line: Any
+) -> None:
     """The replaced claim had two lines, the replacement has one: none of the old stands."""
     rows = [
         line(),
@@ -160,7 +180,9 @@ def test_a_replacement_under_its_own_number_supersedes_every_line(bench, member,
     assert bench.fates(document) == {"superseded": (2, 10_500), "retained": (2, 16_000)}
 
 
-def test_a_void_under_its_own_number_voids_the_claim_it_names(bench, member, line):
+def test_a_void_under_its_own_number_voids_the_claim_it_names(
+    bench: Any, member: Any, line: Any
+) -> None:
     rows = [
         line(),
         line(claim_id="V9", x_orgnl_clm_num="C1", x_adjstmt_ind="1", paid_date="2023-06-01"),
@@ -169,7 +191,9 @@ def test_a_void_under_its_own_number_voids_the_claim_it_names(bench, member, lin
     assert bench.fates(document) == {"voided": (2, 20_000)}
 
 
-def test_a_claim_number_of_another_member_is_another_claim(bench, member, line):
+def test_a_claim_number_of_another_member_is_another_claim(
+    bench: Any, member: Any, line: Any
+) -> None:
     rows = [line(), line(person_id="0002", paid_date="2023-06-01")]
     people = [member(), member(person_id="0002")]
     document, _ = bench.ingest(bench.folder(eligibility=people, medical_claim=rows))
@@ -177,7 +201,9 @@ def test_a_claim_number_of_another_member_is_another_claim(bench, member, line):
     assert document["tables"]["medical_claim"]["claims"] == 1
 
 
-def test_lines_without_a_number_are_not_versions_of_each_other(bench, member, line):
+def test_lines_without_a_number_are_not_versions_of_each_other(
+    bench: Any, member: Any, line: Any
+) -> None:
     rows = [line(claim_line_number="", paid_amount=amount) for amount in ("1", "2", "2")]
     document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
     assert bench.fates(document) == {"duplicate": (1, 200), "retained": (2, 300)}
@@ -187,8 +213,8 @@ def test_lines_without_a_number_are_not_versions_of_each_other(bench, member, li
     ("denied", "paid"), [("1", ""), ("1", "0"), ("0", "1"), ("Y", "N"), ("true", "")]
 )
 def test_denied_lines_are_set_aside_whichever_way_denial_is_coded(
-    bench, member, line, denied, paid
-):
+    bench: Any, member: Any, line: Any, denied: Any, paid: Any
+) -> None:
     """TAF codes denied as 0, everybody else as 1: what most rows say is not denied."""
     rows = [line(claim_id=f"C{k}", x_clm_dnd_ind=paid) for k in range(4)]
     rows.append(line(claim_id="D", x_clm_dnd_ind=denied, paid_amount="7"))
@@ -196,7 +222,9 @@ def test_denied_lines_are_set_aside_whichever_way_denial_is_coded(
     assert bench.fates(document) == {"denied": (1, 700), "retained": (4, 40_000)}
 
 
-def test_strangers_and_months_without_enrolment_are_told_apart(bench, member, line):
+def test_strangers_and_months_without_enrolment_are_told_apart(
+    bench: Any, member: Any, line: Any
+) -> None:
     rows = [
         line(),
         line(claim_id="C2", person_id="0009"),
@@ -211,7 +239,9 @@ def test_strangers_and_months_without_enrolment_are_told_apart(bench, member, li
     }
 
 
-def test_precedence_gives_one_fate_to_a_row_that_deserves_many(bench, member, line):
+def test_precedence_gives_one_fate_to_a_row_that_deserves_many(
+    bench: Any, member: Any, line: Any
+) -> None:
     """An unreadable copy of a superseded, denied claim of a stranger is unreadable, and so on."""
     worst = {"person_id": "0009", "x_clm_dnd_ind": "yes"}
     rows = [
@@ -234,8 +264,8 @@ def test_precedence_gives_one_fate_to_a_row_that_deserves_many(bench, member, li
     }
 
 
-def test_pharmacy_lines_follow_the_same_rules(bench, member):
-    def fill(**changes):
+def test_pharmacy_lines_follow_the_same_rules(bench: Any, member: Any) -> None:
+    def fill(**changes: Any) -> dict[str, Any]:
         return {
             "claim_id": "R1",
             "claim_line_number": "1",

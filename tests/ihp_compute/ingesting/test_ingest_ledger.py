@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -72,7 +73,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("table", ["medical_claim", "pharmacy_claim"])
-def test_the_ledger_equals_one_recomputed_with_sql(state, tmp_path, table):
+def test_the_ledger_equals_one_recomputed_with_sql(state: Path, tmp_path: Path, table: Any) -> None:
     document = ingest(state, tmp_path / "population", shards=4, threads=2)
     ours = {
         (Path(entry["file"]).name, entry["fate"]): (entry["lines"], entry["paid_cents"])
@@ -83,7 +84,8 @@ def test_the_ledger_equals_one_recomputed_with_sql(state, tmp_path, table):
         for name in (table, "eligibility"):
             pattern = (state / name / "*.parquet").as_posix()
             connection.execute(
-                f"create view {name} as select columns(lambda c: c != 'filename')::varchar, filename "
+                f"create view {name} as "
+                "select columns(lambda c: c != 'filename')::varchar, filename "
                 f"from read_parquet('{pattern}', filename = true, union_by_name = true)"
             )
         columns = [
@@ -113,7 +115,7 @@ def test_the_ledger_equals_one_recomputed_with_sql(state, tmp_path, table):
     }
 
 
-def test_member_months_equal_the_months_counted_with_sql(state, tmp_path):
+def test_member_months_equal_the_months_counted_with_sql(state: Path, tmp_path: Path) -> None:
     document = ingest(state, tmp_path / "population", shards=4, threads=2)
     with duckdb.connect() as connection:
         pattern = (state / "eligibility" / "*.parquet").as_posix()

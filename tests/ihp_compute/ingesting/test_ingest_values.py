@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ money = st.decimals(
 
 
 @given(st.lists(money, min_size=1, max_size=30))
-def test_decimals_become_cents_exactly_from_text_and_from_parquet(amounts):
+def test_decimals_become_cents_exactly_from_text_and_from_parquet(amounts: Any) -> None:
     expected = [cents_of(amount) for amount in amounts]
     fraction = [amount * 100 != int(amount * 100) for amount in amounts]
     for array in (
@@ -37,13 +38,13 @@ def test_decimals_become_cents_exactly_from_text_and_from_parquet(amounts):
 
 
 @given(st.lists(st.integers(-(10**11), 10**11), min_size=1, max_size=30))
-def test_a_parquet_float_means_the_decimal_that_prints_it(cents):
+def test_a_parquet_float_means_the_decimal_that_prints_it(cents: Any) -> None:
     dollars = np.array(cents) / 100
     assert read_cents(pa.array(dollars)).cents.tolist() == cents
     assert read_cents(pa.array([str(x) for x in dollars])).cents.tolist() == cents
 
 
-def test_a_float_with_a_fraction_of_a_cent_rounds_as_its_decimal():
+def test_a_float_with_a_fraction_of_a_cent_rounds_as_its_decimal() -> None:
     """1.005 is below the half as a binary number; as the decimal it prints, half goes to even."""
     read = read_cents(pa.array([1.005, 1.015, 0.1 + 0.2, float("nan"), 1e300]))
     assert read.cents.tolist() == [100, 102, 30, 0, 0]
@@ -60,26 +61,26 @@ def test_a_float_with_a_fraction_of_a_cent_rounds_as_its_decimal():
         (" 7.00 ", 700),
     ],
 )  # fmt: skip
-def test_an_amount_is_read_in_every_usual_spelling(text, cents):
+def test_an_amount_is_read_in_every_usual_spelling(text: Any, cents: Any) -> None:
     read = read_cents(pa.array([text]))
     assert (read.cents[0], bool(read.bad[0])) == (cents, False)
 
 
 @pytest.mark.parametrize("text", ["abc", "1.2.3", "12 USD", "inf", "1e30", "--1"])
-def test_an_amount_that_is_none_is_marked_and_never_guessed(text):
+def test_an_amount_that_is_none_is_marked_and_never_guessed(text: Any) -> None:
     read = read_cents(pa.array(["1.00", text]))
     assert read.bad.tolist() == [False, True]
     assert read.cents.tolist() == [100, 0]
 
 
 @pytest.mark.parametrize("text", ["", " ", "NULL", "nan", "None", None])
-def test_a_blank_amount_is_zero_and_counted(text):
+def test_a_blank_amount_is_zero_and_counted(text: Any) -> None:
     read = read_cents(pa.array([text, "1"]))
     assert read.blank.tolist() == [True, False]
     assert read.cents.tolist() == [0, 100]
 
 
-def test_whole_numbers_and_narrow_decimals_are_dollars():
+def test_whole_numbers_and_narrow_decimals_are_dollars() -> None:
     assert read_cents(pa.array([3, None, -2])).cents.tolist() == [300, 0, -200]
     narrow = pa.array([Decimal("1.25"), None], pa.decimal128(7, 2))
     assert read_cents(narrow).cents.tolist() == [125, 0]
@@ -88,7 +89,7 @@ def test_whole_numbers_and_narrow_decimals_are_dollars():
 
 
 @given(st.dates(date(1850, 1, 1), date(2099, 12, 31)))
-def test_a_date_is_read_in_every_usual_form(day):
+def test_a_date_is_read_in_every_usual_form(day: Any) -> None:
     forms = [
         pa.array([f"{day:%Y-%m-%d}"]) if day.year > 999 else pa.array([day.isoformat()]),
         pa.array([day.isoformat().replace("-", "")]),
@@ -106,25 +107,25 @@ def test_a_date_is_read_in_every_usual_form(day):
 
 
 @pytest.mark.parametrize("text", ["2023-02-29", "03/01/2023", "2023", "20231301", "tomorrow"])
-def test_a_date_that_is_none_is_marked(text):
+def test_a_date_that_is_none_is_marked(text: Any) -> None:
     assert read_days(pa.array([text, ""])).tolist() == [BAD_DAY, NO_DAY]
 
 
-def test_leading_zeros_live_and_blanks_are_one_thing():
+def test_leading_zeros_live_and_blanks_are_one_thing() -> None:
     text = read_text(pa.array(["0012", " 0012 ", None, "", "NULL", "x"]))
     assert [text.values[k] for k in text.index] == ["0012", "0012", "", "", "", "x"]
     assert read_text(pa.array([7, None])).take(np.array(["", "seven"])).tolist() == ["seven", ""]
 
 
 @given(st.lists(st.text(max_size=12), max_size=20))
-def test_text_is_distinct_values_and_an_index(texts):
+def test_text_is_distinct_values_and_an_index(texts: Any) -> None:
     text = read_text(pa.array(texts, pa.string()))
     assert text.values[0] == ""
     assert len(set(text.values)) == len(text.values)
     assert len(text.index) == len(texts)
 
 
-def test_flags_have_many_spellings_and_no_guess():
+def test_flags_have_many_spellings_and_no_guess() -> None:
     assert [flag_of_text(text) for text in ("1", "TRUE", "y", "0", "No", "f", "", "maybe")] == [
         1, 1, 1, 0, 0, 0, 255, 255,
     ]  # fmt: skip

@@ -1,0 +1,152 @@
+"""A population is opened, mapped and believed only while its digests hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ihp_compute import tables
+from ihp_compute.errors import PopulationError
+from ihp_compute.population import member_keys, open_population, shard_of, verify
+
+
+@pytest.fixture
+def made(bench: Any, member: Any, line: Any) -> Any:
+    """Two members, one visit, a roster."""
+    roster = [{"npi": "0123456789", "partnership_id": "A", "start_date": "20230101"}]
+    people = [member(), member(person_id="0002")]
+    folder = bench.folder(eligibility=people, medical_claim=[line()], provider_roster=roster)
+    return bench.ingest(folder)[1]
+
+
+def test_a_member_key_is_the_stated_function_of_the_id() -> None:
+    """Law of the method: blake2b, 8 bytes, person `ihp-member-1`, little-endian."""
+    ids = ["", "0001", "1", "Ä" * 100]
+    expected = [
+        int.from_bytes(
+            hashlib.blake2b(i.encode(), digest_size=8, person=b"ihp-member-1").digest(), "little"
+        )
+        for i in ids
+    ]
+    keys = member_keys(ids)
+    assert keys.dtype == np.uint64
+    assert keys.tolist() == expected
+    assert shard_of(keys, 7).tolist() == [key % 7 for key in expected]
+
+
+def test_every_member_stands_in_its_shard(made: Any) -> None:
+    assert sum(shard.n_members for shard in made.shards) == 2
+    for shard in made.shards:
+        keys = shard.column("members", "member_key")
+        assert (shard_of(keys, 3) == shard.index).all()
+        ids = shard.strings("identity", "member_id").to_pylist()
+        assert member_keys(ids).tolist() == keys.tolist() == sorted(keys.tolist())
+
+
+def test_columns_are_read_only_views_of_mapped_files(made: Any) -> None:
+    for shard in made.shards:
+        for table, schema in tables.SHARD_TABLES.items():
+            batch = shard.batch(table)
+            assert batch.schema == schema
+            for field in schema:
+                assert batch.column(field.name).null_count == 0
+                if pa.types.is_string(field.type):
+                    continue
+                column = shard.column(table, field.name)
+                assert not column.flags.writeable
+        for name in tables.OFFSETS.names:
+            offsets = shard.offsets(name)
+            assert offsets.dtype == np.int64
+            assert offsets[0] == 0
+            assert offsets[-1] == shard.batch(name).num_rows
+            assert len(offsets) == shard.n_members + 1
+
+
+def test_a_shard_travels_as_its_folder_and_number(made: Any) -> None:
+    for shard in made.shards:
+        shard.column("members", "member_key")
+        copy = pickle.loads(pickle.dumps(shard))  # noqa: S301
+        assert copy.index == shard.index
+        assert np.array_equal(
+            copy.column("members", "member_key"), shard.column("members", "member_key")
+        )
+        assert len(pickle.dumps(shard)) < 1_000
+
+
+def test_references_and_codes_are_text(made: Any) -> None:
+    roster = made.reference("provider_roster").to_pylist()
+    assert [row["npi"] for row in roster] == ["0123456789"]
+    assert roster[0]["start_date"] == "2023-01-01"
+    assert roster[0]["health_care_home"] == roster[0]["end_date"] == ""
+    assert made.reference("quality_score") is None
+    for system in tables.CODE_SYSTEMS:
+        codes = made.codes(system).to_pylist()
+        assert codes[0] == ""
+        assert codes == sorted(codes, key=str.encode)
+    for wrong in (lambda: made.codes("zip"), lambda: made.reference("zip")):
+        with pytest.raises(KeyError):
+            wrong()
+
+
+def test_a_folder_that_is_no_population_says_what_to_do(tmp_path: Path, made: Any) -> None:
+    with pytest.raises(PopulationError, match=r"not a folder.*ihp ingest"):
+        open_population(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PopulationError, match=r"no manifest\.json.*ihp ingest"):
+        open_population(tmp_path / "empty")
+    (tmp_path / "empty" / "manifest.json").write_text("{")
+    with pytest.raises(PopulationError, match="cannot be read"):
+        open_population(tmp_path / "empty")
+    (tmp_path / "empty" / "manifest.json").write_text('{"kind": "run"}')
+    with pytest.raises(PopulationError, match="does not describe a population"):
+        open_population(tmp_path / "empty")
+    manifest = made.manifest | {"layout_version": 99}
+    (made.path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(PopulationError, match="layout 99"):
+        open_population(made.path)
+
+
+def test_a_changed_file_is_noticed_by_size_time_and_content(made: Any) -> None:
+    path = made.path / "shards" / "00000" / "members.arrow"
+    content = path.read_bytes()
+    path.write_bytes(content)  # a copy: another time stamp, the same content
+    assert open_population(made.path).digest == made.digest
+    path.write_bytes(content + b"\0")
+    with pytest.raises(PopulationError, match=r"members\.arrow no longer has the content"):
+        open_population(made.path)
+    changed = bytearray(content)
+    changed[len(content) // 2] ^= 1
+    path.write_bytes(changed)
+    with pytest.raises(PopulationError, match=r"members\.arrow no longer has the content"):
+        open_population(made.path)
+    path.unlink()
+    with pytest.raises(PopulationError, match=r"lacks shards/00000/members\.arrow"):
+        open_population(made.path)
+
+
+def test_verify_finds_a_change_that_hides_its_time(made: Any) -> None:
+    assert verify(made.path)["population_digest"] == made.digest
+    path = made.path / "shards" / "00001" / "lines.arrow"
+    status = path.stat()
+    changed = bytearray(path.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    path.write_bytes(changed)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    open_population(made.path)
+    with pytest.raises(PopulationError, match=r"lines\.arrow"):
+        verify(made.path)
+
+
+def test_verify_recomputes_the_digest_from_the_rows(made: Any) -> None:
+    manifest = made.manifest | {"population_digest": "0" * 64}
+    (made.path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(PopulationError, match="the rows hash to"):
+        verify(made.path)
