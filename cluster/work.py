@@ -8,6 +8,8 @@ from datetime import date
 from pathlib import Path
 from typing import Final, TypeAlias
 
+import structlog
+
 from cluster.placement import Workload, place
 from cluster.runner import RESULT_STORE_BYTES, RayRunner
 from cluster.store import Run
@@ -19,6 +21,8 @@ Progress: TypeAlias = Callable[[int, int], None]
 Work: TypeAlias = Callable[[Run, Path, RayRunner, Progress], str]
 """Does a run: (run, folder to make, runner, progress) -> digest of the results."""
 
+log = structlog.get_logger(__name__)
+
 
 def recalculate(run: Run, out: Path, runner: RayRunner, progress: Progress) -> str:
     """Do one recalculation; returns its digest."""
@@ -28,6 +32,13 @@ def recalculate(run: Run, out: Path, runner: RayRunner, progress: Progress) -> s
         workload(population, n_replicates=asked["replicates"] + 1, contracts=asked["contracts"]),
         cpus=runner.cpus,
         result_budget_bytes=RESULT_STORE_BYTES // 2,
+    )
+    log.info(
+        "placed",
+        run_id=run.id,
+        in_flight=placement.in_flight,
+        task_mib=placement.task_memory_bytes >> 20,
+        expected_s=round(placement.seconds, 3),
     )
     paid_through = asked.get("paid_through")
     request = pipeline.RunRequest(

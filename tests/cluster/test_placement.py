@@ -24,6 +24,13 @@ def test_a_shards_result_is_its_cells() -> None:
     assert STATE.shard_result_bytes == 27 * 12 * 6 * 2001 * 8
 
 
+def test_a_state_takes_seconds_on_a_laptop_and_cores_divide_them() -> None:
+    on_two = place(STATE, cpus=2, result_budget_bytes=1 << 30).seconds
+    assert 5 < on_two < 60
+    assert place(STATE, cpus=32, result_budget_bytes=1 << 30).seconds == on_two / 16
+    assert place(STATE, cpus=640, result_budget_bytes=1 << 30).seconds == on_two / 32
+
+
 def test_two_tasks_a_core_while_results_fit() -> None:
     assert place(STATE, cpus=2, result_budget_bytes=1 << 30).in_flight == 4
     assert place(STATE, cpus=40, result_budget_bytes=1 << 40).in_flight == 64

@@ -49,7 +49,7 @@ def test_never_more_in_flight_than_placed(ray_runner: RayRunner, tmp_path: Path)
         mark.unlink()
         return n_running
 
-    placed = ray_runner.placed(Placement(in_flight=1, task_memory_bytes=1 << 20))
+    placed = ray_runner.placed(Placement(in_flight=1, task_memory_bytes=1 << 20, seconds=0.0))
     assert set(placed.map(task, range(6))) == {1}
 
 
