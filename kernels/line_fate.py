@@ -226,50 +226,61 @@ def _cpu(
     rule: Any,
     slot_of_day: Any,
     include_bits: Any,
-    first_day: Any,
-    cutoff_day: Any,
+    first: Any,
+    cutoff: Any,
     kind_bits: Any,
     never_bits: Any,
     n_tables: Any,
     n_files: Any,
 ) -> Any:
-    fate = np.zeros(len(cents), np.uint8)
-    ledger = np.zeros((n_tables, n_files, N_FATES, 2), np.int64)
-    n_days = len(slot_of_day)
-    one = np.uint32(1)
-    for m in range(len(offsets) - 1):
-        for v in range(offsets[m], offsets[m + 1]):
-            at = np.int64(OUTSIDE)
-            i = np.int64(incurred_day[v]) - first_day
-            if i >= 0 and i < n_days:
-                at = np.int64(slot_of_day[i])
-            k = np.uint32(kind[v])
+    fate = np.empty(len(cents), np.uint8)
+    lines = np.zeros(n_tables * n_files * (N_FATES + 1), np.int64)
+    sums = np.zeros(n_tables * n_files * (N_FATES + 1), np.int64)
+    n_periods, n_members = standing.shape
+    n_slots = np.uint8(MONTHS * n_periods)
+    n_days = np.uint32(len(slot_of_day))
+    slots = np.full(len(slot_of_day) + 1, n_slots, np.uint8)  # n_slots: no period
+    slots[:-1] = np.where(slot_of_day == OUTSIDE, n_slots, slot_of_day)
+    settles = np.full(MONTHS * n_periods + 1, OUTSIDE_PERIOD, np.uint8)  # fate but for the service
+    include = np.zeros(MONTHS * n_periods + 1, np.uint32)
+    first_day, cutoff_day = np.int32(first), np.int32(cutoff)
+    months_a_year, one = np.uint8(MONTHS), np.uint32(1)
+    for m in range(n_members):
+        if offsets[m] == offsets[m + 1]:
+            continue
+        for p in range(n_periods):
+            stands = (EXCLUDED, ELSEWHERE, COUNTED)[standing[p, m]]
+            services = include_bits[rule[p, m]]
+            for month in range(MONTHS):
+                here = EXCLUDED if month_cell[p, m, month] == OUTSIDE else stands
+                settles[p * MONTHS + month] = here
+                include[p * MONTHS + month] = services
+        for v in range(np.uint64(offsets[m]), np.uint64(offsets[m + 1])):
+            at = slots[min(np.uint32(incurred_day[v] - first_day), n_days)]
+            if service_day[v] != incurred_day[v] and at < n_slots:
+                low = at // months_a_year * months_a_year
+                at = slots[min(np.uint32(service_day[v] - first_day), n_days)]
+                if at < low or at >= low + months_a_year:
+                    early = service_day[v] < incurred_day[v]
+                    at = low if early else low + months_a_year - np.uint8(1)
+            bit = np.uint32(kind[v])
+            found = settles[at]
+            costs = (kind_bits >> bit) & (include[at] >> np.uint32(category[v])) & one
+            if (found == COUNTED) & (costs == 0):
+                found = np.uint8(NOT_INCLUDED)
+            if (found != OUTSIDE_PERIOD) & ((never_bits >> bit) & one != 0):
+                found = np.uint8(NEVER_COST)
             if paid_day[v] > cutoff_day:
-                found = PAID_AFTER_CUTOFF
-            elif at == OUTSIDE:
-                found = OUTSIDE_PERIOD
-            elif (never_bits >> k) & one:
-                found = NEVER_COST
-            else:
-                p = at // MONTHS
-                if service_day[v] != incurred_day[v]:
-                    i = np.int64(service_day[v]) - first_day
-                    at = np.int64(OUTSIDE)
-                    if i >= 0 and i < n_days:
-                        at = np.int64(slot_of_day[i])
-                    if at < p * MONTHS or at >= (p + 1) * MONTHS:
-                        early = service_day[v] < incurred_day[v]
-                        at = p * MONTHS if early else (p + 1) * MONTHS - 1
-                if standing[p, m] == 0 or month_cell[p, m, at - p * MONTHS] == OUTSIDE:
-                    found = EXCLUDED
-                elif standing[p, m] == 1:
-                    found = ELSEWHERE
-                else:
-                    included = include_bits[rule[p, m]] >> np.uint32(category[v])
-                    found = COUNTED if (kind_bits >> k) & included & one else NOT_INCLUDED
+                found = np.uint8(PAID_AFTER_CUTOFF)
             fate[v] = found
-            ledger[table[v], file[v], found, 0] += 1
-            ledger[table[v], file[v], found, 1] += cents[v]
+            place = (np.uint64(table[v]) * np.uint64(n_files) + np.uint64(file[v])) * np.uint64(
+                N_FATES + 1
+            ) + np.uint64(found)
+            lines[place] += 1
+            sums[place] += cents[v]
+    ledger = np.empty((n_tables, n_files, N_FATES, 2), np.int64)
+    ledger[..., 0] = lines.reshape((n_tables, n_files, N_FATES + 1))[..., :N_FATES]
+    ledger[..., 1] = sums.reshape((n_tables, n_files, N_FATES + 1))[..., :N_FATES]
     return fate, ledger
 
 

@@ -354,60 +354,58 @@ def _record(out: Any, r: Any, p: Any, m: Any, total: Any, settles: Any) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _settle(
-    out: Any, r: Any, p: Any, m: Any, cells: Any, months: Any, cap: Any, keep: Any, floor: Any,
-    prorate: Any,
-) -> None:  # fmt: skip
-    """Floor, cap and allocate one member's sums of one period; leaves `cells` zero."""
-    total = np.int64(0)
-    for k in range(len(cells)):
-        total += cells[k]
-    settles = _settles(total, months, cap, keep, floor, prorate)
-    _record(out, r, p, m, total, settles)
+def _allocate(
+    cell_cents: Any, r: Any, p: Any, m: Any, cells: Any, total: Any, settles: Any
+) -> None:
+    """Give what settles to one member's cells in proportion to their sums; leaves `cells` zero."""
     through = np.int64(0)
     before = np.int64(0)
     for k in range(len(cells)):
-        if cells[k] == 0:
-            continue
-        if settles == total:
-            out.cell_cents[r, p, k, m] = cells[k]
-        elif settles != 0:
+        if cells[k] != 0:
             through += cells[k]
-            here = _share_of(settles, through, total)
-            out.cell_cents[r, p, k, m] = here - before
+            here = through if settles == total else np.int64(0)
+            if settles != total and settles != 0:
+                here = _share_of(settles, through, total)
+            cell_cents[r, p, k, m] = here - before
             before = here
-        cells[k] = 0
+            cells[k] = 0
 
 
 @numba.njit(cache=True, nogil=True)
 def _two_sums(
-    cents: Any, incurred_day: Any, paid_day: Any, category: Any, kind: Any, bounds: Any,
-    cutoff_day: Any, include: Any, kinds: Any,
+    a: Any, b: Any, cents: Any, paid_cents: Any, incurred_day: Any, paid_day: Any, category: Any,
+    kind: Any, bounds: Any, cutoff_day: Any, include: Any, kinds: Any, paid_kinds: Any,
 ) -> Any:  # fmt: skip
-    """Included cents of one member's lines in each of two periods; compiles to vector code."""
+    """Included and paid cents of lines a to b in each of two periods; compiles to vector code."""
     one = np.uint32(1)
     low, length = bounds[0, 0], np.uint32(bounds[0, MONTHS] - bounds[0, 0])
     low_b, length_b = bounds[1, 0], np.uint32(bounds[1, MONTHS] - bounds[1, 0])
-    total = np.int64(0)
-    total_b = np.int64(0)
-    for v in range(len(cents)):
-        bits = (kinds >> np.uint32(kind[v])) & (include >> np.uint32(category[v])) & one
-        counts = (paid_day[v] <= cutoff_day) & (bits != 0)
-        total += cents[v] if counts & (np.uint32(incurred_day[v] - low) < length) else 0
-        total_b += cents[v] if counts & (np.uint32(incurred_day[v] - low_b) < length_b) else 0
-    return total, total_b
+    total, total_b = np.int64(0), np.int64(0)
+    paid, paid_b = np.int64(0), np.int64(0)
+    for v in range(np.uint64(a), np.uint64(b)):
+        bit = np.uint32(kind[v])
+        counts = (kinds >> bit) & (include >> np.uint32(category[v])) & one != 0
+        sums = (paid_kinds >> bit) & one != 0
+        here = (paid_day[v] <= cutoff_day) & (np.uint32(incurred_day[v] - low) < length)
+        here_b = (paid_day[v] <= cutoff_day) & (np.uint32(incurred_day[v] - low_b) < length_b)
+        total += cents[v] if here & counts else 0
+        total_b += cents[v] if here_b & counts else 0
+        paid += paid_cents[v] if here & sums else 0
+        paid_b += paid_cents[v] if here_b & sums else 0
+    return (total, total_b), (paid, paid_b)
 
 
 @numba.njit(cache=True, nogil=True)
 def _run_sum(
-    cents: Any, service_day: Any, incurred_day: Any, paid_day: Any, category: Any, kind: Any,
-    low: Any, end: Any, from_day: Any, to_day: Any, cutoff_day: Any, include: Any, kinds: Any,
+    a: Any, b: Any, cents: Any, service_day: Any, incurred_day: Any, paid_day: Any, category: Any,
+    kind: Any, low: Any, end: Any, from_day: Any, to_day: Any, cutoff_day: Any, include: Any,
+    kinds: Any,
 ) -> Any:  # fmt: skip
     """Included cents incurred in low to end and served in from_day to to_day, both half open."""
     one = np.uint32(1)
     length = np.uint32(end - low)
     total = np.int64(0)
-    for v in range(len(cents)):
+    for v in range(np.uint64(a), np.uint64(b)):
         bits = (kinds >> np.uint32(kind[v])) & (include >> np.uint32(category[v])) & one
         counts = (paid_day[v] <= cutoff_day) & (bits != 0)
         counts &= (service_day[v] >= from_day) & (service_day[v] < to_day)
@@ -445,59 +443,59 @@ def _cpu_by_period(
     n_rules, n_cells = len(include_bits), out.cell_cents.shape[2]
     cells = np.zeros(n_cells, np.int64)
     cutoff_day = np.int32(cutoff)
-    every = np.uint32(2**32 - 1)
     for m in range(n_members):
         a = offsets[m]
         b = offsets[m + 1]
         if a == b:
             continue
-        amount, paid = amount_cents[a:b], paid_cents[a:b]
-        service, incurred, late = service_day[a:b], incurred_day[a:b], paid_day[a:b]
-        services, kinds = category[a:b], kind[a:b]
-        sums = _two_sums(
-            paid, incurred, late, services, kinds, bounds, cutoff_day, every, paid_kind_bits
-        )
-        for p in range(n_periods):
-            out.paid_cents[p, m] = sums[p]
         for r in range(n_rules):
             include = include_bits[r]
-            sums = _two_sums(
-                amount, incurred, late, services, kinds, bounds, cutoff_day, include, kind_bits
-            )
+            sums, paid_sums = _two_sums(
+                a, b, amount_cents, paid_cents, incurred_day, paid_day, category, kind, bounds,
+                cutoff_day, include, kind_bits, paid_kind_bits,
+            )  # fmt: skip
+            if r == 0:
+                for p in range(n_periods):
+                    out.paid_cents[p, m] = paid_sums[p]
             for p in range(n_periods):
-                row = month_cell[p, m]
-                alike = row[0] == row[1]
-                for month in range(2, MONTHS):
-                    alike &= row[0] == row[month]
+                first = month_cell[p, m, 0]
+                alike = True
+                for month in range(1, MONTHS):
+                    alike &= month_cell[p, m, month] == first
                 if alike:
-                    if row[0] != OUTSIDE:
+                    if first != OUTSIDE:
                         settles = _settles(
                             sums[p], MONTHS, cap_cents[r], keep_micro[r], floor_at_zero[r],
                             prorate_cap[r],
                         )  # fmt: skip
                         _record(out, r, p, m, sums[p], settles)
-                        out.cell_cents[r, p, row[0], m] = settles
+                        out.cell_cents[r, p, first, m] = settles
                     continue
                 months = 0
+                total = np.int64(0)
                 month = 0
                 while month < MONTHS:
+                    cell = month_cell[p, m, month]
                     end = month + 1
-                    while end < MONTHS and row[end] == row[month]:
+                    while end < MONTHS and month_cell[p, m, end] == cell:
                         end += 1
-                    if row[month] != OUTSIDE:
+                    if cell != OUTSIDE:
                         months += end - month
-                        cells[row[month]] += _run_sum(
-                            amount, service, incurred, late, services, kinds,
+                        run = _run_sum(
+                            a, b, amount_cents, service_day, incurred_day, paid_day, category, kind,
                             bounds[p, 0], bounds[p, MONTHS],
                             bounds[p, month] if month > 0 else np.int32(FIRST_INT32),
                             bounds[p, end] if end < MONTHS else np.int32(LAST_INT32),
                             cutoff_day, include, kind_bits,
                         )  # fmt: skip
+                        cells[cell] += run
+                        total += run
                     month = end
-                _settle(
-                    out, r, p, m, cells, months, cap_cents[r], keep_micro[r], floor_at_zero[r],
-                    prorate_cap[r],
-                )  # fmt: skip
+                settles = _settles(
+                    total, months, cap_cents[r], keep_micro[r], floor_at_zero[r], prorate_cap[r]
+                )
+                _record(out, r, p, m, total, settles)
+                _allocate(out.cell_cents, r, p, m, cells, total, settles)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -574,15 +572,18 @@ def _cpu_by_month(
                         category_sum[np.int64(period) * n_categories + category[v]] += cents
             for p in range(n_periods):
                 months = 0
+                total = np.int64(0)
                 for month in range(MONTHS):
                     cell = month_cell[p, m, month]
                     if cell != OUTSIDE:
                         months += 1
                         cells[cell] += month_sum[p * MONTHS + month]
-                _settle(
-                    out, r, p, m, cells, months, cap_cents[r], keep_micro[r], floor_at_zero[r],
-                    prorate_cap[r],
-                )  # fmt: skip
+                        total += month_sum[p * MONTHS + month]
+                settles = _settles(
+                    total, months, cap_cents[r], keep_micro[r], floor_at_zero[r], prorate_cap[r]
+                )
+                _record(out, r, p, m, total, settles)
+                _allocate(out.cell_cents, r, p, m, cells, total, settles)
                 for c in range(n_categories):
                     out.category_cents[r, p, c, m] = category_sum[p * n_categories + c]
         for p in range(n_periods):
