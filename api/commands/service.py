@@ -18,6 +18,7 @@ from ihp_compute.errors import InfrastructureError
 
 if TYPE_CHECKING:
     from api.settings import Settings
+    from cluster.store import Store
 
 Home = Annotated[
     Path | None, typer.Option(help="Folder of the service; IHP_HOME unless given.", metavar="DIR")
@@ -63,7 +64,6 @@ def _serve(settings: Settings) -> None:
     from api.app import create_app  # noqa: PLC0415
     from api.auth import OPERATOR_SCOPES, issue_key  # noqa: PLC0415
     from api.service import Service  # noqa: PLC0415
-    from cluster.store import Store  # noqa: PLC0415
     from cluster.supervisor import Supervisor  # noqa: PLC0415
 
     _log_to_stderr()
@@ -75,7 +75,7 @@ def _serve(settings: Settings) -> None:
             f"{settings.folder.path}: another `ihp serve` (process {front.note().get('pid')}) "
             "lives here; stop it, or name another folder with --home"
         )
-    store = Store(settings.database)
+    store = _store(settings)
     supervisor = Supervisor(settings.folder, arguments=_dispatcher_arguments(settings))
     service = Service(settings, store, supervisor.alive, lambda: server.should_exit)
     server = uvicorn.Server(
@@ -142,6 +142,13 @@ def _dispatcher_arguments(settings: Settings) -> list[str]:
     return arguments
 
 
+def _store(settings: Settings) -> Store:
+    from cluster.store import Store  # noqa: PLC0415 (the service is an extra)
+
+    settings.folder.make()
+    return Store(settings.database)
+
+
 def _log_to_stderr() -> None:
     import structlog  # noqa: PLC0415 (the service is an extra)
 
@@ -165,7 +172,6 @@ def create_key(
 ) -> None:
     """Make an API key and print it, once."""
     from api.auth import SCOPES, issue_key  # noqa: PLC0415 (the service is an extra)
-    from cluster.store import Store  # noqa: PLC0415 (likewise)
 
     unknown = sorted(set(scope) - set(SCOPES))
     if unknown:
@@ -173,8 +179,7 @@ def create_key(
             f"expected some of {', '.join(SCOPES)}, got {unknown[0]}", param_hint="--scope"
         )
     settings = _settings(home=home)
-    settings.folder.make()
-    store = Store(settings.database)
+    store = _store(settings)
     try:
         key_id, key = issue_key(
             store, settings.folder, owner=owner, note=note, scopes=scope, days=settings.key_days
@@ -192,9 +197,8 @@ def list_keys(
 ) -> None:
     """List the API keys, without the keys themselves."""
     from api.schemas import KeyView  # noqa: PLC0415 (the service is an extra)
-    from cluster.store import Store  # noqa: PLC0415 (likewise)
 
-    store = Store(_settings(home=home).database)
+    store = _store(_settings(home=home))
     try:
         views = [KeyView.of(key) for key in store.issued_keys()]
     finally:
@@ -216,9 +220,7 @@ def revoke_key(
     home: Home = None,
 ) -> None:
     """Make an API key useless from now on."""
-    from cluster.store import Store  # noqa: PLC0415 (the service is an extra)
-
-    store = Store(_settings(home=home).database)
+    store = _store(_settings(home=home))
     try:
         done = store.revoke_key(key_id)
     finally:
