@@ -9,6 +9,7 @@ what `from kernels.replicate_totals import reference` finds.
 
 from kernels._core import KernelInputError, device, to_device, to_host
 from kernels.condition_flags import condition_flags
+from kernels.enrolled_months import enrolled_months
 from kernels.line_fate import line_fate
 from kernels.philox import philox
 from kernels.plurality import plurality
@@ -21,6 +22,7 @@ from kernels.settle_grid import settle_grid
 
 ALL = (  # stems; tests hold each to its twin and its docstring
     "condition_flags",
+    "enrolled_months",
     "line_fate",
     "philox",
     "plurality",
@@ -37,6 +39,7 @@ __all__ = [
     "KernelInputError",
     "condition_flags",
     "device",
+    "enrolled_months",
     "line_fate",
     "philox",
     "plurality",
