@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ihp_compute.completion import chain_ladder, final_less_interim, overall, triangle
+from ihp_compute.errors import DataError
+
+
+def test_a_textbook_triangle_develops_by_volume() -> None:
+    """Lag 0 to 1: (150 + 180) / (100 + 120); lag 1 to 2: 165 / 150."""
+    paid = np.array([[100, 50, 15], [120, 60, 0], [110, 0, 0]])
+    first = Decimal(330) / 220
+    second = Decimal(165) / 150
+    assert chain_ladder(paid) == [
+        Decimal("1.000000"),
+        (1 / second).quantize(Decimal("0.000001")),
+        (1 / (first * second)).quantize(Decimal("0.000001")),
+    ]
+
+
+def test_lines_fall_into_their_month_and_lag() -> None:
+    """A payment before the month of service counts in it; one after the cutoff is not seen."""
+    found = triangle(
+        np.array([10, 10, 11, 11, 9], np.int32),
+        np.array([10, 12, 10, 13, 9], np.int32),
+        np.array([100, 20, 7, 500, 900]),
+        first_month=10,
+        n_months=2,
+        cutoff_month=12,
+    )
+    assert found.tolist() == [[100, 0, 20], [7, 0, 0]]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(1, 10**7)), min_size=1))
+def test_the_order_of_claims_does_not_matter(lines: list[tuple[int, int, int]]) -> None:
+    def of(rows: list[tuple[int, int, int]]) -> np.ndarray:
+        month, lag, cents = (np.array(column) for column in zip(*rows, strict=True))
+        return triangle(
+            month.astype(np.int32), (month + lag).astype(np.int32), cents,
+            first_month=0, n_months=4, cutoff_month=5,
+        )  # fmt: skip
+
+    assert np.array_equal(of(lines), of(lines[::-1]))
+
+
+def test_a_completed_year_is_complete() -> None:
+    assert overall([100] * 12, [Decimal(1)] * 12) == 1
+    assert overall([0] * 12, [Decimal("0.5")] * 12) == 1
+
+
+@given(
+    st.lists(st.integers(1, 10**9), min_size=12, max_size=12),
+    st.lists(st.decimals("0.3", "1", places=3), min_size=12, max_size=12),
+)
+def test_a_year_s_ratio_lies_among_its_months(cents: list[int], factors: list[Decimal]) -> None:
+    assert min(factors) - Decimal("1e-6") <= overall(cents, factors) <= max(factors)
+
+
+def test_what_cannot_be_developed_is_refused() -> None:
+    with pytest.raises(DataError, match="nothing was paid within 0 months"):
+        chain_ladder(np.array([[0, 50], [0, 0]]))
+    with pytest.raises(DataError, match="found 2 factors for 3 months"):
+        overall([1, 2, 3], [Decimal(1)] * 2)
+    with pytest.raises(DataError, match="factor of 0 or less"):
+        overall([1], [Decimal(0)])
+
+
+def test_final_less_interim_is_paid_or_recouped() -> None:
+    assert final_less_interim({"A": 500, "B": 10}, {"A": 600, "C": 5}) == {
+        "A": -100,
+        "B": 10,
+        "C": -5,
+    }
