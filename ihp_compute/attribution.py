@@ -46,6 +46,7 @@ from ihp_compute.tables import (
     VISIT_CLASSES,
 )
 from ihp_compute.units import NO_DAY, day_of, months_of_days, year_bounds
+from kernels.enrolled_months import NO_CELL, EnrolledMonths, enrolled_months
 from kernels.plurality import plurality
 from kernels.roster_match import roster_match
 
@@ -65,7 +66,7 @@ excluded months counted the member would be eligible, and this is the first flag
 """
 STEPS: Final = ("health_care_home", "primary_care", "specialist")
 TIE_BREAKS: Final = (("latest_visit", "lowest_id"), ("lowest_id",))
-NOT_COUNTABLE: Final = 255
+NOT_COUNTABLE: Final = NO_CELL
 """In `Attribution.month_cell`: the month is not countable."""
 
 SPECIALTIES: Final = ("primary care", "specialist", "behavioral health")
@@ -418,77 +419,49 @@ def _refuse_two_partnerships(rows: Mapping[str, NDArray[Any]], group: NDArray[np
 # --- months --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Months:
-    cell: NDArray[np.uint8]  # [n, 12]
-    total: NDArray[np.int64]
-    longest: NDArray[np.int64]
+def _run(mask: int) -> int:
+    """Longest run of set bits."""
+    return max(len(part) for part in f"{mask:012b}".split("0"))
 
 
-def _countable(shard: ShardColumns, year: int, exclude: int) -> _Months:
-    """Months of the year that spans without the excluded flags cover, while the member lives."""
-    n = shard.n_members
-    first, flags = shard.column("spans", "first_month"), shard.column("spans", "flags")
-    member = np.repeat(np.arange(n), np.diff(shard.offsets("spans")))
-    january = year * 12
+_ALL_MASKS: Final = range(1 << 12)
+_N_MONTHS: Final = np.array([mask.bit_count() for mask in _ALL_MASKS], np.int64)
+_LONGEST: Final = np.array([_run(mask) for mask in _ALL_MASKS], np.int64)
+"""Months in a mask of the year's twelve, and the longest of its runs."""
+
+
+def _alive(shard: ShardColumns, year: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """First month of the year that counts by birth, and the month after the last by death."""
+    first_day, end_day = year_bounds(year)
     birth, death = shard.column("members", "birth_day"), shard.column("members", "death_day")
-    born = np.where(birth == NO_DAY, january, months_of_days(np.where(birth == NO_DAY, 0, birth)))
-    died = np.where(
-        death == NO_DAY, january + 12, months_of_days(np.where(death == NO_DAY, 0, death)) + 1
-    )
-    low = np.maximum(np.maximum(first, january), born[member])
-    high = np.minimum(first + shard.column("spans", "n_months"), january + 12)
-    high = np.minimum(high, died[member])
-    keep = (high > low) & ((flags & exclude) == 0)
-    member, low, high = member[keep], low[keep] - january, (high - low)[keep]
-    cell = np.full((n, 12), NOT_COUNTABLE, np.uint8)
-    start = np.cumsum(high) - high
-    place = np.arange(int(high.sum())) - np.repeat(start - (member * 12 + low), high)
-    cell.reshape(-1)[place] = np.repeat(shard.column("spans", "rate_cell")[keep], high)
-    run = np.zeros(n, np.uint8)
-    longest = np.zeros(n, np.uint8)
-    total = np.zeros(n, np.uint8)
-    for month in range(12):
-        covered = cell[:, month] != NOT_COUNTABLE
-        run = (run + np.uint8(1)) * covered
-        np.maximum(longest, run, out=longest)
-        total += covered
-    return _Months(cell, total.astype(np.int64), longest.astype(np.int64))
+    born = np.zeros(shard.n_members, np.uint8)
+    died = np.full(shard.n_members, 12, np.uint8)
+    late = np.flatnonzero(birth >= first_day)
+    born[late] = np.minimum(months_of_days(birth[late]) - 12 * year, 12)
+    early = np.flatnonzero((death != NO_DAY) & (death < end_day))
+    died[early] = np.maximum(months_of_days(death[early]) - 12 * year + 1, 0)
+    return born, died
 
 
-def _eligible(months: _Months, terms: AttributionTerms) -> NDArray[np.bool_]:
-    return (months.longest >= terms.min_months_continuous) | (months.total >= terms.min_months_any)
+def _eligible(mask: NDArray[np.uint16], terms: AttributionTerms) -> NDArray[np.bool_]:
+    in_a_row = _LONGEST[mask] >= terms.min_months_continuous
+    return in_a_row | (_N_MONTHS[mask] >= terms.min_months_any)
 
 
 def _reasons(
-    shard: ShardColumns,
-    year: int,
-    terms: AttributionTerms,
-    enrolled: _Months,
-    eligible: NDArray[np.bool_],
+    found: EnrolledMonths, terms: AttributionTerms, eligible: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
     """Why members are not eligible."""
-    reason = np.full(shard.n_members, EXCLUSION_REASONS.index("too_few_months"), np.uint8)
-    unflagged = ~eligible & _eligible(enrolled, terms)
-    undecided = unflagged.copy()
-    for name in EXCLUDABLE:
-        if name in terms.exclude and undecided.any():
-            without = _countable(shard, year, EXCLUDABLE[name])
-            flagged = undecided & (without.total < enrolled.total)
-            reason[flagged] = EXCLUSION_REASONS.index(name)
-            undecided &= ~flagged
-    reason[enrolled.total == 0] = EXCLUSION_REASONS.index("not_enrolled")
+    reason = np.full(eligible.size, EXCLUSION_REASONS.index("too_few_months"), np.uint8)
+    undecided = ~eligible & _eligible(found.covered, terms)
+    for name, flagged in zip(EXCLUDABLE, found.flagged, strict=True):
+        if name in terms.exclude:
+            here = undecided & (flagged != 0)
+            reason[here] = EXCLUSION_REASONS.index(name)
+            undecided &= ~here
+    reason[found.covered == 0] = EXCLUSION_REASONS.index("not_enrolled")
     reason[eligible] = 0
     return reason
-
-
-def months_by_cell(month_cell: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Countable months by rate cell, int64[n_rate_cells, n], from `Attribution.month_cell`."""
-    n_cells, n = len(RATE_CELLS), month_cell.shape[0]
-    flat = month_cell.reshape(-1)
-    countable = np.flatnonzero(flat != NOT_COUNTABLE)
-    place = flat[countable].astype(np.int64) * n + countable // 12
-    return np.bincount(place, minlength=n_cells * n).reshape(n_cells, n).astype(np.int64)
 
 
 # --- the year ------------------------------------------------------------------------------------
@@ -514,20 +487,30 @@ def attribute(
     Attribution
     """
     n = shard.n_members
-    exclude = sum(EXCLUDABLE[name] for name in terms.exclude)
-    enrolled = _countable(shard, year, 0)
-    months = _countable(shard, year, exclude) if exclude else enrolled
-    eligible = _eligible(months, terms)
     group, step, n_visits, tied, first_visit = _plurality(shard, roster, terms, year, cutoff_day)
+    from_month = np.zeros(n, np.uint8)
+    if not terms.keep_pre_visit:
+        seen = np.flatnonzero(step)
+        from_month[seen] = months_of_days(first_visit[seen]) - 12 * year
+    alive_from, alive_to = _alive(shard, year)
+    found = enrolled_months(
+        shard.column("spans", "first_month"),
+        shard.column("spans", "n_months"),
+        shard.column("spans", "rate_cell"),
+        shard.column("spans", "flags"),
+        shard.offsets("spans"),
+        alive_from,
+        alive_to,
+        from_month,
+        np.array(list(EXCLUDABLE.values()), np.uint8),
+        january=12 * year,
+        exclude=sum(EXCLUDABLE[name] for name in terms.exclude),
+        n_cells=len(RATE_CELLS),
+    )
+    eligible = _eligible(found.countable, terms)
     group[group < 0] = len(roster.groups) - 1
     for column, nothing in ((group, -1), (step, 0), (n_visits, 0), (tied, False)):
         column[~eligible] = nothing
-    month_cell = months.cell
-    if not terms.keep_pre_visit:
-        from_month = np.zeros(n, np.int64)
-        attributed = eligible & (step > 0)
-        from_month[attributed] = months_of_days(first_visit[attributed]) - year * 12
-        month_cell[np.arange(12) < from_month[:, None]] = NOT_COUNTABLE
     step_number = np.array([0, *(STEPS.index(name) + 1 for name in terms.steps)], np.uint8)
     return Attribution(
         year=year,
@@ -535,10 +518,10 @@ def attribute(
         step=step_number[step],
         n_visits=n_visits,
         tied=tied,
-        reason=_reasons(shard, year, terms, enrolled, eligible),
-        months=months_by_cell(month_cell),
-        month_cell=month_cell,
-        enrolled_months=enrolled.total,
+        reason=_reasons(found, terms, eligible),
+        months=found.months,
+        month_cell=found.month_cell,
+        enrolled_months=_N_MONTHS[found.covered],
     )
 
 

@@ -155,7 +155,8 @@ def _ed_visits(
     keep = (day >= first) & (day < end) & (shard.column("lines", "paid_day")[rows] <= cutoff_day)
     rows, day = rows[keep], day[keep]
     member = np.searchsorted(shard.offsets("lines"), rows, side="right") - 1
-    visits = np.unique(member * _WIDE + day)
+    visits = member * _WIDE + day  # in order, as lines are
+    visits = visits[np.diff(visits, prepend=-1) != 0]
     # The last stay of the member that was admitted on the visit's day or before.
     at = np.searchsorted(found.member * _WIDE + found.admission, visits, side="right") - 1
     near = at >= 0

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ihp_compute.attribution import NOT_COUNTABLE, Attribution, months_by_cell
+from ihp_compute.attribution import NOT_COUNTABLE, Attribution
 from ihp_compute.cost import (
     Cost,
     CostTerms,
@@ -66,7 +66,7 @@ def standing(group: list[int], cells: Any = 0, year: int = 2024) -> Attribution:
         n_visits=np.zeros(n, np.int32),
         tied=np.zeros(n, np.bool_),
         reason=np.zeros(n, np.uint8),
-        months=months_by_cell(month_cell),
+        months=np.array([(month_cell == c).sum(axis=1) for c in range(len(RATE_CELLS))]),
         month_cell=month_cell,
         enrolled_months=np.full(n, 12, np.int64),
     )
