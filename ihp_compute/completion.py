@@ -140,7 +140,7 @@ def _rounded(value: Fraction) -> Decimal:
 def final_less_interim(
     final_cents: Mapping[str, int], interim_cents: Mapping[str, int]
 ) -> dict[str, int]:
-    """What the final settlement still moves: positive is paid to the partnership, negative recouped.
+    """What the final settlement still moves: positive is paid out, negative recouped.
 
     A partnership that only one of the two settled stands with the other's payment at zero.
 
