@@ -10,7 +10,10 @@ import typer
 
 from api.console import app, emit_json, say
 from ihp_compute.risk_models import imports, store
+from ihp_compute.risk_models.calibrate_files import CalibrationRequest, calibrate_population
 from ihp_compute.risk_models.score_files import Request, score_files
+from ihp_compute.runner import LocalRunner
+from ihp_compute.units import cents_of
 
 risk_app = typer.Typer(help="Risk models.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(risk_app, name="risk")
@@ -23,6 +26,13 @@ class Switch(StrEnum):
 
     ON = "on"
     OFF = "off"
+
+
+class Timing(StrEnum):
+    """Which year's codes explain the cost."""
+
+    CONCURRENT = "concurrent"
+    PROSPECTIVE = "prospective"
 
 
 class Order(StrEnum):
@@ -110,3 +120,53 @@ def list_command(as_json: Json = False) -> None:
         return
     for name in names:
         typer.echo(name)
+
+
+@app.command("calibrate")
+def calibrate_command(
+    population: Annotated[Path, typer.Argument(help="Prepared population.")],
+    model: Annotated[str, typer.Option(help="Model whose indicators are weighted.")],
+    out: Annotated[Path, typer.Option(help="Model file to write; the report stands beside it.")],
+    year: Annotated[int | None, typer.Option(help="Year of the cost; the last full one.")] = None,
+    timing: Annotated[
+        Timing, typer.Option(help="Codes of the same year, or of the year before.")
+    ] = Timing.CONCURRENT,
+    cap: Annotated[
+        float, typer.Option(min=1, help="Cap of annualised cost, US dollars.")
+    ] = 250_000,
+    min_months: Annotated[int, typer.Option(min=1, max=12, help="Shorter enrolment: out.")] = 1,
+    full_months: Annotated[
+        int, typer.Option(min=1, help="Member months at which an estimate stands alone.")
+    ] = 3_600,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the out-of-sample fit.")] = 5,
+    replicates: Annotated[int, typer.Option(min=2, help="Bootstrap draws.")] = 100,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; all cores.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Estimate the state's own weights on a model's indicators."""
+    report = calibrate_population(
+        population,
+        model,
+        out,
+        CalibrationRequest(
+            year=year,
+            timing=timing.value,
+            annual_cap_cents=cents_of(str(cap)),
+            min_months=min_months,
+            full_months=full_months,
+            folds=folds,
+            replicates=replicates,
+            seed=seed,
+        ),
+        LocalRunner(threads),
+    )
+    if as_json:
+        emit_json(report)
+        return
+    fit = report["out_of_sample"]
+    say(
+        f"{out}: {report['members']:,} members, {report['member_months']:,} member months, "
+        f"R squared {fit['r_squared']:.3f} and MAPE {fit['mape']:.3f} out of sample, "
+        f"sha256 {report['sha256']}"
+    )

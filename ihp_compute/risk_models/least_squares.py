@@ -1,0 +1,134 @@
+"""Weighted least squares from sums alone: constraints, credibility, standard errors.
+
+The sums are exact integers: for features 0/1 and weights in member months,
+
+    gram[i, j] = sum of months over members with i and j
+    moment[i]  = sum over members with i of months x annual cost = sum of 12 x capped cents
+
+so they add up over shards in any order. What is solved from them uses LAPACK and stands outside
+the digest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from scipy.optimize import nnls
+
+from ihp_compute.errors import DataError
+
+RIDGE: Final = 1e-9
+"""Added to the scaled diagonal: features that always come together share their cost evenly."""
+TINY: Final = 1e-12
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """coefficient[above] >= coefficient[below]; below None: >= 0."""
+
+    above: int
+    below: int | None = None
+
+
+def solve(
+    gram: NDArray[np.int64], moment: NDArray[np.int64], constraints: tuple[Constraint, ...]
+) -> NDArray[np.float64]:
+    """Coefficients that minimise the weighted squared error under the constraints.
+
+    min b' gram b - 2 moment' b subject to A b >= 0, as a least-distance problem whose dual is one
+    non-negative least squares (Lawson and Hanson, Solving Least Squares Problems, chapter 23).
+
+    Parameters
+    ----------
+    gram : int64[p, p], moment : int64[p]
+        Every feature must occur: no zero on the diagonal.
+    constraints : tuple of Constraint
+
+    Returns
+    -------
+    float64[p], in the unit of the moment per month
+    """
+    size = np.sqrt(np.diag(gram).astype(np.float64))
+    level = max(float(np.abs(moment / size).max()), TINY)
+    scaled = gram / np.outer(size, size) + RIDGE * np.eye(len(size))
+    root = cholesky(scaled)  # upper: root' root = scaled
+    target = solve_triangular(root, moment / size / level, trans="T")
+    if not constraints:
+        return cast(NDArray[np.float64], solve_triangular(root, target) * level / size)
+    rows = np.zeros((len(constraints), len(size)))
+    for k, one in enumerate(constraints):
+        rows[k, one.above] = 1.0 / size[one.above]
+        if one.below is not None:
+            rows[k, one.below] = -1.0 / size[one.below]
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    # z = root b - target: minimise |z| subject to (rows root^-1) z >= -rows root^-1 target
+    through = solve_triangular(root, rows.T, trans="T").T
+    bound = -through @ target
+    stacked = np.vstack([through.T, bound])
+    unit = np.zeros(len(size) + 1)
+    unit[-1] = 1.0
+    dual, _ = nnls(stacked, unit, maxiter=50 * stacked.shape[1])
+    residual = stacked @ dual - unit
+    if abs(residual[-1]) < TINY:
+        raise DataError("the constraints of the calibration contradict each other")
+    distance = -residual[:-1] / residual[-1]
+    found = solve_triangular(root, target + distance) * level / size
+    # the dual leaves values of the order of rounding where a constraint binds
+    for one in constraints:
+        if one.below is None and abs(found[one.above]) < 1e-9 * level / size[one.above]:
+            found[one.above] = 0.0
+    return cast(NDArray[np.float64], found)
+
+
+def credibility(months: NDArray[np.int64], full_months: int) -> NDArray[np.float64]:
+    """Square-root rule: Z = min(1, sqrt(months / full_months))."""
+    return cast(NDArray[np.float64], np.minimum(1.0, np.sqrt(months / full_months)))
+
+
+def bootstrap_errors(
+    grams: NDArray[np.int64],
+    moments: NDArray[np.int64],
+    constraints: tuple[Constraint, ...],
+    *,
+    replicates: int,
+    seed: int,
+) -> NDArray[np.float64]:
+    """Standard errors of the coefficients by resampling groups of members.
+
+    Parameters
+    ----------
+    grams : int64[n_groups, p, p], moments : int64[n_groups, p]
+        Sums of random groups of members; whole groups are drawn with replacement.
+    replicates, seed : int
+
+    Returns
+    -------
+    float64[p]: NaN where a feature is missing from more than half of the draws
+    """
+    rng = np.random.default_rng(seed)
+    n_groups, p = moments.shape
+    draws = np.full((replicates, p), np.nan)
+    for draw in draws:
+        times = np.bincount(rng.integers(0, n_groups, n_groups), minlength=n_groups)
+        gram = np.tensordot(times, grams, axes=1)
+        moment = times @ moments
+        there = np.flatnonzero(np.diag(gram) > 0)
+        draw[there] = solve(gram[np.ix_(there, there)], moment[there], within(constraints, there))
+    seen = np.isfinite(draws).sum(axis=0)
+    mean = np.where(seen, np.nansum(draws, axis=0) / np.maximum(seen, 1), 0.0)
+    spread = np.nansum((draws - mean) ** 2, axis=0) / np.maximum(seen - 1, 1)
+    return np.where(2 * seen > replicates, np.sqrt(spread), np.nan)
+
+
+def within(constraints: tuple[Constraint, ...], there: NDArray[np.int64]) -> tuple[Constraint, ...]:
+    """The constraints among some of the features, renumbered."""
+    number = {int(feature): i for i, feature in enumerate(there)}
+    return tuple(
+        Constraint(number[c.above], None if c.below is None else number[c.below])
+        for c in constraints
+        if c.above in number and (c.below is None or c.below in number)
+    )
