@@ -23,6 +23,7 @@ over the members it wants. Not here: what an acute claim or an emergency line is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,34 +74,50 @@ class Stays:
 
 
 def utilise(shard: ShardColumns, *, year: int, cutoff_day: int) -> Utilisation:
-    """Stays, emergency visits and readmissions of every member in a calendar year.
+    """Use of care in one calendar year; see `utilise_years`."""
+    (found,) = utilise_years(shard, years=(year,), cutoff_day=cutoff_day)
+    return found
+
+
+def utilise_years(
+    shard: ShardColumns, *, years: Sequence[int], cutoff_day: int
+) -> list[Utilisation]:
+    """Stays, emergency visits and readmissions of every member, in one pass for several years.
 
     Parameters
     ----------
     shard : Shard
-    year : int
+    years : sequence of int
+        Calendar years.
     cutoff_day : int
         Claims paid after this day do not count; a claim without a paid day does.
 
     Returns
     -------
-    Utilisation
+    list of Utilisation
+        One a year, in their order.
     """
     n = shard.n_members
     found = stays(shard, cutoff_day=cutoff_day)
-    first, end = year_bounds(year)
-    here = (found.discharge >= first) & (found.discharge < end)
     follows = np.zeros(found.member.size, np.bool_)
     follows[:-1] = (found.member[1:] == found.member[:-1]) & (
         found.admission[1:] - found.discharge[:-1] <= READMISSION_DAYS
     )
-    index = here & found.is_index
-    return Utilisation(
-        stays=_count(found.member[here], n),
-        ed_visits=_ed_visits(shard, found, first, end, cutoff_day),
-        readmissions=_count(found.member[index & follows], n),
-        index_stays=_count(found.member[index], n),
-    )
+    ed_member, ed_day = _ed_visits(shard, found, cutoff_day)
+    use = []
+    for year in years:
+        first, end = year_bounds(year)
+        here = (found.discharge >= first) & (found.discharge < end)
+        index = here & found.is_index
+        use.append(
+            Utilisation(
+                stays=_count(found.member[here], n),
+                ed_visits=_count(ed_member[(ed_day >= first) & (ed_day < end)], n),
+                readmissions=_count(found.member[index & follows], n),
+                index_stays=_count(found.member[index], n),
+            )
+        )
+    return use
 
 
 def stays(shard: ShardColumns, *, cutoff_day: int) -> Stays:
@@ -147,26 +164,24 @@ def _last_discharged(discharge: NDArray[np.int64], starts: NDArray[np.bool_]) ->
 
 
 def _ed_visits(
-    shard: ShardColumns, found: Stays, first: int, end: int, cutoff_day: int
-) -> NDArray[np.int64]:
+    shard: ShardColumns, found: Stays, cutoff_day: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Member and day of every emergency visit that did not lead into a stay."""
     flags = shard.column("lines", "flags")
     rows = np.flatnonzero((flags & (LINE_ED | LINE_INPATIENT)) == LINE_ED)
+    rows = rows[shard.column("lines", "paid_day")[rows] <= cutoff_day]
     day = shard.column("lines", "service_day")[rows].astype(np.int64)
-    keep = (day >= first) & (day < end) & (shard.column("lines", "paid_day")[rows] <= cutoff_day)
-    rows, day = rows[keep], day[keep]
     member = np.searchsorted(shard.offsets("lines"), rows, side="right") - 1
     visits = member * _WIDE + day  # in order, as lines are
-    visits = visits[np.diff(visits, prepend=-1) != 0]
+    new = np.diff(visits, prepend=-1) != 0
+    member, day, visits = member[new], day[new], visits[new]
+    if found.member.size == 0:
+        return member, day
     # The last stay of the member that was admitted on the visit's day or before.
     at = np.searchsorted(found.member * _WIDE + found.admission, visits, side="right") - 1
-    near = at >= 0
-    at = np.maximum(at, 0)
-    inside = np.zeros(visits.size, np.bool_)
-    if found.member.size:
-        through = np.maximum(found.admission + 1, found.discharge)
-        inside = near & (found.member[at] == visits // _WIDE)
-        inside &= visits % _WIDE < through[at]
-    return _count(visits[~inside] // _WIDE, shard.n_members)
+    inside = (at >= 0) & (found.member[at] == member)
+    inside &= day < np.maximum(found.admission + 1, found.discharge)[at]
+    return member[~inside], day[~inside]
 
 
 def _count(member: NDArray[np.int64], n: int) -> NDArray[np.int64]:
