@@ -7,7 +7,9 @@ pass over it, so memory beyond the inputs is an index of the members and a few t
 cut per tile into signed 16-bit digits, as many as its largest value there needs, because a product
 of a weight and a digit sums exactly in 32 bits over a tile; digits of zero cost nothing.
 Sums are integers throughout, so splitting members or replicates between calls and adding or
-stacking what they return gives the same result, whatever the split.
+stacking what they return gives the same result, whatever the split. A caller with threads splits
+the replicates, in eights where it can: an octet that a split cuts is drawn twice. Groups much
+smaller than a block of 32 members cost as much as one: few large calls beat many small ones.
 
 Not here: the weights (`philox`); who belongs to which group, and what is summed (the caller).
 """
