@@ -192,11 +192,13 @@ def _cpu_tiles(
     for start in range(0, n_replicates, TILE):
         n = min(TILE, n_replicates - start)
         for s in range(n_sources):
-            registers[s, :n] = sources[s, start : start + n]
+            for j in range(n):
+                registers[s, j] = sources[s, start + j]
         for scenario in range(n_scenarios):
             for k in range(n_constants):
                 if scenario == 0 or constants[scenario, k] != constants[scenario - 1, k]:
-                    registers[n_sources + k, :] = constants[scenario, k]
+                    for j in range(TILE):
+                        registers[n_sources + k, j] = constants[scenario, k]
             for i in range(n_operations):
                 if scenario > 0 and not varying[i]:
                     continue
@@ -244,7 +246,8 @@ def _cpu_tiles(
                     for j in range(TILE):
                         out[j] = np.rint(a[j])
             for position in range(outputs.size):
-                result[scenario, position, start : start + n] = registers[outputs[position], :n]
+                for j in range(n):
+                    result[scenario, position, start + j] = registers[outputs[position], j]
 
 
 def _read_only(array: Any) -> Any:
