@@ -15,6 +15,7 @@ this process (`supervisor`).
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import shutil
@@ -60,6 +61,8 @@ REASONS: Final[Mapping[type[IhpError], str]] = {
     RiskModelError: "model_error",
     UnbalancedLedgerError: "unbalanced_ledger",
 }
+
+_MACHINE: Final = frozenset({errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EMFILE})
 
 log = structlog.get_logger(__name__)
 
@@ -143,14 +146,23 @@ class Dispatcher:
             return "released", None
         except IhpError as error:
             return self._end(run, "failed", reason=_reason(error), detail=str(error))
+        except (MemoryError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _MACHINE:
+                return self._defect(run, error)
+            told = os.strerror(error.errno or 0) if isinstance(error, OSError) else "no memory left"
+            detail = f"the machine failed: {told}; make room and submit the run again"
+            return self._end(run, "failed", reason="infrastructure", detail=detail)
         except Exception as error:  # noqa: BLE001 (one bad run must not end the others)
-            where = [f"{frame.filename}:{frame.lineno}" for frame in _frames(error)]
-            log.error(  # noqa: TRY400 (a message may quote a value; names and lines do not)
-                "defect", run_id=run.id, error=type(error).__name__, where=where
-            )
-            detail = f"a defect of this program ({type(error).__name__}); its log has the place"
-            return self._end(run, "failed", reason="defect", detail=detail)
+            return self._defect(run, error)
         return self._end(run, "succeeded", digest=digest)
+
+    def _defect(self, run: Run, error: Exception) -> tuple[str, Run | None]:
+        frames = traceback.extract_tb(error.__traceback__)
+        where = [f"{frame.filename}:{frame.lineno}" for frame in frames]
+        # a message may quote a value; names and lines do not
+        log.error("defect", run_id=run.id, error=type(error).__name__, where=where)
+        detail = f"a defect of this program ({type(error).__name__}); its log has the place"
+        return self._end(run, "failed", reason="defect", detail=detail)
 
     def _end(self, run: Run, state: State, **values: str) -> tuple[str, Run | None]:
         ended = self._store.finish(run, state, **values)
@@ -219,10 +231,6 @@ def _reason(error: IhpError) -> str:
         if kind in REASONS:
             return REASONS[kind]
     return "data_error"
-
-
-def _frames(error: BaseException) -> traceback.StackSummary:
-    return traceback.extract_tb(error.__traceback__)
 
 
 def main(argv: list[str] | None = None, *, work: Mapping[str, Work] = WORK) -> int:

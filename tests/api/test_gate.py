@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from api.app import create_app
@@ -150,6 +151,20 @@ def test_a_defect_is_a_problem_without_its_message(
     (defect,) = [entry for entry in logs if entry["event"] == "defect"]
     assert defect["error"] == "RuntimeError"
     assert defect["request_id"] == response.json()["trace_id"]
+
+
+def test_a_database_that_is_away_is_told_as_such(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_args: object, **_more: object) -> None:
+        raise OperationalError("SELECT secret", {}, RuntimeError("locked"))
+
+    monkeypatch.setattr(Store, "runs", away)
+    response = client.get("/v1/runs")
+    assert response.status_code == 503
+    assert response.headers["content-type"] == "application/problem+json"
+    assert int(response.headers["retry-after"]) > 0
+    assert "SELECT" not in response.text
 
 
 def test_a_log_line_holds_the_route_and_no_value(client: TestClient) -> None:

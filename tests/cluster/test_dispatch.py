@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -101,6 +102,17 @@ def test_a_queued_run_becomes_a_result(
     [
         (ContractError("no contract x"), "contract_error", "no contract x"),
         (UnbalancedLedgerError("1 line lost"), "unbalanced_ledger", "1 line lost"),
+        (
+            OSError(errno.ENOSPC, "x", "/data"),
+            "infrastructure",
+            "the machine failed: No space left",
+        ),
+        (MemoryError("member 4711"), "infrastructure", "the machine failed: no memory left"),
+        (
+            FileNotFoundError(errno.ENOENT, "member 4711"),
+            "defect",
+            "a defect of this program (File",
+        ),
         (RuntimeError("member 4711"), "defect", "a defect of this program (RuntimeError)"),
     ],
 )

@@ -205,6 +205,21 @@ def test_a_living_lease_is_left_alone(store: Store) -> None:
     assert store.reclaim(actor="d2") == []
 
 
+@pytest.mark.parametrize("skew_s", [-3600, 3600])
+def test_a_clock_that_is_wrong_here_loses_no_lease(
+    store: Store, monkeypatch: pytest.MonkeyPatch, skew_s: int
+) -> None:
+    """Leases are kept by the database's clock alone."""
+    submit(store)
+    run = leased(store)
+    now_s = time.time()
+    monkeypatch.setattr("time.time", lambda: now_s + skew_s)
+    monkeypatch.setattr("time.time_ns", lambda: int((now_s + skew_s) * 1e9))
+    assert store.reclaim(actor="d2") == []
+    assert store.heartbeat(run, lease_ms=-1) is not None
+    assert store.reclaim(actor="d2") == [run.id]
+
+
 def test_the_leases_of_a_dead_dispatcher_are_taken_over_at_once(store: Store) -> None:
     submit(store)
     run = leased(store, dispatcher="host:/home_1:7")

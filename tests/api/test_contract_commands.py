@@ -1,0 +1,130 @@
+"""`ihp settle` and `ihp contracts`, as a person at a terminal meets them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from api.cli import app
+from ihp_compute import contract
+from ihp_compute.errors import ContractError
+
+runner = CliRunner()
+ROWS = """partnership_id,n_members,target_usd,observed_usd,settlement.gain.share
+North,12000,60000000,57000000,0.4
+South,12000,60000000,63000000,
+"""
+
+
+@pytest.fixture
+def aggregates(tmp_path: Path) -> Path:
+    path = tmp_path / "aggregates.csv"
+    path.write_text(ROWS)
+    return path
+
+
+def ihp(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "api.cli", *map(str, arguments)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_settle_names_draft_terms_first_and_shows_every_payment(
+    aggregates: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "settled.csv"
+    done = runner.invoke(
+        app, ["settle", str(aggregates), "--contract", "mn-ihp-2.0-track-2", "--out", str(out)]
+    )
+    assert done.exit_code == 0
+    first, *rest = done.stdout.splitlines()
+    assert first.startswith("mn-ihp-2.0-track-2: DRAFT TERMS: ")
+    assert any("North" in line and "$1,200,000.00" in line for line in rest)
+    assert any("South" in line and "-$1,500,000.00" in line for line in rest)
+    header, north, south = out.read_text().splitlines()
+    assert header.endswith('"payment_usd"')
+    assert north.endswith(",1200000")
+    assert south.endswith(",-1500000")
+
+
+def test_settle_prints_one_json_document(aggregates: Path, tmp_path: Path) -> None:
+    out = tmp_path / "settled.parquet"
+    arguments = ["settle", str(aggregates), "--contract", "aca-1342", "--out", str(out), "--json"]
+    document = json.loads(runner.invoke(app, arguments).stdout)
+    assert document["rows"] == 2
+    assert document["payment_cents"] == 0, "the plan that lost is paid what the other owes"
+    assert out.is_file()
+
+
+def test_a_wrong_row_is_one_line_and_exit_3(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.csv"
+    path.write_text(ROWS.replace("63000000", "-1"))
+    out = tmp_path / "out.csv"
+    done = ihp("settle", path, "--contract", "mn-ihp-1.0", "--out", out)
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert done.stderr.strip() == (
+        "ihp: wrong.csv: row 2, observed_usd: found -1, expected dollars of at least 0"
+    )
+    assert not out.exists()
+
+
+def test_every_shipped_contract_is_listed() -> None:
+    text = runner.invoke(app, ["contracts", "list"]).stdout
+    found = json.loads(runner.invoke(app, ["contracts", "list", "--json"]).stdout)
+    assert [entry["name"] for entry in found] == contract.names()
+    assert all(name in text for name in contract.names())
+
+
+@pytest.mark.parametrize("name", contract.names())
+def test_every_contract_can_be_read(name: str) -> None:
+    """Steps in order, each value with unit, dates, basis and page, and an example in dollars."""
+    done = runner.invoke(app, ["contracts", "show", name])
+    assert done.exit_code == 0, done.exception
+    lines = done.stdout.splitlines()
+    steps = [line.split(": ")[1] for line in lines if line.startswith("Step ")]
+    assert tuple(steps) == contract.load(name).at(None).steps
+    assert any(line.startswith("Example: 12,000 members, target $60,000,000") for line in lines)
+    assert any("a gain of 5 %: savings $3,000,000.00 (+5.00%)" in line for line in lines)
+    assert any("settlement.gain.share" in line for line in lines)
+
+
+def test_the_shown_document_holds_every_dated_value() -> None:
+    found = json.loads(
+        runner.invoke(app, ["contracts", "show", "cms-reach-global", "--json"]).stdout
+    )
+    discounts = [term for term in found["terms"] if term["path"] == "target.policy.discount"]
+    assert [term["value"] for term in discounts] == ["0.98", "0.97", "0.965"]
+    assert discounts[0]["holds"] == "from 2021-01-01 until 2022-12-31"
+    assert [row["payment_usd"] for row in found["example"]] == [2_940_000, -3_000_000]
+
+
+def test_a_contract_of_another_year_shows_that_year() -> None:
+    done = runner.invoke(app, ["contracts", "show", "cms-reach-global", "--year", "2026"])
+    assert "no quality score, 2026" in done.stdout
+    refused = runner.invoke(app, ["contracts", "show", "cms-reach-global", "--year", "2019"])
+    assert isinstance(refused.exception, ContractError)
+
+
+def test_a_user_s_contract_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    text = 'name = "mine"\ntitle = "Mine"\nprogramme = "test"\nextends = "mn-ihp-1.0"\n'
+    path.write_text(text)
+    done = runner.invoke(app, ["contracts", "check", str(path)])
+    assert "mine.toml: contract mine is well formed" in done.stdout
+    path.write_text(text + "[settlement.gain.share]\nvalue = 2\n")
+    refused = ihp("contracts", "check", path)
+    assert refused.returncode == 3
+    assert refused.stderr.strip() == "ihp: mine.toml: settlement.gain.share: found no unit"
+
+
+def test_an_unknown_contract_suggests_its_neighbours() -> None:
+    done = ihp("contracts", "show", "cms-msp-track-1")
+    assert done.returncode == 3
+    assert "did you mean cms-mssp-track-1" in done.stderr
