@@ -41,7 +41,7 @@ _BLANKS: Final = pa.array(["null", "none", "nan", "<na>"])
 _TRUE: Final = frozenset({"1", "true", "t", "yes", "y"})
 _FALSE: Final = frozenset({"0", "false", "f", "no", "n"})
 _CSV_BLOCK_BYTES: Final = 32 << 20
-_PLAIN_AMOUNT: Final = r"^-?[0-9]{1,13}(\.[0-9]{0,2})?$"
+_PLAIN_AMOUNT: Final = r"^-?[0-9]{1,%d}(\.[0-9]{0,%d})?$"
 _ISO: Final = re.compile(r"^(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?$")
 _PACKED: Final = re.compile(r"^(\d{4})(\d{2})(\d{2})$")
 _PACKED_TIME: Final = re.compile(r"^(\d{4})(\d{2})(\d{2})(?:\d{6}|\.0+)$")
@@ -314,7 +314,14 @@ def read_text(array: pa.Array) -> Text:
     indices = array.indices
     if indices.null_count:
         indices = indices.fill_null(len(array.dictionary))
-    raw = as_text(array.dictionary).to_pylist()
+    words = as_text(array.dictionary)
+    if words.equals(array.dictionary) and not pc.any(pc.equal(words, "")).as_py():
+        # the usual case: clean and distinct as they are; null becomes value 0
+        index = indices.to_numpy(zero_copy_only=False).astype(np.int32)
+        if array.indices.null_count:
+            index[index == len(words)] = -1
+        return Text(["", *words.to_pylist()], index + 1)
+    raw = words.to_pylist()
     raw.append("")
     place = {"": 0}
     remap = np.fromiter(
@@ -368,7 +375,10 @@ def read_days(array: pa.Array) -> NDArray[np.int32]:
 
 @dataclass(frozen=True)
 class Cents:
-    """An amount column: int64 cents, and which rows were blank, unreadable or had sub-cents."""
+    """An amount column: int64 cents, and which rows were blank, unreadable or had sub-cents.
+
+    Scores use the same readers with six places: their `cents` are millionths.
+    """
 
     cents: NDArray[np.int64]
     blank: NDArray[np.bool_]
@@ -382,7 +392,7 @@ def no_amounts(n_rows: int) -> Cents:
     return Cents(np.zeros(n_rows, np.int64), np.ones(n_rows, bool), nothing, nothing)
 
 
-def read_cents(array: pa.Array) -> Cents:
+def read_cents(array: pa.Array, places: int = 2) -> Cents:
     """A dollar column as exact integer cents; a float never takes part in the arithmetic.
 
     Text and Parquet decimals are read as decimals. A Parquet float is taken for the shortest
@@ -397,32 +407,34 @@ def read_cents(array: pa.Array) -> Cents:
     if array.null_count == n_rows:
         return no_amounts(n_rows)
     if pa.types.is_decimal(array.type):
-        return _decimal_cents(array)
+        return _decimal_cents(array, places)
     if pa.types.is_integer(array.type):
         blank = _nulls(array)
         dollars = array.fill_null(0).cast(pa.int64(), safe=False).to_numpy(zero_copy_only=False)
-        bad = np.abs(dollars) > MAX_CENTS // 100
-        return Cents(np.where(bad, 0, dollars) * 100, blank, bad, np.zeros(n_rows, bool))
+        bad = np.abs(dollars) > MAX_CENTS // 10**places
+        units = np.where(bad, 0, dollars) * 10**places
+        return Cents(units, blank, bad, np.zeros(n_rows, bool))
     if pa.types.is_float64(array.type):
-        return _float_cents(array)
+        return _float_cents(array, places)
     if pa.types.is_floating(array.type):
         values = array.to_numpy(zero_copy_only=False)
-        return _text_cents(pa.array(["" if np.isnan(v) else str(v) for v in values], pa.string()))
-    return _text_cents(as_text(array))
+        texts = ["" if np.isnan(v) else str(v) for v in values]
+        return _text_cents(pa.array(texts, pa.string()), places)
+    return _text_cents(as_text(array), places)
 
 
 def _nulls(array: pa.Array) -> NDArray[np.bool_]:
     return array.is_null().to_numpy(zero_copy_only=False)
 
 
-def _decimal_cents(array: pa.Array) -> Cents:
+def _decimal_cents(array: pa.Array, places: int) -> Cents:
     n_rows = len(array)
     blank = _nulls(array)
     array = array.cast(pa.decimal128(38, array.type.scale)) if array.type.precision < 38 else array
     scale = array.type.scale
     width = array.type.byte_width
     if width != 16:
-        return _text_cents(as_text(array))
+        return _text_cents(as_text(array), places)
     words = np.frombuffer(array.buffers()[1], np.int64, 2 * n_rows, array.offset * width)
     low, high = words[0::2], words[1::2]
     low = np.where(blank, 0, low)
@@ -430,14 +442,14 @@ def _decimal_cents(array: pa.Array) -> Cents:
     units = np.where(wide, 0, low)
     bad = np.zeros(n_rows, bool)
     sub_cent = np.zeros(n_rows, bool)
-    if scale <= 2:
-        factor = 10 ** (2 - scale)
+    if scale <= places:
+        factor = 10 ** (places - scale)
         bad |= np.abs(units) > MAX_CENTS // factor
         cents = np.where(bad, 0, units) * factor
     else:
-        divisor = 10 ** (scale - 2)
+        divisor = 10 ** (scale - places)
         if divisor >= 2**62:
-            return _text_cents(as_text(array))
+            return _text_cents(as_text(array), places)
         quotient, rest = np.divmod(units, divisor)
         twice = 2 * rest
         up = (twice > divisor) | ((twice == divisor) & (quotient % 2 == 1))
@@ -447,40 +459,40 @@ def _decimal_cents(array: pa.Array) -> Cents:
         cents = np.where(bad, 0, cents)
     if wide.any():
         rows = np.flatnonzero(wide)
-        exact = _text_cents(as_text(array.take(pa.array(rows))))
+        exact = _text_cents(as_text(array.take(pa.array(rows))), places)
         cents[rows], bad[rows], sub_cent[rows] = exact.cents, exact.bad, exact.sub_cent
     return Cents(cents, blank, bad, sub_cent & ~bad)
 
 
-def _float_cents(array: pa.Array) -> Cents:
+def _float_cents(array: pa.Array, places: int) -> Cents:
     values = array.fill_null(np.nan).to_numpy(zero_copy_only=False)
     blank = np.isnan(values)
     filled = np.where(blank, 0.0, values)
     with np.errstate(invalid="ignore", over="ignore"):
-        nearest = np.rint(filled * 100.0)
-        # correctly rounded division: equal only if the shortest decimal has at most two places
-        plain = (nearest / 100.0 == filled) & (np.abs(nearest) <= 1e13)
+        nearest = np.rint(filled * 10.0**places)
+        # correctly rounded division: equal only if the shortest decimal has no more places
+        plain = (nearest / 10.0**places == filled) & (np.abs(nearest) <= 1e13)
     cents = np.where(plain, nearest, 0.0).astype(np.int64)
     bad = np.zeros(len(values), bool)
     sub_cent = np.zeros(len(values), bool)
     for row in np.flatnonzero(~plain):
-        cents[row], bad[row], sub_cent[row] = _exact(repr(float(filled[row])))
+        cents[row], bad[row], sub_cent[row] = _exact(repr(float(filled[row])), places)
     return Cents(cents, blank, bad, sub_cent)
 
 
-def _text_cents(array: pa.Array) -> Cents:
-    """Plain amounts with at most two places in bulk, all others one by one in Decimal."""
+def _text_cents(array: pa.Array, places: int) -> Cents:
+    """Plain amounts with no more places in bulk, all others one by one in Decimal."""
     n_rows = len(array)
-    plain = pc.match_substring_regex(array, _PLAIN_AMOUNT)
+    plain = pc.match_substring_regex(array, _PLAIN_AMOUNT % (14 - places, places))
     blank = pc.equal(array, "").to_numpy(zero_copy_only=False)
-    exact = pc.if_else(plain, array, "0").cast(pa.decimal128(18, 2))
+    exact = pc.if_else(plain, array, "0").cast(pa.decimal128(18, places))
     cents = np.frombuffer(exact.buffers()[1], np.int64, 2 * n_rows, exact.offset * 16)[0::2].copy()
     bad = np.zeros(n_rows, bool)
     sub_cent = np.zeros(n_rows, bool)
     rest = np.flatnonzero(~plain.to_numpy(zero_copy_only=False) & ~blank)
     if len(rest):
         encoded = array.take(pa.array(rest)).dictionary_encode()
-        read = [_exact(text) for text in encoded.dictionary.to_pylist()]
+        read = [_exact(text, places) for text in encoded.dictionary.to_pylist()]
         index = encoded.indices.to_numpy(zero_copy_only=False)
         cents[rest] = np.array([entry[0] for entry in read], np.int64)[index]
         bad[rest] = np.array([entry[1] for entry in read], bool)[index]
@@ -488,13 +500,13 @@ def _text_cents(array: pa.Array) -> Cents:
     return Cents(cents, blank, bad, sub_cent)
 
 
-def _exact(text: str) -> tuple[int, bool, bool]:
+def _exact(text: str, places: int) -> tuple[int, bool, bool]:
     """Cents, unreadable, had a fraction of a cent."""
     text = text.replace("$", "").replace(",", "").strip()
     if text.startswith("(") and text.endswith(")"):
         text = "-" + text[1:-1]
     try:
-        amount = Decimal(text) * 100
+        amount = Decimal(text).scaleb(places)
         whole = amount.quantize(Decimal(1), rounding=ROUND_HALF_EVEN)
     except InvalidOperation:
         return 0, True, False

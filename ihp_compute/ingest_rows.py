@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute import rate_cells, tables
@@ -427,7 +428,7 @@ def read_lines(
     kind = rows.lookup("x_clm_type_cd", LINE_KIND_OF, 255)
     indicator = rows.lookup("x_adjstmt_ind", {c: int(c) for c in INDICATORS}, NOT_STATED)
     original, original_hash = rows.strings("x_orgnl_clm_num")
-    adjustment, _ = rows.strings("x_adjstmt_clm_num")
+    adjustment, adjustment_hash = rows.strings("x_adjstmt_clm_num")
     denial = rows.text("x_clm_dnd_ind")
     marks = np.array([_denial_mark(value) for value in denial.values], np.uint8)
     denied = denial.take(marks)
@@ -473,8 +474,8 @@ def read_lines(
         "line_hash": line_hash,
         "claim_id": claim_id,
         "claim_line_number": line,
-        "original_claim": original if original_hash.any() else pa.nulls(n, pa.string()),
-        "adjustment_claim": adjustment,
+        "original_claim": _sparse(original, original_hash),
+        "adjustment_claim": _sparse(adjustment, adjustment_hash),
         "service_day": service,
         "claim_start_day": claim_start,
         "claim_end_day": claim_end,
@@ -615,31 +616,22 @@ def read_scores(
     year = year_text.take(np.array([_year(value) for value in year_text.values], np.int16))
     model = rows.codes("model", "risk_model", codes)
     cell = rows.codes("cell", "risk_cell", codes)
-    score, bad = _micro(columns["score"])
-    wrong = np.flatnonzero((key == 0) | (year < 0) | (model == 0) | bad)
+    score = read_cents(columns["score"], places=6)
+    unread = score.bad | score.blank | (score.cents < 0)
+    wrong = np.flatnonzero((key == 0) | (year < 0) | (model == 0) | unread)
     if len(wrong):
         raise DataError(
             f"{file_name}, data row {rows.row[wrong[0]]:,}: a risk score needs a member id, "
             f"a year, a model and a decimal score ({len(wrong):,} rows of this batch lack one)."
         )
-    arrays = {"member_key": key, "year": year, "model": model, "score_micro": score, "cell": cell}
+    arrays = {
+        "member_key": key,
+        "year": year,
+        "model": model,
+        "score_micro": score.cents,
+        "cell": cell,
+    }
     return _batch(arrays, SPILLED_SCORES), rows.tally
-
-
-def _micro(column: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    from ihp_compute.units import micro_of  # noqa: PLC0415
-
-    text = read_text(column)
-
-    def micro(value: str) -> int:
-        try:
-            return micro_of(value)
-        except (ArithmeticError, ValueError):
-            return -1
-
-    values = np.array([micro(value) for value in text.values], np.int64)
-    score = text.take(values)
-    return score, score < 0
 
 
 def _diagnoses(rows: Rows, codes: CodeBook) -> pa.Array:
@@ -664,6 +656,13 @@ def _no_lists(n: int) -> pa.Array:
     return pa.ListArray.from_arrays(
         pa.array(np.zeros(n + 1, np.int32)), pa.array(np.empty(0, np.int32))
     )
+
+
+def _sparse(texts: pa.Array, words: NDArray[np.uint64]) -> pa.Array:
+    """Mostly blank texts with nulls for the blanks."""
+    if not words.any():
+        return pa.nulls(len(texts), pa.string())
+    return pc.if_else(pa.array(words != 0), texts, None)
 
 
 def _upper_codes(rows: Rows, name: str, system: str, codes: CodeBook) -> NDArray[np.int32]:

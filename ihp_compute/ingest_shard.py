@@ -103,6 +103,8 @@ def raw_of(batches: list[pa.RecordBatch], schema: pa.Schema) -> Raw:
     dx = None
     for field in schema:
         chunked = table.column(field.name)
+        if chunked.num_chunks > 1:  # text beyond 2 GiB
+            raise DataError("a shard holds too much text for one column: ingest with more --shards")
         array = chunked.chunk(0) if chunked.num_chunks else pa.array([], field.type)
         if pa.types.is_string(field.type):
             texts[field.name] = array
@@ -439,8 +441,9 @@ def _link_claims(raw: Raw, fate: NDArray[np.uint8]) -> None:
             if other and other != own[1]:
                 links.append((own, (own[0], other)))
     family_of = final_action.families(links)
-    linked = np.array(sorted({key for key, _ in family_of}), dtype=np.uint64)
-    rows = np.flatnonzero(np.isin(keys, linked) & (columns["fate"] == OPEN))
+    words = distinct(text_hashes(pa.array([claim for _, claim in family_of], pa.string())))
+    named = pc.is_in(pa.array(columns["claim_hash"]), value_set=pa.array(words))
+    rows = np.flatnonzero(named.to_numpy(zero_copy_only=False) & (columns["fate"] == OPEN))
     present: dict[tuple[int, str], list[int]] = {}
     for row in rows.tolist():
         own = (int(keys[row]), ids[row].as_py())
@@ -468,7 +471,7 @@ def _linked_rows(raw: Raw) -> NDArray[np.intp]:
         other = raw.texts[name]
         if other.null_count == len(other):
             continue
-        rows = np.flatnonzero(pc.binary_length(other).fill_null(0).to_numpy(zero_copy_only=False))
+        rows = np.flatnonzero(other.is_valid().to_numpy(zero_copy_only=False))
         words = text_hashes(other.take(pa.array(rows)))
         away = words != claim[rows]
         rows, words = rows[away], words[away]
@@ -554,9 +557,13 @@ def _aside(raw: Raw, fate: NDArray[np.uint8], table: str) -> pa.Table:
 
 @dataclass(frozen=True)
 class _Kept:
-    """Retained rows of one table; `member` is the place in the shard, codes are final."""
+    """Retained rows of one table; `member` is the place in the shard, codes are final.
+
+    `texts` are of all the table's rows, of which `rows` are retained; the rest is of these alone.
+    """
 
     table: int
+    rows: NDArray[np.intp]
     member: NDArray[np.int64]
     columns: Columns
     texts: Strings
@@ -565,14 +572,17 @@ class _Kept:
     admitted: NDArray[np.bool_]
 
 
+_SPENT: Final = frozenset({"fate", "row", "line_hash", "denial", "indicator", "file_day"})
+"""Columns that have done their work once a row has its fate."""
+
+
 def _keep(
     raw: Raw, rows: NDArray[np.intp], member: NDArray[np.int64], table: str, rules: Rules
 ) -> _Kept:
-    columns = {name: values[rows] for name, values in raw.numbers.items()}
+    columns = {name: values[rows] for name, values in raw.numbers.items() if name not in _SPENT}
     for name, system in _CODED.items():
         columns[name] = rules.final_code[system][columns[name]]
-    at = pa.array(rows)
-    texts = {name: raw.texts[name].take(at) for name in ("claim_id", "claim_line_number")}
+    texts = {name: raw.texts[name] for name in ("claim_id", "claim_line_number")}
     claim = _claim_of(columns)
     flags = columns["blank_amount"].astype(np.uint8) * np.uint8(tables.LINE_BLANK_AMOUNT)
     admitted = np.zeros(len(rows), bool)
@@ -601,14 +611,16 @@ def _keep(
     else:
         category = np.full(len(rows), tables.SERVICE_CATEGORIES.index("pharmacy"), np.uint8)
     columns["category"], columns["flags"] = category, flags
-    dx = None if raw.dx is None else raw.dx.take(at)
+    dx = None if raw.dx is None else raw.dx.take(pa.array(rows))
     if dx is not None:
         remapped = rules.final_code["dx"][dx.flatten().to_numpy()]
         offsets = np.concatenate([[0], np.cumsum(dx.value_lengths().to_numpy())])
         dx = pa.ListArray.from_arrays(
             pa.array(offsets.astype(np.int32)), pa.array(remapped.astype(np.int32))
         )
-    return _Kept(tables.SOURCE_TABLES.index(table), member, columns, texts, dx, claim, admitted)
+    return _Kept(
+        tables.SOURCE_TABLES.index(table), rows, member, columns, texts, dx, claim, admitted
+    )
 
 
 def _acute(
@@ -679,16 +691,12 @@ def _lines(kept: list[_Kept]) -> _Lines:
         (packed << np.uint64(_HASH_BITS)) | (columns["hash_1"] >> np.uint64(64 - _HASH_BITS)),
         (columns["hash_1"], columns["hash_2"], columns["file"]),
     )
-    at = pa.array(order)
+    before = np.cumsum([0, *(len(part.texts["claim_id"]) for part in kept)])
+    rows = np.concatenate([part.rows + first for part, first in zip(kept, before, strict=False)])
+    at = pa.array(rows[order])
     texts = {
-        name: pa.chunked_array([part.texts[name] for part in kept], pa.string())
-        .combine_chunks()
-        .take(at)
+        name: pa.concat_arrays([part.texts[name] for part in kept]).take(at)
         for name in ("claim_id", "claim_line_number")
-    }
-    texts = {
-        name: array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-        for name, array in texts.items()
     }
     return _Lines({name: values[order] for name, values in columns.items()}, texts)
 
