@@ -34,7 +34,17 @@ from ihp_compute import terms as vocabulary
 from ihp_compute.attribution import AttributionTerms
 from ihp_compute.cost import CostTerms
 from ihp_compute.errors import ContractError
-from ihp_compute.terms import DRAFT_BASES, KINDS, Band, Kind, TermError, kind_of, parse, text_of
+from ihp_compute.terms import (
+    DRAFT_BASES,
+    KINDS,
+    NONE,
+    Band,
+    Kind,
+    TermError,
+    kind_of,
+    parse,
+    text_of,
+)
 from ihp_compute.units import cents_of, micro_of
 
 FOLDER: Final = Path(__file__).resolve().parent / "contracts"
@@ -346,7 +356,8 @@ class Agreement:
     @property
     def risk(self) -> RiskTerms:
         """Terms of risk adjustment."""
-        return RiskTerms(self["risk.model"], self["risk.normalise"], self["risk.missing"])
+        model = self["risk.model"] or NONE
+        return RiskTerms(model, self["risk.normalise"], self["risk.missing"])
 
     @property
     def steps(self) -> tuple[str, ...]:

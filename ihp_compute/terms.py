@@ -77,6 +77,8 @@ class Kind:
             text = " or ".join(self.choices)
         elif self.form == "names":
             text = "a list of names among " + ", ".join(self.choices)
+        elif self.form == "text":
+            text = "a name"
         elif self.form == "year":
             text = "a year from 2000 to 2100"
         elif self.form == "cells":
@@ -179,7 +181,12 @@ KINDS: Final[Mapping[str, Kind]] = {
     "cost.keep_above_cap": _ratio("part of the cost above the cap that is kept"),
     "cost.prorate_cap": Kind("the cap is scaled by months over 12", "flag", "flag"),
     "cost.services": Kind("services that count", "names", "names", choices=SERVICE_CATEGORIES),
-    "risk.model": Kind("risk score: supplied, none, or a model's name", "name", "text"),
+    "risk.model": Kind(
+        "risk score: supplied, a model's name, or none (everybody 1.000)",
+        "name",
+        "text",
+        optional=True,
+    ),
     "risk.normalise": _choice(
         "what the mean risk is divided by, each year",
         "statewide_rate_cell",
