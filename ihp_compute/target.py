@@ -264,7 +264,7 @@ def _risk_ratios(p: Program, agreement: Agreement) -> list[Node]:
     up, down = (agreement[f"target.risk_ratio_cap_{way}"] for way in ("up", "down"))
     high = None if up is None else one + p.term("target.risk_ratio_cap_up", up)
     low = None if down is None else one - p.term("target.risk_ratio_cap_down", down)
-    if agreement["risk.model"] == "none":
+    if agreement["risk.model"] is None:
         return [one for _ in agreement["target.rate_cells"]]
     normalise = agreement["risk.normalise"]
     whole = agreement["target.risk_ratio_by"] == "partnership"

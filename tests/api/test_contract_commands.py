@@ -55,10 +55,10 @@ def test_settle_names_draft_terms_first_and_shows_every_payment(
 
 def test_settle_prints_one_json_document(aggregates: Path, tmp_path: Path) -> None:
     out = tmp_path / "settled.parquet"
-    arguments = ["settle", str(aggregates), "--contract", "aca-1342", "--out", str(out), "--json"]
+    arguments = ["settle", str(aggregates), "--contract", "mn-ihp-1.0", "--out", str(out), "--json"]
     document = json.loads(runner.invoke(app, arguments).stdout)
     assert document["rows"] == 2
-    assert document["payment_cents"] == 0, "the plan that lost is paid what the other owes"
+    assert document["payment_cents"] == 120_000_000 - 150_000_000
     assert out.is_file()
 
 
