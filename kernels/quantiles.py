@@ -28,7 +28,7 @@ _STRIDE: Final = 64
 _COUNTED: Final = 32768
 _KEY_BITS: Final = 16
 _TOP: Final = (1 << 16) - 1
-_GPU_THREADS: Final = 128
+GPU_THREADS: Final = 128
 _LEAST: Final = np.int64(-(1 << 63))
 _MOST: Final = np.int64((1 << 63) - 1)
 
@@ -62,7 +62,7 @@ def quantiles(values: Any, p_micro: Sequence[int]) -> Any:
     ranks = ranks_of(p_micro, values.shape[1])
     if values.shape[0] and not values.shape[1]:
         raise KernelInputError("values: expected at least one value in a row, got none")
-    return (_cpu if where == "cpu" else _gpu)(read_only(values), ranks)
+    return _cpu(read_only(values), ranks) if where == "cpu" else _gpu(values, ranks)
 
 
 def ranks_of(p_micro: Sequence[int], n_values: int) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -222,5 +222,5 @@ def _gpu(values: Any, ranks: Any) -> Any:
     out = cupy.empty((n_rows, len(ranks)), dtype=np.int64)
     if out.size:
         scalars = (np.int64(n_values), np.int32(len(ranks)))
-        _entry()((n_rows,), (_GPU_THREADS,), (values, cupy.asarray(ranks), *scalars, out))
+        _entry()((n_rows,), (GPU_THREADS,), (values, cupy.asarray(ranks), *scalars, out))
     return out

@@ -342,7 +342,11 @@ def _gpu(
 
     n_columns = columns.shape[0]
     out = cupy.zeros((n_groups, n_replicates, n_columns), dtype=np.int64)
-    whole = (columns == cupy.floor(columns)).all(axis=1).tolist()
+    if not group.size:
+        return out
+    whole = [True] * n_columns
+    if columns.dtype == np.float64:
+        whole = (columns == cupy.floor(columns)).all(axis=1).tolist()
     safe = (cupy.abs(columns.astype(np.float64)) < _SAFE).all(axis=1).tolist()
     for c in range(n_columns):
         if not whole[c] or not safe[c]:

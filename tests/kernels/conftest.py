@@ -16,18 +16,23 @@ CUDA knows no <cstdint>: write `long long` for int64, `unsigned long long` for u
 `nvrtc(stem, architecture)` compiles the same text with NVRTC and returns the machine code;
 `test_sources.py` does it for every stem in `kernels.ALL`, so a new kernel needs no test of its own.
 
-Both skip, with the reason, where g++ or the NVRTC wheel is absent. Tests marked `gpu` do likewise.
+`numpy_as_cupy(stem)` runs a `_gpu` form without a GPU, to test the launch around the same text.
+
+All skip, with the reason, where g++ or the NVRTC wheel is absent. Tests marked `gpu` do likewise.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
+import sys
+import types
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -147,6 +152,36 @@ def host_twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     yield run
     for twin in twins.values():
         twin.close()
+
+
+@pytest.fixture
+def numpy_as_cupy(
+    monkeypatch: pytest.MonkeyPatch, host_twin: Callable[..., list[Any]]
+) -> Callable[[str], None]:
+    """Let a kernel's `_gpu` form run on NumPy and its CUDA text on the host.
+
+    `numpy_as_cupy(stem)` stands in for the module's `_entry`; what is tested is the layout of the
+    launch, which no GPU is needed for. Blocks are cut to three threads (`GPU_THREADS`).
+    """
+    stand_in = types.ModuleType("cupy")
+    for name in ("abs", "argsort", "asarray", "ascontiguousarray", "bincount", "empty", "floor"):
+        setattr(stand_in, name, getattr(np, name))
+    stand_in.zeros, stand_in.asnumpy = np.zeros, np.asarray  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "cupy", stand_in)
+
+    def stand_for(stem: str) -> None:
+        def launch(grid: tuple[int, ...], block: tuple[int, ...], arguments: Sequence[Any]) -> None:
+            arrays = [one for one in arguments if isinstance(one, np.ndarray)]
+            left = host_twin(stem, arguments, grid=grid, block=block)
+            for array, content in zip(arrays, left, strict=True):
+                if array.flags.writeable:
+                    array[...] = content
+
+        module = importlib.import_module(f"kernels.{stem}")
+        monkeypatch.setattr(module, "_entry", lambda: launch)
+        monkeypatch.setattr(module, "GPU_THREADS", 3)
+
+    return stand_for
 
 
 def _nvrtc_library() -> ctypes.CDLL | None:

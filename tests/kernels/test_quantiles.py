@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import KernelInputError, quantiles, to_device, to_host
-from kernels.quantiles import ranks_of, reference
+from kernels.quantiles import _gpu, ranks_of, reference
 
 probabilities = st.lists(st.integers(0, 1_000_000), max_size=5)
 
@@ -56,6 +56,15 @@ def test_the_cuda_text_selects_the_same(
     if out.size:
         out = host_twin("quantiles", arguments, grid=n_rows, block=3)[-1]
     assert np.array_equal(out, reference(values, p_micro))
+
+
+def test_the_launch_lays_out_what_the_cuda_text_expects(
+    numpy_as_cupy: Callable[[str], None],
+) -> None:
+    numpy_as_cupy("quantiles")
+    values = np.random.default_rng(1).integers(-50, 50, (6, 31))
+    p_micro = [0, 500_000, 975_000]
+    assert np.array_equal(_gpu(values, ranks_of(p_micro, 31)), reference(values, p_micro))
 
 
 @pytest.mark.gpu

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernels import KernelInputError, replicate_totals, to_device, to_host
 from kernels.philox import weights
-from kernels.replicate_totals import DOUBLE_LIMIT, SUM_LIMIT, chunks_of, reference
+from kernels.replicate_totals import DOUBLE_LIMIT, SUM_LIMIT, _gpu, chunks_of, reference
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,47 @@ def test_the_cuda_text_gives_the_reference_totals(
     in_double = not wide and largest < DOUBLE_LIMIT
     found = on_host(host_twin, case, in_double=in_double, chunk=chunk)
     assert np.array_equal(found, case.run(reference))
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(case=cases(60))
+def test_the_launch_lays_out_what_the_cuda_text_expects(
+    numpy_as_cupy: Callable[[str], None], case: Case
+) -> None:
+    numpy_as_cupy("replicate_totals")
+    found = _gpu(
+        case.columns,
+        case.group,
+        case.member_key,
+        case.n_groups,
+        case.n_replicates,
+        case.first_replicate,
+        case.seed,
+    )
+    assert np.array_equal(found, case.run(reference))
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ([1.0, 0.5], "found a fraction"),
+        ([1.0, np.nan], "found a fraction"),
+        ([1.0, np.inf], "does not fit"),
+        ([SUM_LIMIT - 3, 4], "does not fit"),
+        ([0, -(2**63)], "does not fit"),
+    ],
+)
+def test_the_launch_refuses_what_the_fast_form_refuses(
+    numpy_as_cupy: Callable[[str], None], column: Any, message: str
+) -> None:
+    numpy_as_cupy("replicate_totals")
+    case = replace(members(2), columns=np.array([column]))
+    with pytest.raises(KernelInputError, match=message):
+        case.run()
+    with pytest.raises(KernelInputError, match=message):
+        _gpu(case.columns, case.group, case.member_key, 1, 3, 0, 5)
 
 
 @pytest.mark.gpu
