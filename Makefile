@@ -16,6 +16,8 @@ $(STAMP): requirements/all.txt requirements/build.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/all.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "compiling the kernels once, by a small run; later runs find them in the cache"
+	$(BIN)/ihp demo --members 1000 --out $(VENV)/first-run >$(VENV)/first-run.log 2>&1 || { cat $(VENV)/first-run.log; exit 1; }
 	touch $@
 
 demo: $(STAMP)
