@@ -119,7 +119,7 @@ def test_the_amount_is_the_contracts(tiny_shard: Maker) -> None:
     shard = tiny_shard(
         {
             "lines": [
-                line(100, allowed_cents=150, third_party_cents=30),
+                line(100, allowed_cents=150, third_party_cents=30, kind=ENCOUNTER),
                 line(0, allowed_cents=70, third_party_cents=5, kind=ENCOUNTER),
                 line(0, allowed_cents=900),
             ]
