@@ -31,7 +31,7 @@ from ihp_compute.errors import DataError
 from ihp_compute.ingest_layout import InputFile, TableLayout, check_columns
 from ihp_compute.units import NO_DAY, day_of
 
-BATCH_ROWS: Final = 1 << 19
+BATCH_ROWS: Final = 1 << 18
 BAD_DAY: Final = NO_DAY + 1
 """Stands for a date that is stated and cannot be read."""
 MAX_CENTS: Final = 10**12
