@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ihp_compute import contract as contracts
-from ihp_compute.contract import Agreement, Contract, split_band_path
+from ihp_compute.contract import Contract, split_band_path
 from ihp_compute.errors import ContractError, DataError
 from ihp_compute.program import Program
 from ihp_compute.steps import QUALITY_SCORE, gate_by_size, write_settlement
@@ -333,17 +333,9 @@ def _settle_group(
         program.source("observed"),
         by_row=frozenset(sources) - {"target", "observed"},
     )
-    return program.compile(outputs).run(sources), _draft_line(agreement, first.numbers)
-
-
-def _draft_line(agreement: Agreement, given: Mapping[str, Decimal]) -> str:
-    n, names = agreement.draft(("settlement.", "agreement."))
-    left = [name for name in names if name not in given]
-    if not left:
-        return ""
-    return (
-        f"{agreement.name}: DRAFT TERMS: {len(left)} of {n} recalled or assumed: {', '.join(left)}"
-    )
+    rests_on = ("settlement.", "agreement.first_performance_year")
+    draft = agreement.draft_line(rests_on, given=first.numbers, named=True)
+    return program.compile(outputs).run(sources), draft
 
 
 def _result(rows: Sequence[_Row], found: Mapping[str, NDArray[Any]], given: str) -> pa.Table:

@@ -8,20 +8,24 @@ taken as ultimate. Ratios are exact fractions until the one rounding to six plac
 that a factor does not depend on the order of claims. (Reserving libraries compute in floating point
 and pull in data-frame stacks; three sums over a 24 × 36 triangle need neither.)
 
-Not here: which contract completes what (`target.completion`, `observed.completion`).
+A population's factors are the state's, over all lines that can be cost; the ratio of a year is what
+a contract takes as `target.completion` (base year) or `observed.completion` (performance year).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError
+from ihp_compute.tables import LINE_KINDS
+from ihp_compute.units import NO_DAY, date_of, month_of, months_of_days
 
 PLACES: Final = Decimal("0.000001")
 
@@ -149,3 +153,78 @@ def final_less_interim(
     """
     names = sorted({*final_cents, *interim_cents})
     return {name: final_cents.get(name, 0) - interim_cents.get(name, 0) for name in names}
+
+
+class LinesOf(Protocol):
+    """What is needed of a population's shard."""
+
+    def column(self, table: str, name: str) -> NDArray[Any]: ...  # noqa: D102 - as in `population`
+
+
+@dataclass(frozen=True)
+class YearCompletion:
+    """Completion of one year as of a cutoff.
+
+    Attributes
+    ----------
+    year : int
+    month_cents : tuple of int
+        Paid to date by month of service, January first.
+    factors : tuple of Decimal
+        Paid to date over ultimate, by month.
+    ratio : Decimal
+        The year's paid dollars over their ultimate.
+    undated_cents : int
+        Dollars of lines without a payment date; they develop nothing and are left out.
+    """
+
+    year: int
+    month_cents: tuple[int, ...]
+    factors: tuple[Decimal, ...]
+    ratio: Decimal
+    undated_cents: int
+
+
+def year_completion(
+    shards: Iterable[LinesOf], *, year: int, first_year: int, cutoff_day: int
+) -> YearCompletion:
+    """Completion factors of a year from the lines of a population.
+
+    Fee-for-service and encounter lines by month of service, from `first_year` on, paid until the
+    cutoff. Shards may come in any order.
+
+    Raises
+    ------
+    DataError
+        If the cutoff lies before the year's end, or a lag cannot be developed.
+    """
+    cutoff = date_of(cutoff_day)
+    cutoff_month = month_of(cutoff.year, cutoff.month)
+    first_month, last_month = month_of(first_year, 1), month_of(year, 12)
+    if cutoff_month < last_month:
+        raise DataError(
+            f"completion: claims are paid through {cutoff}, expected at least December {year}"
+        )
+    paid = np.zeros((last_month - first_month + 1, cutoff_month - first_month + 1), np.int64)
+    undated = 0
+    kinds = [LINE_KINDS.index("fee_for_service"), LINE_KINDS.index("encounter")]
+    for shard in shards:
+        day, paid_day = (shard.column("lines", name) for name in ("service_day", "paid_day"))
+        cents = shard.column("lines", "paid_cents")
+        counts = np.isin(shard.column("lines", "kind"), kinds)
+        dated = counts & (paid_day != NO_DAY)
+        undated += int(cents[counts & (paid_day == NO_DAY)].sum())
+        seen = dated & (paid_day <= cutoff_day)
+        paid += triangle(
+            months_of_days(day[seen]),
+            months_of_days(paid_day[seen]),
+            cents[seen],
+            first_month=first_month,
+            n_months=len(paid),
+            cutoff_month=cutoff_month,
+        )
+    factors = chain_ladder(paid)[-12:]
+    month_cents = [int(row.sum()) for row in paid[-12:]]
+    return YearCompletion(
+        year, tuple(month_cents), tuple(factors), overall(month_cents, factors), undated
+    )

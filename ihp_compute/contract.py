@@ -385,12 +385,27 @@ class Agreement:
         ]
         return len(binding), [v.path for v in binding if v.basis in DRAFT_BASES]
 
-    def draft_line(self, prefixes: Sequence[str] = ("",)) -> str:
-        """The first line of a settlement while terms are recalled or assumed; else empty."""
-        n, names = self.draft(prefixes)
-        if not names:
+    def draft_line(
+        self, prefixes: Sequence[str] = ("",), *, given: Iterable[str] = (), named: bool = False
+    ) -> str:
+        """The first line of a settlement while terms are recalled or assumed; else empty.
+
+        Parameters
+        ----------
+        prefixes : sequence of str
+            Which terms the settlement rests on, by the start of their path.
+        given : iterable of str
+            Paths that a table gives beside the contract.
+        named : bool
+            Whether to name the contract, where there are several.
+        """
+        supplied = set(given)
+        n, weak = self.draft(prefixes)
+        left = [path for path in weak if path not in supplied]
+        if not left:
             return ""
-        return f"DRAFT TERMS: {len(names)} of {n} recalled or assumed: {', '.join(names)}"
+        whose = f" in {self.name}" if named else ""
+        return f"DRAFT TERMS: {len(left)} of {n} recalled or assumed{whose}: {', '.join(left)}"
 
 
 def split_band_path(path: str) -> tuple[str, str, str] | None:
@@ -833,12 +848,8 @@ class ContractSet:
     def draft_lines(self, year: int | None = None) -> list[str]:
         """The draft line of each contract of the set that has one."""
         agreements = self._agreements(year)
-        lines = {name: agreement.draft_line() for name, agreement in agreements.items()}
-        return [
-            f"{name}: {line}" if len(agreements) > 1 else line
-            for name, line in lines.items()
-            if line
-        ]
+        lines = [a.draft_line(named=len(agreements) > 1) for a in agreements.values()]
+        return [line for line in lines if line]
 
 
 def load_set(

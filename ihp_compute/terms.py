@@ -225,9 +225,6 @@ KINDS: Final[Mapping[str, Kind]] = {
         "paid to date over ultimate, performance year", "ratio", low=Decimal("0.01"),
         high=Decimal(2), optional=True,
     ),
-    "observed.completion_method": _choice(
-        "how the two completion ratios are found where none is given", "chain_ladder", optional=True
-    ),
     "settlement.steps": Kind("steps in their order", "names", "names", choices=STEPS),
     "settlement.direction": _choice(
         "shared savings: a gain is paid to the partnership; corridor: a gain is owed by it",

@@ -44,7 +44,8 @@ def test_settle_names_draft_terms_first_and_shows_every_payment(
     )
     assert done.exit_code == 0
     first, *rest = done.stdout.splitlines()
-    assert first.startswith("mn-ihp-2.0-track-2: DRAFT TERMS: ")
+    assert first.startswith("DRAFT TERMS: ")
+    assert " recalled or assumed in mn-ihp-2.0-track-2: settlement." in first
     assert any("North" in line and "$1,200,000.00" in line for line in rest)
     assert any("South" in line and "-$1,500,000.00" in line for line in rest)
     header, north, south = out.read_text().splitlines()

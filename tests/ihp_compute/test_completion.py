@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 
 import numpy as np
@@ -7,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ihp_compute.completion import chain_ladder, final_less_interim, overall, triangle
+from ihp_compute.completion import (
+    chain_ladder,
+    final_less_interim,
+    overall,
+    triangle,
+    year_completion,
+)
 from ihp_compute.errors import DataError
+from ihp_compute.units import NO_DAY, day_of
 
 
 def test_a_textbook_triangle_develops_by_volume() -> None:
@@ -76,3 +84,71 @@ def test_final_less_interim_is_paid_or_recouped() -> None:
         "B": 10,
         "C": -5,
     }
+
+
+class _Lines:
+    """One shard's lines: (service day, paid day, cents, kind)."""
+
+    def __init__(self, *lines: tuple[int, int, int, int]) -> None:
+        day, paid, cents, kind = zip(*lines, strict=True) if lines else ((), (), (), ())
+        self.columns = {
+            "service_day": np.array(day, np.int32), "paid_day": np.array(paid, np.int32),
+            "paid_cents": np.array(cents, np.int64), "kind": np.array(kind, np.uint8),
+        }  # fmt: skip
+
+    def column(self, table: str, name: str) -> np.ndarray:
+        assert table == "lines"
+        return self.columns[name]
+
+
+def _year_of_lines(late_cents: int) -> _Lines:
+    """Each month of 2023 pays 80 in its month and `late_cents` a month later."""
+    lines = []
+    for month in range(1, 13):
+        here = day_of(date(2023, month, 15))
+        after = day_of(date(2023 + month // 12, month % 12 + 1, 15))
+        lines += [(here, here, 80, 0), (here, after, late_cents, 2), (here, here, 999, 1)]
+    return _Lines(*lines)
+
+
+def test_a_year_is_developed_from_a_population_s_lines() -> None:
+    """Paid through December: only December lacks its second month, a fifth of its cost."""
+    lines = _year_of_lines(20)
+    cutoff = day_of(date(2023, 12, 31))
+    found = year_completion([lines], year=2023, first_year=2023, cutoff_day=cutoff)
+    assert found.month_cents == (100,) * 11 + (80,)
+    assert found.factors == (1,) * 11 + (Decimal("0.8"),)
+    assert found.ratio == Decimal("0.983333")
+
+
+def test_shards_add_up_to_the_whole() -> None:
+    cutoff = day_of(date(2024, 3, 31))
+    one, other = _year_of_lines(20), _year_of_lines(35)
+    together = _Lines(
+        *[
+            tuple(int(shard.columns[name][i]) for name in shard.columns)
+            for shard in (other, one)
+            for i in range(len(shard.columns["kind"]))
+        ]
+    )
+    found = [
+        year_completion(shards, year=2023, first_year=2023, cutoff_day=cutoff)
+        for shards in ([one, other], [other, one], [together])
+    ]
+    assert found[0] == found[1] == found[2]
+    assert found[0].ratio == 1
+
+
+def test_lines_without_a_payment_date_are_counted_and_left_out() -> None:
+    cutoff = day_of(date(2024, 3, 31))
+    undated = _Lines((day_of(date(2023, 5, 1)), NO_DAY, 700, 0))
+    found = year_completion(
+        [_year_of_lines(20), undated], year=2023, first_year=2023, cutoff_day=cutoff
+    )
+    assert found.undated_cents == 700
+    assert sum(found.month_cents) == 1200
+
+
+def test_a_year_that_is_not_over_cannot_be_completed() -> None:
+    with pytest.raises(DataError, match="expected at least December 2023"):
+        year_completion([], year=2023, first_year=2023, cutoff_day=day_of(date(2023, 11, 30)))
