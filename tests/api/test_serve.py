@@ -97,9 +97,11 @@ def serve(tmp_path: Path) -> Iterator[Callable[[], Served]]:
 
 
 def wait_for_state(served: Served, run_id: str, *states: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240  # workers may have kernels to compile
     while time.monotonic() < deadline:
-        view: dict[str, Any] = served.http.get(f"/v1/runs/{run_id}").json()
+        wait = 30 if "running" not in states else 0
+        response = served.http.get(f"/v1/runs/{run_id}", params={"wait": wait})
+        view: dict[str, Any] = response.json()
         if view["state"] in states:
             return view
         time.sleep(0.02)
@@ -142,7 +144,7 @@ def test_a_run_survives_every_death_and_equals_the_command_line(
     dispatcher = lock.note()
     second = serve()
     assert second.key != first.key
-    done = second.http.get(f"/v1/runs/{run_id}", params={"wait": 60}).json()
+    done = wait_for_state(second, run_id, "succeeded", "failed")
     assert (done["state"], done["digest"], done["attempt"]) == ("succeeded", local.digest, 1)
     assert (done["shards_done"], done["shards_total"]) == (5, 5)
     assert lock.note() == dispatcher
