@@ -20,6 +20,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ihp_compute.errors import DataError
+from ihp_compute.units import EXACT_FLOAT_LIMIT
 from kernels.settle_grid import Op, settle_grid
 
 _SOURCE: Final = "source"
@@ -205,19 +207,24 @@ class Compiled:
         Returns
         -------
         dict of name to int64[n] (whole outputs) or float64[n]
+
+        Raises
+        ------
+        DataError
+            If a whole output is too large to be exact.
         """
         stacked = np.array([sources[name] for name in self.sources], dtype=np.float64)
         if not self.sources:
             n = max((len(array) for array in sources.values()), default=1)
             stacked = np.empty((0, n))
         constants = self.constants()
-        found: dict[str, NDArray[Any]] = {}
-        for whole in (True, False):
-            chosen = [i for i, rounded in enumerate(self.rounded) if rounded == whole]
-            if not chosen:
-                continue
-            values = settle_grid(
-                stacked, constants, self.table, self.registers[chosen], whole=whole
+        values = settle_grid(stacked, constants, self.table, self.registers, whole=False)[0]
+        exact = values[list(self.rounded)]
+        if exact.size and not bool((np.abs(exact) < EXACT_FLOAT_LIMIT).all()):
+            raise DataError(
+                "a settled amount is not below 2^53 cents, so it would not be exact; settle parts"
             )
-            found.update({self.outputs[i]: values[0, k] for k, i in enumerate(chosen)})
-        return {name: found[name] for name in self.outputs}
+        return {
+            name: row.astype(np.int64) if rounded else row
+            for name, row, rounded in zip(self.outputs, values, self.rounded, strict=True)
+        }

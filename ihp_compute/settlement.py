@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ihp_compute.contract import Agreement, ContractSet
 from ihp_compute.program import Compiled, Program
 from ihp_compute.steps import write_settlement
-from ihp_compute.target import TotalsLike, sources, write_target
+from ihp_compute.target import StateSums, TotalsLike, sources, state_sums, write_target
 from ihp_compute.units import CENTS_PER_USD
 from ihp_compute.walk import WalkRow, walk
 
@@ -117,19 +117,26 @@ def settle(
         If a contract has no value for a year it needs, or does not list a rate cell that occurs.
     """
     agreements = contract_set.at(performance_year)
+    rule_sets = contract_set.rule_sets(performance_year)
     scores = quality or {}
-    return [
-        _settle_one(
-            totals,
-            partnership,
-            agreement,
-            contract_set.rule_set_of(partnership, performance_year),
-            base_year,
-            performance_year,
-            scores.get(partnership),
+    sums: dict[tuple[int, tuple[str, ...]], StateSums] = {}
+    settled = []
+    for partnership, agreement in agreements.items():
+        rule_set = rule_sets.index(agreement.cost)
+        key = rule_set, agreement["target.rate_cells"]
+        if key not in sums:
+            sums[key] = state_sums(totals, agreement, rule_set)
+        settled.append(
+            _settle_one(
+                sums[key],
+                partnership,
+                agreement,
+                base_year,
+                performance_year,
+                scores.get(partnership),
+            )
         )
-        for partnership, agreement in agreements.items()
-    ]
+    return settled
 
 
 def run_program(
@@ -179,16 +186,15 @@ def steps_program(
 
 
 def _settle_one(
-    totals: TotalsLike,
+    sums: StateSums,
     partnership: str,
     agreement: Agreement,
-    rule_set: int,
     base_year: int,
     performance_year: int,
     score: Decimal | None,
 ) -> Settled:
-    given = sources(totals, partnership, agreement, rule_set)
-    n_members = int(totals.n_members[totals.groups.index(partnership)])
+    given = sources(sums, partnership)
+    n_members = int(sums.totals.n_members[sums.totals.groups.index(partnership)])
     whole = run_program(
         agreement,
         base_year=base_year,

@@ -70,44 +70,85 @@ class Walked:
     empty_cells: Node
 
 
-def sources(
-    totals: TotalsLike, group: str, agreement: Agreement, rule_set: int
-) -> dict[str, NDArray[np.int64]]:
+@dataclass(frozen=True)
+class StateSums:
+    """Totals by rate cell of the contract: what all partnerships' sources are cut from.
+
+    Attributes
+    ----------
+    totals : Totals
+    contract : str
+        Its name, for messages.
+    cells : tuple of str
+        Rate cells of the contract; merged cells joined by +.
+    by_cell : mapping of (year, what) to int64[n_groups, n_cells, 1 + B]
+    state : mapping of (year, what) to int64[n_cells, 1 + B]
+        Sums over groups.
+    left_out : mapping of (year, what) to int64[n_groups, 1 + B]
+        What stands in rate cells that the contract does not list.
+    """
+
+    totals: TotalsLike
+    contract: str
+    cells: tuple[str, ...]
+    by_cell: dict[tuple[str, str], NDArray[np.int64]]
+    state: dict[tuple[str, str], NDArray[np.int64]]
+    left_out: dict[tuple[str, str], NDArray[np.int64]]
+
+
+def state_sums(totals: TotalsLike, agreement: Agreement, rule_set: int) -> StateSums:
+    """Sums over merged rate cells and over groups, once for all partnerships. Integers only."""
+    cells: tuple[str, ...] = agreement["target.rate_cells"]
+    places = [[totals.strata.index(part) for part in cell.split("+")] for cell in cells]
+    listed = {place for cell in places for place in cell}
+    others = [i for i in range(len(totals.strata)) if i not in listed]
+    single = [place for (place, *more) in places if not more]
+    straight = single == list(range(len(totals.strata)))
+    by_cell, state, left_out = {}, {}, {}
+    for year in _YEARS:
+        for what in ("months", "risk", "cost"):
+            name = f"{year}_cost_r{rule_set}" if what == "cost" else f"{year}_{what}"
+            column = totals.column(name)
+            if straight:
+                merged = column
+            else:
+                merged = np.stack([column[:, cell].sum(axis=1) for cell in places], axis=1)
+            by_cell[year, what] = merged
+            state[year, what] = merged.sum(axis=0)
+            left_out[year, what] = column[:, others].sum(axis=1)
+    return StateSums(totals, agreement.name, cells, by_cell, state, left_out)
+
+
+def sources(sums: StateSums, group: str) -> dict[str, NDArray[np.int64]]:
     """Totals that a partnership's target is made of, by source name: int64[1 + B] each.
 
     Per rate cell of the contract the partnership's own months, risk and cost and the state's; over
-    all cells the same sums, and those of the comparison population. Integer sums only.
+    all cells the same sums, and those of the comparison population.
+
+    Raises
+    ------
+    ContractError
+        If the partnership has months or cost in a rate cell that the contract does not list.
     """
-    cells = [cell.split("+") for cell in agreement["target.rate_cells"]]
-    left_out = set(totals.strata) - {part for cell in cells for part in cell}
-    g = totals.groups.index(group)
+    groups = sums.totals.groups
+    g = groups.index(group)
     found: dict[str, NDArray[np.int64]] = {}
-    for year in _YEARS:
-        for what in ("months", "risk", "cost"):
-            column = totals.column(
-                f"{year}_{what}" if what != "cost" else f"{year}_cost_r{rule_set}"
+    for (year, what), by_cell in sums.by_cell.items():
+        if sums.left_out[year, what][g].any():
+            raise ContractError(
+                f"{sums.contract}: target.rate_cells: {group} has {what} in rate cells that the "
+                "contract does not list; expected every rate cell that occurs"
             )
-            for name in sorted(left_out):
-                if column[g, totals.strata.index(name)].any():
-                    raise ContractError(
-                        f"{agreement.name}: target.rate_cells: {group} has {what} in {name}, which "
-                        "the contract does not list; expected every rate cell that occurs"
-                    )
-            of_cells = [
-                column[:, [totals.strata.index(part) for part in cell]].sum(axis=1)
-                for cell in cells
-            ]
-            state = [cell.sum(axis=0) for cell in of_cells]
-            for i, cell in enumerate(of_cells):
-                found[f"{year}_{what}_{i}"] = cell[g]
-                found[f"state_{year}_{what}_{i}"] = state[i]
-            found[f"{year}_{what}"] = column[g].sum(axis=0)
-            found[f"state_{year}_{what}"] = column.sum(axis=(0, 1))
-            if COMPARISON in totals.groups:
-                market = column[totals.groups.index(COMPARISON)].sum(axis=0)
-            else:
-                market = np.zeros_like(column[g, 0])
-            found[f"market_{year}_{what}"] = market
+        for i in range(len(sums.cells)):
+            found[f"{year}_{what}_{i}"] = by_cell[g, i]
+            found[f"state_{year}_{what}_{i}"] = sums.state[year, what][i]
+        found[f"{year}_{what}"] = by_cell[g].sum(axis=0)
+        found[f"state_{year}_{what}"] = sums.state[year, what].sum(axis=0)
+        if COMPARISON in groups:
+            market = by_cell[groups.index(COMPARISON)].sum(axis=0)
+        else:
+            market = np.zeros_like(by_cell[g, 0])
+        found[f"market_{year}_{what}"] = market
     months = found["perf_months"]
     found["observed_months"] = np.full_like(months, months[0])
     return found
