@@ -15,12 +15,14 @@ so a killed ingest leaves no population, and an existing one stands until the ne
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -66,6 +68,7 @@ from ihp_compute.units import NO_DAY, date_of, months_of_days
 Progress = Callable[[int, int], None]
 
 MAX_SHARDS: Final = 65_535
+_STALE_SECONDS: Final = 60
 _SHARDED: Final = {
     "medical_claim": SPILLED_LINES,
     "pharmacy_claim": SPILLED_LINES,
@@ -622,11 +625,29 @@ def _check_target(out: Path) -> None:
 @contextlib.contextmanager
 def _beside(out: Path) -> Iterator[Path]:
     """An empty folder on the same file system, gone at the end whatever happens."""
+    _sweep(out)
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.ingest-", dir=out.parent))
+    lock = os.open(staging, os.O_RDONLY)
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield staging
     finally:
+        os.close(lock)
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _sweep(out: Path) -> None:
+    """Remove what a killed ingest into the same folder left: old, and locked by nobody."""
+    for stale in out.parent.glob(f".{out.name}.ingest-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - stale.stat().st_mtime < _STALE_SECONDS:
+                continue
+            lock = os.open(stale, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(stale, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def _publish(staging: Path, out: Path) -> None:

@@ -50,9 +50,10 @@ _FIRST_DAY: Final = int(np.datetime64("1850-01-01", "D").astype(int))
 
 LINE_KIND_OF: Final = {
     "": 0, "1": 0, "A": 0, "U": 0, "2": 1, "B": 1, "V": 1, "3": 2, "C": 2, "W": 2,
-    "4": 3, "D": 3, "X": 3, "5": 3, "E": 3, "Y": 3,
+    "4": 3, "D": 3, "X": 3, "5": 3, "E": 3, "Y": 3, "Z": 0,
 }  # fmt: skip
-"""TAF claim type: Medicaid 1-5, CHIP A-E, other programmes U-Y; as `tables.LINE_KINDS`."""
+"""TAF claim type: Medicaid 1-5, CHIP A-E, other programmes U-Y; as `tables.LINE_KINDS`. Z is a
+denied claim and meets that fate."""
 
 DENIAL_MARKS: Final = ("", "0", "1", "yes", "no")
 """What `x_clm_dnd_ind` can say; 0 and 1 are read once all rows are seen (`ingest`)."""
@@ -213,14 +214,17 @@ class Rows:
         self.tally = Tally(rows=self.n, columns=dict.fromkeys(columns))
         self._left = [name for name in LAYOUTS[table].mapped if name in columns]
         self._bad: dict[int, str] = {}
+        self._texts: dict[str, Text] = {}
 
     def text(self, name: str) -> Text:
         """A code or name, trimmed, as distinct values."""
         if name not in self.columns:
             return Text.blank(self.n)
-        self._take(name)
-        text = read_text(self.columns[name])
-        self._hash_text(name, text)
+        text = self._texts.get(name)
+        if text is None:
+            self._take(name)
+            text = self._texts[name] = read_text(self.columns[name])
+            self._hash_text(name, text)
         return text
 
     def strings(self, name: str) -> tuple[pa.Array, NDArray[np.uint64]]:
@@ -433,6 +437,7 @@ def read_lines(
     denial = rows.text("x_clm_dnd_ind")
     marks = np.array([_denial_mark(value) for value in denial.values], np.uint8)
     denied = denial.take(marks)
+    denied[rows.lookup("x_clm_type_cd", {"Z": 1}, 0) == 1] = DENIAL_MARKS.index("yes")
 
     rows.mark(np.flatnonzero(key == 0), "no member id")
     rows.mark(np.flatnonzero(claim_hash == 0), "no claim_id")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +148,30 @@ def test_a_roster_date_that_is_not_one_names_its_row(
     roster = [{"npi": "1", "partnership_id": "A", "start_date": "2023-99-01"}]
     folder = bench.folder(eligibility=[member()], medical_claim=[line()], provider_roster=roster)
     _refused(folder, tmp_path, ["provider_roster.csv", "data row 1", "start_date"])
+
+
+def test_a_killed_ingest_leaves_no_population_and_is_swept_up_later(
+    bench: Any, tmp_path: Path, member: Any, line: Any
+) -> None:
+    folder = bench.folder(eligibility=[member()], medical_claim=[line()])
+    hang = (
+        "import sys, time; from pathlib import Path; from ihp_compute import ingest\n"
+        "def build(*_):\n"
+        "    print('here', flush=True); time.sleep(600)\n"
+        "ingest.build = build\n"
+        "ingest.ingest(Path(sys.argv[1]), Path(sys.argv[2]), shards=2, threads=1)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hang, str(folder), str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        cwd=Path(ingest_module.__file__).parents[1],
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        child.kill()
+    left = list(tmp_path.glob(".out.ingest-*"))
+    assert len(left) == 1
+    assert not (tmp_path / "out").exists()
+    os.utime(left[0], (0, 0))
+    ingest(folder, tmp_path / "out", shards=2)
+    assert not list(tmp_path.glob(".out.*"))

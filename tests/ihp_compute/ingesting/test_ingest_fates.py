@@ -222,6 +222,25 @@ def test_denied_lines_are_set_aside_whichever_way_denial_is_coded(
     assert bench.fates(document) == {"denied": (1, 700), "retained": (4, 40_000)}
 
 
+def test_a_claim_of_the_denied_type_is_denied(bench: Any, member: Any, line: Any) -> None:
+    rows = [line(), line(claim_id="Z", x_clm_type_cd="Z", paid_amount="7")]
+    document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    assert bench.fates(document) == {"denied": (1, 700), "retained": (1, 10_000)}
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("", 0), ("1", 0), ("A", 0), ("2", 1), ("b", 1), ("3", 2), ("4", 3), ("E", 3)],
+)
+def test_a_claim_type_folds_into_a_kind(
+    bench: Any, member: Any, line: Any, code: str, kind: int
+) -> None:
+    _, population = bench.ingest(
+        bench.folder(eligibility=[member()], medical_claim=[line(x_clm_type_cd=code)])
+    )
+    assert bench.rows(population, "lines")[0]["kind"] == kind
+
+
 def test_strangers_and_months_without_enrolment_are_told_apart(
     bench: Any, member: Any, line: Any
 ) -> None:
