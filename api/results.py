@@ -82,7 +82,7 @@ def read(
             f"the run has no such table; GET /v1/runs/{run_id}/results lists them"
         )
     _admit(path, principal, service, run)
-    form = accepted(request.headers.get("accept"))
+    form = accepted(",".join(request.headers.getlist("accept")))
     about = path.stat()
     tag = f'"{_content_sha256(path, about.st_mtime_ns, about.st_size)}-{form.rpartition(".")[2]}"'
     headers = {"ETag": tag, "Vary": "Accept", "Cache-Control": "private, no-cache"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import signal
@@ -46,6 +47,12 @@ def serve(
 
 
 def _settings(**given: Any) -> Settings:
+    for name in ("alembic", "fastapi", "pydantic_settings", "ray", "structlog", "uvicorn"):
+        if importlib.util.find_spec(name) is None:
+            raise InfrastructureError(
+                f"the service needs {name}, which is not installed; "
+                "install ihp-compute with its extras: ihp-compute[service,cluster]"
+            )
     from pydantic import ValidationError  # noqa: PLC0415 (the service is an extra)
 
     from api.settings import Settings  # noqa: PLC0415 (likewise)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterator
 
@@ -13,7 +12,7 @@ from structlog.testing import capture_logs
 
 from api.app import create_app
 from api.service import Service
-from cluster.store import Store
+from cluster.store import Run, Store
 
 UNKNOWN = [
     "/",
@@ -180,6 +179,7 @@ def test_the_description_names_every_operation_and_loads_nothing(client: TestCli
     names = [op["operationId"] for path in description["paths"].values() for op in path.values()]
     assert len(names) == len(set(names))
     assert all(re.fullmatch(r"[a-z_]+", name) for name in names)
+    assert description["paths"]["/v1/runs"]["post"]["security"] == [{"HTTPBearer": []}]
     assert client.get("/docs").status_code == 404
 
 
@@ -195,5 +195,9 @@ def test_readiness_follows_the_dispatcher(
             assert response.json()["dispatcher"] is alive
 
 
-def test_uvicorn_is_told_nothing_to_log() -> None:
-    assert logging.getLogger("uvicorn.access").handlers == []
+def test_metrics_count_runs_by_state(client: TestClient, finished: Run) -> None:
+    assert finished.state == "succeeded"
+    lines = client.get("/metrics").text.splitlines()
+    assert 'ihp_runs{state="succeeded"} 1.0' in lines
+    assert 'ihp_runs{state="queued"} 0.0' in lines
+    assert "ihp_dispatcher_alive 1.0" in lines

@@ -12,6 +12,7 @@ from api.cli import app
 from api.service import Service
 from api.settings import Settings
 from cluster.store import Store
+from ihp_compute.errors import InfrastructureError
 
 
 @pytest.fixture
@@ -68,3 +69,12 @@ def test_settings_come_from_the_environment(
     done = run_ihp.invoke(app, ["serve"])
     assert done.exit_code == 2
     assert "IHP_PORT" in done.stderr
+
+
+def test_without_its_extras_the_service_says_what_to_install(
+    run_ihp: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "ray" else name)
+    done = run_ihp.invoke(app, ["serve"])
+    assert isinstance(done.exception, InfrastructureError)
+    assert "ihp-compute[service,cluster]" in str(done.exception)
