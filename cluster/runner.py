@@ -100,6 +100,11 @@ class RayRunner:
         self._options: dict[str, Any] = {"num_cpus": 1, "max_retries": 0}
         self._stopped: Callable[[], bool] = lambda: False
 
+    @property
+    def parallelism(self) -> int:
+        """Tasks at a time: a core each."""
+        return self.cpus
+
     def __enter__(self) -> Self:
         """The runner itself."""
         return self

@@ -19,7 +19,7 @@ from ihp_compute.cost import Cost, line_fates
 from ihp_compute.population import Shard
 from ihp_compute.risk import Scores
 from ihp_compute.tables import RATE_CELLS
-from ihp_compute.uncertainty import Totals, YearRows, replicate_totals
+from ihp_compute.uncertainty import Rows, Totals, YearRows, replicate_totals
 from ihp_compute.utilization import Utilisation
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Measured:
     ----------
     totals : Totals
     member_years : tuple of Arrow tables
-        One a shard: one row per member and year.
+        Two a shard: one row per member, for base and performance year.
     ledger : int64[n_tables, n_files, n_run_fates, 2]
         Lines and paid cents of retained rows by run fate.
     exclusions : int64[2, n_reasons, 3]
@@ -54,6 +54,8 @@ class Measured:
         `UTILISATION_SUMS` per year and group.
     counts : Counter
         What the score provider counted, as "year:what".
+    n_shards : int
+        Shards summed.
     """
 
     totals: Totals
@@ -62,6 +64,7 @@ class Measured:
     exclusions: NDArray[np.int64]
     utilisation: NDArray[np.int64]
     counts: Counter[str]
+    n_shards: int
 
     def __add__(self, other: Measured) -> Measured:
         """Measures of two disjoint sets of members."""
@@ -72,6 +75,7 @@ class Measured:
             self.exclusions + other.exclusions,
             self.utilisation + other.utilisation,
             self.counts + other.counts,
+            self.n_shards + other.n_shards,
         )
 
     @classmethod
@@ -83,13 +87,54 @@ class Measured:
     ) -> Measured:
         """Sum of all shards, in the order in which they arrive."""
         merged: Measured | None = None
-        for done, part in enumerate(parts, start=1):
+        for part in parts:
             merged = part if merged is None else merged + part
             if progress is not None:
-                progress(done, n_shards)
+                progress(merged.n_shards, n_shards)
         if merged is None:
             raise ValueError("a population has at least one shard")
         return merged
+
+    @classmethod
+    def of(cls, plan: Plan, shards: Sequence[ShardMeasured]) -> Measured:
+        """Sums of measured shards; their members are drawn together."""
+        return cls(
+            totals=replicate_totals(
+                Rows.concat([shard.rows for shard in shards]),
+                sum_of([shard.n_members for shard in shards]),
+                groups=plan.roster.groups,
+                replicates=plan.replicates,
+                seed=plan.seed,
+                device=plan.device,
+            ),
+            member_years=tuple(table for shard in shards for table in shard.member_years),
+            ledger=sum_of([shard.ledger for shard in shards]),
+            exclusions=sum_of([shard.exclusions for shard in shards]),
+            utilisation=sum_of([shard.utilisation for shard in shards]),
+            counts=sum((shard.counts for shard in shards), Counter()),
+            n_shards=len(shards),
+        )
+
+
+def sum_of(arrays: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Element-wise sum of equal shapes."""
+    total = arrays[0].copy()
+    for array in arrays[1:]:
+        total += array
+    return total
+
+
+@dataclass(frozen=True)
+class ShardMeasured:
+    """One shard, measured: what `Measured` sums, with rows not yet drawn."""
+
+    rows: Rows
+    n_members: NDArray[np.int64]
+    member_years: tuple[pa.Table, ...]
+    ledger: NDArray[np.int64]
+    exclusions: NDArray[np.int64]
+    utilisation: NDArray[np.int64]
+    counts: Counter[str]
 
     @classmethod
     def of(
@@ -100,8 +145,8 @@ class Measured:
         scores: Sequence[Scores],
         costs: Sequence[Sequence[Cost]],
         uses: Sequence[Utilisation],
-    ) -> Measured:
-        """Sums and member-years of one shard; every sequence is (base year, performance year)."""
+    ) -> ShardMeasured:
+        """One shard; every sequence is (base year, performance year)."""
         member_key = shard.column("members", "member_key")
         n_groups = len(plan.roster.groups)
         years = list(zip(attributions, scores, costs, uses, strict=True))
@@ -114,16 +159,10 @@ class Measured:
             )
             for attribution, score, cost, _ in years
         )
+        grouped = performance.group[performance.group >= 0]
         return cls(
-            totals=replicate_totals(
-                member_key,
-                base,
-                performance,
-                groups=plan.roster.groups,
-                replicates=plan.replicates,
-                seed=plan.seed,
-                device=plan.device,
-            ),
+            rows=Rows.of(member_key, base, performance),
+            n_members=np.bincount(grouped, minlength=n_groups).astype(np.int64),
             member_years=tuple(_member_years(member_key, plan, *year) for year in years),
             ledger=line_fates(
                 shard,

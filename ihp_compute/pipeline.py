@@ -11,19 +11,19 @@ and a cluster give the same digest.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from ihp_compute.attribution import attribute
 from ihp_compute.cost import costs
-from ihp_compute.measured import Measured
+from ihp_compute.measured import Measured, ShardMeasured
 from ihp_compute.plan import Plan, RunRequest, make_plan
 from ihp_compute.population import Shard
 from ihp_compute.results import Outcome, assemble, write
-from ihp_compute.runner import LocalRunner, Runner
+from ihp_compute.runner import LocalRunner, Runner, batches
 from ihp_compute.settlement import settle
-from ihp_compute.utilization import utilise
+from ihp_compute.utilization import utilise_years
 
 __all__ = ["Outcome", "RunRequest", "measure", "run"]
 
@@ -58,9 +58,8 @@ def run(
     started = time.perf_counter()
     runner = runner or LocalRunner()
     plan = make_plan(request)
-    measured = Measured.merge(
-        runner.map(partial(measure, plan=plan), plan.shards), len(plan.shards), progress
-    )
+    tasks = runner.map(partial(measure, plan=plan), batches(plan.shards, runner.parallelism))
+    measured = Measured.merge(tasks, len(plan.shards), progress)
     settled = settle(
         measured.totals,
         plan.contracts,
@@ -72,7 +71,12 @@ def run(
     return write(results, plan, out, runner_name=runner.name, started=started)
 
 
-def measure(shard: Shard, *, plan: Plan) -> Measured:
+def measure(shards: Sequence[Shard], *, plan: Plan) -> Measured:
+    """Measure neighbouring shards one by one, then draw their members together."""
+    return Measured.of(plan, [measure_shard(shard, plan) for shard in shards])
+
+
+def measure_shard(shard: Shard, plan: Plan) -> ShardMeasured:
     """Everything that needs a member's own rows."""
     attributions = [
         attribute(shard, plan.roster, plan.attribution, year=year, cutoff_day=plan.cutoff_day)
@@ -83,5 +87,5 @@ def measure(shard: Shard, *, plan: Plan) -> Measured:
         for a in attributions
     ]
     cost = costs(shard, plan.rule_sets, cutoff_day=plan.cutoff_day, attributions=attributions)
-    use = [utilise(shard, year=year, cutoff_day=plan.cutoff_day) for year in plan.years]
-    return Measured.of(shard, plan, attributions, scores, cost, use)
+    use = utilise_years(shard, years=plan.years, cutoff_day=plan.cutoff_day)
+    return ShardMeasured.of(shard, plan, attributions, scores, cost, use)

@@ -10,15 +10,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
 
 class Runner(Protocol):
-    """Runs one task over many shards."""
+    """Runs one task over many shards.
+
+    `parallelism` is how many tasks it runs at a time: what is worth cutting the work into.
+    """
 
     name: str
+    parallelism: int
 
     def map(self, task: Callable[[Any], T], shards: Sequence[Any]) -> Iterator[T]:
         """Yield `task(shard)` for every shard, in any order."""
@@ -31,14 +36,14 @@ class LocalRunner:
     name = "local"
 
     def __init__(self, threads: int | None = None) -> None:
-        self.threads = threads or os.cpu_count() or 1
+        self.parallelism = threads or os.cpu_count() or 1
 
     def map(self, task: Callable[[Any], T], shards: Sequence[Any]) -> Iterator[T]:
         """Yield results as they finish. The first failure stops the rest and is raised."""
-        if self.threads == 1 or len(shards) == 1:
+        if self.parallelism == 1 or len(shards) == 1:
             yield from map(task, shards)
             return
-        with ThreadPoolExecutor(max_workers=self.threads, thread_name_prefix="shard") as pool:
+        with ThreadPoolExecutor(max_workers=self.parallelism, thread_name_prefix="shard") as pool:
             futures = [pool.submit(task, shard) for shard in shards]
             try:
                 for future in as_completed(futures):
@@ -46,3 +51,18 @@ class LocalRunner:
             finally:
                 for future in futures:
                     future.cancel()
+
+
+BATCHES_PER_WORKER = 4
+"""Enough to even out the work; few, because each batch draws its members' weights once."""
+
+
+def batches(shards: Sequence[T], parallelism: int) -> list[Sequence[T]]:
+    """Cut shards into runs of neighbours, a few for each worker.
+
+    >>> batches("abcdefghij", 1)
+    ['abc', 'de', 'fgh', 'ij']
+    """
+    n = min(len(shards), BATCHES_PER_WORKER * parallelism)
+    edges = [round(i * len(shards) / n) for i in range(n + 1)] if n else []
+    return [shards[start:end] for start, end in pairwise(edges)]

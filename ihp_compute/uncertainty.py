@@ -109,28 +109,85 @@ class YearRows:
     cell_cents: Sequence[NDArray[np.int64]]
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Rows that the replicate totals sum: one per member, group and rate cell.
+
+    Attributes
+    ----------
+    columns : int64[n_columns, n_rows]
+        `Totals.columns`.
+    cell : int32[n_rows]
+        Group × number of strata + stratum.
+    member_key : uint64[n_rows]
+    """
+
+    columns: NDArray[np.int64]
+    cell: NDArray[np.int32]
+    member_key: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, member_key: NDArray[np.uint64], base: YearRows, performance: YearRows) -> Rows:
+        """Rows of a shard's members over the two years, members in the order of `member_key`.
+
+        A member who stands in several groups or rate cells becomes several rows with one key,
+        hence one weight. Who has neither months nor cost in a cell has no row there: it would add
+        nothing.
+        """
+        names = column_names(len(base.cell_cents))
+        n_strata = len(RATE_CELLS)
+        same = base.group == performance.group
+        in_base = _present(base)
+        in_performance = _present(performance)
+        parts = []
+        # one row where both years stand in one group: they share the weight; else a row each
+        for here, group, years in (
+            (in_base | (in_performance & same), base.group, ("base", "perf")),
+            (in_performance & ~same, performance.group, ("perf",)),
+        ):
+            stratum, member = np.nonzero(here)
+            block = np.zeros((len(names), member.size), np.int64)
+            for year in years:
+                rows = base if year == "base" else performance
+                shared = np.int64(1) if year == "base" or len(years) == 1 else same[member]
+                months = rows.months[stratum, member] * shared
+                block[names.index(f"{year}_months")] = months
+                block[names.index(f"{year}_risk")] = months * rows.score_micro[member]
+                for r, cents in enumerate(rows.cell_cents):
+                    block[names.index(f"{year}_cost_r{r}")] = cents[stratum, member] * shared
+            cell = group[member] * np.int32(n_strata) + stratum.astype(np.int32)
+            parts.append(cls(block, cell, member_key[member]))
+        return cls.concat(parts)
+
+    @classmethod
+    def concat(cls, parts: Sequence[Rows]) -> Rows:
+        """The rows of several parts."""
+        return cls(
+            np.concatenate([part.columns for part in parts], axis=1),
+            np.concatenate([part.cell for part in parts]),
+            np.concatenate([part.member_key for part in parts]),
+        )
+
+
 def replicate_totals(
-    member_key: NDArray[np.uint64],
-    base: YearRows,
-    performance: YearRows,
+    rows: Rows,
+    n_members: NDArray[np.int64],
     *,
     groups: tuple[str, ...],
     replicates: int,
     seed: int,
     device: str,
 ) -> Totals:
-    """Replicate totals of one shard.
-
-    A member who stands in several groups or rate cells over the two years becomes several rows with
-    one key, hence one weight. Rows without months and cost are left out: they add nothing.
+    """Sum rows under every replicate's weights.
 
     Parameters
     ----------
-    member_key : uint64[n_members]
-    base, performance : YearRows
-        The two years, members in the order of `member_key`.
+    rows : Rows
+        Of one shard or of many: the more at once, the less each costs.
+    n_members : int64[n_groups]
+        Members of each group in the performance year.
     groups : tuple of str
-        Group names; the rows' group indices point into it.
+        Group names; the rows' cells point into it.
     replicates : int
         B, draws beside the observed row.
     seed : int
@@ -142,36 +199,13 @@ def replicate_totals(
     -------
     Totals
     """
-    names = column_names(len(base.cell_cents))
     n_strata = len(RATE_CELLS)
-    same = base.group == performance.group
-    in_base = _present(base)
-    in_performance = _present(performance)
-    blocks, cells, keys = [], [], []
-    # one row where both years stand in one group: they share the weight; else a row for each year
-    for here, group, years in (
-        (in_base | (in_performance & same), base.group, ("base", "perf")),
-        (in_performance & ~same, performance.group, ("perf",)),
-    ):
-        stratum, member = np.nonzero(here)
-        block = np.zeros((len(names), member.size), np.int64)
-        for year in years:
-            rows = base if year == "base" else performance
-            shared = np.int64(1) if year == "base" or len(years) == 1 else same[member]
-            months = rows.months[stratum, member] * shared
-            block[names.index(f"{year}_months")] = months
-            block[names.index(f"{year}_risk")] = months * rows.score_micro[member]
-            for r, cents in enumerate(rows.cell_cents):
-                block[names.index(f"{year}_cost_r{r}")] = cents[stratum, member] * shared
-        blocks.append(block)
-        cells.append(group[member] * np.int32(n_strata) + stratum.astype(np.int32))
-        keys.append(member_key[member])
     move = kernels.to_device if device == "gpu" else np.ascontiguousarray
     values = kernels.to_host(
         kernels.replicate_totals(
-            move(np.concatenate(blocks, axis=1)),
-            move(np.concatenate(cells)),
-            move(np.concatenate(keys)),
+            move(rows.columns),
+            move(rows.cell),
+            move(rows.member_key),
             n_groups=len(groups) * n_strata,
             n_replicates=replicates + 1,
             seed=seed,
@@ -179,11 +213,9 @@ def replicate_totals(
     )
     return Totals(
         groups=groups,
-        columns=names,
-        values=values.reshape(len(groups), n_strata, replicates + 1, len(names)),
-        n_members=np.bincount(
-            performance.group[performance.group >= 0], minlength=len(groups)
-        ).astype(np.int64),
+        columns=column_names((rows.columns.shape[0] - 4) // 2),
+        values=values.reshape(len(groups), n_strata, replicates + 1, -1),
+        n_members=n_members,
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ihp_compute.tables import RATE_CELLS
-from ihp_compute.uncertainty import YearRows, intervals, rank, replicate_totals
+from ihp_compute.uncertainty import Rows, YearRows, intervals, rank, replicate_totals
 
 GROUPS = ("IHP-01", "IHP-02", "COMPARISON", "UNATTRIBUTED")
 
@@ -31,8 +31,14 @@ def _year(rng: np.random.Generator, n: int) -> YearRows:
 
 
 def _totals(keys, base, performance, replicates=24):  # noqa: ANN001, ANN202 - test shorthand
+    grouped = performance.group[performance.group >= 0]
     return replicate_totals(
-        keys, base, performance, groups=GROUPS, replicates=replicates, seed=7, device="cpu"
+        Rows.of(keys, base, performance),
+        np.bincount(grouped, minlength=len(GROUPS)),
+        groups=GROUPS,
+        replicates=replicates,
+        seed=7,
+        device="cpu",
     )
 
 
