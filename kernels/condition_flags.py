@@ -16,6 +16,8 @@ from kernels._core import FOLDER, KernelInputError, device_of, require
 
 NO_DAY: Final = -(2**31)
 """A day or birth day that is not known."""
+MOST_LISTS: Final = 2**15
+"""Rule lists are numbered in 16 bits on the way, so that the codes' table stays in cache."""
 ANY_AGE: Final = -1
 """Lower age bound of a rule without an age condition: it also fits an unknown age (-1)."""
 
@@ -68,7 +70,7 @@ def condition_flags(
         The edits test the age on the row's day where both days are known, else `age`.
     entry : int32[n_codes]
         Rule list of each code; list 0 is empty and means that the code is not mapped.
-    rule_start : int32[n_lists + 1]
+    rule_start : int32[n_lists + 1], fewer than 2^15 lists
         Start of each list in `rules`: rule_start[0] == rule_start[1] == 0, non-decreasing.
     rules : int32[n_rules, 7]
         Columns as in `RULE_COLUMNS`.
@@ -107,6 +109,8 @@ def condition_flags(
     require("birth_day", birth_day, np.int32, (n,))
     require("entry", entry, np.int32, (None,))
     require("rule_start", rule_start, np.int32, (None,))
+    if len(rule_start) > MOST_LISTS:
+        raise KernelInputError(f"rule_start: expected at most {MOST_LISTS} entries")
     require("rules", rules, np.int32, (None, len(RULE_COLUMNS)))
     require("rule_masks", rule_masks, np.uint64, (len(rules), None))
     arrays = (
@@ -187,6 +191,24 @@ def _age_on(birth_day: Any, day: Any) -> Any:
 
 
 @numba.njit(cache=True, nogil=True)
+def _fits(rule: Any, day: Any, age: Any, sex: Any, birth_day: Any, code_edits: Any) -> int:
+    """1 the rule fits, 2 it would without its edit ages, 0 it does not."""
+    if rule[0] != 0 and rule[0] != sex:
+        return 0
+    if rule[1] != -1 and not (rule[1] <= age < rule[2]):
+        return 0
+    if day != -2147483648 and not (rule[5] <= day < rule[6]):
+        return 0
+    if code_edits and rule[3] != -1:
+        at = np.int64(age)
+        if day != -2147483648 and birth_day != -2147483648:
+            at = _age_on(birth_day, day)
+        if not (rule[3] <= at < rule[4]):
+            return 2
+    return 1
+
+
+@numba.njit(cache=True, nogil=True)
 def _cpu(
     codes: Any, days: Any, offsets: Any, age: Any, sex: Any, birth_day: Any, entry: Any,
     rule_start: Any, rules: Any, rule_masks: Any, code_edits: Any,
@@ -194,66 +216,76 @@ def _cpu(
     n = len(offsets) - 1
     n_words = rule_masks.shape[1]
     words = np.zeros((n, n_words), np.uint64)
-    outcomes = np.empty((n, 4), np.int32)
+    outcomes = np.zeros((n, 4), np.int32)
     n_lists = len(rule_start) - 1
-    plain = np.zeros(n_lists, np.int32)  # -1: no rules; else the list's only, free rule plus one
+    kind = np.zeros(n_lists, np.int8)  # 0 no rules, 1 one rule without conditions, 2 others
     for k in range(n_lists):
         r = rule_start[k]
-        if rule_start[k + 1] == r:
-            plain[k] = -1
-        if rule_start[k + 1] - r == 1:
+        if rule_start[k + 1] > r:
             rule = rules[r]
-            if (
+            free = (
                 rule[0] == 0 and rule[1] == -1 and rule[3] == -1
                 and rule[5] == -2147483648 and rule[6] == 2147483647
-            ):  # fmt: skip
-                plain[k] = r + 1
-    for m in range(n):
-        unmapped = 0
-        mapped = 0
-        edited = 0
-        ineligible = 0
-        for row in range(offsets[m], offsets[m + 1]):
-            which = entry[codes[row]]
-            only = plain[which]
-            if only < 0:
-                unmapped += 1
-                continue
-            if only > 0:
-                mapped += 1
-                for w in range(n_words):
-                    words[m, w] |= rule_masks[only - 1, w]
-                continue
-            fate = 3
-            day = days[row]
-            for r in range(rule_start[which], rule_start[which + 1]):
-                if rules[r, 0] != 0 and rules[r, 0] != sex[m]:
+            )  # fmt: skip
+            kind[k] = 1 if free and rule_start[k + 1] - r == 1 else 2
+    # slot of a code: its list, negative where rules have conditions; narrow, to stay in cache
+    slot = np.empty(len(entry), np.int16)
+    for code in range(len(entry)):
+        k = entry[code]
+        slot[code] = -k if kind[k] == 2 else k if kind[k] == 1 else 0
+    for first in range(0, n_words, 4):  # four words at a time are kept in registers
+        width = min(4, n_words - first)
+        plain = np.zeros((n_lists, 4), np.uint64)
+        for k in range(n_lists):
+            if kind[k] == 1:
+                for w in range(width):
+                    plain[k, w] = rule_masks[rule_start[k], first + w]
+        for m in range(n):
+            a0 = np.uint64(0)
+            a1 = np.uint64(0)
+            a2 = np.uint64(0)
+            a3 = np.uint64(0)
+            unmapped = 0
+            edited = 0
+            ineligible = 0
+            for row in range(offsets[m], offsets[m + 1]):
+                at = np.int64(slot[codes[row]])
+                if at >= 0:
+                    a0 |= plain[at, 0]
+                    a1 |= plain[at, 1]
+                    a2 |= plain[at, 2]
+                    a3 |= plain[at, 3]
+                    unmapped += at == 0
                     continue
-                if rules[r, 1] != -1 and not (rules[r, 1] <= age[m] < rules[r, 2]):
-                    continue
-                if day != -2147483648 and not (rules[r, 5] <= day < rules[r, 6]):
-                    continue
-                if code_edits and rules[r, 3] != -1:
-                    at = np.int64(age[m])
-                    if day != -2147483648 and birth_day[m] != -2147483648:
-                        at = _age_on(birth_day[m], day)
-                    if not (rules[r, 3] <= at < rules[r, 4]):
-                        if fate == 3:
-                            fate = 2
-                        continue
-                fate = 1
-                for w in range(n_words):
-                    words[m, w] |= rule_masks[r, w]
-            if fate == 1:
-                mapped += 1
-            elif fate == 2:
-                edited += 1
-            else:
-                ineligible += 1
-        outcomes[m, 0] = unmapped
-        outcomes[m, 1] = mapped
-        outcomes[m, 2] = edited
-        outcomes[m, 3] = ineligible
+                at = -at
+                fate = 3
+                for r in range(rule_start[at], rule_start[at + 1]):
+                    fits = _fits(rules[r], days[row], age[m], sex[m], birth_day[m], code_edits)
+                    if fits == 1:
+                        fate = 1
+                        a0 |= rule_masks[r, first]
+                        if width > 1:
+                            a1 |= rule_masks[r, first + 1]
+                        if width > 2:
+                            a2 |= rule_masks[r, first + 2]
+                        if width > 3:
+                            a3 |= rule_masks[r, first + 3]
+                    elif fits == 2 and fate == 3:
+                        fate = 2
+                edited += fate == 2
+                ineligible += fate == 3
+            words[m, first] = a0
+            if width > 1:
+                words[m, first + 1] = a1
+            if width > 2:
+                words[m, first + 2] = a2
+            if width > 3:
+                words[m, first + 3] = a3
+            mapped = offsets[m + 1] - offsets[m] - unmapped - edited - ineligible
+            outcomes[m, 0] = unmapped
+            outcomes[m, 1] = mapped
+            outcomes[m, 2] = edited
+            outcomes[m, 3] = ineligible
     return words, outcomes
 
 

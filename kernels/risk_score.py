@@ -224,46 +224,79 @@ _lowest_bit: Any = intrinsic(_trailing_zeros)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _any(terms: Any, m: Any, masks: Any, k: Any, spans: Any) -> bool:
+def _any(bits: Any, i: Any, masks: Any, k: Any, spans: Any) -> bool:
     for w in range(spans[k, 0], spans[k, 1]):  # noqa: SIM110 - compiled
-        if terms[m, w] & masks[k, w]:
+        if bits[w, i] & masks[k, w]:
             return True
     return False
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def _first_set(terms: Any, m: Any, table: Any, start: Any, count: Any) -> Any:
-    for i in range(count):
-        bit = table[start + i]
-        if terms[m, bit >> 6] >> np.uint64(bit & 63) & np.uint64(1):
-            return i
+@numba.njit(cache=True, nogil=True)
+def _first_set(bits: Any, i: Any, table: Any, start: Any, count: Any) -> Any:
+    for j in range(count):
+        bit = table[start + j]
+        if bits[bit >> 6, i] >> np.uint64(bit & 63) & np.uint64(1):
+            return j
     return -1
 
 
 @numba.njit(cache=True, nogil=True)
-def _hierarchy(terms: Any, m: Any, masks: Any, k: Any, children: Any, simultaneous: Any) -> None:
+def _clear(bits: Any, i: Any, masks: Any, k: Any, spans: Any) -> None:
+    for w in range(spans[k, 0], spans[k, 1]):
+        bits[w, i] &= ~masks[k, w]
+
+
+@numba.njit(cache=True, nogil=True)
+def _hierarchy(
+    bits: Any, runs: Any, masks: Any, k: Any, children: Any, simultaneous: Any, gone: Any
+) -> None:
     n_input = children.shape[1]
-    if simultaneous:
-        gone = np.zeros(n_input, np.uint64)
+    for i in range(len(runs)):
+        if not runs[i]:
+            continue
+        if simultaneous:
+            gone[:] = 0
         for w in range(n_input):
-            left = terms[m, w] & masks[k, w]
+            left = bits[w, i] & masks[k, w]
             while left:
-                bit = 64 * w + np.int64(_lowest_bit(left))
-                left &= left - np.uint64(1)
+                low = _lowest_bit(left)
+                bit = 64 * w + np.int64(low)
+                if simultaneous:
+                    left &= left - np.uint64(1)
+                    for v in range(n_input):
+                        gone[v] |= children[bit, v]
+                    continue
                 for v in range(n_input):
-                    gone[v] |= children[bit, v]
-        for w in range(n_input):
-            terms[m, w] &= ~gone[w]
-        return
-    for w in range(n_input):
-        left = terms[m, w] & masks[k, w]
-        while left:
-            low = _lowest_bit(left)
-            bit = 64 * w + np.int64(low)
-            for v in range(n_input):
-                terms[m, v] &= ~children[bit, v]
-            # parents above this bit that are still set
-            left = terms[m, w] & masks[k, w] & ~((np.uint64(2) << low) - np.uint64(1))
+                    bits[v, i] &= ~children[bit, v]
+                # parents above this bit that are still set
+                left = bits[w, i] & masks[k, w] & ~((np.uint64(2) << low) - np.uint64(1))
+        if simultaneous:
+            for w in range(n_input):
+                bits[w, i] &= ~gone[w]
+
+
+@numba.njit(cache=True, nogil=True)
+def _conjunction(bits: Any, runs: Any, masks: Any, step: Any, spans: Any, hits: Any) -> None:
+    """Set the bit `out` of the members that have a bit of each mask of the step."""
+    for i in range(len(runs)):
+        hits[i] = runs[i]
+    for part in range(4, 8):
+        k = step[part]
+        if k < 0:
+            continue
+        first = spans[k, 0]
+        if spans[k, 1] - first == 1:  # the usual mask: one word, no branch
+            mask = masks[k, first]
+            for i in range(len(runs)):
+                hits[i] &= (bits[first, i] & mask) != 0
+            continue
+        for i in range(len(runs)):
+            if hits[i] and not _any(bits, i, masks, k, spans):
+                hits[i] = False
+    word = step[3] >> 6
+    bit = np.uint64(1) << np.uint64(step[3] & 63)
+    for i in range(len(runs)):
+        bits[word, i] |= bit if hits[i] else np.uint64(0)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -283,88 +316,122 @@ def _cpu(
                 last = w + 1
         spans[k, 0] = min(first, last)
         spans[k, 1] = last
-    n_segments = 31
-    mine = np.zeros((n_segments, len(steps)), np.int64)  # the steps of each segment, in order
-    n_mine = np.zeros(n_segments, np.int64)
-    for g in range(n_segments):
-        for s in range(len(steps)):
-            if steps[s, 1] >> g & 1:
-                mine[g, n_mine[g]] = s
-                n_mine[g] += 1
+    # Members are taken in chunks, and in a chunk by segment, in blocks: a step is then looked up
+    # once for a block, and the block stays in cache.
+    chunk = 4096
+    block = 256
+    start = np.zeros(33, np.int64)
+    put_at = np.zeros(32, np.int64)
+    order = np.empty(chunk, np.int64)
     score_micro = np.empty(n, np.int64)
-    terms = np.zeros((n, n_words), np.uint64)
-    for m in range(n):
-        for w in range(n_input):
-            terms[m, w] = words[m, w]
-        g = segment[m]
-        for at in range(n_mine[g]):
-            step = steps[mine[g, at]]
-            if step[2] & flags[m] != step[2]:
+    terms = np.empty((n, n_words), np.uint64)
+    store = np.empty((n_words, block), np.uint64)
+    store_runs = np.empty(block, np.bool_)
+    store_hits = np.empty(block, np.bool_)
+    gone = np.zeros(n_input, np.uint64)
+    for base in range(0, n, chunk):
+        top = min(base + chunk, n)
+        start[:] = 0
+        for m in range(base, top):
+            start[segment[m] + 1] += 1
+        for g in range(32):
+            start[g + 1] += start[g]
+            put_at[g] = start[g]
+        for m in range(base, top):
+            order[put_at[segment[m]]] = m
+            put_at[segment[m]] += 1
+        for part in range(31 * (chunk // block)):
+            g = part // (chunk // block)
+            begin = start[g] + part % (chunk // block) * block
+            if begin >= start[g + 1]:
                 continue
-            operation = step[0]
-            put = np.int64(-1)
-            a = step[4]
-            b = step[5]
-            if operation == 4:  # AND
-                if (
-                    (a < 0 or _any(terms, m, masks, a, spans))
-                    and (b < 0 or _any(terms, m, masks, b, spans))
-                    and (step[6] < 0 or _any(terms, m, masks, step[6], spans))
-                    and (step[7] < 0 or _any(terms, m, masks, step[7], spans))
-                ):
-                    put = step[3]
-            elif operation == 9:  # CELL
-                if 0 <= age[m] < 128:
-                    variant = flags[m] >> step[9] & ((1 << step[10]) - 1)
-                    put = table[step[8] + (variant * 3 + sex[m]) * 128 + age[m]]
-            elif operation == 7:  # COUNT
-                if b < 0 or _any(terms, m, masks, b, spans):
-                    count = np.int64(0)
-                    for w in range(spans[a, 0], spans[a, 1]):
-                        count += np.int64(_count_bits(terms[m, w] & masks[a, w]))
-                    put = table[step[8] + min(count, step[9] - 1)]
-            elif operation == 1:  # HIER
-                _hierarchy(terms, m, masks, a, children, step[8] != 0)
-            elif operation == 3:  # GROUP
-                if _any(terms, m, masks, a, spans):
-                    if step[8] != 0:
-                        for w in range(spans[a, 0], spans[a, 1]):
-                            terms[m, w] &= ~masks[a, w]
-                    put = step[3]
-            elif operation == 2:  # EXCLUDE
-                for w in range(spans[a, 0], spans[a, 1]):
-                    terms[m, w] &= ~masks[a, w]
-            elif operation == 0:  # PATCH
-                if not _any(terms, m, masks, b, spans):
-                    for w in range(spans[a, 0], spans[a, 1]):
-                        terms[m, w] &= ~masks[a, w]
-            elif operation == 5:  # RANK
-                if a < 0 or _any(terms, m, masks, a, spans):
-                    put = step[10]
-                    for i in range(step[9]):
-                        if _any(terms, m, masks, table[step[8] + 2 * i], spans):
-                            put = table[step[8] + 2 * i + 1]
-                            break
-            elif operation == 6:  # CROSS
+            who = order[begin : min(begin + block, start[g + 1])]
+            size = len(who)
+            bits = store[:, :size]
+            runs = store_runs[:size]
+            hits = store_hits[:size]
+            for i in range(size):
+                for w in range(n_input):
+                    bits[w, i] = words[who[i], w]
+                for w in range(n_input, n_words):
+                    bits[w, i] = 0
+            all_run = False
+            for s in range(len(steps)):
+                step = steps[s]
+                if not step[1] >> g & 1:
+                    continue
+                needed = step[2]
+                if needed != 0:
+                    for i in range(size):
+                        runs[i] = needed & flags[who[i]] == needed
+                elif not all_run:
+                    runs[:] = True
+                all_run = needed == 0
+                operation = step[0]
+                a = step[4]
+                b = step[5]
                 x = step[8]
-                n1 = table[x]
-                n2 = table[x + 1]
-                i = _first_set(terms, m, table, x + 2, n1)
-                j = _first_set(terms, m, table, x + 2 + n1, n2)
-                if i >= 0 and j >= 0:
-                    put = table[x + 2 + n1 + n2 + i * n2 + j]
-            elif b < 0 or _any(terms, m, masks, b, spans):  # DURATION
-                put = table[step[8] + min(np.int64(months[m]), step[9] - 1)]
-            if put >= 0:
-                terms[m, put >> 6] |= np.uint64(1) << np.uint64(put & 63)
-        total = np.int64(0)
-        r = row[m]
-        for w in range(n_words):
-            left = terms[m, w]
-            while left:
-                total += coefficients_micro[r, 64 * w + np.int64(_lowest_bit(left))]
-                left &= left - np.uint64(1)
-        score_micro[m] = total
+                y = step[9]
+                if operation == 4:  # AND
+                    _conjunction(bits, runs, masks, step, spans, hits)
+                    continue
+                if operation == 1:  # HIER
+                    _hierarchy(bits, runs, masks, a, children, x != 0, gone)
+                    continue
+                for i in range(size):
+                    if not runs[i]:
+                        continue
+                    put = np.int64(-1)
+                    if operation == 9:  # CELL
+                        m = who[i]
+                        if 0 <= age[m] < 128:
+                            variant = flags[m] >> y & ((1 << step[10]) - 1)
+                            put = table[x + (variant * 3 + sex[m]) * 128 + age[m]]
+                    elif operation == 7:  # COUNT
+                        if b < 0 or _any(bits, i, masks, b, spans):
+                            count = np.int64(0)
+                            for w in range(spans[a, 0], spans[a, 1]):
+                                count += np.int64(_count_bits(bits[w, i] & masks[a, w]))
+                            put = table[x + min(count, y - 1)]
+                    elif operation == 3:  # GROUP
+                        if _any(bits, i, masks, a, spans):
+                            if x != 0:
+                                _clear(bits, i, masks, a, spans)
+                            put = step[3]
+                    elif operation == 2:  # EXCLUDE
+                        _clear(bits, i, masks, a, spans)
+                    elif operation == 0:  # PATCH
+                        if not _any(bits, i, masks, b, spans):
+                            _clear(bits, i, masks, a, spans)
+                    elif operation == 5:  # RANK
+                        if a < 0 or _any(bits, i, masks, a, spans):
+                            put = step[10]
+                            for j in range(y):
+                                if _any(bits, i, masks, table[x + 2 * j], spans):
+                                    put = table[x + 2 * j + 1]
+                                    break
+                    elif operation == 6:  # CROSS
+                        n1 = table[x]
+                        n2 = table[x + 1]
+                        j = _first_set(bits, i, table, x + 2, n1)
+                        k = _first_set(bits, i, table, x + 2 + n1, n2)
+                        if j >= 0 and k >= 0:
+                            put = table[x + 2 + n1 + n2 + j * n2 + k]
+                    elif b < 0 or _any(bits, i, masks, b, spans):  # DURATION
+                        put = table[x + min(np.int64(months[who[i]]), y - 1)]
+                    if put >= 0:
+                        bits[put >> 6, i] |= np.uint64(1) << np.uint64(put & 63)
+            for i in range(size):
+                total = np.int64(0)
+                m = who[i]
+                r = row[m]
+                for w in range(n_words):
+                    left = bits[w, i]
+                    terms[m, w] = left
+                    while left:
+                        total += coefficients_micro[r, 64 * w + np.int64(_lowest_bit(left))]
+                        left &= left - np.uint64(1)
+                score_micro[m] = total
     return score_micro, terms
 
 

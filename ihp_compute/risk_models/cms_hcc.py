@@ -360,13 +360,13 @@ def _steps(facts: dict[str, Any], ccs: list[str], cells: dict[str, Any]) -> tupl
     return (
         *steps,
         Step("CELL", segments=scored, cells=regular),
-        Step("CELL", segments=NEW, cells=new, variants=variants),
         Step("AND", segments=COMMUNITY_AGED, flags=("ORIGDIS", "FEMALE"),
              out="OriginallyDisabled_Female"),
         Step("AND", segments=COMMUNITY_AGED, flags=("ORIGDIS", "MALE"),
              out="OriginallyDisabled_Male"),
         Step("AND", segments=("INS",), flags=("ORIGDIS",), out="ORIGDS"),
         Step("AND", segments=("INS",), flags=("MCAID",), out="LTIMCAID"),
+        Step("CELL", segments=NEW, cells=new, variants=variants),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,23 +122,84 @@ def holds(test: Condition, members: Members) -> NDArray[np.bool_]:
     return result
 
 
-def flags_of(compiled: Compiled, members: Members) -> NDArray[np.int32]:
-    """Flag bits of each member: int32[n]."""
-    flags = np.zeros(len(members), np.int32)
-    for number, flag in enumerate(compiled.model.flags):
-        fits = holds(flag.any_of[0], members)
+def flags_and_segments(
+    compiled: Compiled, members: Members
+) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
+    """Flag bits of each member, and its segment number: as assigned, else the first that fits.
+
+    Tests look at a few facts only, so each distinct combination of what they can tell apart is
+    tested once and members look theirs up. Segment -1: none fits.
+    """
+    profile, number = _profiles(compiled, members)
+    flags = np.zeros(len(profile), np.int32)
+    for bit, flag in enumerate(compiled.model.flags):
+        fits = holds(flag.any_of[0], profile)
         for test in flag.any_of[1:]:
-            fits |= holds(test, members)
-        flags |= fits.astype(np.int32) << number
-    return flags
+            fits |= holds(test, profile)
+        flags |= fits.astype(np.int32) << bit
+    segment = np.full(len(profile), -1, np.int16)
+    for place in range(len(compiled.model.segments) - 1, -1, -1):
+        segment[holds(compiled.model.segments[place].test, profile)] = place
+    own = segment[number]
+    if (members.segment >= 0).any():
+        own = np.where(members.segment >= 0, members.segment, own)
+    return flags[number], own
+
+
+def _tests(compiled: Compiled) -> list[Condition]:
+    model = compiled.model
+    return [t for flag in model.flags for t in flag.any_of] + [s.test for s in model.segments]
+
+
+def _profiles(compiled: Compiled, members: Members) -> tuple[Members, NDArray[np.int32]]:
+    """One stand-in for each combination of facts that tests tell apart, and each member's."""
+    tests = _tests(compiled)
+    edges = sorted({0, *(edge for t in tests if t.age is not None for edge in t.age)})
+    ages = [-1, *(edge for edge in edges if edge < 128)]
+    age_class = np.searchsorted(np.array(ages), np.arange(-1, 128), side="right") - 1
+    reasons, reason_class = _classes([t.original_reason for t in tests])
+    duals, dual_class = _classes([t.dual_status for t in tests])
+    parts: list[tuple[NDArray[Any], NDArray[Any]]] = [
+        (np.array(ages, np.int16), age_class.astype(np.int32)[members.age.astype(np.intp) + 1]),
+        (np.arange(3, dtype=np.uint8), members.sex.astype(np.int32)),
+        (reasons, reason_class[members.original_reason]),
+        (duals, dual_class[members.dual_status]),
+        *(
+            (np.array([False, True]), fact.view(np.uint8))
+            for fact in (
+                members.medicaid, members.institutional, members.new_enrollee,
+                members.special_needs,
+            )
+        ),
+    ]  # fmt: skip
+    number = np.zeros(len(members), np.int32)
+    for values, place in parts:
+        number *= len(values)
+        number += place
+    grid: tuple[NDArray[Any], ...] = np.meshgrid(*(values for values, _ in parts), indexing="ij")
+    age, sex, reason, dual, medicaid, institutional, new, special = (g.ravel() for g in grid)
+    none = np.zeros(len(age), np.int16)
+    profile = Members(
+        age, sex, np.full(len(age), NO_DAY, np.int32), none.astype(np.uint8), reason, dual,
+        medicaid, institutional, new, special, none, none, none - 1,
+    )  # fmt: skip
+    return profile, number
+
+
+def _classes(
+    lists: list[tuple[int, ...] | None],
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """A value of each class that the lists tell apart, and the class of all 256 values."""
+    inside = np.zeros((256, 1 + sum(one is not None for one in lists)), np.bool_)
+    for column, wanted in enumerate(one for one in lists if one is not None):
+        inside[list(wanted), column] = True
+    _, first, of_value = np.unique(inside, axis=0, return_index=True, return_inverse=True)
+    return first.astype(np.uint8), of_value.astype(np.int32).ravel()
 
 
 def segments_of(compiled: Compiled, members: Members) -> NDArray[np.int16]:
-    """Segment number of each member: as assigned, else the first that fits; -1 none fits."""
-    segment = np.full(len(members), -1, np.int16)
-    for number in range(len(compiled.model.segments) - 1, -1, -1):
-        segment[holds(compiled.model.segments[number].test, members)] = number
-    return np.where(members.segment >= 0, members.segment, segment)
+    """Segment number of each member; see `flags_and_segments`."""
+    return flags_and_segments(compiled, members)[1]
 
 
 def check(
@@ -188,8 +250,8 @@ def run(
             table.rule_start, table.rules, table.rule_masks, code_edits=code_edits,
         )  # fmt: skip
         words = bits if len(outcomes) == 1 else words | bits
-    segment = np.maximum(segments_of(compiled, members), 0).astype(np.uint8)
-    flags = flags_of(compiled, members)
+    flags, assigned = flags_and_segments(compiled, members)
+    segment = np.maximum(assigned, 0).astype(np.uint8)
     row = segment.astype(np.int32) * len(compiled.model.columns) + members.column
     raw_micro, terms = risk_score(
         words, members.age, members.sex, members.months, segment, row, flags, compiled.steps,
@@ -229,5 +291,6 @@ def post_steps(
 
 def _ratio(numerator: NDArray[np.int64], denominator: int) -> NDArray[np.int64]:
     """Quotient to the nearest integer, half away from zero."""
-    half_up = (2 * np.abs(numerator) + denominator) // (2 * denominator)
-    return np.sign(numerator) * half_up
+    if len(numerator) == 0 or int(numerator.min()) >= 0:
+        return (2 * numerator + denominator) // (2 * denominator)
+    return np.sign(numerator) * ((2 * np.abs(numerator) + denominator) // (2 * denominator))
