@@ -52,7 +52,7 @@ class _FileTerm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     note: str = ""
 
 
-_HEAD: Final = ("name", "title", "programme", "summary", "extends", "abstract", "sources")
+_HEAD: Final = ("name", "title", "programme", "summary", "extends", "sources")
 
 
 def names() -> list[str]:

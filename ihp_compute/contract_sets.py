@@ -97,14 +97,18 @@ class ContractSet:
         return self._shared("attribution", {p: a.attribution for p, a in self.at(year).items()})
 
     def risk(self, year: int) -> RiskTerms:
-        """The risk terms that all contracts of the set share.
+        """The risk model and the policy for the unscored that all contracts of the set share.
+
+        Normalisation is each contract's own: the terms are those of the first partnership.
 
         Raises
         ------
         ContractError
-            If they differ.
+            If models or policies differ.
         """
-        return self._shared("risk", {p: a.risk for p, a in self.at(year).items()})
+        agreements = self.at(year)
+        self._shared("risk", {p: (a.risk.model, a.risk.missing) for p, a in agreements.items()})
+        return next(iter(agreements.values())).risk
 
     def _shared(self, what: str, found: Mapping[str, Any]) -> Any:
         distinct = dict.fromkeys(found.values())

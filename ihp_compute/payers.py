@@ -8,8 +8,18 @@ cents left over go to the largest remainders, ties to the first name. So the par
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ihp_compute.attribution import NOT_COUNTABLE, Attribution
 from ihp_compute.errors import DataError
+from ihp_compute.tables import PAYER_KINDS
+from ihp_compute.units import month_of
+
+FEE_FOR_SERVICE = "ffs"
+"""Payer of the months in fee-for-service rate cells; the others are named by their plan's code."""
 
 
 def split(payment_cents: int, weights: Mapping[str, int]) -> dict[str, int]:
@@ -42,3 +52,62 @@ def split(payment_cents: int, weights: Mapping[str, int]) -> dict[str, int]:
     by_remainder = sorted(names, key=lambda name: (-shares[name][1], name))
     extra = set(by_remainder[:left])
     return {name: sign * (shares[name][0] + (name in extra)) for name in names}
+
+
+class SpansOf(Protocol):
+    """What is needed of a population's shard."""
+
+    n_members: int
+
+    def column(self, table: str, name: str) -> NDArray[Any]: ...  # noqa: D102 - as in `population`
+    def offsets(self, table: str) -> NDArray[np.int64]: ...  # noqa: D102
+
+
+def payer_months(
+    shard: SpansOf, attribution: Attribution, *, n_groups: int, n_plans: int
+) -> NDArray[np.int64]:
+    """Countable member months of each group by payer, for one shard and the attribution's year.
+
+    Shards add. A month stands in one span, so each countable month has one payer: fee for service
+    where its rate cell is, else the span's plan.
+
+    Parameters
+    ----------
+    shard : Shard
+    attribution : Attribution
+    n_groups : int
+    n_plans : int
+        Length of the population's codes "plan".
+
+    Returns
+    -------
+    int64[n_groups, 1 + n_plans]
+        Column 0 is fee for service, column 1 + p the plan of code p.
+    """
+    offsets = shard.offsets("spans")
+    member = np.repeat(np.arange(shard.n_members), np.diff(offsets))
+    first = shard.column("spans", "first_month")
+    n_months = shard.column("spans", "n_months")
+    plan = shard.column("spans", "plan").astype(np.int64)
+    group = attribution.group[member].astype(np.int64)
+    january = month_of(attribution.year, 1)
+    found = np.zeros((n_groups, 1 + n_plans), dtype=np.int64)
+    managed = PAYER_KINDS.index("managed")
+    for month in range(12):
+        cell = attribution.month_cell[member, month]
+        covered = (first <= january + month) & (january + month < first + n_months)
+        counts = covered & (cell != NOT_COUNTABLE) & (group >= 0)
+        is_managed = cell % len(PAYER_KINDS) == managed
+        payer = np.where(is_managed, 1 + plan, 0)
+        np.add.at(found, (group[counts], payer[counts]), 1)
+    return found
+
+
+def payer_weights(months: NDArray[np.int64], plans: list[str]) -> dict[str, int]:
+    """Weights of one group for `split`, from a row of `payer_months`; no payer without months.
+
+    >>> payer_weights(np.array([7, 0, 5, 0]), ["", "Plan A", "Plan B"])
+    {'ffs': 7, 'Plan A': 5}
+    """
+    names = [FEE_FOR_SERVICE, *(plan or "plan not stated" for plan in plans)]
+    return {name: int(n) for name, n in zip(names, months.tolist(), strict=True) if n}

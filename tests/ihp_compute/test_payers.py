@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ihp_compute.errors import DataError
-from ihp_compute.payers import split
+from ihp_compute.payers import payer_months, payer_weights, split
+from ihp_compute.tables import RATE_CELLS
+from ihp_compute.units import month_of
 
 WEIGHTS = st.dictionaries(
     st.text("abcdef", min_size=1, max_size=4), st.integers(0, 10**9), min_size=1, max_size=9
@@ -40,3 +45,39 @@ def test_a_plan_without_members_pays_nothing() -> None:
 def test_impossible_weights_are_refused(weights: dict[str, int]) -> None:
     with pytest.raises(DataError, match="payers: found"):
         split(100, weights)
+
+
+class _Spans:
+    """Three members: fee for service then a plan; all year in a plan; not attributed."""
+
+    n_members = 3
+
+    def column(self, table: str, name: str) -> np.ndarray:
+        assert table == "spans"
+        january = month_of(2023, 1)
+        return {
+            "first_month": np.array([january - 3, january + 6, january, january], np.int32),
+            "n_months": np.array([9, 12, 12, 12], np.int32),
+            "plan": np.array([0, 1, 2, 1], np.int32),
+        }[name]
+
+    def offsets(self, table: str) -> np.ndarray:
+        assert table == "spans"
+        return np.array([0, 2, 3, 4])
+
+
+def test_every_countable_month_has_one_payer() -> None:
+    ffs, managed = RATE_CELLS.index("adult_ffs"), RATE_CELLS.index("adult_managed")
+    month_cell = np.full((3, 12), managed, np.uint8)
+    month_cell[0, :6] = ffs
+    month_cell[1, 3] = 255
+    attribution = SimpleNamespace(
+        year=2023, group=np.array([1, 1, -1], np.int32), month_cell=month_cell
+    )
+    found = payer_months(_Spans(), attribution, n_groups=2, n_plans=3)
+    assert found.tolist() == [[0, 0, 0, 0], [6, 0, 6, 11]]
+    assert payer_weights(found[1], ["", "Plan A", "Plan B"]) == {
+        "ffs": 6,
+        "Plan A": 6,
+        "Plan B": 11,
+    }
