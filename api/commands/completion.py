@@ -1,7 +1,8 @@
-"""`ihp completion`: how complete a year's claims are, by month of service."""
+"""`ihp completion` and `ihp true-up`: how complete claims are, and what later ones move."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from api.console import app, dollars, emit_json, say, show_table
 from ihp_compute.completion import year_completion
 from ihp_compute.population import open_population
+from ihp_compute.true_up import true_up
 from ihp_compute.units import date_of, day_of
 
 
@@ -69,3 +71,38 @@ def completion_command(
         f"the year: {found.ratio}; give it as observed.completion or target.completion of a "
         "contract, by override or in its file"
     )
+
+
+@app.command("true-up")
+def true_up_command(
+    final: Annotated[Path, typer.Argument(help="Run folder of the final settlement.")],
+    interim: Annotated[Path, typer.Option(help="Run folder of the interim settlement.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show final less interim: what the final settlement still pays or recoups."""
+    found = true_up(final, interim)
+    if as_json:
+        emit_json(asdict(found))
+        return
+    for what in found.differs:
+        say(f"the two runs differ in {what}, not in claims alone")
+    show_table(
+        f"{found.performance_year}: final (paid through {found.final_through}) less interim "
+        f"(paid through {found.interim_through})",
+        {
+            "partnership": "left",
+            "interim": "right",
+            "final": "right",
+            "final less interim": "right",
+        },
+        [
+            [
+                name,
+                dollars(found.interim_cents.get(name, 0)),
+                dollars(found.final_cents.get(name, 0)),
+                dollars(moved),
+            ]
+            for name, moved in found.moved_cents.items()
+        ],
+    )
+    say(f"in all: {dollars(sum(found.moved_cents.values()))}")

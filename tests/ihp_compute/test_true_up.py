@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ihp_compute.errors import RunError
+from ihp_compute.true_up import true_up
+
+
+def run(folder: Path, payments: dict[str, int], **manifest: Any) -> Path:
+    folder.mkdir()
+    (folder / "manifest.json").write_text(
+        json.dumps(
+            {
+                "kind": "run", "performance_year": 2023, "base_year": 2021,
+                "paid_through": "2024-06-30", "contracts": [], "risk_model": {},
+                "method_version": "1", **manifest,
+            }
+        )
+    )  # fmt: skip
+    table = pa.table({"partnership_id": list(payments), "payment_cents": list(payments.values())})
+    pq.write_table(table, folder / "settlement.parquet")
+    return folder
+
+
+def test_the_final_settlement_moves_the_difference(tmp_path: Path) -> None:
+    interim = run(tmp_path / "interim", {"A": 500, "B": -100})
+    final = run(tmp_path / "final", {"A": 450, "C": 20}, paid_through="2024-12-31")
+    found = true_up(final, interim)
+    assert found.moved_cents == {"A": -50, "B": 100, "C": 20}
+    assert (found.interim_through, found.final_through) == (date(2024, 6, 30), date(2024, 12, 31))
+    assert found.differs == ()
+
+
+def test_other_differences_than_claims_are_named(tmp_path: Path) -> None:
+    interim = run(tmp_path / "interim", {})
+    final = run(tmp_path / "final", {}, contracts=["another"], method_version="2")
+    assert true_up(final, interim).differs == ("contracts", "method_version")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"performance_year": 2024}, "performance_year 2024 and 2023 differ"),
+        ({"paid_through": "2024-01-31"}, "expected the interim run to be the earlier one"),
+        ({"kind": "population"}, "found a population, expected a finished run"),
+    ],
+)
+def test_runs_that_do_not_belong_together_are_refused(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    interim = run(tmp_path / "interim", {})
+    final = run(tmp_path / "final", {}, **change)
+    with pytest.raises(RunError, match=message):
+        true_up(final, interim)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="expected a finished run"):
+        true_up(tmp_path, tmp_path)
