@@ -192,10 +192,14 @@ def emitted(model: Model, segment: Segment) -> set[str]:
 
 def _coefficients(model: Model) -> list[str]:
     unscored = {feature.name for feature in model.features if feature.kind == "FLAG"}
+    known = {feature.name for feature in model.features}
     keys = [f"{c.segment}/{c.column}/{c.term}" for c in model.coefficients]
     found = _twice("coefficient", keys)
     have: dict[tuple[str, str], set[str]] = defaultdict(set)
     for one in model.coefficients:
+        if one.term not in known:
+            found.append(f"coefficient {one.segment}/{one.term}: unknown term")
+            continue
         have[one.segment, one.column].add(one.term)
         try:
             micro = Decimal(one.value) * 1_000_000

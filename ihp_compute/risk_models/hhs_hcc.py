@@ -301,12 +301,14 @@ class _Draft:
         return (*steps, *self._infants(), *self._cells(), *self._cost_factors(drugs))
 
     def _interactions(self) -> Iterator[Step]:
-        if not any(b.startswith("RXC_") for b in self.coded):
-            return
         for drug, one in self.facts["rxc"]["interactions"].items():
+            if drug not in self.coded:
+                continue
             yield Step("AND", segments=("Adult",), out=one["term"].upper(),
                        all_of=((drug,), self._hccs(one["any_of"])))  # fmt: skip
         for term, expression in self.facts["rxc"]["rxc_09"]:
+            if "RXC_09" not in self.coded:
+                continue
             parts = [re.findall(r"\d[\d_]*", part) for part in expression.split(" and ")]
             yield Step("AND", segments=("Adult",), out=term.upper(),
                        all_of=(("RXC_09",), *(self._hccs(part) for part in parts)))  # fmt: skip

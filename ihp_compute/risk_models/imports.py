@@ -32,6 +32,7 @@ def import_model(
     RiskModelError
         If the tables cannot be read, or the audit of the model finds anything.
     """
+    store.check_name(name)
     if not source.exists():
         raise RiskModelError(f"{source}: no such file or folder")
     counts: dict[str, int] = {}

@@ -47,10 +47,8 @@ def save(model: Model, name: str, *, store: Path | None = None, about: dict[str,
     return sha256
 
 
-def keep(
-    text: bytes, sha256: str, name: str, *, store: Path | None = None, about: dict[str, Any]
-) -> None:
-    """Keep content under its digest and point the name at it.
+def check_name(name: str) -> None:
+    """Refuse names that cannot be kept.
 
     Raises
     ------
@@ -62,6 +60,19 @@ def keep(
             f"model name {name!r}: expected lower-case letters, digits, dots and dashes, and not "
             f"one of {', '.join(RESERVED)}"
         )
+
+
+def keep(
+    text: bytes, sha256: str, name: str, *, store: Path | None = None, about: dict[str, Any]
+) -> None:
+    """Keep content under its digest and point the name at it.
+
+    Raises
+    ------
+    RiskModelError
+        If the name is reserved or not a plain lower-case name.
+    """
+    check_name(name)
     folder = store or default_store()
     _write(folder / "models" / f"{sha256}.json", text)
     pointer = {"name": name, "sha256": sha256, **about}
