@@ -464,24 +464,29 @@ def _link_claims(raw: Raw, fate: NDArray[np.uint8]) -> None:
 
 
 def _linked_rows(raw: Raw) -> NDArray[np.intp]:
-    """Rows that name another claim which stands in this shard."""
-    claim = raw.numbers["claim_hash"]
-    found = np.zeros(raw.n, bool)
-    for name in ("original_claim", "adjustment_claim"):
-        other = raw.texts[name]
-        if other.null_count == len(other):
-            continue
-        rows = np.flatnonzero(other.is_valid().to_numpy(zero_copy_only=False))
+    """Rows that name another claim of their member which stands here, or which others name too."""
+    readable = raw.numbers["fate"] == OPEN
+    claim, member = raw.numbers["claim_hash"], raw.numbers["member_key"]
+    naming, named = [], []
+    for column in ("original_claim", "adjustment_claim"):
+        other = raw.texts[column]
+        rows = np.flatnonzero(other.is_valid().to_numpy(zero_copy_only=False) & readable)
         words = text_hashes(other.take(pa.array(rows)))
         away = words != claim[rows]
-        rows, words = rows[away], words[away]
-        if len(rows):
-            asked = pa.array(distinct(words))
-            present = claim[
-                pc.is_in(pa.array(claim), value_set=asked).to_numpy(zero_copy_only=False)
-            ]
-            found[rows[np.isin(words, present)]] = True
-    return np.flatnonzero(found & (raw.numbers["fate"] == OPEN))
+        naming.append(rows[away])
+        named.append(scramble(np.bitwise_xor(words, member[rows])[away]))
+    rows, target = np.concatenate(naming), np.concatenate(named)
+    if not len(rows):
+        return rows
+    own = _claim_of(raw.numbers)
+    asked = pc.is_in(pa.array(own[readable]), value_set=pa.array(distinct(target)))
+    stands = np.isin(target, own[readable][asked.to_numpy(zero_copy_only=False)])
+    order = np.lexsort((own[rows], target))
+    another = (target[order][1:] == target[order][:-1]) & (
+        own[rows[order]][1:] != own[rows[order]][:-1]
+    )
+    shared = np.isin(target, target[order[1:][another]])
+    return np.unique(rows[stands | shared])
 
 
 def _claim_version(

@@ -191,6 +191,23 @@ def test_a_void_under_its_own_number_voids_the_claim_it_names(
     assert bench.fates(document) == {"voided": (2, 20_000)}
 
 
+def test_replacements_of_one_absent_claim_are_versions_of_it(
+    bench: Any, member: Any, line: Any
+) -> None:
+    """The original is not in the data, whichever other members' claims have its number."""
+    rows = [
+        line(claim_id="R1", x_orgnl_clm_num="X", paid_date="2023-06-01"),
+        line(claim_id="R2", x_orgnl_clm_num="X", paid_date="2023-07-01", paid_amount="60"),
+        line(claim_id="X", person_id="0002"),
+    ]
+    people = [member(), member(person_id="0002")]
+    for shards in (1, 7):
+        document, _ = bench.ingest(
+            bench.folder(eligibility=people, medical_claim=rows), shards=shards
+        )
+        assert bench.fates(document) == {"superseded": (1, 10_000), "retained": (2, 16_000)}
+
+
 def test_a_claim_number_of_another_member_is_another_claim(
     bench: Any, member: Any, line: Any
 ) -> None:
