@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -67,16 +67,19 @@ class ContractSet:
     performance_year: int | None = None
     base_year: int | None = None
     paid_through: date | None = None
+    _agreed: dict[int | None, dict[str, Agreement]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def at(self, year: int | None) -> dict[str, Agreement]:
         """Each partnership's agreement of a performance year; None takes the latest values."""
-        made: dict[str, Agreement] = {}
-        cache: dict[int, Agreement] = {}
-        for partnership, contract in self.contracts.items():
-            if id(contract) not in cache:
-                cache[id(contract)] = contract.at(year)
-            made[partnership] = cache[id(contract)]
-        return made
+        if year not in self._agreed:
+            made: dict[int, Agreement] = {}
+            for contract in self.contracts.values():
+                if id(contract) not in made:
+                    made[id(contract)] = contract.at(year)
+            self._agreed[year] = {p: made[id(c)] for p, c in self.contracts.items()}
+        return self._agreed[year]
 
     def rule_sets(self, year: int) -> tuple[CostTerms, ...]:
         """The distinct cost terms of the set, in the order in which partnerships meet them."""
