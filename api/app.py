@@ -17,7 +17,6 @@ from api.service import Gate, Service, ServiceDep
 from cluster.states import STATES
 from ihp_compute import __version__
 
-
 _KEY = Security(HTTPBearer(auto_error=False, description="API key"))
 """Tells clients how a key is sent; the gate has checked it by then."""
 

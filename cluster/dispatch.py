@@ -299,7 +299,7 @@ def _serve(
         signal.signal(signal.SIGTERM, stop)  # after Ray, which sets one of its own
         signal.signal(signal.SIGINT, stop)
         runner.warm(warm)
-        log.info("ready", cpus=runner.cpus)
+        log.info("ready", cpus=runner.parallelism)
         dispatcher.serve(linger_s=given.linger)
     store.close()
     return 0

@@ -1,9 +1,9 @@
 """How much fits where: the cost of a run on paper, and what follows for a cluster.
 
-    lines, members, replicates -> bytes and nanoseconds a shard -> tasks in flight, memory a task
+    lines, members, replicates -> bytes and nanoseconds a task -> tasks in flight, memory a task
 
 Cost is linear in lines and in members x replicates, and nothing grows faster than
-groups x strata x replicates (the size of one shard's result).
+groups x strata x replicates (the size of one task's result).
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ class Workload:
 
     n_lines: int
     n_members: int
-    n_shards: int
+    n_tasks: int  # each measures one or more shards
     n_replicates: int  # the observed row included
     n_groups: int
     n_strata: int
     n_columns: int
 
     @property
-    def shard_result_bytes(self) -> int:
-        """Totals that one shard sends back."""
+    def task_result_bytes(self) -> int:
+        """Totals that one task sends back."""
         cells = self.n_groups * self.n_strata * self.n_columns * self.n_replicates
         return cells * BYTES_PER_INTEGER
 
     @property
     def cpu_seconds(self) -> float:
-        """Time of one core for all shards, loading and compiling aside."""
+        """Time of one core for all of it, loading and compiling aside."""
         draws = self.n_members * self.n_replicates * self.n_columns
         return (self.n_lines * NS_PER_LINE + draws * NS_PER_DRAW) / 1e9
 
@@ -76,11 +76,11 @@ def place(work: Workload, *, cpus: int, result_budget_bytes: int) -> Placement:
     -------
     Placement
     """
-    lines = math.ceil(work.n_lines / max(work.n_shards, 1))
-    fitting = result_budget_bytes // max(work.shard_result_bytes, 1)
+    lines = math.ceil(work.n_lines / max(work.n_tasks, 1))
+    fitting = result_budget_bytes // max(work.task_result_bytes, 1)
     return Placement(
-        in_flight=max(1, min(2 * cpus, fitting, max(work.n_shards, 1))),
+        in_flight=max(1, min(2 * cpus, fitting, max(work.n_tasks, 1))),
         # the mapped lines, the totals being summed, and their copy on the way out
-        task_memory_bytes=lines * BYTES_PER_LINE + 2 * work.shard_result_bytes,
-        seconds=work.cpu_seconds / min(cpus, max(work.n_shards, 1)),
+        task_memory_bytes=lines * BYTES_PER_LINE + 2 * work.task_result_bytes,
+        seconds=work.cpu_seconds / min(cpus, max(work.n_tasks, 1)),
     )

@@ -94,16 +94,11 @@ class RayRunner:
             self._scratch = scratch_folder()
         _connect(address, cpus, self._scratch)
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        self.cpus = int(resources.get("CPU", 1))
+        self.parallelism = int(resources.get("CPU", 1))
         self._remote: Any = ray.remote(_apply)
-        self._in_flight = 2 * self.cpus
+        self._in_flight = 2 * self.parallelism
         self._options: dict[str, Any] = {"num_cpus": 1, "max_retries": 0}
         self._stopped: Callable[[], bool] = lambda: False
-
-    @property
-    def parallelism(self) -> int:
-        """Tasks at a time: a core each."""
-        return self.cpus
 
     def __enter__(self) -> Self:
         """The runner itself."""
@@ -151,7 +146,7 @@ class RayRunner:
 
     def warm(self, task: Callable[[Any], object]) -> None:
         """Have every core's worker do `task` once, without waiting: the first run finds it warm."""
-        for core in range(self.cpus):
+        for core in range(self.parallelism):
             self._remote.options(**self._options).remote(task, core)
 
     def map(self, task: Callable[[Any], T], shards: Sequence[Any]) -> Iterator[T]:

@@ -15,6 +15,7 @@ from cluster.runner import RESULT_STORE_BYTES, RayRunner
 from cluster.store import Run
 from ihp_compute import pipeline
 from ihp_compute.population import Population, open_population
+from ihp_compute.runner import batches
 from ihp_compute.tables import RATE_CELLS
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -29,8 +30,13 @@ def recalculate(run: Run, out: Path, runner: RayRunner, progress: Progress) -> s
     asked = run.request
     population = open_population(Path(asked["population"]))
     placement = place(
-        workload(population, n_replicates=asked["replicates"] + 1, contracts=asked["contracts"]),
-        cpus=runner.cpus,
+        workload(
+            population,
+            n_tasks=len(batches(population.shards, runner.parallelism)),
+            n_replicates=asked["replicates"] + 1,
+            n_contracts=len(asked["contracts"]),
+        ),
+        cpus=runner.parallelism,
         result_budget_bytes=RESULT_STORE_BYTES // 2,
     )
     log.info(
@@ -59,7 +65,9 @@ def warm(_core: int) -> None:
     importlib.import_module("ihp_compute.pipeline")
 
 
-def workload(population: Population, *, n_replicates: int, contracts: list[str]) -> Workload:
+def workload(
+    population: Population, *, n_tasks: int, n_replicates: int, n_contracts: int
+) -> Workload:
     """The size of a run over a population, an upper bound where only the plan knows."""
     roster = population.reference("provider_roster")
     partnerships = 0 if roster is None else len(set(roster.column("partnership_id").to_pylist()))
@@ -69,11 +77,11 @@ def workload(population: Population, *, n_replicates: int, contracts: list[str])
     return Workload(
         n_lines=retained,
         n_members=population.manifest["members"],
-        n_shards=len(population.shards),
+        n_tasks=n_tasks,
         n_replicates=n_replicates,
         n_groups=partnerships + 2,
         n_strata=len(RATE_CELLS),
-        n_columns=4 + 2 * len(contracts),
+        n_columns=4 + 2 * n_contracts,
     )
 
 

@@ -8,7 +8,7 @@ from cluster.placement import BYTES_PER_LINE, Workload, place
 STATE = Workload(
     n_lines=100_000_000,
     n_members=1_200_000,
-    n_shards=64,
+    n_tasks=64,
     n_replicates=2001,
     n_groups=27,
     n_strata=12,
@@ -20,8 +20,8 @@ def test_a_line_costs_the_bytes_of_its_columns() -> None:
     assert BYTES_PER_LINE == 4 * 4 + 3 * 8 + 4 * 1 + 2
 
 
-def test_a_shards_result_is_its_cells() -> None:
-    assert STATE.shard_result_bytes == 27 * 12 * 6 * 2001 * 8
+def test_a_tasks_result_is_its_cells() -> None:
+    assert STATE.task_result_bytes == 27 * 12 * 6 * 2001 * 8
 
 
 def test_a_state_takes_seconds_on_a_laptop_and_cores_divide_them() -> None:
@@ -37,21 +37,21 @@ def test_two_tasks_a_core_while_results_fit() -> None:
 
 
 def test_fewer_tasks_when_results_would_not_fit() -> None:
-    budget = 3 * STATE.shard_result_bytes
+    budget = 3 * STATE.task_result_bytes
     assert place(STATE, cpus=40, result_budget_bytes=budget).in_flight == 3
 
 
 @given(
     lines=st.integers(0, 10**10),
-    shards=st.integers(0, 10_000),
+    tasks=st.integers(0, 10_000),
     replicates=st.integers(1, 10**6),
     cpus=st.integers(1, 1000),
     budget=st.integers(0, 2**40),
 )
 def test_a_placement_always_moves(
-    lines: int, shards: int, replicates: int, cpus: int, budget: int
+    lines: int, tasks: int, replicates: int, cpus: int, budget: int
 ) -> None:
-    work = Workload(lines, 1, shards, replicates, 27, 12, 6)
+    work = Workload(lines, 1, tasks, replicates, 27, 12, 6)
     placed = place(work, cpus=cpus, result_budget_bytes=budget)
     assert 1 <= placed.in_flight <= 2 * cpus
-    assert placed.task_memory_bytes >= 2 * work.shard_result_bytes
+    assert placed.task_memory_bytes >= 2 * work.task_result_bytes

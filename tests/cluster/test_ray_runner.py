@@ -121,7 +121,7 @@ def test_a_cluster_is_never_guessed(address: str) -> None:
 
 
 def test_a_second_cluster_in_one_process_is_refused(ray_runner: RayRunner) -> None:
-    assert ray_runner.cpus == 2
+    assert ray_runner.parallelism == 2
     with pytest.raises(InfrastructureError, match="already"):
         RayRunner("local")
 
