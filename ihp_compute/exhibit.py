@@ -11,6 +11,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from ihp_compute.aggregates import AMOUNTS, settle_table
+from ihp_compute.agreement import MODIFIERS
 from ihp_compute.contract import Agreement, Contract, Entry
 from ihp_compute.terms import KINDS, text_of
 
@@ -49,7 +50,8 @@ def term_rows(contract: Contract, prefixes: Sequence[str]) -> Iterator[dict[str,
     Yields
     ------
     dict
-        path, meaning, value, unit, holds, basis, document, at, note.
+        path, meaning, value, unit, holds, basis, document, at, note; key, to tell the value that
+        an agreement holds.
     """
     order = {path: i for i, path in enumerate(KINDS)}
     paths = [p for p in contract.terms if any(p.startswith(prefix) for prefix in prefixes)]
@@ -67,6 +69,7 @@ def term_rows(contract: Contract, prefixes: Sequence[str]) -> Iterator[dict[str,
                 "document": entry.source.doc if document is None else document.title,
                 "at": entry.source.at,
                 "note": entry.note,
+                "key": (text_of(entry.value), entry.first, entry.last, entry.note),
             }
 
 
@@ -123,7 +126,10 @@ def document(contract: Contract, agreement: Agreement) -> dict[str, Any]:
         "sha256": contract.sha256,
         "draft": agreement.draft_line(),
         "steps": list(agreement.steps),
-        "terms": list(term_rows(contract, ("",))),
+        "terms": [
+            {name: value for name, value in row.items() if name != "key"}
+            for row in term_rows(contract, ("",))
+        ],
         "example": example(contract, agreement.year),
     }
 
@@ -137,11 +143,13 @@ def lines(contract: Contract, agreement: Agreement) -> Iterator[str]:
     yield f"{contract.title}  ({contract.name})"
     yield contract.summary
     yield f"{contract.programme}; terms {contract.sha256[:12]}"
+    when = "the latest values" if agreement.year is None else str(agreement.year)
+    yield f"An arrow marks what holds for {when}."
     for title, prefixes in PARTS:
-        yield from _part(contract, title, prefixes)
+        yield from _part(agreement, title, prefixes)
     for number, step in enumerate(agreement.steps, start=1):
-        yield from _part(contract, f"Step {number}: {step}", STEP_TERMS[step], always=True)
-    yield from _part(contract, "Payers", ("payers.",))
+        yield from _part(agreement, f"Step {number}: {step}", STEP_TERMS[step], always=True)
+    yield from _part(agreement, "Payers", ("payers.",))
     yield ""
     yield from _example_lines(contract, agreement)
     unbound = [v.path for v in agreement.terms() if v.value is None]
@@ -150,13 +158,18 @@ def lines(contract: Contract, agreement: Agreement) -> Iterator[str]:
         yield f"No rule in this agreement ({len(unbound)}): {', '.join(unbound)}"
 
 
+def _binds(agreement: Agreement, path: str) -> bool:
+    """Whether a term, and the one it only modifies, has a value in any year."""
+    owner = MODIFIERS.get(path, path)
+    terms = agreement.contract.terms
+    return all(any(e.value is not None for e in terms[p].entries) for p in (path, owner))
+
+
 def _part(
-    contract: Contract, title: str, prefixes: Sequence[str], *, always: bool = False
+    agreement: Agreement, title: str, prefixes: Sequence[str], *, always: bool = False
 ) -> Iterator[str]:
     rows = [
-        row
-        for row in term_rows(contract, prefixes)
-        if any(e.value is not None for e in contract.terms[row["path"]].entries)
+        row for row in term_rows(agreement.contract, prefixes) if _binds(agreement, row["path"])
     ]
     if not rows and not always:
         return
@@ -172,7 +185,9 @@ def _part(
         unit = (
             "" if row["unit"] in ("choice", "flag", "names", "name", "year") else f" {row['unit']}"
         )
-        yield f"      {row['value']}{unit}, {row['holds']}"
+        now = agreement.value(row["path"])
+        holds_now = (text_of(now.value), now.first, now.last, now.note) == row["key"]
+        yield f"    {'→' if holds_now else ' '} {row['value']}{unit}, {row['holds']}"
         note = f"; {row['note']}" if row["note"] else ""
         yield f"      {row['basis']}: {row['document']}, {row['at']}{note}"
 
@@ -185,7 +200,11 @@ def _example_lines(contract: Contract, agreement: Agreement) -> Iterator[str]:
     for row in example(contract, agreement.year):
         gate = "no gate" if row["gate_rate"] is None else f"gate {row['gate_rate']:.3%}"
         word = "passed" if row["gate_passed"] else "not settled"
-        savings = f"savings ${row['savings_usd']:,.2f} ({row['savings_rate']:+.2%})"
+        savings = f"savings {_usd(row['savings_usd'])} ({row['savings_rate']:+.2%})"
         yield f"  {row['case']}: {savings}, {gate}: {word}"
-        parts = [f"{name} ${row[f'{name}_usd']:,.2f}" for name in AMOUNTS[1:]]
+        parts = [f"{name} {_usd(row[f'{name}_usd'])}" for name in AMOUNTS[1:]]
         yield "    " + " · ".join(parts)
+
+
+def _usd(amount: float) -> str:
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.2f}"
