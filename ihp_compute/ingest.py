@@ -4,7 +4,7 @@
          -> shard (gather, fates, tables, digest) -> ledger -> manifest -> rename
 
 Read this file for the order; values are read in `ingest_read`, typed and hashed in `ingest_rows`,
-compared and classified in `ingest_shard`, `final_action`, `service_categories`, `rate_cells`.
+compared and classified in `ingest_shard` and what it names.
 
 Every row of a claim or enrolment file meets one fate (`ledger.IngestFate`), and the ledger must
 foot per file: rows and dollars read in the first pass equal the sum over fates in the second, or
@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 
 from ihp_compute import METHOD_VERSION, __version__, fingerprint, tables
 from ihp_compute.errors import DataError, UnbalancedLedgerError
+from ihp_compute.ingest_columns import Raw, Rules, raw_of
 from ihp_compute.ingest_layout import (
     CLAIM_TABLES,
     LAYOUTS,
@@ -59,7 +60,7 @@ from ihp_compute.ingest_rows import (
     read_lines,
     read_scores,
 )
-from ihp_compute.ingest_shard import Raw, Rules, ShardContent, build, raw_of
+from ihp_compute.ingest_shard import ShardContent, build
 from ihp_compute.ledger import IngestFate
 from ihp_compute.population import LAYOUT_VERSION, MANIFEST, REFERENCE_TABLES, file_sha256
 from ihp_compute.service_categories import facts_of
