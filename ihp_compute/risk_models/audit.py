@@ -24,7 +24,7 @@ from ihp_compute.risk_models.schema import (
     Rule,
     Segment,
     Step,
-)  # fmt: skip
+)
 
 SHOWN = 12
 

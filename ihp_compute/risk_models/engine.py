@@ -22,7 +22,7 @@ from ihp_compute.risk_models.compile import SEX_CODES, Compiled
 from ihp_compute.risk_models.schema import Condition
 from ihp_compute.units import MICRO, NO_DAY
 from kernels.condition_flags import OUTCOMES, condition_flags
-from kernels.risk_score import risk_score
+from kernels.risk_score import HIER, STEP_COLUMNS, risk_score
 
 NOT_STATED = 255
 
@@ -259,6 +259,19 @@ def run(
     )  # fmt: skip
     score_micro = post_steps(compiled, raw_micro, members.csr)
     return Scored(raw_micro, score_micro, terms, segment, flags, row, words, outcomes)
+
+
+def differing_by_order(compiled: Compiled, members: Members, scored: Scored) -> int:
+    """Members whose raw score would differ had hierarchies acted in the other order."""
+    steps = compiled.steps.copy()
+    hierarchy = steps[:, STEP_COLUMNS.index("operation")] == HIER
+    steps[hierarchy, STEP_COLUMNS.index("x")] ^= 1
+    other, _ = risk_score(
+        scored.words, members.age, members.sex, members.months, scored.segment, scored.row,
+        scored.flags, steps, compiled.masks, compiled.children, compiled.table,
+        compiled.coefficients_micro,
+    )  # fmt: skip
+    return int((other != scored.raw_micro).sum())
 
 
 def csr_factors(compiled: Compiled) -> tuple[list[str], NDArray[np.int64]]:

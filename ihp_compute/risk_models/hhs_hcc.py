@@ -44,7 +44,7 @@ from ihp_compute.risk_models.schema import (
     Source,
     Step,
     read_json,
-)  # fmt: skip
+)
 
 PROGRAM: Final = Path(__file__).with_name("hhs_hcc_program.json")
 SEGMENTS: Final = {"Infant": (0, 2), "Child": (2, 21), "Adult": (21, 128)}

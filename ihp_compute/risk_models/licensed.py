@@ -37,7 +37,7 @@ from ihp_compute.risk_models.schema import (
     Segment,
     Source,
     Step,
-)  # fmt: skip
+)
 
 DESCRIPTION: Final = "model.toml"
 CODE_COLUMNS: Final = ("system", "code", "category")

@@ -33,7 +33,7 @@ from ihp_compute.risk import (
     enrolled_months,
     mean_scores,
     with_policy,
-)  # fmt: skip
+)
 from ihp_compute.risk_models import cells
 from ihp_compute.risk_models import store as model_store
 from ihp_compute.risk_models.compile import Compiled, compile_model, slim
@@ -45,7 +45,7 @@ from ihp_compute.risk_models.engine import (
     check,
     run,
     segments_of,
-)  # fmt: skip
+)
 from ihp_compute.risk_models.score_files import clean_codes
 from ihp_compute.tables import SPAN_LONG_TERM_INSTITUTION, SPAN_MEDICAID
 from ihp_compute.units import NO_DAY, year_bounds

@@ -33,9 +33,10 @@ from ihp_compute.risk_models.engine import (
     Scored,
     check,
     csr_factors,
+    differing_by_order,
     run,
     segments_of,
-)  # fmt: skip
+)
 from ihp_compute.risk_models.explain import explain
 from ihp_compute.risk_models.schema import Model
 from ihp_compute.units import NO_DAY, year_bounds
@@ -102,6 +103,7 @@ def score_files(request: Request) -> dict[str, Any]:
         counts[key] = counts.get(key, 0) + without
     scored = run(compiled, members, codes, code_edits=request.code_edits)
     counts |= scored.counts()
+    counts["members_differing_by_hierarchy_order"] = differing_by_order(compiled, members, scored)
     if model.warn_under_age:
         counts[f"members_under_{model.warn_under_age}"] = int(
             (members.age < model.warn_under_age).sum()

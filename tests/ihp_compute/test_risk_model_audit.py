@@ -22,7 +22,7 @@ from ihp_compute.risk_models.schema import (
     decode,
     digest,
     encode,
-)  # fmt: skip
+)
 
 
 def model(**changes: Any) -> Model:

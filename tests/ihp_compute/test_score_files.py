@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from ihp_compute.errors import DataError, RiskModelError
+from ihp_compute.risk_models import cms_hcc
 from ihp_compute.risk_models.score_files import Request, score_files
 
 
@@ -188,3 +189,12 @@ def test_esrd_and_rxhcc_are_refused_by_name(tmp_path: Path, name: str) -> None:
 def test_an_unknown_extension_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"\.csv, \.parquet or \.arrow"):
         scored(tmp_path, "member_id,age,sex\n1,70,M\n", out=tmp_path / "out.xlsx")
+
+
+def test_members_whom_the_order_of_hierarchies_changes_are_counted(tmp_path: Path) -> None:
+    """One member has categories 62, 63 and 202, the other none."""
+    rules = cms_hcc.build("cms-hcc-v28").rules
+    codes = [next(r.code for r in rules if r.bits == (f"HCC{cc}",)) for cc in ("62", "63", "202")]
+    rows = "member_id,diagnosis_code\n" + "".join(f"1,{code}\n" for code in codes)
+    _, report = scored(tmp_path, "member_id,age,sex\n1,70,M\n2,70,M\n", rows)
+    assert report["counts"]["members_differing_by_hierarchy_order"] == 1

@@ -1,0 +1,230 @@
+"""A model over shards: which codes count, whose age, what is missing, what is counted."""
+
+import pickle
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ihp_compute.errors import DataError, RiskModelError
+from ihp_compute.risk import enrolled_months, provider
+from ihp_compute.risk_models import cells
+from ihp_compute.risk_models.population_scores import ModelScores, ScoreTerms, model_provider
+from ihp_compute.units import NO_DAY, day_of, month_of
+
+LATE = 2**31 - 1
+DX = ["", "C50011", "E1169", "I509", "UNKNOWN"]
+
+
+@dataclass
+class Person:
+    """One member: diagnoses are (code, day, paid day)."""
+
+    born: date | None = date(1950, 5, 5)
+    sex: int = 2
+    diagnoses: list[tuple[str, date, date]] = field(default_factory=list)
+    months: int = 24
+    flags: int = 0
+    dual: int = 255
+    scores: list[tuple[int, int, int]] = field(default_factory=list)  # year, model, cell
+
+
+@dataclass
+class Shard:
+    people: list[Person]
+    index: int = 0
+
+    @property
+    def n_members(self) -> int:
+        return len(self.people)
+
+    def offsets(self, table: str) -> np.ndarray:
+        sizes = {
+            "spans": [1] * len(self.people),
+            "diagnoses": [len(p.diagnoses) for p in self.people],
+            "drugs": [0] * len(self.people),
+            "scores": [len(p.scores) for p in self.people],
+        }[table]
+        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+    def column(self, table: str, name: str) -> np.ndarray:
+        people = self.people
+        dx = [row for p in people for row in p.diagnoses]
+        scores = [row for p in people for row in p.scores]
+        values: dict[tuple[str, str], tuple[list[Any], Any]] = {
+            ("members", "member_key"): (list(range(len(people))), np.uint64),
+            ("members", "birth_day"): (
+                [day_of(p.born) if p.born else NO_DAY for p in people],
+                np.int32,
+            ),
+            ("members", "sex"): ([p.sex for p in people], np.uint8),
+            ("spans", "first_month"): ([month_of(2023, 1)] * len(people), np.int32),
+            ("spans", "n_months"): ([p.months for p in people], np.int32),
+            ("spans", "rate_cell"): ([2] * len(people), np.uint8),
+            ("spans", "flags"): ([p.flags for p in people], np.uint8),
+            ("spans", "dual_status"): ([p.dual for p in people], np.uint8),
+            ("spans", "original_reason"): ([255] * len(people), np.uint8),
+            ("diagnoses", "dx"): ([DX.index(c) for c, _, _ in dx], np.int32),
+            ("diagnoses", "day"): ([day_of(d) for _, d, _ in dx], np.int32),
+            ("diagnoses", "paid_day"): ([day_of(d) for _, _, d in dx], np.int32),
+            ("drugs", "system"): ([], np.uint8),
+            ("drugs", "code"): ([], np.int32),
+            ("drugs", "day"): ([], np.int32),
+            ("drugs", "paid_day"): ([], np.int32),
+            ("scores", "year"): ([r[0] for r in scores], np.int16),
+            ("scores", "model"): ([r[1] for r in scores], np.int32),
+            ("scores", "cell"): ([r[2] for r in scores], np.int32),
+            ("scores", "score_micro"): ([0] * len(scores), np.int64),
+        }
+        found, dtype = values[table, name]
+        return np.array(found, dtype)
+
+
+@dataclass
+class Population:
+    shards: tuple[Shard, ...]
+    manifest: dict[str, Any] = field(default_factory=lambda: {"service_years": [2023, 2024]})
+
+    def codes(self, system: str) -> pa.Array:
+        words = {"dx": DX, "risk_model": ["", "acg"], "risk_cell": ["", "0100", "0200"]}
+        return pa.array(words.get(system, [""]))
+
+
+def score(people: list[Person], *, year: int = 2024, cutoff: int = LATE, **terms: Any) -> Any:
+    population = Population((Shard(people),))
+    found = model_provider("cms-hcc-v28", population, terms=ScoreTerms(**terms))
+    assert isinstance(found, ModelScores)
+    shard = population.shards[0]
+    return found.score(
+        shard, year=year, cutoff_day=cutoff, months=enrolled_months(shard, year=year)
+    )
+
+
+IN_2023 = ("I509", date(2023, 6, 1), date(2023, 7, 1))
+IN_2024 = ("I509", date(2024, 6, 1), date(2024, 7, 1))
+PLAIN = score([Person()]).score_micro[0]
+
+
+def test_codes_of_the_scored_year_count_when_concurrent() -> None:
+    found = score([Person(diagnoses=[IN_2024]), Person(diagnoses=[IN_2023]), Person()])
+    assert found.score_micro[0] > found.score_micro[1] == found.score_micro[2] == PLAIN
+
+
+def test_codes_of_the_year_before_count_when_prospective() -> None:
+    found = score([Person(diagnoses=[IN_2024]), Person(diagnoses=[IN_2023])], timing="prospective")
+    assert found.score_micro[1] > found.score_micro[0] == PLAIN
+
+
+def test_prospective_scores_of_the_first_year_are_refused() -> None:
+    with pytest.raises(RiskModelError, match="need diagnoses of 2022"):
+        score([Person()], year=2023, timing="prospective")
+
+
+def test_codes_paid_after_the_cutoff_do_not_count() -> None:
+    people = [Person(diagnoses=[IN_2024])]
+    assert score(people, cutoff=day_of(date(2024, 6, 30))).score_micro[0] == PLAIN
+    assert score(people, cutoff=day_of(date(2024, 7, 1))).score_micro[0] > PLAIN
+
+
+def test_fates_of_codes_are_counted() -> None:
+    late = ("UNKNOWN", date(2024, 1, 1), date(2024, 1, 1))
+    found = score([Person(diagnoses=[IN_2024, late])])
+    assert found.counts["icd10_mapped"] == 1
+    assert found.counts["icd10_unmapped"] == 1
+
+
+def test_members_under_18_are_counted_under_a_medicare_model() -> None:
+    found = score([Person(born=date(2010, 1, 1)), Person()])
+    assert found.counts["n_members_under_18"] == 1
+
+
+def test_dual_status_and_institution_decide_the_segment() -> None:
+    scores = score([Person(), Person(dual=2), Person(dual=1), Person(flags=8)]).score_micro
+    assert len(set(scores.tolist())) == 4
+
+
+def test_whom_the_model_cannot_score_falls_under_the_policy() -> None:
+    people = [Person(born=None), Person(), Person(sex=0, months=12)]
+    with pytest.raises(DataError, match="1 members of shard 0"):
+        score(people)
+    population = Population((Shard(people),))
+    found = provider("cms-hcc-v28", population, missing="group_average").score(
+        population.shards[0], year=2024, cutoff_day=LATE,
+        months=enrolled_months(population.shards[0], year=2024),
+    )  # fmt: skip
+    assert found.counts["n_unscored"] == 1  # the third has no month in the year
+    assert found.score_micro[0] == found.score_micro[1] == PLAIN
+
+
+def test_short_enrolment_is_a_parameter() -> None:
+    with pytest.raises(DataError, match="1 members"):
+        score([Person(months=15), Person()], min_months=6)
+    assert score([Person(months=15), Person()], min_months=3).counts["n_unscored"] == 0
+
+
+def test_a_linked_diagnosis_counts_like_the_members_own() -> None:
+    linked = pa.table(
+        {
+            "member_key": pa.array([1, 99], pa.uint64()),
+            "diagnosis_code": pa.array(["i50.9", "I509"]),
+        }
+    )
+    found = score([Person(), Person(), Person(diagnoses=[IN_2024])], linked=linked)
+    assert found.score_micro[0] == PLAIN
+    assert found.score_micro[1] == found.score_micro[2] > PLAIN
+
+
+def test_a_provider_travels_to_a_worker_and_scores_alike() -> None:
+    population = Population((Shard([Person(diagnoses=[IN_2024])]),))
+    here = provider("cms-hcc-v28", population)
+    sent = pickle.dumps(here)
+    there = pickle.loads(sent)  # noqa: S301 - our own bytes
+    assert len(sent) < 1_000_000
+    shard = population.shards[0]
+    months = enrolled_months(shard, year=2024)
+    one, other = (
+        p.score(shard, year=2024, cutoff_day=LATE, months=months).score_micro for p in (here, there)
+    )
+    assert (one == other).all()
+    assert here.model_sha256 == there.model_sha256
+
+
+def test_an_unknown_timing_is_refused() -> None:
+    with pytest.raises(RiskModelError, match="timing must be one of"):
+        score([Person()], timing="retrospective")
+
+
+def test_imported_cells_take_the_weight_of_the_year(tmp_path: Path) -> None:
+    path = tmp_path / "cells.csv"
+    path.write_text("cell,weight,first_year,last_year\n0100,1.5,,2023\n0100,1.75,2024,\n0200,9,,\n")
+    cells.save(cells.read(path), "acg", store=tmp_path / "s")
+    people = [Person(scores=[(2024, 1, 1), (2023, 1, 2)]), Person(scores=[(2024, 1, 2)])]
+    population = Population((Shard(people),))
+    found = provider("acg", population, store=tmp_path / "s").score(
+        population.shards[0], year=2024, cutoff_day=LATE,
+        months=enrolled_months(population.shards[0], year=2024),
+    )  # fmt: skip
+    assert found.score_micro.tolist() == [1_750_000, 9_000_000]
+
+
+def test_a_cell_without_weight_leaves_its_member_missing(tmp_path: Path) -> None:
+    path = tmp_path / "cells.csv"
+    path.write_text("cell,weight\n0200,9\n")
+    cells.save(cells.read(path), "acg", store=tmp_path / "s")
+    population = Population((Shard([Person(scores=[(2024, 1, 1)])]),))
+    shard = population.shards[0]
+    with pytest.raises(DataError, match="no score of 'acg'"):
+        provider("acg", population, store=tmp_path / "s").score(
+            shard, year=2024, cutoff_day=LATE, months=enrolled_months(shard, year=2024)
+        )
+
+
+def test_shards_do_not_matter() -> None:
+    people = [Person(diagnoses=[IN_2024]), Person(), Person(dual=2, diagnoses=[IN_2024])]
+    whole = score(people).score_micro.tolist()
+    parts = [score([replace(p)]).score_micro[0] for p in people]
+    assert whole == parts
