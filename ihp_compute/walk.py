@@ -79,12 +79,14 @@ class _Walk:
         return int(self.first[name])
 
     def add(self, step: str, amount: int, detail: str, *paths: str) -> None:
-        """One row; cites the terms of `paths` that bind, or the first."""
+        """One row; cites the terms of `paths` that bind."""
         values = [self.agreement.value(path) for path in paths]
-        binding = [v for v in values if v.value is not None] or values[:1]
-        citation = "; ".join(dict.fromkeys(v.citation for v in binding)) or "claims"
-        worst = max((v.basis for v in binding), key=_WEAKNESS.index, default="contract")
-        self.rows.append(WalkRow(step, amount, detail, citation, worst))
+        binding = [v for v in values if v.value is not None]
+        citation = "; ".join(dict.fromkeys(v.citation for v in binding))
+        if not citation:
+            citation = f"no such rule in {self.agreement.name}" if values else "claims"
+        basis = max((v.basis for v in binding or values), key=_WEAKNESS.index, default="contract")
+        self.rows.append(WalkRow(step, amount, detail, citation, basis))
 
     def pmpm(self, name: str) -> str:
         months = int(self.given["observed_months"][0])

@@ -9,11 +9,12 @@ import typer
 
 from api.console import app, dollars, emit_json, say, show_table, stdout
 from ihp_compute import aggregates, contract, exhibit
+from ihp_compute.terms import KINDS
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Year = Annotated[int | None, typer.Option(help="Performance year; the latest values without it.")]
 
-contracts_app = typer.Typer(help="Contracts: list, show, check.", no_args_is_help=True)
+contracts_app = typer.Typer(help="Contracts: list, show, check, paths.", no_args_is_help=True)
 app.add_typer(contracts_app, name="contracts")
 
 SHOWN_ROWS = 40
@@ -114,6 +115,27 @@ def show_command(
         return
     for line in exhibit.lines(found, agreement):
         stdout.print(line, markup=False)
+
+
+@contracts_app.command("paths")
+def paths_command(as_json: Json = False) -> None:
+    """List every term that a contract has: its path, unit, meaning and what it may be."""
+    rows = [
+        {
+            "path": path,
+            "unit": kind.unit,
+            "meaning": kind.meaning,
+            "expected": kind.expected(),
+        }
+        for path, kind in KINDS.items()
+    ]
+    if as_json:
+        emit_json(rows)
+        return
+    for row in rows:
+        stdout.print(f"{row['path']}  [{row['unit']}]", markup=False)
+        stdout.print(f"    {row['meaning']}", markup=False)
+        stdout.print(f"    {row['expected']}", markup=False)
 
 
 @contracts_app.command("check")

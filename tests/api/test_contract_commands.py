@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from api.cli import app
 from ihp_compute import contract
 from ihp_compute.errors import ContractError
+from ihp_compute.terms import KINDS
 
 runner = CliRunner()
 ROWS = """partnership_id,n_members,target_usd,observed_usd,settlement.gain.share
@@ -129,3 +130,21 @@ def test_an_unknown_contract_suggests_its_neighbours() -> None:
     done = ihp("contracts", "show", "cms-msp-track-1")
     assert done.returncode == 3
     assert "did you mean cms-mssp-track-1" in done.stderr
+
+
+def test_every_path_is_listed_with_what_it_may_be() -> None:
+    found = json.loads(runner.invoke(app, ["contracts", "paths", "--json"]).stdout)
+    assert [entry["path"] for entry in found] == list(KINDS)
+    assert all(entry["meaning"] and entry["expected"] for entry in found)
+    assert "settlement.gain.share  [ratio]" in runner.invoke(app, ["contracts", "paths"]).stdout
+
+
+def test_the_guide_s_examples_load(tmp_path: Path) -> None:
+    """Every TOML block of the guide to term files is a contract or a set that checks."""
+    guide = (contract.FOLDER / "README.md").read_text()
+    blocks = guide.split("```toml\n")[1:]
+    assert len(blocks) == 2
+    (tmp_path / "north_2025.toml").write_text(blocks[0].split("```")[0])
+    (tmp_path / "state.toml").write_text(blocks[1].split("```")[0])
+    assert contract.check(tmp_path / "north_2025.toml")["kind"] == "contract"
+    assert contract.check(tmp_path / "state.toml", 2025)["kind"] == "set"
