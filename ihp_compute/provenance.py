@@ -119,6 +119,16 @@ def digest_of(tables: Mapping[str, pa.Table], totals: Totals, terms: Mapping[str
     return digest.hexdigest()
 
 
+def digest_of_table(table: pa.Table, terms: Mapping[str, Any]) -> str:
+    """SHA-256 of one table in canonical form, its rows in their order, under what was asked for."""
+    digest = hashlib.sha256(json.dumps(terms, sort_keys=True).encode())
+    digest.update(f"\n{table.num_rows}\n".encode())
+    for field in table.schema:
+        digest.update(f"{field.name} {field.type}\n".encode())
+        _update(digest, table.column(field.name))
+    return digest.hexdigest()
+
+
 def write_totals(totals: Totals, path: Path) -> None:
     """Write totals as one Arrow IPC file: all values in order, their shape in the metadata."""
     about = {
@@ -169,6 +179,15 @@ def read_manifest(run_dir: Path) -> dict[str, Any]:
     if manifest.get("kind") != "run":
         raise RunError(f"{path}: expected the manifest of a run, got {manifest.get('kind')!r}")
     return dict(manifest)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder says of itself that it is a run."""
+    path = folder / MANIFEST
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8")).get("kind") == "run")
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def verify_run(run_dir: Path) -> str:

@@ -24,7 +24,10 @@ class KernelInputError(ValueError):
     """An array or a scalar does not have the dtype, rank, layout, device or range asked for."""
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: `NUMBA_CACHE_DIR` if set, else a folder of the user's."""
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return Path(os.environ["NUMBA_CACHE_DIR"])
     digest = hashlib.sha256()
     for source in sorted(FOLDER.glob("*.py")):
         digest.update(source.read_bytes())
@@ -35,8 +38,7 @@ def _cache_folder() -> Path:
     return home / "ihp-compute" / f"numba-{digest.hexdigest()[:16]}"
 
 
-if "NUMBA_CACHE_DIR" not in os.environ:
-    numba.config.CACHE_DIR = str(_cache_folder())
+numba.config.CACHE_DIR = str(cache_folder())
 
 if not {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"} & set(os.environ) and (
     platform.machine().lower() in ("x86_64", "amd64")

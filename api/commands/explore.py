@@ -1,0 +1,169 @@
+"""`ihp explain`, `ihp verify` and `ihp doctor`: why a number is what it is, and what to trust."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.console import EXIT_INFRASTRUCTURE, app, dollars, emit_json, say, show_table
+from ihp_compute import population
+from ihp_compute.doctor import examine
+from ihp_compute.explain import (
+    MemberExplained,
+    PartnershipExplained,
+    explain_member,
+    explain_partnership,
+)
+from ihp_compute.provenance import is_run, verify_run
+from ihp_compute.units import MICRO
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+@app.command("explain")
+def explain_command(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="Folder made by `ihp run`.")],
+    partnership: Annotated[str | None, typer.Option(help="Show its walk.")] = None,
+    member: Annotated[str | None, typer.Option(help="Show its lines; restricted.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show every step of one partnership, or every line of one member, in dollars."""
+    if (partnership is None) == (member is None):
+        raise typer.BadParameter("give --partnership or --member, one of them")
+    if partnership is not None:
+        settled = explain_partnership(run_dir, partnership)
+        emit_json(settled.document()) if as_json else _show_partnership(settled)
+        return
+    found = explain_member(run_dir, str(member))
+    emit_json(found.document()) if as_json else _show_member(found)
+
+
+@app.command("verify")
+def verify_command(
+    folder: Annotated[Path, typer.Argument(metavar="POPULATION|RUN", help="What to verify.")],
+    as_json: Json = False,
+) -> None:
+    """Recompute the digests of a population or a run from its files."""
+    if is_run(folder):
+        found = {"kind": "run", "digest": verify_run(folder)}
+    else:
+        found = {"kind": "population", **population.verify(folder)}
+    if as_json:
+        emit_json(found)
+        return
+    say(f"{folder}: {found['kind']} unchanged, digest "
+        f"{found.get('digest') or found['population_digest']}")  # fmt: skip
+
+
+@app.command("doctor")
+def doctor_command(
+    folder: Annotated[
+        Path, typer.Option(help="Where populations and runs would be kept.")
+    ] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Look at memory, disk, threads, GPU and Ray."""
+    checks = examine(folder)
+    if as_json:
+        emit_json([asdict(check) for check in checks])
+    else:
+        show_table(
+            "This machine",
+            {"what": "left", "verdict": "left", "found": "left", "next": "left"},
+            [[check.name, check.verdict, check.found, check.advice] for check in checks],
+        )
+    if any(check.verdict == "fail" for check in checks):
+        raise typer.Exit(EXIT_INFRASTRUCTURE)
+
+
+def _show_partnership(found: PartnershipExplained) -> None:
+    row = found.settlement
+    say(
+        f"{row['partnership_id']}, {row['contract']}, {row['performance_year']}: "
+        f"{row['n_members']:,} members, {row['member_months']:,} member months"
+    )
+    show_table(
+        "From base to payment",
+        {"step": "left", "change": "right", "dollars": "right", "how": "left", "basis": "left",
+         "source": "left"},
+        [
+            [
+                step.step.replace("_", " "),
+                "" if step.before_cents is None else dollars(step.amount_cents),
+                dollars(step.after_cents),
+                step.detail,
+                step.basis,
+                step.citation,
+            ]
+            for step in found.walk
+        ],
+        optional=("source", "change"),
+    )  # fmt: skip
+    show_table(
+        "How sure",
+        {"measure": "left", "question": "left", "level": "right", "low": "right", "point": "right",
+         "high": "right", "flag": "left"},
+        [
+            [
+                interval["measure"].replace("_cents", "").replace("_", " "),
+                interval["conditioning"].replace("_", " "),
+                f"{interval['level']:.0%}",
+                *(
+                    f"{interval[end]:+.2%}"
+                    if interval["measure"] == "savings_rate"
+                    else dollars(round(interval[end]))
+                    for end in ("low", "point", "high")
+                ),
+                interval["flag"],
+            ]
+            for interval in found.intervals
+            if interval["method"] == "percentile"
+        ],
+    )  # fmt: skip
+
+
+def _show_member(found: MemberExplained) -> None:
+    show_table(
+        f"Member {found.member_id}",
+        {"year": "right", "group": "left", "why not": "left", "step": "left", "visits": "right",
+         "months": "left", "score": "right", "before cap": "right", "cost": "right"},
+        [
+            [
+                str(year["year"]),
+                year["group"] + (" (tie)" if year["tied"] else ""),
+                year["exclusion"],
+                year["step"],
+                str(year["n_visits"]),
+                ", ".join(f"{cell} {n}" for cell, n in year["months"].items()),
+                f"{year['score_micro'] / MICRO:.3f}{' filled' if year['score_missing'] else ''}",
+                dollars(year["uncapped_cents"]),
+                dollars(year["cost_cents"]),
+            ]
+            for year in found.years
+        ],
+    )  # fmt: skip
+    show_table(
+        "Claim lines",
+        {"service": "left", "paid": "left", "claim": "left", "line": "right", "category": "left",
+         "kind": "left", "dollars": "right", "fate": "left"},
+        [
+            [
+                line["service_date"],
+                line["paid_date"],
+                line["claim_id"],
+                line["claim_line_number"],
+                line["category"],
+                line["kind"],
+                dollars(line["paid_cents"]),
+                f"{line['fate']}" + (" (at ingest)" if line["stage"] == "ingest" else ""),
+            ]
+            for line in found.lines
+        ],
+        optional=("kind", "paid"),
+    )  # fmt: skip
+    fates = Counter(line["fate"] for line in found.lines)
+    say(", ".join(f"{n} {fate}" for fate, n in sorted(fates.items())))

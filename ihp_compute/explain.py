@@ -1,0 +1,368 @@
+"""Why a number is what it is: one partnership's walk, or one member's lines.
+
+    run folder -> settlement row + walk + intervals -> PartnershipExplained
+    run folder + population -> one member's years and lines -> MemberExplained
+
+A walk is a list of levels and changes. A level stands by itself (base, target, observed, payment);
+a change leads from the level before it to the next (trend, policy, quality, withhold). Which is
+which is decided here once, so that the terminal and the report draw the same steps.
+
+Not here: how a step is calculated (`settlement`), which fate a line meets (`cost`, `ingest`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ihp_compute import tables
+from ihp_compute.attribution import EXCLUSION_REASONS, attribute
+from ihp_compute.cost import costs, member_line_fates
+from ihp_compute.errors import RunError
+from ihp_compute.ledger import RunFate
+from ihp_compute.measured import STEPS
+from ihp_compute.plan import Plan, RunRequest, make_plan
+from ihp_compute.population import Shard, member_keys, open_population, shard_of
+from ihp_compute.provenance import read_manifest
+from ihp_compute.units import NO_DAY, date_of
+
+CHANGES: Final = frozenset(
+    {
+        "trend", "policy", "completion", "rate_mix", "risk",
+        "quality", "withhold", "cap", "adjustments",
+    }
+)  # fmt: skip
+"""Steps of a walk whose amount is a change; every other step's amount is a level."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a walk.
+
+    Attributes
+    ----------
+    step : str
+    amount_cents : int
+        A change, or the level itself.
+    before_cents : int or None
+        Where a change starts; None for a level.
+    after_cents : int
+        Where the step leads.
+    detail, citation, basis : str
+        The rate or ratio applied, where it is written, and how good that source is.
+    """
+
+    step: str
+    amount_cents: int
+    before_cents: int | None
+    after_cents: int
+    detail: str
+    citation: str
+    basis: str
+
+
+@dataclass(frozen=True)
+class PartnershipExplained:
+    """A partnership's settlement, walk and intervals, as the run wrote them."""
+
+    settlement: dict[str, Any]
+    walk: list[Step]
+    intervals: list[dict[str, Any]]
+
+    def document(self) -> dict[str, Any]:
+        """As one JSON document."""
+        return {
+            "settlement": self.settlement,
+            "walk": [
+                {
+                    "step": step.step,
+                    "amount_cents": step.amount_cents,
+                    "kind": "level" if step.before_cents is None else "change",
+                    "detail": step.detail,
+                    "citation": step.citation,
+                    "basis": step.basis,
+                }
+                for step in self.walk
+            ],
+            "intervals": self.intervals,
+        }
+
+
+def result(run_dir: Path, name: str, schema: pa.Schema) -> pa.Table:
+    """A result table of a run.
+
+    Parameters
+    ----------
+    run_dir : Path
+    name : str
+        Stem of the Parquet file.
+    schema : pa.Schema
+        Columns that must be there; others are left out.
+
+    Returns
+    -------
+    pa.Table
+
+    Raises
+    ------
+    RunError
+        If the file is missing or lacks a column.
+    """
+    path = run_dir / f"{name}.parquet"
+    if not path.is_file():
+        raise RunError(f"{path}: missing, so the run is not finished; make one with ihp run")
+    try:
+        return pq.read_table(path, columns=schema.names).select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowKeyError, KeyError, ValueError) as error:
+        raise RunError(
+            f"{path}: expected columns {', '.join(schema.names)}: {error}; run it again"
+        ) from error
+
+
+def steps(rows: Sequence[Mapping[str, Any]]) -> list[Step]:
+    """Walk rows of one partnership, in order, with where each starts and leads.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Rows of `tables.WALK`, any order.
+
+    Returns
+    -------
+    list of Step
+    """
+    found: list[Step] = []
+    here = 0
+    for row in sorted(rows, key=lambda row: row["position"]):
+        amount = int(row["amount_cents"])
+        change = row["step"] in CHANGES
+        after = here + amount if change else amount
+        found.append(
+            Step(
+                row["step"],
+                amount,
+                here if change else None,
+                after,
+                row["detail"],
+                row["citation"],
+                row["basis"],
+            )
+        )
+        here = after
+    return found
+
+
+def explain_partnership(run_dir: Path, partnership_id: str) -> PartnershipExplained:
+    """The walk from base to payment of one partnership, every step with dollars and source.
+
+    Parameters
+    ----------
+    run_dir : Path
+    partnership_id : str
+
+    Returns
+    -------
+    PartnershipExplained
+
+    Raises
+    ------
+    RunError
+        If the folder is not a finished run or the partnership is not in it.
+    """
+    settlement = result(run_dir, "settlement", tables.SETTLEMENT)
+    row = settlement.filter(pc.equal(settlement.column("partnership_id"), partnership_id))
+    if row.num_rows == 0:
+        known = settlement.column("partnership_id").to_pylist()
+        some = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
+        raise RunError(f"{run_dir}: no partnership {partnership_id!r}; the run has {some}")
+    walk = result(run_dir, "walk", tables.WALK)
+    intervals = result(run_dir, "intervals", tables.INTERVALS)
+    return PartnershipExplained(
+        row.to_pylist()[0],
+        steps(walk.filter(pc.equal(walk.column("partnership_id"), partnership_id)).to_pylist()),
+        intervals.filter(pc.equal(intervals.column("partnership_id"), partnership_id)).to_pylist(),
+    )
+
+
+@dataclass(frozen=True)
+class MemberExplained:
+    """One member's two years and every claim line, with its fate.
+
+    `years` have year, group, exclusion, step, n_visits, tied, months by rate cell, score, and cost
+    before and after the cap in cents. `lines` are the retained ones with their run fate, then
+    those put aside at ingest with theirs, each by date.
+    """
+
+    member_id: str
+    years: list[dict[str, Any]]
+    lines: list[dict[str, Any]]
+
+    def document(self) -> dict[str, Any]:
+        """As one JSON document."""
+        return {"member_id": self.member_id, "years": self.years, "lines": self.lines}
+
+
+def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
+    """What a run made of one member. Restricted: it shows a person's claims.
+
+    The member is measured again from the population, by the terms that the manifest names.
+
+    Parameters
+    ----------
+    run_dir : Path
+    member_id : str
+        As in the raw tables: the person's id, else the member's.
+
+    Returns
+    -------
+    MemberExplained
+
+    Raises
+    ------
+    RunError
+        If the population changed or moved since the run, or has no such member.
+    """
+    plan = _plan_of(run_dir)
+    key = member_keys([member_id])[0]
+    shard = plan.shards[int(shard_of(key, len(plan.shards)))]
+    member = int(np.searchsorted(shard.column("members", "member_key"), key))
+    if (
+        member >= shard.n_members
+        or str(shard.strings("identity", "member_id")[member]) != member_id
+    ):
+        raise RunError(
+            f"{plan.request.population}: has no member of this id; ids are text, so leading zeros "
+            "count"
+        )
+    attributions = [
+        attribute(shard, plan.roster, plan.attribution, year=year, cutoff_day=plan.cutoff_day)
+        for year in plan.years
+    ]
+    cost = costs(shard, plan.rule_sets, cutoff_day=plan.cutoff_day, attributions=attributions)
+    years = []
+    for attribution, under in zip(attributions, cost, strict=True):
+        scores = plan.scores.score(
+            shard, year=attribution.year, cutoff_day=plan.cutoff_day, months=attribution.months
+        )
+        group = int(attribution.group[member])
+        own = under[plan.group_rule_set[group]]
+        years.append(
+            {
+                "year": attribution.year,
+                "group": plan.roster.groups[group] if group >= 0 else "",
+                "exclusion": EXCLUSION_REASONS[attribution.reason[member]],
+                "step": STEPS[attribution.step[member]],
+                "n_visits": int(attribution.n_visits[member]),
+                "tied": bool(attribution.tied[member]),
+                "months": {
+                    cell: int(months)
+                    for cell, months in zip(
+                        tables.RATE_CELLS, attribution.months[:, member], strict=True
+                    )
+                    if months
+                },
+                "score_micro": int(scores.score_micro[member]),
+                "score_missing": bool(scores.missing[member]),
+                "uncapped_cents": int(own.uncapped_cents[member]),
+                "above_cap_cents": int(own.above_cap_cents[member]),
+                "floored_cents": int(own.floored_cents[member]),
+                "cost_cents": int(own.capped_cents[member]),
+            }
+        )
+    fates, rows = member_line_fates(
+        shard,
+        member,
+        plan.rule_sets,
+        cutoff_day=plan.cutoff_day,
+        attributions=attributions,
+        group_rule_set=plan.group_rule_set,
+        n_partnerships=plan.roster.n_partnerships,
+    )
+    lines = [
+        _line(shard, row, int(fate)) for row, fate in zip(_positions(rows), fates, strict=True)
+    ]
+    return MemberExplained(member_id, years, lines + _put_aside(plan, member_id))
+
+
+def _plan_of(run_dir: Path) -> Plan:
+    manifest = read_manifest(run_dir)
+    path = Path(manifest["population"]["path"])
+    if open_population(path).digest != manifest["population"]["digest"]:
+        raise RunError(
+            f"{path}: is no longer the population that {run_dir} was made from; run again"
+        )
+    plan = make_plan(
+        RunRequest(
+            population=path,
+            contracts=tuple(manifest["contract_arguments"]),
+            performance_year=manifest["performance_year"],
+            base_year=manifest["base_year"],
+            paid_through=date.fromisoformat(manifest["paid_through"]),
+            replicates=0,
+            device="cpu",
+            allow_inconsistent=manifest["allow_inconsistent"],
+        )
+    )
+    if plan.contracts.hashes() != {c["name"]: c["sha256"] for c in manifest["contracts"]}:
+        raise RunError(f"{run_dir}: the contract has changed since this run; run again")
+    return plan
+
+
+def _positions(rows: slice) -> range:
+    return range(rows.start, rows.stop)
+
+
+def _day(day: int) -> str:
+    return "" if day == NO_DAY else date_of(day).isoformat()
+
+
+def _line(shard: Shard, row: int, fate: int) -> dict[str, Any]:
+    def value(name: str) -> int:
+        return int(shard.column("lines", name)[row])
+
+    return {
+        "stage": "run",
+        "fate": RunFate(fate).label,
+        "table": tables.SOURCE_TABLES[value("table")],
+        "claim_id": str(shard.strings("line_detail", "claim_id")[row]),
+        "claim_line_number": str(shard.strings("line_detail", "claim_line_number")[row]),
+        "service_date": _day(value("service_day")),
+        "paid_date": _day(value("paid_day")),
+        "category": tables.SERVICE_CATEGORIES[value("category")],
+        "kind": tables.LINE_KINDS[value("kind")],
+        "paid_cents": value("paid_cents"),
+    }
+
+
+def _put_aside(plan: Plan, member_id: str) -> list[dict[str, Any]]:
+    """The member's rows that did not pass the door."""
+    found = []
+    for name in tables.SOURCE_TABLES:
+        path = plan.request.population / "quarantine" / f"{name}.parquet"
+        if not path.is_file():
+            continue
+        rows = pq.read_table(path, filters=[("member_id", "=", member_id)])
+        found += [
+            {
+                "stage": "ingest",
+                "fate": row["fate"],
+                "table": name,
+                "claim_id": row["claim_id"],
+                "claim_line_number": row["claim_line_number"],
+                "service_date": str(row["service_date"] or ""),
+                "paid_date": str(row["paid_date"] or ""),
+                "category": "",
+                "kind": "",
+                "paid_cents": row["paid_cents"],
+            }
+            for row in rows.sort_by("service_date").to_pylist()
+        ]
+    return found

@@ -1,0 +1,96 @@
+"""How numbers are written for people: dollars, rates, counts, and the cells that are held back.
+
+One place decides the sign, the rounding for display and the small-cell rule, so that a report, a
+terminal table and a page never disagree. Display rounding is half to even; the stored integers
+are the results, these are words. Colours, columns and files belong to the callers.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
+
+MINUS: Final = "\N{MINUS SIGN}"
+DASH: Final = "\N{EN DASH}"
+SMALL_CELL: Final = 10
+"""Counts of people or their events from 1 to this are not shown in exhibits."""
+
+_SCALES: Final = ((100_000_000_000, "bn"), (100_000_000, "m"), (100_000, "k"))
+
+
+def usd(cents: float, *, places: int = 0, plus: bool = False) -> str:
+    """Cents as dollars with thousands separators: `places` 0 or 2; `plus` writes the plus sign.
+
+    >>> usd(-123456), usd(123456, places=2, plus=True), usd(0)
+    ('−$1,235', '+$1,234.56', '$0')
+    """
+    amount = Decimal(str(cents)) / 100
+    shown = amount.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
+    return f"{_sign(shown, plus=plus)}${abs(shown):,f}"
+
+
+def usd_short(cents: float, *, plus: bool = False) -> str:
+    """Cents as dollars in three figures, for axes and headlines.
+
+    >>> usd_short(512_345_600), usd_short(-98_765_432_100), usd_short(4_200), usd_short(2_500_000)
+    ('$5.12 m', '−$988 m', '$42', '$25.0 k')
+    """
+    size = abs(cents)
+    for scale, name in _SCALES:
+        if size >= scale:
+            value = size / scale
+            digits = 2 if value < 10 else 1 if value < 100 else 0
+            return f"{_sign(cents, plus=plus)}${value:,.{digits}f} {name}"
+    return usd(cents, plus=plus)
+
+
+def percent(rate: float, *, places: int = 2, plus: bool = False) -> str:
+    """A fraction as a percentage.
+
+    >>> percent(0.02134), percent(-0.5, places=0), percent(-0.00001)
+    ('2.13 %', '−50 %', '0.00 %')
+    """
+    shown = round(rate * 100, places)
+    return f"{_sign(shown, plus=plus)}{abs(shown):,.{places}f} %"
+
+
+def count(value: int) -> str:
+    """A count with thousands separators.
+
+    >>> count(1234567)
+    '1,234,567'
+    """
+    return f"{_sign(value)}{abs(value):,}"
+
+
+def is_small(value: int) -> bool:
+    """Whether a count of people or their events must not be shown.
+
+    >>> [is_small(n) for n in (0, 1, 10, 11)]
+    [False, True, True, False]
+    """
+    return 1 <= value <= SMALL_CELL
+
+
+def held_back(value: int) -> str:
+    """A count of people or their events, with 1 to 10 held back.
+
+    >>> held_back(0), held_back(7), held_back(1200)
+    ('0', '1–10', '1,200')
+    """
+    return f"1{DASH}{SMALL_CELL}" if is_small(value) else count(value)
+
+
+def label(name: str) -> str:
+    """A column's or step's name in words.
+
+    >>> label("outside_eligibility")
+    'outside eligibility'
+    """
+    return name.replace("_", " ")
+
+
+def _sign(value: Decimal | float, *, plus: bool = False) -> str:
+    if value < 0:
+        return MINUS
+    return "+" if plus and value > 0 else ""

@@ -1,0 +1,132 @@
+"""A partnership's walk and a member's lines are those of the run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from ihp_compute.doctor import examine
+from ihp_compute.errors import RunError
+from ihp_compute.explain import explain_member, explain_partnership
+from ihp_compute.pipeline import RunRequest, run
+from ihp_compute.population import member_keys, open_population
+from ihp_compute.runner import LocalRunner
+
+
+@pytest.fixture(scope="module")
+def run_dir(small_population: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    request = RunRequest(small_population, ("mn-ihp-2.0-track-2",), replicates=0)
+    out = tmp_path_factory.mktemp("explained") / "run"
+    return run(request, out, LocalRunner(1)).run_dir
+
+
+def _member_ids(population: Path) -> list[str]:
+    shards = open_population(population).shards
+    return [name for shard in shards for name in shard.strings("identity", "member_id").to_pylist()]
+
+
+def test_a_walk_leads_from_base_to_the_payment_that_was_settled(run_dir: Path) -> None:
+    for row in pq.read_table(run_dir / "settlement.parquet").to_pylist()[:5]:
+        found = explain_partnership(run_dir, row["partnership_id"])
+        ends = {step.step: step.after_cents for step in found.walk}
+        assert ends["target"] == row["target_cents"]
+        assert ends["observed"] == row["observed_cents"]
+        assert ends["savings"] == row["savings_cents"]
+        assert ends["payment"] == row["payment_cents"]
+
+
+def test_changes_add_up_to_the_target(run_dir: Path) -> None:
+    """From the recomputed base, each change leads to the next level, to the cent."""
+    walk = explain_partnership(run_dir, "IHP-01").walk
+    base = next(step for step in walk if step.step == "recomputed_base")
+    target = next(step for step in walk if step.step == "target")
+    changes = [
+        step.amount_cents
+        for step in walk[walk.index(base) + 1 : walk.index(target)]
+        if step.before_cents is not None
+    ]
+    assert base.after_cents + sum(changes) == target.after_cents
+
+
+def test_an_unknown_partnership_is_refused_with_those_there_are(run_dir: Path) -> None:
+    with pytest.raises(RunError, match="IHP-01"):
+        explain_partnership(run_dir, "IHP-99")
+
+
+def test_a_members_lines_and_years_are_those_of_the_run(
+    run_dir: Path, small_population: Path
+) -> None:
+    ids = _member_ids(small_population)
+    years = {
+        (row["member_key"], row["year"]): row
+        for row in pq.read_table(run_dir / "member_years.parquet").to_pylist()
+    }
+    for member_id in ids[:: len(ids) // 6]:
+        found = explain_member(run_dir, member_id)
+        key = int(member_keys([member_id])[0])
+        for year in found.years:
+            row = years[key, year["year"]]
+            assert year["group"] == row["group"]
+            assert year["cost_cents"] == row["cost_r0_cents"]
+            assert year["score_micro"] == row["score_micro"]
+            counted = sum(
+                line["paid_cents"]
+                for line in found.lines
+                if line["fate"] == "counted" and line["service_date"][:4] == str(year["year"])
+            )
+            if year["group"].startswith("IHP"):
+                settled = year["cost_cents"] + year["above_cap_cents"] - year["floored_cents"]
+                assert settled == year["uncapped_cents"] == counted
+
+
+def test_rows_put_aside_at_the_door_are_shown_with_their_fate(
+    run_dir: Path, small_population: Path
+) -> None:
+    aside = pq.read_table(small_population / "quarantine" / "medical_claim.parquet").to_pylist()
+    known = set(_member_ids(small_population))
+    row = next(row for row in aside if row["member_id"] in known and row["fate"] == "duplicate")
+    found = explain_member(run_dir, row["member_id"])
+    assert any(
+        line["stage"] == "ingest"
+        and line["fate"] == "duplicate"
+        and line["claim_id"] == row["claim_id"]
+        for line in found.lines
+    )
+
+
+def test_an_unknown_member_is_refused_without_naming_anyone(run_dir: Path) -> None:
+    with pytest.raises(RunError, match="no member of this id") as refusal:
+        explain_member(run_dir, "NOBODY-7")
+    assert "NOBODY" not in str(refusal.value)
+
+
+def test_a_population_that_changed_explains_nothing(run_dir: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run_dir, copy)
+    manifest = json.loads((copy / "manifest.json").read_text(encoding="utf-8"))
+    manifest["population"]["digest"] = "0" * 64
+    (copy / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(RunError, match="no longer the population"):
+        explain_member(copy, "P000000000001")
+
+
+def test_the_doctor_looks_at_everything_and_says_what_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks = {check.name: check for check in examine(tmp_path)}
+    assert {"threads", "shared memory", "disk", "GPU", "Ray"} <= checks.keys()
+    assert checks["disk"].verdict in {"ok", "warn"}
+    monkeypatch.setattr("ihp_compute.doctor.ENOUGH_DISK_BYTES", 1 << 70)
+    short = {check.name: check for check in examine(tmp_path)}["disk"]
+    assert (short.verdict, bool(short.advice)) == ("warn", True)
+
+
+def test_fake_runs_are_explained_too(make_run: Callable[..., Path]) -> None:
+    found = explain_partnership(make_run(), "IHP01")
+    assert found.walk[-1].step == "payment"
+    assert len(found.document()["intervals"]) == len(found.intervals)
