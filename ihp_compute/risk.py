@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from numpy.typing import NDArray
 from ihp_compute.errors import DataError, RiskModelError
 from ihp_compute.tables import RATE_CELLS
 from ihp_compute.units import MICRO, NO_DAY, year_bounds
+
+if TYPE_CHECKING:
+    from ihp_compute.risk_models.population_scores import ScoreTerms
 
 POLICIES: Final = ("error", "group_average", "demographic_cell")
 """What to do with a member who has months but no score."""
@@ -314,7 +317,12 @@ def with_policy(bare: SuppliedScores, population: Any, *, missing: str) -> Suppl
 
 
 def provider(
-    name: str, population: Any, *, missing: str = "error", store: Path | None = None
+    name: str,
+    population: Any,
+    *,
+    missing: str = "error",
+    store: Path | None = None,
+    terms: ScoreTerms | None = None,
 ) -> ScoreProvider:
     """The score provider of that name for a population.
 
@@ -328,6 +336,8 @@ def provider(
         One of `POLICIES`: what to do with a member who has months and no score.
     store : Path, optional
         Model store; None takes the default (`risk_models.store`).
+    terms : ScoreTerms, optional
+        How a model scores a population: timing, short enrolment, newborns, linked diagnoses.
 
     Raises
     ------
@@ -346,4 +356,4 @@ def provider(
         model_provider,
     )
 
-    return model_provider(name, population, missing=missing, store=store)
+    return model_provider(name, population, missing=missing, store=store, terms=terms)

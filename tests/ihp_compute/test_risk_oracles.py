@@ -173,6 +173,31 @@ def test_birth_dates_give_the_ages_of_the_simulated_population(
     assert one.equals(other)
 
 
+def test_service_dates_change_only_members_with_a_retired_code(
+    shared: Path, score: Score, hhs_store: Path
+) -> None:
+    """G35 was retired on 30 September 2025; the simulated population still has it afterwards."""
+    people = pl.read_csv(shared / "data/risk/bentwheel_sim/PERSON.csv", infer_schema_length=0)
+    rows = pl.read_csv(
+        shared / "data/risk/bentwheel_sim/DIAG.csv", infer_schema_length=0
+    ).select(
+        member_id="ENROLID", diagnosis_code="DIAG", service_date="DIAGNOSIS_SERVICE_DATE"
+    )  # fmt: skip
+    members = people.select(member_id="ENROLID", gender="SEX", birth_date="DOB")
+    options = {"model": "hhs-2025", "store": hhs_store, "code_edits": False}
+    dated = score(members, rows, **options)
+    undated = score(members, rows.drop("service_date"), **options)
+    changed = set(dated.filter(dated["raw_score"] != undated["raw_score"])["member_id"])
+    retired = rows.filter(
+        (pl.col("diagnosis_code") == "G35") & (pl.col("service_date") > "20250930")
+    )
+    valid = rows.filter(
+        (pl.col("diagnosis_code") == "G35") & (pl.col("service_date") <= "20250930")
+    )
+    assert changed == set(retired["member_id"]) - set(valid["member_id"])
+    assert changed
+
+
 NOT_BUILT = {
     "MedicareModelESRDv21", "MedicareModelESRDv24", "MedicareModelRxHCCv08T",
     "MedicareModelRxHCCv08Y1", "MedicareModelRxHCCv08X", "MedicareModelV22",
