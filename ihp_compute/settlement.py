@@ -21,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.contract import Agreement, ContractSet
+from ihp_compute.payers import split
 from ihp_compute.program import Compiled, Program
 from ihp_compute.steps import write_settlement
+from ihp_compute.tables import PAYER_KINDS
 from ihp_compute.target import StateSums, TotalsLike, sources, state_sums, write_target
 from ihp_compute.units import CENTS_PER_USD
 from ihp_compute.walk import WalkRow, walk
@@ -64,6 +66,9 @@ class Settled:
     draws : dict of conditioning to Draws
     draft : str
         The contract's draft line; empty when no term is recalled or assumed.
+    payer_cents : dict of payer kind to int
+        Parts of the payment by `tables.PAYER_KINDS`, adding up to it; empty where the contract
+        splits nothing. By plan: `payers.payer_months` and `payers.split`.
     """
 
     partnership_id: str
@@ -85,6 +90,7 @@ class Settled:
     walk: tuple[WalkRow, ...]
     draws: dict[str, Draws]
     draft: str
+    payer_cents: dict[str, int]
 
 
 def settle(
@@ -244,4 +250,20 @@ def _settle_one(
         ),
         draws=draws,
         draft=agreement.draft_line(),
+        payer_cents=_by_payer(sums, partnership, agreement, first["payment"]),
     )
+
+
+def _by_payer(
+    sums: StateSums, partnership: str, agreement: Agreement, payment_cents: int
+) -> dict[str, int]:
+    """The payment by payer kind, by member months or by cost of the performance year."""
+    rule = agreement["payers.split"]
+    if rule is None:
+        return {}
+    name = "perf_months" if rule == "member_months" else f"perf_cost_r{sums.rule_set}"
+    observed = sums.totals.column(name)[sums.totals.groups.index(partnership), :, 0]
+    weights = dict.fromkeys(PAYER_KINDS, 0)
+    for place, cell in enumerate(sums.totals.strata):
+        weights[cell.rsplit("_", 1)[1]] += max(int(observed[place]), 0)
+    return split(payment_cents, weights) if any(weights.values()) else {}

@@ -77,6 +77,8 @@ class StateSums:
     Attributes
     ----------
     totals : Totals
+    rule_set : int
+        Whose cost columns were taken.
     contract : str
         Its name, for messages.
     cells : tuple of str
@@ -89,6 +91,7 @@ class StateSums:
     """
 
     totals: TotalsLike
+    rule_set: int
     contract: str
     cells: tuple[str, ...]
     by_cell: dict[tuple[str, str], NDArray[np.int64]]
@@ -116,7 +119,7 @@ def state_sums(totals: TotalsLike, agreement: Agreement, rule_set: int) -> State
             by_cell[year, what] = merged
             state[year, what] = merged.sum(axis=0)
             left_out[year, what] = column[:, others].sum(axis=1)
-    return StateSums(totals, agreement.name, cells, by_cell, state, left_out)
+    return StateSums(totals, rule_set, agreement.name, cells, by_cell, state, left_out)
 
 
 def sources(sums: StateSums, group: str) -> dict[str, NDArray[np.int64]]:

@@ -258,3 +258,23 @@ def test_different_contracts_settle_side_by_side() -> None:
     assert results[0].payment_cents > 0, "a first year shares gains"
     assert results[1].payment_cents == 0, "track 1 is a shadow settlement"
     assert results[0].draft.startswith("DRAFT TERMS: ")
+
+
+def test_each_payer_pays_its_part_to_the_cent() -> None:
+    """Two cells of equal months, one of them managed care: by months a half each, by cost not."""
+    by_months = run(
+        state(), plain(settlement__gate__gain_rate="0", settlement__gate__loss_rate="0")
+    )
+    by_cost = run(
+        state(),
+        plain(
+            settlement__gate__gain_rate="0", settlement__gate__loss_rate="0", payers__split="cost"
+        ),
+    )
+    for months, cost in zip(by_months, by_cost, strict=True):
+        assert sum(months.payer_cents.values()) == months.payment_cents
+        assert sum(cost.payer_cents.values()) == cost.payment_cents
+        ffs, managed = months.payer_cents["ffs"], months.payer_cents["managed"]
+        assert abs(ffs - managed) <= 1
+        assert abs(cost.payer_cents["managed"]) > abs(cost.payer_cents["ffs"])
+    assert run(state(), contract.load("northwest-metro-alliance"))[0].payer_cents == {}
