@@ -39,6 +39,10 @@ from ihp_compute.report_charts import (
 
 REPORT: Final = "report.html"
 WEAK_BASES: Final = frozenset({"recalled", "assumed"})
+FLAG_MARKS: Final = {"below_minimum_size": "\N{DAGGER}", "empty_cell": "\N{DOUBLE DAGGER}"}
+OTHER_MARK: Final = "\N{ASTERISK}"
+WEAK_MARK: Final = "\N{SECTION SIGN}"
+"""Standard error above the gate."""
 INNER, OUTER = 0.80, 0.95
 """Levels of the two whiskers."""
 
@@ -65,7 +69,7 @@ class Partnership:
     @property
     def flags(self) -> list[str]:
         """Why to be careful, each once."""
-        return sorted({r["flag"] for r in self.intervals.values() if r["flag"]})
+        return sorted({flag for r in self.intervals.values() for flag in r["flag"].split()})
 
     def interval(self, measure: str, conditioning: str, level: float) -> tuple[float, float] | None:
         """Low and high end, or None without replicates."""
@@ -302,6 +306,11 @@ def _is_weak(partnership: Partnership) -> bool:
     return error is not None and gate is not None and error > gate
 
 
+def _marks(partnership: Partnership) -> str:
+    marks = [FLAG_MARKS.get(flag, OTHER_MARK) for flag in partnership.flags]
+    return " ".join([*marks, WEAK_MARK] if _is_weak(partnership) else marks)
+
+
 def _forest(partnerships: Sequence[Partnership]) -> Row:
     rows = []
     for p in partnerships:
@@ -337,7 +346,7 @@ def _forest(partnerships: Sequence[Partnership]) -> Row:
                 "All values stand in the table that follows."
             ),
         ),
-        "weak": {p.row["partnership_id"]: _is_weak(p) for p in partnerships},
+        "marks": {p.row["partnership_id"]: _marks(p) for p in partnerships},
     }
 
 
@@ -403,6 +412,7 @@ def _half(walk: Sequence[Step], title: str, *, from_zero: bool) -> Chart | None:
             outcome=step.step in {"target", "observed", "payment"},
         )
         for step in walk
+        if step.step != "agreed_base" or step.amount_cents  # none was agreed: nothing to draw
     ]
     words = "; ".join(
         f"{figures.label(s.step)} {figures.usd(s.amount_cents, plus=s.before_cents is not None)}"
