@@ -256,18 +256,16 @@ def read_members(people: pl.DataFrame, compiled: Compiled, name: str) -> Members
     """
     model = compiled.model
     birth_day = _days(people, "birth_date", name)
-    if "age" in people.columns:
-        age = _numbers(people, "age", name, low=0, high=127, blank=-1)
-    elif "birth_date" in people.columns:
-        age = ages_on(birth_day, _age_day(model)).astype(np.int64)
-    else:
+    if not {"age", "birth_date"} & set(people.columns):
         raise DataError(f"{name}: expected a column birth_date or age")
+    stated = _numbers(people, "age", name, low=0, high=127, blank=-1)
+    age = np.where(stated >= 0, stated, ages_on(birth_day, _age_day(model)))
     sex_column = "sex" if "sex" in people.columns else "gender"
     if sex_column not in people.columns:
         raise DataError(f"{name}: expected a column sex or gender")
     csr_codes, _ = csr_factors(compiled)
-    csr = {code.lstrip("0").lower() or "0": i for i, code in enumerate(csr_codes)}
-    csr |= {code: -1 for code in NO_CSR if code and code not in csr}
+    csr = {text: i for i, code in enumerate(csr_codes) for text in (code, code.zfill(2))}
+    csr |= {text: -1 for code in NO_CSR - {""} for text in (code, code.zfill(2))}
     segments = {s.name.lower(): i for i, s in enumerate(model.segments)}
     columns = {c.lower(): i for i, c in enumerate(model.columns)}
     default = model.columns.index(model.default_column)

@@ -198,3 +198,11 @@ def test_members_whom_the_order_of_hierarchies_changes_are_counted(tmp_path: Pat
     rows = "member_id,diagnosis_code\n" + "".join(f"1,{code}\n" for code in codes)
     _, report = scored(tmp_path, "member_id,age,sex\n1,70,M\n2,70,M\n", rows)
     assert report["counts"]["members_differing_by_hierarchy_order"] == 1
+
+
+def test_a_stated_age_stands_before_the_birth_date(tmp_path: Path) -> None:
+    found, _ = scored(
+        tmp_path, "member_id,age,birth_date,sex\n1,70,2000-01-01,M\n2,,1940-01-01,M\n"
+    )
+    assert found["segment"].to_list() == ["CNA", "CNA"]
+    assert found["raw_score"][0] != found["raw_score"][1]
