@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import ihp_compute
-from ihp_compute import tables
+from ihp_compute import run_terms, tables
 from ihp_compute.attribution import EXCLUSION_REASONS
 from ihp_compute.errors import RunError, UnbalancedLedgerError
 from ihp_compute.ledger import LINE_FATES, IngestFate, RunFate
@@ -258,6 +258,8 @@ def write(results: Results, plan: Plan, out: Path, *, runner_name: str, started:
         for name, table in results.tables.items():
             pq.write_table(table, draft / f"{name}.parquet", write_page_checksum=True)
         write_totals(results.totals, draft / TOTALS)
+        kept = run_terms.document(plan.contracts, plan.quality)
+        (draft / run_terms.FILE).write_text(json.dumps(kept) + "\n", encoding="utf-8")
         manifest = _manifest(results, plan, terms, digest, runner_name, started)
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         write_report(draft)

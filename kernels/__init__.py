@@ -7,7 +7,7 @@ in give NumPy arrays out; CuPy in, CuPy out. A mixture is refused; nothing chang
 what `from kernels.replicate_totals import reference` finds.
 """
 
-from kernels._core import KernelInputError, device, to_device, to_host
+from kernels._core import KernelInputError, cache_folder, device, to_device, to_host
 from kernels.condition_flags import condition_flags
 from kernels.enrolled_months import enrolled_months
 from kernels.line_fate import line_fate
@@ -19,6 +19,7 @@ from kernels.risk_score import risk_score
 from kernels.roster_match import roster_match
 from kernels.segment_cost import segment_cost
 from kernels.settle_grid import settle_grid
+from kernels.settle_summary import settle_summary
 
 ALL = (  # stems; tests hold each to its twin and its docstring
     "condition_flags",
@@ -32,11 +33,13 @@ ALL = (  # stems; tests hold each to its twin and its docstring
     "roster_match",
     "segment_cost",
     "settle_grid",
+    "settle_summary",
 )
 
 __all__ = [
     "ALL",
     "KernelInputError",
+    "cache_folder",
     "condition_flags",
     "device",
     "enrolled_months",
@@ -49,6 +52,7 @@ __all__ = [
     "roster_match",
     "segment_cost",
     "settle_grid",
+    "settle_summary",
     "to_device",
     "to_host",
 ]

@@ -94,11 +94,8 @@ def settle_grid(
     require("program", program, np.int32, (None, 4))
     require("outputs", outputs, np.int32, (None,))
     n_inputs = sources.shape[0] + constants.shape[1]
-    _check_program(program, outputs, n_inputs, whole)
-    if sources.size and not bool((abs(sources) < EXACT).all()):
-        raise KernelInputError("sources: expected finite values below 2**53")
-    if constants.size and not bool((abs(constants) < np.inf).all()):
-        raise KernelInputError("constants: expected finite values")
+    check_program(program, outputs, n_inputs, whole=whole)
+    check_values(sources, constants)
     form = _cpu if device == "cpu" else _gpu
     result = form(sources, constants, program, outputs, _varying(constants, program, sources))
     if not whole:
@@ -108,7 +105,21 @@ def settle_grid(
     return result.astype(np.int64)
 
 
-def _check_program(program: Any, outputs: Any, n_inputs: int, whole: bool) -> None:
+def check_values(sources: Any, constants: Any) -> None:
+    """Refuse sources that are not finite or not below 2**53, and constants that are not finite."""
+    if sources.size and not bool((abs(sources) < EXACT).all()):
+        raise KernelInputError("sources: expected finite values below 2**53")
+    if constants.size and not bool((abs(constants) < np.inf).all()):
+        raise KernelInputError("constants: expected finite values")
+
+
+def n_operands(op: int) -> int:
+    """How many operands an operation takes."""
+    return _OPERANDS.get(Op(op), 2)
+
+
+def check_program(program: Any, outputs: Any, n_inputs: int, *, whole: bool) -> None:
+    """Refuse unknown operations, operands not written before, outputs that are no integers."""
     known = {int(op) for op in Op}
     for i, row in enumerate(program.tolist()):
         if row[0] not in known:

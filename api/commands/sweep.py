@@ -1,0 +1,52 @@
+"""`ihp sweep`: every partnership under a grid of other terms, from a run's totals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.console import app, emit_json, progress, say, stdout
+from ihp_compute.grid import ROW_LIMIT, read_grid
+from ihp_compute.runner import LocalRunner
+from ihp_compute.sweep import check_output, sweep, write
+
+
+@app.command("sweep")
+def sweep_command(
+    run: Annotated[Path, typer.Argument(help="Folder made by `ihp run`.")],
+    grid: Annotated[Path, typer.Option(help="Axes by term path (.toml).")],
+    out: Annotated[Path, typer.Option(help="Rows to write: .parquet, .arrow or .csv.")],
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads; all cores unless given.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, help="Most rows, scenarios × partnerships.")
+    ] = ROW_LIMIT,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document on stdout.")
+    ] = False,
+) -> None:
+    """Settle a run's partnerships under every combination of terms of a grid.
+
+    A grid file has a table [axes]: "settlement.gain.share" = { from = 0.3, to = 0.7, count = 10 }
+    or = [0.4, 0.5], a line a term.
+    """
+    check_output(out)
+    axes = read_grid(grid)
+    with progress("sweep") as tell:
+        swept = sweep(run, axes, LocalRunner(threads), tell, limit=limit)
+    write(swept, out)
+    if as_json:
+        emit_json({"out": str(out), **swept.document()})
+        return
+    for line in swept.about["draft_terms"]:
+        stdout.print(line, markup=False)
+    say(
+        f"{axes.n_scenarios:,} scenarios × {swept.about['partnerships']:,} partnerships × "
+        f"{swept.about['replicates']:,} replicates ({swept.about['conditioning']}) "
+        f"in {swept.seconds:.2f} s"
+    )
+    say(f"digest {swept.digest}")
+    say(f"{out}: {swept.table.num_rows:,} rows")

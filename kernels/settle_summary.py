@@ -1,0 +1,563 @@
+"""What a program's payments amount to in each scenario, without keeping the payments.
+
+    program -> what no scenario moves: once, over all replicates
+            -> what only terms make up: once a scenario
+            -> the rest: tiles of replicates × blocks of scenarios -> rows of payments -> summaries
+
+The meaning is that of `settle_grid` followed by exact sums, counts and `quantiles`; only what is
+known already is not done again. Scenarios are taken in an order in which terms that enter last vary
+fastest, and an operation is repeated only when a term below it has changed. Replicates are put in
+an order in which payments rise in a sample of scenarios, so that in any scenario a quantile lies
+near its rank: two values from around there bracket it, counting proves that they do, and only the
+few values between them are looked at. Where the proof fails the bracket is widened, in the end to
+all replicates.
+
+Not here: which scenarios there are and what moves in them (the caller).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Final
+
+import numba
+import numpy as np
+
+from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
+from kernels.quantiles import ranks_of
+from kernels.quantiles import reference as selected
+from kernels.settle_grid import EXACT, check_program, check_values, n_operands
+from kernels.settle_grid import _cpu as grid_cpu
+from kernels.settle_grid import reference as settled
+
+TILE: Final = 256
+"""Replicates worked on at a time; an operation's operands and result then stay near the core."""
+VECTOR_BYTES: Final = 64
+BLOCK_BYTES: Final = 1 << 20
+"""Payments held at a time: those of a block of scenarios, in a cache."""
+SAMPLED: Final = 16
+"""Scenarios whose payments put the replicates in order."""
+HEAD: Final = 4
+"""Columns before the quantiles: observed, sum, gains, losses."""
+_LEAST_WIDTH: Final = 8
+_MANY: Final = 128
+_GPU_THREADS: Final = 128
+_BITS: Final = 62
+_T: Final = np.uint64(TILE)
+
+
+def settle_summary(
+    sources: Any, constants: Any, program: Any, output: int, p_micro: Sequence[int]
+) -> Any:
+    """Run a program over every scenario and replicate, and summarise each scenario.
+
+        payment[s, r] = the register `output` of `settle_grid`, whole
+        out[s]        = payment[s, 0],  Σ payment[s, r],  #{payment[s, r] > 0},
+                        #{payment[s, r] < 0},  quantiles of payment[s, r]          r = 1 … B
+
+    Parameters
+    ----------
+    sources : float64[n_sources, 1 + B]
+        As in `settle_grid`; column 0 is the data as observed. B >= 1.
+    constants : float64[n_scenarios, n_constants]
+        Terms, each rounded once from Decimal; finite.
+    program : int32[n_operations, 4]
+        As in `settle_grid`; on the host.
+    output : int
+        Register of the payment in cents; written by an operation with an integer result.
+    p_micro : sequence of int, 0 <= p <= 1_000_000
+        Probabilities in millionths, as in `quantiles`.
+
+    Returns
+    -------
+    int64[n_scenarios, 4 + len(p_micro)], on the device of `sources`
+        Cents observed, sum of cents over replicates 1 … B, replicates with a gain, with a loss,
+        and the quantiles in cents.
+
+    Raises
+    ------
+    KernelInputError
+        As `settle_grid` and `quantiles`; also if there is no replicate beside the observed one, or
+        a payment reaches 2**53 or 2**63 / B cents.
+
+    Exact on every device: the arithmetic of `settle_grid`, then integers.
+    Source: settlement articles as ordered steps, `ihp_compute.settlement`.
+    """
+    device = device_of(sources=sources, constants=constants)
+    require("sources", sources, np.float64, (None, None))
+    require("constants", constants, np.float64, (None, None))
+    require("program", program, np.int32, (None, 4))
+    outputs = np.array([output], dtype=np.int32)
+    check_program(program, outputs, sources.shape[0] + constants.shape[1], whole=True)
+    check_values(sources, constants)
+    if sources.shape[1] < 2:
+        raise KernelInputError(
+            f"sources: expected the observed column and at least one replicate, got "
+            f"{sources.shape[1]} columns"
+        )
+    ranks = ranks_of(p_micro, sources.shape[1] - 1)
+    form = _cpu if device == "cpu" else _gpu
+    out, exact = form(sources, constants, program, int(output), ranks)
+    if not exact:
+        raise KernelInputError(
+            "output: a payment is not below 2**53 and 2**63 / B and would not be exact"
+        )
+    return out
+
+
+def reference(
+    sources: Any, constants: Any, program: Any, output: int, p_micro: Sequence[int]
+) -> Any:
+    """The definition, in the fewest words. Slow on purpose; never optimised."""
+    outputs = np.array([output], dtype=np.int32)
+    payments = settled(sources, constants, program, outputs)[:, 0]
+    heads = [
+        [row[0], sum(row[1:]), sum(x > 0 for x in row[1:]), sum(x < 0 for x in row[1:])]
+        for row in payments.tolist()
+    ]
+    return np.hstack(
+        [
+            np.array(heads, dtype=np.int64).reshape(len(heads), HEAD),
+            selected(payments[:, 1:], p_micro),
+        ]
+    )
+
+
+# --- what is known before any replicate is touched ------------------------------------------------
+
+
+class _Layout:
+    """A program cut into what never moves, what only terms make up, and the rest, in rows.
+
+    Rows of a tile: `live` (not moved by any scenario), then one for each column of `columns`
+    (moved, without replicates), then one for each operation of `table` (moved, by replicate).
+    """
+
+    def __init__(self, sources: Any, constants: Any, program: Any, output: int) -> None:
+        n_sources, n_constants = sources.shape[0], constants.shape[1]
+        n_inputs = n_sources + n_constants
+        rows = program.tolist()
+        taken = [row[1 : 1 + n_operands(row[0])] for row in rows]
+        moved = [False] * n_sources
+        moved += (constants != constants[:1]).any(axis=0).tolist() if len(constants) else []
+        moved += [False] * (n_inputs - len(moved))
+        spread = [True] * n_sources + [False] * n_constants  # over replicates
+        for operands in taken:
+            moved.append(any(moved[k] for k in operands))
+            spread.append(any(spread[k] for k in operands))
+        needed = _needed(taken, n_inputs, output)
+        once = [k for k in needed if k >= n_inputs and not moved[k]]
+        by_terms = [k for k in needed if k >= n_inputs and not spread[k]]
+        by_replicate = [k for k in needed if k >= n_inputs and moved[k] and spread[k]]
+        read = {k for i in by_replicate for k in taken[i - n_inputs]} | {output}
+        live = sorted(k for k in read if not moved[k])
+        terms = sorted(k for k in read if moved[k] and not spread[k])
+        self.live = _rows_of(sources, constants[:1], rows, once, live, n_inputs)
+        self.columns = np.ascontiguousarray(
+            _rows_of(
+                np.ascontiguousarray(constants.T), np.empty((1, 0)),
+                _shifted(rows, n_sources), [k - n_sources for k in by_terms],
+                [k - n_sources for k in terms], n_constants,
+            )
+        )  # fmt: skip
+        place = {k: i for i, k in enumerate((*live, *terms, *by_replicate))}
+        self.table = np.array(
+            [
+                [rows[k - n_inputs][0], place[k], *_placed(taken[k - n_inputs], place)]
+                for k in by_replicate
+            ],
+            dtype=np.int64,
+        ).reshape(len(by_replicate), 5)
+        self.output = place[output]
+        below: dict[int, int] = {k: 1 << min(i, _BITS) for i, k in enumerate(terms)}
+        for k in by_replicate:
+            below[k] = 0
+            for operand in taken[k - n_inputs]:
+                below[k] |= below.get(operand, 0)
+        self.below = [below[k] for k in by_replicate]
+
+
+def _placed(operands: Sequence[int], place: dict[int, int]) -> list[int]:
+    found = [place[k] for k in operands]
+    return (found + [found[0]] * 2)[:3]
+
+
+def _needed(taken: Sequence[Sequence[int]], n_inputs: int, output: int) -> list[int]:
+    """Registers that the output rests on, in order."""
+    needed, waiting = set(), [output]
+    while waiting:
+        k = waiting.pop()
+        if k not in needed:
+            needed.add(k)
+            if k >= n_inputs:
+                waiting.extend(taken[k - n_inputs])
+    return sorted(needed)
+
+
+def _shifted(rows: Sequence[Sequence[int]], n: int) -> list[list[int]]:
+    """The rows where the constants are the only sources."""
+    return [[row[0], *(max(0, k - n) for k in row[1:])] for row in rows]
+
+
+def _rows_of(
+    sources: Any,
+    constants: Any,
+    rows: Sequence[Sequence[int]],
+    operations: Sequence[int],
+    wanted: Sequence[int],
+    n_inputs: int,
+) -> Any:
+    """Values of registers that rest on these operations alone: float64[n_wanted, n]."""
+    place = {k: k for k in range(n_inputs)} | {k: n_inputs + i for i, k in enumerate(operations)}
+    table = [
+        [rows[k - n_inputs][0], *(place.get(r, 0) for r in rows[k - n_inputs][1:])]
+        for k in operations
+    ]
+    return grid_cpu(
+        sources, constants,
+        np.array(table, dtype=np.int32).reshape(len(table), 4),
+        np.array([place[k] for k in wanted], dtype=np.int32),
+        np.zeros(len(table), dtype=bool),
+    )[0]  # fmt: skip
+
+
+class _Order:
+    """The order of scenarios, and what each has to do again after the one before it."""
+
+    def __init__(self, layout: _Layout, n_scenarios: int) -> None:
+        columns, below = layout.columns, np.array(layout.below, dtype=np.uint64)
+        self.scenarios = np.arange(n_scenarios)
+        self.columns = columns
+        masks = _masks(columns)
+        weight = [
+            int(np.count_nonzero(below & np.uint64(1 << min(i, _BITS))))
+            for i in range(len(columns))
+        ]
+        if len(columns) and n_scenarios > 2:
+            done = self._work(masks, below)
+            least = min(weight)
+            if done > 1.2 * least + 0.5:
+                by = sorted(range(len(columns)), key=lambda i: weight[i])
+                order = np.lexsort([columns[i] for i in by])
+                moved = np.ascontiguousarray(columns[:, order])
+                found = _masks(moved)
+                if self._work(found, below) < done:
+                    self.scenarios, self.columns, masks = order, moved, found
+        distinct, self.which = np.unique(masks, return_inverse=True)
+        lists, fills = [], []
+        for mask in (*distinct.tolist(), (1 << 63) - 1):
+            lists.append([i for i, b in enumerate(layout.below) if b & mask])
+            fills.append([i for i in range(len(columns)) if mask >> min(i, _BITS) & 1])
+        self.operations, self.operations_at = _ragged(lists)
+        self.fills, self.fills_at = _ragged(fills)
+
+    @staticmethod
+    def _work(masks: Any, below: Any) -> float:
+        distinct, counts = np.unique(masks, return_counts=True)
+        each = [np.count_nonzero(below & mask) for mask in distinct]
+        return float(np.dot(each, counts)) / max(1, len(masks))
+
+
+def _masks(columns: Any) -> Any:
+    """Bit i: column i differs from the scenario before; the first scenario has all of them."""
+    n = columns.shape[1]
+    masks = np.zeros(n, dtype=np.uint64)
+    for i, column in enumerate(columns):
+        masks[1:] |= (column[1:] != column[:-1]).astype(np.uint64) << np.uint64(min(i, _BITS))
+    masks[:1] = (1 << 63) - 1
+    return masks
+
+
+def _ragged(lists: Sequence[Sequence[int]]) -> tuple[Any, Any]:
+    at = np.zeros(len(lists) + 1, dtype=np.int64)
+    at[1:] = np.cumsum([len(one) for one in lists])
+    return np.array([i for one in lists for i in one], dtype=np.int64), at
+
+
+# --- the work -------------------------------------------------------------------------------------
+
+
+def _limit(n_replicates: int) -> float:
+    """Payments below it are exact, and so is their sum."""
+    return min(EXACT, 2.0**63 / n_replicates)
+
+
+def _aligned(n: int) -> Any:
+    """float64[n], zero, from the start of a vector on."""
+    raw = np.zeros(n + VECTOR_BYTES // 8)
+    skip = -raw.ctypes.data % VECTOR_BYTES // 8
+    return raw[skip : skip + n]
+
+
+def _cpu(sources: Any, constants: Any, program: Any, output: int, ranks: Any) -> Any:
+    n_scenarios, n = len(constants), sources.shape[1]
+    out = np.empty((n_scenarios, HEAD + len(ranks)), dtype=np.int64)
+    if not n_scenarios:
+        return out, True
+    layout = _Layout(sources, constants, program, output)
+    order = _Order(layout, n_scenarios)
+    width = -(-n // TILE) * TILE
+    n_rows = len(layout.live) + len(layout.columns) + len(layout.table)
+    buffer = _aligned(n_rows * TILE)
+    live = _aligned(len(layout.live) * width).reshape(len(layout.live), width)
+    # the observed replicate goes last, the others in the order of their payments in a sample
+    live[:, : n - 1], live[:, n - 1] = layout.live[:, 1:], layout.live[:, 0]
+    sample = np.unique(np.linspace(0, n_scenarios - 1, SAMPLED).astype(np.int64))
+    block = max(SAMPLED, min(n_scenarios, BLOCK_BYTES // (8 * width)))
+    payments = _aligned(block * width).reshape(block, width)
+    plan = tuple(
+        read_only(a)
+        for a in (
+            layout.table, order.columns, order.which, order.operations, order.operations_at,
+            order.fills, order.fills_at,
+        )
+    )  # fmt: skip
+    common = (*plan, layout.output, buffer)
+    _block(read_only(live), read_only(sample), *common, payments)
+    by_payment = np.argsort(payments[: len(sample), : n - 1].sum(axis=0), kind="stable")
+    live[:, : n - 1] = live[:, : n - 1][:, by_payment]
+    widths = np.full(len(ranks), _LEAST_WIDTH, dtype=np.int64)
+    few = np.empty(n)
+    limit = _limit(n - 1)
+    exact = True
+    for start in range(0, n_scenarios, block):
+        scenarios = np.arange(start, min(start + block, n_scenarios))
+        _block(read_only(live), read_only(scenarios), *common, payments)
+        exact &= _summaries(
+            payments, len(scenarios), n - 1, ranks, limit, widths, few,
+            read_only(order.scenarios[scenarios]), out,
+        )  # fmt: skip
+    return out, exact
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _operate(buffer, op, out, a, b, c):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """One operation over a tile; rows are given by their first elements."""
+    if op == 0:
+        for j in range(_T):
+            buffer[out + j] = buffer[a + j] + buffer[b + j]
+    elif op == 1:
+        for j in range(_T):
+            buffer[out + j] = buffer[a + j] - buffer[b + j]
+    elif op == 2:
+        for j in range(_T):
+            buffer[out + j] = buffer[a + j] * buffer[b + j]
+    elif op == 3:
+        for j in range(_T):
+            divisor = buffer[b + j]
+            quotient = buffer[a + j] / divisor
+            buffer[out + j] = quotient if divisor != 0.0 else 0.0
+    elif op == 4:
+        for j in range(_T):
+            x, y = buffer[a + j], buffer[b + j]
+            buffer[out + j] = y if y < x else x  # noqa: FURB136 - as the CUDA twin has it
+    elif op == 5:
+        for j in range(_T):
+            x, y = buffer[a + j], buffer[b + j]
+            buffer[out + j] = y if y > x else x  # noqa: FURB136
+    elif op == 6:
+        for j in range(_T):
+            buffer[out + j] = 1.0 if buffer[a + j] < buffer[b + j] else 0.0
+    elif op == 7:
+        for j in range(_T):
+            buffer[out + j] = 1.0 if buffer[a + j] <= buffer[b + j] else 0.0
+    elif op == 8:
+        for j in range(_T):
+            buffer[out + j] = 1.0 if buffer[a + j] == buffer[b + j] else 0.0
+    elif op == 9:
+        for j in range(_T):
+            then, otherwise = buffer[b + j], buffer[c + j]
+            buffer[out + j] = then if buffer[a + j] != 0.0 else otherwise
+    else:
+        for j in range(_T):
+            buffer[out + j] = np.rint(buffer[a + j])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _block(  # type: ignore[no-untyped-def] # noqa: ANN202
+    live, scenarios, table, columns, which, operations, operations_at, fills, fills_at,  # noqa: ANN001
+    output, buffer, payments,  # noqa: ANN001
+):  # fmt: skip
+    """Payments of a block of scenarios, consecutive or not, in whole tiles."""
+    n_live, width = live.shape
+    everything = operations_at.shape[0] - 2
+    for start in range(0, width, TILE):
+        for row in range(n_live):
+            for j in range(TILE):
+                buffer[row * TILE + j] = live[row, start + j]
+        before = -2
+        for s in range(scenarios.shape[0]):
+            scenario = scenarios[s]
+            todo = which[scenario] if scenario == before + 1 else everything
+            before = scenario
+            for k in range(fills_at[todo], fills_at[todo + 1]):
+                value = columns[fills[k], scenario]
+                first = np.uint64((n_live + fills[k]) * TILE)
+                for j in range(_T):
+                    buffer[first + j] = value
+            for k in range(operations_at[todo], operations_at[todo + 1]):
+                i = operations[k]
+                _operate(
+                    buffer, table[i, 0],
+                    np.uint64(table[i, 1]) * _T, np.uint64(table[i, 2]) * _T,
+                    np.uint64(table[i, 3]) * _T, np.uint64(table[i, 4]) * _T,
+                )  # fmt: skip
+            for j in range(TILE):
+                payments[s, start + j] = buffer[output * TILE + j]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _sums(row, n, limit):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """Sum, gains, losses, and how many values are too large to be exact, of the first n."""
+    total, gains, losses, small = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    for j in range(n):
+        x = row[j]
+        total += np.int64(x)
+        gains += np.int64(x > 0.0)
+        losses += np.int64(x < 0.0)
+        small += np.int64(abs(x) < limit)
+    return total, gains, losses, n - small
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _between(row, first, last, low, high):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """How many of row[first:last] are below `low`, and how many at most `high`."""
+    below, reached = np.int64(0), np.int64(0)
+    for j in range(first, last):
+        x = row[j]
+        below += np.int64(x < low)
+        reached += np.int64(x <= high)
+    return below, reached
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _ends(row, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """Least and greatest of row[first:last]."""
+    low, high = row[first], row[first]
+    for j in range(first, last):
+        low = min(low, row[j])
+        high = max(high, row[j])
+    return low, high
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _smallest(few, n, rank):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """The value at a rank counted from 0 among the first n, which are moved about."""
+    first, last = 0, n - 1
+    while last - first > 24:
+        a, b, c = few[first], few[(first + last) // 2], few[last]
+        pivot = max(min(a, b), min(max(a, b), c))
+        i, j = first, last
+        while i <= j:
+            while few[i] < pivot:
+                i += 1
+            while few[j] > pivot:
+                j -= 1
+            if i <= j:
+                few[i], few[j] = few[j], few[i]
+                i += 1
+                j -= 1
+        if rank <= j:
+            last = j
+        elif rank >= i:
+            first = i
+        else:
+            return few[rank]
+    for i in range(first + 1, last + 1):
+        value = few[i]
+        j = i - 1
+        while j >= first and few[j] > value:
+            few[j + 1] = few[j]
+            j -= 1
+        few[j + 1] = value
+    return few[rank]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _quantile(row, n, rank, width, few):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """The value at a rank counted from 1 among the first n, and the width that bracketed it."""
+    while True:
+        first, last = max(0, rank - 1 - width), min(n, rank + width)
+        low, high = _ends(row, first, last)
+        below, reached = _between(row, 0, n, low, high)
+        if below < rank <= reached:
+            break
+        width *= 4
+    if low == high:
+        return low, width
+    wanted = reached - below
+    if wanted > _MANY:  # ties at an end, or rows in no order
+        upto, _ = _between(row, 0, n, high, high)
+        _, at_low = _between(row, 0, n, low, low)
+        if rank <= at_low:
+            return low, width
+        if rank > upto:
+            return high, width
+    counted, reach = np.int64(0), np.int64(2 * width)
+    while True:
+        first, last = max(0, rank - 1 - reach), min(n, rank + reach)
+        counted, upto = _between(row, first, last, low, high)
+        if upto - counted == wanted:
+            break
+        reach *= 2
+    m = 0
+    for j in range(first, last):
+        x = row[j]
+        few[m] = x
+        m += np.int64((x >= low) & (x <= high))
+    return _smallest(few, m, rank - 1 - below), width
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _summaries(payments, n_scenarios, n, ranks, limit, widths, few, place, out):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    exact = True
+    for s in range(n_scenarios):
+        row = payments[s]
+        target = out[place[s]]
+        total, gains, losses, large = _sums(row, n, limit)
+        if large or not abs(row[n]) < limit:
+            exact = False
+            continue
+        target[0] = np.int64(row[n])
+        target[1] = total
+        target[2] = gains
+        target[3] = losses
+        for k in range(ranks.shape[0]):
+            value, width = _quantile(row, n, ranks[k], widths[k], few)
+            target[4 + k] = np.int64(value)
+            if width > widths[k]:
+                widths[k] = min(width, np.int64(256))
+            elif widths[k] > _LEAST_WIDTH and s % 8 == 0:
+                widths[k] -= max(np.int64(1), widths[k] // 8)
+    return exact
+
+
+@cache
+def _entry() -> Any:
+    return cuda_module("settle_summary").get_function("settle_summary")
+
+
+def _gpu(sources: Any, constants: Any, program: Any, output: int, ranks: Any) -> Any:
+    import cupy  # noqa: PLC0415 - only where a GPU is used
+
+    (n_sources, n_replicates), (n_scenarios, n_constants) = sources.shape, constants.shape
+    out = cupy.empty((n_scenarios, HEAD + len(ranks)), dtype=np.int64)
+    inexact = cupy.zeros(1, dtype=np.int32)
+    if n_scenarios:
+        properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
+        n_blocks = min(n_scenarios, 8 * properties["multiProcessorCount"])
+        workspace = cupy.empty((max(1, len(program)), n_blocks * _GPU_THREADS))
+        payments = cupy.empty((n_blocks, n_replicates), dtype=np.int64)
+        _entry()(
+            (n_blocks,),
+            (_GPU_THREADS,),
+            (
+                sources, constants, cupy.asarray(program), cupy.asarray(ranks),
+                np.int32(n_sources), np.int32(n_constants), np.int32(len(program)),
+                np.int32(output), np.int32(len(ranks)), np.int64(n_scenarios),
+                np.int64(n_replicates), np.float64(_limit(n_replicates - 1)), workspace, payments,
+                out, inexact,
+            ),
+        )  # fmt: skip
+    return out, not int(inexact[0])

@@ -1,0 +1,459 @@
+"""Sweeps are settlements: every row to the cent what `settle` gives under the same terms."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import ihp_compute
+from ihp_compute import contract, run_terms
+from ihp_compute.contract import ContractSet
+from ihp_compute.errors import ContractError, DataError, GridError, RunError
+from ihp_compute.grid import Grid, grid_of, read_grid, value_text
+from ihp_compute.provenance import write_totals
+from ihp_compute.runner import LocalRunner
+from ihp_compute.settlement import Settled, settle
+from ihp_compute.sweep import mean_half_even, sweep, write
+from ihp_compute.tables import RATE_CELLS
+from ihp_compute.uncertainty import Totals, column_names, intervals
+
+GROUPS = ("P1", "P2", "COMPARISON", "UNATTRIBUTED")
+BASE, YEAR, B = 2019, 2021, 41
+ONE = 1_000_000
+CORRIDOR = "0:0.02:0;0.02:0.05:0.4;0.05:none:0.7"
+
+
+def totals(replicates: int = B) -> Totals:
+    """Two rate cells; partnerships near their gates, so that draws fall on both sides of zero."""
+    rng = np.random.default_rng(1)
+    values = np.zeros((len(GROUPS), len(RATE_CELLS), replicates + 1, 6), np.int64)
+    for g in range(len(GROUPS)):
+        for cell, pmpm in ((0, 30_000), (3, 60_000)):
+            months = 12_000 * (g + 1)
+            observed = np.array(
+                [months, months * ONE, months + 600, (months + 600) * ONE,
+                 months * pmpm, (months + 600) * (pmpm + 900 * (4 - 3 * g))]
+            )  # fmt: skip
+            values[g, cell, 0] = observed
+            values[g, cell, 1:] = np.rint(observed * rng.normal(1, 0.02, (replicates, 6)))
+    return Totals(GROUPS, column_names(1), values, np.array([5_500, 20_000, 3_000, 4_000]))
+
+
+def contracts_of(name: str, **overrides: Any) -> ContractSet:
+    """P1 as the file has it, P2 with an agreed base of its own."""
+    found = contract.load(name).override(overrides) if overrides else contract.load(name)
+    own = found.override({"target.base_pmpm_fixed": "455.00"}, where="test")
+    return ContractSet("test", {"P1": found, "P2": own})
+
+
+QUALITY: dict[str, Decimal | None] = {"P1": Decimal("0.83"), "P2": Decimal("0.5")}
+
+
+def settled(contracts: ContractSet, replicates: int = B) -> list[Settled]:
+    return settle(
+        totals(replicates), contracts, base_year=BASE, performance_year=YEAR, quality=QUALITY
+    )
+
+
+def write_run(folder: Path, contracts: ContractSet, replicates: int = B) -> Path:
+    """A finished run as far as a sweep reads it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_totals(totals(replicates), folder / "totals.arrow")
+    (folder / run_terms.FILE).write_text(json.dumps(run_terms.document(contracts, QUALITY)))
+    rows = settled(contracts, replicates)
+    names = ("partnership_id", "payment_cents")
+    pq.write_table(
+        pa.table({n: [getattr(r, n) for r in rows] for n in names}), folder / "settlement.parquet"
+    )
+    manifest = {
+        "kind": "run",
+        "digest": "ab" * 32,
+        "method_version": ihp_compute.METHOD_VERSION,
+        "base_year": BASE,
+        "performance_year": YEAR,
+        "terms": {"contracts": contracts.hashes()},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a run under a contract shipped; made once."""
+    made: dict[str, Path] = {}
+
+    def find(name: str) -> Path:
+        if name not in made:
+            made[name] = write_run(tmp_path_factory.mktemp(name), contracts_of(name))
+        return made[name]
+
+    return find
+
+
+def quantile(draws: np.ndarray, p: Decimal) -> int:
+    k = max(1, math.ceil(p * len(draws)))
+    return int(np.sort(draws)[k - 1])
+
+
+def check_scenarios(rows: list[dict[str, Any]], name: str, grid: Grid) -> None:
+    """Each row against `settle` under the same overrides."""
+    base = {r.partnership_id: r.payment_cents for r in settled(contracts_of(name))}
+    assert len(rows) == grid.n_scenarios * 2
+    for i, moved in enumerate(grid.scenarios()):
+        contracts = contracts_of(name)
+        moved_set = ContractSet(
+            "test", {p: c.override(moved) for p, c in contracts.contracts.items()}
+        )
+        for p, one in enumerate(settled(moved_set)):
+            row = rows[2 * i + p]
+            draws = one.draws["target_resampled"].payment_cents
+            assert row["scenario_id"] == i + 1
+            assert row["partnership_id"] == one.partnership_id
+            assert row["payment_cents"] == one.payment_cents == draws[0]
+            assert row["p05"] == quantile(draws[1:], Decimal("0.05"))
+            assert row["p50"] == quantile(draws[1:], Decimal("0.50"))
+            assert row["p95"] == quantile(draws[1:], Decimal("0.95"))
+            exact = Decimal(int(draws[1:].sum())) / B
+            assert row["mean"] == int(exact.to_integral_value("ROUND_HALF_EVEN"))
+            assert row["probability_gain"] == (draws[1:] > 0).sum() / B
+            assert row["probability_loss"] == (draws[1:] < 0).sum() / B
+            assert row["difference_cents"] == one.payment_cents - base[one.partnership_id]
+            for path, value in moved.items():
+                told = row[path]
+                assert told == (float(value) if isinstance(told, float) else value_text(value))
+
+
+GRIDS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "shares and gates": (
+        "mn-ihp-2.0-track-2",
+        {
+            "settlement.gain.share": {"from": Decimal("0.3"), "to": Decimal("0.7"), "count": 3},
+            "settlement.gate.gain_rate": [0, Decimal("0.02")],
+            "settlement.loss.share": ["none", Decimal("0.4"), Decimal("0.5")],
+        },
+    ),
+    "bands come, move and go": (
+        "mn-ihp-2.0-track-2",
+        {
+            "settlement.gain.bands": ["none", CORRIDOR, "0:0.02:0;0.02:none:0.5"],
+            "settlement.gain.cap_of_target": ["none", Decimal("0.05"), Decimal("0.1")],
+            "settlement.quality.weight": ["none", Decimal("0.25")],
+        },
+    ),
+    "named bands": (
+        "maine-accountable-communities",
+        {
+            "settlement.gain.bands.inner.below": [Decimal("0.01"), Decimal("0.03")],
+            "settlement.gain.bands.outer.share": [Decimal("0.4"), Decimal("0.6")],
+            "settlement.gain.bands.inner.share": [Decimal("0.1"), Decimal("0.2")],
+            "settlement.loss.share": [Decimal("0.4"), Decimal("0.6")],
+        },
+    ),
+    "terms of the target": (
+        "mn-ihp-2.0-track-2",
+        {
+            "target.trend": ["none", Decimal("0.03"), Decimal("0.042")],
+            "target.risk_ratio_cap_up": ["none", Decimal("0.01")],
+            "target.base_pmpm_fixed": ["none", 430, Decimal("455.50")],
+            "settlement.gate.loss_rate": ["none", Decimal("0.01")],
+        },
+    ),
+    "one edge by two names": (
+        "maine-accountable-communities",
+        {
+            "settlement.gain.bands.outer.above": [Decimal("0.01"), Decimal("0.03")],
+            "settlement.gain.bands.inner.below": [Decimal("0.02"), Decimal("0.04")],
+        },
+    ),
+    "a gate by size": (
+        "cms-mssp-track-1",
+        {
+            "settlement.gate.gain_rate": ["size_table", Decimal("0.02")],
+            "settlement.gain.share": [Decimal("0.4"), Decimal("0.5")],
+        },
+    ),
+    "choices, order and the first year": (
+        "mn-ihp-2.0-track-2",
+        {
+            "settlement.gain.counting": ["first_dollar", "excess"],
+            "settlement.direction": ["shared_savings", "corridor"],
+            "agreement.first_performance_year": [2020, 2021],
+            "target.rate_cells": [";".join(RATE_CELLS), "+".join(RATE_CELLS)],
+        },
+    ),
+    "rate cells and dollars": (
+        "mn-ihp-2.0-track-2",
+        {
+            "settlement.loss.cap_usd": ["none", 10_000, 20_000],
+            "settlement.adjustments.disaster_usd": ["none", 5_000],
+            "settlement.withhold.rate": ["none", Decimal("0.02")],
+            "settlement.quality.floor": ["none", Decimal("0.6")],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("title", GRIDS)
+def test_a_sweep_is_many_settlements(run_of: Callable[[str], Path], title: str) -> None:
+    """To the cent, in every scenario, for contracts of several programmes."""
+    name, axes = GRIDS[title]
+    grid = grid_of(axes)
+    swept = sweep(run_of(name), grid, LocalRunner(1))
+    check_scenarios(swept.table.to_pylist(), name, grid)
+
+
+RATES = st.decimals(0, Decimal("0.1"), places=3)
+SHARES = st.decimals(0, 1, places=2)
+AXES = {
+    "settlement.gain.share": SHARES,
+    "settlement.loss.share": SHARES | st.just("none"),
+    "settlement.gate.gain_rate": RATES | st.just("none"),
+    "settlement.gate.loss_rate": RATES | st.just("none"),
+    "settlement.gain.bands": st.sampled_from(["none", CORRIDOR, "0:none:0.5"]),
+    "settlement.loss.bands": st.sampled_from(["none", CORRIDOR]),
+    "settlement.gain.cap_of_target": RATES | st.just("none"),
+    "settlement.quality.weight": SHARES | st.just("none"),
+    "settlement.gain.counting": st.sampled_from(["first_dollar", "excess"]),
+    "target.trend": st.decimals(Decimal("-0.1"), Decimal("0.1"), places=3) | st.just("none"),
+    "target.risk_ratio_cap_down": RATES,
+    "settlement.adjustments.other_usd": st.decimals(-1000, 1000, places=2),
+}
+
+
+@st.composite
+def grids(draw: Any) -> Grid:
+    paths = draw(st.lists(st.sampled_from(sorted(AXES)), min_size=1, max_size=3, unique=True))
+    return grid_of({p: draw(st.lists(AXES[p], min_size=1, max_size=2, unique=True)) for p in paths})
+
+
+@given(grid=grids())
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_grid_settles_as_its_scenarios_do(run_of: Callable[[str], Path], grid: Grid) -> None:
+    swept = sweep(run_of("mn-ihp-2.0-track-2"), grid, LocalRunner(1))
+    check_scenarios(swept.table.to_pylist(), "mn-ihp-2.0-track-2", grid)
+
+
+def test_one_point_is_the_run_itself(run_of: Callable[[str], Path]) -> None:
+    """Settle, run and a one-point sweep agree: payment, and the ends of the 90 % interval."""
+    name = "mn-ihp-2.0-track-2"
+    swept = sweep(run_of(name), grid_of({"settlement.gain.share": [Decimal("0.50")]}))
+    for row, one in zip(swept.table.to_pylist(), settled(contracts_of(name)), strict=True):
+        draws = one.draws["target_resampled"].payment_cents
+        ends = next(i for i in intervals(draws) if (i.method, i.level) == ("percentile", 0.9))
+        assert row["payment_cents"] == one.payment_cents
+        assert (row["p05"], row["p95"]) == (ends.low, ends.high)
+        assert row["difference_cents"] == 0
+
+
+def test_threads_do_not_change_the_digest(run_of: Callable[[str], Path]) -> None:
+    name, axes = GRIDS["bands come, move and go"]
+    one, two = (sweep(run_of(name), grid_of(axes), LocalRunner(n)) for n in (1, 2))
+    assert one.digest == two.digest
+    other = sweep(run_of(name), grid_of({**axes, "settlement.gain.share": [Decimal("0.4")]}))
+    assert other.digest != one.digest
+
+
+def test_the_contract_file_may_be_gone(tmp_path: Path) -> None:
+    """A sweep starts from the terms kept with the run, not from the file they came from."""
+    file = tmp_path / "own.toml"
+    file.write_text((contract.FOLDER / "mn-ihp-2.0-track-2.toml").read_text())
+    found = contract.load(file)
+    folder = write_run(tmp_path / "run", ContractSet("own", {"P1": found, "P2": found}))
+    file.unlink()
+    swept = sweep(folder, grid_of({"settlement.gain.share": [Decimal("0.5")]}))
+    assert set(swept.table.column("difference_cents").to_pylist()) == {0}
+
+
+@pytest.mark.parametrize("name", contract.names())
+def test_terms_come_back_as_they_were(name: str) -> None:
+    """Every shipped contract, with overrides, through JSON: equal in value and digest."""
+    first = contract.load(name)
+    own = first.override({"settlement.gain.bands": CORRIDOR, "settlement.gain.share": "0.30"})
+    contracts = ContractSet("both", {"P1": first, "P2": own})
+    kept = json.loads(json.dumps(run_terms.document(contracts, QUALITY)))
+    again = run_terms._read(kept)
+    assert again.contracts == contracts
+    assert again.contracts.sha256 == contracts.sha256
+    assert again.quality == QUALITY
+
+
+def test_terms_changed_after_the_run_are_refused(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", contracts_of("mn-ihp-1.0"))
+    path = folder / run_terms.FILE
+    grid = grid_of({"settlement.gain.share": [Decimal("0.5")]})
+    kept = json.loads(path.read_text())
+    for one in kept["contracts"].values():
+        one["terms"]["settlement.gain.share"][0]["value"] = "0.99"
+    path.write_text(json.dumps(kept))
+    with pytest.raises(RunError, match="changed after the run"):
+        sweep(folder, grid)
+    path.write_text("{}")
+    with pytest.raises(RunError, match="cannot be read back"):
+        sweep(folder, grid)
+    path.unlink()
+    with pytest.raises(RunError, match="keeps no terms"):
+        sweep(folder, grid)
+
+
+def test_totals_changed_after_the_run_are_refused(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", contracts_of("mn-ihp-2.0-track-2"))
+    other = totals()
+    other.values[:, :, 0, 5] += 100_000
+    write_totals(other, folder / "totals.arrow")
+    with pytest.raises(RunError, match="its files were changed"):
+        sweep(folder, grid_of({"settlement.gain.share": [Decimal("0.5")]}))
+
+
+def test_a_run_without_replicates_is_refused(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", contracts_of("mn-ihp-2.0-track-2"), replicates=0)
+    with pytest.raises(RunError, match="has no replicates"):
+        sweep(folder, grid_of({"settlement.gain.share": [Decimal("0.5")]}))
+
+
+def test_a_grid_above_the_limit_is_refused_with_its_size(run_of: Callable[[str], Path]) -> None:
+    axes = {
+        "settlement.gain.share": {"from": 0, "to": 1, "count": 10_000},
+        "settlement.loss.share": {"from": 0, "to": 1, "count": 100},
+    }
+    with pytest.raises(GridError, match=r"2,000,000 rows, more than the limit of 1,000,000"):
+        sweep(run_of("mn-ihp-2.0-track-2"), grid_of(axes))
+
+
+def test_progress_ends_at_all_rows(run_of: Callable[[str], Path]) -> None:
+    told: list[tuple[int, int]] = []
+    name, axes = GRIDS["shares and gates"]
+    sweep(run_of(name), grid_of(axes), LocalRunner(1), lambda done, rows: told.append((done, rows)))
+    assert told[-1] == (36, 36)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_bands_that_do_not_touch_are_refused_by_scenario(run_of: Callable[[str], Path]) -> None:
+    axes = {
+        "settlement.gain.bands.inner.below": [Decimal("0.02"), Decimal("0.4")],
+        "settlement.gain.bands.middle.below": [Decimal("0.03"), Decimal("0.5")],
+    }
+    with pytest.raises(GridError, match=r"inner\.below = 0\.4, .*middle\.below = 0\.03"):
+        sweep(run_of("aca-1342"), grid_of(axes))
+
+
+def test_an_unknown_band_or_value_is_refused(run_of: Callable[[str], Path]) -> None:
+    with pytest.raises(GridError, match="no such band"):
+        sweep(
+            run_of("aca-1342"), grid_of({"settlement.gain.bands.inmost.below": [Decimal("0.02")]})
+        )
+    with pytest.raises(GridError, match=r"found 1\.5, expected a number at least 0 and at most 1"):
+        sweep(run_of("aca-1342"), grid_of({"settlement.gain.share": [Decimal("1.5")]}))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv"])
+def test_a_sweep_is_written_by_extension(
+    run_of: Callable[[str], Path], tmp_path: Path, suffix: str
+) -> None:
+    name, axes = GRIDS["shares and gates"]
+    swept = sweep(run_of(name), grid_of(axes))
+    out = tmp_path / "new" / f"sweep{suffix}"
+    write(swept, out)
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    if suffix == ".parquet":
+        table = pq.read_table(out)
+        assert table.equals(swept.table)
+        assert json.loads(table.schema.metadata[b"ihp_sweep"])["digest"] == swept.digest
+    elif suffix == ".csv":
+        first = out.read_text().splitlines()[0].replace('"', "")
+        assert first.split(",") == swept.table.column_names
+    with pytest.raises(DataError, match=r"\.parquet, \.arrow, \.csv"):
+        write(swept, tmp_path / "sweep.xlsx")
+
+
+def test_a_mean_of_half_a_cent_goes_to_the_even_cent() -> None:
+    found = mean_half_even(np.array([5, 15, -5, -15, 25, 7, -7]), 10)
+    assert found.tolist() == [0, 2, 0, -2, 2, 1, -1]
+
+
+# --- grids ----------------------------------------------------------------------------------------
+
+
+def test_a_range_has_decimal_points_of_nine_places() -> None:
+    (axis,) = grid_of(
+        {"settlement.gain.share": {"from": Decimal("0.3"), "to": Decimal("0.7"), "count": 10}}
+    ).axes
+    assert axis.values[0] == Decimal("0.3")
+    assert axis.values[1] == Decimal("0.344444444")
+    assert axis.values[-1] == Decimal("0.7")
+    assert len(axis.values) == 10
+
+
+def test_a_grid_file_may_quote_paths_or_nest_them(tmp_path: Path) -> None:
+    file = tmp_path / "grid.toml"
+    file.write_text(
+        '[axes]\n"settlement.gain.share" = { from = 0.3, to = 0.7, count = 3 }\n'
+        "settlement.loss.share = [0.4, 0.5]\n"
+        '[axes.settlement.gate]\ngain_rate = ["none", 0.02]\n'
+    )
+    grid = read_grid(file)
+    assert [axis.path for axis in grid.axes] == [
+        "settlement.gain.share", "settlement.loss.share", "settlement.gate.gain_rate",
+    ]  # fmt: skip
+    assert grid.axes[2].values == ("none", Decimal("0.02"))
+    assert grid.n_scenarios == 12
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({}, "found no axis"),
+        ({"settlement.gain.share": []}, "expected a list of values"),
+        ({"settlement.gain.share": 0.5}, "expected a list of values"),
+        ({"settlement.gain.share": [0.5, Decimal("0.50")]}, "found a value twice"),
+        ({"settlement.gain.share": {"from": 0, "to": 1}}, "expected from, to and count"),
+        ({"settlement.gain.share": {"from": 0, "to": 1, "count": 0}}, "whole number from 1"),
+        ({"settlement.gain.share": {"from": 0, "to": 1, "count": True}}, "whole number from 1"),
+        ({"settlement.gain.share": {"from": 1, "to": 0, "count": 3}}, "rising range"),
+        ({"settlement.gain.share": {"from": 0, "to": 1, "count": 1}}, "one point"),
+        ({"settlement.gain.share": {"from": 0, "to": "x", "count": 2}}, "expected a number"),
+        ({"settlement.gain.share": {"from": 0, "to": 1, "count": 10**9}}, "at most 100,000"),
+        ({"settlement.gain.share": [None]}, "expected a number"),
+        ({"settlement.gain.share": [float("nan")]}, "finite"),
+        ({"cost.claim_cap": [100_000]}, "make a new run"),
+        ({"attribution.min_months_any": [6]}, "make a new run"),
+        ({"risk.model": ["none"]}, "make a new run"),
+        ({"payers.split": ["cost"]}, "moves no payment"),
+    ],
+)
+def test_a_grid_that_cannot_be_swept_is_refused(axes: dict[str, Any], message: str) -> None:
+    with pytest.raises(GridError, match=message):
+        grid_of(axes)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[axes", "not TOML"),
+        ("axes = 3", r"no table \[axes\]"),
+        ("[other]\na = 1\n[axes]\n", "other: unknown key"),
+        ('[axes]\n"settlement.gain.share" = [0.4]\nsettlement.gain.share = [0.5]', "found twice"),
+    ],
+)
+def test_a_file_that_is_no_grid_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "grid.toml"
+    file.write_text(text)
+    with pytest.raises(GridError, match=message):
+        read_grid(file)
+    with pytest.raises(GridError, match="no such file"):
+        read_grid(tmp_path / "absent.toml")
+
+
+def test_an_unknown_path_is_refused_with_a_near_one(run_of: Callable[[str], Path]) -> None:
+    with pytest.raises((GridError, ContractError), match=r"settlement\.gain\.share"):
+        sweep(run_of("aca-1342"), grid_of({"settlement.gain.shares": [Decimal("0.5")]}))
