@@ -32,7 +32,7 @@ from typing import Final, Self
 
 import structlog
 
-from cluster.home import Home
+from cluster.home import Home, discard
 from cluster.runner import LOCAL, RayRunner, StoppedError, scratch_folder
 from cluster.states import State
 from cluster.store import Run, Store
@@ -266,7 +266,7 @@ def main(argv: list[str] | None = None, *, work: Mapping[str, Work] = WORK) -> i
     if before.get("tag") not in (None, tag) and (left := sweep(str(before["tag"]))):
         log.warning("swept", processes=len(left))
     if before.get("scratch"):  # of one that was killed; otherwise it is gone
-        shutil.rmtree(before["scratch"], ignore_errors=True)
+        discard(Path(before["scratch"]))
     try:
         return _serve(given, home, work, place_name, scratch)
     except IhpError as error:
@@ -274,7 +274,7 @@ def main(argv: list[str] | None = None, *, work: Mapping[str, Work] = WORK) -> i
         return EXIT_ANOTHER_LIVES
     finally:
         if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
+            discard(scratch)
         lock.release()
 
 

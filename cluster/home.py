@@ -19,6 +19,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,15 @@ class Home:
             finally:
                 made.unlink()
         return path.read_bytes()
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder in which processes that are ending may still write; gives up after 2 s."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 class Lock:

@@ -28,6 +28,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray import exceptions as ray_errors
 
+from cluster.home import discard
 from cluster.placement import Placement
 from ihp_compute.errors import InfrastructureError
 
@@ -92,7 +93,12 @@ class RayRunner:
         self._scratch = scratch
         if address == LOCAL and scratch is None:
             self._scratch = scratch_folder()
-        _connect(address, cpus, self._scratch)
+        try:
+            _connect(address, cpus, self._scratch)
+        except InfrastructureError:
+            if self._scratch is not None:
+                discard(self._scratch)
+            raise
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self.parallelism = int(resources.get("CPU", 1))
         self._remote: Any = ray.remote(_apply)
@@ -117,7 +123,7 @@ class RayRunner:
         """Leave the cluster; a local one ends."""
         ray.shutdown()
         if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            discard(self._scratch)
 
     def for_run(self, *, stopped: Callable[[], bool]) -> RayRunner:
         """The same cluster, for a run that may be stopped.

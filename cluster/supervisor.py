@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from typing import Final
 
 import structlog
 
-from cluster.home import Home
+from cluster.home import Home, discard
 
 TAG: Final = "IHP_DISPATCHER_TAG"
 STOP_S: Final = 15.0
@@ -88,7 +87,7 @@ class Supervisor:
         if note.get("tag"):
             sweep(str(note["tag"]))
         if note.get("scratch"):
-            shutil.rmtree(note["scratch"], ignore_errors=True)
+            discard(Path(note["scratch"]))
 
     def _watch(self) -> None:
         while not self._stopped.wait(1.0):

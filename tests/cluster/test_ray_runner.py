@@ -137,6 +137,7 @@ def test_what_a_worker_prints_never_reaches_stdout() -> None:
         "    with RayRunner('local', cpus=1) as runner:\n"
         "        assert list(runner.map(task, [7])) == [7]\n"
         "        time.sleep(1.5)\n"
+        "    assert not runner._scratch.exists()\n"
         "    print('{}')\n"
         "main()\n"
     )
