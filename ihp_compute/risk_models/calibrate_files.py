@@ -11,7 +11,8 @@ import msgspec
 from ihp_compute.errors import RiskModelError
 from ihp_compute.population import open_population
 from ihp_compute.risk_models import store as model_store
-from ihp_compute.risk_models.calibration import CalibrationTerms, calibrate
+from ihp_compute.risk_models.calibration import calibrate
+from ihp_compute.risk_models.calibration_sums import CalibrationTerms
 from ihp_compute.risk_models.compile import compile_model
 from ihp_compute.risk_models.population_scores import ModelScores, ScoreTerms, model_provider
 from ihp_compute.risk_models.schema import encode

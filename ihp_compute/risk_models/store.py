@@ -22,7 +22,7 @@ from ihp_compute.risk_models import cms_hcc
 from ihp_compute.risk_models.schema import Model, decode, digest, encode, read_json
 
 VARIABLE: Final = "IHP_MODEL_STORE"
-NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RESERVED: Final = (*cms_hcc.NAMES, "none", "supplied")
 
 
@@ -40,7 +40,7 @@ def save(model: Model, name: str, *, store: Path | None = None, about: dict[str,
     Raises
     ------
     RiskModelError
-        If the name is reserved or not a plain lower-case name.
+        If the name is reserved or not a plain name.
     """
     sha256 = digest(model)
     keep(encode(model), sha256, name, store=store, about={"kind": "model", **about})
@@ -53,12 +53,12 @@ def check_name(name: str) -> None:
     Raises
     ------
     RiskModelError
-        If the name is reserved or not a plain lower-case name.
+        If the name is reserved or not a plain name.
     """
-    if name in RESERVED or not NAME.fullmatch(name):
+    if name.lower() in RESERVED or not NAME.fullmatch(name):
         raise RiskModelError(
-            f"model name {name!r}: expected lower-case letters, digits, dots and dashes, and not "
-            f"one of {', '.join(RESERVED)}"
+            f"model name {name!r}: expected letters, digits, dots, dashes and underscores, and "
+            f"not one of {', '.join(RESERVED)}"
         )
 
 
@@ -70,7 +70,7 @@ def keep(
     Raises
     ------
     RiskModelError
-        If the name is reserved or not a plain lower-case name.
+        If the name is reserved or not a plain name.
     """
     check_name(name)
     folder = store or default_store()

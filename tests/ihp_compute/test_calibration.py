@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from ihp_compute.errors import DataError, RiskModelError
 from ihp_compute.risk_models import imports, store
-from ihp_compute.risk_models.calibration import (
+from ihp_compute.risk_models.calibration import calibrate
+from ihp_compute.risk_models.calibration_sums import (
     CalibrationTerms,
-    calibrate,
     design_of,
     rows_of,
     sums_of,
-)  # fmt: skip
+)
 from ihp_compute.risk_models.compile import compile_model
 from ihp_compute.risk_models.least_squares import Constraint, credibility, solve, within
 from ihp_compute.risk_models.population_scores import ModelScores, model_provider

@@ -212,7 +212,7 @@ def test_the_model_is_stored_by_content(folder: Path, tmp_path: Path) -> None:
         store.load("a", store=tmp_path / "s")
 
 
-@pytest.mark.parametrize("name", ["cms-hcc-v28", "supplied", "../x", "Upper"])
+@pytest.mark.parametrize("name", ["cms-hcc-v28", "Supplied", "../x", "a b"])
 def test_reserved_and_odd_names_are_refused(folder: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(RiskModelError, match="model name"):
         imports.import_model(folder, name, model_store=tmp_path / "s")

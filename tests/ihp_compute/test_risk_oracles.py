@@ -134,6 +134,21 @@ def test_hhs_hcc_2025_equals_the_independent_scorer(
         assert all("E1052" in row["dx"].split("|") and int(row["age_last"]) < 21 for row in bad)
 
 
+def test_program_facts_may_come_from_a_file_of_the_same_form(shared: Path, hhs_store: Path) -> None:
+    """The reference copy of the facts gives the same steps and weights as the shipped file."""
+    tables = shared / "data" / "risk"
+    given = hhs_hcc.import_folder(
+        tables / "pfehlinger_hhs" / "v08" / "2025",
+        "hhs-2025",
+        diagnosis_map=tables / "evensun_hhs" / "dx-mapping.csv",
+        program=tables / "hhs_v08_program.json",
+    ).model
+    shipped = store.load("hhs-2025", store=hhs_store)
+    assert given.steps == shipped.steps
+    assert given.coefficients == shipped.coefficients
+    assert given.rules == shipped.rules
+
+
 @pytest.mark.parametrize("year", ["2024", "2026"])
 def test_hhs_hcc_equals_the_package_on_the_simulated_population(
     shared: Path, score: Score, hhs_store: Path, year: str
