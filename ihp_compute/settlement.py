@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.contract import Agreement, ContractSet
+from ihp_compute.errors import ContractError
 from ihp_compute.payers import split
 from ihp_compute.program import Compiled, Program
 from ihp_compute.steps import write_settlement
-from ihp_compute.tables import PAYER_KINDS
+from ihp_compute.tables import COMPARISON, PAYER_KINDS
 from ihp_compute.target import StateSums, TotalsLike, sources, state_sums, write_target
 from ihp_compute.units import CENTS_PER_USD
 from ihp_compute.walk import WalkRow, walk
@@ -200,6 +201,7 @@ def _settle_one(
     score: Decimal | None,
 ) -> Settled:
     given = sources(sums, partnership)
+    _check_market(agreement, given)
     n_members = int(sums.totals.n_members[sums.totals.groups.index(partnership)])
     whole = run_program(
         agreement,
@@ -252,6 +254,20 @@ def _settle_one(
         draft=agreement.draft_line(),
         payer_cents=_by_payer(sums, partnership, agreement, first["payment"]),
     )
+
+
+def _check_market(agreement: Agreement, given: Mapping[str, NDArray[np.int64]]) -> None:
+    """A market trend needs a market: comparison members with months and cost in both years."""
+    if agreement["target.market"] is None or agreement["target.trend"] is not None:
+        return
+    for name in ("months", "cost"):
+        for year in ("base", "perf"):
+            if given[f"market_{year}_{name}"][0] <= 0:
+                raise ContractError(
+                    f"{agreement.name}: target.market: found no {name} of {COMPARISON} in the "
+                    f"{'base' if year == 'base' else 'performance'} year, expected a comparison "
+                    "population; give its providers on the roster, or a prescribed target.trend"
+                )
 
 
 def _by_payer(

@@ -191,6 +191,15 @@ def test_the_market_s_trend_is_that_of_the_comparison_population() -> None:
     assert prescribed.target_cents == 45_000 * 25_200
 
 
+def test_a_market_trend_needs_a_market() -> None:
+    totals = state()
+    totals.values[2] = 0
+    found = contract.load("northwest-metro-alliance")
+    with pytest.raises(ContractError, match="found no months of COMPARISON in the base year"):
+        run(totals, found)
+    assert run(totals, found.override({"target.trend": "0.04"}))
+
+
 def test_incomplete_claims_are_completed() -> None:
     full = run(state(), plain())[0]
     found = plain().override({"target.completion": "0.98", "observed.completion": "0.95"})
