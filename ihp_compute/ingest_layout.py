@@ -145,7 +145,7 @@ LAYOUTS: Final = {
 CLAIM_TABLES: Final = ("medical_claim", "pharmacy_claim")
 LEDGER_TABLES: Final = (*CLAIM_TABLES, "eligibility")
 REQUIRED_TABLES: Final = ("medical_claim", "eligibility")
-SUFFIXES: Final = (".csv", ".parquet")
+SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,10 @@ class InputFolder:
 def find_inputs(folder: Path) -> InputFolder:
     """Sort a folder's CSV and Parquet files into tables.
 
-    A table is `TABLE.csv`, `TABLE.parquet`, `TABLE_seed.csv`, numbered parts `TABLE_0.parquet` or
-    `TABLE-part-0.parquet`, or any number of such files in a folder `TABLE/` (or `TABLE_seed/`,
-    `TABLE.parquet/`) at any depth. Hidden files and files of any other name are left out and named.
+    A table is `TABLE.csv`, `TABLE.csv.gz`, `TABLE.parquet`, `TABLE_seed.csv`, numbered parts
+    `TABLE_0.parquet`, `TABLE-part-0.parquet` or `TABLE.csv_0_0_0.csv.gz`, or any number of such
+    files in a folder `TABLE/` (or `TABLE_seed/`, `TABLE.parquet/`) at any depth. Hidden files and
+    files of any other name are left out and named.
 
     Raises
     ------
@@ -192,18 +193,19 @@ def find_inputs(folder: Path) -> InputFolder:
         if not path.is_file() or hidden:
             continue
         table = next((t for t in map(_table_of, relative.parts) if t), None)
-        if table is None or path.suffix.lower() not in SUFFIXES:
+        if table is None or not path.name.lower().endswith(SUFFIXES):
             left_out.append(relative.as_posix())
         else:
             files.append(InputFile(table, relative.as_posix(), path))
+    aside = f" Left aside: {_some(left_out)}." if left_out else ""
     if not files:
-        raise DataError(f"{folder} holds no table that can be read. {expected}")
+        raise DataError(f"{folder} holds no table that can be read. {expected}{aside}")
     found = {file.table for file in files}
     missing = [table for table in REQUIRED_TABLES if table not in found]
     if missing:
         raise DataError(
             f"{folder} lacks {' and '.join(missing)}; it holds {', '.join(sorted(found))}. "
-            f"{expected}"
+            f"{expected}{aside}"
         )
     if len(files) >= 2**16:
         raise DataError(f"{folder} holds {len(files):,} files, more than 65,535: join some of them")
@@ -227,19 +229,28 @@ def check_columns(layout: TableLayout, names: list[str], file: str) -> tuple[lis
         " or ".join(names_) for names_ in layout.one_of if not any(n in lowered for n in names_)
     ]
     if missing:
+        found = [name for name in lowered if name in layout.known]
+        # a first line without a single known name may be a member's row: it is not shown
+        has = f"It has: {_some(found, 200)}" if found else "Its first line is not a header"
         raise DataError(
-            f"{file} lacks required columns of {layout.name}: {', '.join(missing)}. "
-            f"It has: {', '.join(names) or 'no columns'}."
+            f"{file} lacks required columns of {layout.name}: {', '.join(missing)}. {has}."
         )
     known = [name for name, low in zip(names, lowered, strict=True) if low in layout.known]
     unknown = [name for name, low in zip(names, lowered, strict=True) if low not in layout.known]
     return known, unknown
 
 
+def _some(names: list[str], most: int = 10) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
+
+
 def _table_of(part: str) -> str | None:
-    stem = part.lower()
-    for suffix in SUFFIXES:
-        stem = stem.removesuffix(suffix)
-    stem = re.sub(r"(?:[-_.]?(?:part[-_]?)?\d+)$", "", stem)
-    stem = stem.removesuffix("_seed")
+    stem = _without_suffix(part.lower())
+    stem = re.sub(r"(?:[-_.]?(?:part[-_]?)?\d+)+$", "", stem)
+    stem = _without_suffix(stem).removesuffix("_seed")
     return stem if stem in LAYOUTS else None
+
+
+def _without_suffix(name: str) -> str:
+    return next((name.removesuffix(end) for end in SUFFIXES if name.endswith(end)), name)

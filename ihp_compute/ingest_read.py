@@ -12,13 +12,16 @@ Not here: which columns a table has (`ingest_layout`) and what becomes of a row 
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, cast
 
 import numpy as np
 import pyarrow as pa
@@ -37,11 +40,15 @@ BAD_DAY: Final = NO_DAY + 1
 MAX_CENTS: Final = 10**12
 """Ten billion dollars: no line is larger, and a sum of nine million such lines fits int64."""
 
-_BLANKS: Final = pa.array(["null", "none", "nan", "<na>"])
+_BLANKS: Final = pa.array(["null", "none", "nan", "<na>", r"\n"])
+"""Spellings of nothing, in lower case; `\\N` is how databases unload a null into CSV."""
 _TRUE: Final = frozenset({"1", "true", "t", "yes", "y"})
 _FALSE: Final = frozenset({"0", "false", "f", "no", "n"})
 _CSV_BLOCK_BYTES: Final = 32 << 20
 _PLAIN_AMOUNT: Final = r"^-?[0-9]{1,%d}(\.[0-9]{0,%d})?$"
+_WRITTEN_AMOUNT: Final = re.compile(
+    r"([-+]?)\s*\$?\s*([-+]?)((?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?(?:[eE][-+]?\d{1,3})?)", re.ASCII
+)
 _ISO: Final = re.compile(r"^(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?$")
 _PACKED: Final = re.compile(r"^(\d{4})(\d{2})(\d{2})$")
 _PACKED_TIME: Final = re.compile(r"^(\d{4})(\d{2})(\d{2})(?:\d{6}|\.0+)$")
@@ -69,7 +76,7 @@ def parts_of(file: InputFile, index: int, rows_a_part: int = 4_000_000) -> list[
     DataError
         If a Parquet file's footer cannot be read.
     """
-    if file.path.suffix.lower() == ".csv":
+    if not _is_parquet(file):
         return [Part(file, index)]
     try:
         with pq.ParquetFile(file.path) as source:
@@ -94,8 +101,8 @@ def column_names(file: InputFile) -> list[str]:
         If the file is empty or cannot be read.
     """
     try:
-        if file.path.suffix.lower() == ".csv":
-            with file.path.open(encoding="utf-8-sig", newline="") as stream:
+        if not _is_parquet(file):
+            with _open_bytes(file.path) as raw, _as_lines(raw, "utf-8-sig") as stream:
                 header = next(csv.reader(stream), None)
             if not header:
                 raise DataError(f"{file.name} is an empty file: not even a header line")
@@ -106,8 +113,8 @@ def column_names(file: InputFile) -> list[str]:
         raise _broken(file, error) from error
     except UnicodeDecodeError as error:
         raise DataError(f"{file.name} is not UTF-8 text: convert it") from error
-    except OSError as error:
-        raise DataError(f"{file.name} cannot be read ({error})") from error
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
+        raise _unreadable(file, error) from error
 
 
 def batches(part: Part, layout: TableLayout) -> Iterator[tuple[int, dict[str, pa.Array]]]:
@@ -125,15 +132,55 @@ def batches(part: Part, layout: TableLayout) -> Iterator[tuple[int, dict[str, pa
         If the file is cut off or damaged, naming it and, for CSV, the line.
     """
     known, _ = check_columns(layout, column_names(part.file), part.file.name)
-    if part.file.path.suffix.lower() == ".csv":
-        source = _csv_batches(part.file, known)
-    else:
+    if _is_parquet(part.file):
         source = _parquet_batches(part, known)
+    else:
+        source = _csv_batches(part.file, known)
     row = part.first_row + 1
     for batch in source:
-        columns = {name.strip().lower(): batch.column(name) for name in known}
+        columns = {
+            name.strip().lower(): _readable(part.file, name, batch.column(name)) for name in known
+        }
         yield row, columns
         row += batch.num_rows
+
+
+def _readable(file: InputFile, name: str, array: pa.Array) -> pa.Array:
+    """A column of one value a row; bytes become text."""
+    kind = array.type
+    if pa.types.is_nested(kind):
+        raise DataError(
+            f"{file.name}: column {name} holds {kind} in each row, where one text, number or date "
+            "is expected. Write it as a plain column."
+        )
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        try:
+            return array.cast(pa.string())
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{file.name}: column {name} is not UTF-8 text: convert it") from error
+    return array
+
+
+def _is_parquet(file: InputFile) -> bool:
+    return file.path.suffix.lower() == ".parquet"
+
+
+def _open_bytes(path: Path) -> BinaryIO:
+    """A CSV file's bytes, unpacked where the name ends in .gz."""
+    if path.suffix.lower() == ".gz":
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    return path.open("rb")
+
+
+def _as_lines(raw: BinaryIO, encoding: str, errors: str = "strict") -> io.TextIOWrapper:
+    return io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline="")
+
+
+def _unreadable(file: InputFile, error: Exception) -> DataError:
+    return DataError(
+        f"{file.name} cannot be read, or is cut off ({' '.join(str(error).split())[:200]}). "
+        "Get a complete copy of the file."
+    )
 
 
 def _parquet_batches(part: Part, known: list[str]) -> Iterator[pa.RecordBatch]:
@@ -184,17 +231,20 @@ def _csv_batches(file: InputFile, known: list[str]) -> Iterator[pa.RecordBatch]:
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise _broken(file, error, rows) from error
     except OSError as error:
-        raise DataError(f"{file.name} cannot be read ({error})") from error
+        raise _unreadable(file, error) from error
 
 
 def _check_end_of_csv(file: InputFile) -> None:
     """Refuse a file whose quotes do not pair: it was cut off inside a quoted field."""
     quotes = 0
-    with file.path.open("rb") as stream:
-        while block := stream.read(_CSV_BLOCK_BYTES):
-            quotes += block.count(b'"')
+    try:
+        with _open_bytes(file.path) as stream:
+            while block := stream.read(_CSV_BLOCK_BYTES):
+                quotes += block.count(b'"')
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(file, error) from error
     if quotes % 2:
-        with file.path.open("rb") as stream:
+        with _open_bytes(file.path) as stream:
             lines = sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
         raise DataError(
             f"{file.name} breaks off: a quote is opened and never closed (the file has {lines:,} "
@@ -203,7 +253,7 @@ def _check_end_of_csv(file: InputFile) -> None:
 
 
 def _broken(file: InputFile, error: Exception, rows: int = 0) -> DataError:
-    if file.path.suffix.lower() != ".csv":
+    if _is_parquet(file):
         return _broken_parquet(file, error)
     text = str(error)
     found = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", text)
@@ -229,7 +279,7 @@ def _broken(file: InputFile, error: Exception, rows: int = 0) -> DataError:
 
 
 def _ragged_line(path: Path, expected: int) -> int | None:
-    with path.open(encoding="utf-8", errors="replace", newline="") as stream:
+    with _open_bytes(path) as raw, _as_lines(raw, "utf-8", "replace") as stream:
         reader = csv.reader(stream)
         for fields in reader:
             if fields and len(fields) != expected:
@@ -238,7 +288,7 @@ def _ragged_line(path: Path, expected: int) -> int | None:
 
 
 def _broken_parquet(file: InputFile, error: Exception) -> DataError:
-    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
     return DataError(
         f"{file.name} is not a readable Parquet file, or is cut off ({reason}). "
         "Get a complete copy of the file."
@@ -293,7 +343,7 @@ def as_text(array: pa.Array) -> pa.Array:
 def _trimmed(array: pa.Array) -> pa.Array:
     trimmed = pc.ascii_trim_whitespace(array)
     short = pc.and_(
-        pc.greater_equal(pc.binary_length(trimmed), 3), pc.less_equal(pc.binary_length(trimmed), 4)
+        pc.greater_equal(pc.binary_length(trimmed), 2), pc.less_equal(pc.binary_length(trimmed), 4)
     )
     if pc.any(short).as_py():
         blank = pc.is_in(pc.ascii_lower(trimmed), value_set=_BLANKS)
@@ -501,12 +551,16 @@ def _text_cents(array: pa.Array, places: int) -> Cents:
 
 
 def _exact(text: str, places: int) -> tuple[int, bool, bool]:
-    """Cents, unreadable, had a fraction of a cent."""
-    text = text.replace("$", "").replace(",", "").strip()
+    """Cents, unreadable, had a fraction of a cent. Commas only where thousands end."""
+    text = text.strip()
     if text.startswith("(") and text.endswith(")"):
         text = "-" + text[1:-1]
+    written = _WRITTEN_AMOUNT.fullmatch(text)
+    if written is None:
+        return 0, True, False
+    before, after, digits = written.groups()
     try:
-        amount = Decimal(text).scaleb(places)
+        amount = Decimal(before + after + digits.replace(",", "")).scaleb(places)
         whole = amount.quantize(Decimal(1), rounding=ROUND_HALF_EVEN)
     except InvalidOperation:
         return 0, True, False
