@@ -145,7 +145,8 @@ def test_a_run_survives_every_death_and_equals_the_command_line(
     second = serve()
     assert second.key != first.key
     done = wait_for_state(second, run_id, "succeeded", "failed")
-    assert (done["state"], done["digest"], done["attempt"]) == ("succeeded", local.digest, 1)
+    assert done["state"] == "succeeded", (done["reason"], done["detail"])
+    assert (done["digest"], done["attempt"]) == (local.digest, 1)
     assert (done["shards_done"], done["shards_total"]) == (5, 5)
     assert lock.note() == dispatcher
     assert submit(second, "a") == run_id
