@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ihp_compute import contract as contracts
-from ihp_compute.contract import Contract, split_band_path
+from ihp_compute.contract import Agreement, Contract, split_band_path
 from ihp_compute.errors import ContractError, DataError
 from ihp_compute.program import Program
 from ihp_compute.steps import QUALITY_SCORE, gate_by_size, write_settlement
@@ -38,6 +38,8 @@ AMOUNTS: Final = (
     "savings", "shareable", "share", "quality", "withhold", "cap", "adjustment", "payment",
 )  # fmt: skip
 """Dollar columns of the result, in order; `<amount>_usd`."""
+RESTS_ON: Final = ("settlement.", "agreement.first_performance_year")
+"""Terms that a settlement of given aggregates rests on, by the start of their path."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,9 @@ def settle_table(
     for places in groups.values():
         members = [rows[i] for i in places]
         base = contracts.load(members[0].contract) if members[0].contract else given
-        values, draft = _settle_group(members, base, where, places[0])
+        values, agreement = _settle_group(members, base, where, places[0])
+        draft = agreement.draft_line(RESTS_ON, given=members[0].numbers, named=True)
+        notes += [n for n in _stand_ins(agreement, members[0].numbers) if n not in notes]
         if draft:
             drafts[draft] = None
         for name, array in values.items():
@@ -306,8 +310,8 @@ def _score(cell: Any, at: str) -> Decimal:
 
 def _settle_group(
     rows: Sequence[_Row], contract: Contract, where: str, place: int
-) -> tuple[dict[str, NDArray[Any]], str]:
-    """Outputs of rows that share a program, and their contract's draft line."""
+) -> tuple[dict[str, NDArray[Any]], Agreement]:
+    """Outputs of rows that share a program, and the agreement they settle under."""
     first = rows[0]
     if first.shapes:
         contract = contract.override(dict(first.shapes), where=f"{where}: row {place + 1}")
@@ -333,9 +337,20 @@ def _settle_group(
         program.source("observed"),
         by_row=frozenset(sources) - {"target", "observed"},
     )
-    rests_on = ("settlement.", "agreement.first_performance_year")
-    draft = agreement.draft_line(rests_on, given=first.numbers, named=True)
-    return program.compile(outputs).run(sources), draft
+    return program.compile(outputs).run(sources), agreement
+
+
+def _stand_ins(agreement: Agreement, given: Mapping[str, Decimal]) -> list[str]:
+    """What is said where a cap's base is not given."""
+    told = []
+    for of, path, what in (
+        ("cap_of_revenue", "settlement.revenue_usd", "the cap of revenue cannot bind"),
+        ("cap_of_core_cost", "settlement.core_cost_usd", "the observed cost stands in"),
+    ):
+        capped = any(agreement[f"settlement.{side}.{of}"] is not None for side in SIDES)
+        if capped and agreement[path] is None and path not in given:
+            told.append(f"{agreement.name}: {path} is not given for some rows: {what}")
+    return told
 
 
 def _result(rows: Sequence[_Row], found: Mapping[str, NDArray[Any]], given: str) -> pa.Table:

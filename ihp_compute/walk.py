@@ -281,6 +281,11 @@ class _Walk:
             and self.agreement["settlement.revenue_usd"] is None
         ):
             words.append("revenue not given: its cap cannot bind")
+        if (
+            self.agreement[f"{at}.cap_of_core_cost"] is not None
+            and self.agreement["settlement.core_cost_usd"] is None
+        ):
+            words.append("core cost not given: the observed cost stands in")
         self.add("cap", self.cents("cap"), "; ".join(words) or "none", *paths)
 
     def _adjust(self, step: str) -> None:

@@ -130,6 +130,15 @@ def test_columns_that_do_nothing_are_said() -> None:
     assert any("target.trend moves nothing" in note for note in notes)
 
 
+def test_a_cap_without_its_base_is_said() -> None:
+    notes = settle_table(table(), "maine-accountable-communities").notes
+    assert any("settlement.core_cost_usd is not given" in note for note in notes)
+    given = table(settlement__core_cost_usd=["1000000", "1000000"])
+    assert settle_table(given, "maine-accountable-communities").notes == ()
+    (note,) = settle_table(table(), "cms-mssp-basic-e").notes
+    assert "the cap of revenue cannot bind" in note
+
+
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
