@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from api.console import app, dollars, emit_json, progress, say, show_table
+from ihp_compute.errors import InfrastructureError
 from ihp_compute.ingest import ingest
 from ihp_compute.pipeline import Outcome, RunRequest, run
 from ihp_compute.runner import LocalRunner, Runner
@@ -157,7 +158,12 @@ def _runner(name: str, ray_address: str, threads: int | None) -> Iterator[Runner
         return
     if name != "ray":
         raise typer.BadParameter(f"expected local or ray, got {name}", param_hint="--runner")
-    from cluster.runner import ray_runner  # noqa: PLC0415 - importing ray costs a second
+    try:
+        from cluster.runner import ray_runner  # noqa: PLC0415 - importing ray costs a second
+    except ModuleNotFoundError as error:
+        raise InfrastructureError(
+            f"{error.name} is not installed; install the cluster extra, or use --runner local"
+        ) from error
 
     with ray_runner(ray_address, threads) as runner:
         yield runner
