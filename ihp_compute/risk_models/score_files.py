@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet
 from numpy.typing import NDArray
 
@@ -94,10 +95,9 @@ def score_files(request: Request) -> dict[str, Any]:
         )
     members = read_members(people, compiled, request.members.name)
     _refuse(compiled, members, request.members.name)
-    place = pl.DataFrame({"id": ids, "at": np.arange(len(ids), dtype=np.int64)})
     codes, counts = {}, {"members": len(ids)}
     for system, table, column, name in _coded(request, diagnoses, drugs):
-        rows, without = _by_member(table, column, system, compiled, place, name)
+        rows, without = _by_member(table, column, system, compiled, ids, name)
         codes[system] = rows
         key = f"{system.lower()}_rows_without_member"
         counts[key] = counts.get(key, 0) + without
@@ -259,7 +259,9 @@ def read_members(people: pl.DataFrame, compiled: Compiled, name: str) -> Members
     if not {"age", "birth_date"} & set(people.columns):
         raise DataError(f"{name}: expected a column birth_date or age")
     stated = _numbers(people, "age", name, low=0, high=127, blank=-1)
-    age = np.where(stated >= 0, stated, ages_on(birth_day, _age_day(model)))
+    age = stated
+    if (stated < 0).any():
+        age = np.where(stated >= 0, stated, ages_on(birth_day, _age_day(model)))
     sex_column = "sex" if "sex" in people.columns else "gender"
     if sex_column not in people.columns:
         raise DataError(f"{name}: expected a column sex or gender")
@@ -345,23 +347,23 @@ def _by_member(
     name: str,
 ) -> tuple[Codes, int]:
     """Rows sorted by member, codes numbered by their own dictionary; and rows without member."""
-    frame = pl.DataFrame(
-        {
-            "id": _text(table, "member_id", name),
-            "code": _code_text(table, column, name),
-            "day": _days(table, "service_date", name),
-        }
-    ).filter(pl.col("code") != "")
-    joined = frame.join(place, on="id", how="left")
-    without = int(joined["at"].is_null().sum())
-    rows = joined.filter(pl.col("at").is_not_null()).sort("at", maintain_order=True)
-    words = rows["code"].unique().sort()
-    number = pl.DataFrame({"code": words, "number": np.arange(len(words), dtype=np.int32)})
-    rows = rows.join(number, on="code", how="left", maintain_order="left")
-    at = rows["at"].to_numpy()
-    offsets = np.searchsorted(at, np.arange(place.height + 1)).astype(np.int64)
+    given = _code_text(table, column, name)
+    code = given.to_arrow().dictionary_encode()
+    at = pa.compute.index_in(_text(table, "member_id", name).to_arrow(), value_set=place.to_arrow())
+    member = at.fill_null(-1).to_numpy(zero_copy_only=False)
+    number = code.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+    words = pl.Series(code.dictionary, dtype=pl.String)
+    stated = (words != "").to_numpy()[number]
+    day = _days(table, "service_date", name)
+    keep = stated & (member >= 0)
+    member, number, day = member[keep], number[keep], day[keep]
+    if (member[1:] < member[:-1]).any():
+        order = np.argsort(member, kind="stable")
+        member, number, day = member[order], number[order], day[order]
+    offsets = np.searchsorted(member, np.arange(len(place) + 1)).astype(np.int64)
     entry = compiled.tables[system].entry(clean_codes(words, system).to_list())
-    return Codes(entry, rows["number"].to_numpy(), rows["day"].to_numpy(), offsets), without
+    without = int(stated.sum()) - int(keep.sum())
+    return Codes(entry, number, day, offsets), without
 
 
 def _decimal(micro: NDArray[np.int64]) -> pa.Array:
