@@ -343,7 +343,7 @@ def _by_member(
     column: str,
     system: str,
     compiled: Compiled,
-    place: pl.DataFrame,
+    place: pl.Series,
     name: str,
 ) -> tuple[Codes, int]:
     """Rows sorted by member, codes numbered by their own dictionary; and rows without member."""
