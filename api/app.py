@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
-from api import contracts, populations, problems, results, runs
+from api import contracts, populations, problems, results, runs, sweeps
 from api.auth import RunsReader
 from api.service import Gate, Service, ServiceDep
 from cluster.states import STATES
@@ -46,7 +46,13 @@ def create_app(service: Service) -> FastAPI:
     app.add_api_route("/livez", live, operation_id="live", tags=["health"])
     app.add_api_route("/readyz", ready, operation_id="ready", tags=["health"])
     app.add_api_route("/metrics", metrics, operation_id="metrics", tags=["health"])
-    for router in (populations.router, contracts.router, runs.router, results.router):
+    for router in (
+        populations.router,
+        contracts.router,
+        runs.router,
+        results.router,
+        sweeps.router,
+    ):
         app.include_router(router, dependencies=[_KEY])
     return app
 

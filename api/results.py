@@ -25,6 +25,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from api.auth import ForbiddenError, Principal, RunsReader
 from api.problems import ConflictError, NotAcceptableError, UnknownResultError, responses
+from api.runs import KIND, run_of_kind
 from api.schemas import ResultView
 from api.service import Service, ServiceDep
 from cluster.store import Run
@@ -82,13 +83,18 @@ def read(
             f"the run has no such table; GET /v1/runs/{run_id}/results lists them"
         )
     _admit(path, principal, service, run)
+    return table_response(path, request)
+
+
+def table_response(path: Path, request: Request) -> Response:
+    """A table in the form that a request accepts, or 304 where the caller has it."""
     form = accepted(",".join(request.headers.getlist("accept")))
     about = path.stat()
     tag = f'"{_content_sha256(path, about.st_mtime_ns, about.st_size)}-{form.rpartition(".")[2]}"'
     headers = {"ETag": tag, "Vary": "Accept", "Cache-Control": "private, no-cache"}
     if _matches(request.headers.get("if-none-match"), tag):
         return Response(status_code=304, headers=headers)
-    headers["Content-Disposition"] = f'attachment; filename="{table}.{_SUFFIX[form]}"'
+    headers["Content-Disposition"] = f'attachment; filename="{path.stem}.{_SUFFIX[form]}"'
     if form == PARQUET:
         return FileResponse(path, media_type=form, headers=headers)
     return StreamingResponse(_WRITERS[form](path), media_type=form, headers=headers)
@@ -110,8 +116,8 @@ def report(run_id: str, _principal: RunsReader, service: ServiceDep) -> FileResp
     return response
 
 
-def finished(service: Service, run_id: str) -> tuple[Run, Path]:
-    """A run that succeeded and the folder of the attempt that counts.
+def finished(service: Service, run_id: str, kind: str = KIND) -> tuple[Run, Path]:
+    """A run (or sweep) that succeeded and the folder of the attempt that counts.
 
     Raises
     ------
@@ -120,9 +126,9 @@ def finished(service: Service, run_id: str) -> tuple[Run, Path]:
     ConflictError
         If it has no results.
     """
-    run = service.store.run(run_id)
+    run = run_of_kind(service, run_id, kind)
     if run.state != "succeeded":
-        raise ConflictError(f"the run is {run.state}; results exist once it is succeeded")
+        raise ConflictError(f"the {kind} is {run.state}; results exist once it is succeeded")
     return run, service.home.attempt(run.id, run.attempt)
 
 

@@ -21,7 +21,7 @@ from api.problems import ConflictError, RequestError, responses
 from api.schemas import EventView, RunPage, RunRequest, RunView
 from api.service import Service, ServiceDep, StrictJsonRoute
 from cluster.states import FINAL, State
-from cluster.store import Run, UnknownPopulationError
+from cluster.store import Run, UnknownPopulationError, UnknownRunError
 from ihp_compute import contract
 from ihp_compute.errors import DataError
 from ihp_compute.population import read_manifest
@@ -123,18 +123,32 @@ async def show(
     wait: Annotated[float, Query(ge=0, le=3600, allow_inf_nan=False)] = 0,
 ) -> RunView:
     """One run. With `wait`, answers as soon as it has ended, or after so many seconds."""
+    return RunView.of(await awaited(service, run_id, KIND, wait, response))
+
+
+async def awaited(service: Service, run_id: str, kind: str, wait: float, response: Response) -> Run:
+    """A run of a kind, as soon as it has ended or after `wait` seconds."""
     until_s = time.monotonic() + min(wait, service.settings.max_wait_s)
-    run = await to_thread.run_sync(_run, service, run_id)
+    run = await to_thread.run_sync(run_of_kind, service, run_id, kind)
     while run.state not in FINAL and time.monotonic() < until_s and not service.closing():
         await asyncio.sleep(LOOK_S)
-        run = await to_thread.run_sync(_run, service, run_id)
+        run = await to_thread.run_sync(run_of_kind, service, run_id, kind)
     if run.state not in FINAL:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return RunView.of(run)
+    return run
 
 
-def _run(service: Service, run_id: str) -> Run:
-    return service.store.run(run_id)
+def run_of_kind(service: Service, run_id: str, kind: str) -> Run:
+    """The run of this id, if it is one of a kind: runs and sweeps share the queue, not the paths.
+
+    Raises
+    ------
+    UnknownRunError
+    """
+    run = service.store.run(run_id)
+    if run.kind != kind:
+        raise UnknownRunError(f"no {kind} has this id; GET /v1/{kind}s lists them")
+    return run
 
 
 @router.post(
@@ -142,10 +156,16 @@ def _run(service: Service, run_id: str) -> Run:
 )
 def cancel(run_id: str, response: Response, principal: RunsWriter, service: ServiceDep) -> RunView:
     """Cancel a run. Answers 200 when it has ended already, whichever way."""
-    run = service.store.request_cancel(run_id, actor=principal.owner)
+    return RunView.of(cancelled(service, run_id, KIND, principal.owner, response))
+
+
+def cancelled(service: Service, run_id: str, kind: str, actor: str, response: Response) -> Run:
+    """A run of a kind, its end asked for; status 200 where it has ended already."""
+    run_of_kind(service, run_id, kind)
+    run = service.store.request_cancel(run_id, actor=actor)
     if run.state in FINAL:
         response.status_code = 200
-    return RunView.of(run)
+    return run
 
 
 @router.get(
@@ -165,19 +185,24 @@ def events(
 
     A stream goes on after `Last-Event-ID`.
     """
-    service.store.run(run_id)
+    return told(service, run_id, KIND, request, last_event_id)
+
+
+def told(service: Service, run_id: str, kind: str, request: Request, after: int) -> Response:
+    """What happened to a run of a kind after an event, as the request's Accept wants it."""
+    run_of_kind(service, run_id, kind)
     if "text/event-stream" in request.headers.get("accept", ""):
-        stream = _stream(service, run_id, last_event_id)
+        stream = _stream(service, run_id, after)
         return StreamingResponse(stream, media_type="text/event-stream")
-    found = service.store.events(run_id, after=last_event_id)
+    found = service.store.events(run_id, after=after)
     return JSONResponse([EventView.of(event).model_dump(mode="json") for event in found])
 
 
 async def _stream(service: Service, run_id: str, after: int) -> AsyncIterator[bytes]:
-    told: tuple[int, int] | None = None
+    shown: tuple[int, int] | None = None
     quiet_since_s = time.monotonic()
     while not service.closing():
-        run = await to_thread.run_sync(_run, service, run_id)
+        run = await to_thread.run_sync(service.store.run, run_id)
         for event in await to_thread.run_sync(_events, service, run_id, after):
             after = event.seq
             view = EventView.of(event).model_dump_json()
@@ -186,8 +211,8 @@ async def _stream(service: Service, run_id: str, after: int) -> AsyncIterator[by
         if run.state in FINAL:
             return
         now = (run.shards_done, run.shards_total)
-        if now != told and run.shards_total:
-            told = now
+        if now != shown and run.shards_total:
+            shown = now
             progress = json.dumps({"shards_done": now[0], "shards_total": now[1]})
             yield format_sse_event(data_str=progress, event="progress")
         if time.monotonic() - quiet_since_s > COMMENT_S:

@@ -55,6 +55,30 @@ class RunRequest(Strict):
         return [value] if isinstance(value, str) else value
 
 
+AxisValue = Annotated[str, StringConstraints(min_length=1, max_length=1000)] | bool | int | float
+
+
+class AxisRange(Strict):
+    """`count` values from one end to the other."""
+
+    first: Annotated[int | float, Field(alias="from")]
+    last: Annotated[int | float, Field(alias="to")]
+    count: Annotated[int, Field(strict=True, ge=1)]
+
+
+class SweepRequest(Strict):
+    """A grid of terms to settle a finished run's partnerships by."""
+
+    run: Annotated[str, StringConstraints(min_length=1, max_length=36)]
+    axes: Annotated[
+        dict[
+            Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.]+$", max_length=200)],
+            Annotated[list[AxisValue], Field(min_length=1, max_length=100_000)] | AxisRange,
+        ],
+        Field(min_length=1, max_length=50),
+    ]
+
+
 class PopulationView(BaseModel):
     """A registered population."""
 
@@ -125,6 +149,63 @@ class RunView(BaseModel):
                 },
             }
         )
+
+
+class SweepView(BaseModel):
+    """A sweep: what was asked, where it stands, where its rows are."""
+
+    id: str
+    state: State
+    run: str
+    axes: dict[str, Any]
+    scenarios: int
+    rows: int
+    rows_done: int
+    cancel_requested: bool
+    attempt: int
+    digest: str | None
+    reason: str | None
+    detail: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, run: Run) -> SweepView:
+        """The view of a stored row; folders of the server stay inside."""
+        here = f"/v1/sweeps/{run.id}"
+        request = run.request
+        detail = run.detail
+        if detail is not None:
+            detail = detail.replace(request["run_dir"], f"run {request['asked']['run']}")
+        return cls(
+            **{
+                **vars(run),
+                **request["asked"],
+                "scenarios": request["scenarios"],
+                "rows": request["rows"],
+                "rows_done": run.shards_done,
+                "detail": detail,
+                "created_at": _at(run.created_ms),
+                "started_at": None if run.started_ms is None else _at(run.started_ms),
+                "finished_at": None if run.finished_ms is None else _at(run.finished_ms),
+                "links": {
+                    "self": here,
+                    "run": f"/v1/runs/{request['asked']['run']}",
+                    "events": f"{here}/events",
+                    "cancel": f"{here}/cancel",
+                    "results": f"{here}/results",
+                },
+            }
+        )
+
+
+class SweepPage(BaseModel):
+    """Sweeps, newest first; `next_page_token` asks for the ones before."""
+
+    sweeps: list[SweepView]
+    next_page_token: str | None
 
 
 class RunPage(BaseModel):

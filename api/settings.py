@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     cpus: Annotated[int, Field(ge=1)] | None = None
     max_body_bytes: Annotated[int, Field(ge=1)] = 1 << 20
     max_replicates: Annotated[int, Field(ge=0)] = 20_000
+    max_sweep_rows: Annotated[int, Field(ge=1)] = 1_000_000
     max_wait_s: Annotated[float, Field(ge=0)] = 60.0
     key_days: Annotated[int, Field(ge=1)] = 365
 

@@ -14,8 +14,10 @@ from cluster.placement import Workload, place
 from cluster.runner import RESULT_STORE_BYTES, RayRunner
 from cluster.store import Run
 from ihp_compute import pipeline
+from ihp_compute.grid import grid_of
 from ihp_compute.population import Population, open_population
 from ihp_compute.runner import batches
+from ihp_compute.sweep import FILE, sweep, write
 from ihp_compute.tables import RATE_CELLS
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -60,6 +62,21 @@ def recalculate(run: Run, out: Path, runner: RayRunner, progress: Progress) -> s
     return pipeline.run(request, out, runner.placed(placement), progress).digest
 
 
+def resettle(run: Run, out: Path, runner: RayRunner, progress: Progress) -> str:
+    """Do one sweep over a finished run's totals; returns its digest."""
+    asked = run.request
+    swept = sweep(
+        Path(asked["run_dir"]),
+        grid_of(asked["asked"]["axes"]),
+        runner,
+        progress,
+        limit=asked["rows"],
+    )
+    out.mkdir()
+    write(swept, out / FILE)
+    return swept.digest
+
+
 def warm(_core: int) -> None:
     """Load what a worker needs before the first run asks for it."""
     importlib.import_module("ihp_compute.pipeline")
@@ -85,4 +102,4 @@ def workload(
     )
 
 
-WORK: Final[Mapping[str, Work]] = {"run": recalculate}
+WORK: Final[Mapping[str, Work]] = {"run": recalculate, "sweep": resettle}

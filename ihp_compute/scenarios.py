@@ -111,6 +111,23 @@ def classes(
             bundles = [b for b in bundles if b not in (first, second)] + [joined]
 
 
+def check_values(contract: Contract, grid: Grid, *, where: str = "grid") -> None:
+    """Refuse values that do not fit their term in a contract, whatever the others are.
+
+    Raises
+    ------
+    GridError
+    """
+    for bundle in _bundled(grid.axes):
+        if len(bundle.axes) > 1:
+            continue  # edges that fit or not only together
+        for values in bundle.combinations:
+            try:
+                contract.override(values, where=where)
+            except ContractError as error:
+                raise GridError(f"{contract.name}: {error}") from None
+
+
 def _bundled(axes: Sequence[Axis]) -> list[_Bundle]:
     """Axes on the bands of one side go together; every other axis goes alone."""
     found: dict[str, list[Axis]] = {}

@@ -38,7 +38,7 @@ from ihp_compute.program import Compiled, Program
 from ihp_compute.provenance import TOTALS, digest_of_table, read_manifest, read_totals
 from ihp_compute.run_terms import RunTerms
 from ihp_compute.runner import LocalRunner, Runner
-from ihp_compute.scenarios import Build, ScenarioClass, classes
+from ihp_compute.scenarios import Build, ScenarioClass, check_values, classes
 from ihp_compute.steps import QUALITY_SCORE, write_settlement
 from ihp_compute.target import StateSums, sources, state_sums, write_target
 from ihp_compute.terms import SIDES, SIZE_TABLE
@@ -50,6 +50,8 @@ JOB_ROWS: Final = 50_000
 """Scenarios of one task."""
 SUFFIXES: Final = (".parquet", ".arrow", ".csv")
 METADATA: Final = b"ihp_sweep"
+FILE: Final = "sweep.parquet"
+"""Name of a sweep beside other results."""
 _SETTLEMENT: Final = "settlement."
 
 Sources = dict[str, NDArray[np.int64]]
@@ -144,10 +146,9 @@ def sweep(
         If there would be more rows than `limit`, or a value does not fit its term.
     """
     started = time.perf_counter()
-    manifest = read_manifest(run_dir)
-    terms = run_terms.read(run_dir)
+    terms = check(run_dir, grid, limit=limit)
     partnerships = tuple(terms.contracts.contracts)
-    grid.check_size(len(partnerships), limit)
+    manifest = read_manifest(run_dir)
     run = _Run.open(run_dir, manifest, terms)
     baseline = _baseline(run)
     rows = grid.n_scenarios * len(partnerships)
@@ -173,6 +174,25 @@ def sweep(
     }
     digest = digest_of_table(table, about)
     return Swept(table, digest, about, time.perf_counter() - started)
+
+
+def check(run_dir: Path, grid: Grid, *, limit: int = ROW_LIMIT) -> RunTerms:
+    """Refuse what a run's terms or a limit rule out, in a moment; returns the run's terms.
+
+    Raises
+    ------
+    RunError
+        If the folder is no finished run.
+    GridError
+        If there would be more rows than `limit`, a path does not exist in a contract, or a value
+        does not fit its term. Values that fit or not only together are left to `sweep`.
+    """
+    terms = run_terms.read(run_dir)
+    grid.check_size(len(terms.contracts.contracts), limit)
+    distinct = {contract.sha256: contract for contract in terms.contracts.contracts.values()}
+    for contract in distinct.values():
+        check_values(contract, grid)
+    return terms
 
 
 def write(swept: Swept, out: Path) -> None:
