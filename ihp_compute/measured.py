@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.attribution import EXCLUSION_REASONS, Attribution
 from ihp_compute.cost import Cost, line_fates
+from ihp_compute.payers import payer_months
 from ihp_compute.population import Shard
 from ihp_compute.risk import Scores
 from ihp_compute.tables import RATE_CELLS
@@ -52,6 +53,8 @@ class Measured:
         `EXCLUSION_SUMS` per year (base, performance) and reason.
     utilisation : int64[2, n_groups, 6]
         `UTILISATION_SUMS` per year and group.
+    payer_months : int64[n_groups, 1 + n_plans]
+        Countable months of the performance year by payer (`payers.payer_months`).
     counts : Counter
         What the score provider counted, as "year:what".
     n_shards : int
@@ -63,6 +66,7 @@ class Measured:
     ledger: NDArray[np.int64]
     exclusions: NDArray[np.int64]
     utilisation: NDArray[np.int64]
+    payer_months: NDArray[np.int64]
     counts: Counter[str]
     n_shards: int
 
@@ -74,6 +78,7 @@ class Measured:
             self.ledger + other.ledger,
             self.exclusions + other.exclusions,
             self.utilisation + other.utilisation,
+            self.payer_months + other.payer_months,
             self.counts + other.counts,
             self.n_shards + other.n_shards,
         )
@@ -111,6 +116,7 @@ class Measured:
             ledger=sum_of([shard.ledger for shard in shards]),
             exclusions=sum_of([shard.exclusions for shard in shards]),
             utilisation=sum_of([shard.utilisation for shard in shards]),
+            payer_months=sum_of([shard.payer_months for shard in shards]),
             counts=sum((shard.counts for shard in shards), Counter()),
             n_shards=len(shards),
         )
@@ -134,6 +140,7 @@ class ShardMeasured:
     ledger: NDArray[np.int64]
     exclusions: NDArray[np.int64]
     utilisation: NDArray[np.int64]
+    payer_months: NDArray[np.int64]
     counts: Counter[str]
 
     @classmethod
@@ -176,6 +183,9 @@ class ShardMeasured:
             ),
             exclusions=np.stack([_exclusions(a, cost[0]) for a, _, cost, _ in years]),
             utilisation=np.stack([_utilisation(a, use, n_groups) for a, _, _, use in years]),
+            payer_months=payer_months(
+                shard, attributions[1], n_groups=n_groups, n_plans=len(plan.plans)
+            ),
             counts=Counter(
                 {
                     f"{a.year}:{what}": n

@@ -61,6 +61,7 @@ class Plan:
     quality: dict[str, Decimal | None]
     device: str
     files: tuple[str, ...]
+    plans: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -136,6 +137,7 @@ def make_plan(request: RunRequest) -> Plan:
         quality=quality_scores(population, performance_year),
         device=device,
         files=tuple(entry["file"] for entry in population.manifest["inputs"]),
+        plans=tuple(population.codes("plan").to_pylist()),
         notes=notes,
     )
 

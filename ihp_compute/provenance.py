@@ -27,6 +27,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "intervals": ("partnership_id", "measure", "method", "conditioning", "level"),
     "ledger": ("table", "stage", "fate"),
     "member_years": ("member_key", "year"),
+    "payments": ("partnership_id", "payer"),
     "settlement": ("partnership_id",),
     "utilisation": ("group", "year"),
     "walk": ("partnership_id", "position"),

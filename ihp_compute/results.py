@@ -27,6 +27,7 @@ from ihp_compute.attribution import EXCLUSION_REASONS
 from ihp_compute.errors import RunError, UnbalancedLedgerError
 from ihp_compute.ledger import LINE_FATES, IngestFate, RunFate
 from ihp_compute.measured import Measured
+from ihp_compute.payers import payer_weights, split
 from ihp_compute.plan import Plan
 from ihp_compute.population import open_population
 from ihp_compute.provenance import KEYS, MANIFEST, TOTALS, digest_of, sort_by, write_totals
@@ -89,6 +90,7 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
             "settlement": _settlement(settled),
             "intervals": _intervals(settled),
             "walk": _walk(settled),
+            "payments": _payments(plan, measured, settled),
             "ledger": _ledger(plan, measured),
             "exclusions": _exclusions(plan, measured),
             "utilisation": _utilisation(plan, measured),
@@ -144,6 +146,23 @@ def _walk(settled: Sequence[Settled]) -> pa.Table:
             for position, row in enumerate(one.walk)
         ],
     )
+
+
+def _payments(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> pa.Table:
+    """Who pays or is owed what, to the cent: each plan by member months; by cost, each kind."""
+    agreements = plan.contracts.at(plan.performance_year)
+    rows = []
+    for one in settled:
+        parts = one.payer_cents or {"all": one.payment_cents}
+        if agreements[one.partnership_id]["payers.split"] == "member_months":
+            months = measured.payer_months[plan.roster.groups.index(one.partnership_id)]
+            weights = payer_weights(months, list(plan.plans))
+            parts = split(one.payment_cents, weights) if weights else parts
+        rows += [
+            {"partnership_id": one.partnership_id, "payer": payer, "payment_cents": cents}
+            for payer, cents in parts.items()
+        ]
+    return _table(tables.PAYMENTS, rows)
 
 
 def _ledger(plan: Plan, measured: Measured) -> pa.Table:

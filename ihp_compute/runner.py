@@ -61,7 +61,7 @@ def batches(shards: Sequence[T], parallelism: int) -> list[Sequence[T]]:
     """Cut shards into runs of neighbours, a few for each worker.
 
     >>> batches("abcdefghij", 1)
-    ['abc', 'de', 'fgh', 'ij']
+    ['ab', 'cde', 'fgh', 'ij']
     """
     n = min(len(shards), BATCHES_PER_WORKER * parallelism)
     edges = [round(i * len(shards) / n) for i in range(n + 1)] if n else []

@@ -226,6 +226,11 @@ WALK: Final = _table(
     ("citation", pa.string()),
     ("basis", pa.string()),
 )
+PAYMENTS: Final = _table(  # adds up to settlement.payment_cents, partnership by partnership
+    ("partnership_id", pa.string()),
+    ("payer", pa.string()),  # ffs and each plan; ffs and managed by cost; "all" where unsplit
+    ("payment_cents", pa.int64()),
+)
 LEDGER: Final = _table(
     ("table", pa.string()),
     ("file", pa.string()),

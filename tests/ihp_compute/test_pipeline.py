@@ -58,6 +58,15 @@ def test_every_partnership_settles_and_its_interval_has_its_rows(outcome: Outcom
             assert points[row["partnership_id"], measure] == row[measure]
 
 
+def test_the_payers_parts_add_up_to_every_payment(outcome: Outcome) -> None:
+    payments = pq.read_table(outcome.run_dir / "payments.parquet").to_pylist()
+    assert {"ffs", "MCO-A"} <= {part["payer"] for part in payments}
+    for row in outcome.settlement:
+        parts = [p for p in payments if p["partnership_id"] == row["partnership_id"]]
+        assert len(parts) > 1
+        assert sum(part["payment_cents"] for part in parts) == row["payment_cents"]
+
+
 def test_threads_and_runs_do_not_change_the_digest(
     outcome: Outcome, small_population: Path, tmp_path: Path
 ) -> None:
