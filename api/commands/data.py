@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +15,13 @@ import typer
 
 from api.console import app, dollars, emit_json, progress, say, show_table
 from ihp_compute.errors import InfrastructureError
+from ihp_compute.grid import grid_of
 from ihp_compute.ingest import ingest
 from ihp_compute.pipeline import Outcome, RunRequest, run
 from ihp_compute.runner import LocalRunner, Runner
+from ihp_compute.sweep import FILE as SWEEP_FILE
+from ihp_compute.sweep import Swept, sweep
+from ihp_compute.sweep import write as write_sweep
 from ihp_compute.synth import synth
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -117,7 +122,7 @@ def demo_command(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Make a synthetic state, ingest it, recalculate every partnership and report."""
+    """Make a synthetic state, ingest it, recalculate every partnership, report and sweep."""
     started = time.perf_counter()
     raw, population, results = (out / name for name in ("raw", "population", "run"))
     for folder in (raw, population, results):
@@ -125,20 +130,28 @@ def demo_command(
             shutil.rmtree(folder)
     out.mkdir(parents=True, exist_ok=True)
     (out / DEMO_MARK).touch()
-    with progress("1 of 3  a synthetic state") as tell:
+    with progress("1 of 4  a synthetic state") as tell:
         synth(members, seed, raw, progress=tell)
-    with progress("2 of 3  ingest") as tell:
+    with progress("2 of 4  ingest") as tell:
         report = ingest(raw, population, shards=DEMO_SHARDS, threads=threads, progress=tell)
     request = RunRequest(
         population=population, contracts=(DEMO_CONTRACT,), replicates=replicates, seed=seed
     )
-    with progress("3 of 3  recalculate") as tell:
+    with progress("3 of 4  recalculate") as tell:
         outcome = run(request, results, LocalRunner(threads), tell)
+    swept = None
+    if replicates:  # a sweep gives quantiles over them
+        with progress("4 of 4  sweep") as tell:
+            swept = sweep(results, grid_of(DEMO_AXES), LocalRunner(threads), tell)
+        write_sweep(swept, out / SWEEP_FILE)
     if as_json:
-        emit_json(outcome.document())
+        emit_json({**outcome.document(), "sweep": None if swept is None else swept.document()})
         return
     _show_ingest(report)
     _show_outcome(outcome)
+    if swept is not None:
+        say(_sweep_line(swept, outcome))
+        say(f"{out / SWEEP_FILE}: {swept.table.num_rows:,} rows, swept in {swept.seconds:.1f} s")
     say(f"{time.perf_counter() - started:.1f} s in all. Next:")
     say(f"  open {results / 'report.html'}")
     say(f"  ihp explain {results} --partnership {outcome.settlement[0]['partnership_id']}")
@@ -147,6 +160,25 @@ def demo_command(
     )
 
 
+def _sweep_line(swept: Swept, outcome: Outcome) -> str:
+    """The scenarios that pay the whole state's partnerships least and most."""
+    by_scenario: dict[int, int] = {}
+    columns = ("scenario_id", "payment_cents")
+    for scenario, cents in zip(*(swept.table.column(c).to_pylist() for c in columns), strict=True):
+        by_scenario[scenario] = by_scenario.get(scenario, 0) + cents
+    low, high = (dollars(end(by_scenario.values())) for end in (min, max))
+    paid = dollars(sum(row["payment_cents"] for row in outcome.settlement))
+    return (
+        f"swept {len(by_scenario):,} scenarios of gain share, loss share and gate: payments in all "
+        f"from {low} to {high}; {paid} under the contract"
+    )
+
+
+DEMO_AXES = {
+    "settlement.gain.share": {"from": Decimal("0.3"), "to": Decimal("0.7"), "count": 9},
+    "settlement.loss.share": [Decimal("0.3"), Decimal("0.4"), Decimal("0.5"), Decimal("0.6")],
+    "settlement.gate.gain_rate": {"from": 0, "to": Decimal("0.04"), "count": 5},
+}
 DEMO_MARK = ".ihp-demo"
 """Marks a folder whose parts the demo may replace."""
 
