@@ -12,12 +12,12 @@ import pytest
 
 from ihp_compute.errors import DataError, RiskModelError
 from ihp_compute.risk import enrolled_months, provider
-from ihp_compute.risk_models import cells
+from ihp_compute.risk_models import cells, imports
 from ihp_compute.risk_models.population_scores import ModelScores, ScoreTerms, model_provider
 from ihp_compute.units import NO_DAY, day_of, month_of
 
 LATE = 2**31 - 1
-DX = ["", "C50011", "E1169", "I509", "UNKNOWN"]
+DX = ["", "C50011", "E1169", "I509", "UNKNOWN", "Z3800"]
 
 
 @dataclass
@@ -228,3 +228,40 @@ def test_shards_do_not_matter() -> None:
     whole = score(people).score_micro.tolist()
     parts = [score([replace(p)]).score_micro[0] for p in people]
     assert whole == parts
+
+
+@pytest.mark.shared
+def test_newborns_without_a_birth_code_are_counted_and_may_be_missing(
+    shared: Path, tmp_path: Path
+) -> None:
+    """Born in the year: TERM with a coded birth; without one AGE1, or missing where so declared."""
+    tables = shared / "data" / "risk"
+    imports.import_model(
+        tables / "pfehlinger_hhs" / "v07" / "2024", "hhs",
+        diagnosis_map=tables / "evensun_hhs" / "dx-mapping.csv", model_store=tmp_path,
+    )  # fmt: skip
+    birth = ("Z3800", date(2024, 3, 1), date(2024, 3, 2))
+    baby = date(2024, 3, 1)
+    people = [
+        Person(born=baby, diagnoses=[birth]),
+        Person(born=baby),
+        Person(born=date(2023, 1, 5)),
+    ]
+    population = Population((Shard(people),))
+    shard = population.shards[0]
+    months = enrolled_months(shard, year=2024)
+    plain = provider("hhs", population, store=tmp_path).score(
+        shard, year=2024, cutoff_day=LATE, months=months
+    )
+    assert plain.counts["n_newborns_without_birth_code"] == 1
+    assert plain.score_micro[0] > plain.score_micro[1] > 0
+    strict = provider("hhs", population, store=tmp_path, terms=ScoreTerms(newborn="missing"))
+    with pytest.raises(DataError, match="1 members of shard 0"):
+        strict.score(shard, year=2024, cutoff_day=LATE, months=months)
+    linked = pa.table(
+        {"member_key": pa.array([1], pa.uint64()), "diagnosis_code": pa.array(["Z38.00"])}
+    )
+    helped = provider(
+        "hhs", population, store=tmp_path, terms=ScoreTerms(newborn="missing", linked=linked)
+    ).score(shard, year=2024, cutoff_day=LATE, months=months)
+    assert helped.score_micro[1] == helped.score_micro[0] == plain.score_micro[0]

@@ -13,9 +13,12 @@ import pytest
 
 from ihp_compute.risk_models import hhs_hcc, store
 from ihp_compute.risk_models.compile import compile_model
-from ihp_compute.risk_models.engine import post_steps
+from ihp_compute.risk_models.engine import Codes, Members, post_steps, run
 from ihp_compute.risk_models.schema import PostStep
 from ihp_compute.risk_models.score_files import Request, score_files
+from ihp_compute.units import NO_DAY
+from kernels.condition_flags import reference as slow_flags
+from kernels.risk_score import reference as slow_score
 
 pytestmark = pytest.mark.shared
 
@@ -211,6 +214,55 @@ def test_service_dates_change_only_members_with_a_retired_code(
     )
     assert changed == set(retired["member_id"]) - set(valid["member_id"])
     assert changed
+
+
+@pytest.mark.parametrize("year", [2023, 2024, 2025, 2026])
+@pytest.mark.parametrize("hierarchies", ["sequential", "simultaneous"])
+def test_hhs_hcc_equals_the_slow_reference_on_dense_members(
+    hhs_store: Path, year: int, hierarchies: str
+) -> None:
+    """150 random members of all ages with 20 to 80 codes and some drugs."""
+    rng = np.random.default_rng(year)
+    compiled = compile_model(store.load(f"hhs-{year}", store=hhs_store), hierarchies=hierarchies)
+    n = 150
+    fact = np.zeros(n, np.bool_)
+    members = Members(
+        age=rng.integers(0, 65, n).astype(np.int16) * rng.integers(0, 2, n).astype(np.int16),
+        sex=rng.integers(1, 3, n).astype(np.uint8),
+        birth_day=np.full(n, NO_DAY, np.int32),
+        months=rng.integers(1, 13, n).astype(np.uint8),
+        original_reason=np.zeros(n, np.uint8), dual_status=np.zeros(n, np.uint8),
+        medicaid=fact, institutional=fact, new_enrollee=fact, special_needs=fact,
+        column=rng.integers(0, 5, n).astype(np.int16), csr=np.full(n, -1, np.int16),
+        segment=np.full(n, -1, np.int16),
+    )  # fmt: skip
+    codes = {}
+    for system, low, high in (("ICD10", 20, 81), ("NDC", 0, 6)):
+        table = compiled.tables[system]
+        sizes = rng.integers(low, high, n)
+        entry = table.entry(sorted(table.lists))
+        numbers = rng.integers(0, len(entry), sizes.sum()).astype(np.int32)
+        codes[system] = Codes(
+            entry, numbers, np.full(len(numbers), NO_DAY, np.int32),
+            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        )  # fmt: skip
+    have = run(compiled, members, codes)
+    words = np.zeros_like(have.words)
+    for system, rows in codes.items():
+        table = compiled.tables[system]
+        bits, _ = slow_flags(
+            rows.codes, rows.days, rows.offsets, members.age, members.sex, members.birth_day,
+            rows.entry, table.rule_start, table.rules, table.rule_masks, code_edits=True,
+        )  # fmt: skip
+        words |= bits
+    raw, terms = slow_score(
+        words, members.age, members.sex, members.months, have.segment, have.row, have.flags,
+        compiled.steps, compiled.masks, compiled.children, compiled.table,
+        compiled.coefficients_micro,
+    )  # fmt: skip
+    assert (have.terms == terms).all()
+    assert (have.raw_micro == raw).all()
+    assert len(set(have.segment.tolist())) == 3
 
 
 NOT_BUILT = {
