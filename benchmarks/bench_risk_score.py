@@ -3,17 +3,13 @@
     members with 0 to 15 diagnoses -> equal results -> timed: dictionary to rule lists, facts,
     condition bits, program, rounding | each package, member by member
 
-`IHP_BENCH_MEMBERS` sets the size (20,000 unless given; published figures use 1,000,000) and
-`IHP_BENCH_PEER_MEMBERS` how many of them the packages score (2,000). All forms run in this process
-on one thread, and `extra_info` carries members a second. `python benchmarks/bench_risk_score.py`
-prints the ratio of processor times, taken in turns so that both meet the same machine.
+All forms run in this process on one thread, in turns, and figures are members a second of processor
+time; the packages, hundreds of times slower, score the first few thousand members. `IHP_BENCH_QUICK`
+makes it small. `python -m benchmarks.bench_risk_score` prints the ratios alone.
 """
 
 from __future__ import annotations
 
-import os
-import time
-import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -22,13 +18,14 @@ import numpy as np
 import pytest
 
 from benchmarks.peers.risk import HccpyScore, hccinfhir_score, score_all
+from benchmarks.race import QUICK, ROUNDS, WITH_PEERS, Clock
 from ihp_compute.risk_models import cms_hcc
 from ihp_compute.risk_models.compile import Compiled, compile_model
 from ihp_compute.risk_models.engine import Codes, Members, Scored, flags_and_segments, run
 from ihp_compute.units import MICRO, NO_DAY
 
-MEMBERS = int(os.environ.get("IHP_BENCH_MEMBERS", "20000"))
-PEER_MEMBERS = min(MEMBERS, int(os.environ.get("IHP_BENCH_PEER_MEMBERS", "2000")))
+MEMBERS = 20_000 if QUICK else 1_000_000
+PEER_MEMBERS = 500 if QUICK else 3_000
 OTHER_CODES = 67_000
 """Codes of the dictionary that the model does not map; ICD-10-CM has about 75,000 in all."""
 MAPPED_SHARE = 0.35
@@ -116,23 +113,6 @@ def different(scores: list[float]) -> list[int]:
     return [m for m, score in enumerate(scores) if round(score * MICRO) != raw[m]]
 
 
-def test_bench_risk_score(benchmark: Any) -> None:
-    ours()
-    benchmark(ours)
-    if benchmark.stats:
-        benchmark.extra_info["members_per_second"] = MEMBERS / benchmark.stats["min"]
-    assert (ours().raw_micro > 0).all()
-
-
-@pytest.mark.filterwarnings("ignore")  # it reads its files by a deprecated way
-def test_bench_hccinfhir(benchmark: Any) -> None:
-    score = hccinfhir_score()
-    assert different(score_all(score, for_peers())) == []
-    benchmark.pedantic(score_all, (score, for_peers()), rounds=3)
-    if benchmark.stats:
-        benchmark.extra_info["members_per_second"] = PEER_MEMBERS / benchmark.stats["min"]
-
-
 HCCPY_LACKS = frozenset({"HCC191", "HCC192", "HCC221", "HCC222"})
 """Categories below which hccpy's V28 hierarchies clear nothing."""
 
@@ -150,50 +130,67 @@ def outdated(score: HccpyScore, members: list[int]) -> bool:
     )
 
 
-@pytest.mark.filterwarnings("ignore")  # its use of pkg_resources warns
-def test_bench_hccpy(benchmark: Any) -> None:
+def peers() -> dict[str, Callable[[], list[float]]]:
+    """Each package over the first members, after its scores were found equal to ours."""
+    found: dict[str, Callable[[], list[float]]] = {}
+    score = hccinfhir_score()
+    assert different(score_all(score, for_peers())) == []
+    found["hccinfhir"] = lambda: score_all(score, for_peers())
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            score = HccpyScore()
+        other = HccpyScore()
     except ImportError as problem:
-        pytest.skip(f"hccpy does not import here: {problem}")
-    scores = score_all(score, for_peers())
-    assert outdated(score, different(scores))
-    benchmark.pedantic(score_all, (score, for_peers()), rounds=3)
-    if benchmark.stats:
-        benchmark.extra_info["members_per_second"] = PEER_MEMBERS / benchmark.stats["min"]
+        print(f"hccpy does not import here: {problem}")
+        return found
+    assert outdated(other, different(score_all(other, for_peers())))
+    found["hccpy"] = lambda: score_all(other, for_peers())
+    return found
 
 
-def in_turns(forms: dict[str, tuple[Callable[[], object], int]], rounds: int) -> dict[str, float]:
-    """Members per second of processor time: the best of the rounds, forms taken in turns."""
-    best = dict.fromkeys(forms, 0.0)
-    for _ in range(rounds):
-        for name, (form, n) in forms.items():
-            before = time.process_time()
-            form()
-            best[name] = max(best[name], n / (time.process_time() - before))
-    return best
+def figures(own: Clock, others: dict[str, Clock]) -> dict[str, Any]:
+    """Members a second of processor time, medians, and ours as a multiple of each package."""
+    rate = MEMBERS / own.medians()["process_seconds"]
+    theirs = {
+        name: PEER_MEMBERS / clock.medians()["process_seconds"] for name, clock in others.items()
+    }
+    return {
+        "members_per_second": {"ours": rate, **theirs},
+        "times_faster": {name: rate / other for name, other in theirs.items()},
+    }
+
+
+@pytest.mark.filterwarnings("ignore")  # the packages load their data by deprecated ways
+def test_bench_risk_model(benchmark: Any) -> None:
+    own = Clock(ours)
+    others = {name: Clock(form) for name, form in peers().items()} if WITH_PEERS else {}
+    assert (own().raw_micro > 0).all()
+    own.forget()
+
+    def peers_first() -> None:
+        for clock in others.values() if benchmark.enabled else ():
+            clock()
+
+    benchmark.pedantic(own, setup=peers_first, rounds=ROUNDS, iterations=1)
+    if benchmark.enabled:
+        benchmark.extra_info.update(
+            ours=own.medians(),
+            peers={name: clock.medians() for name, clock in others.items()},
+            sizes={"members": MEMBERS, "peer_members": PEER_MEMBERS, "rows": len(case()[2].codes)},
+            threads=1,
+            note="the packages score the first members; compare members a second, not seconds",
+            **figures(own, others),
+        )
 
 
 def main() -> None:
     """Print members a second and the ratios."""
+    own, others = Clock(ours), {name: Clock(form) for name, form in peers().items()}
     ours()
-    forms: dict[str, tuple[Callable[[], object], int]] = {"ours": (ours, MEMBERS)}
-    score = hccinfhir_score()
-    assert different(score_all(score, for_peers())) == []
-    forms["hccinfhir"] = (lambda: score_all(score, for_peers()), PEER_MEMBERS)
-    try:
-        other = HccpyScore()
-        bad = different(score_all(other, for_peers()))
-        assert outdated(other, bad)
-        print(f"hccpy differs on {len(bad)} of {PEER_MEMBERS}, all by its older tables")
-        forms["hccpy"] = (lambda: score_all(other, for_peers()), PEER_MEMBERS)
-    except ImportError as problem:
-        print(f"hccpy does not import here: {problem}")
-    best = in_turns(forms, rounds=5)
-    for name, rate in best.items():
-        print(f"{name:10s} {rate:14,.0f} members/s   1 / {best['ours'] / rate:,.0f}")
+    for _ in range(ROUNDS):
+        for clock in (*others.values(), own):
+            clock()
+    found = figures(own, others)
+    for name, rate in found["members_per_second"].items():
+        print(f"{name:10s} {rate:14,.0f} members/s   1 / {found['times_faster'].get(name, 1):,.0f}")
 
 
 if __name__ == "__main__":

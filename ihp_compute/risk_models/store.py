@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ihp_compute.errors import RiskModelError
+from ihp_compute.errors import InfrastructureError, RiskModelError
 from ihp_compute.risk_models import cms_hcc
 from ihp_compute.risk_models.schema import Model, decode, digest, encode, read_json
 
@@ -80,10 +80,16 @@ def keep(
 
 
 def _write(path: Path, text: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_bytes(text)
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial.write_bytes(text)
+        partial.replace(path)
+    except OSError as problem:
+        raise InfrastructureError(
+            f"the model store {path.parent.parent} cannot be written ({problem.strerror}); set "
+            f"{VARIABLE} to a folder that can"
+        ) from problem
 
 
 def names(*, store: Path | None = None) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ihp_compute.errors import RiskModelError
+from ihp_compute.errors import InfrastructureError, RiskModelError
 from ihp_compute.risk_models import hhs_hcc, imports, store
 from ihp_compute.risk_models.compile import compile_model
 from ihp_compute.risk_models.score_files import Request, score_files
@@ -228,3 +228,9 @@ def test_the_benefit_year_comes_from_the_folder_or_is_asked_for(folder: Path) ->
     with pytest.raises(RiskModelError, match="give --year"):
         hhs_hcc.import_folder(moved, "x")
     assert hhs_hcc.import_folder(moved, "x", year=2024).model.year == 2024
+
+
+def test_a_store_that_cannot_be_written_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InfrastructureError, match="IHP_MODEL_STORE"):
+        imports.import_model(folder, "mini", model_store=tmp_path / "file")
