@@ -3,9 +3,9 @@
     members with 0 to 15 diagnoses -> equal results -> timed: dictionary to rule lists, facts,
     condition bits, program, rounding | each package, member by member
 
-All forms run in this process on one thread, in turns, and figures are members a second of processor
-time; the packages, hundreds of times slower, score the first few thousand members. `IHP_BENCH_QUICK`
-makes it small. `python -m benchmarks.bench_risk_score` prints the ratios alone.
+All forms run in this process on one thread, in turns, and figures are members a second of
+processor time; the packages, hundreds of times slower, score the first few thousand members.
+`IHP_BENCH_QUICK` makes it small; `python -m benchmarks.bench_risk_score` prints the ratios alone.
 """
 
 from __future__ import annotations
