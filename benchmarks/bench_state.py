@@ -1,0 +1,267 @@
+"""A whole state: recalculation and ingest beside what experts write with general tools.
+
+Two threads each; the process is warm and files are in the page cache. `IHP_BENCH_STATE_MEMBERS`
+sets the sizes of the recalculation (50000 unless given; "50000,500000" measures both) and
+`IHP_BENCH_INGEST_MEMBERS` that of ingest. Anonymous memory is sampled in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import kernels
+from benchmarks import memory
+from benchmarks.data import State, state
+from benchmarks.peers import ingest as ingest_peers
+from benchmarks.peers import state as expert
+from benchmarks.race import QUICK, WITH_PEERS, Work, race
+from ihp_compute import provenance
+from ihp_compute.ingest import ingest
+from ihp_compute.ingest_rows import LINE_KIND_OF
+from ihp_compute.pipeline import Outcome, RunRequest, run
+from ihp_compute.plan import make_plan
+from ihp_compute.runner import LocalRunner
+from ihp_compute.service_categories import facts_of
+from ihp_compute.tables import RATE_CELLS, VISIT_CLASSES
+from ihp_compute.target import trend_factor
+
+CONTRACT: Final = "mn-ihp-2.0-track-2"
+THREADS: Final = 2
+DEFAULT: Final = "2000" if QUICK else "50000"
+RUN_MEMBERS: Final = [int(n) for n in os.environ.get("IHP_BENCH_STATE_MEMBERS", DEFAULT).split(",")]
+INGEST_MEMBERS: Final = [
+    int(n) for n in os.environ.get("IHP_BENCH_INGEST_MEMBERS", DEFAULT).split(",")
+]
+ENOUGH_MEMBERS: Final = 200
+REPLICATES: Final = 200 if QUICK else 2_000
+ROUNDS: Final = int(os.environ.get("IHP_BENCH_STATE_ROUNDS", "3"))
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A scratch folder beside the states: on disk, and of the same file system."""
+    with tempfile.TemporaryDirectory(prefix="ihp-bench-", dir=os.environ.get("TMPDIR")) as path:
+        yield Path(path)
+
+
+# --- recalculation -------------------------------------------------------------------------------
+
+
+def request(made: State) -> RunRequest:
+    """The run that is raced."""
+    return RunRequest(
+        population=made.population_dir, contracts=(CONTRACT,), replicates=REPLICATES, seed=1
+    )
+
+
+@lru_cache(maxsize=4)
+def terms(members: int) -> expert.Terms:
+    """The contract's terms, for the expert."""
+    plan = make_plan(request(state(members)))
+    population = state(members).population()
+    agreement = next(iter(plan.contracts.at(plan.performance_year).values()))
+    hcpcs, places = (population.codes(s).to_pylist() for s in ("hcpcs", "place_of_service"))
+    facts = facts_of(hcpcs, [""], [""], places)
+    kinds = {VISIT_CLASSES.index("evaluation"): [], VISIT_CLASSES.index("health_care_home"): []}
+    for code, kind in zip(hcpcs, facts.visit_class, strict=True):
+        if int(kind) in kinds:
+            kinds[int(kind)].append(code)
+    (rules,) = plan.rule_sets
+    assert (rules.amount, rules.incurred_by, rules.keep_above_cap_micro) == ("paid", "claim_end", 0)
+    trend = trend_factor(agreement, RATE_CELLS[0], plan.base_year, plan.performance_year)
+    return expert.Terms(
+        base_year=plan.base_year,
+        performance_year=plan.performance_year,
+        cutoff_day=plan.cutoff_day,
+        claim_types=tuple(code for code, kind in LINE_KIND_OF.items() if kind in (0, 2)),
+        services=tuple(sorted(rules.services)),
+        cap_cents=int(rules.claim_cap_cents or 0),
+        visit_codes=tuple(kinds[VISIT_CLASSES.index("evaluation")]),
+        home_codes=tuple(kinds[VISIT_CLASSES.index("health_care_home")]),
+        no_visit_places=tuple(
+            p for p, no in zip(places, facts.no_visit_place, strict=True) if no and p
+        ),
+        rate_cells=RATE_CELLS,
+        min_months_continuous=plan.attribution.min_months_continuous,
+        min_months_any=plan.attribution.min_months_any,
+        trend=float(trend or Decimal(1)),
+    )
+
+
+def equal_results(outcome: Outcome, answer: expert.Answer) -> None:
+    """Observed totals to the cent in every group and rate cell; intervals as theory allows.
+
+    The ends of two independent percentile intervals differ by sqrt(2 p (1 - p) / B) / density
+    standard errors of the measure; five of those are allowed.
+    """
+    totals = provenance.read_totals(outcome.run_dir / provenance.TOTALS)
+    assert totals.groups == answer.groups
+    for y, year in enumerate(("base", "perf")):
+        for c, name in enumerate(("months", "risk", "cost_r0")):
+            ours = totals.column(f"{year}_{name}")[:, :, 0]
+            assert (ours == answer.totals[y, c]).all(), (year, name)
+    rates = [row["savings_rate"] for row in outcome.settlement]
+    target = [row["target_cents"] for row in outcome.settlement]
+    cent = 1 / np.array(target)
+    assert (np.abs(rates - answer.savings_rate[:, 0]) < 2 * cent).all()  # ours rounds to cents
+    assert np.allclose(target, answer.target_cents, rtol=0, atol=1)
+    spread = answer.savings_rate[:, 1:].std(axis=1)
+    allowed = 5 * np.sqrt(2 * 0.025 * 0.975 / REPLICATES) / 0.0584
+    months = answer.totals[1, 0].sum(axis=1)
+    for i, row in enumerate(outcome.settlement):
+        if months[i] < 12 * ENOUGH_MEMBERS:
+            continue  # ratios of a small group have no normal shape
+        ends = outcome.rate_intervals[row["partnership_id"]]
+        off = np.abs(np.array(ends) - answer.interval[i]) / spread[i]
+        assert (off < allowed).all(), (row["partnership_id"], off, allowed)
+
+
+@pytest.mark.parametrize("members", RUN_MEMBERS)
+def test_bench_recalculation(benchmark: Any, members: int) -> None:
+    made = state(members)
+    with folder() as scratch:
+
+        def ours() -> Outcome:
+            return run(request(made), scratch / "run", LocalRunner(THREADS))
+
+        def peer() -> expert.Answer:
+            return expert.recalculate(
+                made.clean, terms(members), replicates=REPLICATES, seed=1, threads=THREADS
+            )
+
+        lines = made.lines
+        race(
+            benchmark,
+            ours,
+            {"polars + NumPy": peer},
+            Work("line", lines, _hot_bytes(made), sizes={"members": members, "lines": lines}),
+            check={"polars + NumPy": equal_results},
+            rounds=ROUNDS,
+            threads=THREADS,
+            note=(
+                "ours from the prepared population, with ledger, walk, exclusions, utilisation, "
+                "digest, exhibit and member-years written; the peer from cleaned Parquet, "
+                "nothing written; wall time"
+            ),
+        )
+
+
+def _hot_bytes(made: State) -> int:
+    """Bytes of the population's tables that a run reads."""
+    names = ("members", "offsets", "spans", "lines", "visits", "stays", "scores")
+    return sum(
+        (made.population_dir / "shards" / f"{shard.index:05d}" / f"{name}.arrow").stat().st_size
+        for shard in made.population().shards
+        for name in names
+    )
+
+
+def test_bench_state_bootstrap(benchmark: Any) -> None:
+    """505,000 members × 10,000 replicates × 8 columns, two threads, and the memory it takes."""
+    members, replicates = (5_000, 100) if QUICK else (505_000, 10_000)
+    rng = np.random.default_rng(21)
+    columns = rng.integers(0, 5_000_000, (8, members))
+    group = rng.integers(0, 25, members).astype(np.int32)
+    member_key = rng.integers(0, 2**64, members, dtype=np.uint64)
+    half = replicates // 2 // 8 * 8
+
+    def part(first: int, count: int) -> Any:
+        return kernels.replicate_totals(
+            columns, group, member_key, n_groups=25, n_replicates=count, seed=1,
+            first_replicate=first,
+        )  # fmt: skip
+
+    def ours() -> Any:
+        blocks = [(0, half), (half, replicates - half)]
+        runner = LocalRunner(THREADS)
+        return list(runner.map(lambda block: part(*block), blocks))
+
+    part(0, 8)
+    with memory.sampled() as seen:
+        ours()
+    assert seen.grown_bytes < 256 * 2**20
+    if benchmark.enabled:
+        benchmark.extra_info["memory"] = {"ours": seen.grown_bytes}
+    n = members * replicates
+    race(
+        benchmark,
+        ours,
+        {},
+        Work(
+            "member-replicate", n, columns.nbytes + group.nbytes + member_key.nbytes,
+            n * (60 // 8 + 14 + 2 * 8), limit="philox",
+            sizes={"members": members, "replicates": replicates, "columns": 8}, n_words=n // 2,
+        ),
+        rounds=1 if QUICK else 2,
+        threads=THREADS,
+    )  # fmt: skip
+
+
+# --- ingest --------------------------------------------------------------------------------------
+
+
+def _all_rows(document: dict[str, Any], rows: int, made: State) -> None:
+    """Every claim line is written by the peer, and accounted for by ours."""
+    readable = sum(
+        pq.ParquetFile(path).metadata.num_rows
+        for table, *_ in ingest_peers.TABLES
+        for path in (made.raw / table).glob("part-*.parquet")
+    )
+    assert rows == readable
+    claims = {table for table, *_ in ingest_peers.TABLES}
+    entered = sum(e["lines"] for e in document["ledger"] if e["table"] in claims)
+    assert entered == made.lines
+
+
+@pytest.mark.parametrize("members", INGEST_MEMBERS)
+def test_bench_ingest(benchmark: Any, members: int) -> None:
+    made = State(members).make_raw()
+    with folder() as scratch:
+        shards = max(2, min(64, members // 8_000))
+
+        def fresh(name: str) -> Path:
+            shutil.rmtree(scratch / name, ignore_errors=True)
+            return scratch / name
+
+        def ours() -> Any:
+            return ingest(made.raw, fresh("population"), shards=shards, threads=THREADS)
+
+        forms = {
+            "polars": lambda: ingest_peers.by_polars(made.raw, fresh("polars")),
+            "duckdb": lambda: ingest_peers.by_duckdb(
+                made.raw, fresh("duckdb"), threads=THREADS, memory="8GB"
+            ),
+        }
+        check = partial(_all_rows, made=made)
+        if benchmark.enabled and WITH_PEERS:
+            benchmark.extra_info["memory"] = memory.of_forms(members, ("ours", *forms))
+        race(
+            benchmark,
+            ours,
+            forms,
+            Work(
+                "line",
+                made.lines,
+                sum(path.stat().st_size for path in made.raw.rglob("*.parquet")),
+                sizes={"members": members, "lines": made.lines},
+            ),
+            check=dict.fromkeys(forms, check),
+            rounds=1 if members > 100_000 else min(ROUNDS, 2),
+            threads=THREADS,
+            note=(
+                "ours validates, deduplicates, takes final actions, classifies and keeps the "
+                "ledger; the peers read, sort and write the same columns; wall time"
+            ),
+        )
