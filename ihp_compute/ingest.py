@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -46,7 +47,15 @@ from ihp_compute.ingest_layout import (
     check_columns,
     find_inputs,
 )
-from ihp_compute.ingest_read import Part, as_text, batches, column_names, day_of_text, parts_of
+from ihp_compute.ingest_read import (
+    BAD_DAY,
+    Part,
+    as_text,
+    batches,
+    column_names,
+    day_of_text,
+    parts_of,
+)
 from ihp_compute.ingest_rows import (
     DENIAL_MARKS,
     SPILLED_ELIGIBILITY,
@@ -70,6 +79,7 @@ Progress = Callable[[int, int], None]
 
 MAX_SHARDS: Final = 65_535
 _STALE_SECONDS: Final = 60
+_WRITE_BYTES: Final = 1 << 18
 _SHARDED: Final = {
     "medical_claim": SPILLED_LINES,
     "pharmacy_claim": SPILLED_LINES,
@@ -527,16 +537,16 @@ def _reference_piece(
             continue
         texts = as_text(columns[name]).cast(pa.string())
         if name.endswith("_date"):
-            days = [day_of_text(text) for text in texts.to_pylist()]
-            for row, day in enumerate(days):
-                if day == NO_DAY + 1:
-                    raise DataError(
-                        f"{file.name}, data row {first_row + row:,}: {name} is not a date. "
-                        "Write it as YYYY-MM-DD."
-                    )
-            texts = pa.array(
-                ["" if day == NO_DAY else date_of(day).isoformat() for day in days], pa.string()
-            )
+            written = texts.dictionary_encode()
+            days = [day_of_text(text) for text in written.dictionary.to_pylist()]
+            if BAD_DAY in days:
+                row = written.indices.index(days.index(BAD_DAY)).as_py()
+                raise DataError(
+                    f"{file.name}, data row {first_row + row:,}: {name} is not a date. "
+                    "Write it as YYYY-MM-DD."
+                )
+            dates = ["" if day == NO_DAY else date_of(day).isoformat() for day in days]
+            texts = pa.array(dates, pa.string()).take(written.indices)
         piece[name] = texts
     return pa.table(piece)
 
@@ -591,17 +601,36 @@ def _stamp(file: InputFile) -> dict[str, Any]:
 
 def _write_arrow(path: Path, batch: pa.RecordBatch) -> dict[str, Any]:
     """Write a single-batch, uncompressed Arrow IPC file; its digest, size and time stamp."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, batch.schema) as writer:
+    with (
+        _Hashed(path) as sink,
+        pa.PythonFile(sink, "w") as target,
+        pa.ipc.new_file(target, batch.schema) as writer,
+    ):
         writer.write_batch(batch)
-    content = sink.getvalue()
-    with path.open("wb") as stream:
-        stream.write(content)
+    status = path.stat()
     return {
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "bytes": content.size,
-        "mtime_ns": path.stat().st_mtime_ns,
+        "sha256": sink.digest.hexdigest(),
+        "bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
     }
+
+
+class _Hashed(io.FileIO):
+    """A new file whose bytes are hashed while they are in the cache."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "wb")
+        self.digest = hashlib.sha256()
+
+    def write(self, content: Any) -> int:
+        """Write all of the content."""
+        view = memoryview(content).cast("B")
+        for start in range(0, len(view), _WRITE_BYTES):
+            piece = view[start : start + _WRITE_BYTES]
+            self.digest.update(piece)
+            while piece:
+                piece = piece[super().write(piece) :]
+        return len(view)
 
 
 # --- where it is written --------------------------------------------------------------
