@@ -248,7 +248,8 @@ def _age(
 ) -> NDArray[np.int16]:
     if compiled.model.family == "CMS-HCC":
         day = (np.datetime64(f"{year}-02-01", "D") - NO_EPOCH_DAY).astype(np.int64)
-        return ages_on(birth_day, int(day))
+        age = ages_on(birth_day, int(day))
+        return np.where((age < 0) & (birth_day != NO_DAY), 0, age).astype(np.int16)  # born later
     age = np.full(len(birth_day), -1, np.int16)
     for month in range(12 * year, 12 * year + 12):
         on = final_month == month
@@ -318,7 +319,8 @@ def model_provider(
     sha256 = shas[0] if len(shas) == 1 else hashlib.sha256("".join(shas).encode()).hexdigest()
     if terms.linked is None:
         by_year = {year: slim(compiled) for year, compiled in by_year.items()}
-    bare = ModelScores(name, sha256, by_year, entry, terms)
+    known_as = loaded[last].name if Path(name).is_file() else name
+    bare = ModelScores(known_as, sha256, by_year, entry, terms)
     if missing == "error":
         return bare
     whole_year = tuple(y for y in by_year if bare.diagnosis_year(y) in by_year)

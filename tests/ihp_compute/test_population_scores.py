@@ -142,6 +142,12 @@ def test_members_under_18_are_counted_under_a_medicare_model() -> None:
     assert found.counts["n_members_under_18"] == 1
 
 
+def test_a_child_born_after_the_first_of_february_has_age_zero() -> None:
+    found = score([Person(born=date(2024, 6, 1)), Person(born=date(2023, 6, 1))])
+    assert found.counts["n_unscored"] == 0
+    assert found.score_micro[0] == found.score_micro[1]
+
+
 def test_dual_status_and_institution_decide_the_segment() -> None:
     scores = score([Person(), Person(dual=2), Person(dual=1), Person(flags=8)]).score_micro
     assert len(set(scores.tolist())) == 4
