@@ -6,13 +6,28 @@ import errno
 import importlib
 import pkgutil
 import sys
+from typing import Final
 
 from api import commands
-from api.console import EXIT_INFRASTRUCTURE, app, exit_code, say
+from api.console import EXIT_DATA, EXIT_INFRASTRUCTURE, app, exit_code, say
 from ihp_compute.errors import IhpError
 
 for _module in sorted(module.name for module in pkgutil.iter_modules(commands.__path__)):
     importlib.import_module(f"api.commands.{_module}")
+
+
+FULL_OR_FAILING: Final = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+WRONG_PLACE: Final = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
+"""A path that somebody gave and the machine refuses."""
 
 
 def main() -> None:
@@ -23,10 +38,14 @@ def main() -> None:
         say(f"ihp: {error}")
         sys.exit(exit_code(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS):
-            raise
-        say(f"ihp: writing failed: {error.strerror}; free space or choose another folder")
-        sys.exit(EXIT_INFRASTRUCTURE)
+        if error.errno in FULL_OR_FAILING:
+            say(f"ihp: writing failed: {error.strerror}; free space or choose another folder")
+            sys.exit(EXIT_INFRASTRUCTURE)
+        if error.errno in WRONG_PLACE and error.filename is not None:
+            reason = (error.strerror or "cannot be used").lower()
+            say(f"ihp: {error.filename}: {reason}; give a path that can be read or written")
+            sys.exit(EXIT_DATA)
+        raise
 
 
 if __name__ == "__main__":

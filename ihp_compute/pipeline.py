@@ -20,7 +20,7 @@ from ihp_compute.cost import costs
 from ihp_compute.measured import Measured, ShardMeasured
 from ihp_compute.plan import Plan, RunRequest, make_plan
 from ihp_compute.population import Shard
-from ihp_compute.results import Outcome, assemble, write
+from ihp_compute.results import Outcome, assemble, check_target, write
 from ihp_compute.runner import LocalRunner, Runner, batches
 from ihp_compute.settlement import settle
 from ihp_compute.utilization import utilise_years
@@ -57,6 +57,7 @@ def run(
     """
     started = time.perf_counter()
     runner = runner or LocalRunner()
+    check_target(out)
     plan = make_plan(request)
     tasks = runner.map(partial(measure, plan=plan), batches(plan.shards, runner.parallelism))
     measured = Measured.merge(tasks, len(plan.shards), progress)

@@ -259,6 +259,27 @@ def _utilisation(plan: Plan, measured: Measured) -> pa.Table:
     return _table(tables.UTILISATION, rows)
 
 
+def check_target(out: Path) -> None:
+    """Refuse a place where something other than a run stands; a run there will be replaced.
+
+    Raises
+    ------
+    RunError
+        If `out` is a file, or a folder that holds anything but a finished run.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise RunError(f"{out}: is a file, expected a folder to make; choose another --out")
+    try:
+        kind = json.loads((out / MANIFEST).read_text(encoding="utf-8")).get("kind")
+    except (OSError, ValueError, AttributeError):
+        kind = None
+    if kind != "run" and any(out.iterdir()):
+        what = f"holds a {kind}" if isinstance(kind, str) else "exists and is not a run"
+        raise RunError(f"{out}: {what}, which will not be overwritten; choose another --out")
+
+
 def write(results: Results, plan: Plan, out: Path, *, runner_name: str, started: float) -> Outcome:
     """Digest the tables and make the run folder, whole or not at all.
 
@@ -267,8 +288,7 @@ def write(results: Results, plan: Plan, out: Path, *, runner_name: str, started:
     RunError
         If `out` exists and is not a finished run.
     """
-    if out.exists() and not (out / MANIFEST).is_file() and any(out.iterdir()):
-        raise RunError(f"{out}: exists and is not a run; choose another --out")
+    check_target(out)
     terms = _terms(plan)
     digest = digest_of(results.tables, results.totals, terms)
     out.parent.mkdir(parents=True, exist_ok=True)
