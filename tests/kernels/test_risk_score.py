@@ -23,7 +23,7 @@ from kernels.risk_score import (
     RANK,
     reference,
     risk_score,
-)  # fmt: skip
+)
 
 SEGMENTS = 3
 
