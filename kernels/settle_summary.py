@@ -25,14 +25,13 @@ import numba
 import numpy as np
 
 from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
+from kernels._fused import TILE, Shape, call, compiled
 from kernels.quantiles import ranks_of
 from kernels.quantiles import reference as selected
 from kernels.settle_grid import EXACT, check_program, check_values, n_operands
 from kernels.settle_grid import _cpu as grid_cpu
 from kernels.settle_grid import reference as settled
 
-TILE: Final = 256
-"""Replicates worked on at a time; an operation's operands and result then stay near the core."""
 VECTOR_BYTES: Final = 64
 BLOCK_BYTES: Final = 1 << 20
 """Payments held at a time: those of a block of scenarios, in a cache."""
@@ -44,7 +43,8 @@ _LEAST_WIDTH: Final = 8
 _MANY: Final = 128
 _GPU_THREADS: Final = 128
 _BITS: Final = 62
-_T: Final = np.uint64(TILE)
+_PAD: Final = 264
+"""Words between live rows: rows a page apart would fall upon one another in the cache."""
 
 
 def settle_summary(
@@ -131,7 +131,7 @@ class _Layout:
     """A program cut into what never moves, what only terms make up, and the rest, in rows.
 
     Rows of a tile: `live` (not moved by any scenario), then one for each column of `columns`
-    (moved, without replicates), then one for each operation of `table` (moved, by replicate).
+    (moved, without replicates), then one for each of `operations` (moved, by replicate).
     """
 
     def __init__(self, sources: Any, constants: Any, program: Any, output: int) -> None:
@@ -162,13 +162,14 @@ class _Layout:
             )
         )  # fmt: skip
         place = {k: i for i, k in enumerate((*live, *terms, *by_replicate))}
-        self.table = np.array(
-            [
-                [rows[k - n_inputs][0], place[k], *_placed(taken[k - n_inputs], place)]
-                for k in by_replicate
-            ],
-            dtype=np.int64,
-        ).reshape(len(by_replicate), 5)
+        self.operations = tuple(
+            (
+                rows[k - n_inputs][0],
+                place[k],
+                tuple(place[operand] for operand in taken[k - n_inputs]),
+            )
+            for k in by_replicate
+        )
         self.output = place[output]
         below: dict[int, int] = {k: 1 << min(i, _BITS) for i, k in enumerate(terms)}
         for k in by_replicate:
@@ -176,11 +177,6 @@ class _Layout:
             for operand in taken[k - n_inputs]:
                 below[k] |= below.get(operand, 0)
         self.below = [below[k] for k in by_replicate]
-
-
-def _placed(operands: Sequence[int], place: dict[int, int]) -> list[int]:
-    found = [place[k] for k in operands]
-    return (found + [found[0]] * 2)[:3]
 
 
 def _needed(taken: Sequence[Sequence[int]], n_inputs: int, output: int) -> list[int]:
@@ -245,12 +241,10 @@ class _Order:
                 if self._work(found, below) < done:
                     self.scenarios, self.columns, masks = order, moved, found
         distinct, self.which = np.unique(masks, return_inverse=True)
-        lists, fills = [], []
-        for mask in (*distinct.tolist(), (1 << 63) - 1):
-            lists.append([i for i, b in enumerate(layout.below) if b & mask])
-            fills.append([i for i in range(len(columns)) if mask >> min(i, _BITS) & 1])
-        self.operations, self.operations_at = _ragged(lists)
-        self.fills, self.fills_at = _ragged(fills)
+        self.lists = tuple(
+            tuple(i for i, b in enumerate(layout.below) if b & mask)
+            for mask in (*distinct.tolist(), (1 << 63) - 1)
+        )
 
     @staticmethod
     def _work(masks: Any, below: Any) -> float:
@@ -267,12 +261,6 @@ def _masks(columns: Any) -> Any:
         masks[1:] |= (column[1:] != column[:-1]).astype(np.uint64) << np.uint64(min(i, _BITS))
     masks[:1] = (1 << 63) - 1
     return masks
-
-
-def _ragged(lists: Sequence[Sequence[int]]) -> tuple[Any, Any]:
-    at = np.zeros(len(lists) + 1, dtype=np.int64)
-    at[1:] = np.cumsum([len(one) for one in lists])
-    return np.array([i for one in lists for i in one], dtype=np.int64), at
 
 
 # --- the work -------------------------------------------------------------------------------------
@@ -298,113 +286,70 @@ def _cpu(sources: Any, constants: Any, program: Any, output: int, ranks: Any) ->
     layout = _Layout(sources, constants, program, output)
     order = _Order(layout, n_scenarios)
     width = -(-n // TILE) * TILE
-    n_rows = len(layout.live) + len(layout.columns) + len(layout.table)
-    buffer = _aligned(n_rows * TILE)
-    live = _aligned(len(layout.live) * width).reshape(len(layout.live), width)
-    # the observed replicate goes last, the others in the order of their payments in a sample
-    live[:, : n - 1], live[:, n - 1] = layout.live[:, 1:], layout.live[:, 0]
+    n_live, n_terms = len(layout.live), len(layout.columns)
+    stride = width + _PAD
+    shape = Shape(n_live, n_terms, stride, layout.operations, order.lists, layout.output)
+    code = compiled(shape)
+    # the observed replicate stands last; between, the last replicate again
+    live = _aligned(n_live * stride).reshape(n_live, stride)
+    live[:, : n - 1] = layout.live[:, 1:]
+    live[:, n - 1 : width - 1] = layout.live[:, -1:]
+    live[:, width - 1] = layout.live[:, 0]
+    terms, kept = np.ascontiguousarray(order.columns.T), _aligned(code.n_kept * TILE)
     sample = np.unique(np.linspace(0, n_scenarios - 1, SAMPLED).astype(np.int64))
-    block = max(SAMPLED, min(n_scenarios, BLOCK_BYTES // (8 * width)))
-    payments = _aligned(block * width).reshape(block, width)
-    plan = tuple(
-        read_only(a)
-        for a in (
-            layout.table, order.columns, order.which, order.operations, order.operations_at,
-            order.fills, order.fills_at,
-        )
-    )  # fmt: skip
-    common = (*plan, layout.output, buffer)
-    _block(read_only(live), read_only(sample), *common, payments)
+    block = max(len(sample), min(n_scenarios, BLOCK_BYTES // (8 * width)))
+    flat = _aligned(block * width)
+    payments = flat.reshape(block, width)
+    entries, which = np.array(code.entries, dtype=np.int64), read_only(order.which)
+
+    def fill(scenarios: Any) -> None:
+        _block(
+            read_only(entries), which, read_only(scenarios), live.ctypes.data, kept.ctypes.data,
+            terms.ctypes.data, n_terms, flat.ctypes.data, width, flat,
+        )  # fmt: skip
+
+    fill(sample)
     by_payment = np.argsort(payments[: len(sample), : n - 1].sum(axis=0), kind="stable")
-    live[:, : n - 1] = live[:, : n - 1][:, by_payment]
+    live[:, : n - 1] = live[:, by_payment]
+    live[:, n - 1 : width] = np.where(
+        np.arange(n - 1, width) < width - 1, live[:, n - 2 : n - 1], live[:, width - 1 : width]
+    )
     widths = np.full(len(ranks), _LEAST_WIDTH, dtype=np.int64)
     few = np.empty(n)
-    limit = _limit(n - 1)
     exact = True
     for start in range(0, n_scenarios, block):
         scenarios = np.arange(start, min(start + block, n_scenarios))
-        _block(read_only(live), read_only(scenarios), *common, payments)
+        fill(scenarios)
         exact &= _summaries(
-            payments, len(scenarios), n - 1, ranks, limit, widths, few,
+            payments, len(scenarios), n - 1, ranks, _limit(n - 1), widths, few,
             read_only(order.scenarios[scenarios]), out,
         )  # fmt: skip
     return out, exact
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _operate(buffer, op, out, a, b, c):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-    """One operation over a tile; rows are given by their first elements."""
-    if op == 0:
-        for j in range(_T):
-            buffer[out + j] = buffer[a + j] + buffer[b + j]
-    elif op == 1:
-        for j in range(_T):
-            buffer[out + j] = buffer[a + j] - buffer[b + j]
-    elif op == 2:
-        for j in range(_T):
-            buffer[out + j] = buffer[a + j] * buffer[b + j]
-    elif op == 3:
-        for j in range(_T):
-            divisor = buffer[b + j]
-            quotient = buffer[a + j] / divisor
-            buffer[out + j] = quotient if divisor != 0.0 else 0.0
-    elif op == 4:
-        for j in range(_T):
-            x, y = buffer[a + j], buffer[b + j]
-            buffer[out + j] = y if y < x else x  # noqa: FURB136 - as the CUDA twin has it
-    elif op == 5:
-        for j in range(_T):
-            x, y = buffer[a + j], buffer[b + j]
-            buffer[out + j] = y if y > x else x  # noqa: FURB136
-    elif op == 6:
-        for j in range(_T):
-            buffer[out + j] = 1.0 if buffer[a + j] < buffer[b + j] else 0.0
-    elif op == 7:
-        for j in range(_T):
-            buffer[out + j] = 1.0 if buffer[a + j] <= buffer[b + j] else 0.0
-    elif op == 8:
-        for j in range(_T):
-            buffer[out + j] = 1.0 if buffer[a + j] == buffer[b + j] else 0.0
-    elif op == 9:
-        for j in range(_T):
-            then, otherwise = buffer[b + j], buffer[c + j]
-            buffer[out + j] = then if buffer[a + j] != 0.0 else otherwise
-    else:
-        for j in range(_T):
-            buffer[out + j] = np.rint(buffer[a + j])
+def _block(entries, which, scenarios, live, kept, terms, n_terms, payments, width, flat):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """Payments of a block of scenarios, consecutive or not, a row each; addresses in bytes.
 
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _block(  # type: ignore[no-untyped-def] # noqa: ANN202
-    live, scenarios, table, columns, which, operations, operations_at, fills, fills_at,  # noqa: ANN001
-    output, buffer, payments,  # noqa: ANN001
-):  # fmt: skip
-    """Payments of a block of scenarios, consecutive or not, in whole tiles."""
-    n_live, width = live.shape
-    everything = operations_at.shape[0] - 2
+    `flat` is the array at `payments`.
+    """
+    everything = entries.shape[0] - 1
     for start in range(0, width, TILE):
-        for row in range(n_live):
-            for j in range(TILE):
-                buffer[row * TILE + j] = live[row, start + j]
         before = -2
         for s in range(scenarios.shape[0]):
             scenario = scenarios[s]
             todo = which[scenario] if scenario == before + 1 else everything
             before = scenario
-            for k in range(fills_at[todo], fills_at[todo + 1]):
-                value = columns[fills[k], scenario]
-                first = np.uint64((n_live + fills[k]) * TILE)
-                for j in range(_T):
-                    buffer[first + j] = value
-            for k in range(operations_at[todo], operations_at[todo + 1]):
-                i = operations[k]
-                _operate(
-                    buffer, table[i, 0],
-                    np.uint64(table[i, 1]) * _T, np.uint64(table[i, 2]) * _T,
-                    np.uint64(table[i, 3]) * _T, np.uint64(table[i, 4]) * _T,
+            at = s * width + start
+            if entries[todo]:
+                call(
+                    entries[todo], live + 8 * start, kept, terms + 8 * n_terms * scenario,
+                    payments + 8 * at,
                 )  # fmt: skip
-            for j in range(TILE):
-                payments[s, start + j] = buffer[output * TILE + j]
+            else:
+                to = np.uint64(at)
+                for j in range(np.uint64(TILE)):
+                    flat[to + j] = flat[to + j - np.uint64(width)]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -444,7 +389,7 @@ def _ends(row, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _smallest(few, n, rank):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """The value at a rank counted from 0 among the first n, which are moved about."""
-    first, last = 0, n - 1
+    first, last = np.int64(0), n - 1
     while last - first > 24:
         a, b, c = few[first], few[(first + last) // 2], few[last]
         pivot = max(min(a, b), min(max(a, b), c))
@@ -516,10 +461,10 @@ def _summaries(payments, n_scenarios, n, ranks, limit, widths, few, place, out):
         row = payments[s]
         target = out[place[s]]
         total, gains, losses, large = _sums(row, n, limit)
-        if large or not abs(row[n]) < limit:
+        if large or not abs(row[-1]) < limit:
             exact = False
             continue
-        target[0] = np.int64(row[n])
+        target[0] = np.int64(row[-1])
         target[1] = total
         target[2] = gains
         target[3] = losses

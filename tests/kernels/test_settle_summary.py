@@ -187,7 +187,7 @@ def test_what_only_terms_make_up_is_done_once_a_scenario() -> None:
     )
     layout = _Layout(sources, constants, program, 5)
     assert layout.columns.tolist() == [[0.8, 0.7]]
-    assert layout.table[:, 0].tolist() == [Op.MULTIPLY, Op.ROUND]
+    assert [operation[0] for operation in layout.operations] == [Op.MULTIPLY, Op.ROUND]
     assert len(layout.live) == 1
 
 
