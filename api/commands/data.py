@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +20,7 @@ from ihp_compute.errors import InfrastructureError
 from ihp_compute.grid import grid_of
 from ihp_compute.ingest import ingest
 from ihp_compute.pipeline import Outcome, RunRequest, run
+from ihp_compute.risk_models.calibrate_files import CalibrationRequest, calibrate_population
 from ihp_compute.runner import LocalRunner, Runner
 from ihp_compute.sweep import FILE as SWEEP_FILE
 from ihp_compute.sweep import Swept, sweep
@@ -122,28 +125,41 @@ def demo_command(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Make a synthetic state, ingest it, recalculate every partnership, report and sweep."""
+    """Make a synthetic state, ingest it, recalculate, report, sweep, and weigh risk anew."""
     started = time.perf_counter()
     raw, population, results = (out / name for name in ("raw", "population", "run"))
-    for folder in (raw, population, results):
+    own_weights = out / "run-own-weights"
+    for folder in (raw, population, results, own_weights):
         if folder.exists() and (out / DEMO_MARK).is_file():
             shutil.rmtree(folder)
     out.mkdir(parents=True, exist_ok=True)
     (out / DEMO_MARK).touch()
-    with progress("1 of 4  a synthetic state") as tell:
+    with progress("1 of 5  a synthetic state") as tell:
         synth(members, seed, raw, progress=tell)
-    with progress("2 of 4  ingest") as tell:
+    with progress("2 of 5  ingest") as tell:
         report = ingest(raw, population, shards=DEMO_SHARDS, threads=threads, progress=tell)
     request = RunRequest(
         population=population, contracts=(DEMO_CONTRACT,), replicates=replicates, seed=seed
     )
-    with progress("3 of 4  recalculate") as tell:
+    with progress("3 of 5  recalculate") as tell:
         outcome = run(request, results, LocalRunner(threads), tell)
     swept = None
     if replicates:  # a sweep gives quantiles over them
-        with progress("4 of 4  sweep") as tell:
+        with progress("4 of 5  sweep") as tell:
             swept = sweep(results, grid_of(DEMO_AXES), LocalRunner(threads), tell)
         write_sweep(swept, out / SWEEP_FILE)
+    with progress("5 of 5  the state's own risk weights") as tell:
+        fit = calibrate_population(
+            population,
+            DEMO_INDICATORS,
+            out / "own_weights.json",
+            CalibrationRequest(replicates=20),
+            LocalRunner(threads),
+        )
+        own_set = out / "own_weights.toml"
+        own_set.write_text(_own_weights_set(out / "own_weights.json"), encoding="utf-8")
+        request = replace(request, contracts=(str(own_set),), replicates=0)
+        beside = run(request, own_weights, LocalRunner(threads), tell)
     if as_json:
         emit_json({**outcome.document(), "sweep": None if swept is None else swept.document()})
         return
@@ -152,6 +168,7 @@ def demo_command(
     if swept is not None:
         say(_sweep_line(swept, outcome))
         say(f"{out / SWEEP_FILE}: {swept.table.num_rows:,} rows, swept in {swept.seconds:.1f} s")
+    say(_weights_line(fit, outcome, beside))
     say(f"{time.perf_counter() - started:.1f} s in all. Next:")
     say(f"  open {results / 'report.html'}")
     say(f"  ihp explain {results} --partnership {outcome.settlement[0]['partnership_id']}")
@@ -174,6 +191,34 @@ def _sweep_line(swept: Swept, outcome: Outcome) -> str:
     )
 
 
+def _own_weights_set(model: Path) -> str:
+    """A contract set: the demo's contract for everybody, scored by a calibrated model."""
+    return (
+        "# The demo's contract, with scores by weights calibrated on this state's own claims.\n"
+        '[set]\nname = "own-weights"\n\n'
+        f'[default]\ncontract = "{DEMO_CONTRACT}"\n\n'
+        f'[default.overrides]\n"risk.model" = {json.dumps(str(model.resolve()))}\n'
+    )
+
+
+def _weights_line(fit: dict[str, Any], supplied: Outcome, beside: Outcome) -> str:
+    """What the settlement would be under weights calibrated on the state's own claims."""
+    own = {row["partnership_id"]: row["payment_cents"] for row in beside.settlement}
+    moved = {
+        row["partnership_id"]: own[row["partnership_id"]] - row["payment_cents"]
+        for row in supplied.settlement
+    }
+    most = max(moved, key=lambda name: abs(moved[name]))
+    return (
+        f"risk weights calibrated on this state's claims (R squared "
+        f"{fit['out_of_sample']['r_squared']:.2f} out of sample) beside the supplied scores: "
+        f"payments in all {dollars(sum(own.values()))}; the largest change is {most}, "
+        f"{dollars(moved[most])}; see {beside.run_dir}"
+    )
+
+
+DEMO_INDICATORS = "cms-hcc-v28"
+"""Whose condition categories the demo weighs anew."""
 DEMO_AXES = {
     "settlement.gain.share": {"from": Decimal("0.3"), "to": Decimal("0.7"), "count": 9},
     "settlement.loss.share": [Decimal("0.3"), Decimal("0.4"), Decimal("0.5"), Decimal("0.6")],
