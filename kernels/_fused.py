@@ -216,5 +216,75 @@ def _call(_typing: Any, entry: Any, live: Any, kept: Any, terms: Any, payments: 
     return signature, generate
 
 
+BOUNDED: Final = 64
+"""Values of a row whose least and greatest are known."""
+
+
+def _pairwise(builder: Any, vectors: Sequence[Any], how: Any) -> Any:
+    while len(vectors) > 1:
+        vectors = [how(builder, a, b) for a, b in zip(vectors[::2], vectors[1::2], strict=True)]
+    return vectors[0]
+
+
+def _lesser(builder: Any, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_ordered("<", a, b), a, b)
+
+
+def _greater(builder: Any, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+def _lane(builder: Any, vector: Any, how: Any) -> Any:
+    """The lanes of a vector brought to one."""
+    width = LANES
+    empty = ir.Constant(_VECTOR, ir.Undefined)
+    while width > 1:
+        width //= 2
+        picks = [width + k if k < width else k for k in range(LANES)]
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), picks)
+        vector = how(builder, vector, builder.shuffle_vector(vector, empty, mask))
+    return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+
+
+def _bounds(_typing: Any, row: Any, n_blocks: Any, lows: Any, highs: Any) -> Any:
+    signature = types.float64(types.int64, types.int64, types.int64, types.int64)
+    del row, n_blocks, lows, highs
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Sequence[Any]) -> Any:
+        row, n_blocks, lows, highs = arguments
+        before = builder.block
+        body = builder.append_basic_block("blocks")
+        after = builder.append_basic_block("done")
+        builder.branch(body)
+        builder.position_at_end(body)
+        i, total = builder.phi(_I64), builder.phi(_VECTOR)
+        first = builder.add(row, builder.mul(i, ir.Constant(_I64, 8 * BOUNDED)))
+        vectors = []
+        for k in range(BOUNDED // LANES):
+            place = builder.add(first, ir.Constant(_I64, 8 * LANES * k))
+            vectors.append(builder.load(builder.inttoptr(place, _VECTOR.as_pointer()), align=8))
+        here = builder.mul(i, ir.Constant(_I64, 8))
+        for base, how in ((lows, _lesser), (highs, _greater)):
+            end = _lane(builder, _pairwise(builder, vectors, how), how)
+            place = builder.inttoptr(builder.add(base, here), _DOUBLE.as_pointer())
+            builder.store(end, place, align=8)
+        added = builder.fadd(total, _pairwise(builder, vectors, lambda b, x, y: b.fadd(x, y)))
+        following = builder.add(i, ir.Constant(_I64, 1))
+        i.add_incoming(ir.Constant(_I64, 0), before)
+        i.add_incoming(following, body)
+        total.add_incoming(ir.Constant(_VECTOR, [0.0] * LANES), before)
+        total.add_incoming(added, body)
+        builder.cbranch(builder.icmp_signed("<", following, n_blocks), body, after)
+        builder.position_at_end(after)
+        return _lane(builder, added, lambda b, x, y: b.fadd(x, y))
+
+    return signature, generate
+
+
+# bounds(row, n_blocks, lows, highs) writes least and greatest of each of n_blocks >= 1 blocks of
+# `BOUNDED` values at address `row`, and returns the sum of them all: exact for integers whose
+# sizes add up to less than 2**53, and not finite if one is not.
+bounds: Any = intrinsic(_bounds)
+
 # call(entry, live, kept, terms, payments) runs one function of a `Code` at these addresses.
 call: Any = intrinsic(_call)

@@ -25,7 +25,7 @@ import numba
 import numpy as np
 
 from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
-from kernels._fused import TILE, Shape, call, compiled
+from kernels._fused import BOUNDED, TILE, Shape, bounds, call, compiled
 from kernels.quantiles import ranks_of
 from kernels.quantiles import reference as selected
 from kernels.settle_grid import EXACT, check_program, check_values, n_operands
@@ -33,7 +33,7 @@ from kernels.settle_grid import _cpu as grid_cpu
 from kernels.settle_grid import reference as settled
 
 VECTOR_BYTES: Final = 64
-BLOCK_BYTES: Final = 1 << 20
+BLOCK_BYTES: Final = 1 << 19
 """Payments held at a time: those of a block of scenarios, in a cache."""
 SAMPLED: Final = 16
 """Scenarios whose payments put the replicates in order."""
@@ -315,14 +315,14 @@ def _cpu(sources: Any, constants: Any, program: Any, output: int, ranks: Any) ->
         np.arange(n - 1, width) < width - 1, live[:, n - 2 : n - 1], live[:, width - 1 : width]
     )
     widths = np.full(len(ranks), _LEAST_WIDTH, dtype=np.int64)
-    few = np.empty(n)
+    few, ends = np.empty(n), np.empty((2, n // BOUNDED + 1))
     exact = True
     for start in range(0, n_scenarios, block):
         scenarios = np.arange(start, min(start + block, n_scenarios))
         fill(scenarios)
         exact &= _summaries(
-            payments, len(scenarios), n - 1, ranks, _limit(n - 1), widths, few,
-            read_only(order.scenarios[scenarios]), out,
+            payments, flat.ctypes.data, len(scenarios), n - 1, ranks, _limit(n - 1), widths, few,
+            ends, read_only(order.scenarios[scenarios]), out,
         )  # fmt: skip
     return out, exact
 
@@ -353,16 +353,15 @@ def _block(entries, which, scenarios, live, kept, terms, n_terms, payments, widt
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _sums(row, n, limit):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-    """Sum, gains, losses, and how many values are too large to be exact, of the first n."""
-    total, gains, losses, small = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+def _sum(row, n, limit):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """Sum of the first n in integers, and how many are too large to be exact."""
+    total, small = np.int64(0), np.int64(0)
     for j in range(n):
         x = row[j]
-        total += np.int64(x)
-        gains += np.int64(x > 0.0)
-        losses += np.int64(x < 0.0)
-        small += np.int64(abs(x) < limit)
-    return total, gains, losses, n - small
+        fits = abs(x) < limit
+        total += np.int64(x) if fits else np.int64(0)
+        small += np.int64(fits)
+    return total, n - small
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -373,6 +372,25 @@ def _between(row, first, last, low, high):  # type: ignore[no-untyped-def] # noq
         x = row[j]
         below += np.int64(x < low)
         reached += np.int64(x <= high)
+    return below, reached
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _counts(row, n, lows, highs, low, high):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """The same of the first n, looking into blocks only where their ends do not tell."""
+    n_blocks = n // BOUNDED
+    below, reached = _between(row, n_blocks * BOUNDED, n, low, high)
+    for i in range(n_blocks):
+        if highs[i] < low:
+            below += BOUNDED
+            reached += BOUNDED
+        elif lows[i] <= high:
+            if lows[i] >= low and highs[i] <= high:
+                reached += BOUNDED
+            else:
+                more, upto = _between(row, i * BOUNDED, (i + 1) * BOUNDED, low, high)
+                below += more
+                reached += upto
     return below, reached
 
 
@@ -420,12 +438,12 @@ def _smallest(few, n, rank):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _quantile(row, n, rank, width, few):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _quantile(row, n, lows, highs, rank, width, few):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """The value at a rank counted from 1 among the first n, and the width that bracketed it."""
     while True:
         first, last = max(0, rank - 1 - width), min(n, rank + width)
         low, high = _ends(row, first, last)
-        below, reached = _between(row, 0, n, low, high)
+        below, reached = _counts(row, n, lows, highs, low, high)
         if below < rank <= reached:
             break
         width *= 4
@@ -433,13 +451,13 @@ def _quantile(row, n, rank, width, few):  # type: ignore[no-untyped-def] # noqa:
         return low, width
     wanted = reached - below
     if wanted > _MANY:  # ties at an end, or rows in no order
-        upto, _ = _between(row, 0, n, high, high)
-        _, at_low = _between(row, 0, n, low, low)
+        upto, _ = _counts(row, n, lows, highs, high, high)
+        _, at_low = _counts(row, n, lows, highs, low, low)
         if rank <= at_low:
             return low, width
         if rank > upto:
             return high, width
-    counted, reach = np.int64(0), np.int64(2 * width)
+    reach = 2 * width
     while True:
         first, last = max(0, rank - 1 - reach), min(n, rank + reach)
         counted, upto = _between(row, first, last, low, high)
@@ -455,21 +473,39 @@ def _quantile(row, n, rank, width, few):  # type: ignore[no-untyped-def] # noqa:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _summaries(payments, n_scenarios, n, ranks, limit, widths, few, place, out):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _summaries(payments, at, n_scenarios, n, ranks, limit, widths, few, ends, place, out):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """Summaries of a block's rows; False if a payment is too large to be exact.
+
+    `at` is the address of `payments`; `widths`, `few` and `ends` are scratch.
+    """
     exact = True
+    n_blocks = n // BOUNDED
+    lows, highs = ends[0], ends[1]
     for s in range(n_scenarios):
         row = payments[s]
         target = out[place[s]]
-        total, gains, losses, large = _sums(row, n, limit)
-        if large or not abs(row[-1]) < limit:
+        observed = row[row.shape[0] - 1]
+        rough, size = 0.0, abs(observed)
+        if n_blocks:
+            address = at + 8 * s * row.shape[0]
+            rough = bounds(address, n_blocks, ends.ctypes.data, ends.ctypes.data + ends.strides[0])
+            for i in range(n_blocks):
+                size = max(size, abs(lows[i]), abs(highs[i]))
+        if n_blocks and abs(rough) < EXACT and size * n < EXACT:
+            rest, large = _sum(row[n_blocks * BOUNDED : n], n - n_blocks * BOUNDED, limit)
+            total = np.int64(rough) + rest
+        else:
+            total, large = _sum(row, n, limit)
+        if large or not abs(observed) < limit:
             exact = False
             continue
-        target[0] = np.int64(row[-1])
+        losses, not_gains = _counts(row, n, lows, highs, 0.0, 0.0)
+        target[0] = np.int64(observed)
         target[1] = total
-        target[2] = gains
+        target[2] = n - not_gains
         target[3] = losses
         for k in range(ranks.shape[0]):
-            value, width = _quantile(row, n, ranks[k], widths[k], few)
+            value, width = _quantile(row, n, lows, highs, ranks[k], widths[k], few)
             target[4 + k] = np.int64(value)
             if width > widths[k]:
                 widths[k] = min(width, np.int64(256))

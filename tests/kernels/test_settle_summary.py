@@ -65,7 +65,7 @@ def expected(case: Case) -> np.ndarray | None:
 
 
 @given(cases())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_compiled_form_is_the_reference(case: Case) -> None:
     wanted = expected(case)
     if wanted is None:
