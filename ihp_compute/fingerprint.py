@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from ihp_compute import METHOD_VERSION, tables
 from ihp_compute.population import Population, Shard
+from kernels import row_hash, text_hash
 
 CODE_COLUMNS: Final[Mapping[tuple[str, str], str]] = {
     ("spans", "plan"): "plan",
@@ -57,7 +58,6 @@ HASHED_TABLES: Final = (
 _U64: Final = np.uint64
 _BLOCK: Final = 1 << 15
 _SMALL: Final = np.arange(256, dtype=np.uint64)
-_ODD: Final = _U64(0x9E3779B97F4A7C15)
 
 
 def scramble(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -79,7 +79,7 @@ def seed_of(text: str) -> np.uint64:
 
 
 def text_hashes(array: pa.Array) -> NDArray[np.uint64]:
-    """A 64-bit hash of each text's UTF-8 bytes, eight bytes a step; null hashes as "".
+    """A 64-bit hash of each text's UTF-8 bytes (`kernels.text_hash`); null hashes as "".
 
     Parameters
     ----------
@@ -96,27 +96,11 @@ def text_hashes(array: pa.Array) -> NDArray[np.uint64]:
         array = array.fill_null("")
     wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
     _, offset_buffer, data_buffer = array.buffers()
-    kind = np.int64 if wide else np.int32
-    size = np.dtype(kind).itemsize
-    offsets = np.frombuffer(offset_buffer, kind, n + 1, array.offset * size).astype(np.int64)
-    start, length = offsets[:-1], np.diff(offsets)
-    first, last = int(offsets[0]), int(offsets[-1])
-    padded = np.zeros(last - first + 8, np.uint8)
-    if data_buffer is not None and last > first:
-        padded[:-8] = np.frombuffer(data_buffer, np.uint8, last - first, first)
-    words = np.ndarray((last - first + 1,), "<u8", padded.data, strides=(1,))
-    start = start - first
-    hashed = length.astype(np.uint64) * _ODD
-    longest = int(length.max())
-    everyone = int(length.min()) == longest
-    for at in range(0, longest, 8):
-        rows = slice(None) if everyone else np.flatnonzero(length > at)
-        here, left = start[rows] + at, length[rows] - at
-        word = words[here]
-        short = left < 8
-        if short.any():
-            word[short] &= (_U64(1) << (_U64(8) * left[short].astype(np.uint64))) - _U64(1)
-        hashed[rows] = scramble((hashed[rows] ^ word) * _ODD + _U64(at + 1))
+    kind: Any = np.int64 if wide else np.int32
+    first = array.offset * np.dtype(kind).itemsize
+    offsets = np.frombuffer(offset_buffer, kind, n + 1, first)
+    data = np.frombuffer(b"" if data_buffer is None else data_buffer, np.uint8)
+    hashed: NDArray[np.uint64] = text_hash(data, offsets)
     return hashed
 
 
@@ -133,21 +117,13 @@ class RowHash:
 
     def add(self, name: str, words: NDArray[np.uint64]) -> None:
         """Add a column of 64-bit words; zero means blank."""
-        seeds = seed_of("1" + name), seed_of("2" + name)
-        for start in range(0, len(words), _BLOCK):
-            block = words[start : start + _BLOCK]
-            stop = start + len(block)
-            for lane, seed in zip(self.lanes, seeds, strict=True):
-                lane[start:stop] += _keyed(block, seed)
+        row_hash(self.lanes, words, None, _seeds(name))
 
     def add_coded(
         self, name: str, index: NDArray[np.integer[Any]], words: NDArray[np.uint64]
     ) -> None:
         """Add the column `words[index]`: each distinct word is mixed once."""
-        for lane, seed in zip(self.lanes, (seed_of("1" + name), seed_of("2" + name)), strict=True):
-            keyed = _keyed(words, seed)
-            for start in range(0, len(index), _BLOCK):
-                lane[start : start + _BLOCK] += keyed.take(index[start : start + _BLOCK])
+        row_hash(self.lanes, words, index, _seeds(name))
 
     def finish(self) -> NDArray[np.uint64]:
         """uint64[2, n_rows]: the hashes."""
@@ -157,11 +133,9 @@ class RowHash:
         return self.lanes
 
 
-def _keyed(words: NDArray[np.uint64], seed: np.uint64) -> NDArray[np.uint64]:
-    mixed = words * seed
-    mixed ^= mixed >> _U64(32)
-    mixed *= _U64(0x94D049BB133111EB)
-    return mixed
+@cache
+def _seeds(name: str) -> NDArray[np.uint64]:
+    return np.array([seed_of("1" + name), seed_of("2" + name)], np.uint64)
 
 
 def words_of(column: NDArray[Any]) -> NDArray[np.uint64]:

@@ -317,7 +317,7 @@ class Text:
 
     def take(self, of_value: NDArray[Any]) -> NDArray[Any]:
         """Per row, what an array says of its value."""
-        return of_value[self.index]
+        return of_value.take(self.index)
 
 
 def as_text(array: pa.Array) -> pa.Array:
@@ -362,15 +362,17 @@ def read_text(array: pa.Array) -> Text:
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
     indices = array.indices
-    if indices.null_count:
-        indices = indices.fill_null(len(array.dictionary))
     words = as_text(array.dictionary)
     if words.equals(array.dictionary) and not pc.any(pc.equal(words, "")).as_py():
         # the usual case: clean and distinct as they are; null becomes value 0
-        index = indices.to_numpy(zero_copy_only=False).astype(np.int32)
-        if array.indices.null_count:
-            index[index == len(words)] = -1
-        return Text(["", *words.to_pylist()], index + 1)
+        stored = np.frombuffer(indices.buffers()[1], indices.type.to_pandas_dtype())
+        index = stored[indices.offset : indices.offset + n_rows].astype(np.int32)
+        index += 1
+        if indices.null_count:
+            index *= _valid(indices)
+        return Text(["", *words.to_pylist()], index)
+    if indices.null_count:
+        indices = indices.fill_null(len(array.dictionary))
     raw = words.to_pylist()
     raw.append("")
     place = {"": 0}
@@ -378,6 +380,15 @@ def read_text(array: pa.Array) -> Text:
         (place.setdefault(text, len(place)) for text in raw), np.int32, count=len(raw)
     )
     return Text(list(place), remap[indices.to_numpy(zero_copy_only=False).astype(np.intp)])
+
+
+def _valid(array: pa.Array) -> NDArray[np.uint8]:
+    """1 where a row is not null: the validity bits unpacked."""
+    bits = np.frombuffer(array.buffers()[0], np.uint8)
+    first = array.offset // 8
+    skip = array.offset % 8
+    unpacked = np.unpackbits(bits[first:], count=skip + len(array), bitorder="little")
+    return unpacked[skip:]
 
 
 # --- dates ----------------------------------------------------------------------------
@@ -415,7 +426,8 @@ def read_days(array: pa.Array) -> NDArray[np.int32]:
     elif pa.types.is_date64(array.type):
         array = array.cast(pa.date32())
     if pa.types.is_date32(array.type):
-        return array.cast(pa.int32()).fill_null(NO_DAY).to_numpy(zero_copy_only=False)
+        days = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array)]
+        return days if not array.null_count else np.where(_valid(array) > 0, days, NO_DAY)
     text = read_text(array)
     return text.take(np.array([day_of_text(value) for value in text.values], np.int32))
 
@@ -474,21 +486,25 @@ def read_cents(array: pa.Array, places: int = 2) -> Cents:
 
 
 def _nulls(array: pa.Array) -> NDArray[np.bool_]:
-    return array.is_null().to_numpy(zero_copy_only=False)
+    if not array.null_count:
+        return np.zeros(len(array), bool)
+    return _valid(array) == 0
 
 
 def _decimal_cents(array: pa.Array, places: int) -> Cents:
     n_rows = len(array)
     blank = _nulls(array)
-    array = array.cast(pa.decimal128(38, array.type.scale)) if array.type.precision < 38 else array
+    if array.type.byte_width < 16:
+        array = array.cast(pa.decimal128(38, array.type.scale))
     scale = array.type.scale
     width = array.type.byte_width
     if width != 16:
         return _text_cents(as_text(array), places)
     words = np.frombuffer(array.buffers()[1], np.int64, 2 * n_rows, array.offset * width)
     low, high = words[0::2], words[1::2]
-    low = np.where(blank, 0, low)
-    wide = np.where(blank, 0, high) != (low >> 63)  # needs more than 64 bits
+    if array.null_count:
+        low, high = np.where(blank, 0, low), np.where(blank, 0, high)
+    wide = high != (low >> 63)  # needs more than 64 bits
     units = np.where(wide, 0, low)
     bad = np.zeros(n_rows, bool)
     sub_cent = np.zeros(n_rows, bool)

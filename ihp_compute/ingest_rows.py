@@ -43,7 +43,6 @@ from ihp_compute.units import NO_DAY
 
 UNREADABLE: Final = int(IngestFate.UNREADABLE)
 OPEN_END_YEAR: Final = 2100
-_USUAL_DAYS: Final = 50_000
 _CLAIM_RANGES: Final = 64
 _OPEN_END_DAY: Final = int(np.datetime64(f"{OPEN_END_YEAR}-01-01", "D").astype(int))
 _FIRST_DAY: Final = int(np.datetime64("1850-01-01", "D").astype(int))
@@ -245,8 +244,10 @@ class Rows:
             return np.full(self.n, NO_DAY, np.int32)
         self._take(name)
         days = read_days(self.columns[name])
-        self.mark(np.flatnonzero(days == BAD_DAY), f"{name} is not a date", name)
-        days = np.where(days == BAD_DAY, np.int32(NO_DAY), days)
+        bad = days == BAD_DAY
+        if bad.any():
+            self.mark(np.flatnonzero(bad), f"{name} is not a date", name)
+            days = np.where(bad, np.int32(NO_DAY), days)
         self._hash_days(name, days)
         return days
 
@@ -318,19 +319,8 @@ class Rows:
             self._left.remove(name)
 
     def _hash_days(self, name: str, days: NDArray[np.int32]) -> None:
-        """Days as words from 1, blank as 0; over a usual range each day is mixed once."""
-        stated = days[days != NO_DAY]
-        if not len(stated):
-            return
-        low, high = int(stated.min()), int(stated.max())
-        if high - low > _USUAL_DAYS:
-            self.hash.add(name, words_of(days.astype(np.int64) - NO_DAY))
-            return
-        words = np.arange(low - 1, high + 1, dtype=np.int64) - NO_DAY
-        words[0] = 0
-        self.hash.add_coded(
-            name, np.where(days == NO_DAY, low - 1, days) - (low - 1), words_of(words)
-        )
+        """Days as words from 1, blank as 0."""
+        self.hash.add(name, words_of(days.astype(np.int64) - NO_DAY))
 
     def _hash_amount(self, name: str) -> None:
         """An amount that the population does not keep: only its value counts, readable or not."""

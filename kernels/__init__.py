@@ -17,9 +17,11 @@ from kernels.quantiles import quantiles
 from kernels.replicate_totals import replicate_totals
 from kernels.risk_score import risk_score
 from kernels.roster_match import roster_match
+from kernels.row_hash import row_hash
 from kernels.segment_cost import segment_cost
 from kernels.settle_grid import settle_grid
 from kernels.settle_summary import settle_summary
+from kernels.text_hash import text_hash
 
 ALL = (  # stems; tests hold each to its twin and its docstring
     "condition_flags",
@@ -31,9 +33,11 @@ ALL = (  # stems; tests hold each to its twin and its docstring
     "replicate_totals",
     "risk_score",
     "roster_match",
+    "row_hash",
     "segment_cost",
     "settle_grid",
     "settle_summary",
+    "text_hash",
 )
 
 __all__ = [
@@ -50,9 +54,11 @@ __all__ = [
     "replicate_totals",
     "risk_score",
     "roster_match",
+    "row_hash",
     "segment_cost",
     "settle_grid",
     "settle_summary",
+    "text_hash",
     "to_device",
     "to_host",
 ]
