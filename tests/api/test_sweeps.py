@@ -53,6 +53,7 @@ def swept_run(finished: Run, service: Service) -> Run:
     )
     manifest = {
         "kind": "run",
+        "population": {},
         "digest": finished.digest,
         "method_version": ihp_compute.METHOD_VERSION,
         "base_year": 2023,

@@ -78,6 +78,7 @@ def write_run(folder: Path, contracts: ContractSet, replicates: int = B) -> Path
     )
     manifest = {
         "kind": "run",
+        "population": {},
         "digest": "ab" * 32,
         "method_version": ihp_compute.METHOD_VERSION,
         "base_year": BASE,
