@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -130,13 +131,9 @@ def write_report(run_dir: Path) -> Path:
     return path
 
 
-def render(run_dir: Path) -> str:
-    """The report as HTML text. Parameters and errors as `write_report`."""
-    manifest = read_manifest(run_dir)
-    partnerships = _partnerships(run_dir)
-    utilisation = result(run_dir, "utilisation", tables.UTILISATION).to_pylist()
-    exclusions = result(run_dir, "exclusions", tables.EXCLUSIONS).to_pylist()
-    ledger = result(run_dir, "ledger", tables.LEDGER).to_pylist()
+@cache
+def _template() -> jinja2.Template:
+    """The page, compiled once a process."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -152,7 +149,17 @@ def render(run_dir: Path) -> str:
         held_back=figures.held_back,
         words=figures.label,
     )
-    return environment.get_template(REPORT).render(
+    return environment.get_template(REPORT)
+
+
+def render(run_dir: Path) -> str:
+    """The report as HTML text. Parameters and errors as `write_report`."""
+    manifest = read_manifest(run_dir)
+    partnerships = _partnerships(run_dir)
+    utilisation = result(run_dir, "utilisation", tables.UTILISATION).to_pylist()
+    exclusions = result(run_dir, "exclusions", tables.EXCLUSIONS).to_pylist()
+    ledger = result(run_dir, "ledger", tables.LEDGER).to_pylist()
+    return _template().render(
         manifest=manifest,
         draft=_draft(manifest),
         facts=_facts(manifest),

@@ -304,7 +304,8 @@ def with_policy(bare: SuppliedScores, population: Any, *, missing: str) -> Suppl
     """The same provider, with the means its missing-member policy needs read from all shards."""
     if missing == "error":
         return bare
-    first, last = population.manifest["service_years"]
+    # a run settles full years; the means of others are nobody's
+    first, last = population.manifest.get("full_years", population.manifest["service_years"])
     means = mean_scores(
         missing,
         population.shards,
