@@ -40,7 +40,7 @@ SAMPLED: Final = 16
 HEAD: Final = 4
 """Columns before the quantiles: observed, sum, gains, losses."""
 _LEAST_WIDTH: Final = 8
-_MANY: Final = 128
+_FEW: Final = 20
 _GPU_THREADS: Final = 128
 _BITS: Final = 62
 _PAD: Final = 264
@@ -315,7 +315,7 @@ def _cpu(sources: Any, constants: Any, program: Any, output: int, ranks: Any) ->
         np.arange(n - 1, width) < width - 1, live[:, n - 2 : n - 1], live[:, width - 1 : width]
     )
     widths = np.full(len(ranks), _LEAST_WIDTH, dtype=np.int64)
-    few, ends = np.empty(n), np.empty((2, n // BOUNDED + 1))
+    few, ends = np.empty(n + 1), np.empty((2, n // BOUNDED + 1))
     exact = True
     for start in range(0, n_scenarios, block):
         scenarios = np.arange(start, min(start + block, n_scenarios))
@@ -376,25 +376,52 @@ def _between(row, first, last, low, high):  # type: ignore[no-untyped-def] # noq
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _counts(row, n, lows, highs, low, high):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-    """The same of the first n, looking into blocks only where their ends do not tell."""
+def _counts(row, n, lows, highs, low, high, rank):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """The same of the first n, looking into blocks only where their ends do not tell.
+
+    Such blocks are sought from the rank outwards.
+    """
     n_blocks = n // BOUNDED
     below, reached = _between(row, n_blocks * BOUNDED, n, low, high)
+    under, some, upto, any_ = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     for i in range(n_blocks):
-        if highs[i] < low:
-            below += BOUNDED
-            reached += BOUNDED
-        elif lows[i] <= high:
-            if lows[i] >= low and highs[i] <= high:
-                reached += BOUNDED
-            else:
-                more, upto = _between(row, i * BOUNDED, (i + 1) * BOUNDED, low, high)
-                below += more
-                reached += upto
+        under += np.int64(highs[i] < low)
+        some += np.int64(lows[i] < low)
+        upto += np.int64(highs[i] <= high)
+        any_ += np.int64(lows[i] <= high)
+    below += BOUNDED * under
+    reached += BOUNDED * upto
+    cut = some - under + any_ - upto
+    right, left = rank // BOUNDED, rank // BOUNDED - 1
+    while cut > 0 and (right < n_blocks or left >= 0):
+        for i in (right, left):
+            if 0 <= i < n_blocks:
+                cuts_low = lows[i] < low <= highs[i]
+                cuts_high = lows[i] <= high < highs[i]
+                if cuts_low or cuts_high:
+                    more, most = _between(row, i * BOUNDED, (i + 1) * BOUNDED, low, high)
+                    if cuts_low:
+                        below += more
+                        cut -= 1
+                    if cuts_high:
+                        reached += most
+                        cut -= 1
+        right += 1
+        left -= 1
     return below, reached
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan"})
+def _size(lows, highs, n):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """Greatest size among the ends of n blocks; a row that is not all numbers has no finite sum."""
+    size = 0.0
+    for i in range(n):
+        size = max(size, -lows[i])
+        size = max(size, highs[i])
+    return size
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan"})
 def _ends(row, first, last):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """Least and greatest of row[first:last]."""
     low, high = row[first], row[first]
@@ -427,9 +454,9 @@ def _smallest(few, n, rank):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN
             first = i
         else:
             return few[rank]
-    for i in range(first + 1, last + 1):
-        value = few[i]
-        j = i - 1
+    for k in range(first + 1, last + 1):
+        value = few[k]
+        j = k - 1
         while j >= first and few[j] > value:
             few[j + 1] = few[j]
             j -= 1
@@ -438,37 +465,66 @@ def _smallest(few, n, rank):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
+def _sorted_part(row, first, last, few):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """row[first:last] in order, at the start of `few`."""
+    few[0] = row[first]
+    for i in range(1, last - first):
+        value = row[first + i]
+        j = i - 1
+        while j >= 0 and few[j] > value:
+            few[j + 1] = few[j]
+            j -= 1
+        few[j + 1] = value
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _take(row, first, last, low, high, few, m):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """Put those of row[first:last] from `low` to `high` behind the first m; how many there are."""
+    for j in range(first, last):
+        x = row[j]
+        few[m] = x
+        m += np.int64((x >= low) & (x <= high))
+    return m
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _quantile(row, n, lows, highs, rank, width, few):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """The value at a rank counted from 1 among the first n, and the width that bracketed it."""
     while True:
         first, last = max(0, rank - 1 - width), min(n, rank + width)
         low, high = _ends(row, first, last)
-        below, reached = _counts(row, n, lows, highs, low, high)
+        below, reached = _counts(row, n, lows, highs, low, high, rank)
         if below < rank <= reached:
             break
         width *= 4
     if low == high:
         return low, width
-    wanted = reached - below
-    if wanted > _MANY:  # ties at an end, or rows in no order
-        upto, _ = _counts(row, n, lows, highs, high, high)
-        _, at_low = _counts(row, n, lows, highs, low, low)
-        if rank <= at_low:
+    if reached - below > _FEW:  # halve by the values that stand there; all are whole numbers
+        _sorted_part(row, first, last, few)
+        bottom, top = 0, last - first - 1
+        while top - bottom > 1 and reached - below > _FEW:
+            middle = (bottom + top) // 2
+            tried = few[middle]
+            under, upto = _counts(row, n, lows, highs, tried, tried, rank)
+            if under < rank <= upto:
+                return tried, width
+            if rank <= under:
+                high, reached, top = tried - 1.0, under, middle
+            else:
+                low, below, bottom = tried + 1.0, upto, middle
+        if low == high:
             return low, width
-        if rank > upto:
-            return high, width
-    reach = 2 * width
-    while True:
-        first, last = max(0, rank - 1 - reach), min(n, rank + reach)
-        counted, upto = _between(row, first, last, low, high)
-        if upto - counted == wanted:
-            break
-        reach *= 2
-    m = 0
-    for j in range(first, last):
-        x = row[j]
-        few[m] = x
-        m += np.int64((x >= low) & (x <= high))
+    wanted = reached - below
+    first, last = max(0, rank - 1 - 2 * width), min(n, rank + 2 * width)
+    m = _take(row, first, last, low, high, few, 0)
+    if m < wanted:
+        n_blocks = n // BOUNDED
+        m = _take(row, n_blocks * BOUNDED, n, low, high, few, 0)
+        for i in range(n_blocks):
+            if highs[i] >= low and lows[i] <= high:
+                under, upto = _between(row, i * BOUNDED, (i + 1) * BOUNDED, low, high)
+                if upto > under:
+                    m = _take(row, i * BOUNDED, (i + 1) * BOUNDED, low, high, few, m)
     return _smallest(few, m, rank - 1 - below), width
 
 
@@ -479,7 +535,7 @@ def _summaries(payments, at, n_scenarios, n, ranks, limit, widths, few, ends, pl
     `at` is the address of `payments`; `widths`, `few` and `ends` are scratch.
     """
     exact = True
-    n_blocks = n // BOUNDED
+    n_blocks, losses = n // BOUNDED, np.int64(0)
     lows, highs = ends[0], ends[1]
     for s in range(n_scenarios):
         row = payments[s]
@@ -489,8 +545,7 @@ def _summaries(payments, at, n_scenarios, n, ranks, limit, widths, few, ends, pl
         if n_blocks:
             address = at + 8 * s * row.shape[0]
             rough = bounds(address, n_blocks, ends.ctypes.data, ends.ctypes.data + ends.strides[0])
-            for i in range(n_blocks):
-                size = max(size, abs(lows[i]), abs(highs[i]))
+            size = max(size, _size(lows, highs, n_blocks))
         if n_blocks and abs(rough) < EXACT and size * n < EXACT:
             rest, large = _sum(row[n_blocks * BOUNDED : n], n - n_blocks * BOUNDED, limit)
             total = np.int64(rough) + rest
@@ -499,7 +554,7 @@ def _summaries(payments, at, n_scenarios, n, ranks, limit, widths, few, ends, pl
         if large or not abs(observed) < limit:
             exact = False
             continue
-        losses, not_gains = _counts(row, n, lows, highs, 0.0, 0.0)
+        losses, not_gains = _counts(row, n, lows, highs, 0.0, 0.0, losses)
         target[0] = np.int64(observed)
         target[1] = total
         target[2] = n - not_gains
