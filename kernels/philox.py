@@ -167,7 +167,7 @@ def weights_reference(
 
 
 @numba.njit(cache=True, nogil=True)
-def round_(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
+def round_(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
     """One round on 64-bit lanes: only the low 32 bits of what it takes and gives are meant."""
     p0 = _M0 * (c0 & _LOW)
     p1 = _M1 * (c2 & _LOW)
@@ -175,7 +175,7 @@ def round_(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def] # noqa: ANN0
 
 
 @numba.njit(cache=True, nogil=True)
-def _cpu(counters, schedule):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _cpu(counters: Any, schedule: Any) -> Any:
     words = np.empty(counters.shape, dtype=np.uint32)
     tile = np.empty((2, _TILE), dtype=np.uint64)  # words 0 and 1, words 2 and 3
     for start in range(0, counters.shape[0], _TILE):
@@ -197,7 +197,7 @@ def _cpu(counters, schedule):  # type: ignore[no-untyped-def] # noqa: ANN001, AN
 
 
 @numba.njit(cache=True, nogil=True)
-def _weights_cpu(keys, n_replicates, first, schedule):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _weights_cpu(keys: Any, n_replicates: Any, first: Any, schedule: Any) -> Any:
     out = np.ones((n_replicates, keys.shape[0]), dtype=np.uint8)
     words = np.empty(4, dtype=np.uint64)
     for i in range(keys.shape[0]):

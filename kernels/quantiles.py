@@ -91,7 +91,7 @@ def reference(values: Any, p_micro: Sequence[int]) -> Any:
 
 
 @numba.njit(cache=True, nogil=True)
-def _sorted_few(piece, n):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _sorted_few(piece: Any, n: Any) -> Any:
     for i in range(1, n):
         value = piece[i]
         j = i - 1
@@ -102,7 +102,7 @@ def _sorted_few(piece, n):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN20
 
 
 @numba.njit(cache=True, nogil=True)
-def _narrow(row, n, keys):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _narrow(row: Any, n: Any, keys: Any) -> Any:
     """Fill 16-bit keys in the order of the values; returns how many bits of a key are in use."""
     low, high = row[0], row[0]
     for i in range(n):
@@ -119,7 +119,7 @@ def _narrow(row, n, keys):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN20
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_below(keys, n, key):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _count_below(keys: Any, n: Any, key: Any) -> Any:
     total = np.int64(0)
     for start in range(0, n, _COUNTED):
         part = keys[start : min(start + _COUNTED, n)]
@@ -131,7 +131,7 @@ def _count_below(keys, n, key):  # type: ignore[no-untyped-def] # noqa: ANN001, 
 
 
 @numba.njit(cache=True, nogil=True)
-def _key_of_rank(keys, n, bits, rank):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _key_of_rank(keys: Any, n: Any, bits: Any, rank: Any) -> Any:
     """The key at a rank counted from 0, and how many keys are below it."""
     key, below = 0, 0
     for bit in range(bits - 1, -1, -1):
@@ -143,7 +143,7 @@ def _key_of_rank(keys, n, bits, rank):  # type: ignore[no-untyped-def] # noqa: A
 
 
 @numba.njit(cache=True, nogil=True)
-def _one_value(row, keys, n, key):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _one_value(row: Any, keys: Any, n: Any, key: Any) -> Any:
     """Least and greatest value under one key: equal where ties share it."""
     low, high = _MOST, _LEAST
     for i in range(n):
@@ -153,7 +153,7 @@ def _one_value(row, keys, n, key):  # type: ignore[no-untyped-def] # noqa: ANN00
 
 
 @numba.njit(cache=True, nogil=True)
-def _take(row, keys, n, key, piece):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _take(row: Any, keys: Any, n: Any, key: Any, piece: Any) -> Any:
     """Copy the values under one key, passing over strides without any; returns how many."""
     taken = 0
     whole = n // _STRIDE * _STRIDE
@@ -175,7 +175,7 @@ def _take(row, keys, n, key, piece):  # type: ignore[no-untyped-def] # noqa: ANN
 
 
 @numba.njit(cache=True, nogil=True)
-def _select(row, keys, bits, rank, piece, piece_keys):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _select(row: Any, keys: Any, bits: Any, rank: Any, piece: Any, piece_keys: Any) -> Any:
     """The value at a rank counted from 0; `keys` belong to the row, the rest is scratch."""
     n = row.shape[0]
     key, below = _key_of_rank(keys, n, bits, rank)
@@ -197,7 +197,7 @@ def _select(row, keys, bits, rank, piece, piece_keys):  # type: ignore[no-untype
 
 
 @numba.njit(cache=True, nogil=True)
-def _cpu(values, ranks):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _cpu(values: Any, ranks: Any) -> Any:
     n_rows, n_values = values.shape
     out = np.empty((n_rows, ranks.shape[0]), dtype=np.int64)
     keys = np.empty(n_values, dtype=np.uint16)

@@ -148,7 +148,7 @@ def _refuse(fault: tuple[int, int]) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _column_fault(columns):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _column_fault(columns: Any) -> Any:
     """First column that cannot be summed exactly, and why: 1 not integers, 2 too large."""
     for c in range(columns.shape[0]):
         total = np.int64(0)
@@ -165,7 +165,7 @@ def _column_fault(columns):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN2
 
 
 @numba.njit(cache=True, nogil=True)
-def _slots(group, n_groups):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _slots(group: Any, n_groups: Any) -> Any:
     """Members in order of group, each group's run filled up with -1 to whole blocks."""
     starts = np.zeros(n_groups + 1, dtype=np.int64)
     for i in range(group.shape[0]):
@@ -184,7 +184,7 @@ def _slots(group, n_groups):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN
 
 
 @numba.njit(cache=True, nogil=True)
-def _digits(columns, slots, digits, column, shifts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _digits(columns: Any, slots: Any, digits: Any, column: Any, shifts: Any) -> Any:
     """Cut a tile's values into signed 16-bit digits; returns how many rows of digits it takes."""
     size = slots.shape[0]
     values = np.empty(size, dtype=np.int64)
@@ -211,7 +211,7 @@ def _digits(columns, slots, digits, column, shifts):  # type: ignore[no-untyped-
 
 
 @numba.njit(cache=True, nogil=True)
-def _member_part(member_key, slots, schedule, part):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _member_part(member_key: Any, slots: Any, schedule: Any, part: Any) -> Any:
     """What rounds 1 and 2 of Philox owe to each member alone, in the order of `_lanes`.
 
     The counter's last two words are the octet and 0. So round 1 multiplies the member's word by one
@@ -229,7 +229,9 @@ def _member_part(member_key, slots, schedule, part):  # type: ignore[no-untyped-
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_digits(weights, digits, n_digits, shifts, blocks, at, out):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _add_digits(
+    weights: Any, digits: Any, n_digits: Any, shifts: Any, blocks: Any, at: Any, out: Any
+) -> Any:
     """Add one run of blocks' sums of eight replicates to `out`, each digit row from its `at` on."""
     row = 0
     while row + 1 < n_digits:
@@ -241,7 +243,7 @@ def _add_digits(weights, digits, n_digits, shifts, blocks, at, out):  # type: ig
 
 
 @numba.njit(cache=True, nogil=True)
-def _turned(totals, n_columns, n_replicates):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _turned(totals: Any, n_columns: Any, n_replicates: Any) -> Any:
     """[groups, columns, replicates] as [groups, replicates, columns], in the same memory."""
     out = totals.reshape(totals.shape[0], n_replicates, n_columns)
     if n_columns > 1:
@@ -254,7 +256,15 @@ def _turned(totals, n_columns, n_replicates):  # type: ignore[no-untyped-def] # 
 
 
 @numba.njit(cache=True, nogil=True)
-def _cpu(columns, group, member_key, n_groups, n_replicates, first, schedule):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _cpu(
+    columns: Any,
+    group: Any,
+    member_key: Any,
+    n_groups: Any,
+    n_replicates: Any,
+    first: Any,
+    schedule: Any,
+) -> Any:
     n_columns = columns.shape[0]
     totals = np.zeros((n_groups, n_columns, n_replicates), dtype=np.int64)
     flat = totals.reshape(-1)
