@@ -30,6 +30,10 @@ LAYOUT_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 REFERENCE_TABLES: Final = ("provider_roster", "quality_score", "quality_measure", "member_factors")
 
+_MANIFEST_ENTRIES: Final = (
+    "population_digest", "n_shards", "files", "inputs", "ledger", "members", "member_months",
+    "full_years", "last_paid_day",
+)  # fmt: skip
 _KEY_PERSON: Final = b"ihp-member-1"
 
 
@@ -188,6 +192,19 @@ def verify(path: Path) -> dict[str, Any]:
             f"{path}: the rows hash to {digest[:16]}…, the manifest says "
             f"{population.digest[:16]}…. Prepare it again with `ihp ingest`."
         )
+    counted = {
+        "members": sum(shard.n_members for shard in population.shards),
+        "member_months": sum(
+            int(shard.column("spans", "n_months").sum(dtype=np.int64))
+            for shard in population.shards
+        ),
+    }
+    for name, count in counted.items():
+        if manifest[name] != count:
+            raise PopulationError(
+                f"{path}: the rows hold {count:,} {name}, the manifest says {manifest[name]}. "
+                "Prepare it again with `ihp ingest`."
+            )
     return {
         "files": len(manifest["files"]),
         "bytes": sum(int(stamp["bytes"]) for stamp in manifest["files"].values()),
@@ -214,6 +231,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise PopulationError(
             f"{path} has population layout {manifest.get('layout_version')}, this version reads "
             f"{LAYOUT_VERSION}. Prepare it again with `ihp ingest`."
+        )
+    missing = [name for name in _MANIFEST_ENTRIES if name not in manifest]
+    if missing:
+        raise PopulationError(
+            f"{path / MANIFEST} lacks {', '.join(missing)}, so it is cut off or was edited. "
+            "Prepare the population again with `ihp ingest`."
         )
     return manifest
 

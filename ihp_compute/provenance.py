@@ -176,9 +176,16 @@ def read_manifest(run_dir: Path) -> dict[str, Any]:
         raise RunError(
             f"{run_dir}: not a finished run, it has no {MANIFEST}; make one with ihp run"
         )
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    if manifest.get("kind") != "run":
-        raise RunError(f"{path}: expected the manifest of a run, got {manifest.get('kind')!r}")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); run it again") from error
+    kind = manifest.get("kind") if isinstance(manifest, dict) else None
+    if kind != "run":
+        raise RunError(f"{path}: expected the manifest of a run, got {kind!r}")
+    missing = [name for name in ("digest", "terms", "population") if name not in manifest]
+    if missing:
+        raise RunError(f"{path}: lacks {', '.join(missing)}, cut off or edited; run it again")
     return dict(manifest)
 
 
@@ -208,9 +215,20 @@ def verify_run(run_dir: Path) -> str:
     try:
         tables = {name: pq.read_table(run_dir / f"{name}.parquet") for name in KEYS}
         totals = read_totals(run_dir / TOTALS)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException, AttributeError, KeyError, ValueError) as error:
         raise RunError(f"{run_dir}: cannot be read back: {error}; run it again") from error
-    found = digest_of(tables, totals, manifest["terms"])
+    terms = manifest["terms"]
+    other = [name for name, value in terms.items() if manifest.get(name, value) != value]
+    other = [name for name in other if name not in ("contracts", "risk_model")]
+    if other:
+        raise RunError(
+            f"{run_dir}: its manifest says two things of {', '.join(other)}: it was edited; "
+            "run it again"
+        )
+    try:
+        found = digest_of(tables, totals, terms)
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise RunError(f"{run_dir}: cannot be read back: {error}; run it again") from error
     if found != manifest["digest"]:
         raise RunError(
             f"{run_dir}: digest {found[:12]}… of the files, {manifest['digest'][:12]}… in the "
