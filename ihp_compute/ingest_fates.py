@@ -78,12 +78,12 @@ def claim_of(columns: Columns) -> NDArray[np.uint64]:
 
 def _shared(key: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Which rows have a key that another row has too."""
-    order = np.argsort(key)
-    ordered = key[order]
-    same = ordered[1:] == ordered[:-1]
-    shared = np.zeros(len(key), bool)
-    shared[order[1:][same]] = True
-    shared[order[:-1][same]] = True
+    ordered = np.sort(key)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(repeated):
+        return np.zeros(len(key), bool)
+    found = pc.is_in(pa.array(key), value_set=pa.array(distinct(repeated)))
+    shared: NDArray[np.bool_] = found.to_numpy(zero_copy_only=False)
     return shared
 
 

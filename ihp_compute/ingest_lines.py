@@ -52,9 +52,11 @@ def keep(
     raw: Raw, rows: NDArray[np.intp], member: NDArray[np.int64], table: str, rules: Rules
 ) -> Kept:
     """Retained rows with final codes, classified: category and flags. `member` is their place."""
-    columns = {name: values[rows] for name, values in raw.numbers.items() if name not in _SPENT}
+    columns = {
+        name: values.take(rows) for name, values in raw.numbers.items() if name not in _SPENT
+    }
     for name, system in CODED.items():
-        columns[name] = rules.final_code[system][columns[name]]
+        columns[name] = rules.final_code[system].take(columns[name])
     texts = {name: raw.texts[name] for name in ("claim_id", "claim_line_number")}
     claim = claim_of(columns)
     flags = columns["blank_amount"].astype(np.uint8) * np.uint8(tables.LINE_BLANK_AMOUNT)
@@ -86,7 +88,7 @@ def keep(
     columns["category"], columns["flags"] = category, flags
     dx = None if raw.dx is None else raw.dx.take(pa.array(rows))
     if dx is not None:
-        remapped = rules.final_code["dx"][dx.flatten().to_numpy()]
+        remapped = rules.final_code["dx"].take(dx.flatten().to_numpy())
         offsets = np.concatenate([[0], np.cumsum(dx.value_lengths().to_numpy())])
         dx = pa.ListArray.from_arrays(
             pa.array(offsets.astype(np.int32)), pa.array(remapped.astype(np.int32))
@@ -153,28 +155,29 @@ def lines_of(kept: list[Kept]) -> Lines:
         for field in schema
         if field.name not in ("table", "claim_id", "claim_line_number")
     ]
-    columns = {
-        name: np.concatenate([part.columns[name] for part in kept])
-        for name in (*names, "hash_1", "hash_2")
-    }
-    columns["member"] = member
-    columns["table"] = np.concatenate(
-        [np.full(len(part.member), part.table, np.uint8) for part in kept]
-    )
-    day = columns["service_day"].astype(np.int64) + _DAY_BIAS
+
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([part.columns[name] for part in kept])
+
+    day = joined("service_day").astype(np.int64) + _DAY_BIAS
+    hashes = joined("hash_1"), joined("hash_2")
     packed = ((member << _DAY_BITS) | day).astype(np.uint64)
     order = _order(
-        (packed << np.uint64(_HASH_BITS)) | (columns["hash_1"] >> np.uint64(64 - _HASH_BITS)),
-        (columns["hash_1"], columns["hash_2"], columns["file"]),
+        (packed << np.uint64(_HASH_BITS)) | (hashes[0] >> np.uint64(64 - _HASH_BITS)),
+        (*hashes, joined("file")),
     )
+    columns = {name: joined(name).take(order) for name in names}
+    columns["member"] = member.take(order)
+    tables_ = [np.full(len(part.member), part.table, np.uint8) for part in kept]
+    columns["table"] = np.concatenate(tables_).take(order)
     before = np.cumsum([0, *(len(part.texts["claim_id"]) for part in kept)])
     rows = np.concatenate([part.rows + first for part, first in zip(kept, before, strict=False)])
-    at = pa.array(rows[order])
+    at = pa.array(rows.take(order))
     texts = {
         name: pa.concat_arrays([part.texts[name] for part in kept]).take(at)
         for name in ("claim_id", "claim_line_number")
     }
-    return Lines({name: values[order] for name, values in columns.items()}, texts)
+    return Lines(columns, texts)
 
 
 def _order(packed: NDArray[np.uint64], rest: tuple[NDArray[Any], ...]) -> NDArray[np.intp]:

@@ -42,6 +42,8 @@ MAX_CENTS: Final = 10**12
 
 _BLANKS: Final = pa.array(["null", "none", "nan", "<na>", r"\n"])
 """Spellings of nothing, in lower case; `\\N` is how databases unload a null into CSV."""
+_CODED_BYTES: Final = 3
+_BLANK_LENGTH: Final = 4
 _TRUE: Final = frozenset({"1", "true", "t", "yes", "y"})
 _FALSE: Final = frozenset({"0", "false", "f", "no", "n"})
 _CSV_BLOCK_BYTES: Final = 32 << 20
@@ -195,14 +197,32 @@ def _parquet_batches(part: Part, known: list[str]) -> Iterator[pa.RecordBatch]:
                 if pa.types.is_string(source.schema_arrow.field(name).type)
                 or pa.types.is_large_string(source.schema_arrow.field(name).type)
             ]
+            stored = _stored_coded(source.metadata, groups)
         high = {"claim_id", "person_id", "member_id"}
-        dictionaries = [name for name in dictionaries if name.strip().lower() not in high]
+        dictionaries = [
+            name for name in dictionaries if name in stored or name.strip().lower() not in high
+        ]
         with pq.ParquetFile(
             part.file.path, memory_map=True, read_dictionary=dictionaries
         ) as source:
             yield from source.iter_batches(BATCH_ROWS, groups, columns=known, use_threads=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise _broken_parquet(part.file, error) from error
+
+
+def _stored_coded(metadata: pq.FileMetaData, groups: list[int]) -> set[str]:
+    """Columns whose pages hold codes of a dictionary: few bytes a value, in every row group."""
+    found: set[str] | None = None
+    for group in map(metadata.row_group, groups):
+        chunks = [group.column(k) for k in range(group.num_columns)]
+        small = {
+            chunk.path_in_schema
+            for chunk in chunks
+            if chunk.has_dictionary_page
+            and chunk.total_uncompressed_size < _CODED_BYTES * chunk.num_values
+        }
+        found = small if found is None else found & small
+    return found or set()
 
 
 def _open_csv(file: InputFile, known: list[str]) -> pa_csv.CSVStreamingReader:
@@ -319,6 +339,12 @@ class Text:
         """Per row, what an array says of its value."""
         return of_value.take(self.index)
 
+    def array(self, blank: str | None = "") -> pa.Array:
+        """Per row, its value as an Arrow string; `blank` where nothing is stated."""
+        if self.is_blank and blank is None:
+            return pa.nulls(len(self.index), pa.string())
+        return pa.array([blank, *self.values[1:]], pa.string()).take(pa.array(self.index))
+
 
 def as_text(array: pa.Array) -> pa.Array:
     """Any column as trimmed text without nulls; numbers as they print, dates as ISO."""
@@ -341,6 +367,8 @@ def as_text(array: pa.Array) -> pa.Array:
 
 
 def _trimmed(array: pa.Array) -> pa.Array:
+    if _is_plain(array):
+        return array
     trimmed = pc.ascii_trim_whitespace(array)
     short = pc.and_(
         pc.greater_equal(pc.binary_length(trimmed), 2), pc.less_equal(pc.binary_length(trimmed), 4)
@@ -350,6 +378,20 @@ def _trimmed(array: pa.Array) -> pa.Array:
         if pc.any(blank).as_py():
             trimmed = pc.if_else(blank, "", trimmed)
     return trimmed
+
+
+def _is_plain(array: pa.Array) -> bool:
+    """Whether no text can need a change: none has white space at an end or a blank's length."""
+    n_rows = len(array)
+    if not n_rows or pa.types.is_large_string(array.type):
+        return False
+    offsets = np.frombuffer(array.buffers()[1], np.int32, n_rows + 1, array.offset * 4)
+    length = np.diff(offsets)
+    if not (length > _BLANK_LENGTH).all():
+        return False
+    data = np.frombuffer(array.buffers()[2], np.uint8)
+    ends = data.take(offsets[:-1]), data.take(offsets[1:] - 1)
+    return all(bool((end > ord(" ")).all()) for end in ends)
 
 
 def read_text(array: pa.Array) -> Text:

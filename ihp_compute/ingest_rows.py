@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute import rate_cells, tables
@@ -230,6 +229,10 @@ class Rows:
         """A column of mostly distinct texts, and the hash of each (0 for blank)."""
         if name not in self.columns:
             return pa.array([""] * self.n, pa.string()), np.zeros(self.n, np.uint64)
+        if pa.types.is_dictionary(self.columns[name].type):
+            text = self.text(name)
+            words = text_hashes(pa.array(text.values, pa.string()))
+            return text.array(), text.take(words)
         self._take(name)
         array = as_text(self.columns[name])
         if pa.types.is_large_string(array.type):
@@ -422,8 +425,7 @@ def read_lines(
     dx = _diagnoses(rows, codes) if table == "medical_claim" else _no_lists(n)
     kind = rows.lookup("x_clm_type_cd", LINE_KIND_OF, 255)
     indicator = rows.lookup("x_adjstmt_ind", {c: int(c) for c in INDICATORS}, NOT_STATED)
-    original, original_hash = rows.strings("x_orgnl_clm_num")
-    adjustment, adjustment_hash = rows.strings("x_adjstmt_clm_num")
+    original, adjustment = rows.text("x_orgnl_clm_num"), rows.text("x_adjstmt_clm_num")
     denial = rows.text("x_clm_dnd_ind")
     marks = np.array([_denial_mark(value) for value in denial.values], np.uint8)
     denied = denial.take(marks)
@@ -470,8 +472,8 @@ def read_lines(
         "line_hash": line_hash,
         "claim_id": claim_id,
         "claim_line_number": line,
-        "original_claim": _sparse(original, original_hash),
-        "adjustment_claim": _sparse(adjustment, adjustment_hash),
+        "original_claim": original.array(blank=None),
+        "adjustment_claim": adjustment.array(blank=None),
         "service_day": service,
         "claim_start_day": claim_start,
         "claim_end_day": claim_end,
@@ -652,13 +654,6 @@ def _no_lists(n: int) -> pa.Array:
     return pa.ListArray.from_arrays(
         pa.array(np.zeros(n + 1, np.int32)), pa.array(np.empty(0, np.int32))
     )
-
-
-def _sparse(texts: pa.Array, words: NDArray[np.uint64]) -> pa.Array:
-    """Mostly blank texts with nulls for the blanks."""
-    if not words.any():
-        return pa.nulls(len(texts), pa.string())
-    return pc.if_else(pa.array(words != 0), texts, None)
 
 
 def _upper_codes(rows: Rows, name: str, system: str, codes: CodeBook) -> NDArray[np.int32]:
