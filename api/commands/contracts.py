@@ -9,6 +9,7 @@ import typer
 
 from api.console import app, dollars, emit_json, say, show_table, stdout
 from ihp_compute import aggregates, contract, exhibit
+from ihp_compute.errors import DataError
 from ihp_compute.terms import KINDS
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -30,6 +31,8 @@ def settle_command(
     as_json: Json = False,
 ) -> None:
     """Settle a table of targets and observed costs, one row out per row in."""
+    if out.exists() and table.exists() and out.samefile(table):
+        raise DataError(f"{out}: is the table to settle; choose another --out")
     settled = aggregates.settle_table(aggregates.read_table(table), contract_name, where=table.name)
     aggregates.write_table(settled.table, out)
     total = int(settled.payment_cents.sum())

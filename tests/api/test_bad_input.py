@@ -125,3 +125,13 @@ def test_a_population_without_a_roster_cannot_be_run(
     assert (left, len(said)) == (3, 1)
     assert "provider_roster" in said[0]
     assert not (tmp_path / "run").exists()
+
+
+def test_settling_never_overwrites_the_table_it_reads(ihp: Ihp, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("partnership_id,n_members,target_usd,observed_usd\nA,2300,1000.00,900.00\n")
+    before = table.read_bytes()
+    left, out, said = ihp("settle", table, "--contract", CONTRACT, "--out", "table.csv")
+    assert (left, out, len(said)) == (3, "", 1)
+    assert "choose another --out" in said[0]
+    assert table.read_bytes() == before
