@@ -78,6 +78,10 @@ def make_population() -> Callable[..., Path]:
             "members": 100,
             "member_months": 1200,
             "population_digest": digest,
+            "inputs": [],
+            "ledger": [],
+            "full_years": [2023, 2024],
+            "last_paid_day": 20_000,
         }
         (path / "manifest.json").write_text(json.dumps(manifest))
         return path
