@@ -79,7 +79,7 @@ def _hash(words: Any, data: Any, offsets: Any) -> Any:
     whole = len(words)
     for i in range(n):
         start = np.int64(offsets[i])
-        length = np.int64(offsets[i + 1]) - start
+        length: Any = np.int64(offsets[i + 1]) - start
         x = np.uint64(length) * ODD
         for b in range(0, length, 8):
             left = length - b
