@@ -8,12 +8,10 @@ cents left over go to the largest remainders, ties to the first name. So the par
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.attribution import NOT_COUNTABLE, Attribution
+from ihp_compute.attribution import NOT_COUNTABLE, Attribution, ShardColumns
 from ihp_compute.errors import DataError
 from ihp_compute.tables import PAYER_KINDS
 from ihp_compute.units import month_of
@@ -54,17 +52,8 @@ def split(payment_cents: int, weights: Mapping[str, int]) -> dict[str, int]:
     return {name: sign * (shares[name][0] + (name in extra)) for name in names}
 
 
-class SpansOf(Protocol):
-    """What is needed of a population's shard."""
-
-    n_members: int
-
-    def column(self, table: str, name: str) -> NDArray[Any]: ...  # noqa: D102 - as in `population`
-    def offsets(self, table: str) -> NDArray[np.int64]: ...  # noqa: D102
-
-
 def payer_months(
-    shard: SpansOf, attribution: Attribution, *, n_groups: int, n_plans: int
+    shard: ShardColumns, attribution: Attribution, *, n_groups: int, n_plans: int
 ) -> NDArray[np.int64]:
     """Countable member months of each group by payer, for one shard and the attribution's year.
 

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ihp_compute.errors import RunError
+from ihp_compute.population import file_sha256
 from ihp_compute.uncertainty import Totals
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -209,7 +210,8 @@ def verify_run(run_dir: Path) -> str:
     Raises
     ------
     RunError
-        If a table is missing or unreadable, or the digests differ.
+        If a table is missing or unreadable, the digests differ, or the terms or the report are
+        not those that were written.
     """
     manifest = read_manifest(run_dir)
     try:
@@ -234,4 +236,7 @@ def verify_run(run_dir: Path) -> str:
             f"{run_dir}: digest {found[:12]}… of the files, {manifest['digest'][:12]}… in the "
             "manifest: the results were changed after the run; run it again"
         )
+    for name, sha256 in manifest.get("files", {}).items():
+        if not (run_dir / name).is_file() or file_sha256(run_dir / name) != sha256:
+            raise RunError(f"{run_dir / name}: missing or changed after the run; run it again")
     return found

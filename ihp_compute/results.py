@@ -8,7 +8,6 @@ A run folder appears whole or not at all: it is written beside its place and ren
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -30,9 +29,9 @@ from ihp_compute.ledger import LINE_FATES, IngestFate, RunFate
 from ihp_compute.measured import Measured
 from ihp_compute.payers import payer_weights, split
 from ihp_compute.plan import Plan
-from ihp_compute.population import open_population
+from ihp_compute.population import file_sha256, open_population
 from ihp_compute.provenance import KEYS, MANIFEST, TOTALS, digest_of, sort_by, write_totals
-from ihp_compute.report import write_report
+from ihp_compute.report import REPORT, write_report
 from ihp_compute.settlement import CONDITIONINGS, Settled
 from ihp_compute.uncertainty import Totals, intervals
 
@@ -301,12 +300,12 @@ def write(results: Results, plan: Plan, out: Path, *, runner_name: str, started:
         kept = run_terms.document(plan.contracts, plan.quality)
         (draft / run_terms.FILE).write_text(json.dumps(kept) + "\n", encoding="utf-8")
         manifest = _manifest(results, plan, terms, digest, runner_name, started)
-        (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        _write_manifest(draft, manifest)
         write_report(draft)
-        if out.exists():
-            shutil.rmtree(out)
+        manifest["files"] = {name: file_sha256(draft / name) for name in (run_terms.FILE, REPORT)}
+        _write_manifest(draft, manifest)
         draft.chmod(0o755)
-        os.rename(draft, out)  # noqa: PTH104 - atomic within one folder
+        _publish(draft, out)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -318,6 +317,21 @@ def write(results: Results, plan: Plan, out: Path, *, runner_name: str, started:
         headlines=_headlines(plan),
         rate_intervals=_rate_intervals(results.tables["intervals"]),
     )
+
+
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def _publish(draft: Path, out: Path) -> None:
+    """Put the draft in its place; a run that stood there is whole until then, and gone after."""
+    if not out.exists():
+        draft.rename(out)
+        return
+    aside = draft.with_name(f"{draft.name}-old")
+    out.rename(aside)
+    draft.rename(out)
+    shutil.rmtree(aside)
 
 
 def _write_tables(results: Results, folder: Path) -> None:

@@ -119,6 +119,31 @@ def test_verify_recomputes_the_digest_and_notices_a_changed_cent(
         verify_run(copy)
 
 
+@pytest.mark.parametrize("name", ["report.html", "contracts.json"])
+def test_verify_notices_a_changed_page_and_missing_terms(
+    outcome: Outcome, tmp_path: Path, name: str
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(outcome.run_dir, copy)
+    text = (copy / name).read_text(encoding="utf-8")
+    (copy / name).write_text(text.replace("DRAFT", "FINAL") + " ", encoding="utf-8")
+    with pytest.raises(RunError, match=name):
+        verify_run(copy)
+    (copy / name).unlink()
+    with pytest.raises(RunError, match=name):
+        verify_run(copy)
+
+
+def test_a_run_made_again_replaces_the_old_one_whole(
+    outcome: Outcome, small_population: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(outcome.run_dir, out)
+    again = run(_request(small_population), out, LocalRunner(1))
+    assert again.digest == outcome.digest
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 def test_totals_can_be_recomputed_from_the_member_years(outcome: Outcome) -> None:
     """The audit artefact holds what the observed totals sum, group by group."""
     totals = read_totals(outcome.run_dir / "totals.arrow")
