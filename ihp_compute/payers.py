@@ -8,6 +8,7 @@ cents left over go to the largest remainders, ties to the first name. So the par
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
