@@ -289,6 +289,7 @@ def _manifest(replicates: int, *, recalled: bool, device: str, requested: str) -
     return {
         "kind": "run",
         "digest": hashlib.sha256(b"example").hexdigest(),
+        "terms": {"method_version": "1", "seed": 1},
         "method_version": "1",
         "engine_version": "0.1.0",
         "performance_year": 2023,
