@@ -43,6 +43,11 @@ def test_examples_in_docstrings_hold(name: str) -> None:
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
 
 
+def test_the_readme_s_example_holds() -> None:
+    found = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
+    assert (found.failed, found.attempted > 3) == (0, True)
+
+
 def test_requirements_pin_hashes_and_name_no_host() -> None:
     for path in (ROOT / "requirements").glob("*.txt"):
         text = path.read_text(encoding="utf-8")
