@@ -89,7 +89,7 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
         tables={
             "settlement": _settlement(settled),
             "intervals": _intervals(settled),
-            "walk": _walk(settled),
+            "walk": _walk(settled, _age_warning(plan, measured)),
             "payments": _payments(plan, measured, settled),
             "ledger": _ledger(plan, measured),
             "exclusions": _exclusions(plan, measured),
@@ -137,15 +137,28 @@ def _intervals(settled: Sequence[Settled]) -> pa.Table:
     return _table(tables.INTERVALS, rows)
 
 
-def _walk(settled: Sequence[Settled]) -> pa.Table:
-    return _table(
-        tables.WALK,
-        [
-            {"partnership_id": one.partnership_id, "position": position, **vars(row)}
-            for one in settled
-            for position, row in enumerate(one.walk)
-        ],
-    )
+def _age_warning(plan: Plan, measured: Measured) -> str:
+    """What the risk step must say of members whom the model was not made for; empty if none."""
+    n = measured.counts[f"{plan.performance_year}:n_members_under_18"]
+    if not n:
+        return ""
+    return f"; {n:,} members under 18 in the state, for whom {plan.scores.name} was not made"
+
+
+def _walk(settled: Sequence[Settled], warning: str) -> pa.Table:
+    rows = []
+    for one in settled:
+        for position, row in enumerate(one.walk):
+            detail = row.detail + (warning if row.step == "risk" else "")
+            rows.append(
+                {
+                    "partnership_id": one.partnership_id,
+                    "position": position,
+                    **vars(row),
+                    "detail": detail,
+                }
+            )
+    return _table(tables.WALK, rows)
 
 
 def _payments(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> pa.Table:

@@ -220,6 +220,24 @@ def test_the_manifest_says_what_the_run_rests_on(outcome: Outcome, small_populat
     assert manifest["contracts"][0]["name"] == CONTRACT
 
 
+def test_a_model_for_adults_warns_of_children_in_the_walk(
+    small_population: Path, tmp_path: Path
+) -> None:
+    terms = tmp_path / "adults.toml"
+    terms.write_text(
+        f'[set]\nname = "adults"\n[default]\ncontract = "{CONTRACT}"\n'
+        '[default.overrides]\n"risk.model" = "cms-hcc-v28"\n',
+        encoding="utf-8",
+    )
+    request = RunRequest(small_population, (str(terms),), replicates=0)
+    scored = run(request, tmp_path / "run", LocalRunner(1))
+    walk = pq.read_table(scored.run_dir / "walk.parquet").to_pylist()
+    risk = [row["detail"] for row in walk if row["step"] == "risk"]
+    assert len(risk) == 25
+    assert all("under 18" in detail and "cms-hcc-v28" in detail for detail in risk)
+    assert not any("under 18" in row["detail"] for row in walk if row["step"] != "risk")
+
+
 def test_without_replicates_a_run_has_no_intervals(
     small_population: Path, tmp_path: Path, outcome: Outcome
 ) -> None:
