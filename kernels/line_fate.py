@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
+from itertools import product
 from typing import Any, Final
 
 import numba
 import numpy as np
 
-from kernels._core import FOLDER, KernelInputError, device_of, require
+from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
+from kernels._lines import (
+    MONTHS,
+    OUTSIDE,
+    block_end,
+    line_slots,
+    scratch_size,
+    slot_table,
+)
 
-MONTHS: Final = 12
-OUTSIDE: Final = 255
 N_FATES: Final = 7
 PAID_AFTER_CUTOFF: Final = 0
 OUTSIDE_PERIOD: Final = 1
@@ -134,7 +141,7 @@ def line_fate(
             raise KernelInputError(f"{name}: expected at least 1, got {value}")
     inputs = tuple(arrays.values())
     if device == "cpu":
-        inputs = tuple(_read_only(array) for array in inputs)
+        inputs = tuple(read_only(array) for array in inputs)
     form: Any = _cpu if device == "cpu" else _gpu
     found: tuple[Any, Any] = form(
         *inputs,
@@ -146,13 +153,6 @@ def line_fate(
         n_files,
     )
     return found
-
-
-def _read_only(array: Any) -> Any:
-    """A read-only view, so that maps and fresh arrays share one compiled form."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def reference(
@@ -210,86 +210,131 @@ def reference(
     return fate, ledger
 
 
+# A line's fate is read from a table: what holds in its month (a row), and what its own kind,
+# category and paid day are (a place in the row).
+_COUNTS: Final = 1
+_NEVER: Final = 2
+_LATE: Final = 4
+_INCLUDED: Final = 8
+_ROW: Final = 16
+_STANDING: Final = (EXCLUDED, ELSEWHERE, COUNTED)
+"""What a line meets by its member's standing, where nothing comes before."""
+
+
+def _fate_table() -> Any:
+    """uint8[8 × 16]: the fate by row (what the month gives) and place (what the line is)."""
+    table = np.zeros((8, _ROW), np.uint8)
+    for row, line in product((OUTSIDE_PERIOD, *_STANDING), range(_ROW)):
+        found = row
+        if row == COUNTED and not (line & _COUNTS and line & _INCLUDED):
+            found = NOT_INCLUDED
+        if row != OUTSIDE_PERIOD and line & _NEVER:
+            found = NEVER_COST
+        table[row, line] = PAID_AFTER_CUTOFF if line & _LATE else found
+    return read_only(table.reshape(-1))
+
+
+_FATES: Final = _fate_table()
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _own_traits(
+    a: Any, b: Any, kind: Any, paid_day: Any, cutoff_day: Any, kind_bits: Any, never_bits: Any,
+    traits: Any,
+) -> None:  # fmt: skip
+    """What lines a to b are by kind and paid day, from the start of `traits`."""
+    one = np.uint32(1)
+    for i in range(np.uint64(b - a)):
+        v = np.uint64(a) + i
+        bit = np.uint32(kind[v])
+        found = ((kind_bits >> bit) & one) * np.uint32(_COUNTS)
+        found |= ((never_bits >> bit) & one) * np.uint32(_NEVER)
+        found |= np.uint32(paid_day[v] > cutoff_day) * np.uint32(_LATE)
+        traits[i] = np.uint8(found)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _own_places(a: Any, b: Any, table: Any, file: Any, n_files: Any, places: Any) -> None:
+    """Where the ledger of the lines' table and file starts, from the start of `places`."""
+    for i in range(np.uint64(b - a)):
+        v = np.uint64(a) + i
+        places[i] = (np.uint32(table[v]) * n_files + np.uint32(file[v])) * np.uint32(N_FATES + 1)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _member(
+    base: Any, a: Any, b: Any, cents: Any, category: Any, traits: Any, at: Any, places: Any,
+    rows: Any, services: Any, fates: Any, fate: Any, ledger: Any,
+) -> None:  # fmt: skip
+    """Fates of lines a to b of one member, whose scratch starts at line `base`."""
+    one = np.uint32(1)
+    for i in range(np.uint64(b - a)):
+        v, j = np.uint64(a) + i, np.uint64(a - base) + i
+        slot = at[j]
+        included = ((services[slot] >> np.uint32(category[v])) & one) * np.uint32(_INCLUDED)
+        found = fates[np.uint32(rows[slot]) | np.uint32(traits[j]) | included]
+        fate[v] = found
+        place = np.uint64(places[j]) + np.uint64(found)
+        ledger[place, 0] += 1
+        ledger[place, 1] += cents[v]
+
+
 @numba.njit(cache=True, nogil=True)
-def _cpu(
-    cents: Any,
-    service_day: Any,
-    incurred_day: Any,
-    paid_day: Any,
-    category: Any,
-    kind: Any,
-    table: Any,
-    file: Any,
-    offsets: Any,
-    month_cell: Any,
-    standing: Any,
-    rule: Any,
-    slot_of_day: Any,
-    include_bits: Any,
-    first: Any,
-    cutoff: Any,
-    kind_bits: Any,
-    never_bits: Any,
-    n_tables: Any,
-    n_files: Any,
-) -> Any:
-    fate = np.empty(len(cents), np.uint8)
-    lines = np.zeros(n_tables * n_files * (N_FATES + 1), np.int64)
-    sums = np.zeros(n_tables * n_files * (N_FATES + 1), np.int64)
+def _lines(
+    cents: Any, service_day: Any, incurred_day: Any, paid_day: Any, category: Any, kind: Any,
+    table: Any, file: Any, offsets: Any, month_cell: Any, standing: Any, rule: Any, slots: Any,
+    fates: Any, include_bits: Any, first: Any, cutoff: Any, kind_bits: Any, never_bits: Any,
+    n_files: Any, fate: Any, ledger: Any,
+) -> None:  # fmt: skip
     n_periods, n_members = standing.shape
-    n_slots = np.uint8(MONTHS * n_periods)
-    n_days = np.uint32(len(slot_of_day))
-    slots = np.full(len(slot_of_day) + 1, n_slots, np.uint8)  # n_slots: no period
-    slots[:-1] = np.where(slot_of_day == OUTSIDE, n_slots, slot_of_day)
-    settles = np.full(MONTHS * n_periods + 1, OUTSIDE_PERIOD, np.uint8)  # fate but for the service
-    include = np.zeros(MONTHS * n_periods + 1, np.uint32)
+    size = scratch_size(offsets)
+    traits, at = np.empty(size, np.uint8), np.empty(size, np.uint8)
+    places = np.empty(size, np.uint32)
+    n_slots = MONTHS * n_periods
+    rows = np.full(n_slots + 1, OUTSIDE_PERIOD * _ROW, np.uint8)
+    services = np.zeros(n_slots + 1, np.uint32)
     first_day, cutoff_day = np.int32(first), np.int32(cutoff)
-    months_a_year, one = np.uint8(MONTHS), np.uint32(1)
-    for m in range(n_members):
-        if offsets[m] == offsets[m + 1]:
-            continue
-        for p in range(n_periods):
-            stands = (EXCLUDED, ELSEWHERE, COUNTED)[standing[p, m]]
-            services = include_bits[rule[p, m]]
-            for month in range(MONTHS):
-                here = EXCLUDED if month_cell[p, m, month] == OUTSIDE else stands
-                settles[p * MONTHS + month] = here
-                include[p * MONTHS + month] = services
-        for v in range(np.uint64(offsets[m]), np.uint64(offsets[m + 1])):
-            at = slots[min(np.uint32(incurred_day[v] - first_day), n_days)]
-            if service_day[v] != incurred_day[v] and at < n_slots:
-                low = at // months_a_year * months_a_year
-                at = slots[min(np.uint32(service_day[v] - first_day), n_days)]
-                if at < low or at >= low + months_a_year:
-                    early = service_day[v] < incurred_day[v]
-                    at = low if early else low + months_a_year - np.uint8(1)
-            bit = np.uint32(kind[v])
-            found = settles[at]
-            costs = (kind_bits >> bit) & (include[at] >> np.uint32(category[v])) & one
-            if (found == COUNTED) & (costs == 0):
-                found = np.uint8(NOT_INCLUDED)
-            if (found != OUTSIDE_PERIOD) & ((never_bits >> bit) & one != 0):
-                found = np.uint8(NEVER_COST)
-            if paid_day[v] > cutoff_day:
-                found = np.uint8(PAID_AFTER_CUTOFF)
-            fate[v] = found
-            place = (np.uint64(table[v]) * np.uint64(n_files) + np.uint64(file[v])) * np.uint64(
-                N_FATES + 1
-            ) + np.uint64(found)
-            lines[place] += 1
-            sums[place] += cents[v]
-    ledger = np.empty((n_tables, n_files, N_FATES, 2), np.int64)
-    ledger[..., 0] = lines.reshape((n_tables, n_files, N_FATES + 1))[..., :N_FATES]
-    ledger[..., 1] = sums.reshape((n_tables, n_files, N_FATES + 1))[..., :N_FATES]
-    return fate, ledger
+    start = 0
+    while start < n_members:
+        end = block_end(offsets, start, size)
+        base, stop = offsets[start], offsets[end]
+        line_slots(base, stop, service_day, incurred_day, slots, first_day, at)
+        _own_traits(base, stop, kind, paid_day, cutoff_day, kind_bits, never_bits, traits)
+        _own_places(base, stop, table, file, np.uint32(n_files), places)
+        for m in range(start, end):
+            if offsets[m] == offsets[m + 1]:
+                continue
+            for p in range(n_periods):
+                here = np.uint8(_STANDING[standing[p, m]] * _ROW)
+                own = include_bits[rule[p, m]]
+                for month in range(MONTHS):
+                    counts = month_cell[p, m, month] != OUTSIDE
+                    rows[p * MONTHS + month] = here if counts else np.uint8(EXCLUDED * _ROW)
+                    services[p * MONTHS + month] = own
+            _member(
+                base, offsets[m], offsets[m + 1], cents, category, traits, at, places, rows,
+                services, fates, fate, ledger,
+            )  # fmt: skip
+        start = end
 
 
-@lru_cache(maxsize=1)
+def _cpu(*inputs: Any) -> Any:
+    *arrays, first_day, cutoff_day, kind_bits, never_bits, n_tables, n_files = inputs
+    before, slot_of_day, include_bits = arrays[:12], arrays[12], arrays[13]
+    slots = read_only(slot_table(slot_of_day, len(arrays[9])))
+    fate = np.empty(len(arrays[0]), np.uint8)
+    ledger = np.zeros((n_tables * n_files * (N_FATES + 1), 2), np.int64)
+    _lines(
+        *before, slots, _FATES, include_bits, first_day, cutoff_day, kind_bits, never_bits,
+        n_files, fate, ledger,
+    )  # fmt: skip
+    by_file = ledger.reshape(n_tables, n_files, N_FATES + 1, 2)
+    return fate, np.ascontiguousarray(by_file[:, :, :N_FATES])
+
+
+@cache
 def _entry() -> Any:
-    import cupy  # noqa: PLC0415 - only where a GPU is used
-
-    source = (FOLDER / "line_fate.cu").read_text(encoding="utf-8")
-    return cupy.RawModule(code=source, options=("--fmad=false",)).get_function("line_fate")
+    return cuda_module("line_fate").get_function("line_fate")
 
 
 def _gpu(*inputs: Any) -> Any:
