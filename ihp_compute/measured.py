@@ -21,6 +21,7 @@ from ihp_compute.population import Shard
 from ihp_compute.risk import Scores
 from ihp_compute.tables import RATE_CELLS
 from ihp_compute.uncertainty import Rows, Totals, YearRows, replicate_totals
+from ihp_compute.units import sums_by
 from ihp_compute.utilization import Utilisation
 
 if TYPE_CHECKING:
@@ -236,19 +237,26 @@ def _labels(codes: NDArray[np.integer[Any]], names: Sequence[str]) -> pa.Array:
 
 def _exclusions(attribution: Attribution, cost: Cost) -> NDArray[np.int64]:
     months = attribution.enrolled_months
-    sums = np.zeros((len(EXCLUSION_REASONS), len(EXCLUSION_SUMS)), np.int64)
-    for column, values in enumerate((np.ones_like(months), months, cost.paid_cents)):
-        np.add.at(sums[:, column], attribution.reason, values)
-    return sums
+    return np.stack(
+        [
+            sums_by(attribution.reason, values, len(EXCLUSION_REASONS))
+            for values in (np.ones_like(months), months, cost.paid_cents)
+        ],
+        axis=1,
+    )
 
 
 def _utilisation(attribution: Attribution, use: Utilisation, n_groups: int) -> NDArray[np.int64]:
-    here = attribution.group >= 0
+    here = np.flatnonzero(attribution.group >= 0)
     group = attribution.group[here]
     months = attribution.months.sum(axis=0)
-    sums = np.zeros((n_groups, len(UTILISATION_SUMS)), np.int64)
-    for column, values in enumerate(
-        (np.ones_like(months), months, use.stays, use.ed_visits, use.readmissions, use.index_stays)
-    ):
-        np.add.at(sums[:, column], group, values[here])
-    return sums
+    return np.stack(
+        [
+            sums_by(group, values[here], n_groups)
+            for values in (
+                np.ones_like(months), months, use.stays, use.ed_visits, use.readmissions,
+                use.index_stays,
+            )
+        ],
+        axis=1,
+    )  # fmt: skip

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from ihp_compute.attribution import NOT_COUNTABLE, Attribution, ShardColumns
 from ihp_compute.errors import DataError
 from ihp_compute.tables import PAYER_KINDS
-from ihp_compute.units import month_of
+from ihp_compute.units import month_of, sums_by
 
+_IS_MANAGED = np.arange(256) % len(PAYER_KINDS) == PAYER_KINDS.index("managed")
+"""By rate cell."""
 FEE_FOR_SERVICE = "ffs"
 """Payer of the months in fee-for-service rate cells; the others are named by their plan's code."""
 
@@ -74,23 +76,26 @@ def payer_months(
     int64[n_groups, 1 + n_plans]
         Column 0 is fee for service, column 1 + p the plan of code p.
     """
-    offsets = shard.offsets("spans")
-    member = np.repeat(np.arange(shard.n_members), np.diff(offsets))
-    first = shard.column("spans", "first_month")
-    n_months = shard.column("spans", "n_months")
-    plan = shard.column("spans", "plan").astype(np.int64)
-    group = attribution.group[member].astype(np.int64)
     january = month_of(attribution.year, 1)
-    found = np.zeros((n_groups, 1 + n_plans), dtype=np.int64)
-    managed = PAYER_KINDS.index("managed")
-    for month in range(12):
-        cell = attribution.month_cell[member, month]
-        covered = (first <= january + month) & (january + month < first + n_months)
-        counts = covered & (cell != NOT_COUNTABLE) & (group >= 0)
-        is_managed = cell % len(PAYER_KINDS) == managed
-        payer = np.where(is_managed, 1 + plan, 0)
-        np.add.at(found, (group[counts], payer[counts]), 1)
-    return found
+    member = np.repeat(np.arange(shard.n_members), np.diff(shard.offsets("spans")))
+    group = attribution.group[member].astype(np.int64)
+    spans = np.flatnonzero(group >= 0)
+    member, group = member[spans], group[spans]
+    first = shard.column("spans", "first_month")[spans] - january
+    low = np.clip(first, 0, 12)
+    high = np.clip(first + shard.column("spans", "n_months")[spans], low, 12)
+    spanned = ((1 << high) - (1 << low)).astype(np.uint16)
+    plan = shard.column("spans", "plan")[spans].astype(np.int64)
+    cells = np.full((shard.n_members, 16), NOT_COUNTABLE, np.uint8)  # a bit a month, in two bytes
+    cells[:, :12] = attribution.month_cell
+    counts = cells != NOT_COUNTABLE
+    managed = counts & _IS_MANAGED[cells]
+    found = np.zeros(n_groups * (1 + n_plans), dtype=np.int64)
+    for months, payer in ((counts & ~managed, np.zeros_like(plan)), (managed, 1 + plan)):
+        by_member = np.packbits(months, bitorder="little").view("<u2")
+        met = np.bitwise_count(by_member[member] & spanned)
+        found += sums_by(group * (1 + n_plans) + payer, met, found.size)
+    return found.reshape(n_groups, -1)
 
 
 def payer_weights(months: NDArray[np.int64], plans: list[str]) -> dict[str, int]:

@@ -53,7 +53,7 @@ class LocalRunner:
                     future.cancel()
 
 
-BATCHES_PER_WORKER = 4
+BATCHES_PER_WORKER = 2
 """Enough to even out the work; few, because each batch draws its members' weights once."""
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,3 +90,16 @@ def months_of_days(days: NDArray[np.int32]) -> NDArray[np.int32]:
     """Calendar month numbers of an array of day numbers (`NO_DAY` is not allowed)."""
     months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
     return (months + 1970 * 12).astype(np.int32)
+
+
+def sums_by(place: NDArray[np.integer[Any]], values: NDArray[Any], n: int) -> NDArray[np.int64]:
+    """Sum of the integer (or true) values at each place: int64[n].
+
+    >>> sums_by(np.array([2, 0, 2]), np.array([5, 1, -2]), 3).tolist()
+    [1, 0, 3]
+    """
+    if np.abs(values.astype(np.float64)).sum() < EXACT_FLOAT_LIMIT:
+        return np.bincount(place, weights=values, minlength=n).astype(np.int64)
+    sums = np.zeros(n, np.int64)
+    np.add.at(sums, place, values)
+    return sums

@@ -5,9 +5,8 @@
 
 A **stay** is a chain of acute inpatient claims of a member, each admitted no later than the day
 after the last discharge so far: interim bills of one hospital, and transfers to another on the same
-or the next day (the direct transfer of HEDIS's inpatient measures: discharge and next admission one
 or the next day (the direct transfer of HEDIS inpatient measures: discharge and next admission one
-of its last discharge.
+day or less apart). It counts in the year of its last discharge.
 
 A **readmission** is a stay admitted 1 to 30 days after the discharge of another (all causes), as in
 HEDIS Plan All-Cause Readmissions; it counts in the year of that index discharge. No index: a stay
@@ -148,19 +147,20 @@ def stays(shard: ShardColumns, *, cutoff_day: int) -> Stays:
     starts[1:] = (member[1:] != member[:-1]) | (admission[1:] > reach[:-1] + 1)
     first = np.flatnonzero(starts)
     last = np.append(first[1:], member.size) - 1
-    final = _last_discharged(discharge, starts)
+    final = _last_discharged(discharge, first)
     death = shard.column("members", "death_day")[member[first]].astype(np.int64)
     died = (death != NO_DAY) & (death <= reach[last])
     away = np.isin(disposition[final], (*DIED, *TRANSFERRED, STILL_PATIENT))
     return Stays(member[first], admission[first], reach[last], ~died & ~away)
 
 
-def _last_discharged(discharge: NDArray[np.int64], starts: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _last_discharged(discharge: NDArray[np.int64], first: NDArray[np.intp]) -> NDArray[np.int64]:
     """The claim of each stay that was discharged last; of several, the one listed last."""
-    stay = np.cumsum(starts) - 1
-    order = np.lexsort((np.arange(discharge.size), discharge, stay))
-    ends = np.append(np.flatnonzero(np.diff(stay[order])), discharge.size - 1)
-    return order[ends]
+    latest = np.repeat(
+        np.maximum.reduceat(discharge, first), np.diff(np.append(first, discharge.size))
+    )
+    place = np.where(discharge == latest, np.arange(discharge.size), -1)
+    return np.maximum.reduceat(place, first)
 
 
 def _ed_visits(
@@ -171,14 +171,16 @@ def _ed_visits(
     rows = np.flatnonzero((flags & (LINE_ED | LINE_INPATIENT)) == LINE_ED)
     rows = rows[shard.column("lines", "paid_day")[rows] <= cutoff_day]
     day = shard.column("lines", "service_day")[rows].astype(np.int64)
-    member = np.searchsorted(shard.offsets("lines"), rows, side="right") - 1
+    edges = np.searchsorted(rows, shard.offsets("lines"))
+    member = np.repeat(np.arange(shard.n_members), np.diff(edges))
     visits = member * _WIDE + day  # in order, as lines are
     new = np.diff(visits, prepend=-1) != 0
     member, day, visits = member[new], day[new], visits[new]
     if found.member.size == 0:
         return member, day
-    # The last stay of the member that was admitted on the visit's day or before.
-    at = np.searchsorted(found.member * _WIDE + found.admission, visits, side="right") - 1
+    # The last stay of the member that was admitted on the visit's day or before; both are in order.
+    admitted = np.searchsorted(visits, found.member * _WIDE + found.admission)
+    at = np.cumsum(np.bincount(admitted, minlength=visits.size))[: visits.size] - 1
     inside = (at >= 0) & (found.member[at] == member)
     inside &= day < np.maximum(found.admission + 1, found.discharge)[at]
     return member[~inside], day[~inside]
