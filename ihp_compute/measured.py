@@ -180,7 +180,7 @@ class ShardMeasured:
                 costs=costs,
                 group_rule_set=plan.group_rule_set,
                 n_partnerships=plan.roster.n_partnerships,
-                n_files=len(plan.files),
+                n_files=len(plan.origin.files),
             ),
             exclusions=np.stack([_exclusions(a, cost[0]) for a, _, cost, _ in years]),
             utilisation=np.stack([_utilisation(a, use, n_groups) for a, _, _, use in years]),

@@ -20,7 +20,7 @@ from ihp_compute.cost import costs
 from ihp_compute.measured import Measured, ShardMeasured
 from ihp_compute.plan import Plan, RunRequest, make_plan
 from ihp_compute.population import Shard
-from ihp_compute.results import Outcome, assemble, check_target, write
+from ihp_compute.results import Draft, Outcome, assemble, check_target
 from ihp_compute.runner import LocalRunner, Runner, batches
 from ihp_compute.settlement import settle
 from ihp_compute.utilization import utilise_years
@@ -61,15 +61,17 @@ def run(
     plan = make_plan(request)
     tasks = runner.map(partial(measure, plan=plan), batches(plan.shards, runner.parallelism))
     measured = Measured.merge(tasks, len(plan.shards), progress)
-    settled = settle(
-        measured.totals,
-        plan.contracts,
-        base_year=plan.base_year,
-        performance_year=plan.performance_year,
-        quality=plan.quality,
-    )
-    results = assemble(plan, measured, settled)
-    return write(results, plan, out, runner_name=runner.name, started=started)
+    with Draft(out) as draft:
+        draft.keep(measured)
+        settled = settle(
+            measured.totals,
+            plan.contracts,
+            base_year=plan.base_year,
+            performance_year=plan.performance_year,
+            quality=plan.quality,
+        )
+        results = assemble(plan, measured, settled)
+        return draft.finish(results, plan, runner_name=runner.name, started=started)
 
 
 def measure(shards: Sequence[Shard], *, plan: Plan) -> Measured:

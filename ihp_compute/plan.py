@@ -7,10 +7,12 @@ A plan is small and picklable: it travels to every worker. Nothing is chosen lat
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import kernels
 from ihp_compute.attribution import AttributionTerms, Roster, compile_roster
@@ -40,6 +42,21 @@ class RunRequest:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The population of a run, as its results name it."""
+
+    path: Path
+    digest: str
+    inputs: Sequence[Mapping[str, Any]]
+    ledger: Sequence[Mapping[str, Any]]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the input files."""
+        return tuple(entry["file"] for entry in self.inputs)
+
+
+@dataclass(frozen=True)
 class Plan:
     """A run, fully decided.
 
@@ -48,6 +65,7 @@ class Plan:
     """
 
     request: RunRequest
+    origin: Origin
     shards: tuple[Shard, ...]
     base_year: int
     performance_year: int
@@ -60,7 +78,6 @@ class Plan:
     scores: ScoreProvider
     quality: dict[str, Decimal | None]
     device: str
-    files: tuple[str, ...]
     plans: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
 
@@ -121,6 +138,12 @@ def make_plan(request: RunRequest) -> Plan:
     device, notes = _device(request.device)
     return Plan(
         request=request,
+        origin=Origin(
+            population.path.resolve(),
+            population.digest,
+            population.manifest["inputs"],
+            population.manifest["ledger"],
+        ),
         shards=population.shards,
         base_year=base_year,
         performance_year=performance_year,
@@ -136,7 +159,6 @@ def make_plan(request: RunRequest) -> Plan:
         scores=provider(risk.model, population, missing=risk.missing),
         quality=quality_scores(population, performance_year),
         device=device,
-        files=tuple(entry["file"] for entry in population.manifest["inputs"]),
         plans=tuple(population.codes("plan").to_pylist()),
         notes=notes,
     )

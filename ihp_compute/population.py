@@ -8,7 +8,9 @@
 
 Decided here: which member stands in which shard (`member_keys`, `shard_of`), and when a file is
 read again to be believed: always when its size or time stamp differs from the manifest's, and on
-request (`verify`). Not here: how the content is made (`ingest`) and hashed (`fingerprint`).
+request (`verify`). A process keeps the maps of the populations that it read last, so that the next
+run finds them mapped; they are keyed by the manifest's digest, so that what was prepared anew is
+mapped anew. Not here: how the content is made (`ingest`) and hashed (`fingerprint`).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +38,8 @@ _MANIFEST_ENTRIES: Final = (
     "full_years", "last_paid_day",
 )  # fmt: skip
 _KEY_PERSON: Final = b"ihp-member-1"
+_HELD: Final = 2
+"""Populations whose maps a process keeps: disk that their files take is freed when they go."""
 
 
 def member_keys(ids: Iterable[str]) -> NDArray[np.uint64]:
@@ -64,21 +69,30 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+@lru_cache(maxsize=_HELD)
+def _maps(folder: Path, manifest_sha256: str) -> dict[tuple[int, str], pa.RecordBatch]:
+    """Tables mapped so far, by shard and name, of the population that this manifest describes."""
+    del folder, manifest_sha256
+    return {}
+
+
 class Shard:
     """All rows of the members whose key falls here. Opens its files when first asked.
 
-    Pickles as its folder and number, so that any process on the same file system can map it.
-    Arrays are zero-copy, read-only views of memory-mapped files: many readers share one copy.
+    Pickles as its folder, manifest and number, so that any process on the same file system can map
+    it. Arrays are zero-copy, read-only views of memory-mapped files: many readers share one copy.
     """
 
-    def __init__(self, path: Path, index: int) -> None:
-        self.path = Path(path)
+    def __init__(self, folder: Path, manifest_sha256: str, index: int) -> None:
+        self.folder = Path(folder)
+        self.path = self.folder / "shards" / f"{index:05d}"
         self.index = index
-        self._batches: dict[str, pa.RecordBatch] = {}
+        self._manifest_sha256 = manifest_sha256
+        self._batches = _maps(self.folder, manifest_sha256)
 
-    def __reduce__(self) -> tuple[type[Shard], tuple[Path, int]]:
-        """Where the shard lies; maps are opened anew."""
-        return (Shard, (self.path, self.index))
+    def __reduce__(self) -> tuple[type[Shard], tuple[Path, str, int]]:
+        """Where the shard lies; another process maps it anew."""
+        return (Shard, (self.folder, self._manifest_sha256, self.index))
 
     def __repr__(self) -> str:
         """Number and folder."""
@@ -91,12 +105,12 @@ class Shard:
 
     def batch(self, table: str) -> pa.RecordBatch:
         """One table as a memory-mapped record batch of schema `tables.SHARD_TABLES[table]`."""
-        found = self._batches.get(table)
+        found = self._batches.get((self.index, table))
         if found is None:
             if table not in tables.SHARD_TABLES:
                 raise KeyError(f"no shard table {table!r}; there are {sorted(tables.SHARD_TABLES)}")
             found = read_batch(self.path / f"{table}.arrow")
-            self._batches[table] = found
+            self._batches[self.index, table] = found
         return found
 
     def column(self, table: str, name: str) -> NDArray[Any]:
@@ -122,8 +136,10 @@ class Population:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self.manifest = manifest
+        written = json.dumps(manifest, sort_keys=True).encode()
+        sha256 = hashlib.sha256(written).hexdigest()
         self.shards: tuple[Shard, ...] = tuple(
-            Shard(path / "shards" / f"{index:05d}", index) for index in range(manifest["n_shards"])
+            Shard(path.absolute(), sha256, index) for index in range(manifest["n_shards"])
         )
 
     @property

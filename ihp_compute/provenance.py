@@ -43,11 +43,24 @@ def sort_by(table: pa.Table, keys: Sequence[str]) -> pa.Table:
     """The table in the order of its key columns, as one chunk a column."""
     if len(keys) == 2 and all(pa.types.is_integer(table.schema.field(key).type) for key in keys):
         first, second = (table.column(key).to_numpy() for key in keys)
-        order = np.lexsort((second, first))
-        if (order[1:] > order[:-1]).all():
+        rises = first[1:] > first[:-1]
+        if (rises | ((first[1:] == first[:-1]) & (second[1:] > second[:-1]))).all():
             return table.combine_chunks()
-        return table.take(pa.array(order)).combine_chunks()
+        order = np.lexsort((second, first))
+        columns = [_taken(column, order) for column in table.itercolumns()]
+        return pa.Table.from_arrays(columns, schema=table.schema)
     return table.sort_by([(key, "ascending") for key in keys]).combine_chunks()
+
+
+def _taken(column: pa.ChunkedArray, order: NDArray[np.intp]) -> pa.Array:
+    """A column in that order. NumPy asks for large pages, and a state's columns are large."""
+    if pa.types.is_dictionary(column.type):
+        whole = column.unify_dictionaries().combine_chunks()
+        indices = pa.array(whole.indices.to_numpy()[order])
+        return pa.DictionaryArray.from_arrays(indices, whole.dictionary)
+    if pa.types.is_integer(column.type):
+        return pa.array(column.to_numpy()[order], column.type)
+    return column.combine_chunks().take(pa.array(order))
 
 
 def ledger_over_files(ledger: pa.Table) -> pa.Table:

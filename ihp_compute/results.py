@@ -2,7 +2,9 @@
 
     settled + sums -> tables -> digest -> RUN/*.parquet, totals.arrow, manifest.json, report.html
 
-A run folder appears whole or not at all: it is written beside its place and renamed.
+A run folder appears whole or not at all: it is written beside its place and renamed. Member-years
+are most of what is written and nothing waits for them, so they are ordered and written beside the
+settling.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,7 +31,7 @@ from ihp_compute.ledger import LINE_FATES, IngestFate, RunFate
 from ihp_compute.measured import Measured
 from ihp_compute.payers import payer_weights, split
 from ihp_compute.plan import Plan
-from ihp_compute.population import file_sha256, open_population
+from ihp_compute.population import file_sha256
 from ihp_compute.provenance import KEYS, MANIFEST, TOTALS, digest_of, sort_by, write_totals
 from ihp_compute.report import REPORT, write_report
 from ihp_compute.settlement import CONDITIONINGS, Settled
@@ -40,7 +42,7 @@ MEASURES: Final = ("savings_rate", "savings_cents", "payment_cents")
 
 @dataclass(frozen=True)
 class Results:
-    """Every table of a run, by name, the totals, and what was counted on the way."""
+    """The tables of a run but member-years, by name, the totals, and what was counted."""
 
     tables: dict[str, pa.Table]
     totals: Totals
@@ -78,7 +80,7 @@ class Outcome:
 
 
 def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Results:
-    """Build every result table.
+    """Build every result table but member-years.
 
     Raises
     ------
@@ -94,9 +96,6 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
             "ledger": _ledger(plan, measured),
             "exclusions": _exclusions(plan, measured),
             "utilisation": _utilisation(plan, measured),
-            "member_years": sort_by(
-                pa.concat_tables(measured.member_years).unify_dictionaries(), KEYS["member_years"]
-            ),
         },
         totals=measured.totals,
         settled=settled,
@@ -180,17 +179,9 @@ def _payments(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> pa.
 
 def _ledger(plan: Plan, measured: Measured) -> pa.Table:
     """Both stages by table, file and fate; what ingest retained must be what the run met."""
-    population = open_population(plan.request.population)
+    names = ("table", "file", "fate", "lines", "paid_cents")
     rows = [
-        {
-            "table": entry["table"],
-            "file": entry["file"],
-            "stage": "ingest",
-            "fate": entry["fate"],
-            "lines": entry["lines"],
-            "paid_cents": entry["paid_cents"],
-        }
-        for entry in population.manifest["ledger"]
+        {"stage": "ingest", **{name: entry[name] for name in names}} for entry in plan.origin.ledger
     ]
     retained = {
         (row["table"], row["file"]): (row["lines"], row["paid_cents"])
@@ -199,7 +190,7 @@ def _ledger(plan: Plan, measured: Measured) -> pa.Table:
     }
     met: dict[tuple[str, str], tuple[int, int]] = {}
     for t, table in enumerate(tables.SOURCE_TABLES):
-        for f, file in enumerate(plan.files):
+        for f, file in enumerate(plan.origin.files):
             for fate in RunFate:
                 lines, cents = (int(x) for x in measured.ledger[t, f, fate])
                 if not lines and not cents:
@@ -293,43 +284,77 @@ def check_target(out: Path) -> None:
         raise RunError(f"{out}: {what}, which will not be overwritten; choose another --out")
 
 
-def write(results: Results, plan: Plan, out: Path, *, runner_name: str, started: float) -> Outcome:
-    """Digest the tables and make the run folder, whole or not at all.
+class Draft:
+    """A run folder on its way: `keep` what is measured, `finish` with the results.
+
+    Used as a context: whatever was written is gone unless `finish` came to its end.
 
     Raises
     ------
     RunError
         If `out` exists and is not a finished run.
     """
-    check_target(out)
-    terms = _terms(plan)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        with ThreadPoolExecutor(1, thread_name_prefix="write") as writer:
-            writing = writer.submit(_write_tables, results, draft)
-            digest = digest_of(results.tables, results.totals, terms)
-            writing.result()
+
+    def __init__(self, out: Path) -> None:
+        check_target(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        self.out = out
+        self.folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self._kept: list[Future[Any]] = []
+
+    def __enter__(self) -> Self:
+        """The draft itself."""
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        """Leave nothing behind but a finished run."""
+        self._writer.shutdown(cancel_futures=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def keep(self, measured: Measured) -> None:
+        """Order and write member-years, and write the totals, while others go on."""
+        ordered = self._writer.submit(_member_years, measured)
+        self._kept = [
+            ordered,
+            self._writer.submit(
+                lambda: _write_table(ordered.result(), self.folder, "member_years")
+            ),
+            self._writer.submit(write_totals, measured.totals, self.folder / TOTALS),
+        ]
+
+    def finish(self, results: Results, plan: Plan, *, runner_name: str, started: float) -> Outcome:
+        """Digest the tables, write what is not yet written, and put the folder in its place."""
+        check_target(self.out)
+        terms = _terms(plan)
+        member_years = self._kept[0].result()
+        digest = digest_of({**results.tables, "member_years": member_years}, results.totals, terms)
+        for name, table in results.tables.items():
+            _write_table(table, self.folder, name)
         kept = run_terms.document(plan.contracts, plan.quality)
-        (draft / run_terms.FILE).write_text(json.dumps(kept) + "\n", encoding="utf-8")
+        (self.folder / run_terms.FILE).write_text(json.dumps(kept) + "\n", encoding="utf-8")
         manifest = _manifest(results, plan, terms, digest, runner_name, started)
-        _write_manifest(draft, manifest)
-        write_report(draft)
-        manifest["files"] = {name: file_sha256(draft / name) for name in (run_terms.FILE, REPORT)}
-        _write_manifest(draft, manifest)
-        draft.chmod(0o755)
-        _publish(draft, out)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    return Outcome(
-        digest=digest,
-        run_dir=out,
-        seconds=time.perf_counter() - started,
-        settlement=results.tables["settlement"].to_pylist(),
-        headlines=_headlines(plan),
-        rate_intervals=_rate_intervals(results.tables["intervals"]),
-    )
+        _write_manifest(self.folder, manifest)
+        write_report(self.folder)
+        named = (run_terms.FILE, REPORT)
+        manifest["files"] = {name: file_sha256(self.folder / name) for name in named}
+        _write_manifest(self.folder, manifest)
+        for writing in self._kept:
+            writing.result()
+        self.folder.chmod(0o755)
+        _publish(self.folder, self.out)
+        return Outcome(
+            digest=digest,
+            run_dir=self.out,
+            seconds=time.perf_counter() - started,
+            settlement=results.tables["settlement"].to_pylist(),
+            headlines=_headlines(plan),
+            rate_intervals=_rate_intervals(results.tables["intervals"]),
+        )
+
+
+def _member_years(measured: Measured) -> pa.Table:
+    return sort_by(pa.concat_tables(measured.member_years), KEYS["member_years"])
 
 
 def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
@@ -347,18 +372,17 @@ def _publish(draft: Path, out: Path) -> None:
     shutil.rmtree(aside)
 
 
-def _write_tables(results: Results, folder: Path) -> None:
-    """Every table as Parquet, and the totals. Numbers go as they are: most hardly repeat."""
-    for name, table in results.tables.items():
-        repeats = [
-            field.name
-            for field in table.schema
-            if pa.types.is_dictionary(field.type) or pa.types.is_string(field.type)
-        ]
-        pq.write_table(
-            table, folder / f"{name}.parquet", use_dictionary=repeats, write_page_checksum=True
-        )
-    write_totals(results.totals, folder / TOTALS)
+def _write_table(table: pa.Table, folder: Path, name: str) -> None:
+    """A table as Parquet. Numbers go as they are: most hardly repeat."""
+    repeats = [
+        field.name
+        for field in table.schema
+        if pa.types.is_dictionary(field.type) or pa.types.is_string(field.type)
+    ]
+    pq.write_table(
+        table, folder / f"{name}.parquet", compression="lz4", use_dictionary=repeats,
+        write_page_checksum=True,
+    )  # fmt: skip
 
 
 def _terms(plan: Plan) -> dict[str, Any]:
@@ -383,7 +407,6 @@ def _manifest(
     runner_name: str,
     started: float,
 ) -> dict[str, Any]:
-    population = open_population(plan.request.population)
     return {
         "kind": "run",
         "digest": digest,
@@ -398,8 +421,8 @@ def _manifest(
         "device": plan.device,
         "device_requested": plan.request.device,
         "runner": runner_name,
-        "population": {"path": str(population.path.resolve()), "digest": population.digest},
-        "inputs": population.manifest["inputs"],
+        "population": {"path": str(plan.origin.path), "digest": plan.origin.digest},
+        "inputs": plan.origin.inputs,
         "contracts": [
             {"name": name, "sha256": sha} for name, sha in sorted(plan.contracts.hashes().items())
         ],

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError, RiskModelError
 from ihp_compute.tables import RATE_CELLS
-from ihp_compute.units import MICRO, NO_DAY, year_bounds
+from ihp_compute.units import MICRO, NO_DAY, sums_by, year_bounds
 
 if TYPE_CHECKING:
     from ihp_compute.risk_models.population_scores import ScoreTerms
@@ -167,26 +167,32 @@ def ages_on(birth_day: NDArray[np.int32], day: int) -> NDArray[np.int16]:
 def cells_of(policy: str, shard: Any, *, year: int, months: NDArray[np.int64]) -> NDArray[np.int64]:
     """Cell of each member under a policy: int64[n_members], indexes of `Fill.mean_micro`."""
     if policy == "group_average":
-        return months.argmax(axis=0).astype(np.int64)
+        return _fullest(months)
     age = ages_on(shard.column("members", "birth_day"), year_bounds(year)[1] - 1)
     band = np.searchsorted(np.array(AGE_BANDS), age, side="right")
     return shard.column("members", "sex").astype(np.int64) * (len(AGE_BANDS) + 1) + band
 
 
+def _fullest(months: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The cell with most months of each member, the first of several (`argmax` takes longer)."""
+    by_cell = months.astype(np.uint8)
+    most, cell = by_cell[0], np.zeros(by_cell.shape[1], np.uint8)
+    for c in range(1, len(by_cell)):
+        np.copyto(cell, np.uint8(c), where=by_cell[c] > most)
+        most = np.maximum(most, by_cell[c])
+    return cell.astype(np.int64)
+
+
 def enrolled_months(shard: Any, *, year: int) -> NDArray[np.int64]:
     """Months of the year by rate cell, from the spans alone: int64[len(RATE_CELLS), n_members]."""
-    offsets = shard.offsets("spans")
-    first = shard.column("spans", "first_month").astype(np.int64)
+    n = shard.n_members
+    first = shard.column("spans", "first_month") - np.int32(12 * year)
     last = first + shard.column("spans", "n_months")
-    within = np.clip(np.minimum(last, 12 * year + 12) - np.maximum(first, 12 * year), 0, 12)
-    member = np.repeat(np.arange(shard.n_members), np.diff(offsets))
-    cell = shard.column("spans", "rate_cell").astype(np.int64)
-    flat = np.bincount(
-        cell * shard.n_members + member,
-        weights=within,
-        minlength=len(RATE_CELLS) * shard.n_members,
-    )
-    return flat.astype(np.int64).reshape(len(RATE_CELLS), shard.n_members)
+    within = np.minimum(last, 12) - np.maximum(first, 0)
+    spans = np.flatnonzero(within > 0)
+    member = np.repeat(np.arange(n), np.diff(shard.offsets("spans")))[spans]
+    place = shard.column("spans", "rate_cell")[spans].astype(np.int64) * n + member
+    return sums_by(place, within[spans], len(RATE_CELLS) * n).reshape(len(RATE_CELLS), n)
 
 
 def mean_scores(
@@ -206,10 +212,9 @@ def mean_scores(
             total = months.sum(axis=0)
             score_micro, scored = scores(shard, year)
             cells = cells_of(policy, shard, year=year, months=months)
-            keep = scored & (total > 0)
-            sums = np.zeros(n_cells, np.int64)
-            np.add.at(sums, cells[keep], (score_micro * total)[keep])
-            np.add.at(weights, cells[keep], total[keep])
+            total = np.where(scored, total, 0)
+            sums = sums_by(cells, score_micro * total, n_cells)
+            weights += sums_by(cells, total, n_cells)
             weighted = [have + int(more) for have, more in zip(weighted, sums, strict=True)]
         means[year] = np.array(
             [

@@ -324,7 +324,8 @@ def _cpu(*inputs: Any) -> Any:
     slots = read_only(slot_table(slot_of_day, len(arrays[9])))
     fate = np.empty(len(arrays[0]), np.uint8)
     ledger = np.zeros((n_tables * n_files * (N_FATES + 1), 2), np.int64)
-    _lines(
+    form: Any = _lines
+    form(
         *before, slots, _FATES, include_bits, first_day, cutoff_day, kind_bits, never_bits,
         n_files, fate, ledger,
     )  # fmt: skip
