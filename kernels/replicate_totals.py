@@ -101,14 +101,10 @@ def replicate_totals(
         return _gpu(columns, group, member_key, n_groups, n_replicates, first_replicate, seed)
     columns = read_only(columns)
     _refuse(_column_fault(columns))
+    # made here: NumPy asks for large pages, and each octet reaches into most pages of the totals
+    totals = np.zeros((n_groups, len(columns), n_replicates), dtype=np.int64)
     return _cpu(
-        columns,
-        read_only(group),
-        read_only(member_key),
-        n_groups,
-        n_replicates,
-        first_replicate,
-        schedule,
+        columns, read_only(group), read_only(member_key), first_replicate, schedule, totals
     )
 
 
@@ -260,13 +256,12 @@ def _cpu(
     columns: Any,
     group: Any,
     member_key: Any,
-    n_groups: Any,
-    n_replicates: Any,
     first: Any,
     schedule: Any,
+    totals: Any,
 ) -> Any:
-    n_columns = columns.shape[0]
-    totals = np.zeros((n_groups, n_columns, n_replicates), dtype=np.int64)
+    """Adds to `totals`, int64[n_groups, n_columns, n_replicates], and returns them turned."""
+    n_groups, n_columns, n_replicates = totals.shape
     flat = totals.reshape(-1)
     slots, starts = _slots(group, n_groups)
     part = np.zeros((TILE // BLOCK, 2, 4, 8), dtype=np.uint64)
