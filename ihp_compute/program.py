@@ -13,7 +13,7 @@ from Decimal, under the name by which a sweep addresses them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -22,18 +22,19 @@ from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError
 from ihp_compute.units import EXACT_FLOAT_LIMIT
-from kernels.settle_grid import Op, settle_grid
+from kernels.settle_grid import WHOLE, Op, n_operands, settle_grid
 
 _SOURCE: Final = "source"
 _TERM: Final = "term"
 
 
-@dataclass(frozen=True)
 class Node:
     """A register of a program that is being written."""
 
-    program: Program
-    index: int
+    __slots__ = ("index", "program")
+
+    def __init__(self, program: Program, index: int) -> None:
+        self.program, self.index = program, index
 
     def __add__(self, other: Node) -> Node:
         """The sum."""
@@ -69,10 +70,10 @@ class Program:
         self._values: dict[str, Decimal] = {}
 
     def _node(self, row: tuple[Any, ...]) -> Node:
-        if row not in self._known:
-            self._known[row] = len(self._rows)
+        index = self._known.setdefault(row, len(self._rows))
+        if index == len(self._rows):
             self._rows.append(row)
-        return Node(self, self._known[row])
+        return Node(self, index)
 
     def source(self, name: str) -> Node:
         """An array over replicates, given when the program runs."""
@@ -91,8 +92,10 @@ class Program:
 
     def apply(self, op: Op, a: Node, b: Node | None = None, c: Node | None = None) -> Node:
         """The result of an operation."""
-        operands = tuple(0 if node is None else node.index for node in (a, b, c))
-        return self._node((op, *operands))
+        row = (
+            int(op), a.index, 0 if b is None else b.index, 0 if c is None else c.index
+        )  # fmt: skip
+        return self._node(row)
 
     def minimum(self, a: Node, b: Node) -> Node:
         """The lesser."""
@@ -122,43 +125,37 @@ class Program:
 
     def compile(self, outputs: Mapping[str, Node]) -> Compiled:
         """The program that gives the outputs, and nothing else."""
+        rows = self._rows
         needed: set[int] = set()
         waiting = [node.index for node in outputs.values()]
         while waiting:
             index = waiting.pop()
-            if index in needed:
-                continue
-            needed.add(index)
-            row = self._rows[index]
-            if isinstance(row[0], Op):
-                waiting.extend(row[1 : 1 + _taken(row[0])])
+            if index not in needed:
+                needed.add(index)
+                op, *operands = rows[index]
+                if op not in (_SOURCE, _TERM):
+                    waiting.extend(operands[: n_operands(op)])
         order = sorted(needed)
-        sources = [i for i in order if self._rows[i][0] == _SOURCE]
-        terms = [i for i in order if self._rows[i][0] == _TERM]
-        steps = [i for i in order if isinstance(self._rows[i][0], Op)]
+        sources = [i for i in order if rows[i][0] == _SOURCE]
+        terms = [i for i in order if rows[i][0] == _TERM]
+        steps = [i for i in order if rows[i][0] not in (_SOURCE, _TERM)]
         place = {index: n for n, index in enumerate((*sources, *terms, *steps))}
-        table = [
-            [int(row[0]), *(place[k] if n < _taken(row[0]) else 0 for n, k in enumerate(row[1:]))]
-            for row in (self._rows[i] for i in steps)
-        ]
-        names = [self._rows[i][1] for i in terms]
+        table = []
+        for op, *operands in (rows[i] for i in steps):
+            taken = n_operands(op)
+            table.append(
+                [op, *(place[k] for k in operands[:taken]), *([0] * (len(operands) - taken))]
+            )
+        names = [rows[i][1] for i in terms]
         return Compiled(
-            sources=tuple(self._rows[i][1] for i in sources),
+            sources=tuple(rows[i][1] for i in sources),
             terms=tuple(names),
             values=tuple(self._values[name] for name in names),
             table=np.array(table, dtype=np.int32).reshape(len(table), 4),
             outputs=tuple(outputs),
             registers=np.array([place[n.index] for n in outputs.values()], dtype=np.int32),
-            rounded=tuple(self._whole(node.index) for node in outputs.values()),
+            rounded=tuple(rows[node.index][0] in WHOLE for node in outputs.values()),
         )
-
-    def _whole(self, index: int) -> bool:
-        op = self._rows[index][0]
-        return op in (Op.ROUND, Op.LESS, Op.AT_MOST, Op.EQUAL)
-
-
-def _taken(op: Op) -> int:
-    return {Op.SELECT: 3, Op.ROUND: 1}.get(op, 2)
 
 
 @dataclass(frozen=True)
@@ -196,6 +193,11 @@ class Compiled:
         ]
         return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.terms))
 
+    def at(self, values: Mapping[str, Decimal]) -> Compiled:
+        """The same program at other values of some of its terms."""
+        known = zip(self.terms, self.values, strict=True)
+        return replace(self, values=tuple(values.get(name, value) for name, value in known))
+
     def run(self, sources: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Every output of the observed terms, by name.
 
@@ -219,12 +221,15 @@ class Compiled:
             stacked = np.empty((0, n))
         constants = self.constants()
         values = settle_grid(stacked, constants, self.table, self.registers, whole=False)[0]
-        exact = values[list(self.rounded)]
-        if exact.size and not bool((np.abs(exact) < EXACT_FLOAT_LIMIT).all()):
-            raise DataError(
-                "a settled amount is not below 2^53 cents, so it would not be exact; settle parts"
-            )
-        return {
-            name: row.astype(np.int64) if rounded else row
-            for name, row, rounded in zip(self.outputs, values, self.rounded, strict=True)
-        }
+        found: dict[str, NDArray[Any]] = {}
+        for name, row, rounded in zip(self.outputs, values, self.rounded, strict=True):
+            if not rounded:
+                found[name] = row
+                continue
+            if row.size and not -EXACT_FLOAT_LIMIT < row.min() <= row.max() < EXACT_FLOAT_LIMIT:
+                raise DataError(
+                    "a settled amount is not below 2^53 cents, so it would not be exact; "
+                    "settle parts"
+                )
+            found[name] = row.astype(np.int64)
+        return found

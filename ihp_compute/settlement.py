@@ -12,10 +12,11 @@ Not here: the operations themselves (`target`, `steps`), the exhibit (`walk`), i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from ihp_compute.contract import Agreement, ContractSet
 from ihp_compute.errors import ContractError
 from ihp_compute.payers import split
 from ihp_compute.program import Compiled, Program
-from ihp_compute.steps import write_settlement
+from ihp_compute.steps import QUALITY_SCORE, gated_by_size, write_settlement
 from ihp_compute.tables import COMPARISON, PAYER_KINDS
 from ihp_compute.target import StateSums, TotalsLike, sources, state_sums, write_target
 from ihp_compute.units import CENTS_PER_USD
@@ -126,24 +127,49 @@ def settle(
     agreements = contract_set.at(performance_year)
     rule_sets = contract_set.rule_sets(performance_year)
     scores = quality or {}
+    years: dict[str, Any] = {"base_year": base_year, "performance_year": performance_year}
+    whole = SharedPrograms(partial(run_program, **years))
+    from_target = SharedPrograms(steps_program)
     sums: dict[tuple[int, tuple[str, ...]], StateSums] = {}
+    drafts: dict[str, str] = {}
     settled = []
     for partnership, agreement in agreements.items():
         rule_set = rule_sets.index(agreement.cost)
         key = rule_set, agreement["target.rate_cells"]
         if key not in sums:
             sums[key] = state_sums(totals, agreement, rule_set)
-        settled.append(
-            _settle_one(
-                sums[key],
-                partnership,
-                agreement,
-                base_year,
-                performance_year,
-                scores.get(partnership),
-            )
-        )
+        terms = agreement.contract.sha256
+        if terms not in drafts:
+            drafts[terms] = agreement.draft_line()
+        case = _Case(sums[key], partnership, agreement, scores.get(partnership), **years)
+        settled.append(_settle_one(case, whole, from_target, drafts[terms]))
     return settled
+
+
+class SharedPrograms:
+    """Programs of partnerships, compiled once for all whose terms make the same one.
+
+    Those are partnerships of one contract; of one size too, where a gate goes by size. A quality
+    score is a number of the program: it must only be there for both, or for neither.
+
+    Parameters
+    ----------
+    build : callable
+        Compiles an agreement, given `n_members` and `quality` by name.
+    """
+
+    def __init__(self, build: Callable[..., Compiled]) -> None:
+        self._build = build
+        self._known: dict[tuple[str, int | None, int | None, bool], Compiled] = {}
+
+    def of(self, agreement: Agreement, *, n_members: int, quality: Decimal | None) -> Compiled:
+        """The program of a partnership."""
+        size = n_members if gated_by_size(agreement) else None
+        key = agreement.contract.sha256, agreement.year, size, quality is None
+        if key not in self._known:
+            self._known[key] = self._build(agreement, n_members=n_members, quality=quality)
+        found = self._known[key]
+        return found if quality is None else found.at({QUALITY_SCORE: quality})
 
 
 def run_program(
@@ -192,26 +218,33 @@ def steps_program(
     return program.compile(outputs)
 
 
+@dataclass(frozen=True)
+class _Case:
+    """One partnership with what its settlement rests on."""
+
+    sums: StateSums
+    partnership: str
+    agreement: Agreement
+    quality: Decimal | None
+    base_year: int
+    performance_year: int
+
+    @property
+    def n_members(self) -> int:
+        totals = self.sums.totals
+        return int(totals.n_members[totals.groups.index(self.partnership)])
+
+
 def _settle_one(
-    sums: StateSums,
-    partnership: str,
-    agreement: Agreement,
-    base_year: int,
-    performance_year: int,
-    score: Decimal | None,
+    case: _Case, programs: SharedPrograms, from_target: SharedPrograms, draft: str
 ) -> Settled:
-    given = sources(sums, partnership)
+    agreement, n_members = case.agreement, case.n_members
+    given = sources(case.sums, case.partnership)
     _check_market(agreement, given)
-    n_members = int(sums.totals.n_members[sums.totals.groups.index(partnership)])
-    whole = run_program(
-        agreement,
-        base_year=base_year,
-        performance_year=performance_year,
-        n_members=n_members,
-        quality=score,
-    ).run(given)
+    sized: dict[str, Any] = {"n_members": n_members, "quality": case.quality}
+    whole = programs.of(agreement, **sized).run(given)
     fixed_target = np.full_like(whole["target"], whole["target"][0])
-    fixed = steps_program(agreement, n_members=n_members, quality=score).run(
+    fixed = from_target.of(agreement, **sized).run(
         {"target": fixed_target, "observed": whole["observed"]}
     )
     draws = {
@@ -226,9 +259,9 @@ def _settle_one(
     first = {name: array[0].item() for name, array in whole.items()}
     minimum = agreement["agreement.minimum_members"]
     return Settled(
-        partnership_id=partnership,
+        partnership_id=case.partnership,
         contract=agreement.name,
-        performance_year=performance_year,
+        performance_year=case.performance_year,
         n_members=n_members,
         member_months=int(given["perf_months"][0]),
         base_pmpm_usd=first["base_pmpm"] / CENTS_PER_USD,
@@ -246,13 +279,13 @@ def _settle_one(
             agreement,
             first,
             given,
-            base_year=base_year,
-            performance_year=performance_year,
-            score=score,
+            base_year=case.base_year,
+            performance_year=case.performance_year,
+            score=case.quality,
         ),
         draws=draws,
-        draft=agreement.draft_line(),
-        payer_cents=_by_payer(sums, partnership, agreement, first["payment"]),
+        draft=draft,
+        payer_cents=_by_payer(case, first["payment"]),
     )
 
 
@@ -270,15 +303,13 @@ def _check_market(agreement: Agreement, given: Mapping[str, NDArray[np.int64]]) 
                 )
 
 
-def _by_payer(
-    sums: StateSums, partnership: str, agreement: Agreement, payment_cents: int
-) -> dict[str, int]:
+def _by_payer(case: _Case, payment_cents: int) -> dict[str, int]:
     """The payment by payer kind, by member months or by cost of the performance year."""
-    rule = agreement["payers.split"]
+    sums, rule = case.sums, case.agreement["payers.split"]
     if rule is None:
         return {}
     name = "perf_months" if rule == "member_months" else f"perf_cost_r{sums.rule_set}"
-    observed = sums.totals.column(name)[sums.totals.groups.index(partnership), :, 0]
+    observed = sums.totals.column(name)[sums.totals.groups.index(case.partnership), :, 0]
     weights = dict.fromkeys(PAYER_KINDS, 0)
     for place, cell in enumerate(sums.totals.strata):
         weights[cell.rsplit("_", 1)[1]] += max(int(observed[place]), 0)

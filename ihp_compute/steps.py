@@ -193,6 +193,11 @@ def _gate(book: Book) -> None:
             book.amount[side] = p.select(passed, amount, zero)
 
 
+def gated_by_size(agreement: Agreement) -> bool:
+    """Whether a gate goes by the number of members."""
+    return any(agreement[f"settlement.gate.{side}_rate"] == SIZE_TABLE for side in SIDES)
+
+
 def _gate_rate(book: Book, path: str) -> Node | None:
     if path in book.by_row or book.agreement[path] != SIZE_TABLE:
         return book.term(path)

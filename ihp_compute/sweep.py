@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ import ihp_compute
 import kernels
 from ihp_compute import run_terms
 from ihp_compute.aggregates import write_table
-from ihp_compute.contract import Agreement, Contract
+from ihp_compute.contract import Agreement
 from ihp_compute.errors import DataError, RunError
 from ihp_compute.grid import ROW_LIMIT, Axis, Grid, value_text
 from ihp_compute.program import Compiled, Program
@@ -39,7 +40,8 @@ from ihp_compute.provenance import TOTALS, digest_of_table, read_manifest, read_
 from ihp_compute.run_terms import RunTerms
 from ihp_compute.runner import LocalRunner, Runner
 from ihp_compute.scenarios import Build, ScenarioClass, check_values, classes
-from ihp_compute.steps import QUALITY_SCORE, write_settlement
+from ihp_compute.settlement import SharedPrograms
+from ihp_compute.steps import QUALITY_SCORE, gated_by_size, write_settlement
 from ihp_compute.target import StateSums, sources, state_sums, write_target
 from ihp_compute.terms import SIDES, SIZE_TABLE
 from ihp_compute.uncertainty import Totals
@@ -292,15 +294,15 @@ def _baseline(run: _Run) -> dict[str, _Baseline]:
         )
     )
     given = _Sources(run)
-    programs: dict[tuple[Any, ...], Compiled] = {}
+    programs = SharedPrograms(partial(_program, run, whole=True))
     found = {}
     for partnership, agreement in run.terms.contracts.at(run.performance_year).items():
-        n_members, score = run.n_members(partnership), run.terms.quality.get(partnership)
-        key = id(agreement), score, n_members if _by_size(agreement.contract) else None
-        if key not in programs:
-            programs[key] = _program(run, agreement, n_members, score, whole=True)
         own = given.of(partnership, agreement)
-        levels = programs[key].run(own)
+        levels = programs.of(
+            agreement,
+            n_members=run.n_members(partnership),
+            quality=run.terms.quality.get(partnership),
+        ).run(own)
         payment = int(levels["payment"][0])
         if payment != paid.get(partnership):
             raise RunError(
@@ -329,7 +331,7 @@ class _Sources:
 
 
 def _program(
-    run: _Run, agreement: Agreement, n_members: int, quality: Decimal | None, *, whole: bool
+    run: _Run, agreement: Agreement, *, n_members: int, quality: Decimal | None, whole: bool
 ) -> Compiled:
     """The settlement from totals (`whole`; also gives target and observed) or from its target."""
     program = Program()
@@ -351,12 +353,12 @@ def _program(
     return program.compile({**outputs, "payment": settled["payment"]})
 
 
-def _by_size(contract: Contract, axes: Sequence[Axis] = ()) -> bool:
+def _by_size(agreement: Agreement, axes: Sequence[Axis]) -> bool:
     """Whether a gate goes by the number of members, now or in some scenario."""
     gates = [f"settlement.gate.{side}_rate" for side in SIDES]
-    return any(
-        e.value == SIZE_TABLE for path in gates for e in contract.terms[path].entries
-    ) or any(SIZE_TABLE in axis.values for axis in axes if axis.path in gates)
+    return gated_by_size(agreement) or any(
+        SIZE_TABLE in axis.values for axis in axes if axis.path in gates
+    )
 
 
 # --- scenarios into jobs, jobs into rows ----------------------------------------------------------
@@ -368,9 +370,10 @@ def _jobs(run: _Run, grid: Grid, baseline: Mapping[str, _Baseline]) -> list[Job]
     known: dict[tuple[Any, ...], list[ScenarioClass]] = {}
     given = _Sources(run)
     jobs = []
+    agreements = run.terms.contracts.at(run.performance_year)
     for p, (partnership, contract) in enumerate(run.terms.contracts.contracts.items()):
         score, n_members = run.terms.quality.get(partnership), run.n_members(partnership)
-        size = n_members if _by_size(contract, grid.axes) else None
+        size = n_members if _by_size(agreements[partnership], grid.axes) else None
         key = contract.sha256, score is None, size
         if key not in known:
             known[key] = classes(
@@ -389,7 +392,7 @@ def _jobs(run: _Run, grid: Grid, baseline: Mapping[str, _Baseline]) -> list[Job]
 
 def _builder(run: _Run, n_members: int, score: Decimal | None, *, whole: bool) -> Build:
     def build(agreement: Agreement) -> Compiled:
-        compiled = _program(run, agreement, n_members, score, whole=whole)
+        compiled = _program(run, agreement, n_members=n_members, quality=score, whole=whole)
         return replace(
             compiled,
             outputs=compiled.outputs[-1:],

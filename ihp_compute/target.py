@@ -86,6 +86,8 @@ class StateSums:
     by_cell : mapping of (year, what) to int64[n_groups, n_cells, 1 + B]
     state : mapping of (year, what) to int64[n_cells, 1 + B]
         Sums over groups.
+    shared : mapping of source name to int64[1 + B]
+        Sources that every partnership has alike: the state's and the comparison population's.
     left_out : mapping of (year, what) to int64[n_groups, 1 + B]
         What stands in rate cells that the contract does not list.
     """
@@ -96,6 +98,7 @@ class StateSums:
     cells: tuple[str, ...]
     by_cell: dict[tuple[str, str], NDArray[np.int64]]
     state: dict[tuple[str, str], NDArray[np.int64]]
+    shared: dict[str, NDArray[np.int64]]
     left_out: dict[tuple[str, str], NDArray[np.int64]]
 
 
@@ -107,7 +110,8 @@ def state_sums(totals: TotalsLike, agreement: Agreement, rule_set: int) -> State
     others = [i for i in range(len(totals.strata)) if i not in listed]
     single = [place for (place, *more) in places if not more]
     straight = single == list(range(len(totals.strata)))
-    by_cell, state, left_out = {}, {}, {}
+    by_cell, state, shared, left_out = {}, {}, {}, {}
+    has_market = COMPARISON in totals.groups
     for year in _YEARS:
         for what in ("months", "risk", "cost"):
             name = f"{year}_cost_r{rule_set}" if what == "cost" else f"{year}_{what}"
@@ -118,8 +122,16 @@ def state_sums(totals: TotalsLike, agreement: Agreement, rule_set: int) -> State
                 merged = np.stack([column[:, cell].sum(axis=1) for cell in places], axis=1)
             by_cell[year, what] = merged
             state[year, what] = merged.sum(axis=0)
+            shared[f"state_{year}_{what}"] = state[year, what].sum(axis=0)
+            for i in range(len(cells)):
+                shared[f"state_{year}_{what}_{i}"] = state[year, what][i]
+            shared[f"market_{year}_{what}"] = (
+                merged[totals.groups.index(COMPARISON)].sum(axis=0)
+                if has_market
+                else np.zeros(column.shape[2], np.int64)
+            )
             left_out[year, what] = column[:, others].sum(axis=1)
-    return StateSums(totals, rule_set, agreement.name, cells, by_cell, state, left_out)
+    return StateSums(totals, rule_set, agreement.name, cells, by_cell, state, shared, left_out)
 
 
 def sources(sums: StateSums, group: str) -> dict[str, NDArray[np.int64]]:
@@ -133,9 +145,8 @@ def sources(sums: StateSums, group: str) -> dict[str, NDArray[np.int64]]:
     ContractError
         If the partnership has months or cost in a rate cell that the contract does not list.
     """
-    groups = sums.totals.groups
-    g = groups.index(group)
-    found: dict[str, NDArray[np.int64]] = {}
+    g = sums.totals.groups.index(group)
+    found = dict(sums.shared)
     for (year, what), by_cell in sums.by_cell.items():
         if sums.left_out[year, what][g].any():
             raise ContractError(
@@ -144,14 +155,7 @@ def sources(sums: StateSums, group: str) -> dict[str, NDArray[np.int64]]:
             )
         for i in range(len(sums.cells)):
             found[f"{year}_{what}_{i}"] = by_cell[g, i]
-            found[f"state_{year}_{what}_{i}"] = sums.state[year, what][i]
         found[f"{year}_{what}"] = by_cell[g].sum(axis=0)
-        found[f"state_{year}_{what}"] = sums.state[year, what].sum(axis=0)
-        if COMPARISON in groups:
-            market = by_cell[groups.index(COMPARISON)].sum(axis=0)
-        else:
-            market = np.zeros_like(by_cell[g, 0])
-        found[f"market_{year}_{what}"] = market
     months = found["perf_months"]
     found["observed_months"] = np.full_like(months, months[0])
     return found

@@ -43,7 +43,8 @@ class Op(IntEnum):
 
 WHOLE: Final = frozenset({Op.LESS, Op.AT_MOST, Op.EQUAL, Op.ROUND})
 """Operations whose results are integers."""
-_OPERANDS: Final = {Op.SELECT: 3, Op.ROUND: 1}
+_TAKEN: Final = tuple({Op.SELECT: 3, Op.ROUND: 1}.get(op, 2) for op in Op)
+_IS_TAKEN: Final = np.arange(3) < np.array(_TAKEN)[:, None]
 
 
 def settle_grid(
@@ -107,29 +108,38 @@ def settle_grid(
 
 def check_values(sources: Any, constants: Any) -> None:
     """Refuse sources that are not finite or not below 2**53, and constants that are not finite."""
-    if sources.size and not bool((abs(sources) < EXACT).all()):
+    if not _all_below(sources, EXACT):
         raise KernelInputError("sources: expected finite values below 2**53")
-    if constants.size and not bool((abs(constants) < np.inf).all()):
+    if not _all_below(constants, np.inf):
         raise KernelInputError("constants: expected finite values")
+
+
+def _all_below(array: Any, limit: float) -> bool:
+    """Whether every value is a number below the limit in size; no array is made for it."""
+    return not array.size or (bool(array.max() < limit) and bool(array.min() > -limit))
 
 
 def n_operands(op: int) -> int:
     """How many operands an operation takes."""
-    return _OPERANDS.get(Op(op), 2)
+    return _TAKEN[op]
 
 
 def check_program(program: Any, outputs: Any, n_inputs: int, *, whole: bool) -> None:
     """Refuse unknown operations, operands not written before, outputs that are no integers."""
-    known = {int(op) for op in Op}
-    for i, row in enumerate(program.tolist()):
-        if row[0] not in known:
-            raise KernelInputError(f"program[{i}]: expected an operation of Op, got {row[0]}")
-        for operand in row[1 : 1 + _OPERANDS.get(Op(row[0]), 2)]:
-            if not 0 <= operand < n_inputs + i:
-                raise KernelInputError(
-                    f"program[{i}]: expected operands among the {n_inputs + i} registers written "
-                    f"before, got {operand}"
-                )
+    operations = program[:, 0]
+    known = (operations >= 0) & (operations < len(_TAKEN))
+    taken = _IS_TAKEN[np.where(known, operations, 0)]
+    written = n_inputs + np.arange(len(program))[:, None]
+    wrong = taken & ((program[:, 1:] < 0) | (program[:, 1:] >= written))
+    for i in np.flatnonzero(~known | wrong.any(axis=1))[:1].tolist():
+        if not known[i]:
+            raise KernelInputError(
+                f"program[{i}]: expected an operation of Op, got {operations[i]}"
+            )
+        raise KernelInputError(
+            f"program[{i}]: expected operands among the {n_inputs + i} registers written before, "
+            f"got {program[i, 1:][wrong[i]][0]}"
+        )
     n_registers = n_inputs + len(program)
     for position, register in enumerate(outputs.tolist()):
         if not 0 <= register < n_registers:
@@ -146,14 +156,12 @@ def _varying(constants: Any, program: Any, sources: Any) -> Any:
     """Which operations must be done again for each scenario: bool[n_operations]."""
     n_sources, n_constants = sources.shape[0], constants.shape[1]
     n_inputs = n_sources + n_constants
-    varying = np.zeros(n_inputs + len(program), dtype=bool)
-    if constants.size:
-        differs = (constants != constants[:1]).any(axis=0)
-        varying[n_sources:n_inputs] = differs if isinstance(differs, np.ndarray) else differs.get()
-    for i, (op, *operands) in enumerate(program.tolist()):
-        taken = operands[: _OPERANDS.get(Op(op), 2)]
-        varying[n_inputs + i] = any(varying[operand] for operand in taken)
-    return varying[n_inputs:]
+    if len(constants) < 2 or not n_constants:
+        return np.zeros(len(program), dtype=bool)
+    varying = [False] * n_sources + (constants != constants[:1]).any(axis=0).tolist()
+    for op, *operands in program.tolist():
+        varying.append(any(varying[operand] for operand in operands[: _TAKEN[op]]))
+    return np.array(varying[n_inputs:], dtype=bool)
 
 
 def reference(
@@ -179,7 +187,7 @@ def reference(
         for replicate in range(n_replicates):
             registers = [*sources[:, replicate].tolist(), *row]
             for op, *operands in program.tolist():
-                taken = operands[: _OPERANDS.get(Op(op), 2)]
+                taken = operands[: _TAKEN[op]]
                 registers.append(float(meaning[Op(op)](*(registers[k] for k in taken))))
             for position, register in enumerate(outputs.tolist()):
                 result[scenario, position, replicate] = registers[register]
