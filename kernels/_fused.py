@@ -1,22 +1,24 @@
 """Programs of `settle_grid` as vector code: the operations of a scenario in registers, not in rows.
 
-    lists of operations -> LLVM vector code, one function a list -> machine code, kept by structure
+    lists of operations -> LLVM vector code, two functions a list -> machine code, kept by structure
 
-An interpreter reads and writes every operand; here a list of operations is one loop over a tile of
+An interpreter reads and writes every operand; here a list of operations is one loop over a block of
 replicates, whose results stay in registers unless another list reads them. The meaning is that of
 `settle_grid`: one IEEE operation each, in the written order, none contracted, none reassociated.
 What stands here is LLVM's portable vector code: it becomes AVX-512, AVX2 or NEON. Programs are few
 (one a structure of contract terms), small, and compiled in milliseconds.
 
-A function takes four addresses: the live rows at its tile, the rows kept between lists, the terms
-of its scenario, and the payments to write.
+A list's first function gives the payments of one block, with their least, greatest and sum. It
+takes addresses: the live rows at its block, the rows kept between lists at its block, the terms of
+the scenario, the payments and the ends to write. Its second says which blocks it would change
+(`_ranges`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import llvmlite.binding as llvm
@@ -28,15 +30,15 @@ from numba.extending import intrinsic
 from kernels.settle_grid import Op, n_operands
 
 LANES: Final = 8
-TILE: Final = 256
-"""Replicates of a call: a row of them is 2 KiB, so that a program's rows stay near the core."""
+BLOCK: Final = 64
+"""Replicates of a call: what is known of a scenario's payments, and done again, goes by these."""
 
 Operation: TypeAlias = tuple[int, int, tuple[int, ...]]
 """(operation, row it writes, rows it reads)."""
 
-_I64, _DOUBLE = ir.IntType(64), ir.DoubleType()
-_VECTOR: Final = ir.VectorType(_DOUBLE, LANES)
-_FUNCTION: Final = ir.FunctionType(ir.VoidType(), [_I64] * 4)
+I64, DOUBLE = ir.IntType(64), ir.DoubleType()
+VECTOR: Final = ir.VectorType(DOUBLE, LANES)
+FUNCTION: Final = ir.FunctionType(ir.VoidType(), [I64] * 5)
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,10 @@ class Shape:
     ----------
     n_live, n_terms : int
         Rows [0, n_live) are arrays, the next n_terms are one number a scenario, the rest results.
-    live_stride : int
-        Words from a live row to the next.
+    stride : int
+        Words from a live, kept or payments row to the next.
+    n_lanes : int
+        Words of a row over blocks: least values, greatest, sums.
     operations : tuple of Operation
     lists : tuple of tuple of int
         For each list the operations it does, in order.
@@ -58,7 +62,8 @@ class Shape:
 
     n_live: int
     n_terms: int
-    live_stride: int
+    stride: int
+    n_lanes: int
     operations: tuple[Operation, ...]
     lists: tuple[tuple[int, ...], ...]
     output: int
@@ -81,30 +86,25 @@ class Code:
 
     Attributes
     ----------
-    entries : tuple of int
-        Address of each list's function; 0 where a list leaves the payments as they were.
+    entries : tuple of (int, int)
+        Addresses of each list's functions; (0, 0) where a list leaves the payments as they were.
     n_kept : int
-        Rows that lists keep for one another, of `TILE` words.
+        Rows that lists keep for one another.
     """
 
     engine: Any
-    entries: tuple[int, ...]
+    entries: tuple[tuple[int, int], ...]
     n_kept: int
 
 
-@lru_cache(maxsize=128)
-def compiled(shape: Shape) -> Code:
-    """Machine code of a program's lists."""
+def compile_module(write: Callable[[ir.Module], None]) -> Any:
+    """The engine of a module's machine code."""
     module = ir.Module(name="settlement")
     module.triple = llvm.get_process_triple()
-    kept = shape.kept()
-    names = [
-        _write(module, f"list_{k}", shape, chosen, kept) for k, chosen in enumerate(shape.lists)
-    ]
+    write(module)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), _machine())
     engine.finalize_object()
-    entries = tuple(engine.get_function_address(name) if name else 0 for name in names)
-    return Code(engine, entries, len(kept))
+    return engine
 
 
 def _machine() -> Any:
@@ -117,69 +117,77 @@ def _machine() -> Any:
     return target.create_target_machine(cpu=name, features=features, opt=2, jit=True)
 
 
-def _write(
+def write_values(
     module: ir.Module, name: str, shape: Shape, chosen: Sequence[int], kept: dict[int, int]
-) -> str:
-    """One list as a function of the module; its name, empty where there is nothing to do."""
+) -> None:
+    """One list's payments of a block: (live, kept, terms, payments, ends)."""
     n_given = shape.n_live + shape.n_terms
-    if not chosen and shape.output >= n_given:
-        return ""
-    function = ir.Function(module, _FUNCTION, name)
+    function = ir.Function(module, FUNCTION, name)
     before = function.append_basic_block("before")
     body = function.append_basic_block("body")
     after = function.append_basic_block("after")
-    at_live, at_kept, at_terms, at_payments = function.args
+    at_live, at_kept, at_terms, at_payments, at_ends = function.args
     builder = ir.IRBuilder(before)
     loop = ir.IRBuilder(body)
-    j = loop.phi(_I64)
-    offset = loop.mul(j, ir.Constant(_I64, 8 * LANES))
+    j = loop.phi(I64)
+    ends = [loop.phi(VECTOR) for _ in range(3)]
+    offset = loop.mul(j, ir.Constant(I64, 8 * LANES))
     values: dict[int, Any] = {}
 
     def address(base: Any, words: int) -> Any:
-        place = loop.add(loop.add(base, ir.Constant(_I64, 8 * words)), offset)
-        return loop.inttoptr(place, _VECTOR.as_pointer())
+        place = loop.add(loop.add(base, ir.Constant(I64, 8 * words)), offset)
+        return loop.inttoptr(place, VECTOR.as_pointer())
 
     def value(row: int) -> Any:
         if row not in values:
             if row < shape.n_live:
-                loaded = loop.load(address(at_live, row * shape.live_stride), align=8)
+                loaded = loop.load(address(at_live, row * shape.stride), align=8)
             elif row < n_given:
-                loaded = _spread(builder, at_terms, row - shape.n_live)
+                loaded = spread(builder, at_terms, row - shape.n_live)
             else:
-                loaded = loop.load(address(at_kept, kept[row] * TILE), align=8)
+                loaded = loop.load(address(at_kept, kept[row] * shape.stride), align=8)
             values[row] = loaded
         return values[row]
 
     for i in chosen:
         op, out, operands = shape.operations[i]
-        values[out] = _operation(module, loop, Op(op), [value(row) for row in operands])
+        values[out] = operation(module, loop, Op(op), [value(row) for row in operands])
         if out in kept:
-            loop.store(values[out], address(at_kept, kept[out] * TILE), align=8)
-    loop.store(value(shape.output), address(at_payments, 0), align=8)
-    following = loop.add(j, ir.Constant(_I64, 1))
-    again = loop.icmp_signed("<", following, ir.Constant(_I64, TILE // LANES))
+            loop.store(values[out], address(at_kept, kept[out] * shape.stride), align=8)
+    payment = value(shape.output)
+    loop.store(payment, address(at_payments, 0), align=8)
+    firsts = (math.inf, -math.inf, 0.0)
+    found = [how(loop, end, payment) for how, end in zip(_HOW, ends, strict=True)]
+    for end, first, last in zip(ends, firsts, found, strict=True):
+        end.add_incoming(ir.Constant(VECTOR, [first] * LANES), before)
+        end.add_incoming(last, body)
+    following = loop.add(j, ir.Constant(I64, 1))
+    again = loop.icmp_signed("<", following, ir.Constant(I64, BLOCK // LANES))
     loop.cbranch(again, body, after)
     builder.branch(body)
-    j.add_incoming(ir.Constant(_I64, 0), before)
+    j.add_incoming(ir.Constant(I64, 0), before)
     j.add_incoming(following, body)
-    ir.IRBuilder(after).ret_void()
-    return name
+    builder = ir.IRBuilder(after)
+    for k, (how, last) in enumerate(zip(_HOW, found, strict=True)):
+        place = builder.add(at_ends, ir.Constant(I64, 8 * k * shape.n_lanes))
+        builder.store(_lane(builder, last, how), builder.inttoptr(place, DOUBLE.as_pointer()))
+    builder.ret_void()
 
 
-def _spread(builder: Any, base: Any, word: int) -> Any:
+def spread(builder: Any, base: Any, word: int) -> Any:
     """A term in every lane."""
-    place = builder.add(base, ir.Constant(_I64, 8 * word))
-    scalar = builder.load(builder.inttoptr(place, _DOUBLE.as_pointer()), align=8)
-    empty = ir.Constant(_VECTOR, ir.Undefined)
+    place = builder.add(base, ir.Constant(I64, 8 * word))
+    scalar = builder.load(builder.inttoptr(place, DOUBLE.as_pointer()), align=8)
+    empty = ir.Constant(VECTOR, ir.Undefined)
     first = builder.insert_element(empty, scalar, ir.Constant(ir.IntType(32), 0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
     return builder.shuffle_vector(first, empty, zeros)
 
 
-def _operation(module: ir.Module, builder: Any, op: Op, operands: Sequence[Any]) -> Any:
+def operation(module: ir.Module, builder: Any, op: Op, operands: Sequence[Any]) -> Any:
     """What `Op` says of an operation, on vectors."""
     a, b, c = (*operands[: n_operands(op)], None, None)[:3]
-    zero, one = (ir.Constant(_VECTOR, [number] * LANES) for number in (0.0, 1.0))
+    zero, one = (ir.Constant(VECTOR, [number] * LANES) for number in (0.0, 1.0))
     if op == Op.ADD:
         return builder.fadd(a, b)
     if op == Op.SUBTRACT:
@@ -200,44 +208,31 @@ def _operation(module: ir.Module, builder: Any, op: Op, operands: Sequence[Any])
     name = f"llvm.rint.v{LANES}f64"
     nearest = module.globals.get(name)
     if nearest is None:
-        nearest = ir.Function(module, ir.FunctionType(_VECTOR, [_VECTOR]), name)
+        nearest = ir.Function(module, ir.FunctionType(VECTOR, [VECTOR]), name)
     return builder.call(nearest, [a])
 
 
-def _call(_typing: Any, entry: Any, live: Any, kept: Any, terms: Any, payments: Any) -> Any:
-    signature = types.void(types.int64, types.int64, types.int64, types.int64, types.int64)
-    del entry, live, kept, terms, payments
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Sequence[Any]) -> Any:
-        pointer = builder.inttoptr(arguments[0], _FUNCTION.as_pointer())
-        builder.call(pointer, arguments[1:])
-        return _context.get_dummy_value()
-
-    return signature, generate
-
-
-BOUNDED: Final = 64
-"""Values of a row whose least and greatest are known."""
-
-
-def _pairwise(builder: Any, vectors: Sequence[Any], how: Any) -> Any:
-    while len(vectors) > 1:
-        vectors = [how(builder, a, b) for a, b in zip(vectors[::2], vectors[1::2], strict=True)]
-    return vectors[0]
-
-
-def _lesser(builder: Any, a: Any, b: Any) -> Any:
+def lesser(builder: Any, a: Any, b: Any) -> Any:
+    """The lesser of two numbers, lane by lane."""
     return builder.select(builder.fcmp_ordered("<", a, b), a, b)
 
 
-def _greater(builder: Any, a: Any, b: Any) -> Any:
+def greater(builder: Any, a: Any, b: Any) -> Any:
+    """The greater of two numbers, lane by lane."""
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+def _added(builder: Any, a: Any, b: Any) -> Any:
+    return builder.fadd(a, b)
+
+
+_HOW: Final = (lesser, greater, _added)
 
 
 def _lane(builder: Any, vector: Any, how: Any) -> Any:
     """The lanes of a vector brought to one."""
     width = LANES
-    empty = ir.Constant(_VECTOR, ir.Undefined)
+    empty = ir.Constant(VECTOR, ir.Undefined)
     while width > 1:
         width //= 2
         picks = [width + k if k < width else k for k in range(LANES)]
@@ -246,45 +241,17 @@ def _lane(builder: Any, vector: Any, how: Any) -> Any:
     return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
 
 
-def _bounds(_typing: Any, row: Any, n_blocks: Any, lows: Any, highs: Any) -> Any:
-    signature = types.float64(types.int64, types.int64, types.int64, types.int64)
-    del row, n_blocks, lows, highs
+def _call(_typing: Any, entry: Any, a: Any, b: Any, c: Any, d: Any, e: Any) -> Any:
+    signature = types.void(*[types.int64] * 6)
+    del entry, a, b, c, d, e
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Sequence[Any]) -> Any:
-        row, n_blocks, lows, highs = arguments
-        before = builder.block
-        body = builder.append_basic_block("blocks")
-        after = builder.append_basic_block("done")
-        builder.branch(body)
-        builder.position_at_end(body)
-        i, total = builder.phi(_I64), builder.phi(_VECTOR)
-        first = builder.add(row, builder.mul(i, ir.Constant(_I64, 8 * BOUNDED)))
-        vectors = []
-        for k in range(BOUNDED // LANES):
-            place = builder.add(first, ir.Constant(_I64, 8 * LANES * k))
-            vectors.append(builder.load(builder.inttoptr(place, _VECTOR.as_pointer()), align=8))
-        here = builder.mul(i, ir.Constant(_I64, 8))
-        for base, how in ((lows, _lesser), (highs, _greater)):
-            end = _lane(builder, _pairwise(builder, vectors, how), how)
-            place = builder.inttoptr(builder.add(base, here), _DOUBLE.as_pointer())
-            builder.store(end, place, align=8)
-        added = builder.fadd(total, _pairwise(builder, vectors, lambda b, x, y: b.fadd(x, y)))
-        following = builder.add(i, ir.Constant(_I64, 1))
-        i.add_incoming(ir.Constant(_I64, 0), before)
-        i.add_incoming(following, body)
-        total.add_incoming(ir.Constant(_VECTOR, [0.0] * LANES), before)
-        total.add_incoming(added, body)
-        builder.cbranch(builder.icmp_signed("<", following, n_blocks), body, after)
-        builder.position_at_end(after)
-        return _lane(builder, added, lambda b, x, y: b.fadd(x, y))
+        pointer = builder.inttoptr(arguments[0], FUNCTION.as_pointer())
+        builder.call(pointer, arguments[1:])
+        return _context.get_dummy_value()
 
     return signature, generate
 
 
-# bounds(row, n_blocks, lows, highs) writes least and greatest of each of n_blocks >= 1 blocks of
-# `BOUNDED` values at address `row`, and returns the sum of them all: exact for integers whose
-# sizes add up to less than 2**53, and not finite if one is not.
-bounds: Any = intrinsic(_bounds)
-
-# call(entry, live, kept, terms, payments) runs one function of a `Code` at these addresses.
+# call(entry, a, b, c, d, e) runs one function of a `Code` at these addresses.
 call: Any = intrinsic(_call)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 import kernels
 from kernels import KernelInputError, settle_grid, settle_summary
+from kernels._plan import Plan
 from kernels.settle_grid import Op
-from kernels.settle_summary import _cpu, _gpu, _Layout, _limit, _Order, reference
+from kernels.settle_summary import _cpu, _gpu, _limit, reference
 
 TAKEN = {Op.SELECT: 3, Op.ROUND: 1}
 P = (0, 50_000, 500_000, 950_000, 1_000_000)
@@ -75,6 +77,43 @@ def test_the_compiled_form_is_the_reference(case: Case) -> None:
     found = settle_summary(*case)
     assert found.dtype == wanted.dtype == np.int64
     assert np.array_equal(found, wanted)
+
+
+@st.composite
+def wide_cases(draw: Any) -> Case:
+    """The same programs over several blocks of replicates and a small grid of terms."""
+    _, constants, program, output, _ = draw(cases())
+    n_constants = constants.shape[1]
+    n_sources = output - len(program) + 1 - n_constants
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    n = draw(st.integers(60, 300))
+    spread = draw(st.sampled_from([0.0, 3.0, 1e4]))
+    centre = draw(st.sampled_from([0.0, 5.0, 1e6]))
+    sources = np.rint(rng.normal(centre, spread, (n_sources, n)))
+    axes = [np.unique(rng.choice([-1.0, 0.0, 0.5, 0.9, 1.0, 2.0], 3)) for _ in range(n_constants)]
+    points = list(product(*axes))
+    grid = np.array(points).reshape(len(points), n_constants)
+    kept = rng.permutation(len(grid))[:40] if draw(st.booleans()) else np.arange(len(grid))[:40]
+    return sources, np.ascontiguousarray(grid[kept]), program, output, P
+
+
+@given(wide_cases())
+@settings(max_examples=150, deadline=None)
+def test_blocks_that_a_scenario_leaves_alone_are_as_they_were(case: Case) -> None:
+    sources, constants, program, output, p_micro = case
+    outputs = np.array([output], dtype=np.int32)
+    payments = settle_grid(sources, constants, program, outputs, whole=False)[:, 0]
+    if not bool((abs(payments) < _limit(sources.shape[1] - 1)).all()):
+        with pytest.raises(KernelInputError, match="would not be exact"):
+            settle_summary(*case)
+        return
+    rows = np.ascontiguousarray(payments[:, 1:].astype(np.int64))
+    found = settle_summary(*case)
+    assert np.array_equal(found[:, 0], payments[:, 0])
+    assert np.array_equal(found[:, 1], rows.sum(axis=1))
+    assert np.array_equal(found[:, 2], (rows > 0).sum(axis=1))
+    assert np.array_equal(found[:, 3], (rows < 0).sum(axis=1))
+    assert np.array_equal(found[:, 4:], kernels.quantiles(rows, p_micro))
 
 
 def launch(host_twin: Callable[..., list[Any]], case: Case) -> tuple[np.ndarray, int]:
@@ -185,15 +224,14 @@ def test_what_only_terms_make_up_is_done_once_a_scenario() -> None:
     program = np.array(
         [[Op.SUBTRACT, 1, 2, 0], [Op.MULTIPLY, 0, 3, 0], [Op.ROUND, 4, 0, 0]], dtype=np.int32
     )
-    layout = _Layout(sources, constants, program, 5)
-    assert layout.columns.tolist() == [[0.8, 0.7]]
-    assert [operation[0] for operation in layout.operations] == [Op.MULTIPLY, Op.ROUND]
-    assert len(layout.live) == 1
+    plan = Plan(constants, program, 1, 5)
+    assert plan.terms.tolist() == [[0.8], [0.7]]
+    assert [operation[0] for operation in plan.operations] == [Op.MULTIPLY, Op.ROUND]
+    assert plan.live(sources).tolist() == [[1.0] * 4]
 
 
 def test_terms_that_enter_last_vary_fastest() -> None:
     """Of two terms the one that more operations rest on stays while the other runs through."""
-    sources = np.ones((1, 4))
     early, late = np.repeat([0.1, 0.2, 0.3], 10), np.tile(np.arange(10.0), 3)
     mixed = np.random.default_rng(1).permutation(30)
     constants = np.ascontiguousarray(np.stack([early, late], axis=1)[mixed])
@@ -202,8 +240,8 @@ def test_terms_that_enter_last_vary_fastest() -> None:
          [Op.MULTIPLY, 5, 2, 0], [Op.ROUND, 6, 0, 0]],
         dtype=np.int32,
     )  # fmt: skip
-    order = _Order(_Layout(sources, constants, program, 7), len(constants))
-    assert (np.diff(order.columns[0]) != 0).sum() == 2
+    plan = Plan(constants, program, 1, 7)
+    assert (np.diff(plan.terms[:, 0]) != 0).sum() == 2
 
 
 def valid() -> dict[str, Any]:
