@@ -126,6 +126,14 @@ def n_operands(op: int) -> int:
 
 def check_program(program: Any, outputs: Any, n_inputs: int, *, whole: bool) -> None:
     """Refuse unknown operations, operands not written before, outputs that are no integers."""
+    _check_program(program.tobytes(), outputs.tobytes(), n_inputs, whole)
+
+
+@lru_cache(maxsize=256)
+def _check_program(table: bytes, wanted: bytes, n_inputs: int, whole: bool) -> None:
+    """Kept, because one program runs for many partnerships."""
+    program = np.frombuffer(table, dtype=np.int32).reshape(-1, 4)
+    outputs = np.frombuffer(wanted, dtype=np.int32)
     operations = program[:, 0]
     known = (operations >= 0) & (operations < len(_TAKEN))
     taken = _IS_TAKEN[np.where(known, operations, 0)]

@@ -130,8 +130,8 @@ def _limit(n_replicates: int) -> float:
 
 
 def _aligned(n: int) -> Any:
-    """float64[n], zero, from the start of a vector on."""
-    raw = np.zeros(n + VECTOR_BYTES // 8)
+    """float64[n] of anything, from the start of a vector on."""
+    raw = np.empty(n + VECTOR_BYTES // 8)
     skip = -raw.ctypes.data % VECTOR_BYTES // 8
     return raw[skip : skip + n]
 
@@ -154,11 +154,11 @@ def _cpu(sources: Any, constants: Any, program: Any, output: int, ranks: Any) ->
     entries = np.array(code.entries, dtype=np.int64)
     ends = np.empty((3, n_lanes))
     at = (live.ctypes.data, kept.ctypes.data, plan.terms.ctypes.data, row.ctypes.data)
-    _place(rows, np.arange(1, n + 1), live)
+    _place(rows[:, 1:], rows[:, :1], live)
     by_payment = _summed(
         entries[-1, 0], *at, ends.ctypes.data, plan.n_terms, _sample(n_scenarios), row
     )
-    _place(rows, 1 + np.argsort(by_payment[:n], kind="stable"), live)
+    _place(rows[:, 1 + np.argsort(by_payment[:n])], rows[:, :1], live)
     exact = _scenarios(
         entries, plan.which, plan.join, *at, plan.n_terms, row, ends,
         _ranges(live, len(plan.operations), n_lanes), n, ranks, _limit(n),
@@ -171,12 +171,12 @@ def _sample(n_scenarios: int) -> Any:
     return np.unique(np.linspace(0, n_scenarios - 1, SAMPLED).astype(np.int64))
 
 
-def _place(rows: Any, order: Any, live: Any) -> None:
-    """Replicates in an order, the last one again up to its block's end; then the observed one."""
-    n = len(order)
-    live[:, :n] = rows[:, order]
-    live[:, n:-BLOCK] = live[:, n - 1 : n]
-    live[:, -BLOCK:] = rows[:, :1]
+def _place(replicates: Any, observed: Any, live: Any) -> None:
+    """Replicates in order, the last one again up to its block's end; then the observed one."""
+    n = replicates.shape[1]
+    live[:, :n] = replicates
+    live[:, n:-BLOCK] = replicates[:, -1:]
+    live[:, -BLOCK:] = observed
 
 
 def _ranges(live: Any, n_operations: int, n_lanes: int) -> Any:
@@ -240,9 +240,8 @@ def _scenarios(  # type: ignore[no-untyped-def] # noqa: ANN202
     done = np.full(n_blocks, -1)  # the last scenario that a block was done for
     sums = np.zeros((3, n_blocks), dtype=np.int64)
     total, losses, gains = np.int64(0), np.int64(0), np.int64(0)
-    values, holders = np.zeros(ranks.shape[0]), np.zeros(ranks.shape[0], dtype=np.int64)
-    widths, passed = np.full(ranks.shape[0], 8), np.ones(ranks.shape[0], dtype=np.bool_)
-    few = np.empty(n + 1)
+    values, places = np.zeros(ranks.shape[0]), np.zeros(ranks.shape[0], dtype=np.int64)
+    passed, few = np.ones(ranks.shape[0], dtype=np.bool_), np.empty(n + 1)
     for s in range(which.shape[0]):
         todo = n_lists - 1 if s == 0 else which[s]
         if s and entries[todo, 0] == 0:
@@ -283,9 +282,7 @@ def _scenarios(  # type: ignore[no-untyped-def] # noqa: ANN202
                 passed[k] |= not (below or above)
         for k in range(ranks.shape[0]):
             if passed[k]:
-                values[k], holders[k], widths[k] = quantile(
-                    row, n, lows, highs, ranks[k], holders[k], widths[k], few
-                )
+                values[k], places[k] = quantile(row, n, lows, highs, ranks[k], places[k], few)
                 passed[k] = False
         target = out[place[s]]
         target[0] = np.int64(row[row.shape[0] - 1])
