@@ -161,8 +161,15 @@ class Contract:
         text = json.dumps([self.name, rows], separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def at(self, year: int | None) -> Agreement:
+    def at(self, year: int | None, like: Agreement | None = None) -> Agreement:
         """The agreement of a performance year; None takes the latest values.
+
+        Parameters
+        ----------
+        year : int or None
+        like : Agreement, optional
+            Of the same year, from which this contract differs in some terms: the others' values
+            are taken over.
 
         Raises
         ------
@@ -170,6 +177,16 @@ class Contract:
             If a term has no value for the year.
         """
         first = self._pick("agreement.first_performance_year", year, None).value
+        if like is not None and first == like["agreement.first_performance_year"]:
+            known, terms = like.values, like.contract.terms
+            return Agreement(
+                self,
+                year,
+                {
+                    path: known[path] if terms.get(path) is term else self._pick(path, year, first)
+                    for path, term in self.terms.items()
+                },
+            )
         return Agreement(self, year, {path: self._pick(path, year, first) for path in self.terms})
 
     def _pick(self, path: str, year: int | None, first_year: int | None, cell: str = "") -> Value:

@@ -142,13 +142,15 @@ class _Compiler:
 
     def __init__(self, contract: Contract, year: int, grid: Grid, build: Build, where: str) -> None:
         self._contract, self._year, self._build, self._where = contract, year, build, where
+        self._own = contract.at(year)
         self._paths = [axis.path for axis in grid.axes]
         self._known: dict[tuple[Any, ...], tuple[Agreement, Compiled]] = {}
 
     def agreement(self, values: Mapping[str, Any]) -> Agreement:
         ordered = {path: values[path] for path in self._paths if path in values}
         try:
-            return self._contract.override(ordered, where=self._where).at(self._year)
+            moved = self._contract.override(ordered, where=self._where)
+            return moved.at(self._year, like=self._own)
         except ContractError as error:
             told = ", ".join(f"{path} = {value}" for path, value in ordered.items())
             raise GridError(f"{self._contract.name}, scenario {told}: {error}") from None

@@ -308,8 +308,9 @@ def _by_payer(case: _Case, payment_cents: int) -> dict[str, int]:
     sums, rule = case.sums, case.agreement["payers.split"]
     if rule is None:
         return {}
-    name = "perf_months" if rule == "member_months" else f"perf_cost_r{sums.rule_set}"
-    observed = sums.totals.column(name)[sums.totals.groups.index(case.partnership), :, 0]
+    column = sums.columns["perf_months" if rule == "member_months" else "perf_cost"]
+    group = sums.totals.groups.index(case.partnership)
+    observed = sums.totals.values[group, :, 0, column]
     weights = dict.fromkeys(PAYER_KINDS, 0)
     for place, cell in enumerate(sums.totals.strata):
         weights[cell.rsplit("_", 1)[1]] += max(int(observed[place]), 0)

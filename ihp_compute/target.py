@@ -41,8 +41,11 @@ class TotalsLike(Protocol):
     @property
     def strata(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
+    def columns(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def values(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
     def n_members(self) -> NDArray[np.int64]: ...  # noqa: D102
-    def column(self, name: str) -> NDArray[np.int64]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -77,29 +80,27 @@ class StateSums:
     Attributes
     ----------
     totals : Totals
-    rule_set : int
-        Whose cost columns were taken.
     contract : str
         Its name, for messages.
-    cells : tuple of str
-        Rate cells of the contract; merged cells joined by +.
-    by_cell : mapping of (year, what) to int64[n_groups, n_cells, 1 + B]
-    state : mapping of (year, what) to int64[n_cells, 1 + B]
-        Sums over groups.
+    columns : mapping of name to int
+        Place of base_months, perf_cost and the like among the columns; cost is of one rule set.
+    by_cell : int64[n_groups, n_cells, 1 + B, n_columns]
+        Rate cells of the contract; merged cells are summed.
+    by_group : int64[n_groups, 1 + B, n_columns]
+        Sums over the rate cells.
     shared : mapping of source name to int64[1 + B]
         Sources that every partnership has alike: the state's and the comparison population's.
-    left_out : mapping of (year, what) to int64[n_groups, 1 + B]
-        What stands in rate cells that the contract does not list.
+    left_out : bool[n_groups, n_columns]
+        Whether something stands in rate cells that the contract does not list.
     """
 
     totals: TotalsLike
-    rule_set: int
     contract: str
-    cells: tuple[str, ...]
-    by_cell: dict[tuple[str, str], NDArray[np.int64]]
-    state: dict[tuple[str, str], NDArray[np.int64]]
+    columns: dict[str, int]
+    by_cell: NDArray[np.int64]
+    by_group: NDArray[np.int64]
     shared: dict[str, NDArray[np.int64]]
-    left_out: dict[tuple[str, str], NDArray[np.int64]]
+    left_out: NDArray[np.bool_]
 
 
 def state_sums(totals: TotalsLike, agreement: Agreement, rule_set: int) -> StateSums:
@@ -108,30 +109,27 @@ def state_sums(totals: TotalsLike, agreement: Agreement, rule_set: int) -> State
     places = [[totals.strata.index(part) for part in cell.split("+")] for cell in cells]
     listed = {place for cell in places for place in cell}
     others = [i for i in range(len(totals.strata)) if i not in listed]
-    single = [place for (place, *more) in places if not more]
-    straight = single == list(range(len(totals.strata)))
-    by_cell, state, shared, left_out = {}, {}, {}, {}
-    has_market = COMPARISON in totals.groups
+    values = by_cell = totals.values
+    if places != [[i] for i in range(len(totals.strata))]:
+        by_cell = np.stack([values[:, cell].sum(axis=1) for cell in places], axis=1)
+    by_group = by_cell.sum(axis=1)
+    state = np.ascontiguousarray(np.moveaxis(by_cell.sum(axis=0), -1, 0))
+    nothing = np.zeros(values.shape[2], np.int64)
+    columns, shared = {}, {}
     for year in _YEARS:
         for what in ("months", "risk", "cost"):
-            name = f"{year}_cost_r{rule_set}" if what == "cost" else f"{year}_{what}"
-            column = totals.column(name)
-            if straight:
-                merged = column
-            else:
-                merged = np.stack([column[:, cell].sum(axis=1) for cell in places], axis=1)
-            by_cell[year, what] = merged
-            state[year, what] = merged.sum(axis=0)
-            shared[f"state_{year}_{what}"] = state[year, what].sum(axis=0)
-            for i in range(len(cells)):
-                shared[f"state_{year}_{what}_{i}"] = state[year, what][i]
-            shared[f"market_{year}_{what}"] = (
-                merged[totals.groups.index(COMPARISON)].sum(axis=0)
-                if has_market
-                else np.zeros(column.shape[2], np.int64)
+            of_cost = f"_r{rule_set}" if what == "cost" else ""
+            name, k = f"{year}_{what}", totals.columns.index(f"{year}_{what}{of_cost}")
+            columns[name] = k
+            shared[f"state_{name}"] = state[k].sum(axis=0)
+            shared |= {f"state_{name}_{i}": state[k, i] for i in range(len(cells))}
+            shared[f"market_{name}"] = (
+                by_group[totals.groups.index(COMPARISON), :, k]
+                if COMPARISON in totals.groups
+                else nothing
             )
-            left_out[year, what] = column[:, others].sum(axis=1)
-    return StateSums(totals, rule_set, agreement.name, cells, by_cell, state, shared, left_out)
+    left_out: NDArray[np.bool_] = np.any(values[:, others], axis=(1, 2))
+    return StateSums(totals, agreement.name, columns, by_cell, by_group, shared, left_out)
 
 
 def sources(sums: StateSums, group: str) -> dict[str, NDArray[np.int64]]:
@@ -147,15 +145,15 @@ def sources(sums: StateSums, group: str) -> dict[str, NDArray[np.int64]]:
     """
     g = sums.totals.groups.index(group)
     found = dict(sums.shared)
-    for (year, what), by_cell in sums.by_cell.items():
-        if sums.left_out[year, what][g].any():
+    for name, k in sums.columns.items():
+        if sums.left_out[g, k]:
             raise ContractError(
-                f"{sums.contract}: target.rate_cells: {group} has {what} in rate cells that the "
-                "contract does not list; expected every rate cell that occurs"
+                f"{sums.contract}: target.rate_cells: {group} has {name.split('_')[1]} in rate "
+                "cells that the contract does not list; expected every rate cell that occurs"
             )
-        for i in range(len(sums.cells)):
-            found[f"{year}_{what}_{i}"] = by_cell[g, i]
-        found[f"{year}_{what}"] = by_cell[g].sum(axis=0)
+        for i in range(sums.by_cell.shape[1]):
+            found[f"{name}_{i}"] = sums.by_cell[g, i, :, k]
+        found[name] = sums.by_group[g, :, k]
     months = found["perf_months"]
     found["observed_months"] = np.full_like(months, months[0])
     return found
