@@ -24,8 +24,14 @@ from numpy.typing import NDArray
 
 import kernels
 from ihp_compute.tables import RATE_CELLS
+from ihp_compute.units import MICRO
 
 LEVELS: Final = (Fraction(80, 100), Fraction(90, 100), Fraction(95, 100))
+_LEVELS: Final = tuple(map(float, LEVELS))
+_TAILS_MICRO: Final = [
+    int(MICRO * p) for level in LEVELS for p in ((1 - level) / 2, (1 + level) / 2)
+]
+_WORD_BITS: Final = 64
 RATE_NANO: Final = 10**9
 """Savings rates are averaged as integers of this many parts."""
 
@@ -227,15 +233,6 @@ def _present(rows: YearRows) -> NDArray[np.bool_]:
     return present & (rows.group >= 0)[None, :]
 
 
-def rank(probability: Fraction, n: int) -> int:
-    """Which of n ordered values is the quantile: max(1, ceil(p n)), counted from 1.
-
-    >>> rank(Fraction(25, 1000), 2000), rank(Fraction(1, 2), 1)
-    (50, 1)
-    """
-    return max(1, math.ceil(probability * n))
-
-
 @dataclass(frozen=True)
 class Interval:
     """An interval for one measure at one level; `std_error` in the measure's unit."""
@@ -253,15 +250,20 @@ def _exact_std_error(values: NDArray[np.int64]) -> float:
     n = values.size
     if n < 2:
         return 0.0
-    shifted = (values - values[0]).astype(object) if _wide(values) else values - values[0]
-    total, squares = int(shifted.sum()), int((shifted * shifted).sum())
+    total, squares = _sums(values - values[0])
     return math.sqrt(Fraction(n * squares - total * total, n * (n - 1)))
 
 
-def _wide(values: NDArray[np.int64]) -> bool:
-    """Whether a sum of squared differences could leave int64."""
-    spread = int(values.max()) - int(values.min())
-    return spread * spread * values.size >= 2**63
+def _sums(values: NDArray[np.int64]) -> tuple[int, int]:
+    """Sum and sum of squares, exact: each value in two halves, whose products fit int64."""
+    size = max(int(values.max()), -int(values.min()))
+    half = (size.bit_length() + 1) // 2
+    if 2 * half + values.size.bit_length() >= _WORD_BITS:
+        wide = values.astype(object)
+        return int(wide.sum()), int((wide * wide).sum())
+    high, low = values >> half, values & ((1 << half) - 1)
+    squares = (int(high @ high) << 2 * half) + (int(high @ low) << half + 1) + int(low @ low)
+    return int(values.sum()), squares
 
 
 def intervals(values: NDArray[Any]) -> list[Interval]:
@@ -282,21 +284,23 @@ def intervals(values: NDArray[Any]) -> list[Interval]:
         return []
     if values.dtype.kind == "f":
         std_error = _exact_std_error(np.rint(draws * RATE_NANO).astype(np.int64)) / RATE_NANO
+        ends = _in_order(kernels.quantiles(_in_order(draws.view(np.int64))[None], _TAILS_MICRO)[0])
+        ends = ends.view(np.float64)
     else:
         std_error = _exact_std_error(draws)
-    tails = [((1 - level) / 2, 1 - (1 - level) / 2) for level in LEVELS]
-    ranks = [rank(p, draws.size) - 1 for pair in tails for p in pair]
-    ordered = np.partition(draws, sorted(set(ranks)))
+        ends = kernels.quantiles(draws[None], _TAILS_MICRO)[0]
     found = []
-    for position, level in enumerate(LEVELS):
-        low, high = (ordered[ranks[2 * position + side]] for side in (0, 1))
-        for method, ends in (("percentile", (low, high)), ("basic", _reflect(point, low, high))):
+    for level, low, high in zip(_LEVELS, ends[::2], ends[1::2], strict=True):
+        for method, pair in (("percentile", (low, high)), ("basic", _reflect(point, low, high))):
             found.append(
-                Interval(
-                    method, float(level), float(point), float(ends[0]), float(ends[1]), std_error
-                )
+                Interval(method, level, float(point), float(pair[0]), float(pair[1]), std_error)
             )
     return found
+
+
+def _in_order(bits: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Bits of floats as integers in the floats' order; its own inverse."""
+    return bits ^ ((bits >> (_WORD_BITS - 1)) & np.iinfo(np.int64).max)
 
 
 def _reflect(point: Any, low: Any, high: Any) -> tuple[Any, Any]:

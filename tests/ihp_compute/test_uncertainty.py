@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ihp_compute.tables import RATE_CELLS
-from ihp_compute.uncertainty import Rows, YearRows, intervals, rank, replicate_totals
+from ihp_compute.uncertainty import Rows, YearRows, intervals, replicate_totals
 
 GROUPS = ("IHP-01", "IHP-02", "COMPARISON", "UNATTRIBUTED")
 
@@ -100,10 +100,8 @@ def test_shards_add_up_in_any_order() -> None:
     assert (merged.n_members == whole.n_members).all()
 
 
-@given(st.integers(0, 10**6).map(lambda n: Fraction(n, 10**6)), st.integers(1, 5000))
-def test_rank_is_the_ceiling_and_never_below_one(p: Fraction, n: int) -> None:
-    assert rank(p, n) == max(1, -(-p.numerator * n // p.denominator))
-    assert 1 <= rank(p, n) <= n
+def rank(p: Fraction, n: int) -> int:
+    return max(1, math.ceil(p * n))
 
 
 @given(st.lists(st.integers(-(2**50), 2**50), min_size=2, max_size=200))
@@ -120,6 +118,25 @@ def test_an_interval_is_a_selection_of_its_draws(values: list[int]) -> None:
 def test_the_standard_error_is_exact_for_dollars_beyond_float_precision() -> None:
     values = np.array([0, 2**52 + 1, 2**52 + 3], np.int64)
     assert intervals(values)[0].std_error == pytest.approx(math.sqrt(2), rel=1e-15)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=200))
+def test_rates_are_selected_in_their_order(values: list[float]) -> None:
+    drawn = sorted(values[1:])
+    for interval in intervals(np.array(values)):
+        p = (1 - Fraction(str(interval.level))) / 2
+        if interval.method == "percentile":
+            assert interval.low == drawn[rank(p, len(drawn)) - 1]
+            assert interval.high == drawn[rank(1 - p, len(drawn)) - 1]
+
+
+@given(st.lists(st.integers(-(2**52), 2**52), min_size=3, max_size=50), st.integers(0, 40))
+def test_the_standard_error_is_that_of_exact_sums(values: list[int], smaller: int) -> None:
+    drawn = [value >> smaller for value in values[1:]]
+    n, mean = len(drawn), Fraction(sum(drawn), len(drawn))
+    variance = sum((value - mean) ** 2 for value in drawn) / (n - 1)
+    found = intervals(np.array([0, *drawn], np.int64))[0].std_error
+    assert found == math.sqrt(variance)
 
 
 def test_no_replicates_no_intervals() -> None:
