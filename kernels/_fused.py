@@ -52,7 +52,9 @@ class Shape:
     stride : int
         Words from a live, kept or payments row to the next.
     n_lanes : int
-        Words of a row over blocks: least values, greatest, sums.
+        Words of a range over blocks.
+    n_ends : int
+        Words from the blocks' least payments to their greatest, and to their sums.
     operations : tuple of Operation
     lists : tuple of tuple of int
         For each list the operations it does, in order.
@@ -64,6 +66,7 @@ class Shape:
     n_terms: int
     stride: int
     n_lanes: int
+    n_ends: int
     operations: tuple[Operation, ...]
     lists: tuple[tuple[int, ...], ...]
     output: int
@@ -169,7 +172,7 @@ def write_values(
     j.add_incoming(following, body)
     builder = ir.IRBuilder(after)
     for k, (how, last) in enumerate(zip(_HOW, found, strict=True)):
-        place = builder.add(at_ends, ir.Constant(I64, 8 * k * shape.n_lanes))
+        place = builder.add(at_ends, ir.Constant(I64, 8 * k * shape.n_ends))
         builder.store(_lane(builder, last, how), builder.inttoptr(place, DOUBLE.as_pointer()))
     builder.ret_void()
 

@@ -15,8 +15,44 @@ import numba
 import numpy as np
 
 from kernels._fused import BLOCK
+from kernels._marks import below, lowest, ones, reached
 
 _FEW: Final = 16
+_ALL: Final = np.uint64(2**64 - 1)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def first_bits(n):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """The lowest n bits of a word, all of them from 64 on."""
+    return _ALL if n >= BLOCK else (np.uint64(1) << np.uint64(n)) - np.uint64(1)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _counts(row, n, lows, highs, value):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """How many of the first n are below a value, and how many at most the value."""
+    less, most = np.int64(0), np.int64(0)
+    n_blocks = (n + BLOCK - 1) // BLOCK
+    for group in range(0, n_blocks, BLOCK):
+        there = first_bits(n_blocks - group)
+        under = below(highs + 8 * group, value) & there
+        upto = reached(highs + 8 * group, value) & there
+        cut = (below(lows + 8 * group, value) & ~under) | (reached(lows + 8 * group, value) & ~upto)
+        cut &= there
+        whole = upto & ~cut
+        less += BLOCK * ones(under)
+        most += BLOCK * ones(whole)
+        while cut:
+            b = group + lowest(cut)
+            cut &= cut - np.uint64(1)
+            here, address = first_bits(n - b * BLOCK), row + 8 * BLOCK * b
+            less += ones(below(address, value) & here)
+            most += ones(reached(address, value) & here)
+        last = n_blocks - 1 - group
+        if last < BLOCK and n % BLOCK:  # a part of a block was taken for a whole one
+            beyond = BLOCK - n % BLOCK
+            less -= beyond * np.int64((under >> np.uint64(last)) & np.uint64(1))
+            most -= beyond * np.int64((whole >> np.uint64(last)) & np.uint64(1))
+    return less, most
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -27,42 +63,6 @@ def _between(row, first, last, low, high):  # type: ignore[no-untyped-def] # noq
         x = row[j]
         below += np.int64(x < low)
         reached += np.int64(x <= high)
-    return below, reached
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _counts(row, n, lows, highs, low, high, rank):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-    """The same of the first n, looking into blocks only where their ends do not tell.
-
-    Such blocks are sought from the rank outwards.
-    """
-    n_blocks = n // BLOCK
-    below, reached = _between(row, n_blocks * BLOCK, n, low, high)
-    under, some, upto, any_ = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
-    for i in range(n_blocks):
-        under += np.int64(highs[i] < low)
-        some += np.int64(lows[i] < low)
-        upto += np.int64(highs[i] <= high)
-        any_ += np.int64(lows[i] <= high)
-    below += BLOCK * under
-    reached += BLOCK * upto
-    cut = some - under + any_ - upto
-    right, left = rank // BLOCK, rank // BLOCK - 1
-    while cut > 0 and (right < n_blocks or left >= 0):
-        for i in (right, left):
-            if 0 <= i < n_blocks:
-                cuts_low = lows[i] < low <= highs[i]
-                cuts_high = lows[i] <= high < highs[i]
-                if cuts_low or cuts_high:
-                    more, most = _between(row, i * BLOCK, (i + 1) * BLOCK, low, high)
-                    if cuts_low:
-                        below += more
-                        cut -= 1
-                    if cuts_high:
-                        reached += most
-                        cut -= 1
-        right += 1
-        left -= 1
     return below, reached
 
 
@@ -107,61 +107,83 @@ def _smallest(few, n, rank):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def quantile(row, n, lows, highs, rank, place, few):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def quantile(values, row, n, ends, rank, place, few):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """The value at a rank counted from 1 among the first n, and a place that holds it.
 
     Parameters
     ----------
-    row : float64[>= n]
+    values : float64[>= n, up to a whole block]
         Whole numbers below 2**53 in size.
-    lows, highs : float64[>= ceil(n / BLOCK)]
-        Least and greatest of each block; the last may be a part of one.
+    row : int
+        Address of `values`.
+    n : int
+    ends : float64[>= 2, >= ceil(n / BLOCK), up to a whole block]
+        Least and greatest of each block; what stands beyond n is among the last block's values.
+    rank : int
     place : int
         Where to look first.
     few : float64[n + 1]
         Scratch.
     """
-    value = row[place]
-    below, reached = _counts(row, n, lows, highs, value, value, rank)
-    if below < rank <= reached:
+    value = values[place]
+    lows, highs = ends.ctypes.data, ends.ctypes.data + ends.strides[0]
+    less, most = _counts(row, n, lows, highs, value)
+    if less < rank <= most:
         return value, place
-    n_blocks = n // BLOCK
-    if rank > reached:
-        enough = (rank - 1) // BLOCK
+    if rank > most:
+        whole, enough = n // BLOCK, (rank - 1) // BLOCK
         high = np.inf
-        if enough < n_blocks:
-            few[:n_blocks] = highs[:n_blocks]
-            high = _smallest(few, n_blocks, enough)
-        m = _gather(row, n, lows, highs, value + 1.0, high, few)
-        value = _smallest(few, m, rank - 1 - reached)
+        if enough < whole:
+            few[:whole] = ends[1, :whole]
+            high = _smallest(few, whole, enough)
+        m = _gather(values, row, n, lows, highs, value + 1.0, high, few)
+        value = _smallest(few, m, rank - 1 - most)
     else:
-        parts = (n + BLOCK - 1) // BLOCK
-        few[:parts] = lows[:parts]
-        low = _smallest(few, parts, (rank - 1) // BLOCK)
-        m = _gather(row, n, lows, highs, low, value - 1.0, few)
-        value = _smallest(few, m, rank - 1 - (below - m))
+        n_blocks = (n + BLOCK - 1) // BLOCK
+        few[:n_blocks] = ends[0, :n_blocks]
+        low = _smallest(few, n_blocks, (rank - 1) // BLOCK)
+        m = _gather(values, row, n, lows, highs, low, value - 1.0, few)
+        value = _smallest(few, m, rank - 1 - (less - m))
     return value, _place(row, n, lows, highs, value)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _gather(row, n, lows, highs, low, high, few):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _meeting(n_blocks, group, lows, highs, low, high):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """Marks of the blocks of a group that may have a value from `low` to `high`."""
+    begun = reached(lows + 8 * group, high) & ~below(highs + 8 * group, low)
+    return begun & first_bits(n_blocks - group)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _gather(values, row, n, lows, highs, low, high, few):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """Put the values from `low` to `high` into `few`; how many there are."""
-    m = np.int64(0)
-    for b in range((n + BLOCK - 1) // BLOCK):
-        if highs[b] >= low and lows[b] <= high:
-            for j in range(b * BLOCK, min(n, (b + 1) * BLOCK)):
-                x = row[j]
-                few[m] = x
-                m += np.int64((x >= low) & (x <= high))
-    return m
+    m = np.uint64(0)
+    n_blocks = (n + BLOCK - 1) // BLOCK
+    for group in range(0, n_blocks, BLOCK):
+        blocks = _meeting(n_blocks, group, lows, highs, low, high)
+        while blocks:
+            b = group + lowest(blocks)
+            blocks &= blocks - np.uint64(1)
+            address, first = row + 8 * BLOCK * b, np.uint64(b * BLOCK)
+            wanted = reached(address, high) & ~below(address, low) & first_bits(n - b * BLOCK)
+            while wanted:
+                few[m] = values[first + np.uint64(lowest(wanted))]
+                wanted &= wanted - np.uint64(1)
+                m += np.uint64(1)
+    return np.int64(m)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _place(row, n, lows, highs, value):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """A place that holds a value which is there."""
-    for b in range((n + BLOCK - 1) // BLOCK):
-        if lows[b] <= value <= highs[b]:
-            for j in range(b * BLOCK, min(n, (b + 1) * BLOCK)):
-                if row[j] == value:
-                    return j
+    n_blocks = (n + BLOCK - 1) // BLOCK
+    for group in range(0, n_blocks, BLOCK):
+        blocks = _meeting(n_blocks, group, lows, highs, value, value)
+        while blocks:
+            b = group + lowest(blocks)
+            blocks &= blocks - np.uint64(1)
+            address = row + 8 * BLOCK * b
+            equal = reached(address, value) & ~below(address, value) & first_bits(n - b * BLOCK)
+            if equal:
+                return b * BLOCK + lowest(equal)
     return 0

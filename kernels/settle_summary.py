@@ -26,9 +26,10 @@ import numpy as np
 
 from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
 from kernels._fused import BLOCK, LANES, Shape, call
+from kernels._marks import below, ones, reached
 from kernels._plan import plan_of
 from kernels._ranges import compiled
-from kernels._selection import quantile
+from kernels._selection import first_bits, quantile
 from kernels.quantiles import ranks_of
 from kernels.quantiles import reference as selected
 from kernels.settle_grid import EXACT, check_program, check_values
@@ -144,15 +145,24 @@ def _cpu(sources: Any, constants: Any, program: Any, output: int, ranks: Any) ->
     plan = plan_of(constants, program, sources.shape[0], output)
     n_blocks = -(-n // BLOCK) + 1  # the last is the observed replicate's own
     width, n_lanes = n_blocks * BLOCK, -(-n_blocks // LANES) * LANES
+    ends = np.empty((3, -(-n_blocks // BLOCK) * BLOCK))
     stride = width + _PAD
     code = compiled(
-        Shape(plan.n_live, plan.n_terms, stride, n_lanes, plan.operations, plan.lists, plan.output)
+        Shape(
+            plan.n_live,
+            plan.n_terms,
+            stride,
+            n_lanes,
+            ends.shape[1],
+            plan.operations,
+            plan.lists,
+            plan.output,
+        )
     )
     rows = plan.live(sources)
     live = _aligned(plan.n_live * stride).reshape(plan.n_live, stride)[:, :width]
     kept, row = _aligned(max(1, code.n_kept) * stride), _aligned(width)
     entries = np.array(code.entries, dtype=np.int64)
-    ends = np.empty((3, n_lanes))
     at = (live.ctypes.data, kept.ctypes.data, plan.terms.ctypes.data, row.ctypes.data)
     _place(rows[:, 1:], rows[:, :1], live)
     by_payment = _summed(
@@ -168,7 +178,8 @@ def _cpu(sources: Any, constants: Any, program: Any, output: int, ranks: Any) ->
 
 
 def _sample(n_scenarios: int) -> Any:
-    return np.unique(np.linspace(0, n_scenarios - 1, SAMPLED).astype(np.int64))
+    count = min(n_scenarios, SAMPLED)
+    return np.arange(count) * n_scenarios // count
 
 
 def _place(replicates: Any, observed: Any, live: Any) -> None:
@@ -203,21 +214,19 @@ def _summed(entry, live, kept, terms, payments, ends, n_terms, sample, row):  # 
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _block_sums(row, first, last, rough, size, sums, b):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _block_sums(row, address, first, last, rough, size, sums, b):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """Sum, losses and gains of a block in integers; by how much each has grown.
 
     `rough` is the sum of a whole block, exact where `size`, its greatest size, is small.
     """
-    added, losses, gains = np.int64(0), np.int64(0), np.int64(0)
-    whole = last - first == BLOCK and size * BLOCK < EXACT
-    if whole:
+    added = np.int64(0)
+    if last - first == BLOCK and size * BLOCK < EXACT:
         added = np.int64(rough)
     else:
         for j in range(first, last):
             added += np.int64(row[j])
-    for j in range(first, last):
-        losses += np.int64(row[j] < 0.0)
-        gains += np.int64(row[j] > 0.0)
+    there = first_bits(last - first)
+    losses, gains = ones(below(address, 0.0) & there), ones(there & ~reached(address, 0.0))
     grown = added - sums[0, b], losses - sums[1, b], gains - sums[2, b]
     sums[0, b], sums[1, b], sums[2, b] = added, losses, gains
     return grown
@@ -235,7 +244,7 @@ def _scenarios(  # type: ignore[no-untyped-def] # noqa: ANN202
     """
     n_lists, n_blocks = entries.shape[0], row.shape[0] // BLOCK
     lows, highs = ends[0], ends[1]
-    bits = np.zeros(ends.shape[1] // 8, dtype=np.uint8)
+    bits = np.zeros(ranges.shape[2] // 8, dtype=np.uint8)
     latest = np.full(n_lists, -1)  # the last scenario that asked for a list
     done = np.full(n_blocks, -1)  # the last scenario that a block was done for
     sums = np.zeros((3, n_blocks), dtype=np.int64)
@@ -273,7 +282,7 @@ def _scenarios(  # type: ignore[no-untyped-def] # noqa: ANN202
             if b == n_blocks - 1:
                 continue
             first, last = b * BLOCK, min(n, (b + 1) * BLOCK)
-            grown = _block_sums(row, first, last, ends[2, b], size, sums, b)
+            grown = _block_sums(row, payments + at, first, last, ends[2, b], size, sums, b)
             total, losses, gains = total + grown[0], losses + grown[1], gains + grown[2]
             for k in range(ranks.shape[0]):
                 value = values[k]
@@ -282,7 +291,7 @@ def _scenarios(  # type: ignore[no-untyped-def] # noqa: ANN202
                 passed[k] |= not (below or above)
         for k in range(ranks.shape[0]):
             if passed[k]:
-                values[k], places[k] = quantile(row, n, lows, highs, ranks[k], places[k], few)
+                values[k], places[k] = quantile(row, payments, n, ends, ranks[k], places[k], few)
                 passed[k] = False
         target = out[place[s]]
         target[0] = np.int64(row[row.shape[0] - 1])

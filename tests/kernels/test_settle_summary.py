@@ -167,7 +167,7 @@ def shares(n_replicates: int, order: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("order", ["none", "rising", "ties", "one value"])
-@pytest.mark.parametrize("n_replicates", [2, 3, 257, 1025, 2001])
+@pytest.mark.parametrize("n_replicates", [2, 3, 65, 257, 1025, 2001, 4200])
 def test_a_gate_and_a_share_over_many_replicates(order: str, n_replicates: int) -> None:
     """More replicates than a tile, more scenarios than a block of few, ranks at both ends."""
     sources = np.stack([shares(n_replicates, order), np.arange(n_replicates, dtype=np.float64)])
