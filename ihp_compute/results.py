@@ -373,15 +373,15 @@ def _publish(draft: Path, out: Path) -> None:
 
 
 def _write_table(table: pa.Table, folder: Path, name: str) -> None:
-    """A table as Parquet. Numbers go as they are: most hardly repeat."""
+    """A table as Parquet. Numbers go as they are: most hardly repeat. Keys alone get statistics."""
     repeats = [
         field.name
         for field in table.schema
         if pa.types.is_dictionary(field.type) or pa.types.is_string(field.type)
     ]
     pq.write_table(
-        table, folder / f"{name}.parquet", compression="lz4", use_dictionary=repeats,
-        write_page_checksum=True,
+        table, folder / f"{name}.parquet", use_dictionary=repeats, write_page_checksum=True,
+        write_statistics=list(KEYS[name]),
     )  # fmt: skip
 
 

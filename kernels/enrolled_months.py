@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import numba
 import numpy as np
 
-from kernels._core import FOLDER, KernelInputError, device_of, require
+from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
 
 MONTHS: Final = 12
 NO_CELL: Final = 255
@@ -110,16 +110,9 @@ def enrolled_months(
             raise KernelInputError(f"{name}: expected {low} to {high}, got {value}")
     inputs = tuple(arrays.values())
     if device == "cpu":
-        inputs = tuple(_read_only(array) for array in inputs)
+        inputs = tuple(read_only(array) for array in inputs)
     form: Any = _cpu if device == "cpu" else _gpu
     return EnrolledMonths(*form(*inputs, january, exclude, n_cells))
-
-
-def _read_only(array: Any) -> Any:
-    """A read-only view, so that maps and fresh arrays share one compiled form."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def reference(
@@ -208,12 +201,9 @@ def _cpu(
     return month_cell, covered, countable, flagged, months
 
 
-@lru_cache(maxsize=1)
+@cache
 def _entry() -> Any:
-    import cupy  # noqa: PLC0415 - only where a GPU is used
-
-    source = (FOLDER / "enrolled_months.cu").read_text(encoding="utf-8")
-    return cupy.RawModule(code=source, options=("--fmad=false",)).get_function("enrolled_months")
+    return cuda_module("enrolled_months").get_function("enrolled_months")
 
 
 def _gpu(*inputs: Any) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numba
 import numpy as np
 
-from kernels._core import FOLDER, KernelInputError, device_of, require
+from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
 
 NO_GROUP = -1
 NO_DAY = -(2**31)
@@ -72,19 +72,11 @@ def plurality(
     if not 1 <= n_steps <= 255:
         raise KernelInputError(f"n_steps: expected 1 to 255, got {n_steps}")
     if device == "cpu":
-        group, step, day, offsets = (_read_only(a) for a in (group, step, day, offsets))
-    form = _cpu if device == "cpu" else _gpu
-    found: tuple[Any, Any, Any, Any, Any] = form(
-        group, step, day, offsets, n_groups, n_steps, latest
-    )
+        group, step, day, offsets = (read_only(a) for a in (group, step, day, offsets))
+        found: tuple[Any, Any, Any, Any, Any] = _cpu(group, step, day, offsets, n_groups, latest)
+    else:
+        found = _gpu(group, step, day, offsets, latest)
     return found
-
-
-def _read_only(array: Any) -> Any:
-    """A read-only view, so that maps and fresh arrays share one compiled form."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _empty(n_members: int, xp: Any) -> tuple[Any, Any, Any, Any, Any]:
@@ -119,82 +111,68 @@ def reference(
     return out
 
 
-@numba.njit(cache=True, nogil=True)
-def _cpu(
-    group: Any, step: Any, day: Any, offsets: Any, n_groups: Any, n_steps: Any, latest: Any
-) -> Any:
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _cpu(group: Any, step: Any, day: Any, offsets: Any, n_groups: Any, latest: Any) -> Any:
+    """Only visits of the deciding step are counted, and only groups met are looked at."""
     n_members = len(offsets) - 1
     out_group = np.full(n_members, np.int32(NO_GROUP), np.int32)
     out_step = np.zeros(n_members, np.uint8)
     out_count = np.zeros(n_members, np.int32)
     out_tied = np.zeros(n_members, np.bool_)
     out_first = np.full(n_members, np.int32(NO_DAY), np.int32)
-    count = np.zeros(n_steps * n_groups, np.int32)
-    last = np.zeros(n_steps * n_groups, np.int32)
+    count = np.zeros(n_groups, np.int32)
+    first, last = np.zeros(n_groups, np.int32), np.zeros(n_groups, np.int32)
+    met = np.zeros(n_groups, np.int32)
+    none, one = np.uint8(255), np.uint8(1)
     for m in range(n_members):
-        a = offsets[m]
-        b = offsets[m + 1]
-        first_step = n_steps + 1
+        a, b = np.uint64(offsets[m]), np.uint64(offsets[m + 1])
+        deciding = none  # steps from 0 here; a visit without a step has 255
         for v in range(a, b):
-            g = group[v]
-            s = np.int64(step[v])
-            if g < 0 or s == 0:
-                continue
-            k = (s - 1) * n_groups + g
-            if count[k] == 0 or last[k] != day[v]:
-                count[k] += 1
-                last[k] = day[v]
-            first_step = min(first_step, s)
-        if first_step > n_steps:
+            deciding = min(deciding, (step[v] - one) | (none if group[v] < 0 else np.uint8(0)))
+        if deciding == none:
             continue
-        base = (first_step - 1) * n_groups
-        best = np.int64(-1)
-        most = np.int32(0)
-        tied = False
+        n_met = 0
         for v in range(a, b):
-            g = np.int64(group[v])
-            if g < 0 or step[v] != first_step:
-                continue
-            k = base + g
-            c = count[k]
-            if c > most:
-                best, most, tied = g, c, False
-            elif c == most and g != best:
-                tied = True
-                if latest and last[k] != last[base + best]:
-                    if last[k] > last[base + best]:
-                        best = g
-                elif g < best:
-                    best = g
-        out_group[m] = best
-        out_step[m] = first_step
-        out_count[m] = most
-        out_tied[m] = tied
-        for v in range(b - 1, a - 1, -1):
             g = group[v]
-            s = np.int64(step[v])
-            if g < 0 or s == 0:
+            if g < 0 or step[v] - one != deciding:
                 continue
-            if g == best and s == first_step:
-                out_first[m] = day[v]
-            count[(s - 1) * n_groups + g] = 0
+            if count[g] == 0:
+                met[n_met] = g
+                n_met += 1
+                first[g] = day[v]
+            elif last[g] == day[v]:
+                continue
+            count[g] += 1
+            last[g] = day[v]
+        best = met[0]
+        tied = False
+        for k in range(1, n_met):
+            g = met[k]
+            if count[g] == count[best]:
+                tied = True
+                later = latest and last[g] != last[best]
+                if (last[g] > last[best]) if later else (g < best):
+                    best = g
+            elif count[g] > count[best]:
+                best, tied = g, False
+        out_group[m] = best
+        out_step[m] = deciding + one
+        out_count[m] = count[best]
+        out_tied[m] = tied
+        out_first[m] = first[best]
+        for k in range(n_met):
+            count[met[k]] = 0
     return out_group, out_step, out_count, out_tied, out_first
 
 
-@lru_cache(maxsize=1)
+@cache
 def _entry() -> Any:
+    return cuda_module("plurality").get_function("plurality")
+
+
+def _gpu(group: Any, step: Any, day: Any, offsets: Any, latest: Any) -> Any:
     import cupy  # noqa: PLC0415 - only where a GPU is used
 
-    source = (FOLDER / "plurality.cu").read_text(encoding="utf-8")
-    return cupy.RawModule(code=source, options=("--fmad=false",)).get_function("plurality")
-
-
-def _gpu(
-    group: Any, step: Any, day: Any, offsets: Any, n_groups: Any, n_steps: Any, latest: Any
-) -> Any:
-    import cupy  # noqa: PLC0415 - only where a GPU is used
-
-    del n_groups, n_steps  # the CPU form's scratch
     n_members = len(offsets) - 1
     out = _empty(n_members, cupy)
     if n_members:

@@ -103,9 +103,7 @@ def replicate_totals(
     _refuse(_column_fault(columns))
     # made here: NumPy asks for large pages, and each octet reaches into most pages of the totals
     totals = np.zeros((n_groups, len(columns), n_replicates), dtype=np.int64)
-    return _cpu(
-        columns, read_only(group), read_only(member_key), first_replicate, schedule, totals
-    )
+    return _cpu(columns, read_only(group), read_only(member_key), first_replicate, schedule, totals)
 
 
 def reference(

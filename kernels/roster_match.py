@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numba
 import numpy as np
 
-from kernels._core import FOLDER, KernelInputError, device_of, require
+from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
 
 NO_GROUP = -1
 
@@ -121,16 +121,9 @@ def roster_match(
         step_of,
     )
     if device == "cpu":
-        arrays = tuple(_read_only(array) for array in arrays)
+        arrays = tuple(read_only(array) for array in arrays)
     found: tuple[Any, Any] = form(*arrays, first_day, end_day, cutoff_day)
     return found
-
-
-def _read_only(array: Any) -> Any:
-    """A read-only view, so that maps and fresh arrays share one compiled form."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def reference(
@@ -218,12 +211,9 @@ def _cpu(
     return group, step
 
 
-@lru_cache(maxsize=1)
+@cache
 def _entry() -> Any:
-    import cupy  # noqa: PLC0415 - only where a GPU is used
-
-    source = (FOLDER / "roster_match.cu").read_text(encoding="utf-8")
-    return cupy.RawModule(code=source, options=("--fmad=false",)).get_function("roster_match")
+    return cuda_module("roster_match").get_function("roster_match")
 
 
 def _gpu(

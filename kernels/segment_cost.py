@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from itertools import product
 from typing import Any, Final, NamedTuple
 
 import numba
 import numpy as np
 
-from kernels._core import FOLDER, KernelInputError, device_of, require
+from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
 
 MONTHS: Final = 12
 OUTSIDE: Final = 255
@@ -175,7 +175,7 @@ def segment_cost(
     require("completion_micro", completion_micro, np.int64, (n_rules, MONTHS * n_periods))
     inputs = (*arrays.values(), completion_micro)
     if device == "cpu":
-        inputs = tuple(_read_only(array) for array in inputs)
+        inputs = tuple(read_only(array) for array in inputs)
     scalars = (
         first_day,
         cutoff_day,
@@ -187,13 +187,6 @@ def segment_cost(
     )
     form: Any = _cpu if device == "cpu" else _gpu
     return SegmentCost(*form(*inputs, *scalars))
-
-
-def _read_only(array: Any) -> Any:
-    """A read-only view, so that maps and fresh arrays share one compiled form."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _outputs(
@@ -634,12 +627,9 @@ def _bounds(slot_of_day: Any, first_day: int, n_periods: int) -> Any:
 # --- CUDA ----------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1)
+@cache
 def _entry() -> Any:
-    import cupy  # noqa: PLC0415 - only where a GPU is used
-
-    source = (FOLDER / "segment_cost.cu").read_text(encoding="utf-8")
-    return cupy.RawModule(code=source, options=("--fmad=false",)).get_function("segment_cost")
+    return cuda_module("segment_cost").get_function("segment_cost")
 
 
 def _gpu(*inputs: Any) -> Any:
