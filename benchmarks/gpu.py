@@ -5,7 +5,8 @@
 Runs from a checkout with numpy, numba, cupy, pyarrow, pytest, pytest-benchmark and hypothesis; the
 project need not be installed. Every benchmark's result is compared, `==`, with the CPU form's over
 a part of the replicates or rows before it is timed. Times are of GPU events around the whole call:
-checks, ordering by group and launches included, transfers not.
+checks, ordering by group and launches included, transfers not; those of shards from host memory
+are wall times, transfers included.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,45 @@ def replicate_totals_case(
     }
 
 
+def overlap_case(n_shards: int, n_members: int, n_replicates: int, rounds: int) -> dict[str, Any]:
+    """Shards from and to host memory: by one thread, and by two with a stream each. Wall time."""
+    rng = np.random.default_rng(8)
+    shards = [
+        (
+            rng.integers(0, 5_000_000, (8, n_members)),
+            rng.integers(0, 25, n_members).astype(np.int32),
+            rng.integers(0, 2**64, n_members, dtype=np.uint64),
+        )
+        for _ in range(n_shards)
+    ]
+
+    def part(shard: tuple[Any, ...]) -> Any:
+        with kernels.own_stream("gpu"):
+            resident = [kernels.to_device(array) for array in shard]
+            scalars = {"n_groups": 25, "n_replicates": n_replicates, "seed": 3}
+            return kernels.to_host(kernels.replicate_totals(*resident, **scalars))
+
+    some = kernels.replicate_totals(*shards[0], n_groups=25, n_replicates=24, seed=3)
+    assert np.array_equal(part(shards[0])[:, :24], some[:, :n_replicates])
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(rounds):
+        for threads, measured in seconds.items():
+            started = time.perf_counter()
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(part, shards))
+            measured.append(time.perf_counter() - started)
+    return {
+        "kernel": "replicate_totals, transfers overlapped",
+        "n_shards": n_shards,
+        "n_members": n_members,
+        "n_columns": 8,
+        "n_replicates": n_replicates,
+        "median_seconds": statistics.median(seconds[2]),
+        "median_seconds_one_thread": statistics.median(seconds[1]),
+        "seconds": seconds[2],
+    }
+
+
 def weights_case(n_members: int, n_replicates: int, rounds: int) -> dict[str, Any]:
     """Weights written to memory: the limit that a kernel which stores them would meet."""
     member_key = np.random.default_rng(6).integers(0, 2**64, n_members, dtype=np.uint64)
@@ -168,6 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
             replicate_totals_case(20_000, 4, 2_000, options.rounds),
             replicate_totals_case(505_000, 4, 10_000, options.rounds),
             replicate_totals_case(505_000, 8, 10_000, options.rounds),
+            overlap_case(16, 32_000, 2_000, options.rounds),
             weights_case(100_000, 10_000, options.rounds),
             quantiles_case(25_000, 2_000, options.rounds),
         ]

@@ -207,16 +207,17 @@ def replicate_totals(
     """
     n_strata = len(RATE_CELLS)
     move = kernels.to_device if device == "gpu" else np.ascontiguousarray
-    values = kernels.to_host(
-        kernels.replicate_totals(
-            move(rows.columns),
-            move(rows.cell),
-            move(rows.member_key),
-            n_groups=len(groups) * n_strata,
-            n_replicates=replicates + 1,
-            seed=seed,
+    with kernels.own_stream(device):
+        values = kernels.to_host(
+            kernels.replicate_totals(
+                move(rows.columns),
+                move(rows.cell),
+                move(rows.member_key),
+                n_groups=len(groups) * n_strata,
+                n_replicates=replicates + 1,
+                seed=seed,
+            )
         )
-    )
     return Totals(
         groups=groups,
         columns=column_names((rows.columns.shape[0] - 4) // 2),

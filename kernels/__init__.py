@@ -7,7 +7,14 @@ in give NumPy arrays out; CuPy in, CuPy out. A mixture is refused; nothing chang
 what `from kernels.replicate_totals import reference` finds.
 """
 
-from kernels._core import KernelInputError, cache_folder, device, to_device, to_host
+from kernels._core import (
+    KernelInputError,
+    cache_folder,
+    device,
+    own_stream,
+    to_device,
+    to_host,
+)
 from kernels.condition_flags import condition_flags
 from kernels.enrolled_months import enrolled_months
 from kernels.line_fate import line_fate
@@ -48,6 +55,7 @@ __all__ = [
     "device",
     "enrolled_months",
     "line_fate",
+    "own_stream",
     "philox",
     "plurality",
     "quantiles",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,8 +135,30 @@ def device() -> str:
         return "cpu"
 
 
+def free_bytes() -> int:
+    """Bytes of the current CUDA device that CuPy can still hand out."""
+    import cupy  # noqa: PLC0415
+
+    free, _ = cupy.cuda.runtime.memGetInfo()
+    return int(free) + int(cupy.get_default_memory_pool().free_bytes())
+
+
+def own_stream(where: str) -> AbstractContextManager[Any]:
+    """On "gpu", a CUDA stream of the caller's own; on "cpu", nothing.
+
+    Threads that each work within one overlap: while the kernels of one run, the next shard of
+    another is on its way. CuPy copies a NumPy array through page-locked memory, without waiting.
+    """
+    if where == "cpu":
+        return nullcontext()
+    import cupy  # noqa: PLC0415
+
+    stream: AbstractContextManager[Any] = cupy.cuda.Stream(non_blocking=True)
+    return stream
+
+
 def to_device(array: np.ndarray[Any, Any]) -> Any:
-    """Copy of a NumPy array on the current CUDA device."""
+    """Copy of a NumPy array on the current CUDA device, in order on the caller's stream."""
     import cupy  # noqa: PLC0415
 
     return cupy.asarray(array)

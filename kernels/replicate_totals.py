@@ -22,7 +22,14 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
+from kernels._core import (
+    KernelInputError,
+    cuda_module,
+    device_of,
+    free_bytes,
+    read_only,
+    require,
+)
 from kernels._lanes import BLOCK, add_sums_1, add_sums_2, octet_weights
 from kernels.philox import MULTIPLIERS, key_schedule, require_replicates, weights_reference
 
@@ -341,32 +348,61 @@ def _gpu(
     first: int,
     seed: int,
 ) -> Any:
+    """Members in blocks whose copies fit into a quarter of the memory that is free."""
     import cupy  # noqa: PLC0415 - only where a GPU is used
 
-    n_columns = columns.shape[0]
+    n_columns, n_members = columns.shape
     out = cupy.zeros((n_groups, n_replicates, n_columns), dtype=np.int64)
-    if not group.size:
+    if not n_members:
         return out
-    whole = [True] * n_columns
+    size = max(GPU_CHUNK, free_bytes() // (4 * _gpu_bytes_a_member(n_columns)))
+    sums = [0] * n_columns
+    for start in range(0, n_members, size):
+        stop = start + size
+        block = columns[:, start:stop], group[start:stop], member_key[start:stop]
+        sizes = _gpu_sizes(block[0])
+        sums = [sum(pair) for pair in zip(sums, sizes, strict=True)]
+        for c, total in enumerate(sums):
+            if total > SUM_LIMIT:
+                _refuse((c, 2))
+        in_double = MAX_WEIGHT * max(sizes, default=0) < DOUBLE_LIMIT
+        _add_on_gpu(*block, first, seed, in_double, out)
+    return out
+
+
+def _gpu_bytes_a_member(n_columns: int) -> int:
+    """At most: five copies of the columns, and orders, keys and groups."""
+    return 40 * n_columns + 64
+
+
+def _gpu_sizes(columns: Any) -> list[int]:
+    """Sum of sizes of each column, exact; refuses columns that are not safe integers."""
+    import cupy  # noqa: PLC0415 - only where a GPU is used
+
+    whole = [True] * len(columns)
     if columns.dtype == np.float64:
         whole = (columns == cupy.floor(columns)).all(axis=1).tolist()
     safe = (cupy.abs(columns.astype(np.float64)) < _SAFE).all(axis=1).tolist()
-    for c in range(n_columns):
+    for c in range(len(columns)):
         if not whole[c] or not safe[c]:
             _refuse((c, 2 if whole[c] else 1))
     size = cupy.abs(columns.astype(np.int64))
     high, low = (size >> 31).sum(axis=1).tolist(), (size & 0x7FFFFFFF).sum(axis=1).tolist()
-    sums = [(h << 31) + rest for h, rest in zip(high, low, strict=True)]
-    for c, total in enumerate(sums):
-        if total > SUM_LIMIT:
-            _refuse((c, 2))
-    largest = max(sums, default=0)
-    in_double = MAX_WEIGHT * largest < DOUBLE_LIMIT
+    return [(h << 31) + rest for h, rest in zip(high, low, strict=True)]
+
+
+def _add_on_gpu(
+    columns: Any, group: Any, member_key: Any, first: int, seed: int, in_double: bool, out: Any
+) -> None:
+    """Launch one block of members; `out` receives exact integers, so blocks add in any order."""
+    import cupy  # noqa: PLC0415 - only where a GPU is used
+
+    n_groups, n_replicates, n_columns = out.shape
     order = cupy.argsort(group, kind="stable")
     counts = cupy.asnumpy(cupy.bincount(group[order] + 1, minlength=n_groups + 1))
     order = order[int(counts[0]) :]
     if not order.size or not out.size:
-        return out
+        return
     number = np.float64 if in_double else np.int64
     rows = cupy.ascontiguousarray(columns[:, order].T.astype(number))
     chunk_group, chunk_start = chunks_of(counts[1:], GPU_CHUNK)
@@ -388,4 +424,3 @@ def _gpu(
             out,
         ),
     )
-    return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -141,6 +142,22 @@ def test_the_launch_lays_out_what_the_cuda_text_expects(
         case.first_replicate,
         case.seed,
     )
+    assert np.array_equal(found, case.run(reference))
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(case=cases(60))
+def test_little_memory_means_several_launches(
+    numpy_as_cupy: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, case: Case
+) -> None:
+    numpy_as_cupy("replicate_totals")
+    module = sys.modules["kernels.replicate_totals"]
+    monkeypatch.setattr(module, "free_bytes", lambda: 0)
+    monkeypatch.setattr(module, "GPU_CHUNK", 7)
+    n, first = case.n_groups, case.first_replicate
+    found = _gpu(case.columns, case.group, case.member_key, n, case.n_replicates, first, case.seed)
     assert np.array_equal(found, case.run(reference))
 
 
