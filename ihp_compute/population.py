@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 
 from ihp_compute import tables
 from ihp_compute.errors import PopulationError
+
+T = TypeVar("T")
 
 LAYOUT_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -38,7 +40,7 @@ _MANIFEST_ENTRIES: Final = (
     "full_years", "last_paid_day",
 )  # fmt: skip
 _KEY_PERSON: Final = b"ihp-member-1"
-_HELD: Final = 2
+HELD: Final = 2
 """Populations whose maps a process keeps: disk that their files take is freed when they go."""
 
 
@@ -69,9 +71,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-@lru_cache(maxsize=_HELD)
-def _maps(folder: Path, manifest_sha256: str) -> dict[tuple[int, str], pa.RecordBatch]:
-    """Tables mapped so far, by shard and name, of the population that this manifest describes."""
+@lru_cache(maxsize=HELD)
+def _held(folder: Path, manifest_sha256: str) -> dict[Hashable, Any]:
+    """What a process keeps of the population that this manifest describes.
+
+    Tables mapped so far, by shard and name, and what `Population.remember` was given.
+    """
     del folder, manifest_sha256
     return {}
 
@@ -88,7 +93,7 @@ class Shard:
         self.path = self.folder / "shards" / f"{index:05d}"
         self.index = index
         self._manifest_sha256 = manifest_sha256
-        self._batches = _maps(self.folder, manifest_sha256)
+        self._batches = _held(self.folder, manifest_sha256)
 
     def __reduce__(self) -> tuple[type[Shard], tuple[Path, str, int]]:
         """Where the shard lies; another process maps it anew."""
@@ -141,6 +146,16 @@ class Population:
         self.shards: tuple[Shard, ...] = tuple(
             Shard(path.absolute(), sha256, index) for index in range(manifest["n_shards"])
         )
+        self._remembered = _held(path.absolute(), sha256)
+
+    def remember(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make()` gives, made once in this process: for small results of the whole content.
+
+        `key` names everything they depend on beside the content.
+        """
+        if key not in self._remembered:
+            self._remembered[key] = make()
+        return cast(T, self._remembered[key])
 
     @property
     def digest(self) -> str:

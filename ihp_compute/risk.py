@@ -311,11 +311,16 @@ def with_policy(bare: SuppliedScores, population: Any, *, missing: str) -> Suppl
         return bare
     # a run settles full years; the means of others are nobody's
     first, last = population.manifest.get("full_years", population.manifest["service_years"])
-    means = mean_scores(
-        missing,
-        population.shards,
-        years=tuple(range(int(first), int(last) + 1)),
-        scores=bare._own,  # noqa: SLF001 - the same class's own rows
+    years = tuple(range(int(first), int(last) + 1))
+    weights = tuple(sorted(bare.weight_micro.items())) if bare.weight_micro else None
+    means = population.remember(
+        ("mean_scores", missing, bare.model_code, years, weights),
+        lambda: mean_scores(
+            missing,
+            population.shards,
+            years=years,
+            scores=bare._own,  # noqa: SLF001 - the same class's own rows
+        ),
     )
     return SuppliedScores(
         bare.name, bare.model_sha256, bare.model_code, Fill(missing, means), bare.weight_micro

@@ -1,5 +1,6 @@
 """Providers: supplied scores, the missing-member policies, and the refusal to guess."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -41,6 +42,9 @@ class FakePopulation:
     def codes(self, system: str) -> pa.Array:
         assert system == "risk_model"
         return pa.array(["", *self.models])
+
+    def remember(self, _key: Any, make: Callable[[], Any]) -> Any:
+        return make()
 
 
 def shard_of(scores: list[list[tuple[int, int, int]]], sexes: list[int] | None = None) -> FakeShard:

@@ -70,6 +70,30 @@ def test_columns_are_read_only_views_of_mapped_files(made: Any) -> None:
             assert len(offsets) == shard.n_members + 1
 
 
+def test_a_population_stays_mapped_until_its_manifest_changes(made: Any) -> None:
+    again = open_population(made.path)
+    for one, other in zip(made.shards, again.shards, strict=True):
+        assert one.batch("lines") is other.batch("lines")
+    manifest = made.path / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["files"]["shards/00000/lines.arrow"]["mtime_ns"] += 1
+    manifest.write_text(json.dumps(content))
+    anew = open_population(made.path)
+    assert anew.shards[0].batch("lines") is not made.shards[0].batch("lines")
+
+
+def test_a_small_result_is_made_once_for_a_content(made: Any) -> None:
+    calls: list[int] = []
+
+    def make() -> int:
+        calls.append(7)
+        return 7
+
+    for population in (made, open_population(made.path)):
+        assert population.remember("seven", make) == 7
+    assert calls == [7]
+
+
 def test_a_shard_travels_as_its_folder_and_number(made: Any) -> None:
     for shard in made.shards:
         shard.column("members", "member_key")
