@@ -17,6 +17,8 @@ from kernels._core import (
 )
 from kernels.condition_flags import condition_flags
 from kernels.enrolled_months import enrolled_months
+from kernels.first_row import first_row
+from kernels.key_place import key_place
 from kernels.line_fate import line_fate
 from kernels.philox import philox
 from kernels.plurality import plurality
@@ -29,10 +31,13 @@ from kernels.segment_cost import segment_cost
 from kernels.settle_grid import settle_grid
 from kernels.settle_summary import settle_summary
 from kernels.text_hash import text_hash
+from kernels.word_order import word_order
 
 ALL = (  # stems; tests hold each to its twin and its docstring
     "condition_flags",
     "enrolled_months",
+    "first_row",
+    "key_place",
     "line_fate",
     "philox",
     "plurality",
@@ -45,6 +50,7 @@ ALL = (  # stems; tests hold each to its twin and its docstring
     "settle_grid",
     "settle_summary",
     "text_hash",
+    "word_order",
 )
 
 __all__ = [
@@ -54,6 +60,8 @@ __all__ = [
     "condition_flags",
     "device",
     "enrolled_months",
+    "first_row",
+    "key_place",
     "line_fate",
     "own_stream",
     "philox",
@@ -69,4 +77,5 @@ __all__ = [
     "text_hash",
     "to_device",
     "to_host",
+    "word_order",
 ]

@@ -164,7 +164,10 @@ def numpy_as_cupy(
     launch, which no GPU is needed for. Blocks are cut to three threads (`GPU_THREADS`).
     """
     stand_in = types.ModuleType("cupy")
-    for name in ("abs", "argsort", "asarray", "ascontiguousarray", "bincount", "empty", "floor"):
+    for name in (
+        "abs", "arange", "argsort", "asarray", "ascontiguousarray", "bincount", "cumsum", "empty",
+        "floor",
+    ):  # fmt: skip
         setattr(stand_in, name, getattr(np, name))
     stand_in.zeros, stand_in.asnumpy = np.zeros, np.asarray  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "cupy", stand_in)
