@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from ihp_compute import METHOD_VERSION, __version__, fingerprint, tables
 from ihp_compute.errors import DataError, UnbalancedLedgerError
-from ihp_compute.ingest_columns import Raw, Rules, raw_of
+from ihp_compute.ingest_columns import Rules, raw_of
 from ihp_compute.ingest_layout import (
     CLAIM_TABLES,
     LAYOUTS,
@@ -302,11 +302,13 @@ class _Ingest:
         rules: Rules,
         code_words: fingerprint.CodeWords,
     ) -> tuple[ShardContent, NDArray[np.uint64], dict[str, dict[str, Any]]]:
-        raw = {table: self._gather(index, table, spills) for table in _SHARDED}
+        batches = {table: self._gather(index, table, spills) for table in _SHARDED}
+        n_medical = sum(batch.num_rows for batch in batches["medical_claim"])
         content = build(
-            raw["eligibility"],
-            {table: raw[table] for table in CLAIM_TABLES},
-            raw["risk_score"],
+            raw_of(batches["eligibility"], SPILLED_ELIGIBILITY),
+            raw_of(batches["medical_claim"] + batches["pharmacy_claim"], SPILLED_LINES),
+            n_medical,
+            raw_of(batches["risk_score"], SPILLED_SCORES),
             rules,
             len(self.folder.files),
         )
@@ -325,14 +327,14 @@ class _Ingest:
         content.tables, content.quarantine = {}, {}
         return content, sums, stamps
 
-    def _gather(self, shard: int, table: str, spills: list[_Spill]) -> Raw:
+    def _gather(self, shard: int, table: str, spills: list[_Spill]) -> list[pa.RecordBatch]:
         found: list[pa.RecordBatch] = []
         for spill in spills:
             if spill.table != table or not spill.n_batches:
                 continue
             reader = pa.ipc.open_file(pa.memory_map(str(spill.path), "r"))
             found += [reader.get_batch(k * self.n_shards + shard) for k in range(spill.n_batches)]
-        return raw_of(found, _SHARDED[table])
+        return found
 
     def _write_quarantine(self) -> None:
         """Rows put aside, one Parquet file per table, in order of shard."""

@@ -54,6 +54,14 @@ class Raw:
         """How many rows."""
         return len(self.numbers["member_key"])
 
+    def rows(self, part: slice) -> Raw:
+        """Neighbouring rows, without a copy."""
+        return Raw(
+            {name: values[part] for name, values in self.numbers.items()},
+            {name: array[part] for name, array in self.texts.items()},
+            None if self.dx is None else self.dx[part],
+        )
+
 
 def raw_of(batches: list[pa.RecordBatch], schema: pa.Schema) -> Raw:
     """Spilled batches of a shard as one set of columns, rows in order of file and position."""
@@ -75,7 +83,7 @@ def raw_of(batches: list[pa.RecordBatch], schema: pa.Schema) -> Raw:
     return Raw(numbers, texts, dx)
 
 
-def count_by_member(member: NDArray[np.int64], n_members: int) -> NDArray[np.int64]:
+def count_by_member(member: NDArray[np.integer[Any]], n_members: int) -> NDArray[np.int64]:
     """int64[n_members]: how many rows each member has."""
     return np.bincount(member, minlength=n_members).astype(np.int64)
 

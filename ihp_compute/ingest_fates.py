@@ -7,84 +7,105 @@ then the mapped columns, never file or position. What makes a version void or su
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute import final_action
 from ihp_compute.final_action import OPEN
-from ihp_compute.fingerprint import scramble, text_hashes
+from ihp_compute.fingerprint import text_hashes
 from ihp_compute.ingest_columns import CODED, Columns, Raw, Rules
 from ihp_compute.ingest_rows import distinct
 from ihp_compute.ledger import IngestFate
 from ihp_compute.units import NO_DAY, months_of_days
+from kernels import first_row, key_place
+
+MONTH_BITS: Final = 16
+"""A member-month is known by member << MONTH_BITS | month."""
+
+
+@dataclass(frozen=True)
+class Fates:
+    """What was found of each claim row of one table.
+
+    fate : uint8, `IngestFate`
+    member : int32, the member's place in the shard, -1 unknown
+    claim : int64, the first row of the same claim and member
+    """
+
+    fate: NDArray[np.uint8]
+    member: NDArray[np.int32]
+    claim: NDArray[np.int64]
 
 
 def claim_row_fates(
     raw: Raw, member_key: NDArray[np.uint64], enrolled: NDArray[np.int64], rules: Rules
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Fate of each claim row, and its member's place in the shard (-1 unknown)."""
+) -> Fates:
+    """Fate, member and claim of each row of one table."""
     columns = raw.numbers
     fate = columns["fate"].copy()
-    claim = claim_of(columns)
-    line = scramble(claim + columns["line_hash"])
-    together = _shared(line) & (fate == OPEN)
-    rows = np.flatnonzero(together)
+    claim = first_row(columns["claim_hash"], columns["member_key"])
+    void = columns["indicator"] == final_action.VOID
+    rows = np.flatnonzero((_shared(claim) | void) & (fate == OPEN))
+    line = first_row(columns["line_hash"][rows], claim[rows].view(np.uint64))
+    compared = _shared(line) | void[rows]
+    rows, line = rows[compared], line[compared]
     if len(rows):
         part = fate[rows]
         mark_duplicates(part, columns["hash_1"][rows], columns["hash_2"][rows])
         fate[rows] = part
-    rows = rows[fate[rows] == OPEN]
-    void = np.flatnonzero((fate == OPEN) & (columns["indicator"] == final_action.VOID))
-    rows = np.union1d(rows, void)
-    if len(rows):
-        _, group = np.unique(line[rows], return_inverse=True)
+        rows, line = rows[part == OPEN], line[part == OPEN]
         versions = final_action.Versions(
-            group=group.astype(np.int64),
+            group=line,
             paid_day=columns["paid_day"][rows],
             file_day=columns["file_day"][rows],
-            rank=_byte_ranks(raw, rows, group, rules),
+            rank=_byte_ranks(raw, rows, line, rules),
             paid_cents=columns["paid_cents"][rows],
             indicator=columns["indicator"][rows],
         )
         fate[rows] = final_action.line_fates(versions)
     _link_claims(raw, fate)
-    denied = rules.denied_marks[columns["denial"]]
-    place = np.searchsorted(member_key, columns["member_key"])
-    place = np.minimum(place, max(len(member_key) - 1, 0))
-    known = member_key[place] == columns["member_key"] if len(member_key) else np.zeros(raw.n, bool)
-    day = columns["service_day"]
-    month = months_of_days(np.where(day == NO_DAY, 0, day)).astype(np.int64)
-    asked = (place.astype(np.int64) << 16) | month
-    at = np.minimum(np.searchsorted(enrolled, asked), max(len(enrolled) - 1, 0))
-    covered = enrolled[at] == asked if len(enrolled) else np.zeros(raw.n, bool)
+    member = key_place(columns["member_key"], member_key)
+    is_open = fate == OPEN
     for reason, met in (
-        (IngestFate.DENIED, denied),
-        (IngestFate.UNKNOWN_MEMBER, ~known),
-        (IngestFate.OUTSIDE_ELIGIBILITY, ~covered),
+        (IngestFate.DENIED, rules.denied_marks.take(columns["denial"])),
+        (IngestFate.UNKNOWN_MEMBER, member < 0),
+        (IngestFate.OUTSIDE_ELIGIBILITY, ~_covered(columns, is_open, member, enrolled)),
     ):
-        fate[(fate == OPEN) & met] = reason
-    fate[fate == OPEN] = IngestFate.RETAINED
-    return fate, np.where(known, place, -1).astype(np.int64)
+        fate[is_open & met] = reason
+        is_open &= ~met
+    fate[is_open] = IngestFate.RETAINED
+    return Fates(fate, member, claim)
 
 
-def claim_of(columns: Columns) -> NDArray[np.uint64]:
-    """A key of each row's claim: claim id and member together."""
-    return scramble(np.bitwise_xor(columns["claim_hash"], columns["member_key"]))
-
-
-def _shared(key: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which rows have a key that another row has too."""
-    ordered = np.sort(key)
-    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-    if not len(repeated):
-        return np.zeros(len(key), bool)
-    found = pc.is_in(pa.array(key), value_set=pa.array(distinct(repeated)))
-    shared: NDArray[np.bool_] = found.to_numpy(zero_copy_only=False)
+def _shared(first: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rows have company, given the first row of each one's kind."""
+    others = np.flatnonzero(first != np.arange(len(first)))
+    shared = np.zeros(len(first), bool)
+    shared[others] = True
+    shared[first.take(others)] = True
     return shared
+
+
+def _covered(
+    columns: Columns,
+    is_open: NDArray[np.bool_],
+    member: NDArray[np.int32],
+    enrolled: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Rows whose member is enrolled in the month of service; only open rows are asked."""
+    day = columns["service_day"]
+    first = int(day.min(where=is_open, initial=np.iinfo(np.int32).max))
+    last = int(day.max(where=is_open, initial=NO_DAY))
+    if last < first:
+        return np.zeros(len(day), bool)
+    months = months_of_days(np.arange(first, last + 1, dtype=np.int32)).astype(np.int64)
+    asked = months.take(np.clip(day, first, last) - first)
+    asked |= member.astype(np.int64) << MONTH_BITS
+    return key_place(asked.view(np.uint64), enrolled.view(np.uint64)) >= 0
 
 
 _BYTE_ORDER: Final = (  # mapped columns that the population keeps, in the layout's order
@@ -97,7 +118,7 @@ _BYTE_ORDER: Final = (  # mapped columns that the population keeps, in the layou
 
 
 def _byte_ranks(
-    raw: Raw, rows: NDArray[np.intp], group: NDArray[np.intp], rules: Rules
+    raw: Raw, rows: NDArray[np.intp], group: NDArray[np.int64], rules: Rules
 ) -> NDArray[np.int64]:
     """Order of versions that tie on both dates: their mapped columns as text, then their hash."""
     columns = raw.numbers
@@ -143,34 +164,35 @@ def _dollars(cents: int) -> bytes:
 def _link_claims(raw: Raw, fate: NDArray[np.uint8]) -> None:
     """Apply the rule for claims linked by original and adjustment claim numbers."""
     columns = raw.numbers
-    links: list[tuple[tuple[int, str], tuple[int, str]]] = []
     candidates = _linked_rows(raw)
     if not len(candidates):
         return
-    ids = raw.texts["claim_id"]
-    keys = columns["member_key"]
-    for row in candidates.tolist():
-        own = (int(keys[row]), ids[row].as_py())
-        for name in ("original_claim", "adjustment_claim"):
-            other = raw.texts[name][row].as_py()
-            if other and other != own[1]:
-                links.append((own, (own[0], other)))
+    links: list[tuple[tuple[int, str], tuple[int, str]]] = []
+    members = columns["member_key"][candidates].tolist()
+    own_ids = _texts(raw, "claim_id", candidates)
+    for name in ("original_claim", "adjustment_claim"):
+        for member, own_id, other in zip(
+            members, own_ids, _texts(raw, name, candidates), strict=True
+        ):
+            if other and other != own_id:
+                links.append(((member, own_id), (member, other)))
     family_of = final_action.families(links)
     words = distinct(text_hashes(pa.array([claim for _, claim in family_of], pa.string())))
-    named = pc.is_in(pa.array(columns["claim_hash"]), value_set=pa.array(words))
-    rows = np.flatnonzero(named.to_numpy(zero_copy_only=False) & (columns["fate"] == OPEN))
+    named = key_place(columns["claim_hash"], words) >= 0
+    rows = np.flatnonzero(named & (columns["fate"] == OPEN))
+    names = zip(columns["member_key"][rows].tolist(), _texts(raw, "claim_id", rows), strict=True)
     present: dict[tuple[int, str], list[int]] = {}
-    for row in rows.tolist():
-        own = (int(keys[row]), ids[row].as_py())
+    for at, own in enumerate(names):
         if own in family_of:
-            present.setdefault(own, []).append(row)
+            present.setdefault(own, []).append(at)
     groups: dict[tuple[int, str], list[tuple[int, str]]] = {}
     for own in present:
         groups.setdefault(family_of[own], []).append(own)
+    lines = _LinkedLines.of(columns, fate, rows)
     for claims in groups.values():
         if len(claims) < 2:
             continue
-        versions = [_claim_version(raw, fate, own[1], present[own]) for own in claims]
+        versions = [lines.claim(own[1], present[own]) for own in claims]
         for row, given in final_action.claim_fates(versions).items():
             if fate[row] == OPEN or (
                 given == IngestFate.VOIDED and fate[row] == IngestFate.SUPERSEDED
@@ -178,56 +200,79 @@ def _link_claims(raw: Raw, fate: NDArray[np.uint8]) -> None:
                 fate[row] = given
 
 
+def _texts(raw: Raw, name: str, rows: NDArray[np.intp]) -> list[str]:
+    found: list[str] = raw.texts[name].take(pa.array(rows)).to_pylist()
+    return found
+
+
 def _linked_rows(raw: Raw) -> NDArray[np.intp]:
     """Rows that name another claim of their member which stands here, or which others name too."""
-    readable = raw.numbers["fate"] == OPEN
-    claim, member = raw.numbers["claim_hash"], raw.numbers["member_key"]
+    columns = raw.numbers
+    readable = columns["fate"] == OPEN
+    claim, member = columns["claim_hash"], columns["member_key"]
     naming, named = [], []
     for column in ("original_claim", "adjustment_claim"):
         other = raw.texts[column]
+        if other.null_count == len(other):
+            continue
         rows = np.flatnonzero(other.is_valid().to_numpy(zero_copy_only=False) & readable)
         words = text_hashes(other.take(pa.array(rows)))
         away = words != claim[rows]
         naming.append(rows[away])
-        named.append(scramble(np.bitwise_xor(words, member[rows])[away]))
+        named.append(words[away] ^ member[rows[away]])
+    if not sum(map(len, naming)):
+        return np.empty(0, np.intp)
     rows, target = np.concatenate(naming), np.concatenate(named)
-    if not len(rows):
-        return rows
-    own = claim_of(raw.numbers)
-    asked = pc.is_in(pa.array(own[readable]), value_set=pa.array(distinct(target)))
-    stands = np.isin(target, own[readable][asked.to_numpy(zero_copy_only=False)])
-    order = np.lexsort((own[rows], target))
-    another = (target[order][1:] == target[order][:-1]) & (
-        own[rows[order]][1:] != own[rows[order]][:-1]
-    )
-    shared = np.isin(target, target[order[1:][another]])
-    return np.unique(rows[stands | shared])
+    asked = distinct(target)
+    own = claim ^ member
+    found = key_place(own, asked)
+    at = key_place(target, asked)
+    linked = np.zeros(len(asked), bool)
+    linked[found[(found >= 0) & readable]] = True
+    order = np.lexsort((own[rows], at))
+    another = (at[order][1:] == at[order][:-1]) & (own[rows[order]][1:] != own[rows[order]][:-1])
+    linked[at[order[1:][another]]] = True
+    return np.unique(rows[linked[at]])
 
 
-def _claim_version(
-    raw: Raw, fate: NDArray[np.uint8], claim_id: str, rows: list[int]
-) -> final_action.ClaimVersion:
-    columns = raw.numbers
-    indicators = columns["indicator"][rows].tolist()
-    stated = [mark for mark in indicators if mark != final_action.NOT_STATED]
-    indicator = (
-        final_action.VOID
-        if final_action.VOID in stated
-        else max(stated, default=final_action.NOT_STATED)
-    )
-    standing = [row for row in rows if fate[row] == OPEN or indicator == final_action.VOID]
-    replaces = indicator not in (0, final_action.NOT_STATED)
-    return final_action.ClaimVersion(
-        rows=tuple(rows),
-        order=(
-            int(columns["paid_day"][rows].max()),
-            int(columns["file_day"][rows].max()),
-            replaces,
-            claim_id.encode(),
-        ),
-        cents=int(columns["paid_cents"][standing].sum()),
-        indicator=indicator,
-    )
+@dataclass(frozen=True)
+class _LinkedLines:
+    """Rows that claims of a family may have, as lists."""
+
+    row: list[int]
+    fate: list[int]
+    indicator: list[int]
+    paid_day: list[int]
+    file_day: list[int]
+    paid_cents: list[int]
+
+    @classmethod
+    def of(cls, columns: Columns, fate: NDArray[np.uint8], rows: NDArray[np.intp]) -> _LinkedLines:
+        """These rows."""
+        names = ("indicator", "paid_day", "file_day", "paid_cents")
+        found = (columns[name][rows].tolist() for name in names)
+        return cls(rows.tolist(), fate[rows].tolist(), *found)
+
+    def claim(self, claim_id: str, lines: list[int]) -> final_action.ClaimVersion:
+        """The claim that has these of the rows."""
+        stated = [self.indicator[k] for k in lines if self.indicator[k] != final_action.NOT_STATED]
+        indicator = (
+            final_action.VOID
+            if final_action.VOID in stated
+            else max(stated, default=final_action.NOT_STATED)
+        )
+        is_void = indicator == final_action.VOID
+        return final_action.ClaimVersion(
+            rows=tuple(self.row[k] for k in lines),
+            order=(
+                max(self.paid_day[k] for k in lines),
+                max(self.file_day[k] for k in lines),
+                indicator not in (0, final_action.NOT_STATED),
+                claim_id.encode(),
+            ),
+            cents=sum(self.paid_cents[k] for k in lines if is_void or self.fate[k] == OPEN),
+            indicator=indicator,
+        )
 
 
 def mark_duplicates(

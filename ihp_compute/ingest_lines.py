@@ -1,251 +1,273 @@
-"""Retained claim rows of a shard as population tables: lines, diagnoses, visits, stays, drugs."""
+"""Retained claim rows of a shard as population tables: lines, diagnoses, visits, stays, drugs.
+
+    claim rows of every table -> what each says (`sort_out`) -> retained lines in their order
+
+Rows stay where they were spilled until their order is known, so that each column moves once.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute import tables
-from ihp_compute.fingerprint import scramble
-from ihp_compute.ingest_columns import CODED, Columns, Raw, Rules, Strings, count_by_member, record
-from ihp_compute.ingest_fates import claim_of
+from ihp_compute.ingest_columns import CODED, Columns, Raw, Rules, count_by_member, record
+from ihp_compute.ingest_fates import Fates
 from ihp_compute.ingest_members import Members
-from ihp_compute.ingest_rows import distinct
+from ihp_compute.ingest_order import Field, fields, order_by, width
+from ihp_compute.ledger import IngestFate
 from ihp_compute.service_categories import CLAIM_TYPES, CodeFacts, LineFacts, classify
 from ihp_compute.units import NO_DAY
+from kernels import first_row, key_place, word_order
 
-_DAY_BIAS: Final = 1 << 19
-_DAY_BITS: Final = 20
+MAX_MEMBERS: Final = 1 << 22
+"""Members of one shard that a word with a code and a day has room for."""
 _HASH_BITS: Final = 20
-_CODE_BITS: Final = 22
-MAX_MEMBERS: Final = 1 << (64 - _DAY_BITS - _CODE_BITS)
-"""Members of one shard that the packed sort keys have room for."""
+_FIRST_PASS: Final = ("hcpcs", "revenue", "bill_type", "place_of_service")
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Retained rows of one table; `member` is the place in the shard, codes are final.
+class Sorted:
+    """What the rows of one table say, and their fates.
 
-    `texts` are of all the table's rows, of which `rows` are retained; the rest is of these alone.
+    category, flags : uint8
+    admitted : bool, the row's claim is a stay
     """
 
-    table: int
-    rows: NDArray[np.intp]
-    member: NDArray[np.int64]
-    columns: Columns
-    texts: Strings
-    dx: pa.Array | None
-    claim: NDArray[np.uint64]
+    fates: Fates
+    category: NDArray[np.uint8]
+    flags: NDArray[np.uint8]
     admitted: NDArray[np.bool_]
 
 
-_SPENT: Final = frozenset({"fate", "row", "line_hash", "denial", "indicator", "file_day"})
-"""Columns that have done their work once a row has its fate."""
-
-
-def keep(
-    raw: Raw, rows: NDArray[np.intp], member: NDArray[np.int64], table: str, rules: Rules
-) -> Kept:
-    """Retained rows with final codes, classified: category and flags. `member` is their place."""
-    columns = {
-        name: values.take(rows) for name, values in raw.numbers.items() if name not in _SPENT
+def with_final_codes(raw: Raw, rules: Rules) -> Raw:
+    """Claim rows whose codes are numbered as the population numbers them."""
+    final = {
+        name: rules.final_code[system].take(raw.numbers[name]) for name, system in CODED.items()
     }
-    for name, system in CODED.items():
-        columns[name] = rules.final_code[system].take(columns[name])
-    texts = {name: raw.texts[name] for name in ("claim_id", "claim_line_number")}
-    claim = claim_of(columns)
+    return Raw({**raw.numbers, **final}, raw.texts, raw.dx)
+
+
+def sort_out(raw: Raw, fates: Fates, table: str, rules: Rules) -> Sorted:
+    """Category and flags of each row of one table, from what retained rows of its claim say."""
+    columns = raw.numbers
     flags = columns["blank_amount"].astype(np.uint8) * np.uint8(tables.LINE_BLANK_AMOUNT)
-    admitted = np.zeros(len(rows), bool)
-    if table == "medical_claim":
-        facts = rules.facts
-        inpatient, admitted = _acute(columns, claim, facts)
-        urgent = (
-            facts.emergency_revenue[columns["revenue"]]
-            | facts.emergency_procedure[columns["hcpcs"]]
-        )
-        category = classify(
-            LineFacts(
-                claim_type=columns["claim_type"],
-                hcpcs=columns["hcpcs"],
-                revenue=columns["revenue"],
-                bill_type=columns["bill_type"],
-                place=columns["place_of_service"],
-                inpatient=inpatient,
-                emergency_claim=_any_of(claim, urgent),
-            ),
-            facts,
-        )
-        visit_day = scramble(claim + columns["service_day"].astype(np.int64).view(np.uint64))
-        flags |= _any_of(visit_day, urgent).astype(np.uint8) * np.uint8(tables.LINE_ED)
-        flags |= inpatient.astype(np.uint8) * np.uint8(tables.LINE_INPATIENT)
-    else:
-        category = np.full(len(rows), tables.SERVICE_CATEGORIES.index("pharmacy"), np.uint8)
-    columns["category"], columns["flags"] = category, flags
-    dx = None if raw.dx is None else raw.dx.take(pa.array(rows))
-    if dx is not None:
-        remapped = rules.final_code["dx"].take(dx.flatten().to_numpy())
-        offsets = np.concatenate([[0], np.cumsum(dx.value_lengths().to_numpy())])
-        dx = pa.ListArray.from_arrays(
-            pa.array(offsets.astype(np.int32)), pa.array(remapped.astype(np.int32))
-        )
-    return Kept(
-        tables.SOURCE_TABLES.index(table), rows, member, columns, texts, dx, claim, admitted
+    if table != "medical_claim":
+        pharmacy = np.full(raw.n, tables.SERVICE_CATEGORIES.index("pharmacy"), np.uint8)
+        return Sorted(fates, pharmacy, flags, np.zeros(raw.n, bool))
+    facts, claim = rules.facts, fates.claim
+    retained = fates.fate == IngestFate.RETAINED
+    inpatient, admitted = _acute(columns, claim, retained, facts)
+    urgent = facts.emergency_revenue.take(columns["revenue"])
+    urgent |= facts.emergency_procedure.take(columns["hcpcs"])
+    urgent &= retained
+    emergency_claim = _any_of(claim, urgent)
+    category = classify(
+        LineFacts(
+            claim_type=columns["claim_type"],
+            hcpcs=columns["hcpcs"],
+            revenue=columns["revenue"],
+            bill_type=columns["bill_type"],
+            place=columns["place_of_service"],
+            inpatient=inpatient,
+            emergency_claim=emergency_claim,
+        ),
+        facts,
     )
+    # a visit is a claim's lines of one day
+    rows = np.flatnonzero(emergency_claim)
+    day = columns["service_day"][rows].astype(np.int64).view(np.uint64)
+    visit = first_row(day, claim[rows].view(np.uint64))
+    flags[rows[_any_of(visit, urgent[rows])]] |= np.uint8(tables.LINE_ED)
+    flags |= inpatient.view(np.uint8) * np.uint8(tables.LINE_INPATIENT)
+    return Sorted(fates, category, flags, admitted)
 
 
 def _acute(
-    columns: Columns, claim: NDArray[np.uint64], facts: CodeFacts
+    columns: Columns, claim: NDArray[np.int64], retained: NDArray[np.bool_], facts: CodeFacts
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Lines of acute inpatient claims, and of those that are a stay.
 
     By bill type (11x, 41x are stays; 12x is inpatient without one); an institutional claim without
     a bill type is a stay when it has an admission date and a DRG or a room-and-board line.
     """
-    institutional = np.isin(columns["claim_type"], (0, CLAIM_TYPES.index("institutional")))
-    lodged = columns["has_drg"] | facts.room_and_board[columns["revenue"]]
-    unbilled = (
-        institutional & (columns["bill_type"] == 0) & (columns["admission_day"] != NO_DAY) & lodged
-    )
-    admitted = _any_of(claim, (facts.admitted_bill[columns["bill_type"]]) | unbilled)
-    inpatient = admitted | _any_of(claim, facts.inpatient_bill[columns["bill_type"]])
+    kind, bill = columns["claim_type"], columns["bill_type"]
+    unbilled = (kind == 0) | (kind == CLAIM_TYPES.index("institutional"))
+    unbilled &= bill == 0
+    unbilled &= columns["admission_day"] != NO_DAY
+    unbilled &= columns["has_drg"] | facts.room_and_board.take(columns["revenue"])
+    admitted = _any_of(claim, (unbilled | facts.admitted_bill.take(bill)) & retained)
+    inpatient = _any_of(claim, facts.inpatient_bill.take(bill) & retained)
+    inpatient |= admitted
     return inpatient, admitted
 
 
-def _any_of(key: NDArray[np.uint64], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Rows whose key some marked row has."""
-    if not marked.any():
-        return np.zeros(len(key), bool)
-    found = pc.is_in(pa.array(key), value_set=pa.array(distinct(key[marked])))
-    return found.to_numpy(zero_copy_only=False)
+def _any_of(first: NDArray[np.int64], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Rows of whose kind, known by its first row, some row is marked."""
+    found = np.zeros(len(first), bool)
+    found[first[marked]] = True
+    return found.take(first)
 
 
 @dataclass(frozen=True)
 class Lines:
-    """Retained lines of all tables in their order."""
+    """Retained lines of all tables, by member, service day, then row hash.
 
-    columns: Columns
-    texts: Strings
+    raw : spilled rows of all tables, medical ones first
+    n_medical : how many are medical
+    rows : int64, the spilled row of each line
+    member : int32, the place of each line's member
+    retained : bool, of each spilled row
+    of_row : of each spilled row: member, category, flags, admitted, claim
+    """
+
+    raw: Raw
+    n_medical: int
+    rows: NDArray[np.int64]
+    member: NDArray[np.int32]
+    retained: NDArray[np.bool_]
+    of_row: Columns
+    _taken: Columns = field(default_factory=dict)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A column of the lines, taken once."""
+        found = self._taken.get(name)
+        if found is None:
+            source = self.of_row.get(name)
+            found = (self.raw.numbers[name] if source is None else source).take(self.rows)
+            self._taken[name] = found
+        return found
 
     def tables(self, n_members: int) -> tuple[pa.RecordBatch, pa.RecordBatch, NDArray[np.int64]]:
         """`lines`, `line_detail`, and the number of lines of each member."""
-        lines = record(tables.LINES, self.columns)
+        at = pa.array(self.rows)
+        lines = record(
+            tables.LINES,
+            {
+                field.name: (self.rows >= self.n_medical)
+                if field.name == "table"
+                else self.column(field.name)
+                for field in tables.LINES
+            },
+        )
         detail = pa.RecordBatch.from_arrays(
             [
-                self.texts[field.name]
-                if field.name in self.texts
-                else pa.array(self.columns[field.name], field.type)
+                self.raw.texts[field.name].take(at)
+                if field.name in self.raw.texts
+                else pa.array(self.column(field.name), field.type)
                 for field in tables.LINE_DETAIL
             ],
             schema=tables.LINE_DETAIL,
         )
-        return lines, detail, count_by_member(self.columns["member"], n_members)
+        return lines, detail, count_by_member(self.member, n_members)
 
 
-def lines_of(kept: list[Kept]) -> Lines:
-    """Retained lines of all tables by member, service day, then row hash."""
-    member = np.concatenate([part.member for part in kept])
-    names = [
-        field.name
-        for schema in (tables.LINES, tables.LINE_DETAIL)
-        for field in schema
-        if field.name not in ("table", "claim_id", "claim_line_number")
-    ]
-
-    def joined(name: str) -> NDArray[Any]:
-        return np.concatenate([part.columns[name] for part in kept])
-
-    day = joined("service_day").astype(np.int64) + _DAY_BIAS
-    hashes = joined("hash_1"), joined("hash_2")
-    packed = ((member << _DAY_BITS) | day).astype(np.uint64)
-    order = _order(
-        (packed << np.uint64(_HASH_BITS)) | (hashes[0] >> np.uint64(64 - _HASH_BITS)),
-        (*hashes, joined("file")),
-    )
-    columns = {name: joined(name).take(order) for name in names}
-    columns["member"] = member.take(order)
-    tables_ = [np.full(len(part.member), part.table, np.uint8) for part in kept]
-    columns["table"] = np.concatenate(tables_).take(order)
-    before = np.cumsum([0, *(len(part.texts["claim_id"]) for part in kept)])
-    rows = np.concatenate([part.rows + first for part, first in zip(kept, before, strict=False)])
-    at = pa.array(rows.take(order))
-    texts = {
-        name: pa.concat_arrays([part.texts[name] for part in kept]).take(at)
-        for name in ("claim_id", "claim_line_number")
+def lines_of(raw: Raw, parts: list[Sorted]) -> Lines:
+    """Retained lines of the spilled rows, whose tables stand one after another."""
+    of_row: Columns = {
+        "member": np.concatenate([part.fates.member for part in parts]),
+        "category": np.concatenate([part.category for part in parts]),
+        "flags": np.concatenate([part.flags for part in parts]),
+        "admitted": np.concatenate([part.admitted for part in parts]),
+        "claim": parts[0].fates.claim,
     }
-    return Lines(columns, texts)
+    retained = np.concatenate([part.fates.fate for part in parts]) == IngestFate.RETAINED
+    rows = np.flatnonzero(retained)
+    member, day = of_row["member"].take(rows), raw.numbers["service_day"].take(rows)
+    hashed = raw.numbers["hash_1"].take(rows)
+    hashed >>= np.uint64(64 - _HASH_BITS)
+    order, fresh = order_by(member, day, hashed.view(np.int64))
+    rows, member = rows.take(order), member.take(order)
+    _settle_ties(rows, fresh, tuple(raw.numbers[name] for name in ("hash_1", "hash_2", "file")))
+    return Lines(raw, len(parts[0].category), rows, member, retained, of_row)
 
 
-def _order(packed: NDArray[np.uint64], rest: tuple[NDArray[Any], ...]) -> NDArray[np.intp]:
-    """Order by a packed key, rows that tie on it by further columns, first one first."""
-    order = np.argsort(packed)
-    ordered = packed[order]
-    tie = np.flatnonzero(ordered[1:] == ordered[:-1])
+def _settle_ties(
+    rows: NDArray[np.int64], fresh: NDArray[np.bool_], columns: tuple[NDArray[Any], ...]
+) -> None:
+    """Order rows that stand alike so far by further columns, in place."""
+    tie = np.flatnonzero(~fresh)
     if len(tie):
-        at = np.union1d(tie, tie + 1)
-        rows = order[at]
-        order[at] = rows[np.lexsort((*(c[rows] for c in reversed(rest)), packed[rows]))]
-    return order
+        at = np.union1d(tie, tie - 1)
+        group = np.cumsum(fresh[at])
+        tied = rows[at]
+        rows[at] = tied[np.lexsort((*(c[tied] for c in reversed(columns)), group))]
 
 
-def diagnoses(kept: list[Kept], n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+def diagnoses(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, NDArray[Any]]:
     """Unique diagnosis and day of each member, with the earliest paid day that carries it."""
-    parts = [part for part in kept if part.dx is not None]
-    repeats = [part.dx.value_lengths().to_numpy() for part in parts]  # type: ignore[union-attr]
-    member = _gather([np.repeat(p.member, r) for p, r in zip(parts, repeats, strict=True)])
-    day, paid = (
-        _gather([np.repeat(p.columns[name], r) for p, r in zip(parts, repeats, strict=True)])
-        for name in ("service_day", "paid_day")
-    )
-    dx = _gather([p.dx.flatten().to_numpy() for p in parts])  # type: ignore[union-attr]
-    keep, paid = _earliest((member, dx, day), paid)
+    raw, retained = lines.raw, lines.retained
+    if raw.dx is None or not len(lines.rows):
+        return record(tables.DIAGNOSES, _NO_PAIRS), np.zeros(n_members, np.int64)
+    counts = raw.dx.value_lengths().to_numpy()
+    final = rules.final_code["dx"]
+    dx = final.take(raw.dx.flatten().to_numpy())
+    day = raw.numbers["service_day"]
+    span = _span(day, retained)
+    made = fields((0, n_members), (0, len(final)), span)
+    # rows put aside go behind the last member
+    row = made[0].of(np.where(retained, lines.of_row["member"], n_members))
+    row |= made[2].of(np.where(retained, day, span[0]))
+    words = np.repeat(row, counts)
+    words |= made[1].of(dx)
+    aside = int(counts[~retained].sum())
+    found, paid = _earliest(words, np.repeat(raw.numbers["paid_day"], counts), made, aside)
+    columns = {"dx": made[1].values(found, np.int32), "day": made[2].values(found, np.int32)}
     return (
-        record(tables.DIAGNOSES, {"dx": dx[keep], "day": day[keep], "paid_day": paid}),
-        count_by_member(member[keep], n_members),
+        record(tables.DIAGNOSES, {**columns, "paid_day": paid}),
+        count_by_member(made[0].values(found, np.int64), n_members),
     )
 
 
-def visits(
-    kept: list[Kept], rules: Rules, n_members: int
-) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+_NO_PAIRS: Final = {
+    name: np.empty(0, np.int32) for name in ("dx", "system", "code", "day", "paid_day")
+}
+
+
+def visits(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
     """Lines that can attribute: visit codes outside hospital, emergency and laboratory places."""
-    part = next(p for p in kept if tables.SOURCE_TABLES[p.table] == "medical_claim")
-    columns, facts = part.columns, rules.facts
-    kind = facts.visit_class[columns["hcpcs"]]
-    hospital = (columns["flags"] & (tables.LINE_INPATIENT | tables.LINE_ED)) != 0
-    elsewhere = facts.no_visit_place[columns["place_of_service"]] | hospital
-    home = kind == tables.VISIT_CLASSES.index("health_care_home")
-    rows = np.flatnonzero((kind > 0) & (home | ~elsewhere))
-    member = part.member[rows]
+    facts = rules.facts
+    kind = facts.visit_class.take(lines.column("hcpcs"))
+    at = np.flatnonzero(kind)
+    at = at[lines.rows[at] < lines.n_medical]
+    kind = kind[at]
+    hospital = lines.column("flags")[at] & (tables.LINE_INPATIENT | tables.LINE_ED) != 0
+    elsewhere = facts.no_visit_place[lines.column("place_of_service")[at]] | hospital
+    counted = (kind == tables.VISIT_CLASSES.index("health_care_home")) | ~elsewhere
+    at, kind = at[counted], kind[counted]
+    member, rows = lines.member[at], lines.rows[at]
     picked = {
-        "day": columns["service_day"][rows],
-        "rendering_npi": columns["rendering_npi"][rows],
-        "billing_npi": columns["billing_npi"][rows],
-        "tin": columns["tin"][rows],
-        "class": kind[rows],
-        "paid_day": columns["paid_day"][rows],
+        "day": lines.column("service_day")[at],
+        "paid_day": lines.column("paid_day")[at],
+        "rendering_npi": lines.column("rendering_npi")[at],
+        "billing_npi": lines.column("billing_npi")[at],
+        "tin": lines.raw.numbers["tin"][rows],
+        "class": kind,
     }
-    names = ("class", "tin", "billing_npi", "rendering_npi", "paid_day", "day")
-    order = np.lexsort((*(picked[name] for name in names), member))
+    order = np.arange(len(at))
+    fresh = np.ones(len(at), bool)
+    fresh[1:] = (member[1:] != member[:-1]) | (picked["day"][1:] != picked["day"][:-1])
+    rest = ("paid_day", "rendering_npi", "billing_npi", "tin", "class")
+    _settle_ties(order, fresh, tuple(picked[name] for name in rest))
     return (
         record(tables.VISITS, {name: values[order] for name, values in picked.items()}),
         count_by_member(member, n_members),
     )
 
 
-def stays(kept: list[Kept], n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+def stays(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
     """One row per acute inpatient claim: earliest admission, latest discharge, earliest payment."""
-    part = next(p for p in kept if tables.SOURCE_TABLES[p.table] == "medical_claim")
-    rows = np.flatnonzero(part.admitted)
-    columns = {name: part.columns[name][rows] for name in part.columns}
-    _, claim = np.unique(part.claim[rows], return_inverse=True)
+    at = np.flatnonzero(lines.column("admitted"))
+    rows = lines.rows[at]
+    columns = {name: lines.raw.numbers[name][rows] for name in _STAY_COLUMNS}
+    _, claim = np.unique(lines.of_row["claim"][rows], return_inverse=True)
     n = int(claim.max(initial=-1)) + 1
     member = np.zeros(n, np.int64)
-    member[claim] = part.member[rows]
+    member[claim] = lines.member[at]
     far = np.iinfo(np.int32).max
 
     def least(values: NDArray[Any], blank: int) -> NDArray[Any]:
@@ -280,32 +302,41 @@ def stays(kept: list[Kept], n_members: int) -> tuple[pa.RecordBatch, NDArray[np.
     )
 
 
-def drugs(
-    kept: list[Kept], rules: Rules, n_members: int
-) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+_STAY_COLUMNS: Final = (
+    "admission_day", "claim_start_day", "discharge_day", "claim_end_day", "paid_day",
+    "facility_npi", "billing_npi", "disposition",
+)  # fmt: skip
+
+
+def drugs(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
     """Unique drug code and day of a member: NDC of pharmacy lines, drug HCPCS of medical ones."""
-    member, system, code, day, paid = [], [], [], [], []
-    for part in kept:
-        is_drug = tables.SOURCE_TABLES[part.table] == "pharmacy_claim"
-        source = part.columns["ndc" if is_drug else "hcpcs"]
-        rows = np.flatnonzero(source > 0 if is_drug else rules.facts.drug[source])
-        member.append(part.member[rows])
-        system.append(np.full(len(rows), 0 if is_drug else 1, np.uint8))
-        code.append(source[rows])
-        day.append(part.columns["service_day"][rows])
-        paid.append(part.columns["paid_day"][rows])
-    columns = {
-        "system": _gather(system),
-        "code": _gather(code),
-        "day": _gather(day),
-        "paid_day": _gather(paid),
-    }
-    who = _gather(member)
-    both = columns["code"] | (columns["system"].astype(np.int32) << (_CODE_BITS - 1))
-    keep, columns["paid_day"] = _earliest((who, both, columns["day"]), columns["paid_day"])
-    for name in ("system", "code", "day"):
-        columns[name] = columns[name][keep]
-    return record(tables.DRUGS, columns), count_by_member(who[keep], n_members)
+    medical = lines.rows < lines.n_medical
+    hcpcs, ndc = lines.column("hcpcs"), lines.column("ndc")
+    at = np.flatnonzero(np.where(medical, rules.facts.drug.take(hcpcs), ndc > 0))
+    if not len(at):
+        return record(tables.DRUGS, _NO_PAIRS), np.zeros(n_members, np.int64)
+    system = medical[at].astype(np.uint8)
+    code = np.where(system, hcpcs[at], ndc[at])
+    day = lines.column("service_day")[at]
+    member = lines.member[at]
+    ranges = (0, n_members), (0, 1), (0, code.max()), (day.min(), day.max())
+    made = fields(*ranges)
+    words = made[0].of(member)
+    for part, values in zip(made[1:], (system, code, day), strict=True):
+        words |= part.of(values)
+    found, paid = _earliest(words, lines.column("paid_day")[at], made, 0)
+    return (
+        record(
+            tables.DRUGS,
+            {
+                "system": made[1].values(found, np.uint8),
+                "code": made[2].values(found, np.int32),
+                "day": made[3].values(found, np.int32),
+                "paid_day": paid,
+            },
+        ),
+        count_by_member(made[0].values(found, np.int64), n_members),
+    )
 
 
 def scores(
@@ -313,9 +344,8 @@ def scores(
 ) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
     """Supplied scores of known members, by year, model, cell."""
     columns = raw.numbers
-    n = len(members.key)
-    place = np.minimum(np.searchsorted(members.key, columns["member_key"]), max(n - 1, 0))
-    known = members.key[place] == columns["member_key"] if n else np.zeros(raw.n, bool)
+    place = key_place(columns["member_key"], members.key)
+    known = place >= 0
     if not known.all():
         notes["risk scores of members without enrolment, left out"] = int((~known).sum())
     made = {
@@ -326,34 +356,27 @@ def scores(
         "score_micro": columns["score_micro"][known],
     }
     names = ("member", "year", "model", "cell", "score_micro")
-    order = np.lexsort([made[name] for name in reversed(names)])
+    order, fresh = order_by(*(made[name] for name in names))
+    if not fresh.all():
+        notes["risk scores stated twice alike"] = int((~fresh).sum())
+    order = order[fresh]
     made = {name: values[order] for name, values in made.items()}
-    same = np.ones(max(len(order) - 1, 0), bool)
-    for name in names:
-        same &= made[name][1:] == made[name][:-1]
-    keep = np.r_[len(order) > 0, ~same] if len(order) else np.zeros(0, bool)
-    if same.any():
-        notes["risk scores stated twice alike"] = int(same.sum())
-    made = {name: values[keep] for name, values in made.items()}
-    return record(tables.SCORES, made), count_by_member(made["member"], n)
+    return record(tables.SCORES, made), count_by_member(made["member"], len(members.key))
+
+
+def _span(day: NDArray[np.int32], asked: NDArray[np.bool_]) -> tuple[int, int]:
+    """Least and greatest day of the rows asked for, of which there are some."""
+    far = np.iinfo(np.int32).max
+    return int(day.min(where=asked, initial=far)), int(day.max(where=asked, initial=NO_DAY))
 
 
 def _earliest(
-    keys: tuple[NDArray[Any], ...], paid: NDArray[np.int32]
-) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
-    """First row of each distinct key in order of the keys, and the least paid day of its rows."""
-    if not len(paid):
-        return np.empty(0, np.intp), paid
-    member, *middle, day = keys
-    packed = member.astype(np.uint64)
-    for values in middle:
-        packed = (packed << np.uint64(_CODE_BITS)) | values.astype(np.uint64)
-    packed = (packed << np.uint64(_DAY_BITS)) | (day.astype(np.int64) + _DAY_BIAS).astype(np.uint64)
-    order = np.argsort(packed)
-    ordered = packed[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    return order[starts], np.minimum.reduceat(paid[order], starts)
-
-
-def _gather(parts: list[NDArray[Any]]) -> NDArray[Any]:
-    return np.concatenate(parts) if parts else np.empty(0, np.int32)
+    words: NDArray[np.uint64], paid: NDArray[np.int32], made: tuple[Field, ...], aside: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+    """Distinct words in order, but for the last rows put aside, and the least paid day of each."""
+    order, words = word_order(words, width(made))
+    n = len(words) - aside
+    if not n:
+        return words[:0], paid[:0]
+    starts = np.flatnonzero(np.r_[True, words[1:n] != words[: n - 1]])
+    return words.take(starts), np.minimum.reduceat(paid.take(order[:n]), starts)

@@ -11,7 +11,6 @@ or split. Left to this file: the shard's share of the ledger, and the rows put a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,14 +25,15 @@ from ihp_compute.ingest_fates import claim_row_fates
 from ihp_compute.ingest_layout import LEDGER_TABLES
 from ihp_compute.ingest_lines import (
     MAX_MEMBERS,
-    Kept,
+    Sorted,
     diagnoses,
     drugs,
-    keep,
     lines_of,
     scores,
+    sort_out,
     stays,
     visits,
+    with_final_codes,
 )
 from ihp_compute.ingest_members import members_of
 from ihp_compute.ledger import IngestFate
@@ -61,9 +61,9 @@ class ShardContent:
 
 
 def build(
-    eligibility: Raw, claims: Mapping[str, Raw], supplied: Raw, rules: Rules, n_files: int
+    eligibility: Raw, claims: Raw, n_medical: int, supplied: Raw, rules: Rules, n_files: int
 ) -> ShardContent:
-    """All tables of a shard."""
+    """All tables of a shard. The first `n_medical` claim rows are medical, the rest pharmacy."""
     ledger = np.zeros((len(LEDGER_TABLES), n_files, len(IngestFate), 2), np.int64)
     quarantine: dict[str, pa.Table] = {}
     notes: dict[str, int] = {}
@@ -75,23 +75,27 @@ def build(
         )
     _enter(ledger, "eligibility", eligibility, members.fate)
     quarantine["eligibility"] = _aside(eligibility, members.fate, "eligibility")
-    kept: list[Kept] = []
-    for table, raw in claims.items():
-        fate, place = claim_row_fates(raw, members.key, members.enrolled, rules)
-        _enter(ledger, table, raw, fate)
-        quarantine[table] = _aside(raw, fate, table)
-        rows = np.flatnonzero(fate == IngestFate.RETAINED)
-        kept.append(keep(raw, rows, place[rows], table, rules))
-    lines = lines_of(kept)
+    coded = with_final_codes(claims, rules)
+    parts: list[Sorted] = []
+    for table, rows in (
+        ("medical_claim", slice(0, n_medical)),
+        ("pharmacy_claim", slice(n_medical, claims.n)),
+    ):
+        raw = claims.rows(rows)
+        fates = claim_row_fates(raw, members.key, members.enrolled, rules)
+        _enter(ledger, table, raw, fates.fate)
+        quarantine[table] = _aside(raw, fates.fate, table)
+        parts.append(sort_out(coded.rows(rows), fates, table, rules))
+    lines = lines_of(coded, parts)
     contents = dict(members.tables)
     counts = {"spans": members.span_counts}
     n = len(members.key)
     contents["lines"], contents["line_detail"], counts["lines"] = lines.tables(n)
     for name, made in (
-        ("diagnoses", diagnoses(kept, n)),
-        ("visits", visits(kept, rules, n)),
-        ("stays", stays(kept, n)),
-        ("drugs", drugs(kept, rules, n)),
+        ("diagnoses", diagnoses(lines, rules, n)),
+        ("visits", visits(lines, rules, n)),
+        ("stays", stays(lines, n)),
+        ("drugs", drugs(lines, rules, n)),
         ("scores", scores(supplied, members, rules, notes)),
     ):
         contents[name], counts[name] = made
@@ -102,7 +106,7 @@ def build(
         ],
         schema=tables.OFFSETS,
     )
-    days, paid = lines.columns["service_day"], lines.columns["paid_day"]
+    days, paid = lines.column("service_day"), lines.column("paid_day")
     return ShardContent(
         tables=contents,
         ledger=ledger,

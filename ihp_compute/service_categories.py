@@ -259,7 +259,7 @@ def classify(lines: LineFacts, facts: CodeFacts) -> NDArray[np.uint8]:
     category = np.full(n, _CODE["other"], np.uint8)
 
     def settle(mask: NDArray[np.bool_], value: NDArray[np.uint8] | int) -> None:
-        category[mask] = value if isinstance(value, int) else value[mask]
+        np.copyto(category, value, where=mask, casting="unsafe")
 
     # professional and everything not institutional
     settle(place != NO_CATEGORY, place)
