@@ -20,7 +20,7 @@ from ihp_compute.fingerprint import text_hashes
 from ihp_compute.ingest_columns import CODED, Columns, Raw, Rules
 from ihp_compute.ingest_rows import distinct
 from ihp_compute.ledger import IngestFate
-from ihp_compute.units import NO_DAY, months_of_days
+from ihp_compute.units import months_of_days
 from kernels import first_row, key_place
 
 MONTH_BITS: Final = 16
@@ -97,13 +97,13 @@ def _covered(
     enrolled: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
     """Rows whose member is enrolled in the month of service; only open rows are asked."""
+    if not is_open.any():
+        return np.zeros(len(is_open), bool)
     day = columns["service_day"]
-    first = int(day.min(where=is_open, initial=np.iinfo(np.int32).max))
-    last = int(day.max(where=is_open, initial=NO_DAY))
-    if last < first:
-        return np.zeros(len(day), bool)
-    months = months_of_days(np.arange(first, last + 1, dtype=np.int32)).astype(np.int64)
-    asked = months.take(np.clip(day, first, last) - first)
+    day = np.where(is_open, day, day[is_open.argmax()])
+    first = int(day.min())
+    months = months_of_days(np.arange(first, int(day.max()) + 1, dtype=np.int32)).astype(np.int64)
+    asked = months.take(day - first)
     asked |= member.astype(np.int64) << MONTH_BITS
     return key_place(asked.view(np.uint64), enrolled.view(np.uint64)) >= 0
 

@@ -12,13 +12,14 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute import tables
 from ihp_compute.ingest_columns import CODED, Columns, Raw, Rules, count_by_member, record
 from ihp_compute.ingest_fates import Fates
 from ihp_compute.ingest_members import Members
-from ihp_compute.ingest_order import Field, fields, order_by, width
+from ihp_compute.ingest_order import WORD_BITS, fields, order_by, width
 from ihp_compute.ledger import IngestFate
 from ihp_compute.service_categories import CLAIM_TYPES, CodeFacts, LineFacts, classify
 from ihp_compute.units import NO_DAY
@@ -27,7 +28,6 @@ from kernels import first_row, key_place, word_order
 MAX_MEMBERS: Final = 1 << 22
 """Members of one shard that a word with a code and a day has room for."""
 _HASH_BITS: Final = 20
-_FIRST_PASS: Final = ("hcpcs", "revenue", "bill_type", "place_of_service")
 
 
 @dataclass(frozen=True)
@@ -198,34 +198,70 @@ def _settle_ties(
         rows[at] = tied[np.lexsort((*(c[tied] for c in reversed(columns)), group))]
 
 
-def diagnoses(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, NDArray[Any]]:
+def diagnoses(
+    lines: Lines, rules: Rules, n_members: int
+) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
     """Unique diagnosis and day of each member, with the earliest paid day that carries it."""
     raw, retained = lines.raw, lines.retained
     if raw.dx is None or not len(lines.rows):
         return record(tables.DIAGNOSES, _NO_PAIRS), np.zeros(n_members, np.int64)
-    counts = raw.dx.value_lengths().to_numpy()
     final = rules.final_code["dx"]
     dx = final.take(raw.dx.flatten().to_numpy())
-    day = raw.numbers["service_day"]
-    span = _span(day, retained)
-    made = fields((0, n_members), (0, len(final)), span)
+    row_of = pc.list_parent_indices(raw.dx).to_numpy()
     # rows put aside go behind the last member
-    row = made[0].of(np.where(retained, lines.of_row["member"], n_members))
-    row |= made[2].of(np.where(retained, day, span[0]))
-    words = np.repeat(row, counts)
+    member = np.where(retained, lines.of_row["member"], n_members)
+    day = np.where(retained, raw.numbers["service_day"], lines.column("service_day")[0])
+    paid, blank = _blank_before(raw.numbers["paid_day"])
+    found = _earliest_pairs(member, dx, day, paid, row_of, len(final))
+    stop = np.searchsorted(found["member"], n_members)
+    made = {name: values[:stop] for name, values in found.items()}
+    made["paid_day"][made["paid_day"] == blank] = NO_DAY
+    return record(tables.DIAGNOSES, made), count_by_member(made["member"], n_members)
+
+
+def _blank_before(paid: NDArray[np.int32]) -> tuple[NDArray[np.int32], int]:
+    """Paid days whose blank is a day before all stated ones, and that day."""
+    stated = paid != NO_DAY
+    if stated.all():
+        return paid, NO_DAY
+    first = int(paid.min(where=stated, initial=np.iinfo(np.int32).max)) - 1
+    return np.where(stated, paid, np.int32(first)), first
+
+
+def _earliest_pairs(
+    member: NDArray[np.int32],
+    dx: NDArray[np.int32],
+    day: NDArray[np.int32],
+    paid: NDArray[np.int32],
+    row_of: NDArray[np.int64],
+    n_codes: int,
+) -> Columns:
+    """Distinct member, diagnosis and day in order, and the least paid day of each.
+
+    member, day, paid are of rows; dx and row_of, the row of each, are of pairs.
+    """
+    ranges = [(values.min(), values.max()) for values in (member, day, paid)]
+    made = fields(ranges[0], (0, n_codes), *ranges[1:])
+    names = ("member", "dx", "day", "paid_day")
+    if width(made) > WORD_BITS:
+        pairs = (member.take(row_of), dx, day.take(row_of), paid.take(row_of))
+        order, fresh = order_by(*pairs, kind=3)
+        order = order[fresh]
+        return {name: values[order] for name, values in zip(names, pairs, strict=True)}
+    row = made[0].of(member)
+    row |= made[2].of(day)
+    row |= made[3].of(paid)
+    words = row.take(row_of)
     words |= made[1].of(dx)
-    aside = int(counts[~retained].sum())
-    found, paid = _earliest(words, np.repeat(raw.numbers["paid_day"], counts), made, aside)
-    columns = {"dx": made[1].values(found, np.int32), "day": made[2].values(found, np.int32)}
-    return (
-        record(tables.DIAGNOSES, {**columns, "paid_day": paid}),
-        count_by_member(made[0].values(found, np.int64), n_members),
-    )
+    words = word_order(words, width(made)).words
+    kinds = words >> np.uint64(made[2].shift)
+    fresh = np.ones(len(words), bool)
+    np.not_equal(kinds[1:], kinds[:-1], out=fresh[1:])
+    words = words[fresh]
+    return {name: part.values(words, np.int32) for name, part in zip(names, made, strict=True)}
 
 
-_NO_PAIRS: Final = {
-    name: np.empty(0, np.int32) for name in ("dx", "system", "code", "day", "paid_day")
-}
+_NO_PAIRS: Final = {name: np.empty(0, np.int32) for name in ("dx", "day", "paid_day")}
 
 
 def visits(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
@@ -313,29 +349,19 @@ def drugs(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, N
     medical = lines.rows < lines.n_medical
     hcpcs, ndc = lines.column("hcpcs"), lines.column("ndc")
     at = np.flatnonzero(np.where(medical, rules.facts.drug.take(hcpcs), ndc > 0))
-    if not len(at):
-        return record(tables.DRUGS, _NO_PAIRS), np.zeros(n_members, np.int64)
-    system = medical[at].astype(np.uint8)
-    code = np.where(system, hcpcs[at], ndc[at])
-    day = lines.column("service_day")[at]
-    member = lines.member[at]
-    ranges = (0, n_members), (0, 1), (0, code.max()), (day.min(), day.max())
-    made = fields(*ranges)
-    words = made[0].of(member)
-    for part, values in zip(made[1:], (system, code, day), strict=True):
-        words |= part.of(values)
-    found, paid = _earliest(words, lines.column("paid_day")[at], made, 0)
+    member, system = lines.member[at], medical[at].astype(np.uint8)
+    made = {
+        "system": system,
+        "code": np.where(system, hcpcs[at], ndc[at]),
+        "day": lines.column("service_day")[at],
+        "paid_day": lines.column("paid_day")[at],
+    }
+    paid, _ = _blank_before(made["paid_day"])
+    order, fresh = order_by(member, system, made["code"], made["day"], paid, kind=4)
+    order = order[fresh]
     return (
-        record(
-            tables.DRUGS,
-            {
-                "system": made[1].values(found, np.uint8),
-                "code": made[2].values(found, np.int32),
-                "day": made[3].values(found, np.int32),
-                "paid_day": paid,
-            },
-        ),
-        count_by_member(made[0].values(found, np.int64), n_members),
+        record(tables.DRUGS, {name: values[order] for name, values in made.items()}),
+        count_by_member(member[order], n_members),
     )
 
 
@@ -362,21 +388,3 @@ def scores(
     order = order[fresh]
     made = {name: values[order] for name, values in made.items()}
     return record(tables.SCORES, made), count_by_member(made["member"], len(members.key))
-
-
-def _span(day: NDArray[np.int32], asked: NDArray[np.bool_]) -> tuple[int, int]:
-    """Least and greatest day of the rows asked for, of which there are some."""
-    far = np.iinfo(np.int32).max
-    return int(day.min(where=asked, initial=far)), int(day.max(where=asked, initial=NO_DAY))
-
-
-def _earliest(
-    words: NDArray[np.uint64], paid: NDArray[np.int32], made: tuple[Field, ...], aside: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-    """Distinct words in order, but for the last rows put aside, and the least paid day of each."""
-    order, words = word_order(words, width(made))
-    n = len(words) - aside
-    if not n:
-        return words[:0], paid[:0]
-    starts = np.flatnonzero(np.r_[True, words[1:n] != words[: n - 1]])
-    return words.take(starts), np.minimum.reduceat(paid.take(order[:n]), starts)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ihp_compute import tables
 from ihp_compute.final_action import OPEN
 from ihp_compute.ingest_columns import Raw, Rules, record
-from ihp_compute.ingest_fates import mark_duplicates
+from ihp_compute.ingest_fates import MONTH_BITS, mark_duplicates
+from ihp_compute.ingest_order import order_by
 from ihp_compute.ledger import IngestFate
 from ihp_compute.rate_cells import rate_cells
 from ihp_compute.units import NO_DAY, months_of_days
@@ -30,7 +31,7 @@ class Members:
 
     key: NDArray[np.uint64]
     fate: NDArray[np.uint8]  # of the enrolment rows
-    enrolled: NDArray[np.int64]  # sorted member << 16 | month
+    enrolled: NDArray[np.int64]  # sorted member << MONTH_BITS | month
     tables: dict[str, pa.RecordBatch]
     span_counts: NDArray[np.int64]
     member_months: int
@@ -70,16 +71,14 @@ def members_of(raw: Raw, rules: Rules) -> Members:
     until = np.where(is_open, np.maximum(rules.horizon_month, first), stated)
     length = (until - first + 1).astype(np.int64)
     row = np.repeat(np.arange(len(rows)), length)
-    month = (
-        np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length) + first[row]
-    ).astype(np.int64)
+    month = np.arange(len(row)) + (first - (np.cumsum(length) - length)).take(row)
     # one row per member and month: the highest rank
-    place = (member[row].astype(np.int64) << 16) | month
-    order = np.lexsort((rank[row], place))
-    top = np.flatnonzero(np.r_[place[order][1:] != place[order][:-1], len(order) > 0])
-    chosen = order[top]
-    place, row = place[chosen], row[chosen]
-    at_month: NDArray[np.int32] = month[chosen].astype(np.int32)
+    who = member.take(row)
+    order, fresh = order_by(who, month, len(rows) - rank.take(row), kind=2)
+    chosen = order[fresh]
+    row, month = row.take(chosen), month.take(chosen)
+    place = (who.take(chosen).astype(np.int64) << MONTH_BITS) | month
+    at_month: NDArray[np.int32] = month.astype(np.int32)
     of = rows[row]
     birth_month = np.where(birth == NO_DAY, -1, months_of_days(np.where(birth == NO_DAY, 0, birth)))
     attributes = {
@@ -122,7 +121,7 @@ def members_of(raw: Raw, rules: Rules) -> Members:
             ),
             "spans": record(tables.SPANS, spans),
         },
-        span_counts=np.bincount(place[starts] >> 16, minlength=n).astype(np.int64),
+        span_counts=np.bincount(place[starts] >> MONTH_BITS, minlength=n).astype(np.int64),
         member_months=len(place),
         open_end_months=int(is_open[row].sum()),
         covered_months=frozenset(np.unique(at_month).tolist()),

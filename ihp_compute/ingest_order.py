@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kernels import word_order
 
-_WORD_BITS: Final = 64
+WORD_BITS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -55,22 +55,30 @@ def width(made: tuple[Field, ...]) -> int:
     return made[0].shift + made[0].bits
 
 
-def order_by(*columns: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Rows in order of the columns, alike ones as they stand; and which start another value."""
-    if not len(columns[0]):
-        return np.empty(0, np.int64), np.empty(0, bool)
+def order_by(
+    *columns: NDArray[Any], kind: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Rows in order of the columns, alike ones as they stand; and which of them start a kind.
+
+    A kind is one set of values of the first `kind` columns, by default of all.
+    """
+    kind = len(columns) if kind is None else kind
+    n = len(columns[0])
+    fresh = np.ones(n, bool)
+    if not n:
+        return np.empty(0, np.int64), fresh
     made = fields(*((values.min(), values.max()) for values in columns))
-    fresh = np.ones(len(columns[0]), bool)
-    if width(made) <= _WORD_BITS:
-        words = np.zeros(len(fresh), np.uint64)
-        for field, values in zip(made, columns, strict=True):
+    if width(made) <= WORD_BITS:
+        words = made[0].of(columns[0])
+        for field, values in zip(made[1:], columns[1:], strict=True):
             words |= field.of(values)
         order, words = word_order(words, width(made))
+        words >>= np.uint64(made[kind - 1].shift)
         np.not_equal(words[1:], words[:-1], out=fresh[1:])
         return order, fresh
     order = np.lexsort(columns[::-1])
     fresh[1:] = False
-    for values in columns:
+    for values in columns[:kind]:
         ordered = values.take(order)
         fresh[1:] |= ordered[1:] != ordered[:-1]
     return order, fresh

@@ -122,17 +122,22 @@ def build(
 
 def _enter(ledger: NDArray[np.int64], table: str, raw: Raw, fate: NDArray[np.uint8]) -> None:
     """Add the rows of one table to the ledger by file and fate."""
-    n_files, n_fates = ledger.shape[1:3]
-    cell = raw.numbers["file"].astype(np.int64) * n_fates + fate
-    size = n_files * n_fates
-    entry = ledger[LEDGER_TABLES.index(table)].reshape(size, 2)
-    entry[:, 0] += np.bincount(cell, minlength=size)
+    entry = ledger[LEDGER_TABLES.index(table)]
+    if not raw.n:
+        return
+    file = raw.numbers["file"]
+    # every row as retained, file by file, then the few others moved to what they met
+    starts = np.flatnonzero(np.r_[True, file[1:] != file[:-1]])
+    np.add.at(entry[:, IngestFate.RETAINED, 0], file[starts], np.diff(np.r_[starts, raw.n]))
+    others = np.flatnonzero(fate != IngestFate.RETAINED)
+    met = file[others], fate[others]
+    np.add.at(entry[..., 0], met, 1)
+    np.subtract.at(entry[:, IngestFate.RETAINED, 0], met[0], 1)
     if "paid_cents" in raw.numbers:
-        # exact sums in integers: high and low halves stay exact in bincount's float64
         cents = raw.numbers["paid_cents"]
-        low = np.bincount(cell, weights=(cents & 0xFFFFFF).astype(np.float64), minlength=size)
-        high = np.bincount(cell, weights=(cents >> 24).astype(np.float64), minlength=size)
-        entry[:, 1] += low.astype(np.int64) + (high.astype(np.int64) << 24)
+        np.add.at(entry[:, IngestFate.RETAINED, 1], file[starts], np.add.reduceat(cents, starts))
+        np.add.at(entry[..., 1], met, cents[others])
+        np.subtract.at(entry[:, IngestFate.RETAINED, 1], met[0], cents[others])
 
 
 def _aside(raw: Raw, fate: NDArray[np.uint8], table: str) -> pa.Table:
