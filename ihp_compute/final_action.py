@@ -85,7 +85,10 @@ def line_fates(versions: Versions) -> NDArray[np.uint8]:
     stops = np.r_[starts[1:], n]
     cancels = (indicator == VOID) | ((cents < 0) & _plain(indicator))
     if n:
-        busy = np.add.reduceat(cancels.astype(np.int64), starts) > 0
+        busy = np.logical_or.reduceat(cancels, starts)
+        plain_pair, voided = _plain_pairs(starts[busy], stops[busy], cents, indicator)
+        fate[voided] = fate[voided + 1] = _VOIDED
+        busy[np.flatnonzero(busy)[plain_pair]] = False
         for start, stop in zip(starts[busy], stops[busy], strict=True):
             paid = versions.paid_day[order[start:stop]]
             filed = versions.file_day[order[start:stop]]
@@ -108,6 +111,25 @@ def line_fates(versions: Versions) -> NDArray[np.uint8]:
 
 def _plain(indicator: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return (indicator == NOT_STATED) | (indicator == 0)
+
+
+def _plain_pairs(
+    starts: NDArray[np.intp],
+    stops: NDArray[np.intp],
+    cents: NDArray[np.int64],
+    indicator: NDArray[np.uint8],
+) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+    """Groups of a version and the one row that may cancel it; and the starts of those it does.
+
+    A shorter way to what `_pair_off` says of them: a void cancels the version before it, a reversal
+    if the amount is the opposite.
+    """
+    plain = stops - starts == 2
+    first, second = starts, np.where(plain, starts + 1, starts)
+    plain &= (indicator[first] != VOID) & ~np.isin(indicator[first], ADDITIVE) & (cents[first] >= 0)
+    void = indicator[second] == VOID
+    plain &= void | (_plain(indicator[second]) & (cents[second] < 0))
+    return plain, starts[plain & (void | (cents[first] == -cents[second]))]
 
 
 def _pair_off(when: list[tuple[int, int]], cents: list[int], indicator: list[int]) -> set[int]:

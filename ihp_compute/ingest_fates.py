@@ -67,7 +67,7 @@ def claim_row_fates(
             indicator=columns["indicator"][rows],
         )
         fate[rows] = final_action.line_fates(versions)
-    _link_claims(raw, fate)
+    _link_claims(raw, fate, claim)
     member = key_place(columns["member_key"], member_key)
     is_open = fate == OPEN
     for reason, met in (
@@ -84,10 +84,14 @@ def claim_row_fates(
 def _shared(first: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which rows have company, given the first row of each one's kind."""
     others = np.flatnonzero(first != np.arange(len(first)))
-    shared = np.zeros(len(first), bool)
-    shared[others] = True
-    shared[first.take(others)] = True
-    return shared
+    return any_of(first, others)
+
+
+def any_of(first: NDArray[np.int64], marked: NDArray[Any]) -> NDArray[np.bool_]:
+    """Rows of whose kind, known by its first row, some row is marked, by a mask or by number."""
+    found = np.zeros(len(first), bool)
+    found[first[marked]] = True
+    return found.take(first)
 
 
 def _covered(
@@ -161,12 +165,13 @@ def _dollars(cents: int) -> bytes:
     return f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02}".encode()
 
 
-def _link_claims(raw: Raw, fate: NDArray[np.uint8]) -> None:
+def _link_claims(raw: Raw, fate: NDArray[np.uint8], claim: NDArray[np.int64]) -> None:
     """Apply the rule for claims linked by original and adjustment claim numbers."""
     columns = raw.numbers
-    candidates = _linked_rows(raw)
+    candidates, linked = _linked_rows(raw)
     if not len(candidates):
         return
+    linked |= any_of(claim, candidates)
     links: list[tuple[tuple[int, str], tuple[int, str]]] = []
     members = columns["member_key"][candidates].tolist()
     own_ids = _texts(raw, "claim_id", candidates)
@@ -177,9 +182,7 @@ def _link_claims(raw: Raw, fate: NDArray[np.uint8]) -> None:
             if other and other != own_id:
                 links.append(((member, own_id), (member, other)))
     family_of = final_action.families(links)
-    words = distinct(text_hashes(pa.array([claim for _, claim in family_of], pa.string())))
-    named = key_place(columns["claim_hash"], words) >= 0
-    rows = np.flatnonzero(named & (columns["fate"] == OPEN))
+    rows = np.flatnonzero(linked & (columns["fate"] == OPEN))
     names = zip(columns["member_key"][rows].tolist(), _texts(raw, "claim_id", rows), strict=True)
     present: dict[tuple[int, str], list[int]] = {}
     for at, own in enumerate(names):
@@ -205,8 +208,11 @@ def _texts(raw: Raw, name: str, rows: NDArray[np.intp]) -> list[str]:
     return found
 
 
-def _linked_rows(raw: Raw) -> NDArray[np.intp]:
-    """Rows that name another claim of their member which stands here, or which others name too."""
+def _linked_rows(raw: Raw) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Rows that name another claim of their member which stands here, or which others name too.
+
+    And, of all rows, which have a claim that is named so.
+    """
     columns = raw.numbers
     readable = columns["fate"] == OPEN
     claim, member = columns["claim_hash"], columns["member_key"]
@@ -221,18 +227,18 @@ def _linked_rows(raw: Raw) -> NDArray[np.intp]:
         naming.append(rows[away])
         named.append(words[away] ^ member[rows[away]])
     if not sum(map(len, naming)):
-        return np.empty(0, np.intp)
+        return np.empty(0, np.intp), np.zeros(raw.n, bool)
     rows, target = np.concatenate(naming), np.concatenate(named)
     asked = distinct(target)
     own = claim ^ member
-    found = key_place(own, asked)
-    at = key_place(target, asked)
+    found, at = key_place(own, asked), key_place(target, asked)
+    is_named = found >= 0
     linked = np.zeros(len(asked), bool)
-    linked[found[(found >= 0) & readable]] = True
+    linked[found[is_named & readable]] = True
     order = np.lexsort((own[rows], at))
     another = (at[order][1:] == at[order][:-1]) & (own[rows[order]][1:] != own[rows[order]][:-1])
     linked[at[order[1:][another]]] = True
-    return np.unique(rows[linked[at]])
+    return np.unique(rows[linked[at]]), is_named
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ihp_compute import tables
 from ihp_compute.ingest_columns import CODED, Columns, Raw, Rules, count_by_member, record
-from ihp_compute.ingest_fates import Fates
+from ihp_compute.ingest_fates import Fates, any_of
 from ihp_compute.ingest_members import Members
 from ihp_compute.ingest_order import WORD_BITS, fields, order_by, width
 from ihp_compute.ledger import IngestFate
@@ -65,7 +65,7 @@ def sort_out(raw: Raw, fates: Fates, table: str, rules: Rules) -> Sorted:
     urgent = facts.emergency_revenue.take(columns["revenue"])
     urgent |= facts.emergency_procedure.take(columns["hcpcs"])
     urgent &= retained
-    emergency_claim = _any_of(claim, urgent)
+    emergency_claim = any_of(claim, urgent)
     category = classify(
         LineFacts(
             claim_type=columns["claim_type"],
@@ -82,7 +82,7 @@ def sort_out(raw: Raw, fates: Fates, table: str, rules: Rules) -> Sorted:
     rows = np.flatnonzero(emergency_claim)
     day = columns["service_day"][rows].astype(np.int64).view(np.uint64)
     visit = first_row(day, claim[rows].view(np.uint64))
-    flags[rows[_any_of(visit, urgent[rows])]] |= np.uint8(tables.LINE_ED)
+    flags[rows[any_of(visit, urgent[rows])]] |= np.uint8(tables.LINE_ED)
     flags |= inpatient.view(np.uint8) * np.uint8(tables.LINE_INPATIENT)
     return Sorted(fates, category, flags, admitted)
 
@@ -100,17 +100,10 @@ def _acute(
     unbilled &= bill == 0
     unbilled &= columns["admission_day"] != NO_DAY
     unbilled &= columns["has_drg"] | facts.room_and_board.take(columns["revenue"])
-    admitted = _any_of(claim, (unbilled | facts.admitted_bill.take(bill)) & retained)
-    inpatient = _any_of(claim, facts.inpatient_bill.take(bill) & retained)
+    admitted = any_of(claim, (unbilled | facts.admitted_bill.take(bill)) & retained)
+    inpatient = any_of(claim, facts.inpatient_bill.take(bill) & retained)
     inpatient |= admitted
     return inpatient, admitted
-
-
-def _any_of(first: NDArray[np.int64], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Rows of whose kind, known by its first row, some row is marked."""
-    found = np.zeros(len(first), bool)
-    found[first[marked]] = True
-    return found.take(first)
 
 
 @dataclass(frozen=True)
@@ -257,7 +250,7 @@ def _earliest_pairs(
     kinds = words >> np.uint64(made[2].shift)
     fresh = np.ones(len(words), bool)
     np.not_equal(kinds[1:], kinds[:-1], out=fresh[1:])
-    words = words[fresh]
+    words = words.take(np.flatnonzero(fresh))
     return {name: part.values(words, np.int32) for name, part in zip(names, made, strict=True)}
 
 

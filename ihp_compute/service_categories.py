@@ -249,10 +249,10 @@ def classify(lines: LineFacts, facts: CodeFacts) -> NDArray[np.uint8]:
     a surgery centre or an FQHC, where evaluation and management follow the place.
     """
     n = len(lines.hcpcs)
-    procedure = facts.procedure[lines.hcpcs]
-    revenue = facts.revenue[lines.revenue]
-    bill = facts.bill_type[lines.bill_type]
-    place = facts.place[lines.place]
+    procedure = facts.procedure.take(lines.hcpcs)
+    revenue = facts.revenue.take(lines.revenue)
+    bill = facts.bill_type.take(lines.bill_type)
+    place = facts.place.take(lines.place)
     institutional = (lines.claim_type == CLAIM_TYPES.index("institutional")) | (
         (lines.claim_type == 0) & ((lines.bill_type > 0) | (lines.revenue > 0))
     )
@@ -261,12 +261,14 @@ def classify(lines: LineFacts, facts: CodeFacts) -> NDArray[np.uint8]:
     def settle(mask: NDArray[np.bool_], value: NDArray[np.uint8] | int) -> None:
         np.copyto(category, value, where=mask, casting="unsafe")
 
+    def one_of(given: NDArray[np.uint8], *names: str) -> NDArray[np.bool_]:
+        return np.logical_or.reduce([given == _CODE[name] for name in names])
+
     # professional and everything not institutional
     settle(place != NO_CATEGORY, place)
     settle(procedure != NO_CATEGORY, procedure)
-    visits = np.isin(procedure, [_CODE["primary_care"], _CODE["specialist"], _CODE["inpatient"]])
-    by_place = np.isin(place, [_CODE[c] for c in ("emergency", "ambulatory_surgery", "fqhc_rhc")])
-    settle(visits & by_place, place)
+    visits = one_of(procedure, "primary_care", "specialist", "inpatient")
+    settle(visits & one_of(place, "emergency", "ambulatory_surgery", "fqhc_rhc"), place)
     settle(lines.claim_type == CLAIM_TYPES.index("dental"), _CODE["dental"])
     settle(
         (lines.claim_type == CLAIM_TYPES.index("vision")) & (procedure == NO_CATEGORY),
@@ -277,7 +279,7 @@ def classify(lines: LineFacts, facts: CodeFacts) -> NDArray[np.uint8]:
     settle(institutional & (procedure == _CODE["laboratory"]), procedure)
     settle(institutional & (procedure == _CODE["radiology"]), procedure)
     settle(institutional & (revenue != NO_CATEGORY), revenue)
-    outpatient = facts.outpatient_bill[lines.bill_type] | (lines.bill_type == 0)
+    outpatient = facts.outpatient_bill.take(lines.bill_type) | (lines.bill_type == 0)
     settle(institutional & (bill != NO_CATEGORY) & ~outpatient, bill)
     settle(institutional & outpatient & lines.emergency_claim, _CODE["emergency"])
     settle(procedure == _CODE["health_care_home"], _CODE["health_care_home"])

@@ -12,6 +12,7 @@ from kernels._core import KernelInputError, cuda_module, device_of, read_only, r
 
 MIX: Final = np.uint64(0x9E3779B97F4A7C15)
 GPU_THREADS: Final = 256
+_SMALL: Final = 4096
 
 
 def key_place(keys: Any, table: Any) -> Any:
@@ -59,8 +60,9 @@ def _cpu(keys: Any, table: Any) -> Any:
 
 @numba.njit(cache=True, nogil=True)
 def _find(keys: Any, table: Any) -> Any:
-    log2 = 2
-    while (1 << log2) < 2 * len(table):
+    log2 = 3
+    # a small table is kept sparse, so that a key that is not in it is seldom compared
+    while (1 << log2) < (8 if len(table) <= _SMALL else 2) * len(table):
         log2 += 1
     slots = np.full(1 << log2, -1, np.int32)
     shift, last = np.uint64(64 - log2), np.uint64((1 << log2) - 1)

@@ -11,6 +11,8 @@ from ihp_compute.final_action import (
     OPEN,
     ClaimVersion,
     Versions,
+    _pair_off,
+    _plain_pairs,
     claim_fates,
     families,
     line_fates,
@@ -93,3 +95,23 @@ def test_links_join_claims_of_one_member_into_families() -> None:
         (2, "C"): (2, "C"),
         (2, "Z"): (2, "C"),
     }
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2), st.integers(-2, 2), st.sampled_from([0, 1, 2, 3, 4, NOT_STATED])
+        ),
+        min_size=2,
+        max_size=2,
+    )
+)
+def test_a_pair_is_judged_the_short_way_as_the_long(pair: list[tuple[int, int, int]]) -> None:
+    pair = sorted(pair, key=lambda version: version[0])
+    days, cents, marks = zip(*pair, strict=True)
+    start, stop = np.array([0]), np.array([2])
+    plain, voided = _plain_pairs(start, stop, np.array(cents), np.array(marks, np.uint8))
+    if plain[0]:
+        when = [(day, 0) for day in days]
+        expected = _pair_off(when, list(cents), list(marks))
+        assert expected == ({0, 1} if len(voided) else set())
