@@ -115,8 +115,8 @@ class RowHash:
     def __init__(self, n_rows: int) -> None:
         self.lanes = np.zeros((2, n_rows), np.uint64)
 
-    def add(self, name: str, words: NDArray[np.uint64]) -> None:
-        """Add a column of 64-bit words; zero means blank."""
+    def add(self, name: str, words: NDArray[np.uint64] | NDArray[np.uint32]) -> None:
+        """Add a column of words; zero means blank."""
         row_hash(self.lanes, words, None, _seeds(name))
 
     def add_coded(

@@ -37,7 +37,9 @@ from numpy.typing import NDArray
 
 from ihp_compute import METHOD_VERSION, __version__, fingerprint, tables
 from ihp_compute.errors import DataError, UnbalancedLedgerError
-from ihp_compute.ingest_columns import Rules, raw_of
+from ihp_compute.ingest_batches import Part, batches, column_names, parts_of
+from ihp_compute.ingest_books import CLAIM_RANGES, CodeBook, MemberBook, Tally
+from ihp_compute.ingest_columns import Raw, Rules, raw_of
 from ihp_compute.ingest_layout import (
     CLAIM_TABLES,
     LAYOUTS,
@@ -47,29 +49,16 @@ from ihp_compute.ingest_layout import (
     check_columns,
     find_inputs,
 )
-from ihp_compute.ingest_read import (
-    BAD_DAY,
-    Part,
-    as_text,
-    batches,
-    column_names,
-    day_of_text,
-    parts_of,
-)
-from ihp_compute.ingest_rows import (
-    DENIAL_MARKS,
+from ihp_compute.ingest_read import BAD_DAY, Words, as_text, day_of_text
+from ihp_compute.ingest_rows import DENIAL_MARKS, Rows, read_eligibility, read_lines, read_scores
+from ihp_compute.ingest_shard import ShardContent, build
+from ihp_compute.ingest_spill import (
     SPILLED_ELIGIBILITY,
     SPILLED_LINES,
     SPILLED_SCORES,
-    CodeBook,
-    MemberBook,
-    Tally,
+    Column,
     by_shard,
-    read_eligibility,
-    read_lines,
-    read_scores,
 )
-from ihp_compute.ingest_shard import ShardContent, build
 from ihp_compute.ledger import IngestFate
 from ihp_compute.population import LAYOUT_VERSION, MANIFEST, REFERENCE_TABLES, file_sha256
 from ihp_compute.service_categories import facts_of
@@ -218,30 +207,32 @@ class _Ingest:
         path = self.spill_dir / f"{table}-{part.file_index:05d}-{part.first_row_group:06d}.arrow"
         total = Tally()
         n_batches = 0
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        known: dict[str, Words] = {}
+        with (
+            pa.output_stream(str(path), buffer_size=_WRITE_BYTES) as sink,
+            pa.ipc.new_file(sink, schema) as writer,
+        ):
             for first_row, columns in batches(part, LAYOUTS[table]):
-                if not len(next(iter(columns.values()))):
+                rows = Rows(table, columns, first_row, known)
+                if not rows.n:
                     continue
-                batch, tally = self._read_batch(part, columns, first_row)
-                ordered, starts = by_shard(batch, self.n_shards)
+                ordered, starts = by_shard(self._read_batch(part, rows), schema, self.n_shards)
                 for shard in range(self.n_shards):
                     first, last = int(starts[shard]), int(starts[shard + 1])
                     writer.write_batch(ordered.slice(first, last - first))
-                total.add(tally)
+                total.add(rows.tally)
                 n_batches += 1
         with self._lock:
             self.tallies.setdefault(part.file_index, Tally()).add(total)
         return _Spill(path, table, n_batches)
 
-    def _read_batch(
-        self, part: Part, columns: dict[str, pa.Array], first_row: int
-    ) -> tuple[pa.RecordBatch, Tally]:
+    def _read_batch(self, part: Part, rows: Rows) -> dict[str, Column]:
         table, index = part.file.table, part.file_index
         if table == "eligibility":
-            return read_eligibility(columns, first_row, index, self.members, self.codes)
+            return read_eligibility(rows, index, self.members, self.codes)
         if table == "risk_score":
-            return read_scores(columns, first_row, part.file.name, self.members, self.codes)
-        return read_lines(table, columns, first_row, index, self.members, self.codes)
+            return read_scores(rows, part.file.name, self.members, self.codes)
+        return read_lines(rows, table, index, self.members, self.codes)
 
     def _references(self) -> dict[str, pa.Table]:
         """Tables that are not sharded: text columns, trimmed, dates in ISO form."""
@@ -440,7 +431,9 @@ class _Ingest:
             whole.add(tally)
         return {
             "rows_read": whole.rows,
-            "claims": whole.distinct_claims(),
+            "claims": sum(
+                self._map(whole.distinct_claims, list(range(CLAIM_RANGES)), counted=False)
+            ),
             "paid_cents": whole.paid_cents,
         }
 

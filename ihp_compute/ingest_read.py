@@ -1,52 +1,44 @@
 """Values at the door: text, dates, flags and dollars, read from CSV or Parquet without guessing.
 
-    file -> batches of raw columns -> text trimmed, dates as day numbers, dollars as exact cents
+    a raw column -> text trimmed, dates as day numbers, dollars as exact cents
 
 CSV fields are text until a rule here reads them; nothing is inferred, so leading zeros live.
 Decided here: which spellings of a date, a flag and an amount are readable, and how a fraction of a
 cent is rounded (half to even, counted). An unreadable value does not stop the ingest: it is marked,
-and the row is put aside with its reason. A file that breaks off does stop it.
-Not here: which columns a table has (`ingest_layout`) and what becomes of a row (`ingest`).
+and the row is put aside with its reason.
+Not here: which columns a table has (`ingest_layout`), how a file is read (`ingest_batches`) and
+what becomes of a row (`ingest`).
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import re
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
-from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ihp_compute.errors import DataError
-from ihp_compute.ingest_layout import InputFile, TableLayout, check_columns
+from ihp_compute.fingerprint import text_hashes
 from ihp_compute.units import NO_DAY, day_of
 
-BATCH_ROWS: Final = 1 << 18
 BAD_DAY: Final = NO_DAY + 1
 """Stands for a date that is stated and cannot be read."""
 MAX_CENTS: Final = 10**12
 """Ten billion dollars: no line is larger, and a sum of nine million such lines fits int64."""
 
+_BLANK: Final = pa.array([""], pa.string())
 _BLANKS: Final = pa.array(["null", "none", "nan", "<na>", r"\n"])
 """Spellings of nothing, in lower case; `\\N` is how databases unload a null into CSV."""
-_CODED_BYTES: Final = 3
 _BLANK_LENGTH: Final = 4
 _TRUE: Final = frozenset({"1", "true", "t", "yes", "y"})
 _FALSE: Final = frozenset({"0", "false", "f", "no", "n"})
-_CSV_BLOCK_BYTES: Final = 32 << 20
 _PLAIN_AMOUNT: Final = r"^-?[0-9]{1,%d}(\.[0-9]{0,%d})?$"
 _WRITTEN_AMOUNT: Final = re.compile(
     r"([-+]?)\s*\$?\s*([-+]?)((?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?(?:[eE][-+]?\d{1,3})?)", re.ASCII
@@ -56,294 +48,76 @@ _PACKED: Final = re.compile(r"^(\d{4})(\d{2})(\d{2})$")
 _PACKED_TIME: Final = re.compile(r"^(\d{4})(\d{2})(\d{2})(?:\d{6}|\.0+)$")
 
 
-# --- files -> batches -----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one worker reads of an input file: row groups [first, last) of Parquet, all of a CSV."""
-
-    file: InputFile
-    file_index: int
-    first_row_group: int = 0
-    last_row_group: int = -1
-    first_row: int = 0
-
-
-def parts_of(file: InputFile, index: int, rows_a_part: int = 4_000_000) -> list[Part]:
-    """Cut a Parquet file at row groups into pieces of about `rows_a_part`; a CSV is one piece.
-
-    Raises
-    ------
-    DataError
-        If a Parquet file's footer cannot be read.
-    """
-    if not _is_parquet(file):
-        return [Part(file, index)]
-    try:
-        with pq.ParquetFile(file.path) as source:
-            sizes = [source.metadata.row_group(k).num_rows for k in range(source.num_row_groups)]
-    except (pa.ArrowInvalid, OSError) as error:
-        raise _broken_parquet(file, error) from error
-    parts, start, rows, before = [], 0, 0, 0
-    for k, size in enumerate(sizes):
-        rows += size
-        if rows >= rows_a_part or k == len(sizes) - 1:
-            parts.append(Part(file, index, start, k + 1, before))
-            before, start, rows = before + rows, k + 1, 0
-    return parts or [Part(file, index, 0, 0)]
-
-
-def column_names(file: InputFile) -> list[str]:
-    """Column names as they stand in the file.
-
-    Raises
-    ------
-    DataError
-        If the file is empty or cannot be read.
-    """
-    try:
-        if not _is_parquet(file):
-            with _open_bytes(file.path) as raw, _as_lines(raw, "utf-8-sig") as stream:
-                header = next(csv.reader(stream), None)
-            if not header:
-                raise DataError(f"{file.name} is an empty file: not even a header line")
-            return header
-        with pq.ParquetFile(file.path) as source:
-            return list(source.schema_arrow.names)
-    except pa.ArrowInvalid as error:
-        raise _broken(file, error) from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file.name} is not UTF-8 text: convert it") from error
-    except (OSError, EOFError, zlib.error, csv.Error) as error:
-        raise _unreadable(file, error) from error
-
-
-def batches(part: Part, layout: TableLayout) -> Iterator[tuple[int, dict[str, pa.Array]]]:
-    """Known columns of a part, a batch at a time.
-
-    Yields
-    ------
-    (row, columns)
-        Number of the batch's first data row in its file (from 1), and arrays by lower-case name.
-        CSV columns are text; Parquet columns keep their type, dictionaries undone.
-
-    Raises
-    ------
-    DataError
-        If the file is cut off or damaged, naming it and, for CSV, the line.
-    """
-    known, _ = check_columns(layout, column_names(part.file), part.file.name)
-    if _is_parquet(part.file):
-        source = _parquet_batches(part, known)
-    else:
-        source = _csv_batches(part.file, known)
-    row = part.first_row + 1
-    for batch in source:
-        columns = {
-            name.strip().lower(): _readable(part.file, name, batch.column(name)) for name in known
-        }
-        yield row, columns
-        row += batch.num_rows
-
-
-def _readable(file: InputFile, name: str, array: pa.Array) -> pa.Array:
-    """A column of one value a row; bytes become text."""
-    kind = array.type
-    if pa.types.is_nested(kind):
-        raise DataError(
-            f"{file.name}: column {name} holds {kind} in each row, where one text, number or date "
-            "is expected. Write it as a plain column."
-        )
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        try:
-            return array.cast(pa.string())
-        except pa.ArrowInvalid as error:
-            raise DataError(f"{file.name}: column {name} is not UTF-8 text: convert it") from error
-    return array
-
-
-def _is_parquet(file: InputFile) -> bool:
-    return file.path.suffix.lower() == ".parquet"
-
-
-def _open_bytes(path: Path) -> BinaryIO:
-    """A CSV file's bytes, unpacked where the name ends in .gz."""
-    if path.suffix.lower() == ".gz":
-        return cast(BinaryIO, gzip.open(path, "rb"))
-    return path.open("rb")
-
-
-def _as_lines(raw: BinaryIO, encoding: str, errors: str = "strict") -> io.TextIOWrapper:
-    return io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline="")
-
-
-def _unreadable(file: InputFile, error: Exception) -> DataError:
-    return DataError(
-        f"{file.name} cannot be read, or is cut off ({' '.join(str(error).split())[:200]}). "
-        "Get a complete copy of the file."
-    )
-
-
-def _parquet_batches(part: Part, known: list[str]) -> Iterator[pa.RecordBatch]:
-    groups = list(range(part.first_row_group, part.last_row_group))
-    if not groups:
-        return
-    try:
-        with pq.ParquetFile(part.file.path, memory_map=True) as source:
-            dictionaries = [
-                name
-                for name in known
-                if pa.types.is_string(source.schema_arrow.field(name).type)
-                or pa.types.is_large_string(source.schema_arrow.field(name).type)
-            ]
-            stored = _stored_coded(source.metadata, groups)
-        high = {"claim_id", "person_id", "member_id"}
-        dictionaries = [
-            name for name in dictionaries if name in stored or name.strip().lower() not in high
-        ]
-        with pq.ParquetFile(
-            part.file.path, memory_map=True, read_dictionary=dictionaries
-        ) as source:
-            yield from source.iter_batches(BATCH_ROWS, groups, columns=known, use_threads=False)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise _broken_parquet(part.file, error) from error
-
-
-def _stored_coded(metadata: pq.FileMetaData, groups: list[int]) -> set[str]:
-    """Columns whose pages hold codes of a dictionary: few bytes a value, in every row group."""
-    found: set[str] | None = None
-    for group in map(metadata.row_group, groups):
-        chunks = [group.column(k) for k in range(group.num_columns)]
-        small = {
-            chunk.path_in_schema
-            for chunk in chunks
-            if chunk.has_dictionary_page
-            and chunk.total_uncompressed_size < _CODED_BYTES * chunk.num_values
-        }
-        found = small if found is None else found & small
-    return found or set()
-
-
-def _open_csv(file: InputFile, known: list[str]) -> pa_csv.CSVStreamingReader:
-    return pa_csv.open_csv(
-        file.path,
-        read_options=pa_csv.ReadOptions(block_size=_CSV_BLOCK_BYTES, use_threads=False),
-        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-        convert_options=pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(known, pa.string()),
-            include_columns=known,
-            strings_can_be_null=False,
-            quoted_strings_can_be_null=False,
-            check_utf8=True,
-        ),
-    )
-
-
-def _csv_batches(file: InputFile, known: list[str]) -> Iterator[pa.RecordBatch]:
-    _check_end_of_csv(file)
-    rows = 0
-    try:
-        with _open_csv(file, known) as reader:
-            for batch in reader:
-                rows += batch.num_rows
-                yield batch
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise _broken(file, error, rows) from error
-    except OSError as error:
-        raise _unreadable(file, error) from error
-
-
-def _check_end_of_csv(file: InputFile) -> None:
-    """Refuse a file whose quotes do not pair: it was cut off inside a quoted field."""
-    quotes = 0
-    try:
-        with _open_bytes(file.path) as stream:
-            while block := stream.read(_CSV_BLOCK_BYTES):
-                quotes += block.count(b'"')
-    except (OSError, EOFError, zlib.error) as error:
-        raise _unreadable(file, error) from error
-    if quotes % 2:
-        with _open_bytes(file.path) as stream:
-            lines = sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
-        raise DataError(
-            f"{file.name} breaks off: a quote is opened and never closed (the file has {lines:,} "
-            "line ends). Get a complete copy of the file."
-        )
-
-
-def _broken(file: InputFile, error: Exception, rows: int = 0) -> DataError:
-    if _is_parquet(file):
-        return _broken_parquet(file, error)
-    text = str(error)
-    found = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", text)
-    if found:
-        line, expected, got = found.groups()
-        return DataError(
-            f"{file.name} breaks off or is malformed at line {line}: {expected} fields expected, "
-            f"{got} found. Get a complete copy of the file."
-        )
-    found = re.search(r"Expected (\d+) columns, got (\d+)", text)
-    if found:
-        expected, got = found.groups()
-        line = _ragged_line(file.path, int(expected))
-        where = f"at line {line:,}" if line else f"after data row {rows:,}"
-        return DataError(
-            f"{file.name} breaks off or is malformed {where}: {expected} fields expected, {got} "
-            "found. Get a complete copy of the file."
-        )
-    if "UTF8" in text or "UTF-8" in text:
-        return DataError(f"{file.name} is not UTF-8 text (after data row {rows:,}). Convert it.")
-    reason = text.splitlines()[0].split(": ", 1)[0]
-    return DataError(f"{file.name} cannot be read as CSV after data row {rows:,}: {reason}")
-
-
-def _ragged_line(path: Path, expected: int) -> int | None:
-    with _open_bytes(path) as raw, _as_lines(raw, "utf-8", "replace") as stream:
-        reader = csv.reader(stream)
-        for fields in reader:
-            if fields and len(fields) != expected:
-                return reader.line_num
-    return None
-
-
-def _broken_parquet(file: InputFile, error: Exception) -> DataError:
-    reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-    return DataError(
-        f"{file.name} is not a readable Parquet file, or is cut off ({reason}). "
-        "Get a complete copy of the file."
-    )
-
-
 # --- text -----------------------------------------------------------------------------
+
+
+class Words:
+    """The distinct texts of a column, trimmed; the last is "", not stated.
+
+    What is made of them, hashes and numbers, is made once and kept as long as batches of one file
+    share a dictionary.
+    """
+
+    def __init__(self, texts: pa.Array, source: pa.Array | None = None) -> None:
+        self.texts = texts
+        self.source = source
+        self.remap: NDArray[np.int32] | None = None
+        self._made: dict[str, NDArray[Any]] = {}
+
+    @property
+    def blank(self) -> int:
+        """Place of "", not stated."""
+        return len(self.texts) - 1
+
+    @cached_property
+    def values(self) -> list[str]:
+        """The texts as Python strings."""
+        found: list[str] = self.texts.to_numpy(zero_copy_only=False).tolist()
+        return found
+
+    @cached_property
+    def hashes(self) -> NDArray[np.uint64]:
+        """The hash of each text; 0 for "" (`fingerprint.text_hashes`)."""
+        return text_hashes(self.texts)
+
+    def made(self, what: str, make: Callable[[list[str]], NDArray[Any]]) -> NDArray[Any]:
+        """An array over the texts, made when first asked for by this name."""
+        found = self._made.get(what)
+        if found is None:
+            found = self._made[what] = make(self.values)
+        return found
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text column as distinct values and an index into them; value 0 is "", not stated."""
+    """A text column: its distinct values, and which of them each row has."""
 
-    values: list[str]
+    words: Words
     index: NDArray[np.int32]
 
     @classmethod
     def blank(cls, n_rows: int) -> Text:
         """A column in which nothing is stated."""
-        return cls([""], np.zeros(n_rows, np.int32))
+        return cls(Words(pa.array([""], pa.string())), np.zeros(n_rows, np.int32))
+
+    @property
+    def values(self) -> list[str]:
+        """The distinct values; the last is "", not stated."""
+        return self.words.values
 
     @property
     def is_blank(self) -> bool:
         """Whether nothing is stated in any row."""
-        return len(self.values) == 1
+        return len(self.words.texts) == 1
+
+    def stated(self) -> NDArray[np.bool_]:
+        """Per row, whether it states something."""
+        stated: NDArray[np.bool_] = self.index != self.words.blank
+        return stated
 
     def take(self, of_value: NDArray[Any]) -> NDArray[Any]:
         """Per row, what an array says of its value."""
         return of_value.take(self.index)
-
-    def array(self, blank: str | None = "") -> pa.Array:
-        """Per row, its value as an Arrow string; `blank` where nothing is stated."""
-        if self.is_blank and blank is None:
-            return pa.nulls(len(self.index), pa.string())
-        return pa.array([blank, *self.values[1:]], pa.string()).take(pa.array(self.index))
 
 
 def as_text(array: pa.Array) -> pa.Array:
@@ -394,8 +168,8 @@ def _is_plain(array: pa.Array) -> bool:
     return all(bool((end > ord(" ")).all()) for end in ends)
 
 
-def read_text(array: pa.Array) -> Text:
-    """A text column as distinct trimmed values, `Text`."""
+def read_text(array: pa.Array, known: Words | None = None) -> Text:
+    """A text column as distinct trimmed values; `known` is used again for the same dictionary."""
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     n_rows = len(array)
@@ -403,25 +177,34 @@ def read_text(array: pa.Array) -> Text:
         return Text.blank(n_rows)
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
+    if known is None or known.source is None or not array.dictionary.equals(known.source):
+        known = _words(array.dictionary)
     indices = array.indices
-    words = as_text(array.dictionary)
-    if words.equals(array.dictionary) and not pc.any(pc.equal(words, "")).as_py():
-        # the usual case: clean and distinct as they are; null becomes value 0
-        stored = np.frombuffer(indices.buffers()[1], indices.type.to_pandas_dtype())
-        index = stored[indices.offset : indices.offset + n_rows].astype(np.int32)
-        index += 1
-        if indices.null_count:
-            index *= _valid(indices)
-        return Text(["", *words.to_pylist()], index)
+    if indices.type != pa.int32():
+        indices = indices.cast(pa.int32())
     if indices.null_count:
         indices = indices.fill_null(len(array.dictionary))
-    raw = words.to_pylist()
-    raw.append("")
-    place = {"": 0}
-    remap = np.fromiter(
-        (place.setdefault(text, len(place)) for text in raw), np.int32, count=len(raw)
-    )
-    return Text(list(place), remap[indices.to_numpy(zero_copy_only=False).astype(np.intp)])
+    index = np.frombuffer(indices.buffers()[1], np.int32, n_rows, indices.offset * 4)
+    return Text(known, index if known.remap is None else known.remap.take(index))
+
+
+def _words(dictionary: pa.Array) -> Words:
+    texts = as_text(dictionary)
+    clean = texts.equals(dictionary) and not pc.any(pc.equal(texts, "")).as_py()
+    if texts.type != pa.string():
+        texts = texts.cast(pa.string())
+    if clean:
+        # the usual case: clean and distinct as they are; null becomes the one more
+        return Words(pa.concat_arrays([texts, _BLANK]), dictionary)
+    place: dict[str, int] = {}
+    raw = texts.to_pylist()
+    for text in raw:
+        if text:
+            place.setdefault(text, len(place))
+    place[""] = len(place)
+    words = Words(pa.array(list(place), pa.string()), dictionary)
+    words.remap = np.array([place[text] for text in (*raw, "")], np.int32)
+    return words
 
 
 def _valid(array: pa.Array) -> NDArray[np.uint8]:
@@ -468,8 +251,10 @@ def read_days(array: pa.Array) -> NDArray[np.int32]:
     elif pa.types.is_date64(array.type):
         array = array.cast(pa.date32())
     if pa.types.is_date32(array.type):
-        days = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array)]
-        return days if not array.null_count else np.where(_valid(array) > 0, days, NO_DAY)
+        days = array.view(pa.int32())
+        if days.null_count:
+            days = days.fill_null(NO_DAY)
+        return np.frombuffer(days.buffers()[1], np.int32, len(days), days.offset * 4)
     text = read_text(array)
     return text.take(np.array([day_of_text(value) for value in text.values], np.int32))
 
@@ -547,9 +332,11 @@ def _decimal_cents(array: pa.Array, places: int) -> Cents:
     if array.null_count:
         low, high = np.where(blank, 0, low), np.where(blank, 0, high)
     wide = high != (low >> 63)  # needs more than 64 bits
-    units = np.where(wide, 0, low)
     bad = np.zeros(n_rows, bool)
     sub_cent = np.zeros(n_rows, bool)
+    if scale == places and not wide.any() and low.max() <= MAX_CENTS and low.min() >= -MAX_CENTS:
+        return Cents(np.ascontiguousarray(low), blank, bad, sub_cent)
+    units = np.where(wide, 0, low)
     if scale <= places:
         factor = 10 ** (places - scale)
         bad |= np.abs(units) > MAX_CENTS // factor

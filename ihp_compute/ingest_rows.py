@@ -1,6 +1,6 @@
 """First pass: raw rows of one batch as typed columns, with what cannot be read marked.
 
-    raw columns -> ids, codes, days, cents -> row hash -> rows in order of shard
+    raw columns -> ids, codes, days, cents -> row hash -> rows in order of shard (`ingest_spill`)
 
 Every row keeps its file and row number, and two 64-bit hashes of all its mapped columns: equal rows
 have equal hashes whatever file they stand in. Codes are numbered as they are met; `CodeBook` sorts
@@ -9,10 +9,8 @@ them once all files are read. Nothing here needs another row; what does is in `i
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -23,11 +21,13 @@ from ihp_compute import rate_cells, tables
 from ihp_compute.errors import DataError
 from ihp_compute.final_action import INDICATORS, NOT_STATED, OPEN
 from ihp_compute.fingerprint import RowHash, text_hashes, words_of
+from ihp_compute.ingest_books import CodeBook, MemberBook, Tally
 from ihp_compute.ingest_layout import LAYOUTS
 from ihp_compute.ingest_read import (
     BAD_DAY,
     Cents,
     Text,
+    Words,
     as_text,
     flag_of_text,
     no_amounts,
@@ -35,14 +35,13 @@ from ihp_compute.ingest_read import (
     read_days,
     read_text,
 )
+from ihp_compute.ingest_spill import Coded, Column, Stated
 from ihp_compute.ledger import IngestFate
-from ihp_compute.population import member_keys
 from ihp_compute.service_categories import CLAIM_TYPES
 from ihp_compute.units import NO_DAY
 
 UNREADABLE: Final = int(IngestFate.UNREADABLE)
 OPEN_END_YEAR: Final = 2100
-_CLAIM_RANGES: Final = 64
 _OPEN_END_DAY: Final = int(np.datetime64(f"{OPEN_END_YEAR}-01-01", "D").astype(int))
 _FIRST_DAY: Final = int(np.datetime64("1850-01-01", "D").astype(int))
 
@@ -53,45 +52,12 @@ LINE_KIND_OF: Final = {
 """TAF claim type: Medicaid 1-5, CHIP A-E, other programmes U-Y; as `tables.LINE_KINDS`. Z is a
 denied claim and meets that fate."""
 
+_CLAIM_TYPE_OF: Final = {name.upper(): k for k, name in enumerate(CLAIM_TYPES)}
+_INDICATOR_OF: Final = {code: int(code) for code in INDICATORS}
+_SEX_OF: Final = {"F": 1, "FEMALE": 1, "2": 1, "M": 2, "MALE": 2, "1": 2}
+
 DENIAL_MARKS: Final = ("", "0", "1", "yes", "no")
 """What `x_clm_dnd_ind` can say; 0 and 1 are read once all rows are seen (`ingest`)."""
-
-SPILLED_LINES: Final = pa.schema(
-    [
-        ("member_key", pa.uint64()), ("fate", pa.uint8()), ("reason", pa.string()),
-        ("file", pa.uint16()), ("row", pa.int64()), ("hash_1", pa.uint64()),
-        ("hash_2", pa.uint64()), ("claim_hash", pa.uint64()), ("line_hash", pa.uint64()),
-        ("claim_id", pa.string()), ("claim_line_number", pa.string()),
-        ("original_claim", pa.string()), ("adjustment_claim", pa.string()),
-        ("service_day", pa.int32()), ("claim_start_day", pa.int32()), ("claim_end_day", pa.int32()),
-        ("paid_day", pa.int32()), ("file_day", pa.int32()), ("admission_day", pa.int32()),
-        ("discharge_day", pa.int32()), ("paid_cents", pa.int64()), ("allowed_cents", pa.int64()),
-        ("third_party_cents", pa.int64()), ("blank_amount", pa.bool_()),
-        ("indicator", pa.uint8()), ("denial", pa.uint8()), ("kind", pa.uint8()),
-        ("claim_type", pa.uint8()), ("disposition", pa.uint8()), ("has_drg", pa.bool_()),
-        ("hcpcs", pa.int32()), ("revenue", pa.int32()), ("bill_type", pa.int32()),
-        ("place_of_service", pa.int32()), ("ndc", pa.int32()), ("rendering_npi", pa.int32()),
-        ("billing_npi", pa.int32()), ("facility_npi", pa.int32()), ("tin", pa.int32()),
-        ("dx", pa.list_(pa.int32())),
-    ]
-)  # fmt: skip
-SPILLED_ELIGIBILITY: Final = pa.schema(
-    [
-        ("member_key", pa.uint64()), ("fate", pa.uint8()), ("reason", pa.string()),
-        ("file", pa.uint16()), ("row", pa.int64()), ("hash_1", pa.uint64()),
-        ("hash_2", pa.uint64()), ("member_id", pa.string()), ("start_day", pa.int32()),
-        ("end_day", pa.int32()), ("file_day", pa.int32()), ("birth_day", pa.int32()),
-        ("death_day", pa.int32()), ("sex", pa.uint8()), ("aid", pa.uint8()),
-        ("managed", pa.uint8()), ("flags", pa.uint8()), ("dual_status", pa.uint8()),
-        ("original_reason", pa.uint8()), ("plan", pa.int32()),
-    ]
-)  # fmt: skip
-SPILLED_SCORES: Final = pa.schema(
-    [
-        ("member_key", pa.uint64()), ("year", pa.int16()), ("model", pa.int32()),
-        ("score_micro", pa.int64()), ("cell", pa.int32()),
-    ]
-)  # fmt: skip
 
 
 def distinct(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -102,138 +68,47 @@ def distinct(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     )
 
 
-class CodeBook:
-    """Numbers codes in the order met, for all workers; then sorts them by their bytes."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._number = {system: {"": 0} for system in tables.CODE_SYSTEMS}
-
-    def numbers(self, system: str, codes: Sequence[str]) -> NDArray[np.int32]:
-        """Provisional number of each code."""
-        known = self._number[system]
-        if any(code not in known for code in codes):
-            with self._lock:
-                for code in codes:
-                    known.setdefault(code, len(known))
-        return np.fromiter(map(known.__getitem__, codes), np.int32, count=len(codes))
-
-    def sort(self) -> tuple[dict[str, pa.Array], dict[str, NDArray[np.int32]]]:
-        """Sorted codes of every system, and the final number of each provisional one."""
-        sorted_codes, final = {}, {}
-        for system, known in self._number.items():
-            ordered = sorted(known, key=str.encode)  # "" sorts first
-            remap = np.empty(len(known), np.int32)
-            remap[[known[code] for code in ordered]] = np.arange(len(known), dtype=np.int32)
-            sorted_codes[system] = pa.array(ordered, pa.string())
-            final[system] = remap
-        return sorted_codes, final
-
-
-class MemberBook:
-    """The key of every member id met, computed once; stops when two ids have one key."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._key: dict[str, int] = {}
-        self._id: dict[int, str] = {}
-
-    def keys(self, ids: Sequence[str]) -> NDArray[np.uint64]:
-        """Key of each id; 0 for "".
-
-        Raises
-        ------
-        DataError
-            If another id has the same key.
-        """
-        new = [text for text in ids if text not in self._key]
-        if new:
-            found = member_keys(new).tolist()
-            with self._lock:
-                for text, key in zip(new, found, strict=True):
-                    if self._id.setdefault(key, text) != text and text:
-                        raise DataError(
-                            "two member ids have one 64-bit key, so their claims cannot be told "
-                            "apart. Prefix every id with a text of your own and ingest again."
-                        )
-                    self._key[text] = key if text else 0
-        return np.fromiter(map(self._key.__getitem__, ids), np.uint64, count=len(ids))
-
-    def id_of(self, key: int) -> str:
-        """The id that has a key, "" if none was met."""
-        return self._id.get(key, "")
-
-
-@dataclass
-class Tally:
-    """What one file was found to hold in the first pass; sums of parts add up."""
-
-    rows: int = 0
-    paid_cents: int = 0
-    blank_amounts: int = 0
-    sub_cents: int = 0
-    unreadable: int = 0
-    last_day: int = NO_DAY
-    claim_hashes: list[NDArray[np.uint64]] = field(default_factory=list)
-    denials: Counter[str] = field(default_factory=Counter)
-    notes: Counter[str] = field(default_factory=Counter)
-    columns: dict[str, None] = field(default_factory=dict)
-    unknown_columns: tuple[str, ...] = ()
-
-    def add(self, other: Tally) -> None:
-        """Add another part of the same file or table."""
-        self.rows += other.rows
-        self.paid_cents += other.paid_cents
-        self.blank_amounts += other.blank_amounts
-        self.sub_cents += other.sub_cents
-        self.unreadable += other.unreadable
-        self.last_day = max(self.last_day, other.last_day)
-        self.claim_hashes += other.claim_hashes
-        self.denials += other.denials
-        self.notes += other.notes
-        self.columns |= other.columns
-        self.unknown_columns = tuple(dict.fromkeys((*self.unknown_columns, *other.unknown_columns)))
-
-    def distinct_claims(self) -> int:
-        """How many different claim ids stand in the rows read, one range of hashes at a time."""
-        edges = np.arange(1, _CLAIM_RANGES, dtype=np.uint64) * np.uint64(2**64 // _CLAIM_RANGES)
-        cut = [np.split(hashes, np.searchsorted(hashes, edges)) for hashes in self.claim_hashes]
-        return sum(len(distinct(np.concatenate(pieces))) for pieces in zip(*cut, strict=True))
-
-
 class Rows:
     """One batch on its way in: hands out typed columns, hashes each, remembers what was bad."""
 
-    def __init__(self, table: str, columns: Mapping[str, pa.Array], first_row: int) -> None:
+    def __init__(
+        self,
+        table: str,
+        columns: Mapping[str, pa.Array],
+        first_row: int,
+        known: dict[str, Words] | None = None,
+    ) -> None:
         self.columns = columns
         self.n = len(next(iter(columns.values())))
-        self.row = np.arange(first_row, first_row + self.n, dtype=np.int64)
+        self.first_row = first_row
         self.hash = RowHash(self.n)
         self.tally = Tally(rows=self.n, columns=dict.fromkeys(columns))
-        self._left = [name for name in LAYOUTS[table].mapped if name in columns]
+        self._known = {} if known is None else known
+        self._left = dict.fromkeys(name for name in LAYOUTS[table].mapped if name in columns)
         self._bad: dict[int, str] = {}
         self._texts: dict[str, Text] = {}
 
     def text(self, name: str) -> Text:
         """A code or name, trimmed, as distinct values."""
-        if name not in self.columns:
-            return Text.blank(self.n)
         text = self._texts.get(name)
         if text is None:
-            self._take(name)
-            text = self._texts[name] = read_text(self.columns[name])
-            self._hash_text(name, text)
+            if name not in self.columns:
+                text = Text.blank(self.n)
+            else:
+                self._left.pop(name, None)
+                text = read_text(self.columns[name], self._known.get(name))
+                if not text.is_blank:
+                    self._known[name] = text.words
+                    self.hash.add_coded(name, text.index, text.words.hashes)
+            self._texts[name] = text
         return text
 
-    def strings(self, name: str) -> tuple[pa.Array, NDArray[np.uint64]]:
+    def strings(self, name: str) -> tuple[Text | pa.Array, Coded | NDArray[np.uint64]]:
         """A column of mostly distinct texts, and the hash of each (0 for blank)."""
-        if name not in self.columns:
-            return pa.array([""] * self.n, pa.string()), np.zeros(self.n, np.uint64)
-        if pa.types.is_dictionary(self.columns[name].type):
+        if name not in self.columns or pa.types.is_dictionary(self.columns[name].type):
             text = self.text(name)
-            words = text_hashes(pa.array(text.values, pa.string()))
-            return text.array(), text.take(words)
-        self._take(name)
+            return text, Coded(text.words.hashes, text.index)
+        self._left.pop(name, None)
         array = as_text(self.columns[name])
         if pa.types.is_large_string(array.type):
             array = array.cast(pa.string())
@@ -245,50 +120,68 @@ class Rows:
         """A date column; what is not a date is marked and becomes blank."""
         if name not in self.columns:
             return np.full(self.n, NO_DAY, np.int32)
-        self._take(name)
+        self._left.pop(name, None)
         days = read_days(self.columns[name])
         bad = days == BAD_DAY
         if bad.any():
             self.mark(np.flatnonzero(bad), f"{name} is not a date", name)
             days = np.where(bad, np.int32(NO_DAY), days)
-        self._hash_days(name, days)
+        # words from 1, blank as 0
+        self.hash.add(name, days.view(np.uint32) - np.array(NO_DAY, np.int32).view(np.uint32))
         return days
 
     def cents(self, name: str) -> Cents:
         """A dollar column; what is not an amount is marked and becomes zero."""
         if name not in self.columns:
             return no_amounts(self.n)
-        self._take(name)
+        self._left.pop(name, None)
         read = read_cents(self.columns[name])
         self.mark(np.flatnonzero(read.bad), f"{name} is not an amount", name)
-        self.tally.sub_cents += int(read.sub_cent.sum())
-        words = words_of(np.where(read.blank, 0, read.cents * 2 + 1))
-        self.hash.add(name, words)
+        self.tally.sub_cents += int(np.count_nonzero(read.sub_cent))
+        self._hash_cents(name, read)
         return read
 
-    def codes(self, name: str, system: str, book: CodeBook) -> NDArray[np.int32]:
-        """Provisional numbers of a code column."""
+    def read(self, name: str, what: str, of: Callable[[str], int], kind: type) -> Coded:
+        """What a function says of each text; `what` names it among those asked of the column."""
         text = self.text(name)
-        return text.take(book.numbers(system, text.values))
+        values = text.words.made(what, lambda texts: np.array([of(v) for v in texts], kind))
+        return Coded(values, text.index)
 
-    def lookup(self, name: str, of: Mapping[str, int], default: int) -> NDArray[np.uint8]:
-        """A small code through a table; upper case, codes not in it give `default`."""
+    def codes(self, name: str, system: str, book: CodeBook, clean: Any = None) -> Coded:
+        """Provisional numbers of a code column, of what `clean` makes of each code."""
         text = self.text(name)
-        return text.take(np.array([of.get(v.upper(), default) for v in text.values], np.uint8))
+
+        def numbers(texts: list[str]) -> NDArray[np.int32]:
+            return book.numbers(system, [clean(v) for v in texts] if clean else texts)
+
+        return Coded(text.words.made(system, numbers), text.index)
+
+    def lookup(self, name: str, what: str, of: Mapping[str, int], default: int) -> Coded:
+        """A small code through a table; upper case, codes not in it give `default`."""
+        return self.read(name, what, lambda text: of.get(text.upper(), default), np.uint8)
 
     def flag(self, name: str) -> NDArray[np.bool_]:
         """A yes-no column; blank and unknown are no."""
-        text = self.text(name)
-        return text.take(np.array([flag_of_text(value) == 1 for value in text.values], bool))
+        return self.read(name, "flag", lambda text: flag_of_text(text) == 1, np.bool_).rows()
 
     def member_ids(self) -> Text:
         """`person_id`, else `member_id`, row by row. Both are content and are hashed."""
         person, member = self.text("person_id"), self.text("member_id")
-        if person.is_blank or not (person.index == 0).any() or member.is_blank:
+        if person.is_blank or member.is_blank:
             return member if person.is_blank else person
-        place = {value: k for k, value in enumerate(person.values)}
-        remap = np.array([place.setdefault(v, len(place)) for v in member.values], np.int32)
-        return Text(list(place), np.where(person.index == 0, remap[member.index], person.index))
+        stated = person.stated()
+        if stated.all():
+            return person
+        place = {value: k for k, value in enumerate(person.values[:-1])}
+        remap = [place.setdefault(value, len(place)) for value in member.values[:-1]]
+        remap.append(len(place))
+        index = np.where(stated, person.index, np.array(remap, np.int32).take(member.index))
+        return Text(Words(pa.array([*place, ""], pa.string())), index)
+
+    def member_keys(self, book: MemberBook) -> tuple[Text, Coded]:
+        """The member id of each row and its key, 0 where there is none."""
+        ids = self.member_ids()
+        return ids, Coded(ids.words.made("key", book.keys), ids.index)
 
     def mark(self, rows: NDArray[np.intp], reason: str, column: str = "") -> None:
         """Set rows aside as unreadable; the first reason stands, with the value as written."""
@@ -298,7 +191,7 @@ class Rows:
                 value = "" if raw is None else f": {as_text(raw.slice(row, 1))[0].as_py()!r}"
                 self._bad[row] = reason + value
 
-    def finish(self) -> tuple[NDArray[np.uint64], NDArray[np.uint8], pa.Array]:
+    def finish(self) -> tuple[NDArray[np.uint64], NDArray[np.uint8], pa.Array | None]:
         """Hash the mapped columns nobody asked for; hashes, fates and reasons."""
         for name in list(self._left):
             if name.endswith(("_amount", "_amt")):
@@ -309,171 +202,151 @@ class Rows:
         rows = sorted(self._bad)
         fate[rows] = UNREADABLE
         self.tally.unreadable = len(rows)
-        reason = pa.nulls(self.n, pa.string())
-        if rows:
-            reasons = [None] * self.n
-            for row, text in self._bad.items():
-                reasons[row] = text  # type: ignore[call-overload]
-            reason = pa.array(reasons, pa.string())
-        return self.hash.finish(), fate, reason
-
-    def _take(self, name: str) -> None:
-        if name in self._left:
-            self._left.remove(name)
-
-    def _hash_days(self, name: str, days: NDArray[np.int32]) -> None:
-        """Days as words from 1, blank as 0."""
-        self.hash.add(name, words_of(days.astype(np.int64) - NO_DAY))
+        if not rows:
+            return self.hash.finish(), fate, None
+        reasons: list[str | None] = [None] * self.n
+        for row, text in self._bad.items():
+            reasons[row] = text
+        return self.hash.finish(), fate, pa.array(reasons, pa.string())
 
     def _hash_amount(self, name: str) -> None:
         """An amount that the population does not keep: only its value counts, readable or not."""
         read = read_cents(self.columns[name])
         if read.bad.any():
             self.text(name)
-        elif not read.blank.all():
-            self.hash.add(name, words_of(np.where(read.blank, 0, read.cents * 2 + 1)))
+        else:
+            self._hash_cents(name, read)
 
-    def _hash_text(self, name: str, text: Text) -> None:
-        if text.is_blank:
-            return
-        words = text_hashes(pa.array(text.values, pa.string()))
-        words[0] = 0
-        self.hash.add_coded(name, text.index, words)
+    def _hash_cents(self, name: str, read: Cents) -> None:
+        """Twice the cents and one, blank as 0."""
+        words = read.cents * 2
+        words += 1
+        if read.blank.any():
+            words[read.blank] = 0
+        self.hash.add(name, words_of(words))
 
 
 def _first_stated(*days: NDArray[np.int32]) -> NDArray[np.int32]:
     found = days[0]
     for other in days[1:]:
-        found = np.where(found == NO_DAY, other, found)
+        blank = found == NO_DAY
+        if blank.any():
+            found = np.where(blank, other, found)
     return found
 
 
 def read_lines(
-    table: str,
-    columns: Mapping[str, pa.Array],
-    first_row: int,
-    file_index: int,
-    members: MemberBook,
-    codes: CodeBook,
-) -> tuple[pa.RecordBatch, Tally]:
-    """A batch of claim lines as `SPILLED_LINES`.
+    rows: Rows, table: str, file_index: int, members: MemberBook, codes: CodeBook
+) -> dict[str, Column]:
+    """A batch of claim lines as columns of `SPILLED_LINES`.
 
     Unreadable: no member id, no claim id, no service date, a date or an amount that cannot be read,
     an unknown claim type (`x_clm_type_cd`). A blank amount is zero and counted.
     """
-    rows = Rows(table, columns, first_row)
     n = rows.n
-    ids = rows.member_ids()
-    key = ids.take(members.keys(ids.values))
-    claim_id, claim_hash = rows.strings("claim_id")
+    _, key = rows.member_keys(members)
+    claim_id, claim_words = rows.strings("claim_id")
+    claim_hash = claim_words.rows() if isinstance(claim_words, Coded) else claim_words
     line, line_hash = rows.strings("claim_line_number")
     paid = rows.cents("paid_amount")
     allowed, third_party = rows.cents("allowed_amount"), rows.cents("x_tpl_amt")
     paid_day, file_day = rows.days("paid_date"), rows.days("file_date")
-    no_day = np.full(n, NO_DAY, np.int32)
     if table == "medical_claim":
         start, end = rows.days("claim_start_date"), rows.days("claim_end_date")
         line_start, line_end = rows.days("claim_line_start_date"), rows.days("claim_line_end_date")
-        admission, discharge = rows.days("admission_date"), rows.days("discharge_date")
+        admission: Column = rows.days("admission_date")
+        discharge: Column = rows.days("discharge_date")
         service = _first_stated(line_start, start)
         claim_start = _first_stated(start, line_start)
         claim_end = _first_stated(end, line_end, claim_start)
         service_column = "claim_line_start_date and claim_start_date"
-        npi = [
-            rows.codes(f"{who}_npi", "npi", codes) for who in ("rendering", "billing", "facility")
-        ]
         tin = [rows.codes(f"{who}_tin", "tin", codes) for who in ("rendering", "billing")]
-        claim_type = rows.lookup(
-            "claim_type", {name.upper(): k for k, name in enumerate(CLAIM_TYPES)}, 0
-        )
-        disposition = rows.text("discharge_disposition_code")
-        coded = {
-            "claim_type": claim_type,
-            "disposition": disposition.take(
-                np.array([_small(value) for value in disposition.values], np.uint8)
-            ),
-            "has_drg": rows.text("drg_code").index > 0,
-            "hcpcs": _upper_codes(rows, "hcpcs_code", "hcpcs", codes),
+        coded: dict[str, Column] = {
+            "claim_type": rows.lookup("claim_type", "type", _CLAIM_TYPE_OF, 0),
+            "disposition": rows.read("discharge_disposition_code", "small", _small, np.uint8),
+            "has_drg": rows.read("drg_code", "stated", bool, np.bool_),
+            "hcpcs": rows.codes("hcpcs_code", "hcpcs", codes, str.upper),
             "revenue": rows.codes("revenue_center_code", "revenue", codes),
             "bill_type": rows.codes("bill_type_code", "bill_type", codes),
             "place_of_service": rows.codes("place_of_service_code", "place_of_service", codes),
-            "ndc": np.zeros(n, np.int32),
-            "rendering_npi": npi[0],
-            "billing_npi": npi[1],
-            "facility_npi": npi[2],
-            "tin": np.where(tin[0] > 0, tin[0], tin[1]),
+            "ndc": 0,
+            **{
+                f"{who}_npi": rows.codes(f"{who}_npi", "npi", codes)
+                for who in ("rendering", "billing", "facility")
+            },
+            "tin": _coalesce(*tin),
+            "dx": _diagnoses(rows, codes),
         }
     else:
         service = claim_start = claim_end = rows.days("dispensing_date")
         service_column = "dispensing_date"
-        admission = discharge = no_day
-        nothing = np.zeros(n, np.int32)
+        admission = discharge = NO_DAY
         coded = {
-            "claim_type": np.full(n, CLAIM_TYPES.index("pharmacy"), np.uint8),
-            "disposition": np.full(n, 255, np.uint8),
-            "has_drg": np.zeros(n, bool),
-            "hcpcs": nothing,
-            "revenue": nothing,
-            "bill_type": nothing,
-            "place_of_service": nothing,
+            "claim_type": CLAIM_TYPES.index("pharmacy"),
+            "disposition": 255,
+            "has_drg": 0,
+            "hcpcs": 0,
+            "revenue": 0,
+            "bill_type": 0,
+            "place_of_service": 0,
             "ndc": rows.codes("ndc_code", "ndc", codes),
             "rendering_npi": rows.codes("prescribing_provider_npi", "npi", codes),
             "billing_npi": rows.codes("dispensing_provider_npi", "npi", codes),
-            "facility_npi": nothing,
-            "tin": nothing,
+            "facility_npi": 0,
+            "tin": 0,
+            "dx": [],
         }
-    dx = _diagnoses(rows, codes) if table == "medical_claim" else _no_lists(n)
-    kind = rows.lookup("x_clm_type_cd", LINE_KIND_OF, 255)
-    indicator = rows.lookup("x_adjstmt_ind", {c: int(c) for c in INDICATORS}, NOT_STATED)
+    kind = rows.lookup("x_clm_type_cd", "kind", LINE_KIND_OF, 255)
+    indicator = rows.lookup("x_adjstmt_ind", "indicator", _INDICATOR_OF, NOT_STATED)
     original, adjustment = rows.text("x_orgnl_clm_num"), rows.text("x_adjstmt_clm_num")
-    denial = rows.text("x_clm_dnd_ind")
-    marks = np.array([_denial_mark(value) for value in denial.values], np.uint8)
-    denied = denial.take(marks)
-    denied[rows.lookup("x_clm_type_cd", {"Z": 1}, 0) == 1] = DENIAL_MARKS.index("yes")
+    denial = rows.read("x_clm_dnd_ind", "mark", _denial_mark, np.uint8)
+    denied = denial.rows()
+    is_denied = rows.lookup("x_clm_type_cd", "denied", {"Z": 1}, 0)
+    denied[is_denied.where(is_denied.values == 1)] = DENIAL_MARKS.index("yes")
 
-    rows.mark(np.flatnonzero(key == 0), "no member id")
+    rows.mark(key.where(key.values == 0), "no member id")
     rows.mark(np.flatnonzero(claim_hash == 0), "no claim_id")
     rows.mark(np.flatnonzero(service == NO_DAY), f"no {service_column}")
+    outside = (service < _FIRST_DAY) | (service >= _OPEN_END_DAY)
     rows.mark(
-        np.flatnonzero((service != NO_DAY) & ((service < _FIRST_DAY) | (service >= _OPEN_END_DAY))),
-        "service date before 1850 or after 2099",
+        np.flatnonzero((service != NO_DAY) & outside), "service date before 1850 or after 2099"
     )
-    rows.mark(np.flatnonzero(kind == 255), "unknown claim type", "x_clm_type_cd")
+    rows.mark(kind.where(kind.values == 255), "unknown claim type", "x_clm_type_cd")
     hashes, fate, reason = rows.finish()
     readable = fate == OPEN
     # a line without a number cannot be a version of another: its own content is its number
-    line_hash = np.where(line_hash == 0, hashes[0] | np.uint64(1), line_hash)
+    words = line_hash.rows() if isinstance(line_hash, Coded) else line_hash
+    unnumbered = words == 0
+    if unnumbered.any():
+        words = np.where(unnumbered, hashes[0] | np.uint64(1), words)
 
     tally = rows.tally
     tally.paid_cents = int(paid.cents.sum())
-    tally.blank_amounts = int(paid.blank.sum())
-    stated = claim_hash[claim_hash != 0]
-    if len(stated):
-        tally.claim_hashes = [distinct(stated[np.r_[True, stated[1:] != stated[:-1]]])]
+    tally.blank_amounts = int(np.count_nonzero(paid.blank))
+    tally.see_claims(claim_hash)
     counted = np.bincount(denied, minlength=len(DENIAL_MARKS))
     tally.denials = Counter(dict(zip(DENIAL_MARKS, counted.tolist(), strict=True)))
-    unknown_mark = (indicator == NOT_STATED) & (rows.text("x_adjstmt_ind").index > 0)
-    if unknown_mark.any():
-        tally.notes["lines with an unknown x_adjstmt_ind, read as not stated"] = int(
-            unknown_mark.sum()
-        )
+    stated = indicator.values == NOT_STATED
+    stated[-1] = False
+    if unknown_mark := len(indicator.where(stated)):
+        tally.notes["lines with an unknown x_adjstmt_ind, read as not stated"] = unknown_mark
     timely = readable & ((paid_day == NO_DAY) | (paid_day >= service))
     tally.last_day = int(service[timely].max(initial=NO_DAY))
 
-    arrays: dict[str, Any] = {
+    return {
         "member_key": key,
         "fate": fate,
         "reason": reason,
-        "file": np.full(n, file_index, np.uint16),
-        "row": rows.row,
+        "file": file_index,
+        "row": np.arange(rows.first_row, rows.first_row + n),
         "hash_1": hashes[0],
         "hash_2": hashes[1],
         "claim_hash": claim_hash,
-        "line_hash": line_hash,
+        "line_hash": words,
         "claim_id": claim_id,
         "claim_line_number": line,
-        "original_claim": original.array(blank=None),
-        "adjustment_claim": adjustment.array(blank=None),
+        "original_claim": Stated(original),
+        "adjustment_claim": Stated(adjustment),
         "service_day": service,
         "claim_start_day": claim_start,
         "claim_end_day": claim_end,
@@ -488,59 +361,45 @@ def read_lines(
         "indicator": indicator,
         "denial": denied,
         "kind": kind,
-        "dx": dx,
         **coded,
     }
-    return _batch(arrays, SPILLED_LINES), tally
 
 
 def read_eligibility(
-    columns: Mapping[str, pa.Array],
-    first_row: int,
-    file_index: int,
-    members: MemberBook,
-    codes: CodeBook,
-) -> tuple[pa.RecordBatch, Tally]:
-    """A batch of enrolment rows as `SPILLED_ELIGIBILITY`.
+    rows: Rows, file_index: int, members: MemberBook, codes: CodeBook
+) -> dict[str, Column]:
+    """A batch of enrolment rows as columns of `SPILLED_ELIGIBILITY`.
 
     Unreadable: no member id, no start date, a date that cannot be read, an end before the start. A
     blank end, or one in 2100 or later, is open. Dual: CMS dual status 01-06 and 08; partial
     benefit: 01, 03, 05, 06 or the flag. 09 and 10 are entitled to Medicare outside full Medicaid
     and are stored, but set no flag.
     """
-    rows = Rows("eligibility", columns, first_row)
-    ids = rows.member_ids()
-    key = ids.take(members.keys(ids.values))
+    ids, key = rows.member_keys(members)
     start, end = rows.days("enrollment_start_date"), rows.days("enrollment_end_date")
     birth, death = rows.days("birth_date"), rows.days("death_date")
     file_day = rows.days("file_date")
     end = np.where(end >= _OPEN_END_DAY, np.int32(NO_DAY), end)
-    sex = rows.lookup("gender", {"F": 1, "FEMALE": 1, "2": 1, "M": 2, "MALE": 2, "1": 2}, 0)
-    dual_text = rows.text("dual_status_code")
-    dual = dual_text.take(np.array([_dual(value) for value in dual_text.values], np.uint8))
-    reason_text = rows.text("original_reason_entitlement_code")
-    original = reason_text.take(
-        np.array([_small(v) if _small(v) <= 3 else 255 for v in reason_text.values], np.uint8)
-    )
-    aid_text = rows.text("x_elgblty_grp_cd")
-    aid = aid_text.take(np.array([rate_cells.aid_code(v) for v in aid_text.values], np.uint8))
-    payer_type, payer = rows.text("payer_type"), rows.text("payer")
-    plan, plan_id = rows.text("plan"), rows.text("x_mc_plan_id")
-    by_type = rows.text("x_mc_plan_type_cd")
-    plan_type = by_type.take(
-        np.array([rate_cells.is_managed_plan_type(v) for v in by_type.values], np.uint8)
-    )
+    sex = rows.lookup("gender", "sex", _SEX_OF, 0)
+    dual = rows.read("dual_status_code", "dual", _dual, np.uint8).rows()
+    original = rows.read("original_reason_entitlement_code", "reason", _reason, np.uint8)
+    aid = rows.read("x_elgblty_grp_cd", "aid", rate_cells.aid_code, np.uint8).rows()
+    plan_type = rows.read(
+        "x_mc_plan_type_cd", "managed", rate_cells.is_managed_plan_type, np.uint8
+    ).rows()
     named = np.zeros(rows.n, bool)
-    for text in (payer_type, plan):
-        named |= text.take(np.array([rate_cells.names_managed_care(v) for v in text.values], bool))
-    has_plan_id = plan_id.take(np.array([bool(v.strip("089")) for v in plan_id.values], bool))
+    for name in ("payer_type", "plan"):
+        named |= rows.read(name, "managed", rate_cells.names_managed_care, np.bool_).rows()
+    has_plan_id = rows.read("x_mc_plan_id", "stated", _is_plan_id, np.bool_).rows()
     managed = np.where(plan_type == 255, has_plan_id | named, plan_type).astype(np.uint8)
     plan_code = _coalesce(
-        *(text.take(codes.numbers("plan", text.values)) for text in (plan_id, plan, payer))
+        *(rows.codes(name, "plan", codes) for name in ("x_mc_plan_id", "plan", "payer"))
     )
-    is_medicaid = payer_type.take(
-        np.array(["medicaid" in value.lower() for value in payer_type.values], bool)
-    ) | payer.take(np.array(["medicaid" in value.lower() for value in payer.values], bool))
+    is_medicaid = np.zeros(rows.n, bool)
+    for name in ("payer_type", "payer"):
+        is_medicaid |= rows.read(
+            name, "medicaid", lambda text: "medicaid" in text.lower(), np.bool_
+        ).rows()
     dual_flag = np.isin(dual, (1, 2, 3, 4, 5, 6, 8))
     partial = np.isin(dual, (1, 3, 5, 6)) | rows.flag("x_partial_benefit_flag")
     medicaid = rows.flag("medicaid_indicator") | is_medicaid | (aid > 0) | dual_flag
@@ -551,7 +410,7 @@ def read_eligibility(
         + rows.flag("long_term_institutional_flag") * tables.SPAN_LONG_TERM_INSTITUTION
         + medicaid * tables.SPAN_MEDICAID
     ).astype(np.uint8)
-    rows.mark(np.flatnonzero(key == 0), "no member id")
+    rows.mark(key.where(key.values == 0), "no member id")
     rows.mark(np.flatnonzero(start == NO_DAY), "no enrollment_start_date")
     rows.mark(np.flatnonzero((end != NO_DAY) & (end < start)), "enrolment ends before it starts")
     rows.mark(
@@ -568,15 +427,15 @@ def read_eligibility(
     ):
         if count:
             tally.notes[what] = count
-    arrays: dict[str, Any] = {
+    return {
         "member_key": key,
         "fate": fate,
         "reason": reason,
-        "file": np.full(rows.n, file_index, np.uint16),
-        "row": rows.row,
+        "file": file_index,
+        "row": np.arange(rows.first_row, rows.first_row + rows.n),
         "hash_1": hashes[0],
         "hash_2": hashes[1],
-        "member_id": pa.array(ids.values, pa.string()).take(pa.array(ids.index)),
+        "member_id": ids,
         "start_day": start,
         "end_day": end,
         "file_day": file_day,
@@ -590,82 +449,69 @@ def read_eligibility(
         "original_reason": original,
         "plan": plan_code,
     }
-    return _batch(arrays, SPILLED_ELIGIBILITY), tally
 
 
 def read_scores(
-    columns: Mapping[str, pa.Array],
-    first_row: int,
-    file_name: str,
-    members: MemberBook,
-    codes: CodeBook,
-) -> tuple[pa.RecordBatch, Tally]:
-    """A batch of supplied risk scores as `SPILLED_SCORES`; score in millionths, half to even.
+    rows: Rows, file_name: str, members: MemberBook, codes: CodeBook
+) -> dict[str, Column]:
+    """A batch of supplied risk scores as columns of `SPILLED_SCORES`.
+
+    Scores are millionths, half to even.
 
     Raises
     ------
     DataError
         Naming the first row whose member id, year, model or score is missing or unreadable.
     """
-    rows = Rows("risk_score", columns, first_row)
-    ids = rows.member_ids()
-    key = ids.take(members.keys(ids.values))
-    year_text = rows.text("year")
-    year = year_text.take(np.array([_year(value) for value in year_text.values], np.int16))
+    _, key = rows.member_keys(members)
+    year = rows.read("year", "year", _year, np.int16)
     model = rows.codes("model", "risk_model", codes)
     cell = rows.codes("cell", "risk_cell", codes)
-    score = read_cents(columns["score"], places=6)
+    score = read_cents(rows.columns["score"], places=6)
     unread = score.bad | score.blank | (score.cents < 0)
-    wrong = np.flatnonzero((key == 0) | (year < 0) | (model == 0) | unread)
+    wrong = np.flatnonzero((key.rows() == 0) | (year.rows() < 0) | (model.rows() == 0) | unread)
     if len(wrong):
         raise DataError(
-            f"{file_name}, data row {rows.row[wrong[0]]:,}: a risk score needs a member id, "
+            f"{file_name}, data row {rows.first_row + wrong[0]:,}: a risk score needs a member id, "
             f"a year, a model and a decimal score ({len(wrong):,} rows of this batch lack one)."
         )
-    arrays = {
+    return {
         "member_key": key,
         "year": year,
         "model": model,
         "score_micro": score.cents,
         "cell": cell,
     }
-    return _batch(arrays, SPILLED_SCORES), rows.tally
 
 
-def _diagnoses(rows: Rows, codes: CodeBook) -> pa.Array:
-    """The distinct stated diagnosis codes of each line, upper case without the dot."""
-    stated = []
-    for k in range(1, 26):
-        text = rows.text(f"diagnosis_code_{k}")
-        if text.is_blank:
-            continue
-        cleaned = [value.upper().replace(".", "") for value in text.values]
-        stated.append(text.take(codes.numbers("dx", cleaned)))
-    if not stated:
-        return _no_lists(rows.n)
-    table = np.stack(stated, axis=1)
-    present = table > 0
-    offsets = np.zeros(rows.n + 1, np.int32)
-    np.cumsum(present.sum(axis=1), out=offsets[1:])
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(table[present]))
+def _diagnoses(rows: Rows, codes: CodeBook) -> list[Coded]:
+    """The stated diagnosis codes of each line, upper case without the dot."""
+    names = [f"diagnosis_code_{k}" for k in range(1, 26)]
+    return [
+        rows.codes(name, "dx", codes, lambda code: code.upper().replace(".", ""))
+        for name in names
+        if not rows.text(name).is_blank
+    ]
 
 
-def _no_lists(n: int) -> pa.Array:
-    return pa.ListArray.from_arrays(
-        pa.array(np.zeros(n + 1, np.int32)), pa.array(np.empty(0, np.int32))
-    )
-
-
-def _upper_codes(rows: Rows, name: str, system: str, codes: CodeBook) -> NDArray[np.int32]:
-    text = rows.text(name)
-    return text.take(codes.numbers(system, [value.upper() for value in text.values]))
-
-
-def _coalesce(*codes: NDArray[np.int32]) -> NDArray[np.int32]:
-    found = codes[0]
-    for other in codes[1:]:
-        found = np.where(found > 0, found, other)
+def _coalesce(*columns: Coded) -> Coded | NDArray[np.int32]:
+    """The first number above 0 of each row."""
+    said = [column for column in columns if column.values.any()] or [columns[0]]
+    if len(said) == 1:
+        return said[0]
+    found = said[0].rows()
+    for other in said[1:]:
+        found = np.where(found > 0, found, other.rows())
     return found
+
+
+def _reason(text: str) -> int:
+    code = _small(text)
+    return code if code <= 3 else 255
+
+
+def _is_plan_id(text: str) -> bool:
+    return bool(text.strip("089"))
 
 
 def _small(text: str) -> int:
@@ -687,23 +533,3 @@ def _denial_mark(text: str) -> int:
     if flag == 255:
         return DENIAL_MARKS.index("yes") if text.upper() in ("D", "DENIED") else 0
     return DENIAL_MARKS.index("yes" if flag == 1 else "no")
-
-
-def _batch(arrays: Mapping[str, Any], schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays(
-        [
-            value if isinstance(value, pa.Array) else pa.array(value, kind.type)
-            for kind in schema
-            for value in (arrays[kind.name],)
-        ],
-        schema=schema,
-    )
-
-
-def by_shard(batch: pa.RecordBatch, n_shards: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
-    """The batch in order of shard, rows of a shard in their order, and where each shard starts."""
-    key = batch.column("member_key").to_numpy()
-    shard = (key % np.uint64(n_shards)).astype(np.uint16)
-    starts = np.zeros(n_shards + 1, np.int64)
-    np.cumsum(np.bincount(shard, minlength=n_shards), out=starts[1:])
-    return batch.take(pa.array(np.argsort(shard, kind="stable"))), starts

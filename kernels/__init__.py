@@ -16,6 +16,7 @@ from kernels._core import (
     to_host,
 )
 from kernels.condition_flags import condition_flags
+from kernels.distinct_count import distinct_count
 from kernels.enrolled_months import enrolled_months
 from kernels.first_row import first_row
 from kernels.key_place import key_place
@@ -27,14 +28,18 @@ from kernels.replicate_totals import replicate_totals
 from kernels.risk_score import risk_score
 from kernels.roster_match import roster_match
 from kernels.row_hash import row_hash
+from kernels.row_order import row_order
+from kernels.row_pick import row_pick
 from kernels.segment_cost import segment_cost
 from kernels.settle_grid import settle_grid
 from kernels.settle_summary import settle_summary
 from kernels.text_hash import text_hash
+from kernels.text_pick import text_pick
 from kernels.word_order import word_order
 
 ALL = (  # stems; tests hold each to its twin and its docstring
     "condition_flags",
+    "distinct_count",
     "enrolled_months",
     "first_row",
     "key_place",
@@ -46,10 +51,13 @@ ALL = (  # stems; tests hold each to its twin and its docstring
     "risk_score",
     "roster_match",
     "row_hash",
+    "row_order",
+    "row_pick",
     "segment_cost",
     "settle_grid",
     "settle_summary",
     "text_hash",
+    "text_pick",
     "word_order",
 )
 
@@ -59,6 +67,7 @@ __all__ = [
     "cache_folder",
     "condition_flags",
     "device",
+    "distinct_count",
     "enrolled_months",
     "first_row",
     "key_place",
@@ -71,10 +80,13 @@ __all__ = [
     "risk_score",
     "roster_match",
     "row_hash",
+    "row_order",
+    "row_pick",
     "segment_cost",
     "settle_grid",
     "settle_summary",
     "text_hash",
+    "text_pick",
     "to_device",
     "to_host",
     "word_order",

@@ -23,7 +23,7 @@ def row_hash(lanes: Any, words: Any, index: Any, seeds: Any) -> Any:
     Parameters
     ----------
     lanes : uint64[2, n], writable
-    words : uint64[k]
+    words : uint64 or uint32 [k]
         One word a row, or, with `index`, one a distinct value.
     index : int32, uint8, uint16 or int64 [n], values from 0 to k - 1; or None
         Which word each row has. None: row i has word i, and k == n.
@@ -52,9 +52,9 @@ def row_hash(lanes: Any, words: Any, index: Any, seeds: Any) -> Any:
     n = lanes.shape[1]
     require("seeds", seeds, np.uint64, (2,))
     if index is None:
-        require("words", words, np.uint64, (n,))
+        require("words", words, (np.uint64, np.uint32), (n,))
     else:
-        require("words", words, np.uint64, (None,))
+        require("words", words, (np.uint64, np.uint32), (None,))
         require("index", index, (np.int32, np.uint8, np.uint16, np.int64), (n,))
     form = _cpu if device == "cpu" else _gpu
     form(lanes, words, index, seeds)
@@ -75,6 +75,8 @@ def _cpu(lanes: Any, words: Any, index: Any, seeds: Any) -> None:
     words = read_only(words)
     if index is None:
         _each(lanes[0], lanes[1], words, one, other)
+    elif len(words) <= len(index):  # mix each distinct word once
+        _looked_up(lanes[0], lanes[1], _mixed(words, one, other), read_only(index))
     else:
         _coded(lanes[0], lanes[1], words, read_only(index), one, other)
 
@@ -82,16 +84,35 @@ def _cpu(lanes: Any, words: Any, index: Any, seeds: Any) -> None:
 @numba.njit(cache=True, nogil=True)
 def _each(first: Any, second: Any, words: Any, one: Any, other: Any) -> None:
     for i in range(len(first)):
-        x = words[i] * one
-        y = words[i] * other
+        x = np.uint64(words[i]) * one
+        y = np.uint64(words[i]) * other
         first[i] += (x ^ (x >> SHIFT)) * FACTOR
         second[i] += (y ^ (y >> SHIFT)) * FACTOR
 
 
 @numba.njit(cache=True, nogil=True)
+def _mixed(words: Any, one: Any, other: Any) -> Any:
+    mixed = np.empty((len(words), 2), np.uint64)
+    for k in range(len(words)):
+        x = np.uint64(words[k]) * one
+        y = np.uint64(words[k]) * other
+        mixed[k, 0] = (x ^ (x >> SHIFT)) * FACTOR
+        mixed[k, 1] = (y ^ (y >> SHIFT)) * FACTOR
+    return mixed
+
+
+@numba.njit(cache=True, nogil=True)
+def _looked_up(first: Any, second: Any, mixed: Any, index: Any) -> None:
+    for i in range(len(first)):
+        at = np.uint64(index[i])
+        first[i] += mixed[at, 0]
+        second[i] += mixed[at, 1]
+
+
+@numba.njit(cache=True, nogil=True)
 def _coded(first: Any, second: Any, words: Any, index: Any, one: Any, other: Any) -> None:
     for i in range(len(first)):
-        word = words[np.uint64(index[i])]
+        word = np.uint64(words[np.uint64(index[i])])
         x = word * one
         y = word * other
         first[i] += (x ^ (x >> SHIFT)) * FACTOR
@@ -109,6 +130,13 @@ def _gpu(lanes: Any, words: Any, index: Any, seeds: Any) -> None:
     if n:
         block = 256
         grid = ((n + block - 1) // block,)
-        places = words if index is None else index
-        arguments = (lanes, words, places, seeds, np.int32(width), np.int64(n))
+        wide = words.astype(np.uint64, copy=False)
+        arguments = (
+            lanes,
+            wide,
+            wide if index is None else index,
+            seeds,
+            np.int32(width),
+            np.int64(n),
+        )
         _entry()(grid, (block,), arguments)

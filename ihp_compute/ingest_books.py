@@ -1,0 +1,139 @@
+"""What the first pass remembers: codes and members met, for all workers, and each file's tally."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ihp_compute import tables
+from ihp_compute.errors import DataError
+from ihp_compute.population import member_keys
+from ihp_compute.units import NO_DAY
+from kernels import distinct_count, row_order, row_pick
+
+CLAIM_RANGES: Final = 64
+"""Claims are counted one range of their hashes at a time."""
+_RANGE_SHIFT: Final = np.uint64(58)
+
+
+class CodeBook:
+    """Numbers codes in the order met, for all workers; then sorts them by their bytes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._number = {system: {"": 0} for system in tables.CODE_SYSTEMS}
+
+    def numbers(self, system: str, codes: Sequence[str]) -> NDArray[np.int32]:
+        """Provisional number of each code."""
+        known = self._number[system]
+        found = list(map(known.get, codes))
+        if None in found:
+            with self._lock:
+                for code, number in zip(codes, found, strict=True):
+                    if number is None:
+                        known.setdefault(code, len(known))
+            found = list(map(known.get, codes))
+        return np.array(found, np.int32)
+
+    def sort(self) -> tuple[dict[str, pa.Array], dict[str, NDArray[np.int32]]]:
+        """Sorted codes of every system, and the final number of each provisional one."""
+        sorted_codes, final = {}, {}
+        for system, known in self._number.items():
+            ordered = sorted(known, key=str.encode)  # "" sorts first
+            remap = np.empty(len(known), np.int32)
+            remap[[known[code] for code in ordered]] = np.arange(len(known), dtype=np.int32)
+            sorted_codes[system] = pa.array(ordered, pa.string())
+            final[system] = remap
+        return sorted_codes, final
+
+
+class MemberBook:
+    """The key of every member id met, computed once; stops when two ids have one key."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._key: dict[str, int] = {}
+        self._id: dict[int, str] = {}
+
+    def keys(self, ids: Sequence[str]) -> NDArray[np.uint64]:
+        """Key of each id; 0 for "".
+
+        Raises
+        ------
+        DataError
+            If another id has the same key.
+        """
+        new = [text for text in ids if text not in self._key]
+        if new:
+            found = member_keys(new).tolist()
+            with self._lock:
+                for text, key in zip(new, found, strict=True):
+                    if self._id.setdefault(key, text) != text and text:
+                        raise DataError(
+                            "two member ids have one 64-bit key, so their claims cannot be told "
+                            "apart. Prefix every id with a text of your own and ingest again."
+                        )
+                    self._key[text] = key if text else 0
+        return np.fromiter(map(self._key.__getitem__, ids), np.uint64, count=len(ids))
+
+    def id_of(self, key: int) -> str:
+        """The id that has a key, "" if none was met."""
+        return self._id.get(key, "")
+
+
+@dataclass
+class Tally:
+    """What one file was found to hold in the first pass; sums of parts add up."""
+
+    rows: int = 0
+    paid_cents: int = 0
+    blank_amounts: int = 0
+    sub_cents: int = 0
+    unreadable: int = 0
+    last_day: int = NO_DAY
+    claim_hashes: list[tuple[NDArray[np.uint64], NDArray[np.int64]]] = field(default_factory=list)
+    denials: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    columns: dict[str, None] = field(default_factory=dict)
+    unknown_columns: tuple[str, ...] = ()
+
+    def add(self, other: Tally) -> None:
+        """Add another part of the same file or table."""
+        self.rows += other.rows
+        self.paid_cents += other.paid_cents
+        self.blank_amounts += other.blank_amounts
+        self.sub_cents += other.sub_cents
+        self.unreadable += other.unreadable
+        self.last_day = max(self.last_day, other.last_day)
+        self.claim_hashes += other.claim_hashes
+        self.denials += other.denials
+        self.notes += other.notes
+        self.columns |= other.columns
+        self.unknown_columns = tuple(dict.fromkeys((*self.unknown_columns, *other.unknown_columns)))
+
+    def see_claims(self, claim_hash: NDArray[np.uint64]) -> None:
+        """Keep the claims of rows just read, rows of a claim once where they follow each other."""
+        stated = claim_hash[claim_hash != 0] if not claim_hash.all() else claim_hash
+        if not len(stated):
+            return
+        fresh = np.empty(len(stated), bool)
+        fresh[0] = True
+        np.not_equal(stated[1:], stated[:-1], out=fresh[1:])
+        claims = stated[fresh]
+        order, starts = row_order(claims >> _RANGE_SHIFT, CLAIM_RANGES)
+        self.claim_hashes.append((row_pick(claims, None, order), starts))
+
+    def distinct_claims(self, hash_range: int) -> int:
+        """How many different claim ids stand in the rows read, of one range of hashes."""
+        pieces = [
+            claims[starts[hash_range] : starts[hash_range + 1]]
+            for claims, starts in self.claim_hashes
+        ]
+        return distinct_count(np.concatenate(pieces)) if pieces else 0

@@ -1,0 +1,243 @@
+"""Rows by group, picked values and texts, distinct counts: all forms against the definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernels import (
+    KernelInputError,
+    distinct_count,
+    row_order,
+    row_pick,
+    text_pick,
+    to_device,
+    to_host,
+)
+from kernels.distinct_count import reference as count_reference
+from kernels.row_order import reference as order_reference
+from kernels.row_pick import KINDS
+from kernels.row_pick import reference as pick_reference
+from kernels.text_pick import reference as text_reference
+
+word = st.integers(0, 2**64 - 1)
+few = st.one_of(word, st.integers(0, 9))
+keys_ = st.lists(few, max_size=40).map(lambda found: np.array(found, np.uint64))
+groups = st.sampled_from([1, 2, 7, 65_535])
+
+
+def lists(made: Any) -> list[Any]:
+    return [part.tolist() for part in made]
+
+
+# --- rows by group
+
+
+@settings(max_examples=200, deadline=None)
+@given(keys=keys_, n_groups=groups)
+def test_the_fast_order_is_the_definition(keys: Any, n_groups: int) -> None:
+    made, wanted = row_order(keys, n_groups), order_reference(keys, n_groups)
+    assert lists(made) == lists(wanted)
+    assert [part.dtype for part in made] == [part.dtype for part in wanted]
+
+
+@settings(max_examples=60, deadline=None)
+@given(keys=keys_, n_groups=st.integers(1, 9))
+def test_the_cuda_text_of_the_order_is_the_definition(
+    host_twin: Callable[..., list[Any]], keys: Any, n_groups: int
+) -> None:
+    n = np.int64(len(keys))
+    starts, order = np.zeros(n_groups + 1, np.int64), np.zeros(len(keys), np.int32)
+    for fill in (0, 1):
+        arguments = [keys, n, np.int32(n_groups), np.int32(fill), starts, order]
+        _, starts, order = host_twin("row_order", arguments, grid=n_groups // 4 + 1, block=4)
+        starts = starts if fill else starts.cumsum()
+    assert lists((order, starts)) == lists(order_reference(keys, n_groups))
+
+
+def test_rows_of_a_group_keep_their_order() -> None:
+    order, starts = row_order(np.array([3, 2, 1, 5, 0], np.uint64), 2)
+    assert order.tolist() == [1, 4, 0, 2, 3]
+    assert starts.tolist() == [0, 2, 5]
+
+
+# --- picked values
+
+
+@st.composite
+def picks(draw: Any, sizes: Any = None) -> dict[str, Any]:
+    kind = np.dtype(draw(st.sampled_from(KINDS)))
+    size = draw(st.integers(1, 9)) if sizes is None else sizes(draw)
+    raw = draw(st.binary(min_size=8 * size, max_size=8 * size))
+    values = np.frombuffer(raw, np.uint64)
+    values = values % 2 == 1 if kind == np.bool_ else values.astype(kind)
+    index, n = None, size
+    if draw(st.booleans()):
+        places = draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=12))
+        index, n = np.array(places, np.int32), len(places)
+    order = np.array(draw(st.lists(st.integers(0, n - 1), max_size=20)), np.int32)
+    return {"values": values, "index": index, "order": order}
+
+
+@settings(max_examples=200, deadline=None)
+@given(case=picks())
+def test_the_fast_pick_is_the_definition(case: dict[str, Any]) -> None:
+    made, wanted = row_pick(**case), pick_reference(**case)
+    assert made.tolist() == wanted.tolist()
+    assert made.dtype == wanted.dtype
+    out = np.ones(len(wanted), wanted.dtype)
+    assert row_pick(**case, out=out) is out
+    assert out.tolist() == wanted.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(case=picks())
+def test_the_cuda_text_of_the_pick_is_the_definition(
+    host_twin: Callable[..., list[Any]], case: dict[str, Any]
+) -> None:
+    values, index, order = case.values()
+    m, out = len(order), np.zeros(len(order), values.dtype)
+    places, indexed = (order, 0) if index is None else (index, 1)
+    arguments = [
+        values, places, np.int32(indexed), order, np.int32(values.itemsize), np.int64(m), out,
+    ]  # fmt: skip
+    made = host_twin("row_pick", arguments, grid=m // 4 + 1, block=4)[-1]
+    assert made.tolist() == pick_reference(**case).tolist()
+
+
+# --- picked texts
+
+
+@st.composite
+def texts(draw: Any) -> dict[str, Any]:
+    found = draw(st.lists(st.binary(max_size=20), min_size=1, max_size=8))
+    before = draw(st.binary(max_size=9))
+    data = np.frombuffer(before + b"".join(found) + draw(st.binary(max_size=9)), np.uint8)
+    kind = draw(st.sampled_from([np.int32, np.int64]))
+    offsets = np.cumsum([len(before), *(len(text) for text in found)]).astype(kind)
+    index, n = None, len(found)
+    if draw(st.booleans()):
+        places = draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=12))
+        index, n = np.array(places, np.int32), len(places)
+    order = np.array(draw(st.lists(st.integers(0, n - 1), max_size=20)), np.int32)
+    return {"data": data, "offsets": offsets, "index": index, "order": order}
+
+
+@settings(max_examples=200, deadline=None)
+@given(case=texts())
+def test_fast_picked_texts_are_the_definition(case: dict[str, Any]) -> None:
+    made, wanted = text_pick(**case), text_reference(**case)
+    assert lists(made) == lists(wanted)
+    assert [part.dtype for part in made] == [part.dtype for part in wanted]
+
+
+@settings(max_examples=60, deadline=None)
+@given(case=texts())
+def test_the_cuda_text_of_picked_texts_is_the_definition(
+    host_twin: Callable[..., list[Any]], case: dict[str, Any]
+) -> None:
+    wanted = text_reference(**case)
+    data, offsets, index, order = case.values()
+    places, indexed = (order, 0) if index is None else (index, 1)
+    r = len(order)
+    starts, out = np.zeros(r + 1, np.int64), np.zeros(len(wanted[0]), np.uint8)
+    for copy in (0, 1):
+        arguments = [
+            data, offsets.astype(np.int64), places, np.int32(indexed), order, np.int64(r),
+            np.int32(copy), starts, out,
+        ]  # fmt: skip
+        starts, out = host_twin("text_pick", arguments, grid=r // 4 + 1, block=4)[-2:]
+        starts = starts if copy else starts.cumsum()
+    assert lists((out, starts)) == lists(wanted)
+
+
+# --- distinct counts
+
+
+@settings(max_examples=200, deadline=None)
+@given(values=keys_)
+def test_the_fast_count_is_the_definition(values: Any) -> None:
+    assert distinct_count(values) == count_reference(values)
+
+
+@settings(max_examples=60, deadline=None)
+@given(values=keys_)
+def test_the_cuda_text_of_the_count_is_the_definition(
+    host_twin: Callable[..., list[Any]], values: Any
+) -> None:
+    n = len(values)
+    arguments = [np.sort(values), np.int64(n), np.zeros(n, np.uint8)]
+    first = host_twin("distinct_count", arguments, grid=n // 4 + 1, block=4)[-1]
+    assert int(first.sum()) == count_reference(values)
+
+
+# --- a GPU, refusals
+
+
+def there(case: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if array is None else to_device(array) for name, array in case.items()}
+
+
+@pytest.mark.gpu
+@settings(max_examples=60, deadline=None)
+@given(keys=keys_, n_groups=groups, pick=picks(), text=texts())
+def test_the_gpu_is_the_definition(
+    keys: Any, n_groups: int, pick: dict[str, Any], text: dict[str, Any]
+) -> None:
+    made = row_order(to_device(keys), n_groups)
+    assert lists(map(to_host, made)) == lists(order_reference(keys, n_groups))
+    assert to_host(row_pick(**there(pick))).tolist() == pick_reference(**pick).tolist()
+    assert lists(map(to_host, text_pick(**there(text)))) == lists(text_reference(**text))
+    assert distinct_count(to_device(keys)) == count_reference(keys)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: row_order(np.zeros(2, np.int64), 2), "keys: expected dtype uint64"),
+        (lambda: row_order(np.zeros(2, np.uint64), 0), "n_groups: expected 1 to"),
+        (lambda: row_order(np.zeros(2, np.uint64), 65_536), "n_groups: expected 1 to"),
+        (
+            lambda: row_pick(np.zeros(2, np.float64), None, np.zeros(1, np.int32)),
+            "values: expected dtype bool",
+        ),
+        (
+            lambda: row_pick(np.zeros(2, np.int32), None, np.zeros(1, np.int64)),
+            "order: expected dtype int32",
+        ),
+        (
+            lambda: row_pick(np.zeros(2, np.int32), np.zeros(2), np.zeros(1, np.int32)),
+            "index: expected dtype int32",
+        ),
+        (
+            lambda: row_pick(
+                np.zeros(2, np.int32), None, np.zeros(1, np.int32), np.zeros(2, np.int32)
+            ),
+            r"out: expected shape \(1\)",
+        ),
+        (
+            lambda: text_pick(
+                np.zeros(0, np.uint8), np.zeros(0, np.int32), None, np.zeros(0, np.int32)
+            ),
+            "offsets: expected k",
+        ),
+        (
+            lambda: text_pick(
+                np.zeros(1, np.uint8),
+                np.array([0, 2**30], np.int64),
+                None,
+                np.zeros(2, np.int32),
+            ),
+            "the result would have 2147483648 bytes",
+        ),
+        (lambda: distinct_count(np.zeros(2, np.int64)), "values: expected dtype uint64"),
+    ],
+)
+def test_wrong_input_is_refused(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(KernelInputError, match=message):
+        call()
