@@ -89,18 +89,9 @@ def text_hashes(array: pa.Array) -> NDArray[np.uint64]:
     -------
     uint64[len(array)]
     """
-    n = len(array)
-    if n == 0:
-        return np.empty(0, np.uint64)
     if array.null_count:
         array = array.fill_null("")
-    wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
-    _, offset_buffer, data_buffer = array.buffers()
-    kind: Any = np.int64 if wide else np.int32
-    first = array.offset * np.dtype(kind).itemsize
-    offsets = np.frombuffer(offset_buffer, kind, n + 1, first)
-    data = np.frombuffer(b"" if data_buffer is None else data_buffer, np.uint8)
-    hashed: NDArray[np.uint64] = text_hash(data, offsets)
+    hashed: NDArray[np.uint64] = text_hash(*tables.text_buffers(array))
     return hashed
 
 

@@ -57,6 +57,7 @@ from ihp_compute.ingest_spill import (
     SPILLED_LINES,
     SPILLED_SCORES,
     Column,
+    Scratch,
     by_shard,
 )
 from ihp_compute.ledger import IngestFate
@@ -160,6 +161,7 @@ class _Ingest:
         self.tallies: dict[int, Tally] = {}
         self.unknown_columns: dict[str, list[str]] = {}
         self._lock = threading.Lock()
+        self._own = threading.local()
         self._done = 0
         self._steps = 1
 
@@ -179,6 +181,7 @@ class _Ingest:
         ]
         self._steps = len(parts) + self.n_shards
         spills = list(self._map(self._read_part, parts))
+        self.members.check()
         stamps = list(self._map(_stamp, list(self.folder.files), counted=False))
         references = self._references()
         sorted_codes, rules = self._rules()
@@ -208,6 +211,7 @@ class _Ingest:
         total = Tally()
         n_batches = 0
         known: dict[str, Words] = {}
+        scratch = self._scratch()
         with (
             pa.output_stream(str(path), buffer_size=_WRITE_BYTES) as sink,
             pa.ipc.new_file(sink, schema) as writer,
@@ -216,7 +220,9 @@ class _Ingest:
                 rows = Rows(table, columns, first_row, known)
                 if not rows.n:
                     continue
-                ordered, starts = by_shard(self._read_batch(part, rows), schema, self.n_shards)
+                ordered, starts = by_shard(
+                    self._read_batch(part, rows), schema, self.n_shards, scratch
+                )
                 for shard in range(self.n_shards):
                     first, last = int(starts[shard]), int(starts[shard + 1])
                     writer.write_batch(ordered.slice(first, last - first))
@@ -225,6 +231,13 @@ class _Ingest:
         with self._lock:
             self.tallies.setdefault(part.file_index, Tally()).add(total)
         return _Spill(path, table, n_batches)
+
+    def _scratch(self) -> Scratch:
+        """What this worker writes its batches into."""
+        if not hasattr(self._own, "scratch"):
+            self._own.scratch = Scratch()
+        scratch: Scratch = self._own.scratch
+        return scratch
 
     def _read_batch(self, part: Part, rows: Rows) -> dict[str, Column]:
         table, index = part.file.table, part.file_index
@@ -335,12 +348,8 @@ class _Ingest:
             for path in sorted(self.spill_dir.glob(f"aside-{table}-*.arrow")):
                 with pa.memory_map(str(path), "r") as source:
                     rows = pa.ipc.open_file(source).read_all()
-                keys = rows.column("member_key").to_pylist()
-                rows = rows.set_column(
-                    rows.column_names.index("member_key"),
-                    "member_id",
-                    pa.array([self.members.id_of(key) for key in keys], pa.string()),
-                )
+                ids = self.members.ids_of(rows.column("member_key").to_numpy())
+                rows = rows.set_column(rows.column_names.index("member_key"), "member_id", ids)
                 at = rows.column_names.index("file")
                 rows = rows.set_column(at, "file", names.take(rows.column("file").combine_chunks()))
                 if writer is None:

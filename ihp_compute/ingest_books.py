@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from ihp_compute import tables
 from ihp_compute.errors import DataError
+from ihp_compute.fingerprint import text_hashes
 from ihp_compute.population import member_keys
 from ihp_compute.units import NO_DAY
 from kernels import distinct_count, row_order, row_pick
 
 CLAIM_RANGES: Final = 64
 """Claims are counted one range of their hashes at a time."""
+_MOST_WAITING: Final = 1 << 18
+_NO_KEYS: Final = np.empty(0, np.uint64)
 _RANGE_SHIFT: Final = np.uint64(58)
 
 
@@ -55,37 +58,67 @@ class CodeBook:
 
 
 class MemberBook:
-    """The key of every member id met, computed once; stops when two ids have one key."""
+    """The key of every member id met; stops when two ids have one key.
+
+    Ids wait until there are many and are then sorted by key among those known, so that each is
+    held once and equal keys meet.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._key: dict[str, int] = {}
-        self._id: dict[int, str] = {}
+        self._known = _NO_KEYS, _NO_KEYS, pa.array([], pa.string())
+        self._waiting: list[tuple[NDArray[np.uint64], NDArray[np.uint64], pa.Array]] = []
 
-    def keys(self, ids: Sequence[str]) -> NDArray[np.uint64]:
-        """Key of each id; 0 for "".
+    def keys(self, ids: pa.Array) -> NDArray[np.uint64]:
+        """Key of each id; 0 for "". One array of ids holds none twice.
 
         Raises
         ------
         DataError
             If another id has the same key.
         """
-        new = [text for text in ids if text not in self._key]
-        if new:
-            found = member_keys(new).tolist()
-            with self._lock:
-                for text, key in zip(new, found, strict=True):
-                    if self._id.setdefault(key, text) != text and text:
-                        raise DataError(
-                            "two member ids have one 64-bit key, so their claims cannot be told "
-                            "apart. Prefix every id with a text of your own and ingest again."
-                        )
-                    self._key[text] = key if text else 0
-        return np.fromiter(map(self._key.__getitem__, ids), np.uint64, count=len(ids))
+        keys, hashes = member_keys(ids), text_hashes(ids)
+        keys[hashes == 0] = 0
+        with self._lock:
+            self._waiting.append((keys, hashes, ids))
+            waiting = sum(len(keys) for keys, _, _ in self._waiting)
+            if waiting > max(_MOST_WAITING, len(self._known[0])):
+                self._settle()
+        return keys
 
-    def id_of(self, key: int) -> str:
-        """The id that has a key, "" if none was met."""
-        return self._id.get(key, "")
+    def check(self) -> None:
+        """Compare all that is still waiting.
+
+        Raises
+        ------
+        DataError
+            If two ids have one key.
+        """
+        with self._lock:
+            self._settle()
+
+    def ids_of(self, keys: NDArray[np.uint64]) -> pa.Array:
+        """The id that has each key, "" for 0; every key was met, and all were compared."""
+        known, _, ids = self._known
+        return ids.take(pa.array(np.searchsorted(known, keys)))
+
+    def _settle(self) -> None:
+        parts = [self._known, *self._waiting]
+        self._waiting = []
+        keys = np.concatenate([keys for keys, _, _ in parts])
+        hashes = np.concatenate([hashes for _, hashes, _ in parts])
+        order = np.argsort(keys, kind="stable")
+        keys, hashes = keys[order], hashes[order]
+        same = keys[1:] == keys[:-1]
+        if (same & (hashes[1:] != hashes[:-1])).any():
+            raise DataError(
+                "two member ids have one 64-bit key, so their claims cannot be told "
+                "apart. Prefix every id with a text of your own and ingest again."
+            )
+        first = np.r_[len(keys) > 0, ~same] if len(keys) else np.zeros(0, bool)
+        ids = pa.chunked_array([ids for _, _, ids in parts], pa.string())
+        met = ids.take(pa.array(order[first])).combine_chunks()
+        self._known = keys[first], hashes[first], met
 
 
 @dataclass

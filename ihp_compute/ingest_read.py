@@ -80,11 +80,11 @@ class Words:
         """The hash of each text; 0 for "" (`fingerprint.text_hashes`)."""
         return text_hashes(self.texts)
 
-    def made(self, what: str, make: Callable[[list[str]], NDArray[Any]]) -> NDArray[Any]:
+    def made(self, what: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """An array over the texts, made when first asked for by this name."""
         found = self._made.get(what)
         if found is None:
-            found = self._made[what] = make(self.values)
+            found = self._made[what] = make()
         return found
 
 

@@ -144,15 +144,15 @@ class Rows:
     def read(self, name: str, what: str, of: Callable[[str], int], kind: type) -> Coded:
         """What a function says of each text; `what` names it among those asked of the column."""
         text = self.text(name)
-        values = text.words.made(what, lambda texts: np.array([of(v) for v in texts], kind))
+        values = text.words.made(what, lambda: np.array([of(v) for v in text.values], kind))
         return Coded(values, text.index)
 
     def codes(self, name: str, system: str, book: CodeBook, clean: Any = None) -> Coded:
         """Provisional numbers of a code column, of what `clean` makes of each code."""
         text = self.text(name)
 
-        def numbers(texts: list[str]) -> NDArray[np.int32]:
-            return book.numbers(system, [clean(v) for v in texts] if clean else texts)
+        def numbers() -> NDArray[np.int32]:
+            return book.numbers(system, [clean(v) for v in text.values] if clean else text.values)
 
         return Coded(text.words.made(system, numbers), text.index)
 
@@ -181,7 +181,7 @@ class Rows:
     def member_keys(self, book: MemberBook) -> tuple[Text, Coded]:
         """The member id of each row and its key, 0 where there is none."""
         ids = self.member_ids()
-        return ids, Coded(ids.words.made("key", book.keys), ids.index)
+        return ids, Coded(ids.words.made("key", lambda: book.keys(ids.words.texts)), ids.index)
 
     def mark(self, rows: NDArray[np.intp], reason: str, column: str = "") -> None:
         """Set rows aside as unreadable; the first reason stands, with the value as written."""

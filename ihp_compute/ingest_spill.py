@@ -6,8 +6,9 @@ value for all rows - and written down once, in the order in which it is spilled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.ingest_read import Text
+from ihp_compute.tables import text_buffers
 from kernels import row_order, row_pick, text_pick
 
 SPILLED_LINES: Final = pa.schema(
@@ -85,22 +87,47 @@ Column: TypeAlias = NDArray[Any] | Coded | Text | Stated | pa.Array | Sequence[C
 the codes above 0; one number for all rows; None for null in all rows."""
 
 
+class Scratch:
+    """Arrays that each batch of a worker writes again: fresh memory costs more than the writing."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, NDArray[np.uint8]] = {}
+
+    def array(self, name: str, n: int, kind: Any) -> NDArray[Any]:
+        """An array for this column, with whatever was left in it."""
+        dtype = np.dtype(kind)
+        held = self._held.get(name)
+        if held is None or held.nbytes < n * dtype.itemsize:
+            held = self._held[name] = np.empty(n * dtype.itemsize * 9 // 8, np.uint8)
+        return held[: n * dtype.itemsize].view(dtype)
+
+
 def by_shard(
-    columns: Mapping[str, Column], schema: pa.Schema, n_shards: int
+    columns: Mapping[str, Column], schema: pa.Schema, n_shards: int, scratch: Scratch
 ) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
-    """The batch in order of shard, rows of a shard in their order, and where each shard starts."""
+    """The batch in order of shard, rows of a shard in their order, and where each shard starts.
+
+    It lies in `scratch`, until the next one is made there.
+    """
     key = columns["member_key"]
     order, starts = row_order(key.rows() if isinstance(key, Coded) else key, n_shards)
-    arrays = [_ordered(columns[field.name], order, field.type) for field in schema]
+    arrays = [
+        _ordered(columns[field.name], order, field.type, partial(scratch.array, field.name))
+        for field in schema
+    ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema), starts
 
 
-def _ordered(column: Column, order: NDArray[np.int32], kind: pa.DataType) -> pa.Array:
+def _ordered(
+    column: Column, order: NDArray[np.int32], kind: pa.DataType, room: Callable[..., NDArray[Any]]
+) -> pa.Array:
     n = len(order)
     if column is None:
         return pa.nulls(n, kind)
     if isinstance(column, int):
-        return pa.array(np.full(n, column, kind.to_pandas_dtype()))
+        out = room(n, kind.to_pandas_dtype())
+        out.fill(column)
+        return pa.array(out, kind)
     if isinstance(column, Stated):
         if column.text.is_blank:
             return pa.nulls(n, kind)
@@ -111,11 +138,12 @@ def _ordered(column: Column, order: NDArray[np.int32], kind: pa.DataType) -> pa.
         if column.null_count:
             return column.take(pa.array(order))
         return _texts(column, None, order)
-    if isinstance(column, Coded):
-        values = column.values.astype(kind.to_pandas_dtype(), copy=False)
-        return pa.array(row_pick(values, column.index, order), kind)
-    if isinstance(column, np.ndarray):
-        return pa.array(row_pick(column.astype(kind.to_pandas_dtype(), copy=False), None, order))
+    if isinstance(column, Coded | np.ndarray):
+        values, index = (
+            (column.values, column.index) if isinstance(column, Coded) else (column, None)
+        )
+        values = values.astype(kind.to_pandas_dtype(), copy=False)
+        return pa.array(row_pick(values, index, order, room(n, values.dtype)), kind)
     return _lists(column, order)
 
 
@@ -125,10 +153,7 @@ def _texts(
     order: NDArray[np.int32],
     null: int | None = None,
 ) -> pa.Array:
-    _, offset_buffer, data_buffer = texts.buffers()
-    offsets = np.frombuffer(offset_buffer, np.int32, len(texts) + 1, texts.offset * 4)
-    data = np.frombuffer(b"" if data_buffer is None else data_buffer, np.uint8)
-    picked, starts = text_pick(data, offsets, index, order)
+    picked, starts = text_pick(*text_buffers(texts), index, order)
     valid = None
     if null is not None:
         stated = row_pick(np.arange(len(texts)) != null, index, order)

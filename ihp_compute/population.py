@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from ihp_compute import tables
 from ihp_compute.errors import PopulationError
+from kernels import text_key
 
 T = TypeVar("T")
 
@@ -39,12 +40,12 @@ _MANIFEST_ENTRIES: Final = (
     "population_digest", "n_shards", "files", "inputs", "ledger", "members", "member_months",
     "full_years", "last_paid_day",
 )  # fmt: skip
-_KEY_PERSON: Final = b"ihp-member-1"
+_KEY_PERSON: Final = np.frombuffer(b"ihp-member-1".ljust(16, b"\0"), "<u8")
 HELD: Final = 2
 """Populations whose maps a process keeps: disk that their files take is freed when they go."""
 
 
-def member_keys(ids: Iterable[str]) -> NDArray[np.uint64]:
+def member_keys(ids: Iterable[str] | pa.Array) -> NDArray[np.uint64]:
     """The 64-bit key of each member id: blake2b of its UTF-8 bytes, read little-endian.
 
     Part of the method version: shards and bootstrap draws follow from it. Meant for distinct ids;
@@ -53,11 +54,9 @@ def member_keys(ids: Iterable[str]) -> NDArray[np.uint64]:
     >>> [hex(int(key)) for key in member_keys(["M1"])]
     ['0xe5968539196cba65']
     """
-    blake = hashlib.blake2b
-    joined = b"".join(
-        blake(text.encode(), digest_size=8, person=_KEY_PERSON).digest() for text in ids
-    )
-    return np.frombuffer(joined, dtype="<u8").astype(np.uint64, copy=False)
+    texts = ids if isinstance(ids, pa.Array) else pa.array(list(ids), pa.string())
+    keys: NDArray[np.uint64] = text_key(*tables.text_buffers(texts), _KEY_PERSON)
+    return keys
 
 
 def shard_of(member_key: Any, n_shards: int) -> Any:

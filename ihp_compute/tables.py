@@ -8,9 +8,11 @@ empty string, "not stated". No population column holds nulls.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 # --- rate cells: who a member-month belongs to -----------------------------------------------
 
@@ -263,3 +265,15 @@ COMPARISON: Final = "COMPARISON"
 """Reserved partnership id: roster rows with it define the comparison population."""
 UNATTRIBUTED: Final = "UNATTRIBUTED"
 """Group of eligible members whom no step attributes."""
+
+
+def text_buffers(array: pa.Array) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """Bytes and offsets of a string or binary array without nulls, as kernels take texts."""
+    wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    kind: Any = np.int64 if wide else np.int32
+    if not len(array):
+        return np.empty(0, np.uint8), np.zeros(1, kind)
+    _, offset_buffer, data_buffer = array.buffers()
+    first = array.offset * np.dtype(kind).itemsize
+    offsets = np.frombuffer(offset_buffer, kind, len(array) + 1, first)
+    return np.frombuffer(b"" if data_buffer is None else data_buffer, np.uint8), offsets

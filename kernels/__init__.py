@@ -34,6 +34,7 @@ from kernels.segment_cost import segment_cost
 from kernels.settle_grid import settle_grid
 from kernels.settle_summary import settle_summary
 from kernels.text_hash import text_hash
+from kernels.text_key import text_key
 from kernels.text_pick import text_pick
 from kernels.word_order import word_order
 
@@ -57,6 +58,7 @@ ALL = (  # stems; tests hold each to its twin and its docstring
     "settle_grid",
     "settle_summary",
     "text_hash",
+    "text_key",
     "text_pick",
     "word_order",
 )
@@ -86,6 +88,7 @@ __all__ = [
     "settle_grid",
     "settle_summary",
     "text_hash",
+    "text_key",
     "text_pick",
     "to_device",
     "to_host",
