@@ -39,7 +39,7 @@ from ihp_compute import METHOD_VERSION, __version__, fingerprint, tables
 from ihp_compute.errors import DataError, UnbalancedLedgerError
 from ihp_compute.ingest_batches import Part, batches, column_names, parts_of
 from ihp_compute.ingest_books import CLAIM_RANGES, CodeBook, MemberBook, Tally
-from ihp_compute.ingest_columns import Raw, Rules, raw_of
+from ihp_compute.ingest_columns import Rules, raw_of
 from ihp_compute.ingest_layout import (
     CLAIM_TABLES,
     LAYOUTS,
