@@ -57,7 +57,6 @@ from ihp_compute.ingest_spill import (
     SPILLED_LINES,
     SPILLED_SCORES,
     Column,
-    Scratch,
     by_shard,
 )
 from ihp_compute.ledger import IngestFate
@@ -161,7 +160,6 @@ class _Ingest:
         self.tallies: dict[int, Tally] = {}
         self.unknown_columns: dict[str, list[str]] = {}
         self._lock = threading.Lock()
-        self._own = threading.local()
         self._done = 0
         self._steps = 1
 
@@ -211,7 +209,6 @@ class _Ingest:
         total = Tally()
         n_batches = 0
         known: dict[str, Words] = {}
-        scratch = self._scratch()
         with (
             pa.output_stream(str(path), buffer_size=_WRITE_BYTES) as sink,
             pa.ipc.new_file(sink, schema) as writer,
@@ -220,9 +217,7 @@ class _Ingest:
                 rows = Rows(table, columns, first_row, known)
                 if not rows.n:
                     continue
-                ordered, starts = by_shard(
-                    self._read_batch(part, rows), schema, self.n_shards, scratch
-                )
+                ordered, starts = by_shard(self._read_batch(part, rows), schema, self.n_shards)
                 for shard in range(self.n_shards):
                     first, last = int(starts[shard]), int(starts[shard + 1])
                     writer.write_batch(ordered.slice(first, last - first))
@@ -231,13 +226,6 @@ class _Ingest:
         with self._lock:
             self.tallies.setdefault(part.file_index, Tally()).add(total)
         return _Spill(path, table, n_batches)
-
-    def _scratch(self) -> Scratch:
-        """What this worker writes its batches into."""
-        if not hasattr(self._own, "scratch"):
-            self._own.scratch = Scratch()
-        scratch: Scratch = self._own.scratch
-        return scratch
 
     def _read_batch(self, part: Part, rows: Rows) -> dict[str, Column]:
         table, index = part.file.table, part.file_index

@@ -37,6 +37,8 @@ _BLANK: Final = pa.array([""], pa.string())
 _BLANKS: Final = pa.array(["null", "none", "nan", "<na>", r"\n"])
 """Spellings of nothing, in lower case; `\\N` is how databases unload a null into CSV."""
 _BLANK_LENGTH: Final = 4
+_BLANK_WORDS: Final = frozenset(_BLANKS.to_pylist())
+_FEW: Final = 32
 _TRUE: Final = frozenset({"1", "true", "t", "yes", "y"})
 _FALSE: Final = frozenset({"0", "false", "f", "no", "n"})
 _PLAIN_AMOUNT: Final = r"^-?[0-9]{1,%d}(\.[0-9]{0,%d})?$"
@@ -188,7 +190,17 @@ def read_text(array: pa.Array, known: Words | None = None) -> Text:
     return Text(known, index if known.remap is None else known.remap.take(index))
 
 
+def _is_clean(text: str) -> bool:
+    """Whether a text is stated and surely needs no change."""
+    return bool(text) and text == text.strip() and text.lower() not in _BLANK_WORDS
+
+
 def _words(dictionary: pa.Array) -> Words:
+    if len(dictionary) <= _FEW and dictionary.type == pa.string() and not dictionary.null_count:
+        values = dictionary.to_numpy(zero_copy_only=False).tolist()
+        ends_blank = bool(values) and not values[-1]
+        if all(map(_is_clean, values[:-1] if ends_blank else values)):
+            return Words(dictionary if ends_blank else pa.array([*values, ""]), dictionary)
     texts = as_text(dictionary)
     clean = texts.equals(dictionary) and not pc.any(pc.equal(texts, "")).as_py()
     if texts.type != pa.string():

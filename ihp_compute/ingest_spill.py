@@ -6,9 +6,8 @@ value for all rows - and written down once, in the order in which it is spilled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -16,8 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.ingest_read import Text
-from ihp_compute.tables import text_buffers
-from kernels import row_order, row_pick, text_pick
+from ihp_compute.tables import pooled, text_buffers
+from kernels import code_lists, row_order, row_pick, text_pick
 
 SPILLED_LINES: Final = pa.schema(
     [
@@ -56,6 +55,8 @@ SPILLED_SCORES: Final = pa.schema(
     ]
 )  # fmt: skip
 
+_MOST_BYTES: Final = 64
+
 
 @dataclass(frozen=True)
 class Coded:
@@ -87,45 +88,22 @@ Column: TypeAlias = NDArray[Any] | Coded | Text | Stated | pa.Array | Sequence[C
 the codes above 0; one number for all rows; None for null in all rows."""
 
 
-class Scratch:
-    """Arrays that each batch of a worker writes again: fresh memory costs more than the writing."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, NDArray[np.uint8]] = {}
-
-    def array(self, name: str, n: int, kind: Any) -> NDArray[Any]:
-        """An array for this column, with whatever was left in it."""
-        dtype = np.dtype(kind)
-        held = self._held.get(name)
-        if held is None or held.nbytes < n * dtype.itemsize:
-            held = self._held[name] = np.empty(n * dtype.itemsize * 9 // 8, np.uint8)
-        return held[: n * dtype.itemsize].view(dtype)
-
-
 def by_shard(
-    columns: Mapping[str, Column], schema: pa.Schema, n_shards: int, scratch: Scratch
+    columns: Mapping[str, Column], schema: pa.Schema, n_shards: int
 ) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
-    """The batch in order of shard, rows of a shard in their order, and where each shard starts.
-
-    It lies in `scratch`, until the next one is made there.
-    """
+    """The batch in order of shard, rows of a shard in their order, and where each shard starts."""
     key = columns["member_key"]
     order, starts = row_order(key.rows() if isinstance(key, Coded) else key, n_shards)
-    arrays = [
-        _ordered(columns[field.name], order, field.type, partial(scratch.array, field.name))
-        for field in schema
-    ]
+    arrays = [_ordered(columns[field.name], order, field.type) for field in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema), starts
 
 
-def _ordered(
-    column: Column, order: NDArray[np.int32], kind: pa.DataType, room: Callable[..., NDArray[Any]]
-) -> pa.Array:
+def _ordered(column: Column, order: NDArray[np.int32], kind: pa.DataType) -> pa.Array:
     n = len(order)
     if column is None:
         return pa.nulls(n, kind)
     if isinstance(column, int):
-        out = room(n, kind.to_pandas_dtype())
+        out = pooled(n, kind.to_pandas_dtype())
         out.fill(column)
         return pa.array(out, kind)
     if isinstance(column, Stated):
@@ -143,7 +121,7 @@ def _ordered(
             (column.values, column.index) if isinstance(column, Coded) else (column, None)
         )
         values = values.astype(kind.to_pandas_dtype(), copy=False)
-        return pa.array(row_pick(values, index, order, room(n, values.dtype)), kind)
+        return pa.array(row_pick(values, index, order, pooled(n, values.dtype)), kind)
     return _lists(column, order)
 
 
@@ -153,7 +131,12 @@ def _texts(
     order: NDArray[np.int32],
     null: int | None = None,
 ) -> pa.Array:
-    picked, starts = text_pick(*text_buffers(texts), index, order)
+    data, offsets = text_buffers(texts)
+    # where each text comes once, their bytes do; else as many as if all were the longest
+    longest = int(np.diff(offsets).max(initial=0))
+    most = int(offsets[-1] - offsets[0]) if index is None else longest * len(order)
+    out = pooled(most + 8, np.uint8) if most <= _MOST_BYTES * len(order) else None
+    picked, starts = text_pick(data, offsets, index, order, out)
     valid = None
     if null is not None:
         stated = row_pick(np.arange(len(texts)) != null, index, order)
@@ -164,13 +147,8 @@ def _texts(
 
 def _lists(columns: Sequence[Coded], order: NDArray[np.int32]) -> pa.Array:
     """The codes above 0 that each row has, column by column."""
-    offsets = np.zeros(len(order) + 1, np.int32)
-    if not columns:
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.empty(0, np.int32)))
-    table = np.empty((len(order), len(columns)), np.int32)
-    counts = offsets[1:]
-    for k, column in enumerate(columns):
-        table[:, k] = picked = row_pick(column.values, column.index, order)
-        counts += picked > 0
-    np.cumsum(counts, out=counts)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(table[table > 0]))
+    codes = pooled(len(columns) * len(order), np.int32).reshape(len(columns), len(order))
+    for column, out in zip(columns, codes, strict=True):
+        row_pick(column.values, column.index, order, out)
+    stated, starts = code_lists(codes, pooled(codes.size, np.int32))
+    return pa.ListArray.from_arrays(pa.array(starts), pa.array(stated))

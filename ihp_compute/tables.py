@@ -277,3 +277,12 @@ def text_buffers(array: pa.Array) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     first = array.offset * np.dtype(kind).itemsize
     offsets = np.frombuffer(offset_buffer, kind, len(array) + 1, first)
     return np.frombuffer(b"" if data_buffer is None else data_buffer, np.uint8), offsets
+
+
+def pooled(n: int, kind: Any) -> NDArray[Any]:
+    """An array of this dtype in Arrow's memory pool, with whatever was left in it.
+
+    The pool keeps what is freed; fresh pages for a large array cost more than writing it.
+    """
+    dtype = np.dtype(kind)
+    return np.frombuffer(pa.allocate_buffer(n * dtype.itemsize), dtype)

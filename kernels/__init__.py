@@ -15,6 +15,7 @@ from kernels._core import (
     to_device,
     to_host,
 )
+from kernels.code_lists import code_lists
 from kernels.condition_flags import condition_flags
 from kernels.distinct_count import distinct_count
 from kernels.enrolled_months import enrolled_months
@@ -39,6 +40,7 @@ from kernels.text_pick import text_pick
 from kernels.word_order import word_order
 
 ALL = (  # stems; tests hold each to its twin and its docstring
+    "code_lists",
     "condition_flags",
     "distinct_count",
     "enrolled_months",
@@ -67,6 +69,7 @@ __all__ = [
     "ALL",
     "KernelInputError",
     "cache_folder",
+    "code_lists",
     "condition_flags",
     "device",
     "distinct_count",

@@ -11,10 +11,11 @@ import numpy as np
 from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
 
 GPU_THREADS: Final = 256
+SLACK: Final = 8
 MAX_BYTES: Final = 2**31 - 1
 
 
-def text_pick(data: Any, offsets: Any, index: Any, order: Any) -> Any:
+def text_pick(data: Any, offsets: Any, index: Any, order: Any, out: Any = None) -> Any:
     """Write down the text of each row, rows in the order given.
 
         text j of the result = text index[order[j]], or text order[j] without an index
@@ -27,11 +28,14 @@ def text_pick(data: Any, offsets: Any, index: Any, order: Any) -> Any:
     index : int32[n], values from 0 to k - 1; or None
         Which text each row has. None: row i has text i, and k == n.
     order : int32[r], values from 0 to n - 1
+    out : uint8[any], writable; or None
+        Where to write the texts, if it has room for them and eight bytes more.
 
     Returns
     -------
     (uint8[bytes], int32[r + 1]), on the device of the inputs
-        The texts one after another, and where each starts, from 0.
+        The texts one after another, the beginning of `out` or of a new array; and where each
+        starts, from 0.
 
     Raises
     ------
@@ -42,27 +46,33 @@ def text_pick(data: Any, offsets: Any, index: Any, order: Any) -> Any:
     Exact on every device: bytes are only copied. Source: definition.
     """
     arrays = {"data": data, "offsets": offsets, "order": order}
-    if index is not None:
-        arrays["index"] = index
+    arrays |= {} if index is None else {"index": index}
+    arrays |= {} if out is None else {"out": out}
     device = device_of(**arrays)
     require("data", data, np.uint8, (None,))
     require("offsets", offsets, (np.int32, np.int64), (None,))
     require("order", order, np.int32, (None,))
     if index is not None:
         require("index", index, np.int32, (None,))
+    if out is not None:
+        require("out", out, np.uint8, (None,), writable=True)
     if len(offsets) == 0:
         raise KernelInputError("offsets: expected k + 1 starts, got an empty array")
     form: Any = _cpu if device == "cpu" else _gpu
-    return form(data, offsets, index, order)
+    return form(data, offsets, index, order, out)
 
 
-def reference(data: Any, offsets: Any, index: Any, order: Any) -> Any:
+def reference(data: Any, offsets: Any, index: Any, order: Any, out: Any = None) -> Any:
     """The definition, in the fewest words. Slow on purpose; never optimised."""
     places = [row if index is None else int(index[row]) for row in order.tolist()]
     texts = [data[offsets[place] : offsets[place + 1]].tobytes() for place in places]
     starts = np.cumsum([0, *map(len, texts)])
     _check_bytes(int(starts[-1]))
-    return np.frombuffer(b"".join(texts), np.uint8), starts.astype(np.int32)
+    made = np.frombuffer(b"".join(texts), np.uint8)
+    if out is not None and len(out) >= len(made) + SLACK:
+        out[: len(made)] = made
+        made = out[: len(made)]
+    return made, starts.astype(np.int32)
 
 
 def _check_bytes(size: int) -> None:
@@ -70,14 +80,15 @@ def _check_bytes(size: int) -> None:
         raise KernelInputError(f"the result would have {size} bytes, expected fewer than 2^31")
 
 
-def _cpu(data: Any, offsets: Any, index: Any, order: Any) -> Any:
+def _cpu(data: Any, offsets: Any, index: Any, order: Any, out: Any) -> Any:
     data, offsets, order = read_only(data), read_only(offsets), read_only(order)
     index = order[:0] if index is None else read_only(index)
     coded = len(index) > 0
     size = _size(offsets, index, order, coded)
     _check_bytes(size)
     # eight bytes a step, from and to any byte; the slack lets the last step run over
-    out = np.empty(size + 8, np.uint8)
+    if out is None or len(out) < size + SLACK:
+        out = np.empty(size + SLACK, np.uint8)
     starts = np.empty(len(order) + 1, np.int32)
     read = np.ndarray((max(len(data) - 7, 0),), "<u8", data, strides=(1,))
     write = np.ndarray((size + 1,), "<u8", out, strides=(1,))
@@ -132,23 +143,25 @@ def _entry() -> Any:
     return cuda_module("text_pick").get_function("text_pick")
 
 
-def _gpu(data: Any, offsets: Any, index: Any, order: Any) -> Any:
+def _gpu(data: Any, offsets: Any, index: Any, order: Any, out: Any) -> Any:
     import cupy  # noqa: PLC0415 - only where a GPU is used
 
     r = len(order)
     wide = offsets.astype(cupy.int64)
     places = order if index is None else index
     starts = cupy.zeros(r + 1, dtype=cupy.int64)
-    out = cupy.empty(0, dtype=cupy.uint8)
+    made = cupy.empty(0, dtype=cupy.uint8)
     grid = ((r + GPU_THREADS - 1) // GPU_THREADS,)
     for copy in (0, 1) if r else ():
         arguments = (
             data, wide, places, np.int32(index is not None), order, np.int64(r), np.int32(copy),
-            starts, out,
+            starts, made,
         )  # fmt: skip
         _entry()(grid, (GPU_THREADS,), arguments)
         if not copy:
             starts = starts.cumsum()
             _check_bytes(int(starts[-1]))
-            out = cupy.empty(int(starts[-1]), dtype=cupy.uint8)
-    return out, starts.astype(cupy.int32)
+            size = int(starts[-1])
+            room = out is not None and len(out) >= size + SLACK
+            made = out[:size] if room else cupy.empty(size, dtype=cupy.uint8)
+    return made, starts.astype(cupy.int32)

@@ -1,4 +1,4 @@
-"""Rows by group, picked values and texts, distinct counts: all forms against the definition."""
+"""Rows by group, picked values, texts, lists, counts: all forms against the definition."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kernels import (
     KernelInputError,
+    code_lists,
     distinct_count,
     row_order,
     row_pick,
@@ -19,6 +20,7 @@ from kernels import (
     to_device,
     to_host,
 )
+from kernels.code_lists import reference as lists_reference
 from kernels.distinct_count import reference as count_reference
 from kernels.row_order import reference as order_reference
 from kernels.row_pick import KINDS
@@ -134,6 +136,11 @@ def test_fast_picked_texts_are_the_definition(case: dict[str, Any]) -> None:
     made, wanted = text_pick(**case), text_reference(**case)
     assert lists(made) == lists(wanted)
     assert [part.dtype for part in made] == [part.dtype for part in wanted]
+    for room in (len(wanted[0]) + 7, len(wanted[0]) + 9):
+        out, other = np.zeros(room, np.uint8), np.zeros(room, np.uint8)
+        assert lists(text_pick(**case, out=out)) == lists(text_reference(**case, out=other))
+        size = len(wanted[0]) if room > len(wanted[0]) + 7 else 0
+        assert out[:size].tolist() == other[:size].tolist() == wanted[0][:size].tolist()
 
 
 @settings(max_examples=60, deadline=None)
@@ -176,6 +183,41 @@ def test_the_cuda_text_of_the_count_is_the_definition(
     assert int(first.sum()) == count_reference(values)
 
 
+# --- lists of codes
+
+
+@st.composite
+def code_columns(draw: Any) -> Any:
+    k, n = draw(st.integers(0, 4)), draw(st.integers(0, 9))
+    codes = draw(st.lists(st.integers(-1, 3), min_size=k * n, max_size=k * n))
+    return np.array(codes, np.int32).reshape(k, n)
+
+
+@settings(max_examples=200, deadline=None)
+@given(codes=code_columns())
+def test_fast_lists_are_the_definition(codes: Any) -> None:
+    made, wanted = code_lists(codes), lists_reference(codes)
+    assert lists(made) == lists(wanted)
+    assert [part.dtype for part in made] == [part.dtype for part in wanted]
+    out = np.zeros(codes.size, np.int32)
+    assert lists(code_lists(codes, out)) == lists(wanted)
+    assert out[: len(wanted[0])].tolist() == wanted[0].tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(codes=code_columns())
+def test_the_cuda_text_of_lists_is_the_definition(
+    host_twin: Callable[..., list[Any]], codes: Any
+) -> None:
+    k, n = codes.shape
+    starts, out = np.zeros(n + 1, np.int32), np.zeros(codes.size, np.int32)
+    for write in (0, 1):
+        arguments = [codes, np.int64(k), np.int64(n), np.int32(write), starts, out]
+        starts, out = host_twin("code_lists", arguments, grid=n // 4 + 1, block=4)[-2:]
+        starts = starts if write else starts.cumsum().astype(np.int32)
+    assert lists((out[: starts[-1]], starts)) == lists(lists_reference(codes))
+
+
 # --- a GPU, refusals
 
 
@@ -194,6 +236,8 @@ def test_the_gpu_is_the_definition(
     assert to_host(row_pick(**there(pick))).tolist() == pick_reference(**pick).tolist()
     assert lists(map(to_host, text_pick(**there(text)))) == lists(text_reference(**text))
     assert distinct_count(to_device(keys)) == count_reference(keys)
+    codes = (keys % np.uint64(3)).astype(np.int32).reshape(1, -1)
+    assert lists(map(to_host, code_lists(to_device(codes)))) == lists(lists_reference(codes))
 
 
 @pytest.mark.parametrize(
@@ -234,6 +278,11 @@ def test_the_gpu_is_the_definition(
                 np.zeros(2, np.int32),
             ),
             "the result would have 2147483648 bytes",
+        ),
+        (lambda: code_lists(np.zeros(2, np.int32)), "codes: expected shape"),
+        (
+            lambda: code_lists(np.zeros((2, 1), np.int32), np.zeros(1, np.int32)),
+            r"out: expected shape \(2\)",
         ),
         (lambda: distinct_count(np.zeros(2, np.int64)), "values: expected dtype uint64"),
     ],
