@@ -117,6 +117,8 @@ def _write_changes(module: ir.Module, name: str, shape: Shape, chosen: Sequence[
         op, out, operands = shape.operations[i]
         was = [loop.load(address(out, end), align=8) for end in (0, 1)]
         known[out] = write.result(Op(op), [of(row) for row in operands], *was)
+    # after every load: among loads whose places LLVM cannot tell apart, stores cost it seconds
+    for _, out, _ in (shape.operations[i] for i in chosen):
         loop.store(known[out].low, address(out, 0), align=8)
         loop.store(known[out].high, address(out, 1), align=8)
     changed = of(shape.output).changed
