@@ -33,8 +33,9 @@ from benchmarks.tables import comparison_table, ratio_table, roofline_table
 
 HERE: Final = Path(__file__).resolve().parent
 RESULTS: Final = HERE / "results"
-ONE_CORE: Final = ("bench_kernels.py", "bench_risk_score.py", "bench_sweep.py")
+ONE_CORE: Final = ("bench_kernels.py", "bench_columns.py", "bench_risk_score.py", "bench_sweep.py")
 TWO_THREADS: Final = ("bench_state.py",)
+COMPARED: Final = ("bench_kernels.py", "bench_columns.py", "bench_state.py")
 COMPARE_TURNS: Final = 3
 THREAD_SETTINGS: Final = (
     "POLARS_MAX_THREADS",
@@ -210,9 +211,7 @@ def compare(options: argparse.Namespace, console: Console) -> int:
             for turn in range(COMPARE_TURNS):
                 for name, tree in (("base", base), ("here", ROOT)):
                     for suite in suites(options):
-                        files = tuple(
-                            f for f in suite.files if f in ("bench_kernels.py", "bench_state.py")
-                        )
+                        files = tuple(f for f in suite.files if f in COMPARED)
                         part = Suite(files, suite.threads, suite.cores, suite.environment)
                         label = f"{name}, turn {turn + 1} of {COMPARE_TURNS}: {' '.join(files)}"
                         for found in run_suite(part, console, label=label, tree=tree, **extra):

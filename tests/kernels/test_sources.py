@@ -54,6 +54,14 @@ def test_a_kernel_has_its_twin(stem: str, entries: Callable[[str], list[str]]) -
 
 
 @each_kernel
+def test_a_kernel_has_a_benchmark(stem: str) -> None:
+    found = sorted((FOLDER.parent / "benchmarks").glob("bench_*.py"))
+    assert found
+    text = "".join(path.read_text() for path in found)
+    assert f"def test_bench_{stem}(" in text or f"def test_bench_{stem}_kernel(" in text
+
+
+@each_kernel
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 def test_a_twin_compiles_for_a_gpu(
     stem: str,

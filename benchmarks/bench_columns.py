@@ -1,0 +1,165 @@
+"""Kernels of ingest on one core, on columns of claim lines, beside NumPy, PyArrow and hashlib."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+import kernels
+from benchmarks.peers import columns
+from benchmarks.race import QUICK, Work, race
+from ihp_compute.tables import text_buffers
+
+N: Final = 20_000 if QUICK else 1_000_000
+"""Rows: claim lines, each of a member, many of one text."""
+MEMBERS: Final = N // 80
+SHARDS: Final = 64
+PERSON: Final = b"ihp-member-1"
+SEEDS: Final = np.array([0x9E3779B97F4A7C15, 0xD1B54A32D192ED03], np.uint64)
+
+
+@cache
+def rows() -> dict[str, Any]:
+    """Keys, codes and texts as ingest meets them."""
+    rng = np.random.default_rng(41)
+    table = np.unique(rng.integers(0, 2**64, MEMBERS, dtype=np.uint64))
+    member = rng.integers(0, len(table), N).astype(np.int32)
+    day = rng.integers(0, 730, N).astype(np.uint64)
+    texts = pa.array([f"C{k:09d}" for k in range(MEMBERS)])
+    return {
+        "table": table,
+        "member": member,
+        "key": table[member],
+        "word": (member.astype(np.uint64) << np.uint64(10)) | day,
+        "texts": texts,
+        "codes": rng.integers(0, 20_000, (4, N)).astype(np.int32)
+        * (rng.random((4, N)) < 0.5).astype(np.int32),
+        "order": np.argsort(table[member] % np.uint64(SHARDS), kind="stable").astype(np.int32),
+    }
+
+
+def work(n_bytes: int, n: int = N) -> Work:
+    return Work("row", n, n_bytes, sizes={"rows": n})
+
+
+def test_bench_row_order(benchmark: Any) -> None:
+    key = rows()["key"]
+    race(
+        benchmark,
+        lambda: kernels.row_order(key, SHARDS),
+        {"numpy": lambda: columns.row_order(key, SHARDS)},
+        work(12 * N),
+    )
+
+
+def test_bench_row_pick(benchmark: Any) -> None:
+    a = rows()
+    race(
+        benchmark,
+        lambda: kernels.row_pick(a["table"], a["member"], a["order"]),
+        {"numpy": lambda: columns.row_pick(a["table"], a["member"], a["order"])},
+        work(16 * N),
+    )
+
+
+def test_bench_text_pick(benchmark: Any) -> None:
+    a = rows()
+    data, offsets = text_buffers(a["texts"])
+
+    def equal(ours: Any, peer: pa.Array) -> None:
+        assert bytes(ours[0]) == peer.buffers()[2].to_pybytes()[: len(ours[0])]
+        assert (np.diff(ours[1]) == 10).all()
+
+    race(
+        benchmark,
+        lambda: kernels.text_pick(data, offsets, a["member"], a["order"]),
+        {"pyarrow": lambda: columns.text_pick(a["texts"], a["member"], a["order"])},
+        work(22 * N),
+        check={"pyarrow": equal},
+    )
+
+
+def test_bench_text_key(benchmark: Any) -> None:
+    texts = rows()["texts"]
+    data, offsets = text_buffers(texts)
+    person = np.frombuffer(PERSON.ljust(16, b"\0"), "<u8")
+    race(
+        benchmark,
+        lambda: kernels.text_key(data, offsets, person),
+        {"hashlib": lambda: columns.text_key(texts, PERSON)},
+        work(22 * len(texts), len(texts)),
+    )
+
+
+def test_bench_text_hash(benchmark: Any) -> None:
+    data, offsets = text_buffers(rows()["texts"])
+    n = len(offsets) - 1
+    race(benchmark, lambda: kernels.text_hash(data, offsets), {}, work(22 * n, n))
+
+
+def test_bench_row_hash(benchmark: Any) -> None:
+    a = rows()
+    race(
+        benchmark,
+        lambda: kernels.row_hash(np.zeros((2, N), np.uint64), a["table"], a["member"], SEEDS),
+        {"numpy": lambda: columns.row_hash(a["table"], a["member"], SEEDS)},
+        work(36 * N),
+    )
+
+
+def test_bench_word_order(benchmark: Any) -> None:
+    word = rows()["word"]
+    race(
+        benchmark,
+        lambda: tuple(kernels.word_order(word, int(word.max()).bit_length())),
+        {"numpy": lambda: columns.word_order(word)},
+        work(24 * N),
+    )
+
+
+def test_bench_key_place(benchmark: Any) -> None:
+    a = rows()
+    race(
+        benchmark,
+        lambda: kernels.key_place(a["key"], a["table"]),
+        {"numpy": lambda: columns.key_place(a["key"], a["table"])},
+        work(12 * N),
+    )
+
+
+def test_bench_first_row(benchmark: Any) -> None:
+    a = rows()
+    race(
+        benchmark,
+        lambda: kernels.first_row(a["word"], a["key"]),
+        {"numpy": lambda: columns.first_row(a["word"], a["key"])},
+        work(24 * N),
+    )
+
+
+def test_bench_distinct_count(benchmark: Any) -> None:
+    key = rows()["key"]
+
+    def equal(ours: int, peer: int) -> None:
+        assert ours == peer
+
+    race(
+        benchmark,
+        lambda: kernels.distinct_count(key),
+        {"numpy": lambda: columns.distinct_count(key)},
+        work(8 * N),
+        check={"numpy": equal},
+    )
+
+
+def test_bench_code_lists(benchmark: Any) -> None:
+    codes = rows()["codes"]
+    race(
+        benchmark,
+        lambda: kernels.code_lists(codes),
+        {"numpy": lambda: columns.code_lists(codes)},
+        work(16 * N + 12 * N),
+    )

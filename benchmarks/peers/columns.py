@@ -1,0 +1,85 @@
+"""What ingest does with columns, as NumPy, PyArrow and the standard library do it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+Words = NDArray[np.uint64]
+
+
+def row_order(keys: Words, n_groups: int) -> tuple[Any, Any]:
+    """A stable sort of 16-bit group numbers, which NumPy makes by radix."""
+    group = (keys % np.uint64(n_groups)).astype(np.uint16)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=n_groups))])
+    return np.argsort(group, kind="stable"), starts
+
+
+def row_pick(values: Any, index: Any, order: Any) -> Any:
+    """Two takes."""
+    return values.take(index.take(order))
+
+
+def text_pick(texts: pa.Array, index: Any, order: Any) -> pa.Array:
+    """Two takes, the second of strings."""
+    return texts.take(pa.array(index.take(order)))
+
+
+def text_key(texts: pa.Array, person: bytes) -> Words:
+    """hashlib, text by text."""
+    blake = hashlib.blake2b
+    joined = b"".join(
+        blake(text.encode(), digest_size=8, person=person).digest() for text in texts.to_pylist()
+    )
+    return np.frombuffer(joined, "<u8")
+
+
+def row_hash(words: Words, index: Any, seeds: Words) -> Words:
+    """The same arithmetic, an array at a time."""
+    lanes = []
+    for seed in seeds:
+        mixed = words * seed
+        mixed ^= mixed >> np.uint64(32)
+        mixed *= np.uint64(0x94D049BB133111EB)
+        lanes.append(mixed.take(index))
+    return np.stack(lanes)
+
+
+def word_order(words: Words) -> tuple[Any, Words]:
+    """A stable sort."""
+    order = np.argsort(words, kind="stable")
+    return order, words.take(order)
+
+
+def key_place(keys: Words, table: Words) -> Any:
+    """Binary search."""
+    place = np.minimum(np.searchsorted(table, keys), len(table) - 1)
+    return np.where(table[place] == keys, place, -1).astype(np.int32)
+
+
+def first_row(words: Words, within: Words) -> Any:
+    """Rows of equal pairs side by side, the first row of each beside all."""
+    order = np.lexsort((words, within))
+    same = (words[order][1:] == words[order][:-1]) & (within[order][1:] == within[order][:-1])
+    first = np.maximum.accumulate(np.where(np.append(False, same), 0, np.arange(len(order))))
+    found = np.empty(len(order), np.int64)
+    found[order] = order[first]
+    return found
+
+
+def distinct_count(values: Words) -> int:
+    """Sorted and compared."""
+    return int(np.unique(values).size)
+
+
+def code_lists(codes: Any) -> tuple[Any, Any]:
+    """A mask over rows of codes."""
+    table = np.ascontiguousarray(codes.T)
+    stated = table > 0
+    offsets = np.zeros(len(table) + 1, np.int32)
+    np.cumsum(stated.sum(axis=1), out=offsets[1:])
+    return table[stated], offsets
