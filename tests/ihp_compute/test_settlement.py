@@ -269,6 +269,29 @@ def test_different_contracts_settle_side_by_side() -> None:
     assert results[0].draft.startswith("DRAFT TERMS: ")
 
 
+@pytest.mark.parametrize("name", ["mn-ihp-2.0-track-2", "cms-mssp-basic-e"])
+@pytest.mark.parametrize("scores", [("0.9", "0.4"), ("0.9", None), (None, None)])
+def test_partnerships_of_one_contract_settle_as_each_alone(
+    name: str, scores: tuple[str | None, str | None]
+) -> None:
+    """They may share a program; score and size stay each one's own."""
+    found = contract.load(name)
+    quality = {p: s and Decimal(s) for p, s in zip(("P1", "P2"), scores, strict=True)}
+    totals = state(20)
+    totals.n_members[:2] = 5_200, 8_000
+
+    def settled(*partnerships: str) -> list[Settled]:
+        contracts = ContractSet("test", dict.fromkeys(partnerships, found))
+        return settle(totals, contracts, base_year=2020, performance_year=2021, quality=quality)
+
+    together, alone = settled("P1", "P2"), [*settled("P1"), *settled("P2")]
+    for one, other in zip(together, alone, strict=True):
+        assert one.walk == other.walk
+        for conditioning, draws in one.draws.items():
+            theirs = other.draws[conditioning]
+            assert np.array_equal(draws.payment_cents, theirs.payment_cents)
+
+
 def test_each_payer_pays_its_part_to_the_cent() -> None:
     """Two cells of equal months, one of them managed care: by months a half each, by cost not."""
     by_months = run(
