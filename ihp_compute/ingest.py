@@ -177,10 +177,11 @@ class _Ingest:
             if file.table in _SHARDED
             for part in parts_of(file, index)
         ]
-        self._steps = len(parts) + self.n_shards
-        spills = list(self._map(self._read_part, parts))
+        files = list(self.folder.files)
+        self._steps = len(parts) + len(files) + self.n_shards
+        read = self._map(self._read_or_stamp, [*parts, *files])
+        spills, stamps = read[: len(parts)], read[len(parts) :]
         self.members.check()
-        stamps = list(self._map(_stamp, list(self.folder.files), counted=False))
         references = self._references()
         sorted_codes, rules = self._rules()
         code_words = {system: fingerprint.code_words(c) for system, c in sorted_codes.items()}
@@ -201,6 +202,9 @@ class _Ingest:
         return self._finish(stamps, references, sorted_codes, rules, results)
 
     # --- first pass
+
+    def _read_or_stamp(self, task: Part | InputFile) -> _Spill | dict[str, Any]:
+        return self._read_part(task) if isinstance(task, Part) else _stamp(task)
 
     def _read_part(self, part: Part) -> _Spill:
         table = part.file.table

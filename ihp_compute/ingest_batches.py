@@ -40,6 +40,7 @@ class Part:
     first_row_group: int = 0
     last_row_group: int = -1
     first_row: int = 0
+    metadata: pq.FileMetaData | None = None
 
 
 def parts_of(file: InputFile, index: int, rows_a_part: int = 4_000_000) -> list[Part]:
@@ -54,16 +55,17 @@ def parts_of(file: InputFile, index: int, rows_a_part: int = 4_000_000) -> list[
         return [Part(file, index)]
     try:
         with pq.ParquetFile(file.path) as source:
-            sizes = [source.metadata.row_group(k).num_rows for k in range(source.num_row_groups)]
+            metadata = source.metadata
+        sizes = [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)]
     except (pa.ArrowInvalid, OSError) as error:
         raise _broken_parquet(file, error) from error
     parts, start, rows, before = [], 0, 0, 0
     for k, size in enumerate(sizes):
         rows += size
         if rows >= rows_a_part or k == len(sizes) - 1:
-            parts.append(Part(file, index, start, k + 1, before))
+            parts.append(Part(file, index, start, k + 1, before, metadata))
             before, start, rows = before + rows, k + 1, 0
-    return parts or [Part(file, index, 0, 0)]
+    return parts or [Part(file, index, 0, 0, 0, metadata)]
 
 
 def column_names(file: InputFile) -> list[str]:
@@ -105,9 +107,13 @@ def batches(part: Part, layout: TableLayout) -> Iterator[tuple[int, dict[str, pa
     DataError
         If the file is cut off or damaged, naming it and, for CSV, the line.
     """
-    known, _ = check_columns(layout, column_names(part.file), part.file.name)
-    if _is_parquet(part.file):
-        source = _parquet_batches(part, known)
+    if part.metadata is None:
+        names = column_names(part.file)
+    else:
+        names = part.metadata.schema.to_arrow_schema().names
+    known, _ = check_columns(layout, names, part.file.name)
+    if part.metadata is not None:
+        source = _parquet_batches(part, part.metadata, known)
     else:
         source = _csv_batches(part.file, known)
     row = part.first_row + 1
@@ -157,25 +163,27 @@ def _unreadable(file: InputFile, error: Exception) -> DataError:
     )
 
 
-def _parquet_batches(part: Part, known: list[str]) -> Iterator[pa.RecordBatch]:
+def _parquet_batches(
+    part: Part, metadata: pq.FileMetaData, known: list[str]
+) -> Iterator[pa.RecordBatch]:
     groups = list(range(part.first_row_group, part.last_row_group))
     if not groups:
         return
     try:
-        with pq.ParquetFile(part.file.path, memory_map=True) as source:
-            dictionaries = [
-                name
-                for name in known
-                if pa.types.is_string(source.schema_arrow.field(name).type)
-                or pa.types.is_large_string(source.schema_arrow.field(name).type)
-            ]
-            stored = _stored_coded(source.metadata, groups)
+        schema = metadata.schema.to_arrow_schema()
+        stored = _stored_coded(metadata, groups)
+        dictionaries = [
+            name
+            for name in known
+            if pa.types.is_string(schema.field(name).type)
+            or pa.types.is_large_string(schema.field(name).type)
+        ]
         high = {"claim_id", "person_id", "member_id"}
         dictionaries = [
             name for name in dictionaries if name in stored or name.strip().lower() not in high
         ]
         with pq.ParquetFile(
-            part.file.path, memory_map=True, read_dictionary=dictionaries
+            part.file.path, metadata=metadata, memory_map=True, read_dictionary=dictionaries
         ) as source:
             yield from source.iter_batches(BATCH_ROWS, groups, columns=known, use_threads=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:

@@ -67,7 +67,8 @@ class Coded:
 
     def rows(self) -> NDArray[Any]:
         """One value a row."""
-        return self.values.take(self.index)
+        rows: NDArray[Any] = row_pick(self.values, None, self.index)
+        return rows
 
     def where(self, of_value: NDArray[np.bool_]) -> NDArray[np.intp]:
         """Rows whose value is one of those marked."""

@@ -11,6 +11,7 @@ import hashlib
 import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,6 +73,11 @@ def device_of(**arrays: Any) -> str:
     return next(iter(found.values()))
 
 
+@lru_cache(maxsize=64)
+def _dtypes(dtype: Any) -> tuple[np.dtype[Any], ...]:
+    return tuple(np.dtype(kind) for kind in (dtype if isinstance(dtype, tuple) else (dtype,)))
+
+
 def require(
     name: str, array: Any, dtype: Any, shape: tuple[int | None, ...], *, writable: bool = False
 ) -> None:
@@ -93,7 +99,7 @@ def require(
     KernelInputError
         Says what was found and what was expected.
     """
-    allowed = [np.dtype(kind) for kind in (dtype if isinstance(dtype, tuple) else (dtype,))]
+    allowed = _dtypes(dtype)
     if array.dtype not in allowed:
         names = " or ".join(str(kind) for kind in allowed)
         raise KernelInputError(f"{name}: expected dtype {names}, got {array.dtype}")
