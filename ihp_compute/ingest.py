@@ -39,7 +39,7 @@ from ihp_compute import METHOD_VERSION, __version__, fingerprint, tables
 from ihp_compute.errors import DataError, UnbalancedLedgerError
 from ihp_compute.ingest_batches import Part, batches, column_names, parts_of
 from ihp_compute.ingest_books import CLAIM_RANGES, CodeBook, MemberBook, Tally
-from ihp_compute.ingest_columns import Rules, raw_of
+from ihp_compute.ingest_columns import Rules, Space, raw_of
 from ihp_compute.ingest_layout import (
     CLAIM_TABLES,
     LAYOUTS,
@@ -138,6 +138,13 @@ class _Spill:
     n_batches: int
 
 
+class _Own(threading.local):
+    """What each worker has for itself."""
+
+    def __init__(self) -> None:
+        self.space = Space()
+
+
 class _Ingest:
     """One ingest on its way; `run` is the order of its steps."""
 
@@ -160,6 +167,7 @@ class _Ingest:
         self.tallies: dict[int, Tally] = {}
         self.unknown_columns: dict[str, list[str]] = {}
         self._lock = threading.Lock()
+        self._own = _Own()
         self._done = 0
         self._steps = 1
 
@@ -300,13 +308,16 @@ class _Ingest:
     ) -> tuple[ShardContent, NDArray[np.uint64], dict[str, dict[str, Any]]]:
         batches = {table: self._gather(index, table, spills) for table in _SHARDED}
         n_medical = sum(batch.num_rows for batch in batches["medical_claim"])
+        claims = batches["medical_claim"] + batches["pharmacy_claim"]
+        space = self._own.space
         content = build(
-            raw_of(batches["eligibility"], SPILLED_ELIGIBILITY),
-            raw_of(batches["medical_claim"] + batches["pharmacy_claim"], SPILLED_LINES),
+            raw_of("eligibility", batches["eligibility"], SPILLED_ELIGIBILITY, space),
+            raw_of("claims", claims, SPILLED_LINES, space),
             n_medical,
-            raw_of(batches["risk_score"], SPILLED_SCORES),
+            raw_of("scores", batches["risk_score"], SPILLED_SCORES, space),
             rules,
             len(self.folder.files),
+            space,
         )
         folder = self.staging / "shards" / f"{index:05d}"
         folder.mkdir()

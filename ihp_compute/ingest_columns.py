@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError
@@ -16,6 +17,10 @@ from ihp_compute.service_categories import CodeFacts
 Columns = dict[str, NDArray[Any]]
 Strings = dict[str, pa.Array]
 
+
+POOL: Final = pa.system_memory_pool()
+"""Where long texts of a shard stand: Arrow's own pool gives memory back between shards, and fresh
+memory took a sixth of the second pass."""
 
 CODED: Final = {
     "place_of_service": "place_of_service", "bill_type": "bill_type", "revenue": "revenue",
@@ -41,46 +46,93 @@ class Rules:
     facts: CodeFacts
 
 
-@dataclass(frozen=True)
+class _Made(dict[str, Any]):
+    """Columns by name, each made when it is first asked for."""
+
+    def __init__(self, make: Callable[[str], Any]) -> None:
+        self._make = make
+
+    def __missing__(self, name: str) -> Any:
+        self[name] = made = self._make(name)
+        return made
+
+
+def take_texts(texts: pa.Array, rows: NDArray[np.int64]) -> pa.Array:
+    """`texts[rows]`; rows are in range."""
+    return pc.take(texts, pa.array(rows), boundscheck=False, memory_pool=POOL)
+
+
+class Space:
+    """Memory that a worker uses again for every shard, by name.
+
+    Fresh memory costs as much as what is done in it. An array stands until its name is asked for
+    again, so nothing of a shard may outlive it.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, NDArray[np.uint8]] = {}
+
+    def array(self, name: str, n: int, kind: np.dtype[Any]) -> NDArray[Any]:
+        """An array of n elements, whatever stands in it."""
+        size = n * kind.itemsize
+        kept = self._kept.get(name)
+        if kept is None or len(kept) < size:
+            kept = self._kept[name] = np.empty(size + size // 8, np.uint8)
+        return kept[:size].view(kind)
+
+    def take(self, name: str, values: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+        """`values[rows]` under this name; rows are in range."""
+        return values.take(rows, out=self.array(name, len(rows), values.dtype), mode="clip")
+
+
 class Raw:
-    """Spilled rows of one table: numeric columns as arrays, texts as Arrow arrays."""
+    """Spilled rows of one kind of table, in order of file and position.
 
-    numbers: Columns
-    texts: Strings
-    dx: pa.Array | None = None
+    A column is joined from its batches when it is first asked for: `numbers` and `texts` keep it,
+    `passing` keeps it until another one passes. Lists of diagnoses are `lists["dx"]`.
+    """
 
-    @property
-    def n(self) -> int:
-        """How many rows."""
-        return len(self.numbers["member_key"])
-
-    def rows(self, part: slice) -> Raw:
-        """Neighbouring rows, without a copy."""
-        return Raw(
-            {name: values[part] for name, values in self.numbers.items()},
-            {name: array[part] for name, array in self.texts.items()},
-            None if self.dx is None else self.dx[part],
-        )
-
-
-def raw_of(batches: list[pa.RecordBatch], schema: pa.Schema) -> Raw:
-    """Spilled batches of a shard as one set of columns, rows in order of file and position."""
-    table = pa.Table.from_batches(batches, schema=schema).combine_chunks()
-    numbers: Columns = {}
-    texts: Strings = {}
-    dx = None
-    for field in schema:
-        chunked = table.column(field.name)
-        if chunked.num_chunks > 1:  # text beyond 2 GiB
-            raise DataError("a shard holds too much text for one column: ingest with more --shards")
-        array = chunked.chunk(0) if chunked.num_chunks else pa.array([], field.type)
-        if pa.types.is_string(field.type):
-            texts[field.name] = array
-        elif pa.types.is_list(field.type):
-            dx = array
+    def __init__(
+        self, label: str, table: pa.Table, space: Space, whole: Raw | None = None, first: int = 0
+    ) -> None:
+        self.n: int = table.num_rows
+        self._label, self._table, self._space = label, table, space
+        if whole is None:
+            self.numbers: Columns = _Made(lambda name: self._numbers(name, f"{label}.{name}"))
+            self.texts: Strings = _Made(self._joined)
         else:
-            numbers[field.name] = array.to_numpy(zero_copy_only=False)
-    return Raw(numbers, texts, dx)
+            rows = slice(first, first + self.n)
+            self.numbers = _Made(lambda name: whole.numbers[name][rows])
+            self.texts = _Made(lambda name: whole.texts[name][rows])
+        self.lists: Strings = _Made(self._joined)
+
+    def rows(self, first: int, stop: int) -> Raw:
+        """Neighbouring rows, which share their columns with these."""
+        return Raw(self._label, self._table.slice(first, stop - first), self._space, self, first)
+
+    def passing(self, name: str) -> NDArray[Any]:
+        """A numeric column that is not needed again."""
+        kept: NDArray[Any] | None = self.numbers.get(name)
+        return self._numbers(name, "passing") if kept is None else kept
+
+    def _numbers(self, name: str, place: str) -> NDArray[Any]:
+        kind = np.dtype(self._table.schema.field(name).type.to_pandas_dtype())
+        found = self._space.array(place, self.n, kind)
+        pieces = [piece.to_numpy(zero_copy_only=False) for piece in self._table[name].chunks]
+        if pieces:
+            np.concatenate(pieces, out=found)
+        return found
+
+    def _joined(self, name: str) -> pa.Array:
+        column = self._table.select([name]).combine_chunks(memory_pool=POOL).column(0)
+        if column.num_chunks > 1:  # text beyond 2 GiB
+            raise DataError("a shard holds too much text for one column: ingest with more --shards")
+        return column.chunk(0) if column.num_chunks else pa.array([], column.type)
+
+
+def raw_of(label: str, batches: list[pa.RecordBatch], schema: pa.Schema, space: Space) -> Raw:
+    """Spilled batches of a shard as one set of rows."""
+    return Raw(label, pa.Table.from_batches(batches, schema=schema), space)
 
 
 def count_by_member(member: NDArray[np.integer[Any]], n_members: int) -> NDArray[np.int64]:

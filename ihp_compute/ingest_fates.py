@@ -112,6 +112,7 @@ def _covered(
     return key_place(asked.view(np.uint64), enrolled.view(np.uint64)) >= 0
 
 
+_TEXTS: Final = ("claim_id", "claim_line_number", "original_claim", "adjustment_claim")
 _BYTE_ORDER: Final = (  # mapped columns that the population keeps, in the layout's order
     "claim_id", "claim_line_number", "claim_type", "claim_start_day", "claim_end_day",
     "service_day", "admission_day", "discharge_day", "disposition", "place_of_service",
@@ -146,10 +147,10 @@ def _byte_key(raw: Raw, row: int, rules: Rules) -> tuple[Any, ...]:
     """What a row is compared by. Final code numbers are in byte order; days and dates alike."""
     key: list[Any] = []
     for name in _BYTE_ORDER:
-        if name in raw.texts:
+        if name in _TEXTS:
             key.append((raw.texts[name][row].as_py() or "").encode())
         elif name == "dx":
-            found = [] if raw.dx is None else raw.dx[row].as_py()
+            found = raw.lists["dx"][row].as_py()
             key.append(tuple(rules.final_code["dx"][found].tolist()))
         elif name in CODED:
             key.append(int(rules.final_code[CODED[name]][raw.numbers[name][row]]))

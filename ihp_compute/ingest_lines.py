@@ -12,11 +12,19 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute import tables
-from ihp_compute.ingest_columns import CODED, Columns, Raw, Rules, count_by_member, record
+from ihp_compute.ingest_columns import (
+    CODED,
+    Columns,
+    Raw,
+    Rules,
+    Space,
+    count_by_member,
+    record,
+    take_texts,
+)
 from ihp_compute.ingest_fates import Fates, any_of
 from ihp_compute.ingest_members import Members
 from ihp_compute.ingest_order import WORD_BITS, fields, order_by, width
@@ -27,7 +35,7 @@ from kernels import first_row, key_place, word_order
 
 MAX_MEMBERS: Final = 1 << 22
 """Members of one shard that a word with a code and a day has room for."""
-_HASH_BITS: Final = 20
+_HASH_BITS: Final = 8
 
 
 @dataclass(frozen=True)
@@ -44,22 +52,16 @@ class Sorted:
     admitted: NDArray[np.bool_]
 
 
-def with_final_codes(raw: Raw, rules: Rules) -> Raw:
-    """Claim rows whose codes are numbered as the population numbers them."""
-    final = {
-        name: rules.final_code[system].take(raw.numbers[name]) for name, system in CODED.items()
-    }
-    return Raw({**raw.numbers, **final}, raw.texts, raw.dx)
-
-
 def sort_out(raw: Raw, fates: Fates, table: str, rules: Rules) -> Sorted:
     """Category and flags of each row of one table, from what retained rows of its claim say."""
-    columns = raw.numbers
-    flags = columns["blank_amount"].astype(np.uint8) * np.uint8(tables.LINE_BLANK_AMOUNT)
+    flags = raw.numbers["blank_amount"].astype(np.uint8) * np.uint8(tables.LINE_BLANK_AMOUNT)
     if table != "medical_claim":
         pharmacy = np.full(raw.n, tables.SERVICE_CATEGORIES.index("pharmacy"), np.uint8)
         return Sorted(fates, pharmacy, flags, np.zeros(raw.n, bool))
     facts, claim = rules.facts, fates.claim
+    names = ("hcpcs", "revenue", "bill_type", "place_of_service")
+    columns: Columns = {name: _final(rules, name, raw.numbers[name]) for name in names}
+    columns |= {name: raw.numbers[name] for name in ("claim_type", "admission_day", "has_drg")}
     retained = fates.fate == IngestFate.RETAINED
     inpatient, admitted = _acute(columns, claim, retained, facts)
     urgent = facts.emergency_revenue.take(columns["revenue"])
@@ -80,11 +82,16 @@ def sort_out(raw: Raw, fates: Fates, table: str, rules: Rules) -> Sorted:
     )
     # a visit is a claim's lines of one day
     rows = np.flatnonzero(emergency_claim)
-    day = columns["service_day"][rows].astype(np.int64).view(np.uint64)
+    day = raw.numbers["service_day"][rows].astype(np.int64).view(np.uint64)
     visit = first_row(day, claim[rows].view(np.uint64))
     flags[rows[any_of(visit, urgent[rows])]] |= np.uint8(tables.LINE_ED)
     flags |= inpatient.view(np.uint8) * np.uint8(tables.LINE_INPATIENT)
     return Sorted(fates, category, flags, admitted)
+
+
+def _final(rules: Rules, name: str, codes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """A spilled code column as the population numbers its codes."""
+    return rules.final_code[CODED[name]].take(codes)
 
 
 def _acute(
@@ -119,25 +126,39 @@ class Lines:
     """
 
     raw: Raw
+    rules: Rules
     n_medical: int
     rows: NDArray[np.int64]
     member: NDArray[np.int32]
     retained: NDArray[np.bool_]
     of_row: Columns
+    space: Space
     _taken: Columns = field(default_factory=dict)
 
     def column(self, name: str) -> NDArray[Any]:
-        """A column of the lines, taken once."""
+        """A column of the lines, codes final; taken once."""
         found = self._taken.get(name)
         if found is None:
             source = self.of_row.get(name)
-            found = (self.raw.numbers[name] if source is None else source).take(self.rows)
+            if source is None:
+                source = self.raw.passing(name)
+            coded = name in CODED
+            found = self.space.take("codes" if coded else f"lines.{name}", source, self.rows)
+            if coded:
+                final = self.rules.final_code[CODED[name]]
+                found = self.space.take(f"lines.{name}", final, found)
             self._taken[name] = found
         return found
 
+    def some(self, name: str, at: NDArray[np.intp]) -> NDArray[Any]:
+        """A column of a few of the lines, codes final."""
+        if name in self._taken:
+            return self._taken[name][at]
+        found = self.raw.passing(name)[self.rows[at]]
+        return _final(self.rules, name, found) if name in CODED else found
+
     def tables(self, n_members: int) -> tuple[pa.RecordBatch, pa.RecordBatch, NDArray[np.int64]]:
         """`lines`, `line_detail`, and the number of lines of each member."""
-        at = pa.array(self.rows)
         lines = record(
             tables.LINES,
             {
@@ -149,8 +170,8 @@ class Lines:
         )
         detail = pa.RecordBatch.from_arrays(
             [
-                self.raw.texts[field.name].take(at)
-                if field.name in self.raw.texts
+                take_texts(self.raw.texts[field.name], self.rows)
+                if pa.types.is_string(field.type)
                 else pa.array(self.column(field.name), field.type)
                 for field in tables.LINE_DETAIL
             ],
@@ -159,7 +180,7 @@ class Lines:
         return lines, detail, count_by_member(self.member, n_members)
 
 
-def lines_of(raw: Raw, parts: list[Sorted]) -> Lines:
+def lines_of(raw: Raw, parts: list[Sorted], rules: Rules, space: Space) -> Lines:
     """Retained lines of the spilled rows, whose tables stand one after another."""
     of_row: Columns = {
         "member": np.concatenate([part.fates.member for part in parts]),
@@ -176,7 +197,7 @@ def lines_of(raw: Raw, parts: list[Sorted]) -> Lines:
     order, fresh = order_by(member, day, hashed.view(np.int64))
     rows, member = rows.take(order), member.take(order)
     _settle_ties(rows, fresh, tuple(raw.numbers[name] for name in ("hash_1", "hash_2", "file")))
-    return Lines(raw, len(parts[0].category), rows, member, retained, of_row)
+    return Lines(raw, rules, len(parts[0].category), rows, member, retained, of_row, space)
 
 
 def _settle_ties(
@@ -191,16 +212,15 @@ def _settle_ties(
         rows[at] = tied[np.lexsort((*(c[tied] for c in reversed(columns)), group))]
 
 
-def diagnoses(
-    lines: Lines, rules: Rules, n_members: int
-) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+def diagnoses(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
     """Unique diagnosis and day of each member, with the earliest paid day that carries it."""
     raw, retained = lines.raw, lines.retained
-    if raw.dx is None or not len(lines.rows):
+    if not len(lines.rows):
         return record(tables.DIAGNOSES, _NO_PAIRS), np.zeros(n_members, np.int64)
-    final = rules.final_code["dx"]
-    dx = final.take(raw.dx.flatten().to_numpy())
-    row_of = pc.list_parent_indices(raw.dx).to_numpy()
+    final, lists = lines.rules.final_code["dx"], raw.lists["dx"]
+    dx = final.take(lists.flatten().to_numpy())
+    starts = lists.offsets.to_numpy()[1:-1]
+    row_of = np.bincount(starts, minlength=len(dx) + 1)[: len(dx)].cumsum()
     # rows put aside go behind the last member
     member = np.where(retained, lines.of_row["member"], n_members)
     day = np.where(retained, raw.numbers["service_day"], lines.column("service_day")[0])
@@ -257,9 +277,9 @@ def _earliest_pairs(
 _NO_PAIRS: Final = {name: np.empty(0, np.int32) for name in ("dx", "day", "paid_day")}
 
 
-def visits(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+def visits(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
     """Lines that can attribute: visit codes outside hospital, emergency and laboratory places."""
-    facts = rules.facts
+    facts = lines.rules.facts
     kind = facts.visit_class.take(lines.column("hcpcs"))
     at = np.flatnonzero(kind)
     at = at[lines.rows[at] < lines.n_medical]
@@ -268,13 +288,13 @@ def visits(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, 
     elsewhere = facts.no_visit_place[lines.column("place_of_service")[at]] | hospital
     counted = (kind == tables.VISIT_CLASSES.index("health_care_home")) | ~elsewhere
     at, kind = at[counted], kind[counted]
-    member, rows = lines.member[at], lines.rows[at]
+    member = lines.member[at]
     picked = {
         "day": lines.column("service_day")[at],
         "paid_day": lines.column("paid_day")[at],
         "rendering_npi": lines.column("rendering_npi")[at],
         "billing_npi": lines.column("billing_npi")[at],
-        "tin": lines.raw.numbers["tin"][rows],
+        "tin": lines.some("tin", at),
         "class": kind,
     }
     order = np.arange(len(at))
@@ -292,7 +312,7 @@ def stays(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int6
     """One row per acute inpatient claim: earliest admission, latest discharge, earliest payment."""
     at = np.flatnonzero(lines.column("admitted"))
     rows = lines.rows[at]
-    columns = {name: lines.raw.numbers[name][rows] for name in _STAY_COLUMNS}
+    columns = {name: lines.some(name, at) for name in _STAY_COLUMNS}
     _, claim = np.unique(lines.of_row["claim"][rows], return_inverse=True)
     n = int(claim.max(initial=-1)) + 1
     member = np.zeros(n, np.int64)
@@ -337,11 +357,11 @@ _STAY_COLUMNS: Final = (
 )  # fmt: skip
 
 
-def drugs(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+def drugs(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
     """Unique drug code and day of a member: NDC of pharmacy lines, drug HCPCS of medical ones."""
     medical = lines.rows < lines.n_medical
     hcpcs, ndc = lines.column("hcpcs"), lines.column("ndc")
-    at = np.flatnonzero(np.where(medical, rules.facts.drug.take(hcpcs), ndc > 0))
+    at = np.flatnonzero(np.where(medical, lines.rules.facts.drug.take(hcpcs), ndc > 0))
     member, system = lines.member[at], medical[at].astype(np.uint8)
     made = {
         "system": system,

@@ -124,7 +124,7 @@ def members_of(raw: Raw, rules: Rules) -> Members:
         span_counts=np.bincount(place[starts] >> MONTH_BITS, minlength=n).astype(np.int64),
         member_months=len(place),
         open_end_months=int(is_open[row].sum()),
-        covered_months=frozenset(np.unique(at_month).tolist()),
+        covered_months=frozenset(np.flatnonzero(np.bincount(at_month)).tolist()),
     )
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ihp_compute import tables
 from ihp_compute.errors import DataError
-from ihp_compute.ingest_columns import Raw, Rules
+from ihp_compute.ingest_columns import Raw, Rules, Space
 from ihp_compute.ingest_fates import claim_row_fates
 from ihp_compute.ingest_layout import LEDGER_TABLES
 from ihp_compute.ingest_lines import (
@@ -33,7 +33,6 @@ from ihp_compute.ingest_lines import (
     sort_out,
     stays,
     visits,
-    with_final_codes,
 )
 from ihp_compute.ingest_members import members_of
 from ihp_compute.ledger import IngestFate
@@ -61,9 +60,18 @@ class ShardContent:
 
 
 def build(
-    eligibility: Raw, claims: Raw, n_medical: int, supplied: Raw, rules: Rules, n_files: int
+    eligibility: Raw,
+    claims: Raw,
+    n_medical: int,
+    supplied: Raw,
+    rules: Rules,
+    n_files: int,
+    space: Space,
 ) -> ShardContent:
-    """All tables of a shard. The first `n_medical` claim rows are medical, the rest pharmacy."""
+    """All tables of a shard. The first `n_medical` claim rows are medical, the rest pharmacy.
+
+    The tables stand in `space` until the next shard is built there.
+    """
     ledger = np.zeros((len(LEDGER_TABLES), n_files, len(IngestFate), 2), np.int64)
     quarantine: dict[str, pa.Table] = {}
     notes: dict[str, int] = {}
@@ -75,27 +83,25 @@ def build(
         )
     _enter(ledger, "eligibility", eligibility, members.fate)
     quarantine["eligibility"] = _aside(eligibility, members.fate, "eligibility")
-    coded = with_final_codes(claims, rules)
     parts: list[Sorted] = []
-    for table, rows in (
-        ("medical_claim", slice(0, n_medical)),
-        ("pharmacy_claim", slice(n_medical, claims.n)),
+    for table, raw in (
+        ("medical_claim", claims.rows(0, n_medical)),
+        ("pharmacy_claim", claims.rows(n_medical, claims.n)),
     ):
-        raw = claims.rows(rows)
         fates = claim_row_fates(raw, members.key, members.enrolled, rules)
         _enter(ledger, table, raw, fates.fate)
         quarantine[table] = _aside(raw, fates.fate, table)
-        parts.append(sort_out(coded.rows(rows), fates, table, rules))
-    lines = lines_of(coded, parts)
+        parts.append(sort_out(raw, fates, table, rules))
+    lines = lines_of(claims, parts, rules, space)
     contents = dict(members.tables)
     counts = {"spans": members.span_counts}
     n = len(members.key)
     contents["lines"], contents["line_detail"], counts["lines"] = lines.tables(n)
     for name, made in (
-        ("diagnoses", diagnoses(lines, rules, n)),
-        ("visits", visits(lines, rules, n)),
+        ("diagnoses", diagnoses(lines, n)),
+        ("visits", visits(lines, n)),
         ("stays", stays(lines, n)),
-        ("drugs", drugs(lines, rules, n)),
+        ("drugs", drugs(lines, n)),
         ("scores", scores(supplied, members, rules, notes)),
     ):
         contents[name], counts[name] = made
@@ -133,7 +139,7 @@ def _enter(ledger: NDArray[np.int64], table: str, raw: Raw, fate: NDArray[np.uin
     met = file[others], fate[others]
     np.add.at(entry[..., 0], met, 1)
     np.subtract.at(entry[:, IngestFate.RETAINED, 0], met[0], 1)
-    if "paid_cents" in raw.numbers:
+    if table != "eligibility":
         cents = raw.numbers["paid_cents"]
         np.add.at(entry[:, IngestFate.RETAINED, 1], file[starts], np.add.reduceat(cents, starts))
         np.add.at(entry[..., 1], met, cents[others])
