@@ -16,7 +16,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -70,12 +69,7 @@ class Totals:
 
     def column(self, name: str) -> NDArray[np.int64]:
         """One column, int64[n_groups, n_strata, 1 + B], contiguous."""
-        return self._by_column[self.columns.index(name)]
-
-    @cached_property
-    def _by_column(self) -> NDArray[np.int64]:
-        """The values with columns first, copied once: settlement reads them column by column."""
-        return np.ascontiguousarray(np.moveaxis(self.values, -1, 0))
+        return np.ascontiguousarray(self.values[..., self.columns.index(name)])
 
     @property
     def n_replicates(self) -> int:
