@@ -82,11 +82,11 @@ def _gpu(codes: Any, out: Any) -> Any:
     import cupy  # noqa: PLC0415 - only where a GPU is used
 
     k, n = codes.shape
-    out = cupy.empty(codes.size, dtype=cupy.int32) if out is None else out
-    starts = cupy.zeros(n + 1, dtype=cupy.int32)
+    out = cupy.empty(codes.size, dtype=np.int32) if out is None else out
+    starts = cupy.zeros(n + 1, dtype=np.int32)
     grid = ((n + GPU_THREADS - 1) // GPU_THREADS,)
     for write in (0, 1) if n else ():
         arguments = (codes, np.int64(k), np.int64(n), np.int32(write), starts, out)
         _entry()(grid, (GPU_THREADS,), arguments)
-        starts = starts if write else starts.cumsum(dtype=cupy.int32)
+        starts = starts if write else starts.cumsum(dtype=np.int32)
     return out[: int(starts[-1])], starts

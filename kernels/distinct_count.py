@@ -81,8 +81,8 @@ def _gpu(values: Any) -> Any:
     import cupy  # noqa: PLC0415 - only where a GPU is used
 
     n = len(values)
-    first = cupy.zeros(n, dtype=cupy.uint8)
+    first = cupy.zeros(n, dtype=np.uint8)
     if n:
         grid = ((n + GPU_THREADS - 1) // GPU_THREADS,)
         _entry()(grid, (GPU_THREADS,), (cupy.sort(values), np.int64(n), first))
-    return int(first.sum(dtype=cupy.int64))
+    return int(first.sum(dtype=np.int64))

@@ -87,8 +87,8 @@ def _gpu(keys: Any, n_groups: int) -> Any:
     import cupy  # noqa: PLC0415 - only where a GPU is used
 
     n = len(keys)
-    order = cupy.empty(n, dtype=cupy.int32)
-    starts = cupy.zeros(n_groups + 1, dtype=cupy.int64)
+    order = cupy.empty(n, dtype=np.int32)
+    starts = cupy.zeros(n_groups + 1, dtype=np.int64)
     grid = ((n_groups + GPU_THREADS - 1) // GPU_THREADS,)
     for fill in (0, 1):
         arguments = (keys, np.int64(n), np.int32(n_groups), np.int32(fill), starts, order)

@@ -160,9 +160,9 @@ def _gpu(data: Any, offsets: Any, person: Any) -> Any:
     import cupy  # noqa: PLC0415 - only where a GPU is used
 
     n = len(offsets) - 1
-    out = cupy.empty(n, dtype=cupy.uint64)
+    out = cupy.empty(n, dtype=np.uint64)
     if n:
         grid = ((n + GPU_THREADS - 1) // GPU_THREADS,)
-        wide = offsets.astype(cupy.int64)
+        wide = offsets.astype(np.int64)
         _entry()(grid, (GPU_THREADS,), (data, wide, person, np.int64(n), out))
     return out

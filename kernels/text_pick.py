@@ -147,10 +147,10 @@ def _gpu(data: Any, offsets: Any, index: Any, order: Any, out: Any) -> Any:
     import cupy  # noqa: PLC0415 - only where a GPU is used
 
     r = len(order)
-    wide = offsets.astype(cupy.int64)
+    wide = offsets.astype(np.int64)
     places = order if index is None else index
-    starts = cupy.zeros(r + 1, dtype=cupy.int64)
-    made = cupy.empty(0, dtype=cupy.uint8)
+    starts = cupy.zeros(r + 1, dtype=np.int64)
+    made = cupy.empty(0, dtype=np.uint8)
     grid = ((r + GPU_THREADS - 1) // GPU_THREADS,)
     for copy in (0, 1) if r else ():
         arguments = (
@@ -163,5 +163,5 @@ def _gpu(data: Any, offsets: Any, index: Any, order: Any, out: Any) -> Any:
             _check_bytes(int(starts[-1]))
             size = int(starts[-1])
             room = out is not None and len(out) >= size + SLACK
-            made = out[:size] if room else cupy.empty(size, dtype=cupy.uint8)
-    return made, starts.astype(cupy.int32)
+            made = out[:size] if room else cupy.empty(size, dtype=np.uint8)
+    return made, starts.astype(np.int32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ from kernels.distinct_count import reference as count_reference
 from kernels.row_order import reference as order_reference
 from kernels.row_pick import KINDS
 from kernels.row_pick import reference as pick_reference
+from kernels.text_key import reference as key_reference
 from kernels.text_pick import reference as text_reference
 
 word = st.integers(0, 2**64 - 1)
@@ -218,7 +220,34 @@ def test_the_cuda_text_of_lists_is_the_definition(
     assert lists((out[: starts[-1]], starts)) == lists(lists_reference(codes))
 
 
-# --- a GPU, refusals
+# --- the launches, a GPU, refusals
+
+
+def form(stem: str) -> Callable[..., Any]:
+    gpu_form: Callable[..., Any] = importlib.import_module(f"kernels.{stem}")._gpu
+    return gpu_form
+
+
+def test_the_launches_lay_their_arguments_out(numpy_as_cupy: Callable[[str], None]) -> None:
+    keys = np.arange(20, dtype=np.uint64) ** np.uint64(2)
+    index, order = np.array([1, 0, 2, 1, 1], np.int32), np.array([4, 2, 0, 0], np.int32)
+    values, codes = np.array([5, 6, 7], np.int16), np.array([[1, 0, 2, 4], [3, 0, 0, 5]], np.int32)
+    data, offsets = np.frombuffer(b"abbccc", np.uint8), np.array([0, 1, 3, 6], np.int32)
+    for stem in ("row_order", "row_pick", "text_pick", "code_lists", "text_key"):
+        numpy_as_cupy(stem)
+    assert lists(form("row_order")(keys, 7)) == lists(order_reference(keys, 7))
+    made = form("row_pick")(values, index, order, None)
+    assert made.tolist() == pick_reference(values, index, order).tolist()
+    for out in (None, np.zeros(40, np.uint8)):
+        made = form("text_pick")(data, offsets, index, order, out)
+        assert lists(made) == lists(text_reference(data, offsets, index, order))
+    assert lists(form("code_lists")(codes, None)) == lists(lists_reference(codes))
+    person = np.array([1, 2], np.uint64)
+    made = form("text_key")(data, offsets, person)
+    assert made.tolist() == key_reference(data, offsets, person).tolist()
+
+
+# --- a GPU
 
 
 def there(case: dict[str, Any]) -> dict[str, Any]:
