@@ -19,8 +19,8 @@ Strings = dict[str, pa.Array]
 
 
 POOL: Final = pa.system_memory_pool()
-"""Where long texts of a shard stand: Arrow's own pool gives memory back between shards, and fresh
-memory took a sixth of the second pass."""
+"""Where long texts of a shard stand. Arrow's own pool gives memory back sooner, and fresh memory is
+slow."""
 
 CODED: Final = {
     "place_of_service": "place_of_service", "bill_type": "bill_type", "revenue": "revenue",
@@ -95,16 +95,19 @@ class Raw:
     def __init__(
         self, label: str, table: pa.Table, space: Space, whole: Raw | None = None, first: int = 0
     ) -> None:
+        # nothing made here may refer to this object: a cycle would hold its columns for a while
         self.n: int = table.num_rows
         self._label, self._table, self._space = label, table, space
         if whole is None:
-            self.numbers: Columns = _Made(lambda name: self._numbers(name, f"{label}.{name}"))
-            self.texts: Strings = _Made(self._joined)
+            self.numbers: Columns = _Made(
+                lambda name: _numbers(table, name, space, f"{label}.{name}")
+            )
+            self.texts: Strings = _Made(lambda name: _joined(table, name))
         else:
-            rows = slice(first, first + self.n)
-            self.numbers = _Made(lambda name: whole.numbers[name][rows])
-            self.texts = _Made(lambda name: whole.texts[name][rows])
-        self.lists: Strings = _Made(self._joined)
+            numbers, texts, rows = whole.numbers, whole.texts, slice(first, first + self.n)
+            self.numbers = _Made(lambda name: numbers[name][rows])
+            self.texts = _Made(lambda name: texts[name][rows])
+        self.lists: Strings = _Made(lambda name: _joined(table, name))
 
     def rows(self, first: int, stop: int) -> Raw:
         """Neighbouring rows, which share their columns with these."""
@@ -113,21 +116,23 @@ class Raw:
     def passing(self, name: str) -> NDArray[Any]:
         """A numeric column that is not needed again."""
         kept: NDArray[Any] | None = self.numbers.get(name)
-        return self._numbers(name, "passing") if kept is None else kept
+        return _numbers(self._table, name, self._space, "passing") if kept is None else kept
 
-    def _numbers(self, name: str, place: str) -> NDArray[Any]:
-        kind = np.dtype(self._table.schema.field(name).type.to_pandas_dtype())
-        found = self._space.array(place, self.n, kind)
-        pieces = [piece.to_numpy(zero_copy_only=False) for piece in self._table[name].chunks]
-        if pieces:
-            np.concatenate(pieces, out=found)
-        return found
 
-    def _joined(self, name: str) -> pa.Array:
-        column = self._table.select([name]).combine_chunks(memory_pool=POOL).column(0)
-        if column.num_chunks > 1:  # text beyond 2 GiB
-            raise DataError("a shard holds too much text for one column: ingest with more --shards")
-        return column.chunk(0) if column.num_chunks else pa.array([], column.type)
+def _numbers(table: pa.Table, name: str, space: Space, place: str) -> NDArray[Any]:
+    kind = np.dtype(table.schema.field(name).type.to_pandas_dtype())
+    found = space.array(place, table.num_rows, kind)
+    pieces = [piece.to_numpy(zero_copy_only=False) for piece in table[name].chunks]
+    if pieces:
+        np.concatenate(pieces, out=found)
+    return found
+
+
+def _joined(table: pa.Table, name: str) -> pa.Array:
+    column = table.select([name]).combine_chunks(memory_pool=POOL).column(0)
+    if column.num_chunks > 1:  # text beyond 2 GiB
+        raise DataError("a shard holds too much text for one column: ingest with more --shards")
+    return column.chunk(0) if column.num_chunks else pa.array([], column.type)
 
 
 def raw_of(label: str, batches: list[pa.RecordBatch], schema: pa.Schema, space: Space) -> Raw:

@@ -1,0 +1,60 @@
+"""Columns of spilled rows: joined once, shared by parts, gone with the rows."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pyarrow as pa
+
+from ihp_compute.ingest_columns import Raw, Space, raw_of, take_texts
+
+SCHEMA = pa.schema([("number", pa.int32()), ("mark", pa.bool_()), ("text", pa.string())])
+
+
+def rows() -> Raw:
+    batches = [
+        pa.record_batch([[1, 2], [True, False], ["a", None]], schema=SCHEMA),
+        pa.record_batch([[3], [True], ["c"]], schema=SCHEMA),
+    ]
+    return raw_of("rows", batches, SCHEMA, Space())
+
+
+def test_columns_join_the_batches_and_parts_share_them() -> None:
+    raw = rows()
+    part = raw.rows(1, 3)
+    assert (raw.n, part.n) == (3, 2)
+    assert raw.passing("number").tolist() == [1, 2, 3]
+    assert part.numbers["number"].tolist() == [2, 3]
+    assert part.numbers["number"].base is raw.numbers["number"].base
+    assert part.numbers["mark"].tolist() == [False, True]
+    assert part.texts["text"].to_pylist() == [None, "c"]
+    assert take_texts(raw.texts["text"], raw.numbers["number"][:2] - 1).to_pylist() == ["a", None]
+
+
+def test_no_rows_have_empty_columns() -> None:
+    raw = raw_of("rows", [], SCHEMA, Space())
+    assert raw.n == len(raw.numbers["number"]) == len(raw.texts["text"]) == 0
+
+
+def test_rows_are_gone_when_nobody_holds_them() -> None:
+    raw = rows()
+    part = raw.rows(0, 1)
+    assert len(part.numbers["number"]) == len(part.texts["text"]) == 1
+    gone = weakref.ref(raw)
+    gc.disable()
+    try:
+        del raw, part
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_space_is_used_again_by_name() -> None:
+    space = Space()
+    number = rows().numbers["number"]
+    first = space.array("a", 4, number.dtype)
+    first[:] = 7
+    assert space.array("a", 3, number.dtype).tolist() == [7, 7, 7]
+    assert len(space.array("a", 4000, number.dtype)) == 4000
+    assert space.take("b", first, first[:0].astype(int)).tolist() == []
