@@ -60,7 +60,7 @@ BATCHES_PER_WORKER = 2
 def batches(shards: Sequence[T], parallelism: int) -> list[Sequence[T]]:
     """Cut shards into runs of neighbours, a few for each worker.
 
-    >>> batches("abcdefghij", 1)
+    >>> batches("abcdefghij", 2)
     ['ab', 'cde', 'fgh', 'ij']
     """
     n = min(len(shards), BATCHES_PER_WORKER * parallelism)
