@@ -65,24 +65,6 @@ def test_bench_row_pick(benchmark: Any) -> None:
     )
 
 
-def test_bench_text_pick(benchmark: Any) -> None:
-    a = rows()
-    data, offsets = text_buffers(a["texts"])
-    room = np.zeros(10 * N + 8, np.uint8)  # as ingest gives it, and PyArrow takes from its pool
-
-    def equal(ours: Any, peer: pa.Array) -> None:
-        assert bytes(ours[0]) == peer.buffers()[2].to_pybytes()[: len(ours[0])]
-        assert (np.diff(ours[1]) == 10).all()
-
-    race(
-        benchmark,
-        lambda: kernels.text_pick(data, offsets, a["member"], a["order"], room),
-        {"pyarrow": lambda: columns.text_pick(a["texts"], a["member"], a["order"])},
-        work(22 * N),
-        check={"pyarrow": equal},
-    )
-
-
 def test_bench_text_key(benchmark: Any) -> None:
     texts = rows()["texts"]
     data, offsets = text_buffers(texts)

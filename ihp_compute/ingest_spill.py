@@ -12,11 +12,12 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.ingest_read import Text
-from ihp_compute.tables import pooled, text_buffers
-from kernels import code_lists, row_order, row_pick, text_pick
+from ihp_compute.tables import pooled
+from kernels import code_lists, row_order, row_pick
 
 SPILLED_LINES: Final = pa.schema(
     [
@@ -54,8 +55,6 @@ SPILLED_SCORES: Final = pa.schema(
         ("score_micro", pa.int64()), ("cell", pa.int32()),
     ]
 )  # fmt: skip
-
-_MOST_BYTES: Final = 64
 
 
 @dataclass(frozen=True)
@@ -132,18 +131,11 @@ def _texts(
     order: NDArray[np.int32],
     null: int | None = None,
 ) -> pa.Array:
-    data, offsets = text_buffers(texts)
-    # where each text comes once, their bytes do; else as many as if all were the longest
-    longest = int(np.diff(offsets).max(initial=0))
-    most = int(offsets[-1] - offsets[0]) if index is None else longest * len(order)
-    out = pooled(most + 8, np.uint8) if most <= _MOST_BYTES * len(order) else None
-    picked, starts = text_pick(data, offsets, index, order, out)
-    valid = None
+    rows = order if index is None else row_pick(index, None, order)
     if null is not None:
-        stated = row_pick(np.arange(len(texts)) != null, index, order)
-        valid = pa.py_buffer(np.packbits(stated, bitorder="little"))
-    buffers = [valid, pa.py_buffer(starts), pa.py_buffer(picked)]
-    return pa.Array.from_buffers(pa.string(), len(order), buffers)
+        is_null = pa.array(np.arange(len(texts)) == null)
+        texts = pc.if_else(is_null, pa.scalar(None, texts.type), texts)
+    return pc.take(texts, pa.array(rows), boundscheck=False)
 
 
 def _lists(columns: Sequence[Coded], order: NDArray[np.int32]) -> pa.Array:

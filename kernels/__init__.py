@@ -36,7 +36,6 @@ from kernels.settle_grid import settle_grid
 from kernels.settle_summary import settle_summary
 from kernels.text_hash import text_hash
 from kernels.text_key import text_key
-from kernels.text_pick import text_pick
 from kernels.word_order import word_order
 
 ALL = (  # stems; tests hold each to its twin and its docstring
@@ -61,7 +60,6 @@ ALL = (  # stems; tests hold each to its twin and its docstring
     "settle_summary",
     "text_hash",
     "text_key",
-    "text_pick",
     "word_order",
 )
 
@@ -92,7 +90,6 @@ __all__ = [
     "settle_summary",
     "text_hash",
     "text_key",
-    "text_pick",
     "to_device",
     "to_host",
     "word_order",

@@ -24,11 +24,6 @@ def row_pick(values: Any, index: Any, order: Any) -> Any:
     return values.take(index.take(order))
 
 
-def text_pick(texts: pa.Array, index: Any, order: Any) -> pa.Array:
-    """Two takes, the second of strings."""
-    return texts.take(pa.array(index.take(order)))
-
-
 def text_key(texts: pa.Array, person: bytes) -> Words:
     """hashlib, text by text."""
     blake = hashlib.blake2b

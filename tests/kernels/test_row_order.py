@@ -17,7 +17,6 @@ from kernels import (
     distinct_count,
     row_order,
     row_pick,
-    text_pick,
     to_device,
     to_host,
 )
@@ -27,7 +26,6 @@ from kernels.row_order import reference as order_reference
 from kernels.row_pick import KINDS
 from kernels.row_pick import reference as pick_reference
 from kernels.text_key import reference as key_reference
-from kernels.text_pick import reference as text_reference
 
 word = st.integers(0, 2**64 - 1)
 few = st.one_of(word, st.integers(0, 9))
@@ -114,57 +112,6 @@ def test_the_cuda_text_of_the_pick_is_the_definition(
     assert made.tolist() == pick_reference(**case).tolist()
 
 
-# --- picked texts
-
-
-@st.composite
-def texts(draw: Any) -> dict[str, Any]:
-    found = draw(st.lists(st.binary(max_size=20), min_size=1, max_size=8))
-    before = draw(st.binary(max_size=9))
-    data = np.frombuffer(before + b"".join(found) + draw(st.binary(max_size=9)), np.uint8)
-    kind = draw(st.sampled_from([np.int32, np.int64]))
-    offsets = np.cumsum([len(before), *(len(text) for text in found)]).astype(kind)
-    index, n = None, len(found)
-    if draw(st.booleans()):
-        places = draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=12))
-        index, n = np.array(places, np.int32), len(places)
-    order = np.array(draw(st.lists(st.integers(0, n - 1), max_size=20)), np.int32)
-    return {"data": data, "offsets": offsets, "index": index, "order": order}
-
-
-@settings(max_examples=200, deadline=None)
-@given(case=texts())
-def test_fast_picked_texts_are_the_definition(case: dict[str, Any]) -> None:
-    made, wanted = text_pick(**case), text_reference(**case)
-    assert lists(made) == lists(wanted)
-    assert [part.dtype for part in made] == [part.dtype for part in wanted]
-    for room in (len(wanted[0]) + 7, len(wanted[0]) + 9):
-        out, other = np.zeros(room, np.uint8), np.zeros(room, np.uint8)
-        assert lists(text_pick(**case, out=out)) == lists(text_reference(**case, out=other))
-        size = len(wanted[0]) if room > len(wanted[0]) + 7 else 0
-        assert out[:size].tolist() == other[:size].tolist() == wanted[0][:size].tolist()
-
-
-@settings(max_examples=60, deadline=None)
-@given(case=texts())
-def test_the_cuda_text_of_picked_texts_is_the_definition(
-    host_twin: Callable[..., list[Any]], case: dict[str, Any]
-) -> None:
-    wanted = text_reference(**case)
-    data, offsets, index, order = case.values()
-    places, indexed = (order, 0) if index is None else (index, 1)
-    r = len(order)
-    starts, out = np.zeros(r + 1, np.int64), np.zeros(len(wanted[0]), np.uint8)
-    for copy in (0, 1):
-        arguments = [
-            data, offsets.astype(np.int64), places, np.int32(indexed), order, np.int64(r),
-            np.int32(copy), starts, out,
-        ]  # fmt: skip
-        starts, out = host_twin("text_pick", arguments, grid=r // 4 + 1, block=4)[-2:]
-        starts = starts if copy else starts.cumsum()
-    assert lists((out, starts)) == lists(wanted)
-
-
 # --- distinct counts
 
 
@@ -233,14 +180,11 @@ def test_the_launches_lay_their_arguments_out(numpy_as_cupy: Callable[[str], Non
     index, order = np.array([1, 0, 2, 1, 1], np.int32), np.array([4, 2, 0, 0], np.int32)
     values, codes = np.array([5, 6, 7], np.int16), np.array([[1, 0, 2, 4], [3, 0, 0, 5]], np.int32)
     data, offsets = np.frombuffer(b"abbccc", np.uint8), np.array([0, 1, 3, 6], np.int32)
-    for stem in ("row_order", "row_pick", "text_pick", "code_lists", "text_key"):
+    for stem in ("row_order", "row_pick", "code_lists", "text_key"):
         numpy_as_cupy(stem)
     assert lists(form("row_order")(keys, 7)) == lists(order_reference(keys, 7))
     made = form("row_pick")(values, index, order, None)
     assert made.tolist() == pick_reference(values, index, order).tolist()
-    for out in (None, np.zeros(40, np.uint8)):
-        made = form("text_pick")(data, offsets, index, order, out)
-        assert lists(made) == lists(text_reference(data, offsets, index, order))
     assert lists(form("code_lists")(codes, None)) == lists(lists_reference(codes))
     person = np.array([1, 2], np.uint64)
     made = form("text_key")(data, offsets, person)
@@ -256,14 +200,11 @@ def there(case: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.gpu
 @settings(max_examples=60, deadline=None)
-@given(keys=keys_, n_groups=groups, pick=picks(), text=texts())
-def test_the_gpu_is_the_definition(
-    keys: Any, n_groups: int, pick: dict[str, Any], text: dict[str, Any]
-) -> None:
+@given(keys=keys_, n_groups=groups, pick=picks())
+def test_the_gpu_is_the_definition(keys: Any, n_groups: int, pick: dict[str, Any]) -> None:
     made = row_order(to_device(keys), n_groups)
     assert lists(map(to_host, made)) == lists(order_reference(keys, n_groups))
     assert to_host(row_pick(**there(pick))).tolist() == pick_reference(**pick).tolist()
-    assert lists(map(to_host, text_pick(**there(text)))) == lists(text_reference(**text))
     assert distinct_count(to_device(keys)) == count_reference(keys)
     codes = (keys % np.uint64(3)).astype(np.int32).reshape(1, -1)
     assert lists(map(to_host, code_lists(to_device(codes)))) == lists(lists_reference(codes))
@@ -292,21 +233,6 @@ def test_the_gpu_is_the_definition(
                 np.zeros(2, np.int32), None, np.zeros(1, np.int32), np.zeros(2, np.int32)
             ),
             r"out: expected shape \(1\)",
-        ),
-        (
-            lambda: text_pick(
-                np.zeros(0, np.uint8), np.zeros(0, np.int32), None, np.zeros(0, np.int32)
-            ),
-            "offsets: expected k",
-        ),
-        (
-            lambda: text_pick(
-                np.zeros(1, np.uint8),
-                np.array([0, 2**30], np.int64),
-                None,
-                np.zeros(2, np.int32),
-            ),
-            "the result would have 2147483648 bytes",
         ),
         (lambda: code_lists(np.zeros(2, np.int32)), "codes: expected shape"),
         (
