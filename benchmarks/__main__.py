@@ -91,6 +91,16 @@ def suites(options: argparse.Namespace) -> list[Suite]:
     return chosen
 
 
+def _recorded(arguments: Sequence[str]) -> list[str]:
+    """What was asked for, without where the result goes: no figure depends on a path."""
+    kept, skip = [], False
+    for argument in arguments:
+        if not skip and not argument.startswith("--out"):
+            kept.append(argument)
+        skip = argument == "--out"
+    return kept
+
+
 def _cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
@@ -156,7 +166,7 @@ def measure(options: argparse.Namespace, console: Console) -> int:
     result: dict[str, Any] = {
         "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         **commit(),
-        "arguments": sys.argv[1:],
+        "arguments": _recorded(sys.argv[1:]),
         "machine": machine(),
         "benchmarks": [],
     }

@@ -99,6 +99,7 @@ class RayRunner:
             if self._scratch is not None:
                 discard(self._scratch)
             raise
+        # Ray annotates some of its functions, and not this one
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self.parallelism = int(resources.get("CPU", 1))
         self._remote: Any = ray.remote(_apply)

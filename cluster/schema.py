@@ -41,6 +41,7 @@ class DatabaseNow(ColumnElement[int]):
     inherit_cache = True
 
 
+# SQLAlchemy's decorator has no annotations; with some of its releases nothing needs ignoring
 @compiles(DatabaseNow, "sqlite")  # type: ignore[no-untyped-call,untyped-decorator,unused-ignore]
 def _sqlite_now(_element: DatabaseNow, _compiler: Any, **_kw: Any) -> str:
     return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"

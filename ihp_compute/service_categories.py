@@ -16,7 +16,7 @@ follow the kind of visit, not the person who gave it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -316,9 +316,9 @@ def _bill(code: str) -> str:
     return (code[1:] if len(code) == 4 and code.startswith("0") else code)[:2]
 
 
-def _u8(values: object) -> NDArray[np.uint8]:
-    return np.fromiter(values, np.uint8)  # type: ignore[call-overload]
+def _u8(values: Iterable[int]) -> NDArray[np.uint8]:
+    return np.fromiter(values, np.uint8)
 
 
-def _flags(values: object) -> NDArray[np.bool_]:
-    return np.fromiter(values, bool)  # type: ignore[call-overload]
+def _flags(values: Iterable[bool]) -> NDArray[np.bool_]:
+    return np.fromiter(values, np.bool_)

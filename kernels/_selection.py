@@ -9,7 +9,7 @@ are looked into only where their least and greatest do not tell.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numba
 import numpy as np
@@ -22,13 +22,13 @@ _ALL: Final = np.uint64(2**64 - 1)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def first_bits(n):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def first_bits(n: Any) -> Any:
     """The lowest n bits of a word, all of them from 64 on."""
     return _ALL if n >= BLOCK else (np.uint64(1) << np.uint64(n)) - np.uint64(1)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _counts(row, n, lows, highs, value):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _counts(row: Any, n: Any, lows: Any, highs: Any, value: Any) -> Any:
     """How many of the first n are below a value, and how many at most the value."""
     less, most = np.int64(0), np.int64(0)
     n_blocks = (n + BLOCK - 1) // BLOCK
@@ -56,7 +56,7 @@ def _counts(row, n, lows, highs, value):  # type: ignore[no-untyped-def] # noqa:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _between(row, first, last, low, high):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _between(row: Any, first: Any, last: Any, low: Any, high: Any) -> Any:
     """How many of row[first:last] are below `low`, and how many at most `high`."""
     below, reached = np.int64(0), np.int64(0)
     for j in range(first, last):
@@ -67,7 +67,7 @@ def _between(row, first, last, low, high):  # type: ignore[no-untyped-def] # noq
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _smallest(few, n, rank):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _smallest(few: Any, n: Any, rank: Any) -> Any:
     """The value at a rank counted from 0 among the first n, which are moved about.
 
     Values beyond a pivot are moved to the front without a branch, so that none is guessed wrongly.
@@ -107,7 +107,7 @@ def _smallest(few, n, rank):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def quantile(values, row, n, ends, rank, place, few):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def quantile(values: Any, row: Any, n: Any, ends: Any, rank: Any, place: Any, few: Any) -> Any:
     """The value at a rank counted from 1 among the first n, and a place that holds it.
 
     Parameters
@@ -148,14 +148,16 @@ def quantile(values, row, n, ends, rank, place, few):  # type: ignore[no-untyped
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _meeting(n_blocks, group, lows, highs, low, high):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _meeting(n_blocks: Any, group: Any, lows: Any, highs: Any, low: Any, high: Any) -> Any:
     """Marks of the blocks of a group that may have a value from `low` to `high`."""
     begun = reached(lows + 8 * group, high) & ~below(highs + 8 * group, low)
     return begun & first_bits(n_blocks - group)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _gather(values, row, n, lows, highs, low, high, few):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _gather(
+    values: Any, row: Any, n: Any, lows: Any, highs: Any, low: Any, high: Any, few: Any
+) -> Any:
     """Put the values from `low` to `high` into `few`; how many there are."""
     m = np.uint64(0)
     n_blocks = (n + BLOCK - 1) // BLOCK
@@ -174,7 +176,7 @@ def _gather(values, row, n, lows, highs, low, high, few):  # type: ignore[no-unt
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _place(row, n, lows, highs, value):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _place(row: Any, n: Any, lows: Any, highs: Any, value: Any) -> Any:
     """A place that holds a value which is there."""
     n_blocks = (n + BLOCK - 1) // BLOCK
     for group in range(0, n_blocks, BLOCK):

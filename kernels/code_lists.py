@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final
 
 import numba
@@ -73,7 +73,7 @@ def _write(codes: Any, out: Any, starts: Any) -> None:
     starts[codes.shape[1]] = to
 
 
-@lru_cache(maxsize=1)
+@cache
 def _entry() -> Any:
     return cuda_module("code_lists").get_function("code_lists")
 

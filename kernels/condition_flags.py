@@ -12,7 +12,7 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from kernels._core import FOLDER, KernelInputError, device_of, require
+from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
 
 NO_DAY: Final = -(2**31)
 """A day or birth day that is not known."""
@@ -117,16 +117,9 @@ def condition_flags(
         codes, days, offsets, age, sex, birth_day, entry, rule_start, rules, rule_masks,
     )  # fmt: skip
     if device == "cpu":
-        arrays = tuple(_read_only(array) for array in arrays)
+        arrays = tuple(read_only(array) for array in arrays)
     found: tuple[Any, Any] = (_cpu if device == "cpu" else _gpu)(*arrays, bool(code_edits))
     return found
-
-
-def _read_only(array: Any) -> Any:
-    """A read-only view, so that maps and fresh arrays share one compiled form."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def reference(
@@ -291,10 +284,7 @@ def _cpu(
 
 @cache
 def _module() -> Any:
-    import cupy  # noqa: PLC0415 - optional
-
-    source = (FOLDER / "condition_flags.cu").read_text()
-    return cupy.RawModule(code=source, options=("--fmad=false",))
+    return cuda_module("condition_flags")
 
 
 def _gpu(

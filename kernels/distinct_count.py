@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final
 
 import numba
@@ -72,7 +72,7 @@ def _count(values: Any) -> Any:
     return found + zero
 
 
-@lru_cache(maxsize=1)
+@cache
 def _entry() -> Any:
     return cuda_module("distinct_count").get_function("distinct_count")
 

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from kernels._core import FOLDER, KernelInputError, device_of, require
+from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
 
 STEP_COLUMNS: Final = (
     "operation", "segments", "flags", "out", "a", "b", "c", "d", "x", "y", "z",
@@ -128,16 +128,9 @@ def risk_score(
         coefficients_micro,
     )  # fmt: skip
     found: tuple[Any, Any] = (
-        _cpu(*(_read_only(array) for array in arrays)) if device == "cpu" else _gpu(*arrays)
+        _cpu(*(read_only(array) for array in arrays)) if device == "cpu" else _gpu(*arrays)
     )
     return found
-
-
-def _read_only(array: Any) -> Any:
-    """A read-only view, so that maps and fresh arrays share one compiled form."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def reference(
@@ -437,10 +430,7 @@ def _cpu(
 
 @cache
 def _module() -> Any:
-    import cupy  # noqa: PLC0415 - optional
-
-    source = (FOLDER / "risk_score.cu").read_text()
-    return cupy.RawModule(code=source, options=("--fmad=false",))
+    return cuda_module("risk_score")
 
 
 def _gpu(

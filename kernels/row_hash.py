@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final
 
 import numba
@@ -119,7 +119,7 @@ def _coded(first: Any, second: Any, words: Any, index: Any, one: Any, other: Any
         second[i] += (y ^ (y >> SHIFT)) * FACTOR
 
 
-@lru_cache(maxsize=1)
+@cache
 def _entry() -> Any:
     return cuda_module("row_hash").get_function("row_hash")
 

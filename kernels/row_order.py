@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final
 
 import numba
@@ -78,7 +78,7 @@ def _order(keys: Any, n_groups: Any) -> Any:
     return order, starts
 
 
-@lru_cache(maxsize=1)
+@cache
 def _entry() -> Any:
     return cuda_module("row_order").get_function("row_order")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final
 
 import numba
@@ -88,7 +88,7 @@ def _coded(values: Any, index: Any, order: Any, out: Any) -> None:
         out[j] = values[np.uint64(index[np.uint64(order[j])])]
 
 
-@lru_cache(maxsize=1)
+@cache
 def _entry() -> Any:
     return cuda_module("row_pick").get_function("row_pick")
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import operator
 from enum import IntEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import numba
 import numpy as np
 
-from kernels._core import FOLDER, KernelInputError, device_of, require
+from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
 
 TILE: Final = 128
 """Replicates worked on at a time: a register is then 1 KiB, so that a program's stay in cache."""
@@ -277,27 +277,16 @@ def _cpu_tiles(
                     result[scenario, position, start + j] = registers[outputs[position], j]
 
 
-def _read_only(array: Any) -> Any:
-    """A read-only view, so that maps and fresh arrays share one compiled form."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
 def _cpu(sources: Any, constants: Any, program: Any, outputs: Any, varying: Any) -> Any:
     result = np.empty((constants.shape[0], len(outputs), sources.shape[1]))
-    views = [_read_only(array) for array in (sources, constants, program, outputs, varying)]
+    views = [read_only(array) for array in (sources, constants, program, outputs, varying)]
     _cpu_tiles(views[0], views[1], views[2], views[3], views[4], result)
     return result
 
 
-@lru_cache(maxsize=1)
+@cache
 def _gpu_kernel() -> Any:
-    import cupy  # noqa: PLC0415
-
-    text = (FOLDER / "settle_grid.cu").read_text()
-    module = cupy.RawModule(code=text, options=("--fmad=false", "--std=c++14"))
-    return module.get_function("settle_grid")
+    return cuda_module("settle_grid").get_function("settle_grid")
 
 
 def _gpu(sources: Any, constants: Any, program: Any, outputs: Any, varying: Any) -> Any:

@@ -203,7 +203,17 @@ def _ranges(live: Any, n_operations: int, n_lanes: int) -> Any:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _summed(entry, live, kept, terms, payments, ends, n_terms, sample, row):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _summed(
+    entry: Any,
+    live: Any,
+    kept: Any,
+    terms: Any,
+    payments: Any,
+    ends: Any,
+    n_terms: Any,
+    sample: Any,
+    row: Any,
+) -> Any:
     """Payments of each replicate, summed over a sample of scenarios; addresses in bytes."""
     total = np.zeros(row.shape[0])
     for s in sample:
@@ -214,7 +224,9 @@ def _summed(entry, live, kept, terms, payments, ends, n_terms, sample, row):  # 
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _block_sums(row, address, first, last, rough, size, sums, b):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _block_sums(
+    row: Any, address: Any, first: Any, last: Any, rough: Any, size: Any, sums: Any, b: Any
+) -> Any:
     """Sum, losses and gains of a block in integers; by how much each has grown.
 
     `rough` is the sum of a whole block, exact where `size`, its greatest size, is small.
@@ -233,10 +245,24 @@ def _block_sums(row, address, first, last, rough, size, sums, b):  # type: ignor
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _scenarios(  # type: ignore[no-untyped-def] # noqa: ANN202
-    entries, which, join, live, kept, terms, payments, n_terms, row, ends, ranges, n, ranks, limit,  # noqa: ANN001
-    place, out,  # noqa: ANN001
-):  # fmt: skip
+def _scenarios(
+    entries: Any,
+    which: Any,
+    join: Any,
+    live: Any,
+    kept: Any,
+    terms: Any,
+    payments: Any,
+    n_terms: Any,
+    row: Any,
+    ends: Any,
+    ranges: Any,
+    n: Any,
+    ranks: Any,
+    limit: Any,
+    place: Any,
+    out: Any,
+) -> Any:
     """Summaries of every scenario; False if a payment is too large to be exact.
 
     Scenario after scenario `row` holds its payments and `ends` each block's least, greatest and

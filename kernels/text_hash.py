@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final
 
 import numba
@@ -99,7 +99,7 @@ def _hash(words: Any, data: Any, offsets: Any) -> Any:
     return out
 
 
-@lru_cache(maxsize=1)
+@cache
 def _entry() -> Any:
     return cuda_module("text_hash").get_function("text_hash")
 

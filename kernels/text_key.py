@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final
 
 import numba
@@ -151,7 +151,7 @@ def _keys(data: Any, offsets: Any, person: Any, initial: Any, order: Any) -> Any
     return out
 
 
-@lru_cache(maxsize=1)
+@cache
 def _entry() -> Any:
     return cuda_module("text_key").get_function("text_key")
 

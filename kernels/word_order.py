@@ -55,7 +55,8 @@ def word_order(words: Any, bits: int) -> WordOrder:
     if len(words) >= 2**31:
         raise KernelInputError(f"words: expected fewer than 2^31, got {len(words):,}")
     form: Any = _cpu if device == "cpu" else _gpu
-    return form(words, bits)  # type: ignore[no-any-return]
+    found: WordOrder = form(words, bits)
+    return found
 
 
 def reference(words: Any, bits: int) -> WordOrder:
