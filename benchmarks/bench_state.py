@@ -175,7 +175,7 @@ def test_bench_state_bootstrap(benchmark: Any) -> None:
     columns = rng.integers(0, 5_000_000, (8, members))
     group = rng.integers(0, 25, members).astype(np.int32)
     member_key = rng.integers(0, 2**64, members, dtype=np.uint64)
-    half = replicates // 2 // 8 * 8
+    half = replicates // 2 // 64 * 64
 
     def part(first: int, count: int) -> Any:
         return kernels.replicate_totals(
@@ -188,7 +188,7 @@ def test_bench_state_bootstrap(benchmark: Any) -> None:
         runner = LocalRunner(THREADS)
         return list(runner.map(lambda block: part(*block), blocks))
 
-    part(0, 8)
+    part(0, 64)
     with memory.sampled() as seen:
         ours()
     assert seen.grown_bytes < 256 * 2**20

@@ -1,18 +1,21 @@
 """Vector code, written out, for the two inner loops that the compiler does not find by itself.
 
-    octet_weights   Philox words of 32 members in 64-bit lanes -> 8 rows of 16-bit weights
-    add_sums        8 rows of weights x 1 or 2 rows of digits -> their sums, added to 64-bit totals
+    block_weights   members x 8 octets of replicates -> Philox words -> 16-bit weights
+    add_sums        weights x 1 or 2 rows of digits -> sums of 64 replicates, added to 64-bit totals
 
 The compiler's own vectoriser gives up on the many streams of the first loop, and in the second
 multiplies 32-bit lanes where pairs of 16-bit ones would do. What stands here is LLVM's portable
 vector code and not one processor's: it becomes AVX-512, AVX2 or NEON.
 
-Members stand in blocks of 32, so that every array is read and written in whole vectors:
+A vector holds eight octets of replicates, one in each 64-bit lane, so that a member's own words are
+the same in all of them and sums stay where they are, a replicate in each lane. Four members share
+a vector of weights, because four lanes of 16 bits are one of 64:
 
-- `part`    uint64[n_blocks, 2, 4, 8]: `[block, word, chain, j]` belongs to member 4 j + chain of
-  the block, because four lanes of 16 bits are packed into one of 64;
-- `weights` int16[n_blocks, 8, 32]: `[block, lane, member]`;
-- `digits`  int16[n_rows, n_blocks, 32].
+- `part`    uint64[4 n_quads, 2]: what each member brings to the counter (`replicate_totals`);
+- `octets`  uint64[2, 8]: halves of what each octet brings;
+- `weights` int16[n_quads, 8, 8, 4]: `[quad, lane, octet, member]`, replicate 8 octet + lane;
+- `digits`  int16[n_rows, 4 n_quads];
+- sums      int64[..., 8, 8]: `[lane, octet]`.
 
 A word in a 64-bit lane has meaning in its low half only; the upper half is whatever a product left.
 """
@@ -28,14 +31,15 @@ from numba.extending import intrinsic
 
 from kernels.philox import MULTIPLIERS, ROUNDS, THRESHOLDS
 
-BLOCK: Final = 32
-CHAINS: Final = 4
+QUAD: Final = 4
+OCTETS: Final = 8
 LANES: Final = 8
+REPLICATES: Final = OCTETS * LANES
 
 _I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
-_WORDS: Final = ir.VectorType(_I64, BLOCK // CHAINS)
-_HALVES: Final = ir.VectorType(_I32, BLOCK // 2)
-_MEMBERS: Final = ir.VectorType(_I16, BLOCK)
+_WORDS: Final = ir.VectorType(_I64, OCTETS)
+_HALVES: Final = ir.VectorType(_I32, 2 * OCTETS)
+_PARTS: Final = ir.VectorType(_I16, QUAD * OCTETS)
 
 
 def _fill(kind: ir.VectorType, value: int) -> ir.Constant:
@@ -56,6 +60,10 @@ def _spread(builder: Any, scalar: Any) -> Any:
 def _data(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     """Address of an array's first element, as an integer."""
     return builder.ptrtoint(context.make_array(kind)(context, builder, value).data, _I64)
+
+
+def _word_at(builder: Any, place: Any, align: int = 8) -> Any:
+    return builder.load(builder.inttoptr(place, _I64.as_pointer()), align=align)
 
 
 def _vector_at(builder: Any, kind: ir.VectorType, base: Any, offset: Any) -> Any:
@@ -115,7 +123,7 @@ def _round(builder: Any, words: Sequence[Any], keys: Sequence[Any]) -> list[Any]
 
 
 def _second_round(builder: Any, first: Any, second: Any, high: Any, low: Any) -> list[Any]:
-    """Words after round 2, from what the member and the octet already gave (`replicate_totals`)."""
+    """Words after round 2, from what the member and its octets already gave."""
     p0 = _product(builder, MULTIPLIERS[0], builder.xor(first, high))
     return [
         builder.xor(_high(builder, first), low),
@@ -126,7 +134,7 @@ def _second_round(builder: Any, first: Any, second: Any, high: Any, low: Any) ->
 
 
 def _lanes_of(builder: Any, chains: Sequence[Any]) -> tuple[Any, Any]:
-    """One word of 32 members as two rows of 16-bit lanes: the low halves, the high halves."""
+    """One word of four members as two rows of 16-bit lanes: the low halves, the high halves."""
     count = _HALVES.count
     low_words = [k if k % 2 == 0 else count + k - 1 for k in range(count)]
     halves = [builder.bitcast(chain, _HALVES) for chain in chains]
@@ -141,50 +149,51 @@ def _lanes_of(builder: Any, chains: Sequence[Any]) -> tuple[Any, Any]:
     high = builder.or_(
         builder.and_(builder.lshr(even, by_lane), low_mask), builder.and_(odd, high_mask)
     )
-    return builder.bitcast(low, _MEMBERS), builder.bitcast(high, _MEMBERS)
+    return builder.bitcast(low, _PARTS), builder.bitcast(high, _PARTS)
 
 
 def _weights_of(builder: Any, lanes: Any) -> Any:
     """Thresholds that exceed each lane; they descend, so the last one met gives the count."""
-    weight = _fill(_MEMBERS, 0)
+    weight = _fill(_PARTS, 0)
     for count, threshold in enumerate(THRESHOLDS, start=1):
-        met = builder.icmp_unsigned("<", lanes, _fill(_MEMBERS, threshold))
-        weight = builder.select(met, _fill(_MEMBERS, count), weight)
+        met = builder.icmp_unsigned("<", lanes, _fill(_PARTS, threshold))
+        weight = builder.select(met, _fill(_PARTS, count), weight)
     return weight
 
 
-def _octet_weights(
-    _typing: Any, part: Any, _high: Any, _low: Any, schedule: Any, weights: Any
-) -> Any:
-    signature = types.void(part, types.uint64, types.uint64, schedule, weights)
+def _block_weights(_typing: Any, part: Any, octets: Any, schedule: Any, weights: Any) -> Any:
+    signature = types.void(part, octets, schedule, weights)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
         kinds = signature.args
-        blocks = context.make_array(kinds[0])(context, builder, arguments[0])
-        n_blocks = builder.extract_value(blocks.shape, 0)
-        source = _data(context, builder, kinds[0], arguments[0])
-        keys_at = _data(context, builder, kinds[3], arguments[3])
-        target = _data(context, builder, kinds[4], arguments[4])
+        members = context.make_array(kinds[0])(context, builder, arguments[0])
+        n_quads = builder.udiv(builder.extract_value(members.shape, 0), _bytes(QUAD))
+        source, octets_at, keys_at, target = (
+            _data(context, builder, kind, value)
+            for kind, value in zip(kinds, arguments, strict=True)
+        )
         keys = []
         for turn in range(2, ROUNDS):
             at = [builder.add(keys_at, _bytes(16 * turn + 8 * word)) for word in range(2)]
-            loaded = [builder.load(builder.inttoptr(place, _I64.as_pointer())) for place in at]
-            keys.append([_spread(builder, key) for key in loaded])
-        high, low = (_spread(builder, value) for value in arguments[1:3])
-        loop = _Loop(builder, n_blocks, [])
-        offset = builder.mul(loop.i, _bytes(512))
-        source, target = builder.add(source, offset), builder.add(target, offset)
+            keys.append([_spread(builder, _word_at(builder, place)) for place in at])
+        high, low = (
+            builder.load(_vector_at(builder, _WORDS, octets_at, _bytes(64 * half)), align=8)
+            for half in range(2)
+        )
+        loop = _Loop(builder, n_quads, [])
+        source = builder.add(source, builder.mul(loop.i, _bytes(16 * QUAD)))
+        target = builder.add(target, builder.mul(loop.i, _bytes(64 * LANES)))
         chains = []
-        for chain in range(CHAINS):
-            at = [_vector_at(builder, _WORDS, source, _bytes(64 * (chain + k))) for k in (0, 4)]
-            first, second = (builder.load(place, align=8) for place in at)
+        for member in range(QUAD):
+            at = [builder.add(source, _bytes(16 * member + 8 * word)) for word in range(2)]
+            first, second = (_spread(builder, _word_at(builder, place)) for place in at)
             chains.append(_second_round(builder, first, second, high, low))
         for pair in keys:
             chains = [_round(builder, words, pair) for words in chains]
         for word in range(4):
             rows = _lanes_of(builder, [words[word] for words in chains])
             for half, lanes in enumerate(rows):
-                at = _vector_at(builder, _MEMBERS, target, _bytes(64 * (2 * word + half)))
+                at = _vector_at(builder, _PARTS, target, _bytes(64 * (2 * word + half)))
                 builder.store(_weights_of(builder, lanes), at, align=2)
         loop.end([])
         return context.get_dummy_value()
@@ -192,46 +201,37 @@ def _octet_weights(
     return signature, generate
 
 
-# octet_weights(part, high, low, schedule, weights) writes the weights of all blocks of `part` for
-# one octet; `high` and `low` halve the octet's first product, `schedule` is uint64[10, 2].
-octet_weights: Any = intrinsic(_octet_weights)
+# block_weights(part, octets, schedule, weights) writes the weights of n_quads >= 1 quads of members
+# in eight octets; `schedule` is uint64[10, 2].
+block_weights: Any = intrinsic(_block_weights)
 
 
 def _pair_products(builder: Any, a: Any, b: Any) -> Any:
     """Sums of neighbouring products of 16-bit lanes, in 32 bits."""
-    wide = ir.VectorType(_I32, BLOCK)
+    wide = ir.VectorType(_I32, _PARTS.count)
     products = builder.mul(builder.sext(a, wide), builder.sext(b, wide))
     empty = ir.Constant(wide, ir.Undefined)
     return builder.add(
-        _shuffle(builder, products, empty, range(0, BLOCK, 2)),
-        _shuffle(builder, products, empty, range(1, BLOCK, 2)),
+        _shuffle(builder, products, empty, range(0, wide.count, 2)),
+        _shuffle(builder, products, empty, range(1, wide.count, 2)),
     )
 
 
-def _sums_of(builder: Any, vectors: list[Any]) -> Any:
-    """One vector whose lane k is the sum over the lanes of vectors[k % n]; n a power of two."""
-    count = _HALVES.count
-    vectors = list(vectors)
-    while len(vectors) < count:
-        vectors += vectors
-    while len(vectors) > 1:
-        vectors = [
-            builder.add(
-                _shuffle(builder, a, b, range(0, 2 * count, 2)),
-                _shuffle(builder, a, b, range(1, 2 * count, 2)),
-            )
-            for a, b in zip(vectors[::2], vectors[1::2], strict=True)
-        ]
-    return vectors[0]
+def _pair_sums(builder: Any, halves: Any) -> Any:
+    """Sums of neighbouring 32-bit lanes, in 64 bits."""
+    words = builder.bitcast(halves, _WORDS)
+    by_half = _fill(_WORDS, 32)
+    low = builder.ashr(builder.shl(words, by_half), by_half)
+    return builder.add(low, builder.ashr(words, by_half))
 
 
-def _octet_sums(n_rows: int) -> Any:
+def _block_sums(n_rows: int) -> Any:
     def add(
         _typing: Any,
         weights: Any,
         digits: Any,
         _row: Any,
-        _blocks: Any,
+        _quads: Any,
         _shifts: Any,
         _at: Any,
         out: Any,
@@ -245,33 +245,35 @@ def _octet_sums(n_rows: int) -> Any:
             digits_at = _data(context, builder, kinds[1], arguments[1])
             out_at = _data(context, builder, kinds[6], arguments[6])
             row = arguments[2]
-            block, n_blocks = (builder.extract_value(arguments[3], k) for k in range(2))
+            quad, n_quads = (builder.extract_value(arguments[3], k) for k in range(2))
             array = context.make_array(kinds[1])(context, builder, arguments[1])
-            row_bytes = builder.mul(builder.extract_value(array.shape, 1), _bytes(64))
-            loop = _Loop(builder, n_blocks, [_fill(_HALVES, 0)] * (LANES * n_rows))
-            at_block = builder.add(block, loop.i)
-            weight_base = builder.add(weights_at, builder.mul(at_block, _bytes(512)))
+            row_bytes = builder.mul(builder.extract_value(array.shape, 1), _bytes(2))
+            loop = _Loop(builder, n_quads, [_fill(_HALVES, 0)] * (LANES * n_rows))
+            at_quad = builder.add(quad, loop.i)
+            weight_base = builder.add(weights_at, builder.mul(at_quad, _bytes(64 * LANES)))
             rows = []
             for k in range(n_rows):
                 at_row = builder.mul(builder.add(row, _bytes(k)), row_bytes)
-                offset = builder.add(at_row, builder.mul(at_block, _bytes(64)))
-                place = _vector_at(builder, _MEMBERS, digits_at, offset)
-                rows.append(builder.load(place, align=2))
+                offset = builder.add(at_row, builder.mul(at_quad, _bytes(2 * QUAD)))
+                four = _word_at(builder, builder.add(digits_at, offset), align=2)
+                rows.append(builder.bitcast(_spread(builder, four), _PARTS))
             lanes = []
             for lane in range(LANES):
-                place = _vector_at(builder, _MEMBERS, weight_base, _bytes(64 * lane))
+                place = _vector_at(builder, _PARTS, weight_base, _bytes(64 * lane))
                 lanes.append(builder.load(place, align=2))
             products = [_pair_products(builder, lane, digit) for digit in rows for lane in lanes]
             totals = [builder.add(a, b) for a, b in zip(loop.carry, products, strict=True)]
             loop.end(totals)
-            sums = _sums_of(builder, totals)
             for k in range(n_rows):
-                eight = _shuffle(builder, sums, sums, range(LANES * k, LANES * (k + 1)))
                 shift = _spread(builder, builder.extract_value(arguments[4], k))
-                total = builder.shl(builder.sext(eight, _WORDS), shift)
                 first = builder.mul(builder.extract_value(arguments[5], k), _bytes(8))
-                place = _vector_at(builder, _WORDS, out_at, first)
-                builder.store(builder.add(builder.load(place, align=8), total), place, align=8)
+                base = builder.add(out_at, first)
+                for lane in range(LANES):
+                    total = _pair_sums(builder, totals[LANES * k + lane])
+                    place = _vector_at(builder, _WORDS, base, _bytes(64 * lane))
+                    before = builder.load(place, align=8)
+                    after = builder.add(before, builder.shl(total, shift))
+                    builder.store(after, place, align=8)
             return context.get_dummy_value()
 
         return signature, generate
@@ -279,8 +281,8 @@ def _octet_sums(n_rows: int) -> Any:
     return intrinsic(add)
 
 
-# add_sums_N(weights, digits, row, (block, n_blocks), shifts, at, out) sums N rows of `digits` from
-# `row` on over n_blocks >= 1 blocks from `block` on, shifts each row's eight sums left by its own
-# shift and adds them to int64 `out` (flat) from its own `at` on. One row uses a pair's first only.
-add_sums_1: Any = _octet_sums(1)
-add_sums_2: Any = _octet_sums(2)
+# add_sums_N(weights, digits, row, (quad, n_quads), shifts, at, out) sums N rows of `digits` from
+# `row` on over n_quads >= 1 quads from `quad` on, shifts each row's 64 sums left by its own shift
+# and adds them to int64 `out` (flat) from its own `at` on. One row uses a pair's first only.
+add_sums_1: Any = _block_sums(1)
+add_sums_2: Any = _block_sums(2)

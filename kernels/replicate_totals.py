@@ -1,6 +1,6 @@
 """Bootstrap totals: the sums of every group in every replicate, without storing a weight.
 
-    order members by group -> tile -> for each eight replicates: words -> weights -> sums
+    order members by group -> tile -> for each 64 replicates: words -> weights -> sums
 
 Members are grouped once. A tile of members stays in the first-level cache while all replicates
 pass over it, so memory beyond the inputs is an index of the members and a few tiles. A column is
@@ -8,8 +8,8 @@ cut per tile into signed 16-bit digits, as many as its largest value there needs
 of a weight and a digit sums exactly in 32 bits over a tile; digits of zero cost nothing.
 Sums are integers throughout, so splitting members or replicates between calls and adding or
 stacking what they return gives the same result, whatever the split. A caller with threads splits
-the replicates, in eights where it can: an octet that a split cuts is drawn twice. Groups much
-smaller than a block of 32 members cost as much as one: few large calls beat many small ones.
+the replicates, in 64s where it can: a block of them costs what it would whole. Few large calls beat
+many small ones, because a group costs something in every block.
 
 Not here: the weights (`philox`); who belongs to which group, and what is summed (the caller).
 """
@@ -30,14 +30,22 @@ from kernels._core import (
     read_only,
     require,
 )
-from kernels._lanes import BLOCK, add_sums_1, add_sums_2, octet_weights
+from kernels._lanes import (
+    LANES,
+    OCTETS,
+    QUAD,
+    REPLICATES,
+    add_sums_1,
+    add_sums_2,
+    block_weights,
+)
 from kernels.philox import MULTIPLIERS, key_schedule, require_replicates, weights_reference
 
 MAX_WEIGHT: Final = 7
 SUM_LIMIT: Final = ((1 << 63) - 1) // MAX_WEIGHT
 DOUBLE_LIMIT: Final = 1 << 53
 _SAFE: Final = 1 << 62
-TILE: Final = 1024
+TILE: Final = 256
 GPU_CHUNK: Final = 2048
 GPU_THREADS: Final = 128
 _M0: Final = np.uint64(MULTIPLIERS[0])
@@ -108,9 +116,11 @@ def replicate_totals(
         return _gpu(columns, group, member_key, n_groups, n_replicates, first_replicate, seed)
     columns = read_only(columns)
     _refuse(_column_fault(columns))
-    # made here: NumPy asks for large pages, and each octet reaches into most pages of the totals
-    totals = np.zeros((n_groups, len(columns), n_replicates), dtype=np.int64)
-    return _cpu(columns, read_only(group), read_only(member_key), first_replicate, schedule, totals)
+    n_octets = ((first_replicate + n_replicates + 7) >> 3) - (first_replicate >> 3)
+    # made here: NumPy asks for large pages, and each block reaches into most pages of the sums
+    sums = np.zeros((n_groups, len(columns), -(-n_octets // OCTETS), LANES, OCTETS), np.int64)
+    rest = read_only(group), read_only(member_key), first_replicate, n_replicates, schedule
+    return _cpu(columns, *rest, sums)
 
 
 def reference(
@@ -167,13 +177,13 @@ def _column_fault(columns: Any) -> Any:
 
 @numba.njit(cache=True, nogil=True)
 def _slots(group: Any, n_groups: Any) -> Any:
-    """Members in order of group, each group's run filled up with -1 to whole blocks."""
+    """Members in order of group, each group's run filled up with -1 to whole quads."""
     starts = np.zeros(n_groups + 1, dtype=np.int64)
     for i in range(group.shape[0]):
         if group[i] >= 0:
             starts[group[i] + 1] += 1
     for g in range(n_groups):
-        starts[g + 1] = starts[g] + (starts[g + 1] + BLOCK - 1) // BLOCK * BLOCK
+        starts[g + 1] = starts[g] + (starts[g + 1] + QUAD - 1) // QUAD * QUAD
     slots = np.full(starts[n_groups], -1, dtype=np.int32)
     at = starts[:-1].copy()
     for i in range(group.shape[0]):
@@ -213,7 +223,7 @@ def _digits(columns: Any, slots: Any, digits: Any, column: Any, shifts: Any) -> 
 
 @numba.njit(cache=True, nogil=True)
 def _member_part(member_key: Any, slots: Any, schedule: Any, part: Any) -> Any:
-    """What rounds 1 and 2 of Philox owe to each member alone, in the order of `_lanes`.
+    """What rounds 1 and 2 of Philox owe to each member alone.
 
     The counter's last two words are the octet and 0. So round 1 multiplies the member's word by one
     constant and the octet by the other, and of round 2's two products one is the member's own.
@@ -222,37 +232,50 @@ def _member_part(member_key: Any, slots: Any, schedule: Any, part: Any) -> Any:
         key = member_key[slots[slot]] if slots[slot] >= 0 else np.uint64(0)
         p0 = _M0 * (key & _LOW)
         p1 = _M1 * (((p0 >> _HALF) ^ schedule[0, 1]) & _LOW)
-        first = ((key >> _HALF) ^ schedule[0, 0]) | (((p1 >> _HALF) ^ schedule[1, 0]) << _HALF)
-        second = (p1 & _LOW) | ((p0 ^ schedule[1, 1]) << _HALF)
-        block, member = slot // BLOCK, slot % BLOCK
-        part[block, 0, member % 4, member // 4] = first
-        part[block, 1, member % 4, member // 4] = second
+        part[slot, 0] = ((key >> _HALF) ^ schedule[0, 0]) | (
+            ((p1 >> _HALF) ^ schedule[1, 0]) << _HALF
+        )
+        part[slot, 1] = (p1 & _LOW) | ((p0 ^ schedule[1, 1]) << _HALF)
+
+
+@numba.njit(cache=True, nogil=True)
+def _octet_part(first_octet: Any, octets: Any) -> Any:
+    """What round 1 owes to each of eight octets: both halves of its product."""
+    for k in range(OCTETS):
+        product = _M1 * np.uint64(first_octet + k)
+        octets[0, k] = product >> _HALF
+        octets[1, k] = product & _LOW
 
 
 @numba.njit(cache=True, nogil=True)
 def _add_digits(
-    weights: Any, digits: Any, n_digits: Any, shifts: Any, blocks: Any, at: Any, out: Any
+    weights: Any, digits: Any, n_digits: Any, shifts: Any, quads: Any, at: Any, out: Any
 ) -> Any:
-    """Add one run of blocks' sums of eight replicates to `out`, each digit row from its `at` on."""
+    """Add one run of quads' sums of 64 replicates to `out`, each digit row from its `at` on."""
     row = 0
     while row + 1 < n_digits:
         pair = (shifts[row], shifts[row + 1])
-        add_sums_2(weights, digits, row, blocks, pair, (at[row], at[row + 1]), out)
+        add_sums_2(weights, digits, row, quads, pair, (at[row], at[row + 1]), out)
         row += 2
     if row < n_digits:
-        add_sums_1(weights, digits, row, blocks, (shifts[row], 0), (at[row], 0), out)
+        add_sums_1(weights, digits, row, quads, (shifts[row], 0), (at[row], 0), out)
 
 
 @numba.njit(cache=True, nogil=True)
-def _turned(totals: Any, n_columns: Any, n_replicates: Any) -> Any:
-    """[groups, columns, replicates] as [groups, replicates, columns], in the same memory."""
-    out = totals.reshape(totals.shape[0], n_replicates, n_columns)
-    if n_columns > 1:
-        for g in range(out.shape[0]):
-            kept = totals[g].copy()
-            for r in range(n_replicates):
-                for c in range(n_columns):
-                    out[g, r, c] = kept[c, r]
+def _turned(sums: Any, n_replicates: Any, skipped: Any) -> Any:
+    """[groups, columns, blocks, lanes, octets] as [groups, replicates, columns], in its memory.
+
+    A group's totals end before its sums do, so that a copy of one group is all it takes.
+    """
+    n_groups, n_columns = sums.shape[:2]
+    size = n_groups * n_replicates * n_columns
+    out = sums.reshape(-1)[:size].reshape(n_groups, n_replicates, n_columns)
+    for g in range(n_groups):
+        kept = sums[g].copy()
+        for r in range(n_replicates):
+            octet, lane = (r + skipped) // LANES, (r + skipped) % LANES
+            for c in range(n_columns):
+                out[g, r, c] = kept[c, octet // OCTETS, lane, octet % OCTETS]
     return out
 
 
@@ -262,52 +285,45 @@ def _cpu(
     group: Any,
     member_key: Any,
     first: Any,
+    n_replicates: Any,
     schedule: Any,
-    totals: Any,
+    sums: Any,
 ) -> Any:
-    """Adds to `totals`, int64[n_groups, n_columns, n_replicates], and returns them turned."""
-    n_groups, n_columns, n_replicates = totals.shape
-    flat = totals.reshape(-1)
+    """Adds to `sums`, int64[n_groups, n_columns, n_blocks, 8, 8]; returns totals in their place."""
+    n_groups, n_columns, n_blocks = sums.shape[:3]
+    flat = sums.reshape(-1)
     slots, starts = _slots(group, n_groups)
-    part = np.zeros((TILE // BLOCK, 2, 4, 8), dtype=np.uint64)
-    weights = np.zeros((TILE // BLOCK, 8, BLOCK), dtype=np.int16)
-    digits = np.zeros((4 * n_columns, TILE // BLOCK, BLOCK), dtype=np.int16)
-    column = np.zeros(4 * n_columns, dtype=np.int64)
-    shifts = np.zeros(4 * n_columns, dtype=np.int64)
-    at = np.zeros(4 * n_columns, dtype=np.int64)
-    at_edge = np.arange(4 * n_columns) * 8
-    edge = np.zeros(4 * n_columns * 8, dtype=np.int64)
+    part = np.empty((TILE, 2), dtype=np.uint64)
+    octets = np.empty((2, OCTETS), dtype=np.uint64)
+    weights = np.empty((TILE // QUAD, LANES, OCTETS, QUAD), dtype=np.int16)
+    digits = np.empty((4 * n_columns, TILE), dtype=np.int16)
+    column = np.empty(4 * n_columns, dtype=np.int64)
+    shifts = np.empty(4 * n_columns, dtype=np.int64)
+    at = np.empty(4 * n_columns, dtype=np.int64)
+    first_octet = first >> 3
     g_first = 0
     for start in range(0, slots.shape[0], TILE):
         tile = slots[start : start + TILE]
-        n_blocks = tile.shape[0] // BLOCK
         end = start + tile.shape[0]
         _member_part(member_key, tile, schedule, part)
-        n_digits = _digits(columns, tile, digits.reshape(4 * n_columns, TILE), column, shifts)
+        n_digits = _digits(columns, tile, digits, column, shifts)
         while starts[g_first + 1] <= start:
             g_first += 1
-        for octet in range(first >> 3, (first + n_replicates + 7) >> 3):
-            product = _M1 * np.uint64(octet)
-            octet_weights(part[:n_blocks], product >> _HALF, product & _LOW, schedule, weights)
-            if octet == 0:
-                weights[:, 0, :] = 1
-            r = octet * 8 - first
+        for block in range(n_blocks):
+            _octet_part(first_octet + OCTETS * block, octets)
+            block_weights(part[: tile.shape[0]], octets, schedule, weights)
+            if first_octet + block == 0:
+                weights[:, 0, 0, :] = 1
             g = g_first
             while g < n_groups and starts[g] < end:
-                a = (max(starts[g], start) - start) // BLOCK
-                b = (min(starts[g + 1], end) - start) // BLOCK
-                if a < b and r >= 0 and r + 8 <= n_replicates:
+                a = (max(starts[g], start) - start) // QUAD
+                b = (min(starts[g + 1], end) - start) // QUAD
+                if a < b:
                     for row in range(n_digits):
-                        at[row] = (g * n_columns + column[row]) * n_replicates + r
+                        at[row] = ((g * n_columns + column[row]) * n_blocks + block) * REPLICATES
                     _add_digits(weights, digits, n_digits, shifts, (a, b - a), at, flat)
-                elif a < b:  # an octet that reaches over either end of what is wanted
-                    edge[:] = 0
-                    _add_digits(weights, digits, n_digits, shifts, (a, b - a), at_edge, edge)
-                    for row in range(n_digits):
-                        for lane in range(max(0, -r), min(8, n_replicates - r)):
-                            totals[g, column[row], r + lane] += edge[row * 8 + lane]
                 g += 1
-    return _turned(totals, n_columns, n_replicates)
+    return _turned(sums, n_replicates, first - LANES * first_octet)
 
 
 def chunks_of(

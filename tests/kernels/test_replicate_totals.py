@@ -241,6 +241,15 @@ def test_totals_are_weights_times_values() -> None:
     assert np.array_equal(case.run()[0], drawn @ case.columns.T)
 
 
+@pytest.mark.parametrize("first", [0, 1, 8, 61, 64, 2**32 - 70])
+@pytest.mark.parametrize("n", [63, 64, 65, 200])
+def test_totals_of_many_replicates_are_weights_times_values(first: int, n: int) -> None:
+    """However a range of replicates lies over blocks of 64."""
+    case = replace(members(300, 3), first_replicate=first, n_replicates=n)
+    drawn = weights(case.member_key, n_replicates=n, seed=5, first_replicate=first)
+    assert np.array_equal(case.run()[0], drawn.astype(np.int64) @ case.columns.T)
+
+
 def test_rows_of_one_member_move_together() -> None:
     """Months in two rate cells are two rows with one key; their totals stay in proportion."""
     case = replace(
