@@ -47,7 +47,7 @@ class Measured:
     ----------
     totals : Totals
     member_years : tuple of Arrow tables
-        Two a shard: one row per member, for base and performance year.
+        One a shard: each member's base year, then its performance year.
     ledger : int64[n_tables, n_files, n_run_fates, 2]
         Lines and paid cents of retained rows by run fate.
     exclusions : int64[2, n_reasons, 3]
@@ -113,7 +113,7 @@ class Measured:
                 seed=plan.seed,
                 device=plan.device,
             ),
-            member_years=tuple(table for shard in shards for table in shard.member_years),
+            member_years=tuple(shard.member_years for shard in shards),
             ledger=sum_of([shard.ledger for shard in shards]),
             exclusions=sum_of([shard.exclusions for shard in shards]),
             utilisation=sum_of([shard.utilisation for shard in shards]),
@@ -137,7 +137,7 @@ class ShardMeasured:
 
     rows: Rows
     n_members: NDArray[np.int64]
-    member_years: tuple[pa.Table, ...]
+    member_years: pa.Table
     ledger: NDArray[np.int64]
     exclusions: NDArray[np.int64]
     utilisation: NDArray[np.int64]
@@ -171,7 +171,7 @@ class ShardMeasured:
         return cls(
             rows=Rows.of(member_key, base, performance),
             n_members=np.bincount(grouped, minlength=n_groups).astype(np.int64),
-            member_years=tuple(_member_years(member_key, plan, *year) for year in years),
+            member_years=_member_years(member_key, plan, years),
             ledger=line_fates(
                 shard,
                 plan.rule_sets,
@@ -201,38 +201,45 @@ class ShardMeasured:
 def _member_years(
     member_key: NDArray[np.uint64],
     plan: Plan,
-    attribution: Attribution,
-    scores: Scores,
-    costs: Sequence[Cost],
-    use: Utilisation,
+    years: Sequence[tuple[Attribution, Scores, Sequence[Cost], Utilisation]],
 ) -> pa.Table:
-    """One row a member: the audit artefact from which every total can be recomputed."""
-    columns: dict[str, pa.Array] = {
-        "member_key": pa.array(member_key),
-        "year": pa.array(np.full(member_key.size, attribution.year, np.int16)),
-        "group": _labels(attribution.group + 1, ("", *plan.roster.groups)),
-        "exclusion": _labels(attribution.reason, EXCLUSION_REASONS),
-        "step": _labels(attribution.step, STEPS),
-        "n_visits": pa.array(attribution.n_visits.astype(np.int32)),
-        "tied": pa.array(attribution.tied),
-        "score_micro": pa.array(scores.score_micro),
-        "score_missing": pa.array(scores.missing),
-        "stays": pa.array(use.stays.astype(np.int16)),
-        "ed_visits": pa.array(use.ed_visits.astype(np.int16)),
-        "readmissions": pa.array(use.readmissions.astype(np.int16)),
+    """One row a member and year: the audit artefact from which every total can be recomputed."""
+    attributions, scores, costs, uses = zip(*years, strict=True)
+    n = member_key.size
+
+    def rows(kind: type, values: Iterable[Any]) -> NDArray[Any]:
+        """Values of the years side by side, member by member."""
+        out: NDArray[Any] = np.empty((n, len(years)), kind)
+        for column, value in zip(out.T, values, strict=True):
+            column[:] = value
+        return out.reshape(-1)
+
+    labels = {
+        "group": (("", *plan.roster.groups), (a.group + 1 for a in attributions)),
+        "exclusion": (EXCLUSION_REASONS, (a.reason for a in attributions)),
+        "step": (STEPS, (a.step for a in attributions)),
     }
-    for cell, months in zip(RATE_CELLS, attribution.months, strict=True):
-        columns[f"months_{cell}"] = pa.array(months.astype(np.int8))
-    for r, cost in enumerate(costs):
-        columns[f"uncapped_r{r}_cents"] = pa.array(cost.uncapped_cents)
-        columns[f"above_cap_r{r}_cents"] = pa.array(cost.above_cap_cents)
-        columns[f"floored_r{r}_cents"] = pa.array(cost.floored_cents)
-        columns[f"cost_r{r}_cents"] = pa.array(cost.capped_cents)
+    columns: dict[str, pa.Array] = {
+        "member_key": rows(np.uint64, (member_key for _ in years)),
+        "year": rows(np.int16, (a.year for a in attributions)),
+        **{
+            name: pa.DictionaryArray.from_arrays(pa.array(rows(np.int16, codes)), pa.array(names))
+            for name, (names, codes) in labels.items()
+        },
+        "n_visits": rows(np.int32, (a.n_visits for a in attributions)),
+        "tied": rows(np.bool_, (a.tied for a in attributions)),
+        "score_micro": rows(np.int64, (score.score_micro for score in scores)),
+        "score_missing": rows(np.bool_, (score.missing for score in scores)),
+    }
+    for name in ("stays", "ed_visits", "readmissions"):
+        columns[name] = rows(np.int16, (getattr(use, name) for use in uses))
+    for c, cell in enumerate(RATE_CELLS):
+        columns[f"months_{cell}"] = rows(np.int8, (a.months[c] for a in attributions))
+    for r in range(len(costs[0])):
+        for name in ("uncapped", "above_cap", "floored", "capped"):
+            cents = (getattr(cost[r], f"{name}_cents") for cost in costs)
+            columns[f"{'cost' if name == 'capped' else name}_r{r}_cents"] = rows(np.int64, cents)
     return pa.table(columns)
-
-
-def _labels(codes: NDArray[np.integer[Any]], names: Sequence[str]) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int16)), pa.array(names))
 
 
 def _exclusions(attribution: Attribution, cost: Cost) -> NDArray[np.int64]:

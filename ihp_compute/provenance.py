@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ihp_compute.errors import RunError
 from ihp_compute.population import file_sha256
 from ihp_compute.uncertainty import Totals
+from kernels import word_order
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "exclusions": ("year", "reason"),
@@ -37,19 +38,36 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 
 MANIFEST: Final = "manifest.json"
 TOTALS: Final = "totals.arrow"
+_WORD_BITS: Final = 64
 
 
 def sort_by(table: pa.Table, keys: Sequence[str]) -> pa.Table:
     """The table in the order of its key columns, as one chunk a column."""
     if len(keys) == 2 and all(pa.types.is_integer(table.schema.field(key).type) for key in keys):
-        first, second = (table.column(key).to_numpy() for key in keys)
-        rises = first[1:] > first[:-1]
-        if (rises | ((first[1:] == first[:-1]) & (second[1:] > second[:-1]))).all():
+        order = _order(*(table.column(key).to_numpy() for key in keys))
+        if order is None:
             return table.combine_chunks()
-        order = np.lexsort((second, first))
         columns = [_taken(column, order) for column in table.itercolumns()]
         return pa.Table.from_arrays(columns, schema=table.schema)
     return table.sort_by([(key, "ascending") for key in keys]).combine_chunks()
+
+
+def _order(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.int64] | None:
+    """Rows in order of both columns; None if they stand in it.
+
+    Member-years stand a member at a time, years in order: there, members are all that is ordered.
+    """
+    fresh = first[1:] != first[:-1]
+    if (fresh | (second[1:] > second[:-1])).all():
+        if (~fresh | (first[1:] > first[:-1])).all():
+            return None
+        starts = np.flatnonzero(np.r_[True, fresh])
+        width = len(first) // len(starts)
+        if first.dtype == np.uint64 and np.array_equal(starts, np.arange(0, len(first), width)):
+            order, ordered = word_order(first[starts], _WORD_BITS)
+            if (ordered[1:] > ordered[:-1]).all():
+                return (starts[order][:, None] + np.arange(width)).reshape(-1)
+    return np.lexsort((second, first))
 
 
 def _taken(column: pa.ChunkedArray, order: NDArray[np.intp]) -> pa.Array:
