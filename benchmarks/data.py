@@ -50,8 +50,8 @@ def cache() -> Path:
 
 
 def shards_for(members: int) -> int:
-    """Shards of about 8,000 members: a shard's hot columns pass through the caches once."""
-    return max(2, min(64, members // 8_000))
+    """Shards of about 16,000 members, and at least four where there are enough to share."""
+    return max(2, min(64, members // 16_000), min(4, members // 8_000))
 
 
 @dataclass(frozen=True)
