@@ -19,7 +19,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -203,22 +203,27 @@ def shard_sums(shard: Shard, codes: CodeWords) -> NDArray[np.uint64]:
     )
 
 
-def digest_of(sums: NDArray[np.uint64], references: Mapping[str, pa.Table]) -> str:
+Lines: TypeAlias = tuple[int, pa.Buffer | bytes]
+"""A reference table as the digest sees it: its number of rows, and their lines."""
+
+
+def digest_of(sums: NDArray[np.uint64], references: Mapping[str, Lines]) -> str:
     """SHA-256 over the summed tables and, row by row in sorted order, the reference tables."""
     digest = hashlib.sha256(f"ihp population {METHOD_VERSION}\n".encode())
     for names, entry in zip(HASHED_TABLES, sums, strict=True):
         line = f"{names[0]} {int(entry[0])} {int(entry[1]):016x} {int(entry[2]):016x}\n"
         digest.update(line.encode())
     for name in sorted(references):
-        digest.update(f"{name} {references[name].num_rows}\n".encode())
-        digest.update(_json_lines(references[name]))
+        n_rows, lines = references[name]
+        digest.update(f"{name} {n_rows}\n".encode())
+        digest.update(lines)
     return digest.hexdigest()
 
 
-def _json_lines(table: pa.Table) -> pa.Buffer | bytes:
+def lines_of(table: pa.Table) -> Lines:
     """Each row as a JSON object in ASCII, names sorted, on a line of its own; lines sorted."""
     if not table.num_rows or not table.num_columns:
-        return b"{}\n" * table.num_rows
+        return table.num_rows, b"{}\n" * table.num_rows
     texts: list[pa.Array] = []
     for name in sorted(table.column_names):
         column = table.column(name).combine_chunks().dictionary_encode(null_encoding="encode")
@@ -228,7 +233,7 @@ def _json_lines(table: pa.Table) -> pa.Buffer | bytes:
     end, nothing = (pa.scalar(text, pa.large_string()) for text in ("}\n", ""))
     rows = pc.binary_join_element_wise(*texts, end, nothing)
     rows = rows.take(pc.array_sort_indices(rows))
-    return rows.buffers()[2]
+    return table.num_rows, rows.buffers()[2]
 
 
 def population_digest(population: Population) -> str:
@@ -240,4 +245,6 @@ def population_digest(population: Population) -> str:
     for shard in population.shards:
         sums += shard_sums(shard, codes)
     found = {name: population.reference(name) for name in REFERENCE_TABLES}
-    return digest_of(sums, {name: table for name, table in found.items() if table is not None})
+    return digest_of(
+        sums, {name: lines_of(table) for name, table in found.items() if table is not None}
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError
+from ihp_compute.ingest_spill import Piece
 from ihp_compute.service_categories import CodeFacts
 
 Columns = dict[str, NDArray[Any]]
@@ -88,56 +89,78 @@ class Space:
 class Raw:
     """Spilled rows of one kind of table, in order of file and position.
 
-    A column is joined from its batches when it is first asked for: `numbers` and `texts` keep it,
-    `passing` keeps it until another one passes. Lists of diagnoses are `lists["dx"]`.
+    A column is joined from its pieces when it is first asked for: `numbers` and `texts` keep it,
+    `passing` keeps it until another one passes. Lists of diagnoses are `texts["dx"]`.
     """
 
     def __init__(
-        self, label: str, table: pa.Table, space: Space, whole: Raw | None = None, first: int = 0
+        self,
+        label: str,
+        pieces: Sequence[Piece],
+        schema: pa.Schema,
+        space: Space,
+        part: tuple[Raw, slice] | None = None,
     ) -> None:
         # nothing made here may refer to this object: a cycle would hold its columns for a while
-        self.n: int = table.num_rows
-        self._label, self._table, self._space = label, table, space
-        if whole is None:
+        self.n: int = sum(piece.rows.num_rows for piece in pieces)
+        self._label, self._pieces, self._schema, self._space = label, pieces, schema, space
+        if part is None:
             self.numbers: Columns = _Made(
-                lambda name: _numbers(table, name, space, f"{label}.{name}")
+                lambda name: _numbers(pieces, schema.field(name), space, f"{label}.{name}")
             )
-            self.texts: Strings = _Made(lambda name: _joined(table, name))
+            self.texts: Strings = _Made(lambda name: _joined(pieces, schema.field(name)))
         else:
-            numbers, texts, rows = whole.numbers, whole.texts, slice(first, first + self.n)
+            whole, rows = part
+            numbers, texts = whole.numbers, whole.texts
+            self.n = rows.stop - rows.start
             self.numbers = _Made(lambda name: numbers[name][rows])
             self.texts = _Made(lambda name: texts[name][rows])
-        self.lists: Strings = _Made(lambda name: _joined(table, name))
 
     def rows(self, first: int, stop: int) -> Raw:
         """Neighbouring rows, which share their columns with these."""
-        return Raw(self._label, self._table.slice(first, stop - first), self._space, self, first)
+        return Raw(self._label, (), self._schema, self._space, (self, slice(first, stop)))
 
     def passing(self, name: str) -> NDArray[Any]:
-        """A numeric column that is not needed again."""
+        """A numeric column of all the rows that is not needed again."""
         kept: NDArray[Any] | None = self.numbers.get(name)
-        return _numbers(self._table, name, self._space, "passing") if kept is None else kept
+        if kept is not None:
+            return kept
+        return _numbers(self._pieces, self._schema.field(name), self._space, "passing")
 
 
-def _numbers(table: pa.Table, name: str, space: Space, place: str) -> NDArray[Any]:
-    kind = np.dtype(table.schema.field(name).type.to_pandas_dtype())
-    found = space.array(place, table.num_rows, kind)
-    pieces = [piece.to_numpy(zero_copy_only=False) for piece in table[name].chunks]
-    if pieces:
-        np.concatenate(pieces, out=found)
+def _numbers(pieces: Sequence[Piece], field: pa.Field, space: Space, place: str) -> NDArray[Any]:
+    n = sum(piece.rows.num_rows for piece in pieces)
+    found = space.array(place, n, np.dtype(field.type.to_pandas_dtype()))
+    start = 0
+    for piece in pieces:
+        end = start + piece.rows.num_rows
+        if field.name in piece.constant:
+            found[start:end] = piece.constant[field.name]
+        else:
+            found[start:end] = piece.rows.column(field.name).to_numpy()
+        start = end
     return found
 
 
-def _joined(table: pa.Table, name: str) -> pa.Array:
-    column = table.select([name]).combine_chunks(memory_pool=POOL).column(0)
+def _joined(pieces: Sequence[Piece], field: pa.Field) -> pa.Array:
+    parts = [
+        _repeated(piece.constant[field.name], piece.rows.num_rows, field.type)
+        if field.name in piece.constant
+        else piece.rows.column(field.name)
+        for piece in pieces
+    ]
+    whole = pa.table({field.name: pa.chunked_array(parts, field.type)})
+    column = whole.combine_chunks(memory_pool=POOL).column(0)
     if column.num_chunks > 1:  # text beyond 2 GiB
         raise DataError("a shard holds too much text for one column: ingest with more --shards")
-    return column.chunk(0) if column.num_chunks else pa.array([], column.type)
+    return column.chunk(0) if column.num_chunks else pa.array([], field.type)
 
 
-def raw_of(label: str, batches: list[pa.RecordBatch], schema: pa.Schema, space: Space) -> Raw:
-    """Spilled batches of a shard as one set of rows."""
-    return Raw(label, pa.Table.from_batches(batches, schema=schema), space)
+def _repeated(value: int | str | None, n: int, kind: pa.DataType) -> pa.Array:
+    """The same in n rows: a text, no text, or no list."""
+    if pa.types.is_list(kind):
+        return pa.ListArray.from_arrays(np.zeros(n + 1, np.int32), pa.array([], kind.value_type))
+    return pa.nulls(n, kind) if value is None else pa.repeat(pa.scalar(value, kind), n)
 
 
 def count_by_member(member: NDArray[np.integer[Any]], n_members: int) -> NDArray[np.int64]:

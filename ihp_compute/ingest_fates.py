@@ -150,7 +150,7 @@ def _byte_key(raw: Raw, row: int, rules: Rules) -> tuple[Any, ...]:
         if name in _TEXTS:
             key.append((raw.texts[name][row].as_py() or "").encode())
         elif name == "dx":
-            found = raw.lists["dx"][row].as_py()
+            found = raw.texts["dx"][row].as_py()
             key.append(tuple(rules.final_code["dx"][found].tolist()))
         elif name in CODED:
             key.append(int(rules.final_code[CODED[name]][raw.numbers[name][row]]))

@@ -217,7 +217,7 @@ def diagnoses(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.
     raw, retained = lines.raw, lines.retained
     if not len(lines.rows):
         return record(tables.DIAGNOSES, _NO_PAIRS), np.zeros(n_members, np.int64)
-    final, lists = lines.rules.final_code["dx"], raw.lists["dx"]
+    final, lists = lines.rules.final_code["dx"], raw.texts["dx"]
     dx = final.take(lists.flatten().to_numpy())
     starts = lists.offsets.to_numpy()[1:-1]
     row_of = np.bincount(starts, minlength=len(dx) + 1)[: len(dx)].cumsum()

@@ -1,13 +1,19 @@
 """What the first pass hands to the second: typed columns, rows of a batch in order of shard.
 
+    columns of a batch -> rows by shard, each column as narrow as it goes -> one file a shard range
+
 A column is described by what it is made of - one value a row, distinct values and an index, or one
-value for all rows - and written down once, in the order in which it is spilled.
+value for all rows - and written down once, in the order in which it is spilled. What is the same in
+all rows is not written at all: it is kept in memory beside the place of the batch. Less written is
+less for the machine to find room for; and a range's files go as soon as its shards are made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -57,6 +63,19 @@ SPILLED_SCORES: Final = pa.schema(
 )  # fmt: skip
 
 
+SPILLED: Final[Mapping[str, pa.Schema]] = {
+    "medical_claim": SPILLED_LINES,
+    "pharmacy_claim": SPILLED_LINES,
+    "eligibility": SPILLED_ELIGIBILITY,
+    "risk_score": SPILLED_SCORES,
+}
+"""Columns of the tables that are sharded, and their types once they are read back."""
+
+_RANGES: Final = 8
+_BUFFER_BYTES: Final = 1 << 18
+_NARROW: Final = (np.int16, np.int32)
+
+
 @dataclass(frozen=True)
 class Coded:
     """A column of numbers as distinct values, and which of them each row has."""
@@ -88,27 +107,135 @@ Column: TypeAlias = NDArray[Any] | Coded | Text | Stated | pa.Array | Sequence[C
 the codes above 0; one number for all rows; None for null in all rows."""
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Some rows: the columns that differ between rows, and the value of each of the others."""
+
+    rows: pa.RecordBatch
+    constant: Mapping[str, int | str | None]
+
+
 def by_shard(
     columns: Mapping[str, Column], schema: pa.Schema, n_shards: int
-) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
-    """The batch in order of shard, rows of a shard in their order, and where each shard starts."""
+) -> tuple[Piece, NDArray[np.int64]]:
+    """The batch in order of shard, rows of a shard in their order, and where each shard starts.
+
+    Integers may stand in a narrower type than the schema's.
+    """
     key = columns["member_key"]
     order, starts = row_order(key.rows() if isinstance(key, Coded) else key, n_shards)
-    arrays = [_ordered(columns[field.name], order, field.type) for field in schema]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema), starts
+    constant: dict[str, int | str | None] = {}
+    arrays: dict[str, pa.Array] = {}
+    for field in schema:
+        column = columns[field.name]
+        if field.name != "member_key" and _is_constant(column):
+            constant[field.name] = _constant(column)
+        else:
+            arrays[field.name] = _ordered(column, order, field.type)
+    return Piece(pa.RecordBatch.from_pydict(arrays), constant), starts
+
+
+class Spill:
+    """Rows of one piece of an input file. Each of its files has the shards of one range."""
+
+    def __init__(self, folder: Path, name: str, table: str, n_shards: int) -> None:
+        self.table = table
+        self._shards = ranges(n_shards)
+        self._paths = [folder / f"{name}-{k}.arrow" for k in range(len(self._shards))]
+        self._constant: list[Mapping[str, int | str | None]] = []
+        self._begins: list[list[int]] = []
+
+    def write(self, batches: Iterable[Mapping[str, Column]]) -> None:
+        """Write batches: in each file a stream a batch, and in that a record batch a shard."""
+        n_shards = self._shards[-1].stop
+        with ExitStack() as stack:
+            sinks = [
+                stack.enter_context(pa.output_stream(str(path), buffer_size=_BUFFER_BYTES))
+                for path in self._paths
+            ]
+            for columns in batches:
+                piece, starts = by_shard(columns, SPILLED[self.table], n_shards)
+                self._constant.append(piece.constant)
+                self._begins.append([sink.tell() for sink in sinks])
+                edges = starts.tolist()
+                for sink, shards in zip(sinks, self._shards, strict=True):
+                    with pa.ipc.new_stream(sink, piece.rows.schema) as writer:
+                        for k in shards:
+                            writer.write_batch(piece.rows.slice(edges[k], edges[k + 1] - edges[k]))
+
+    def pieces(self, shard: int) -> list[Piece]:
+        """The rows of one shard, batch by batch; they stand in a map of the file."""
+        if not self._begins:
+            return []
+        (at,) = [k for k, shards in enumerate(self._shards) if shard in shards]
+        source = pa.memory_map(str(self._paths[at]), "r")
+        found = []
+        for constant, begins in zip(self._constant, self._begins, strict=True):
+            source.seek(begins[at])
+            reader = pa.ipc.open_stream(source)
+            for _ in range(self._shards[at].start, shard):
+                reader.read_next_batch()
+            found.append(Piece(reader.read_next_batch(), constant))
+        return found
+
+    def drop(self, at: int) -> None:
+        """Remove the file of a range whose shards are made."""
+        self._paths[at].unlink()
+
+
+def ranges(n_shards: int) -> list[range]:
+    """Shards cut into a few ranges of neighbours.
+
+    >>> ranges(3)
+    [range(0, 1), range(1, 2), range(2, 3)]
+    >>> ranges(20)[:2], len(ranges(20))
+    ([range(0, 3), range(3, 6)], 7)
+    """
+    size = -(-n_shards // _RANGES)
+    return [range(k, min(k + size, n_shards)) for k in range(0, n_shards, size)]
+
+
+def _is_constant(column: Column) -> bool:
+    """Whether all rows have one value, as far as that is quickly seen."""
+    if column is None or isinstance(column, int):
+        return True
+    if isinstance(column, Stated):
+        return column.text.is_blank
+    if isinstance(column, Text):
+        return column.is_blank
+    if isinstance(column, Coded):
+        return len(column.values) == 1
+    if isinstance(column, np.ndarray):
+        ends = len(column) > 0 and column[0] == column[len(column) // 2] == column[-1]
+        return bool(ends) and bool((column == column[0]).all())
+    return isinstance(column, Sequence) and not column
+
+
+def _constant(column: Column) -> int | str | None:
+    if isinstance(column, Coded):
+        return int(column.values[0])
+    if isinstance(column, np.ndarray):
+        return int(column[0])
+    if isinstance(column, Text):
+        return ""
+    return column if isinstance(column, int) else None
+
+
+def _narrow(values: NDArray[Any], kind: Any) -> NDArray[Any]:
+    """Values of this kind, in fewer bytes where they fit; truth in whole bytes."""
+    if kind == np.bool_:
+        return values.view(np.uint8) if values.dtype == np.bool_ else values != 0
+    if kind in (np.int32, np.int64) and len(values):
+        low, high = values.min(), values.max()
+        for small in _NARROW:
+            limits = np.iinfo(small)
+            if limits.min <= low and high <= limits.max:
+                return values.astype(small, copy=False)
+    return values.astype(kind, copy=False)
 
 
 def _ordered(column: Column, order: NDArray[np.int32], kind: pa.DataType) -> pa.Array:
-    n = len(order)
-    if column is None:
-        return pa.nulls(n, kind)
-    if isinstance(column, int):
-        out = pooled(n, kind.to_pandas_dtype())
-        out.fill(column)
-        return pa.array(out, kind)
     if isinstance(column, Stated):
-        if column.text.is_blank:
-            return pa.nulls(n, kind)
         return _texts(column.text.words.texts, column.text.index, order, column.text.words.blank)
     if isinstance(column, Text):
         return _texts(column.words.texts, column.index, order)
@@ -116,13 +243,15 @@ def _ordered(column: Column, order: NDArray[np.int32], kind: pa.DataType) -> pa.
         if column.null_count:
             return column.take(pa.array(order))
         return _texts(column, None, order)
-    if isinstance(column, Coded | np.ndarray):
-        values, index = (
-            (column.values, column.index) if isinstance(column, Coded) else (column, None)
-        )
-        values = values.astype(kind.to_pandas_dtype(), copy=False)
-        return pa.array(row_pick(values, index, order, pooled(n, values.dtype)), kind)
-    return _lists(column, order)
+    if isinstance(column, Coded):
+        values = _narrow(column.values, kind.to_pandas_dtype())
+        return pa.array(row_pick(values, column.index, order, pooled(len(order), values.dtype)))
+    if isinstance(column, np.ndarray):
+        values = _narrow(column, kind.to_pandas_dtype())
+        return pa.array(row_pick(values, None, order, pooled(len(order), values.dtype)))
+    if isinstance(column, Sequence):
+        return _lists(column, order)
+    raise TypeError(f"a column of {type(column).__name__} has no rows")
 
 
 def _texts(

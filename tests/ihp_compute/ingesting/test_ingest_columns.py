@@ -7,33 +7,50 @@ import weakref
 
 import pyarrow as pa
 
-from ihp_compute.ingest_columns import Raw, Space, raw_of, take_texts
+from ihp_compute.ingest_columns import Raw, Space, take_texts
+from ihp_compute.ingest_spill import Piece
 
-SCHEMA = pa.schema([("number", pa.int32()), ("mark", pa.bool_()), ("text", pa.string())])
+SCHEMA = pa.schema(
+    [
+        ("number", pa.int32()),
+        ("mark", pa.bool_()),
+        ("text", pa.string()),
+        ("codes", pa.list_(pa.int32())),
+    ]
+)
 
 
 def rows() -> Raw:
-    batches = [
-        pa.record_batch([[1, 2], [True, False], ["a", None]], schema=SCHEMA),
-        pa.record_batch([[3], [True], ["c"]], schema=SCHEMA),
-    ]
-    return raw_of("rows", batches, SCHEMA, Space())
+    """Two pieces: one narrow in what it writes, one nearly all constant."""
+    first = pa.record_batch(
+        {
+            "number": pa.array([1, 2], pa.int16()),
+            "mark": pa.array([1, 0], pa.uint8()),
+            "text": pa.array(["a", None]),
+            "codes": pa.array([[7], []], pa.list_(pa.int32())),
+        }
+    )
+    second = pa.record_batch({"number": pa.array([3], pa.int32())})
+    pieces = [Piece(first, {}), Piece(second, {"mark": 1, "text": "c", "codes": None})]
+    return Raw("rows", pieces, SCHEMA, Space())
 
 
-def test_columns_join_the_batches_and_parts_share_them() -> None:
+def test_columns_join_the_pieces_and_parts_share_them() -> None:
     raw = rows()
     part = raw.rows(1, 3)
     assert (raw.n, part.n) == (3, 2)
     assert raw.passing("number").tolist() == [1, 2, 3]
+    assert raw.passing("number").dtype == "int32"
     assert part.numbers["number"].tolist() == [2, 3]
     assert part.numbers["number"].base is raw.numbers["number"].base
     assert part.numbers["mark"].tolist() == [False, True]
     assert part.texts["text"].to_pylist() == [None, "c"]
+    assert raw.texts["codes"].to_pylist() == [[7], [], []]
     assert take_texts(raw.texts["text"], raw.numbers["number"][:2] - 1).to_pylist() == ["a", None]
 
 
 def test_no_rows_have_empty_columns() -> None:
-    raw = raw_of("rows", [], SCHEMA, Space())
+    raw = Raw("rows", [], SCHEMA, Space())
     assert raw.n == len(raw.numbers["number"]) == len(raw.texts["text"]) == 0
 
 
