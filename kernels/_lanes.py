@@ -35,6 +35,9 @@ QUAD: Final = 4
 OCTETS: Final = 8
 LANES: Final = 8
 REPLICATES: Final = OCTETS * LANES
+_COMMON: Final = range(1, 6)
+_RARE: Final = range(6, len(THRESHOLDS) + 1)
+"""Weights that nearly every vector holds some of, and those that one of seven quads holds."""
 
 _I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 _WORDS: Final = ir.VectorType(_I64, OCTETS)
@@ -92,9 +95,9 @@ class _Loop:
 
     def end(self, carried: Sequence[Any]) -> None:
         following = self.builder.add(self.i, ir.Constant(_I64, 1))
-        self.i.add_incoming(following, self.body)
+        self.i.add_incoming(following, self.builder.block)
         for kept, value in zip(self.carry, carried, strict=True):
-            kept.add_incoming(value, self.body)
+            kept.add_incoming(value, self.builder.block)
         again = self.builder.icmp_signed("<", following, self.n)
         self.builder.cbranch(again, self.body, self.after)
         self.builder.position_at_end(self.after)
@@ -152,13 +155,25 @@ def _lanes_of(builder: Any, chains: Sequence[Any]) -> tuple[Any, Any]:
     return builder.bitcast(low, _PARTS), builder.bitcast(high, _PARTS)
 
 
-def _weights_of(builder: Any, lanes: Any) -> Any:
-    """Thresholds that exceed each lane; they descend, so the last one met gives the count."""
-    weight = _fill(_PARTS, 0)
-    for count, threshold in enumerate(THRESHOLDS, start=1):
-        met = builder.icmp_unsigned("<", lanes, _fill(_PARTS, threshold))
+def _weights_of(builder: Any, lanes: Any, weight: Any, counts: range) -> Any:
+    """How many of these thresholds exceed each lane, from `weight` on where none does.
+
+    They descend, so the last one met gives the count.
+    """
+    for count in counts:
+        met = builder.icmp_unsigned("<", lanes, _fill(_PARTS, THRESHOLDS[count - 1]))
         weight = builder.select(met, _fill(_PARTS, count), weight)
     return weight
+
+
+def _any_below(builder: Any, rows: Sequence[Any], threshold: int) -> Any:
+    """Whether a lane of any row lies below the threshold."""
+    least = rows[0]
+    for lanes in rows[1:]:
+        least = builder.select(builder.icmp_unsigned("<", lanes, least), lanes, least)
+    met = builder.icmp_unsigned("<", least, _fill(_PARTS, threshold))
+    bits = builder.bitcast(met, ir.IntType(_PARTS.count))
+    return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
 
 
 def _block_weights(_typing: Any, part: Any, octets: Any, schedule: Any, weights: Any) -> Any:
@@ -190,11 +205,19 @@ def _block_weights(_typing: Any, part: Any, octets: Any, schedule: Any, weights:
             chains.append(_second_round(builder, first, second, high, low))
         for pair in keys:
             chains = [_round(builder, words, pair) for words in chains]
-        for word in range(4):
-            rows = _lanes_of(builder, [words[word] for words in chains])
-            for half, lanes in enumerate(rows):
-                at = _vector_at(builder, _PARTS, target, _bytes(64 * (2 * word + half)))
-                builder.store(_weights_of(builder, lanes), at, align=2)
+        rows = [
+            lanes
+            for word in range(4)
+            for lanes in _lanes_of(builder, [words[word] for words in chains])
+        ]
+        places = [_vector_at(builder, _PARTS, target, _bytes(64 * k)) for k in range(LANES)]
+        weights = [_weights_of(builder, lanes, _fill(_PARTS, 0), _COMMON) for lanes in rows]
+        for weight, place in zip(weights, places, strict=True):
+            builder.store(weight, place, align=2)
+        rare = _any_below(builder, rows, THRESHOLDS[_RARE[0] - 1])
+        with builder.if_then(rare, likely=False):
+            for lanes, weight, place in zip(rows, weights, places, strict=True):
+                builder.store(_weights_of(builder, lanes, weight, _RARE), place, align=2)
         loop.end([])
         return context.get_dummy_value()
 
