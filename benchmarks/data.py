@@ -50,8 +50,8 @@ def cache() -> Path:
 
 
 def shards_for(members: int) -> int:
-    """Shards of about 16,000 members, and at least four where there are enough to share."""
-    return max(2, min(64, members // 16_000), min(4, members // 8_000))
+    """Shards of about 16,000 members, or eight of fewer: the last one made is waited for."""
+    return max(2, min(64, members // 16_000), min(8, members // 2_000))
 
 
 @dataclass(frozen=True)

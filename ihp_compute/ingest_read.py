@@ -184,9 +184,10 @@ def read_text(array: pa.Array, known: Words | None = None) -> Text:
     indices = array.indices
     if indices.type != pa.int32():
         indices = indices.cast(pa.int32())
-    if indices.null_count:
-        indices = indices.fill_null(len(array.dictionary))
     index = np.frombuffer(indices.buffers()[1], np.int32, n_rows, indices.offset * 4)
+    if indices.null_count:
+        blank = np.int32(len(array.dictionary))
+        index = (index - blank) * _valid(indices) + blank  # whatever stands where nothing does
     return Text(known, index if known.remap is None else known.remap.take(index))
 
 
@@ -220,7 +221,7 @@ def _words(dictionary: pa.Array) -> Words:
 
 
 def _valid(array: pa.Array) -> NDArray[np.uint8]:
-    """1 where a row is not null: the validity bits unpacked."""
+    """1 where a row is not null, else 0: the validity bits unpacked."""
     bits = np.frombuffer(array.buffers()[0], np.uint8)
     first = array.offset // 8
     skip = array.offset % 8
