@@ -27,6 +27,7 @@ from ihp_compute.errors import DataError
 from ihp_compute.ingest_layout import InputFile, TableLayout, check_columns
 
 BATCH_ROWS: Final = 1 << 18
+"""Rows of a batch, about."""
 _CODED_BYTES: Final = 3
 _CSV_BLOCK_BYTES: Final = 32 << 20
 
@@ -185,7 +186,9 @@ def _parquet_batches(
         with pq.ParquetFile(
             part.file.path, metadata=metadata, memory_map=True, read_dictionary=dictionaries
         ) as source:
-            yield from source.iter_batches(BATCH_ROWS, groups, columns=known, use_threads=False)
+            rows = sum(metadata.row_group(group).num_rows for group in groups)
+            size = -(-max(1, rows) // max(1, round(rows / BATCH_ROWS)))  # no small one at the end
+            yield from source.iter_batches(size, groups, columns=known, use_threads=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise _broken_parquet(part.file, error) from error
 
