@@ -239,7 +239,8 @@ def _member_years(
         for name in ("uncapped", "above_cap", "floored", "capped"):
             cents = (getattr(cost[r], f"{name}_cents") for cost in costs)
             columns[f"{'cost' if name == 'capped' else name}_r{r}_cents"] = rows(np.int64, cents)
-    return pa.table(columns)
+    table = pa.table(columns)
+    return table.cast(pa.schema([field.with_nullable(False) for field in table.schema]))
 
 
 def _exclusions(attribution: Attribution, cost: Cost) -> NDArray[np.int64]:

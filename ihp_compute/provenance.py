@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.errors import RunError
 from ihp_compute.population import file_sha256
+from ihp_compute.tables import pooled
 from ihp_compute.uncertainty import Totals
 from kernels import word_order
 
@@ -70,15 +71,20 @@ def _order(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.int64] | Non
     return np.lexsort((second, first))
 
 
-def _taken(column: pa.ChunkedArray, order: NDArray[np.intp]) -> pa.Array:
-    """A column in that order. NumPy asks for large pages, and a state's columns are large."""
+def _taken(column: pa.ChunkedArray, order: NDArray[np.int64]) -> pa.Array:
+    """A column in that order, in memory that Arrow's pool keeps: fresh memory costs more."""
     if pa.types.is_dictionary(column.type):
         whole = column.unify_dictionaries().combine_chunks()
-        indices = pa.array(whole.indices.to_numpy()[order])
-        return pa.DictionaryArray.from_arrays(indices, whole.dictionary)
+        return pa.DictionaryArray.from_arrays(_picked(whole.indices, order), whole.dictionary)
     if pa.types.is_integer(column.type):
-        return pa.array(column.to_numpy()[order], column.type)
+        return _picked(column.combine_chunks(), order)
     return column.combine_chunks().take(pa.array(order))
+
+
+def _picked(values: pa.Array, order: NDArray[np.int64]) -> pa.Array:
+    numbers = values.to_numpy()
+    out = pooled(len(order), numbers.dtype)
+    return pa.array(numbers.take(order, out=out, mode="clip"), values.type)
 
 
 def ledger_over_files(ledger: pa.Table) -> pa.Table:

@@ -313,20 +313,20 @@ class Draft:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def keep(self, measured: Measured) -> None:
-        """Order and write member-years, and write the totals, while others go on."""
+        """Order and write member-years while others go on."""
         ordered = self._writer.submit(_member_years, measured)
         self._kept = [
             ordered,
             self._writer.submit(
                 lambda: _write_table(ordered.result(), self.folder, "member_years")
             ),
-            self._writer.submit(write_totals, measured.totals, self.folder / TOTALS),
         ]
 
     def finish(self, results: Results, plan: Plan, *, runner_name: str, started: float) -> Outcome:
         """Digest the tables, write what is not yet written, and put the folder in its place."""
         check_target(self.out)
         terms = _terms(plan)
+        write_totals(results.totals, self.folder / TOTALS)
         member_years = self._kept[0].result()
         digest = digest_of({**results.tables, "member_years": member_years}, results.totals, terms)
         for name, table in results.tables.items():
