@@ -145,16 +145,18 @@ class Rows:
             (in_base | (in_performance & same), base.group, ("base", "perf")),
             (in_performance & ~same, performance.group, ("perf",)),
         ):
-            stratum, member = np.nonzero(here)
+            place = np.flatnonzero(here)
+            stratum = place // len(member_key)
+            member = place - stratum * len(member_key)
             block = np.zeros((len(names), member.size), np.int64)
             for year in years:
                 rows = base if year == "base" else performance
                 shared = np.int64(1) if year == "base" or len(years) == 1 else same[member]
-                months = rows.months[stratum, member] * shared
+                months = rows.months.take(place) * shared
                 block[names.index(f"{year}_months")] = months
-                block[names.index(f"{year}_risk")] = months * rows.score_micro[member]
+                block[names.index(f"{year}_risk")] = months * rows.score_micro.take(member)
                 for r, cents in enumerate(rows.cell_cents):
-                    block[names.index(f"{year}_cost_r{r}")] = cents[stratum, member] * shared
+                    block[names.index(f"{year}_cost_r{r}")] = cents.take(place) * shared
             cell = group[member] * np.int32(n_strata) + stratum.astype(np.int32)
             parts.append(cls(block, cell, member_key[member]))
         return cls.concat(parts)
