@@ -18,7 +18,6 @@ from ihp_compute import final_action
 from ihp_compute.final_action import OPEN
 from ihp_compute.fingerprint import text_hashes
 from ihp_compute.ingest_columns import CODED, Columns, Raw, Rules
-from ihp_compute.ingest_rows import distinct
 from ihp_compute.ledger import IngestFate
 from ihp_compute.units import months_of_days
 from kernels import first_row, key_place
@@ -230,15 +229,15 @@ def _linked_rows(raw: Raw) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     if not sum(map(len, naming)):
         return np.empty(0, np.intp), np.zeros(raw.n, bool)
     rows, target = np.concatenate(naming), np.concatenate(named)
-    asked = distinct(target)
+    asked = np.unique(target)
     own = claim ^ member
     found, at = key_place(own, asked), key_place(target, asked)
     is_named = found >= 0
     linked = np.zeros(len(asked), bool)
     linked[found[is_named & readable]] = True
-    order = np.lexsort((own[rows], at))
-    another = (at[order][1:] == at[order][:-1]) & (own[rows[order]][1:] != own[rows[order]][:-1])
-    linked[at[order[1:][another]]] = True
+    one_of = np.empty(len(asked), np.uint64)
+    one_of[at] = own[rows]
+    linked[at[own[rows] != one_of[at]]] = True  # several claims name it
     return np.unique(rows[linked[at]]), is_named
 
 

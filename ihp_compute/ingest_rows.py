@@ -60,14 +60,6 @@ DENIAL_MARKS: Final = ("", "0", "1", "yes", "no")
 """What `x_clm_dnd_ind` can say; 0 and 1 are read once all rows are seen (`ingest`)."""
 
 
-def distinct(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Distinct values in order. Sorting words is vectorised; `np.unique` hashes them, slower."""
-    ordered = np.sort(values)
-    return (
-        ordered[np.r_[len(ordered) > 0, ordered[1:] != ordered[:-1]]] if len(ordered) else ordered
-    )
-
-
 class Rows:
     """One batch on its way in: hands out typed columns, hashes each, remembers what was bad."""
 
