@@ -55,7 +55,7 @@ from ihp_compute.ingest_manifest import Account
 from ihp_compute.ingest_read import BAD_DAY, Words, as_text, day_of_text
 from ihp_compute.ingest_rows import DENIAL_MARKS, Rows, read_eligibility, read_lines, read_scores
 from ihp_compute.ingest_shard import ShardContent, build
-from ihp_compute.ingest_spill import SPILLED, Column, Spill, ranges
+from ihp_compute.ingest_spill import SPILLED, Column, Spill, range_of, ranges
 from ihp_compute.population import REFERENCE_TABLES, file_sha256
 from ihp_compute.service_categories import facts_of
 from ihp_compute.units import NO_DAY, date_of, months_of_days
@@ -332,7 +332,7 @@ class _Ingest:
 
     def _drop_spilled(self, index: int, spills: list[Spill]) -> None:
         """Remove what was spilled for a range of shards once the last of them is made."""
-        (at,) = [k for k, shards in enumerate(self._ranges) if index in shards]
+        at = range_of(index, self._ranges)
         with self._lock:
             self._unmade[at] -= 1
             if self._unmade[at]:

@@ -135,47 +135,56 @@ def by_shard(
     return Piece(pa.RecordBatch.from_pydict(arrays), constant), starts
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """A spilled batch: what is written of it, what is not, and where each shard's rows start."""
+
+    schema: pa.Schema
+    constant: Mapping[str, int | str | None]
+    at: list[int]
+
+
 class Spill:
     """Rows of one piece of an input file. Each of its files has the shards of one range."""
 
     def __init__(self, folder: Path, name: str, table: str, n_shards: int) -> None:
         self.table = table
-        self._shards = ranges(n_shards)
-        self._paths = [folder / f"{name}-{k}.arrow" for k in range(len(self._shards))]
-        self._constant: list[Mapping[str, int | str | None]] = []
-        self._begins: list[list[int]] = []
+        self._n_shards = n_shards
+        self._ranges = ranges(n_shards)
+        self._paths = [folder / f"{name}-{k}.arrow" for k in range(len(self._ranges))]
+        self._batches: list[_Batch] = []
 
     def write(self, batches: Iterable[Mapping[str, Column]]) -> None:
         """Write batches: in each file a stream a batch, and in that a record batch a shard."""
-        n_shards = self._shards[-1].stop
         with ExitStack() as stack:
             sinks = [
                 stack.enter_context(pa.output_stream(str(path), buffer_size=_BUFFER_BYTES))
                 for path in self._paths
             ]
             for columns in batches:
-                piece, starts = by_shard(columns, SPILLED[self.table], n_shards)
-                self._constant.append(piece.constant)
-                self._begins.append([sink.tell() for sink in sinks])
+                piece, starts = by_shard(columns, SPILLED[self.table], self._n_shards)
                 edges = starts.tolist()
-                for sink, shards in zip(sinks, self._shards, strict=True):
+                at: list[int] = []
+                for sink, shards in zip(sinks, self._ranges, strict=True):
                     with pa.ipc.new_stream(sink, piece.rows.schema) as writer:
                         for k in shards:
+                            at.append(sink.tell())
                             writer.write_batch(piece.rows.slice(edges[k], edges[k + 1] - edges[k]))
+                self._batches.append(_Batch(piece.rows.schema, piece.constant, at))
 
     def pieces(self, shard: int) -> list[Piece]:
         """The rows of one shard, batch by batch; they stand in a map of the file."""
-        if not self._begins:
+        if not self._batches:
             return []
-        (at,) = [k for k, shards in enumerate(self._shards) if shard in shards]
-        source = pa.memory_map(str(self._paths[at]), "r")
+        source = pa.memory_map(str(self._paths[range_of(shard, self._ranges)]), "r")
         found = []
-        for constant, begins in zip(self._constant, self._begins, strict=True):
-            source.seek(begins[at])
-            reader = pa.ipc.open_stream(source)
-            for _ in range(self._shards[at].start, shard):
-                reader.read_next_batch()
-            found.append(Piece(reader.read_next_batch(), constant))
+        for batch in self._batches:
+            source.seek(batch.at[shard])
+            message = pa.ipc.read_message(source)
+            if message.type == "schema":  # before the first of a stream
+                message = pa.ipc.read_message(source)
+            rows = pa.ipc.read_record_batch(message, batch.schema)
+            found.append(Piece(rows, batch.constant))
         return found
 
     def drop(self, at: int) -> None:
@@ -193,6 +202,11 @@ def ranges(n_shards: int) -> list[range]:
     """
     size = -(-n_shards // _RANGES)
     return [range(k, min(k + size, n_shards)) for k in range(0, n_shards, size)]
+
+
+def range_of(shard: int, among: Sequence[range]) -> int:
+    """Which of the ranges a shard stands in."""
+    return shard // len(among[0])
 
 
 def _is_constant(column: Column) -> bool:
