@@ -295,7 +295,7 @@ class Agreement:
         prefix = vocabulary.POLICY_PREFIX
         return tuple(v for path, v in self.values.items() if path.startswith(prefix))
 
-    @property
+    @cached_property
     def attribution(self) -> AttributionTerms:
         """Terms of attribution."""
         return AttributionTerms(
@@ -307,7 +307,7 @@ class Agreement:
             tie_break=self["attribution.tie_break"],
         )
 
-    @property
+    @cached_property
     def cost(self) -> CostTerms:
         """Terms of what counts as cost."""
         cap = self["cost.claim_cap"]
@@ -322,7 +322,7 @@ class Agreement:
             services=frozenset(self["cost.services"]),
         )
 
-    @property
+    @cached_property
     def risk(self) -> RiskTerms:
         """Terms of risk adjustment."""
         model = self["risk.model"] or NONE

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import kernels
+from ihp_compute.agreement import Contract
 from ihp_compute.attribution import AttributionTerms, Roster, compile_roster
 from ihp_compute.contract import ContractSet, load_set
 from ihp_compute.cost import CostTerms
@@ -174,7 +175,10 @@ def _check_consistent(
     """
     if request.allow_inconsistent:
         return
-    for partnership, contract in contracts.contracts.items():
+    different: dict[int, tuple[str, Contract]] = {}
+    for named in contracts.contracts.items():
+        different.setdefault(id(named[1]), named)
+    for partnership, contract in different.values():
         now = contract.at(performance_year)
         try:
             then = contract.at(base_year)
