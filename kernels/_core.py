@@ -42,12 +42,16 @@ def cache_folder() -> Path:
 
 numba.config.CACHE_DIR = str(cache_folder())
 
-if not {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"} & set(os.environ) and (
+_IS_HOST: Final = not {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"} & set(os.environ) and (
     platform.machine().lower() in ("x86_64", "amd64")
-):
+)
+"""Whether code is compiled for this processor, and it is one of the x86 family."""
+_FEATURES: Final = llvmlite.binding.get_host_cpu_features()
+HAS_AVX512BW: Final = _IS_HOST and bool(_FEATURES.get("avx512bw"))
+
+if _IS_HOST:
     # By default LLVM halves the vectors of several AVX-512 processors; whole ones are faster here.
-    _features = llvmlite.binding.get_host_cpu_features().flatten()
-    numba.config.CPU_FEATURES = f"{_features},-prefer-256-bit"
+    numba.config.CPU_FEATURES = f"{_FEATURES.flatten()},-prefer-256-bit"
 
 
 def device_of(**arrays: Any) -> str:

@@ -5,7 +5,8 @@
 
 The compiler's own vectoriser gives up on the many streams of the first loop, and in the second
 multiplies 32-bit lanes where pairs of 16-bit ones would do. What stands here is LLVM's portable
-vector code and not one processor's: it becomes AVX-512, AVX2 or NEON.
+vector code, which becomes AVX-512, AVX2 or NEON; only for AVX-512 there is a second form of the
+thresholds, which looks up most of them.
 
 A vector holds eight octets of replicates, one in each 64-bit lane, so that a member's own words are
 the same in all of them and sums stay where they are, a replicate in each lane. Four members share
@@ -22,13 +23,15 @@ A word in a 64-bit lane has meaning in its low half only; the upper half is what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from kernels._core import HAS_AVX512BW
 from kernels.philox import MULTIPLIERS, ROUNDS, THRESHOLDS
 
 QUAD: Final = 4
@@ -38,6 +41,13 @@ REPLICATES: Final = OCTETS * LANES
 _COMMON: Final = range(1, 6)
 _RARE: Final = range(6, len(THRESHOLDS) + 1)
 """Weights that nearly every vector holds some of, and those that one of seven quads holds."""
+_BUCKET_BITS: Final = 10
+_BUCKETS: Final = [range(k << _BUCKET_BITS, (k + 1) << _BUCKET_BITS) for k in range(64)]
+_OFTEN: Final = [THRESHOLDS[count - 1] for count in _COMMON]
+_SURE: Final = [sum(t > bucket[-1] for t in _OFTEN) for bucket in _BUCKETS]
+_EDGE: Final = [max((t for t in _OFTEN if t in bucket), default=0) for bucket in _BUCKETS]
+"""Of each bucket of lanes: how many common thresholds exceed all of it, and the one inside, if any.
+"""
 
 _I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 _WORDS: Final = ir.VectorType(_I64, OCTETS)
@@ -155,15 +165,37 @@ def _lanes_of(builder: Any, chains: Sequence[Any]) -> tuple[Any, Any]:
     return builder.bitcast(low, _PARTS), builder.bitcast(high, _PARTS)
 
 
-def _weights_of(builder: Any, lanes: Any, weight: Any, counts: range) -> Any:
+def _compared(builder: Any, lanes: Any, counts: range = _COMMON, weight: Any = None) -> Any:
     """How many of these thresholds exceed each lane, from `weight` on where none does.
 
     They descend, so the last one met gives the count.
     """
+    weight = _fill(_PARTS, 0) if weight is None else weight
     for count in counts:
         met = builder.icmp_unsigned("<", lanes, _fill(_PARTS, THRESHOLDS[count - 1]))
         weight = builder.select(met, _fill(_PARTS, count), weight)
     return weight
+
+
+def _looked_up(builder: Any, lanes: Any) -> Any:
+    """As `_compared` of the common thresholds, by two look-ups and one comparison, AVX-512BW alone.
+
+    The upper bits of a lane say how many thresholds surely exceed it, and which one may.
+    """
+    bucket = builder.lshr(lanes, _fill(_PARTS, _BUCKET_BITS))
+    sure, edge = (_picked(builder, table, bucket) for table in (_SURE, _EDGE))
+    met = builder.icmp_unsigned("<", lanes, edge)
+    return builder.select(met, builder.add(sure, _fill(_PARTS, 1)), sure)
+
+
+def _picked(builder: Any, table: Sequence[int], index: Any) -> Any:
+    """`table[index]` of 64 entries, lane by lane."""
+    name = "llvm.x86.avx512.vpermi2var.hi.512"
+    kind = ir.FunctionType(_PARTS, [_PARTS] * 3)
+    pick = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    words = np.array(table, np.uint16).view(np.int16).reshape(2, -1).tolist()
+    low, high = (ir.Constant(_PARTS, half) for half in words)
+    return builder.call(pick, [low, index, high])
 
 
 def _any_below(builder: Any, rows: Sequence[Any], threshold: int) -> Any:
@@ -176,8 +208,11 @@ def _any_below(builder: Any, rows: Sequence[Any], threshold: int) -> Any:
     return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
 
 
-def _block_weights(_typing: Any, part: Any, octets: Any, schedule: Any, weights: Any) -> Any:
-    signature = types.void(part, octets, schedule, weights)
+def _block_weights(common: Callable[[Any, Any], Any]) -> Any:
+    """The intrinsic, with this form of the common thresholds."""
+
+    def draw(_typing: Any, part: Any, octets: Any, schedule: Any, weights: Any) -> Any:
+        return types.void(part, octets, schedule, weights), generate
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
         kinds = signature.args
@@ -211,22 +246,23 @@ def _block_weights(_typing: Any, part: Any, octets: Any, schedule: Any, weights:
             for lanes in _lanes_of(builder, [words[word] for words in chains])
         ]
         places = [_vector_at(builder, _PARTS, target, _bytes(64 * k)) for k in range(LANES)]
-        weights = [_weights_of(builder, lanes, _fill(_PARTS, 0), _COMMON) for lanes in rows]
+        weights = [common(builder, lanes) for lanes in rows]
         for weight, place in zip(weights, places, strict=True):
             builder.store(weight, place, align=2)
         rare = _any_below(builder, rows, THRESHOLDS[_RARE[0] - 1])
         with builder.if_then(rare, likely=False):
             for lanes, weight, place in zip(rows, weights, places, strict=True):
-                builder.store(_weights_of(builder, lanes, weight, _RARE), place, align=2)
+                builder.store(_compared(builder, lanes, _RARE, weight), place, align=2)
         loop.end([])
         return context.get_dummy_value()
 
-    return signature, generate
+    return intrinsic(draw)
 
 
 # block_weights(part, octets, schedule, weights) writes the weights of n_quads >= 1 quads of members
-# in eight octets; `schedule` is uint64[10, 2].
-block_weights: Any = intrinsic(_block_weights)
+# in eight octets; `schedule` is uint64[10, 2]. The portable form writes the same on any processor.
+block_weights: Any = _block_weights(_looked_up if HAS_AVX512BW else _compared)
+portable_block_weights: Any = _block_weights(_compared)
 
 
 def _pair_products(builder: Any, a: Any, b: Any) -> Any:

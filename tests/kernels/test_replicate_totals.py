@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernels import KernelInputError, replicate_totals, to_device, to_host
-from kernels.philox import weights
+from kernels._lanes import block_weights, portable_block_weights
+from kernels.philox import key_schedule, weights
 from kernels.replicate_totals import DOUBLE_LIMIT, SUM_LIMIT, _gpu, chunks_of, reference
 
 
@@ -248,6 +250,24 @@ def test_totals_of_many_replicates_are_weights_times_values(first: int, n: int) 
     case = replace(members(300, 3), first_replicate=first, n_replicates=n)
     drawn = weights(case.member_key, n_replicates=n, seed=5, first_replicate=first)
     assert np.array_equal(case.run()[0], drawn.astype(np.int64) @ case.columns.T)
+
+
+def test_the_form_for_this_processor_draws_what_the_portable_one_draws() -> None:
+    """Over enough lanes that every threshold is met on both sides."""
+    rng = np.random.default_rng(3)
+    part = rng.integers(0, 2**64, (4 * 5_000, 2), dtype=np.uint64)
+    octets = rng.integers(0, 2**64, (2, 8), dtype=np.uint64)
+    found = []
+    for form in (block_weights, portable_block_weights):
+
+        @numba.njit
+        def draw(part: Any, octets: Any, schedule: Any, out: Any) -> None:
+            form(part, octets, schedule, out)  # noqa: B023 - compiled before the next round
+
+        found.append(np.full((5_000, 8, 8, 4), 99, np.int16))
+        draw(part, octets, key_schedule(9), found[-1])
+    assert np.array_equal(*found)
+    assert np.array_equal(np.unique(found[0]), np.arange(8))
 
 
 def test_rows_of_one_member_move_together() -> None:
