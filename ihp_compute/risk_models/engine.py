@@ -290,20 +290,23 @@ def post_steps(
         unit = MICRO // 10**step.places
         if step.op == "multiply_csr":
             _, factors = csr_factors(compiled)
-            value = _ratio(value * factors[csr], MICRO * unit) * unit
+            value = _rounded(value * factors[csr], MICRO * unit, unit)
             continue
         by = int(Decimal(step.by) * MICRO)
         if step.op == "divide":
-            value = _ratio(value * MICRO, by * unit) * unit
+            value = _rounded(value * MICRO, by * unit, unit)
         elif step.op == "multiply":
-            value = _ratio(value * by, MICRO * unit) * unit
+            value = _rounded(value * by, MICRO * unit, unit)
         else:
             raise RiskModelError(f"risk model {compiled.model.name}: unknown post-step {step.op}")
     return value
 
 
-def _ratio(numerator: NDArray[np.int64], denominator: int) -> NDArray[np.int64]:
-    """Quotient to the nearest integer, half away from zero."""
-    if len(numerator) == 0 or int(numerator.min()) >= 0:
-        return (2 * numerator + denominator) // (2 * denominator)
-    return np.sign(numerator) * ((2 * np.abs(numerator) + denominator) // (2 * denominator))
+def _rounded(value: NDArray[np.int64], denominator: int, unit: int) -> NDArray[np.int64]:
+    """Quotient to the nearest integer, half away from zero, times `unit`; in place."""
+    value *= 2
+    value += denominator
+    value -= value < denominator  # floor takes a half up; below zero it must go down
+    value //= 2 * denominator
+    value *= unit
+    return value
