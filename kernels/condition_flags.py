@@ -116,9 +116,13 @@ def condition_flags(
     arrays = (
         codes, days, offsets, age, sex, birth_day, entry, rule_start, rules, rule_masks,
     )  # fmt: skip
-    if device == "cpu":
-        arrays = tuple(read_only(array) for array in arrays)
-    found: tuple[Any, Any] = (_cpu if device == "cpu" else _gpu)(*arrays, bool(code_edits))
+    if device == "gpu":
+        on_gpu: tuple[Any, Any] = _gpu(*arrays, bool(code_edits))
+        return on_gpu
+    # made here: NumPy asks for large pages
+    found = np.zeros((n, rule_masks.shape[1]), np.uint64), np.zeros((n, 4), np.int32)
+    form: Any = _cpu
+    form(*(read_only(array) for array in arrays), bool(code_edits), *found)
     return found
 
 
@@ -204,12 +208,9 @@ def _fits(rule: Any, day: Any, age: Any, sex: Any, birth_day: Any, code_edits: A
 @numba.njit(cache=True, nogil=True)
 def _cpu(
     codes: Any, days: Any, offsets: Any, age: Any, sex: Any, birth_day: Any, entry: Any,
-    rule_start: Any, rules: Any, rule_masks: Any, code_edits: Any,
-) -> tuple[Any, Any]:  # fmt: skip
-    n = len(offsets) - 1
-    n_words = rule_masks.shape[1]
-    words = np.zeros((n, n_words), np.uint64)
-    outcomes = np.zeros((n, 4), np.int32)
+    rule_start: Any, rules: Any, rule_masks: Any, code_edits: Any, words: Any, outcomes: Any,
+) -> None:  # fmt: skip
+    n, n_words = words.shape
     n_lists = len(rule_start) - 1
     kind = np.zeros(n_lists, np.int8)  # 0 no rules, 1 one rule without conditions, 2 others
     for k in range(n_lists):
@@ -279,7 +280,6 @@ def _cpu(
             outcomes[m, 1] = mapped
             outcomes[m, 2] = edited
             outcomes[m, 3] = ineligible
-    return words, outcomes
 
 
 @cache

@@ -127,9 +127,13 @@ def risk_score(
         words, age, sex, months, segment, row, flags, steps, masks, children, table,
         coefficients_micro,
     )  # fmt: skip
-    found: tuple[Any, Any] = (
-        _cpu(*(read_only(array) for array in arrays)) if device == "cpu" else _gpu(*arrays)
-    )
+    if device == "gpu":
+        on_gpu: tuple[Any, Any] = _gpu(*arrays)
+        return on_gpu
+    # made here: NumPy asks for large pages
+    found = np.empty(len(words), np.int64), np.empty((len(words), n_words), np.uint64)
+    form: Any = _cpu
+    form(*(read_only(array) for array in arrays), *found)
     return found
 
 
@@ -295,8 +299,8 @@ def _conjunction(bits: Any, runs: Any, masks: Any, step: Any, spans: Any, hits: 
 @numba.njit(cache=True, nogil=True)
 def _cpu(
     words: Any, age: Any, sex: Any, months: Any, segment: Any, row: Any, flags: Any, steps: Any,
-    masks: Any, children: Any, table: Any, coefficients_micro: Any,
-) -> tuple[Any, Any]:  # fmt: skip
+    masks: Any, children: Any, table: Any, coefficients_micro: Any, score_micro: Any, terms: Any,
+) -> None:  # fmt: skip
     n, n_input = words.shape
     n_words = masks.shape[1]
     spans = np.zeros((len(masks), 2), np.int64)  # the words between which a mask has bits
@@ -316,8 +320,6 @@ def _cpu(
     start = np.zeros(33, np.int64)
     put_at = np.zeros(32, np.int64)
     order = np.empty(chunk, np.int64)
-    score_micro = np.empty(n, np.int64)
-    terms = np.empty((n, n_words), np.uint64)
     store = np.empty((n_words, block), np.uint64)
     store_runs = np.empty(block, np.bool_)
     store_hits = np.empty(block, np.bool_)
@@ -425,7 +427,6 @@ def _cpu(
                         total += coefficients_micro[r, 64 * w + np.int64(_lowest_bit(left))]
                         left &= left - np.uint64(1)
                 score_micro[m] = total
-    return score_micro, terms
 
 
 @cache
