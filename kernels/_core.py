@@ -1,6 +1,7 @@
 """What every kernel shares: the device its inputs live on, and the refusals.
 
-Kernels are serial and release the GIL; threads belong to whoever calls them. Compiled code is
+Kernels are serial and release the GIL; threads belong to whoever calls them. What is large is made
+by NumPy outside of compiled code, because it asks the system for large pages. Compiled code is
 cached in a folder whose name holds a digest of this package's sources, Numba, llvmlite and the CPU,
 because Numba does not notice a changed callee in another file.
 """

@@ -119,7 +119,6 @@ def condition_flags(
     if device == "gpu":
         on_gpu: tuple[Any, Any] = _gpu(*arrays, bool(code_edits))
         return on_gpu
-    # made here: NumPy asks for large pages
     found = np.zeros((n, rule_masks.shape[1]), np.uint64), np.zeros((n, 4), np.int32)
     form: Any = _cpu
     form(*(read_only(array) for array in arrays), bool(code_edits), *found)

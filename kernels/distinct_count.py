@@ -46,16 +46,15 @@ def reference(values: Any) -> int:
 
 
 def _cpu(values: Any) -> Any:
-    return _count(read_only(values))
+    size = 1 << max(4, (2 * len(values) - 1).bit_length())
+    form: Any = _count
+    return form(read_only(values), np.zeros(size, np.uint64))
 
 
 @numba.njit(cache=True, nogil=True)
-def _count(values: Any) -> Any:
-    size = 16
-    while size < 2 * len(values):
-        size *= 2
-    mask = np.uint64(size - 1)
-    table = np.zeros(size, np.uint64)  # 0 is a free place, counted by itself
+def _count(values: Any, table: Any) -> Any:
+    """How many, by a table in which 0 is a free place; zeros are counted by themselves."""
+    mask = np.uint64(len(table) - 1)
     found = 0
     zero = 0
     for i in range(len(values)):

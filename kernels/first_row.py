@@ -55,19 +55,18 @@ def reference(words: Any, within: Any) -> Any:
 
 
 def _cpu(words: Any, within: Any) -> Any:
-    return _find(read_only(words), read_only(within))
+    n = len(words)
+    log2 = max(2, (2 * n - 1).bit_length())
+    slots, out = np.full(1 << log2, -1, np.int32), np.empty(n, np.int64)
+    form: Any = _find
+    form(read_only(words), read_only(within), slots, np.uint64(64 - log2), out)
+    return out
 
 
 @numba.njit(cache=True, nogil=True)
-def _find(words: Any, within: Any) -> Any:
-    n = len(words)
-    log2 = 2
-    while (1 << log2) < 2 * n:
-        log2 += 1
-    slots = np.full(1 << log2, -1, np.int32)
-    shift, last = np.uint64(64 - log2), np.uint64((1 << log2) - 1)
-    out = np.empty(n, np.int64)
-    for i in range(n):
+def _find(words: Any, within: Any, slots: Any, shift: Any, out: Any) -> None:
+    last = np.uint64(len(slots) - 1)
+    for i in range(len(words)):
         word, group = words[i], within[i]
         if i > 0 and words[i - 1] == word and within[i - 1] == group:
             out[i] = out[i - 1]
@@ -80,7 +79,6 @@ def _find(words: Any, within: Any) -> Any:
         if found < 0:
             slots[slot] = found = np.int32(i)
         out[i] = found
-    return out
 
 
 @cache

@@ -55,23 +55,23 @@ def reference(keys: Any, table: Any) -> Any:
 def _cpu(keys: Any, table: Any) -> Any:
     if not len(table):
         return np.full(len(keys), -1, np.int32)
-    return _find(read_only(keys), read_only(table))
+    # a small table is kept sparse, so that a key that is not in it is seldom compared
+    room = (8 if len(table) <= _SMALL else 2) * len(table)
+    log2 = max(3, (room - 1).bit_length())
+    slots, out = np.full(1 << log2, -1, np.int32), np.empty(len(keys), np.int32)
+    form: Any = _find
+    form(read_only(keys), read_only(table), slots, np.uint64(64 - log2), out)
+    return out
 
 
 @numba.njit(cache=True, nogil=True)
-def _find(keys: Any, table: Any) -> Any:
-    log2 = 3
-    # a small table is kept sparse, so that a key that is not in it is seldom compared
-    while (1 << log2) < (8 if len(table) <= _SMALL else 2) * len(table):
-        log2 += 1
-    slots = np.full(1 << log2, -1, np.int32)
-    shift, last = np.uint64(64 - log2), np.uint64((1 << log2) - 1)
+def _find(keys: Any, table: Any, slots: Any, shift: Any, out: Any) -> None:
+    last = np.uint64(len(slots) - 1)
     for k in range(len(table)):
         slot = (table[k] * MIX) >> shift
         while slots[slot] >= 0:
             slot = (slot + np.uint64(1)) & last
         slots[slot] = k
-    out = np.empty(len(keys), np.int32)
     before, found = np.uint64(0), np.int32(-2)
     for i in range(len(keys)):
         key = keys[i]
@@ -83,7 +83,6 @@ def _find(keys: Any, table: Any) -> Any:
                 slot = (slot + np.uint64(1)) & last
                 found = slots[slot]
         out[i] = found
-    return out
 
 
 @cache

@@ -117,7 +117,6 @@ def replicate_totals(
     columns = read_only(columns)
     _refuse(_column_fault(columns))
     n_octets = ((first_replicate + n_replicates + 7) >> 3) - (first_replicate >> 3)
-    # made here: NumPy asks for large pages, and each block reaches into most pages of the sums
     sums = np.zeros((n_groups, len(columns), -(-n_octets // OCTETS), LANES, OCTETS), np.int64)
     rest = read_only(group), read_only(member_key), first_replicate, n_replicates, schedule
     return _cpu(columns, *rest, sums)

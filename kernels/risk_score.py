@@ -130,7 +130,6 @@ def risk_score(
     if device == "gpu":
         on_gpu: tuple[Any, Any] = _gpu(*arrays)
         return on_gpu
-    # made here: NumPy asks for large pages
     found = np.empty(len(words), np.int64), np.empty((len(words), n_words), np.uint64)
     form: Any = _cpu
     form(*(read_only(array) for array in arrays), *found)

@@ -69,11 +69,17 @@ def _cpu(words: Any, bits: int) -> WordOrder:
     top = min(bits, _TOP_BITS)
     passes = -(-(bits - top) // _DIGIT_BITS)
     width = -(-(bits - top) // passes) if passes else 0
-    return WordOrder(*_sort(read_only(words), top, bits - top, passes, width))
+    n = len(words)
+    order, ordered, rows = np.empty(n, np.int64), np.empty(n, np.uint64), np.empty(n, np.int32)
+    form: Any = _sort
+    form(read_only(words), top, bits - top, passes, width, order, ordered, rows)
+    return WordOrder(order, ordered)
 
 
 @numba.njit(cache=True, nogil=True)
-def _sort(given: Any, top: Any, low: Any, passes: Any, width: Any) -> Any:
+def _sort(
+    given: Any, top: Any, low: Any, passes: Any, width: Any, order: Any, words: Any, rows: Any
+) -> None:
     """One pass by the top bits, which leaves pieces that fit a cache, then each from its lowest."""
     n = len(given)
     shift = np.uint64(low)
@@ -87,8 +93,6 @@ def _sort(given: Any, top: Any, low: Any, passes: Any, width: Any) -> Any:
         longest = max(longest, count)
         ends[d] = start
         start += count
-    words = np.empty(n, np.uint64)
-    rows = np.empty(n, np.int32)
     for i in range(n):
         digit = given[i] >> shift
         place = ends[digit]
@@ -98,7 +102,6 @@ def _sort(given: Any, top: Any, low: Any, passes: Any, width: Any) -> Any:
     other_words = np.empty(longest, np.uint64)
     other_rows = np.empty(longest, np.int32)
     counts = np.empty((passes, 1 << width), np.int32)
-    order = np.empty(n, np.int64)
     start = np.int64(0)
     for d in range(len(ends)):
         stop = ends[d]
@@ -109,7 +112,6 @@ def _sort(given: Any, top: Any, low: Any, passes: Any, width: Any) -> Any:
         for i in range(start, stop):
             order[i] = rows[i]
         start = stop
-    return order, words
 
 
 @numba.njit(cache=True, nogil=True)
