@@ -47,6 +47,7 @@ def _sqlite_now(_element: DatabaseNow, _compiler: Any, **_kw: Any) -> str:
     return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 
 
+# as above
 @compiles(DatabaseNow, "postgresql")  # type: ignore[no-untyped-call,untyped-decorator,unused-ignore]
 def _postgresql_now(_element: DatabaseNow, _compiler: Any, **_kw: Any) -> str:
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"

@@ -33,9 +33,8 @@ from ihp_compute.errors import ContractError
 from ihp_compute.ledger import RunFate
 from ihp_compute.tables import LINE_KINDS, RATE_CELLS, SERVICE_CATEGORIES, SOURCE_TABLES
 from ihp_compute.units import MICRO, NO_DAY, months_of_days, year_bounds
-from kernels._lines import OUTSIDE
 from kernels.line_fate import COUNTED, line_fate
-from kernels.segment_cost import NO_CAP, segment_cost
+from kernels.segment_cost import NO_CAP, OUTSIDE, segment_cost
 
 AMOUNTS: Final = ("paid", "allowed", "paid_less_third_party")
 INCURRED_BY: Final = {

@@ -102,9 +102,9 @@ class Raw:
         part: tuple[Raw, slice] | None = None,
     ) -> None:
         # nothing made here may refer to this object: a cycle would hold its columns for a while
-        self.n: int = sum(piece.rows.num_rows for piece in pieces)
         self._label, self._pieces, self._schema, self._space = label, pieces, schema, space
         if part is None:
+            self.n: int = sum(piece.rows.num_rows for piece in pieces)
             self.numbers: Columns = _Made(
                 lambda name: _numbers(pieces, schema.field(name), space, f"{label}.{name}")
             )

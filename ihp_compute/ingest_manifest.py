@@ -182,14 +182,14 @@ class Account:
 
     def _years(self) -> tuple[list[int], list[int], bool]:
         days = [content.service_days for content in self.contents if content.service_days]
-        return _years(
+        return _full_years(
             min((first for first, _ in days), default=NO_DAY),
             max((last for _, last in days), default=NO_DAY),
             frozenset[int]().union(*(content.covered_months for content in self.contents)),
         )
 
 
-def _years(
+def _full_years(
     first_day: int, last_day: int, covered: frozenset[int]
 ) -> tuple[list[int], list[int], bool]:
     """Years of service, and the first and last full one.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
@@ -33,7 +35,7 @@ BODIES = {
 
 
 def endpoints(client: TestClient) -> Iterator[tuple[str, str]]:
-    for path, methods in client.app.openapi()["paths"].items():  # type: ignore[attr-defined]
+    for path, methods in cast(FastAPI, client.app).openapi()["paths"].items():
         for method in methods:
             yield method.upper(), re.sub(r"{[^}]*}", "x", path)
 

@@ -80,7 +80,7 @@ def work(service: Service) -> Run:
     out = service.home.attempt(run.id, run.attempt)
     out.parent.mkdir(parents=True)
     done: list[tuple[int, int]] = []
-    digest = WORK[run.kind](run, out, LocalRunner(1), lambda *now: done.append(now))  # type: ignore[arg-type]
+    digest = WORK[run.kind](run, out, LocalRunner(1), lambda n, of: done.append((n, of)))
     service.store.progress(run, *done[-1])
     ended = service.store.finish(run, "succeeded", digest=digest)
     assert ended is not None

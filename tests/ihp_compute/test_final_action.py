@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,11 +45,11 @@ def _fates(rows: list[tuple[int, ...]], rank: list[int]) -> list[int]:
 
 
 @given(st.lists(row, min_size=1, max_size=12), st.randoms(use_true_random=False))
-def test_fates_belong_to_rows_not_to_their_order(rows: list[tuple[int, ...]], draw: object) -> None:
+def test_fates_belong_to_rows_not_to_their_order(rows: list[tuple[int, ...]], draw: Random) -> None:
     rank = list(range(len(rows)))
     expected = _fates(rows, rank)
     order = list(range(len(rows)))
-    draw.shuffle(order)  # type: ignore[attr-defined]
+    draw.shuffle(order)
     shuffled = _fates([rows[k] for k in order], [rank[k] for k in order])
     assert [expected[k] for k in order] == shuffled
 

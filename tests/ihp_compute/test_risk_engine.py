@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import lru_cache
+from random import Random
 
 import numpy as np
 import polars as pl
@@ -86,18 +87,18 @@ def people_and_codes(draw: st.DrawFn, low: int, high: int) -> tuple[str, Members
 @settings(max_examples=60, deadline=None)
 @given(people_and_codes(0, 15), st.randoms(use_true_random=False))
 def test_order_repetition_case_and_dots_never_matter(
-    case: tuple[str, Members, list[list[str]]], random: object
+    case: tuple[str, Members, list[list[str]]], random: Random
 ) -> None:
     name, people, codes = case
 
     def written(code: str) -> str:
-        code = code.lower() if random.random() < 0.5 else code  # type: ignore[attr-defined]
-        return f" {code[:3]}.{code[3:]} " if random.random() < 0.5 else code  # type: ignore[attr-defined]
+        code = code.lower() if random.random() < 0.5 else code
+        return f" {code[:3]}.{code[3:]} " if random.random() < 0.5 else code
 
     shuffled = []
     for own in codes:
         again = [written(code) for code in own * 2]
-        random.shuffle(again)  # type: ignore[attr-defined]
+        random.shuffle(again)
         shuffled.append(again)
     want, have = (score(compiled(name), people, c) for c in (codes, shuffled))
     assert (want.raw_micro == have.raw_micro).all()
