@@ -34,7 +34,7 @@ from ihp_compute import fingerprint
 from ihp_compute.errors import DataError
 from ihp_compute.ingest_batches import Part, batches, column_names, parts_of
 from ihp_compute.ingest_books import CLAIM_RANGES, CodeBook, MemberBook, Tally
-from ihp_compute.ingest_columns import Raw, Rules, Space
+from ihp_compute.ingest_columns import Raw, Rules
 from ihp_compute.ingest_files import (
     beside,
     check_target,
@@ -55,7 +55,7 @@ from ihp_compute.ingest_manifest import Account
 from ihp_compute.ingest_read import BAD_DAY, Words, as_text, day_of_text
 from ihp_compute.ingest_rows import DENIAL_MARKS, Rows, read_eligibility, read_lines, read_scores
 from ihp_compute.ingest_shard import ShardContent, build
-from ihp_compute.ingest_spill import SPILLED, Column, Spill, range_of, ranges
+from ihp_compute.ingest_spill import SPILLED, Column, Space, Spill, Spilled
 from ihp_compute.population import REFERENCE_TABLES, file_sha256
 from ihp_compute.service_categories import facts_of
 from ihp_compute.units import NO_DAY, date_of, months_of_days
@@ -138,6 +138,7 @@ class _Ingest:
         self.folder = folder
         self.staging = staging
         self.spill_dir = staging / "spill"
+        self.spill = Spill(self.spill_dir, n_shards)
         self.n_shards = n_shards
         self.workers = workers
         self.progress = progress
@@ -145,8 +146,6 @@ class _Ingest:
         self.codes = CodeBook()
         self.tallies: dict[int, Tally] = {}
         self.unknown_columns: list[list[str]] = [[] for _ in folder.files]
-        self._ranges = ranges(n_shards)
-        self._unmade = [len(shards) for shards in self._ranges]
         self._lock = threading.Lock()
         self._own = _Own()
         self._done = 0
@@ -167,14 +166,18 @@ class _Ingest:
             *(partial(_stamp, file) for file in files),
         ]
         read = iter(self._map(call, first))
-        tables_, spills, stamps = ([next(read) for _ in kind] for kind in (stated, parts, files))
+        tables_, written, stamps = ([next(read) for _ in kind] for kind in (stated, parts, files))
+        self.spill.finish()
+        spilled: dict[str, list[Spilled]] = {table: [] for table in SPILLED}
+        for part, batches_ in zip(parts, written, strict=True):
+            spilled[part.file.table] += batches_
         self.members.check()
         sorted_codes, rules = self._rules()
         code_words = {system: fingerprint.code_words(c) for system, c in sorted_codes.items()}
         second = [
             *(partial(fingerprint.lines_of, table) for table in tables_),
             *(
-                partial(self._make_shard, index, spills, rules, code_words)
+                partial(self._make_shard, index, spilled, rules, code_words)
                 for index in range(self.n_shards)
             ),
         ]
@@ -216,15 +219,14 @@ class _Ingest:
         )
         return parts_of(file, index) if file.table in SPILLED else []
 
-    def _read_part(self, part: Part) -> Spill:
-        table = part.file.table
-        name = f"{table}-{part.file_index:05d}-{part.first_row_group:06d}"
-        spill = Spill(self.spill_dir, name, table, self.n_shards)
+    def _read_part(self, part: Part) -> list[Spilled]:
         total = Tally()
-        spill.write(self._batches(part, total))
+        spilled = [
+            self.spill.write(part.file.table, columns) for columns in self._batches(part, total)
+        ]
         with self._lock:
             self.tallies.setdefault(part.file_index, Tally()).add(total)
-        return spill
+        return spilled
 
     def _batches(self, part: Part, total: Tally) -> Iterator[dict[str, Column]]:
         known: dict[str, Words] = {}
@@ -289,16 +291,11 @@ class _Ingest:
     def _make_shard(
         self,
         index: int,
-        spills: list[Spill],
+        spilled: dict[str, list[Spilled]],
         rules: Rules,
         code_words: fingerprint.CodeWords,
     ) -> tuple[ShardContent, NDArray[np.uint64], dict[str, dict[str, Any]]]:
-        pieces = {
-            table: [
-                piece for spill in spills if spill.table == table for piece in spill.pieces(index)
-            ]
-            for table in SPILLED
-        }
+        pieces = {table: self.spill.pieces(of, index) for table, of in spilled.items()}
         space = self._own.space
 
         def raw(label: str, *of: str) -> Raw:
@@ -327,18 +324,9 @@ class _Ingest:
                 with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, aside.schema) as w:
                     w.write_table(aside)
         content.tables, content.quarantine = {}, {}
-        self._drop_spilled(index, spills)
+        del pieces
+        self.spill.made(index)
         return content, sums, stamps
-
-    def _drop_spilled(self, index: int, spills: list[Spill]) -> None:
-        """Remove what was spilled for a range of shards once the last of them is made."""
-        at = range_of(index, self._ranges)
-        with self._lock:
-            self._unmade[at] -= 1
-            if self._unmade[at]:
-                return
-        for spill in spills:
-            spill.drop(at)
 
     def _write_quarantine(self, table: str) -> None:
         """Rows of a table that were put aside, as one Parquet file, in order of shard."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError
-from ihp_compute.ingest_spill import Piece
+from ihp_compute.fingerprint import text_hashes
+from ihp_compute.ingest_spill import Piece, Space
 from ihp_compute.service_categories import CodeFacts
 
 Columns = dict[str, NDArray[Any]]
@@ -63,34 +64,12 @@ def take_texts(texts: pa.Array, rows: NDArray[np.int64]) -> pa.Array:
     return pc.take(texts, pa.array(rows), boundscheck=False, memory_pool=POOL)
 
 
-class Space:
-    """Memory that a worker uses again for every shard, by name.
-
-    Fresh memory costs as much as what is done in it. An array stands until its name is asked for
-    again, so nothing of a shard may outlive it.
-    """
-
-    def __init__(self) -> None:
-        self._kept: dict[str, NDArray[np.uint8]] = {}
-
-    def array(self, name: str, n: int, kind: np.dtype[Any]) -> NDArray[Any]:
-        """An array of n elements, whatever stands in it."""
-        size = n * kind.itemsize
-        kept = self._kept.get(name)
-        if kept is None or len(kept) < size:
-            kept = self._kept[name] = np.empty(size + size // 8, np.uint8)
-        return kept[:size].view(kind)
-
-    def take(self, name: str, values: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
-        """`values[rows]` under this name; rows are in range."""
-        return values.take(rows, out=self.array(name, len(rows), values.dtype), mode="clip")
-
-
 class Raw:
     """Spilled rows of one kind of table, in order of file and position.
 
-    A column is joined from its pieces when it is first asked for: `numbers` and `texts` keep it,
-    `passing` keeps it until another one passes. Lists of diagnoses are `texts["dx"]`.
+    A column is joined from its pieces when it is first asked for: `numbers`, `texts` and `hashes`
+    of texts keep it, `passing` keeps it until another one passes. Lists of diagnoses are
+    `texts["dx"]`.
     """
 
     def __init__(
@@ -109,12 +88,14 @@ class Raw:
                 lambda name: _numbers(pieces, schema.field(name), space, f"{label}.{name}")
             )
             self.texts: Strings = _Made(lambda name: _joined(pieces, schema.field(name)))
+            self.hashes: Columns = _Made(lambda name: _hashes(pieces, name, space, label))
         else:
             whole, rows = part
-            numbers, texts = whole.numbers, whole.texts
+            numbers, texts, hashes = whole.numbers, whole.texts, whole.hashes
             self.n = rows.stop - rows.start
             self.numbers = _Made(lambda name: numbers[name][rows])
             self.texts = _Made(lambda name: texts[name][rows])
+            self.hashes = _Made(lambda name: hashes[name][rows])
 
     def rows(self, first: int, stop: int) -> Raw:
         """Neighbouring rows, which share their columns with these."""
@@ -129,31 +110,60 @@ class Raw:
 
 
 def _numbers(pieces: Sequence[Piece], field: pa.Field, space: Space, place: str) -> NDArray[Any]:
-    n = sum(piece.rows.num_rows for piece in pieces)
+    name, n = field.name, sum(piece.rows.num_rows for piece in pieces)
     found = space.array(place, n, np.dtype(field.type.to_pandas_dtype()))
-    start = 0
-    for piece in pieces:
-        end = start + piece.rows.num_rows
-        if field.name in piece.constant:
-            found[start:end] = piece.constant[field.name]
+    for piece, rows in _each(pieces):
+        if name in piece.constant:
+            found[rows] = piece.constant[name]
+        elif name in piece.values:
+            index = piece.rows.column(name).to_numpy()
+            piece.values[name].take(index, out=found[rows], mode="clip")
         else:
-            found[start:end] = piece.rows.column(field.name).to_numpy()
-        start = end
+            found[rows] = piece.rows.column(name).to_numpy()
     return found
 
 
+def _each(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, slice]]:
+    """Pieces, and where their rows stand among the rows of all."""
+    start = 0
+    for piece in pieces:
+        end = start + piece.rows.num_rows
+        yield piece, slice(start, end)
+        start = end
+
+
 def _joined(pieces: Sequence[Piece], field: pa.Field) -> pa.Array:
-    parts = [
-        _repeated(piece.constant[field.name], piece.rows.num_rows, field.type)
-        if field.name in piece.constant
-        else piece.rows.column(field.name)
-        for piece in pieces
-    ]
+    parts = [_text(piece, field) for piece in pieces]
     whole = pa.table({field.name: pa.chunked_array(parts, field.type)})
     column = whole.combine_chunks(memory_pool=POOL).column(0)
     if column.num_chunks > 1:  # text beyond 2 GiB
         raise DataError("a shard holds too much text for one column: ingest with more --shards")
     return column.chunk(0) if column.num_chunks else pa.array([], field.type)
+
+
+def _text(piece: Piece, field: pa.Field) -> pa.Array:
+    """A column of texts or lists, one a row."""
+    name = field.name
+    if name in piece.constant:
+        return _repeated(piece.constant[name], piece.rows.num_rows, field.type)
+    if name in piece.values:
+        return pc.take(piece.values[name], piece.rows.column(name), boundscheck=False)
+    return piece.rows.column(name).cast(field.type)
+
+
+def _hashes(pieces: Sequence[Piece], name: str, space: Space, label: str) -> NDArray[np.uint64]:
+    """uint64 a row: `fingerprint.text_hashes` of a column of texts."""
+    n = sum(piece.rows.num_rows for piece in pieces)
+    found = space.array(f"{label}.{name} hashes", n, np.dtype(np.uint64))
+    for piece, rows in _each(pieces):
+        if name in piece.constant:
+            found[rows] = text_hashes(pa.array([piece.constant[name]], pa.string()))
+        elif name in piece.values:
+            hashed = text_hashes(piece.values[name])
+            hashed.take(piece.rows.column(name).to_numpy(), out=found[rows], mode="clip")
+        else:
+            found[rows] = text_hashes(piece.rows.column(name))
+    return found
 
 
 def _repeated(value: int | str | None, n: int, kind: pa.DataType) -> pa.Array:

@@ -49,7 +49,7 @@ def claim_row_fates(
     claim = first_row(columns["claim_hash"], columns["member_key"])
     void = columns["indicator"] == final_action.VOID
     rows = np.flatnonzero((_shared(claim) | void) & (fate == OPEN))
-    line = first_row(columns["line_hash"][rows], claim[rows].view(np.uint64))
+    line = first_row(_line_words(raw, rows), claim[rows].view(np.uint64))
     compared = _shared(line) | void[rows]
     rows, line = rows[compared], line[compared]
     if len(rows):
@@ -78,6 +78,17 @@ def claim_row_fates(
         is_open &= ~met
     fate[is_open] = IngestFate.RETAINED
     return Fates(fate, member, claim)
+
+
+def _line_words(raw: Raw, rows: NDArray[np.intp]) -> NDArray[np.uint64]:
+    """What tells lines of a claim apart: the number, as a hash.
+
+    A line without a number cannot be a version of another: its own content is its number.
+    """
+    words = raw.hashes["claim_line_number"].take(rows)
+    unnumbered = np.flatnonzero(words == 0)
+    words[unnumbered] = raw.numbers["hash_1"][rows[unnumbered]] | np.uint64(1)
+    return words
 
 
 def _shared(first: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -20,7 +20,6 @@ from ihp_compute.ingest_columns import (
     Columns,
     Raw,
     Rules,
-    Space,
     count_by_member,
     record,
     take_texts,
@@ -28,6 +27,7 @@ from ihp_compute.ingest_columns import (
 from ihp_compute.ingest_fates import Fates, any_of
 from ihp_compute.ingest_members import Members
 from ihp_compute.ingest_order import WORD_BITS, fields, order_by, width
+from ihp_compute.ingest_spill import Space
 from ihp_compute.ledger import IngestFate
 from ihp_compute.service_categories import CLAIM_TYPES, CodeFacts, LineFacts, classify
 from ihp_compute.units import NO_DAY

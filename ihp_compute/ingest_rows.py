@@ -239,7 +239,7 @@ def read_lines(
     _, key = rows.member_keys(members)
     claim_id, claim_words = rows.strings("claim_id")
     claim_hash = claim_words.rows() if isinstance(claim_words, Coded) else claim_words
-    line, line_hash = rows.strings("claim_line_number")
+    line, _ = rows.strings("claim_line_number")
     paid = rows.cents("paid_amount")
     allowed, third_party = rows.cents("allowed_amount"), rows.cents("x_tpl_amt")
     paid_day, file_day = rows.days("paid_date"), rows.days("file_date")
@@ -306,11 +306,6 @@ def read_lines(
     rows.mark(kind.where(kind.values == 255), "unknown claim type", "x_clm_type_cd")
     hashes, fate, reason = rows.finish()
     readable = fate == OPEN
-    # a line without a number cannot be a version of another: its own content is its number
-    words = line_hash.rows() if isinstance(line_hash, Coded) else line_hash
-    unnumbered = words == 0
-    if unnumbered.any():
-        words = np.where(unnumbered, hashes[0] | np.uint64(1), words)
 
     tally = rows.tally
     tally.paid_cents = int(paid.cents.sum())
@@ -330,11 +325,10 @@ def read_lines(
         "fate": fate,
         "reason": reason,
         "file": file_index,
-        "row": np.arange(rows.first_row, rows.first_row + n),
+        "row": range(rows.first_row, rows.first_row + n),
         "hash_1": hashes[0],
         "hash_2": hashes[1],
         "claim_hash": claim_hash,
-        "line_hash": words,
         "claim_id": claim_id,
         "claim_line_number": line,
         "original_claim": Stated(original),
@@ -424,7 +418,7 @@ def read_eligibility(
         "fate": fate,
         "reason": reason,
         "file": file_index,
-        "row": np.arange(rows.first_row, rows.first_row + rows.n),
+        "row": range(rows.first_row, rows.first_row + rows.n),
         "hash_1": hashes[0],
         "hash_2": hashes[1],
         "member_id": ids,

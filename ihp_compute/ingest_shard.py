@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ihp_compute import tables
 from ihp_compute.errors import DataError
-from ihp_compute.ingest_columns import Raw, Rules, Space
+from ihp_compute.ingest_columns import Raw, Rules
 from ihp_compute.ingest_fates import claim_row_fates
 from ihp_compute.ingest_layout import LEDGER_TABLES
 from ihp_compute.ingest_lines import (
@@ -35,6 +35,7 @@ from ihp_compute.ingest_lines import (
     visits,
 )
 from ihp_compute.ingest_members import members_of
+from ihp_compute.ingest_spill import Space
 from ihp_compute.ledger import IngestFate
 from ihp_compute.units import NO_DAY
 

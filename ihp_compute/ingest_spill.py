@@ -1,6 +1,6 @@
 """What the first pass hands to the second: typed columns, rows of a batch in order of shard.
 
-    columns of a batch -> rows by shard, each column as narrow as it goes -> one file a shard range
+    columns of a batch -> rows by shard, each column as narrow as it goes -> a worker's files
 
 A column is described by what it is made of - one value a row, distinct values and an index, or one
 value for all rows - and written down once, in the order in which it is spilled. What is the same in
@@ -10,9 +10,9 @@ less for the machine to find room for; and a range's files go as soon as its sha
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -22,14 +22,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.ingest_read import Text
-from ihp_compute.tables import pooled
 from kernels import code_lists, row_order, row_pick
 
 SPILLED_LINES: Final = pa.schema(
     [
         ("member_key", pa.uint64()), ("fate", pa.uint8()), ("reason", pa.string()),
         ("file", pa.uint16()), ("row", pa.int64()), ("hash_1", pa.uint64()),
-        ("hash_2", pa.uint64()), ("claim_hash", pa.uint64()), ("line_hash", pa.uint64()),
+        ("hash_2", pa.uint64()), ("claim_hash", pa.uint64()),
         ("claim_id", pa.string()), ("claim_line_number", pa.string()),
         ("original_claim", pa.string()), ("adjustment_claim", pa.string()),
         ("service_day", pa.int32()), ("claim_start_day", pa.int32()), ("claim_end_day", pa.int32()),
@@ -73,7 +72,33 @@ SPILLED: Final[Mapping[str, pa.Schema]] = {
 
 _RANGES: Final = 8
 _BUFFER_BYTES: Final = 1 << 18
-_NARROW: Final = (np.int16, np.int32)
+_NARROW: Final = (np.uint8, np.int16, np.uint16, np.int32)
+_MANY: Final = 16
+"""A coded column is written as codes where it has this many rows for each value: the values stay in
+memory."""
+
+
+class Space:
+    """Memory that a worker uses again for every batch and every shard, by name.
+
+    Fresh memory costs as much as what is done in it. An array stands until its name is asked for
+    again, so nothing of a batch or shard may outlive it.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, NDArray[np.uint8]] = {}
+
+    def array(self, name: str, n: int, kind: np.dtype[Any]) -> NDArray[Any]:
+        """An array of n elements, whatever stands in it."""
+        size = n * kind.itemsize
+        kept = self._kept.get(name)
+        if kept is None or len(kept) < size:
+            kept = self._kept[name] = np.empty(size + size // 8, np.uint8)
+        return kept[:size].view(kind)
+
+    def take(self, name: str, values: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+        """`values[rows]` under this name; rows are in range."""
+        return values.take(rows, out=self.array(name, len(rows), values.dtype), mode="clip")
 
 
 @dataclass(frozen=True)
@@ -102,94 +127,146 @@ class Stated:
     text: Text
 
 
-Column: TypeAlias = NDArray[Any] | Coded | Text | Stated | pa.Array | Sequence[Coded] | int | None
-"""One column: numbers a row or coded; texts coded, or an Arrow array of one text a row; lists of
-the codes above 0; one number for all rows; None for null in all rows."""
+Column: TypeAlias = (
+    NDArray[Any] | Coded | range | Text | Stated | pa.Array | Sequence[Coded] | int | None
+)
+"""One column: numbers a row, coded or counted up; texts coded, or an Arrow array of one text a row;
+lists of the codes above 0; one number for all rows; None for null in all rows."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some rows: the columns that differ between rows, and the value of each of the others."""
+    """Some rows: the columns that differ between rows, and the value of each of the others.
+
+    A column of `rows` with `values` holds places among them.
+    """
 
     rows: pa.RecordBatch
     constant: Mapping[str, int | str | None]
+    values: Mapping[str, NDArray[Any] | pa.Array] = field(default_factory=dict)
 
 
 def by_shard(
-    columns: Mapping[str, Column], schema: pa.Schema, n_shards: int
+    columns: Mapping[str, Column], schema: pa.Schema, n_shards: int, space: Space
 ) -> tuple[Piece, NDArray[np.int64]]:
     """The batch in order of shard, rows of a shard in their order, and where each shard starts.
 
-    Integers may stand in a narrower type than the schema's.
+    Integers may stand in a narrower type than the schema's. The rows stand in `space` until the next
+    batch.
     """
     key = columns["member_key"]
     order, starts = row_order(key.rows() if isinstance(key, Coded) else key, n_shards)
     constant: dict[str, int | str | None] = {}
+    values: dict[str, NDArray[Any] | pa.Array] = {}
     arrays: dict[str, pa.Array] = {}
-    for field in schema:
-        column = columns[field.name]
-        if field.name != "member_key" and _is_constant(column):
-            constant[field.name] = _constant(column)
+    for entry in schema:
+        name, column = entry.name, columns[entry.name]
+        if name != "member_key" and _is_constant(column):
+            constant[name] = _constant(column)
+        elif (coded := _few(column, entry.type)) is not None:
+            values[name], index = coded
+            arrays[name] = _picked(_narrow(index, np.int32), None, order, space, name)
         else:
-            arrays[field.name] = _ordered(column, order, field.type)
-    return Piece(pa.RecordBatch.from_pydict(arrays), constant), starts
+            arrays[name] = _ordered(column, order, entry, space)
+    return Piece(pa.RecordBatch.from_pydict(arrays), constant, values), starts
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """A spilled batch: what is written of it, what is not, and where each shard's rows start."""
+class Spilled:
+    """A spilled batch: the file and place of its rows of each range of shards, where each shard's
+    rows start in the batch, and what is not written of it (`Piece`).
+    """
 
-    schema: pa.Schema
+    paths: Sequence[Path]
+    at: Sequence[int]
+    starts: NDArray[np.int64]
     constant: Mapping[str, int | str | None]
-    at: list[int]
+    values: Mapping[str, NDArray[Any] | pa.Array]
+
+
+class _Own(threading.local):
+    """What each worker has for itself: files to append to, one a range of shards, and space."""
+
+    def __init__(self) -> None:
+        self.files: list[tuple[Path, pa.NativeFile]] = []
+        self.space = Space()
 
 
 class Spill:
-    """Rows of one piece of an input file. Each of its files has the shards of one range."""
+    """Batches on disk between the passes. A worker has one file a range of shards.
 
-    def __init__(self, folder: Path, name: str, table: str, n_shards: int) -> None:
-        self.table = table
+    `write` and `pieces` may be called by several threads, the one before `finish`, the other after.
+    """
+
+    def __init__(self, folder: Path, n_shards: int) -> None:
+        self._folder = folder
         self._n_shards = n_shards
         self._ranges = ranges(n_shards)
-        self._paths = [folder / f"{name}-{k}.arrow" for k in range(len(self._ranges))]
-        self._batches: list[_Batch] = []
+        self._unmade = [len(shards) for shards in self._ranges]
+        self._own = _Own()
+        self._every: list[list[tuple[Path, pa.NativeFile]]] = []
+        self._maps: dict[Path, pa.Buffer] = {}
+        self._lock = threading.Lock()
 
-    def write(self, batches: Iterable[Mapping[str, Column]]) -> None:
-        """Write batches: in each file a stream a batch, and in that a record batch a shard."""
-        with ExitStack() as stack:
-            sinks = [
-                stack.enter_context(pa.output_stream(str(path), buffer_size=_BUFFER_BYTES))
-                for path in self._paths
+    def write(self, table: str, columns: Mapping[str, Column]) -> Spilled:
+        """Append a batch to this worker's files: in each a stream with one record batch."""
+        piece, starts = by_shard(columns, SPILLED[table], self._n_shards, self._own.space)
+        files = self._own.files or self._open()
+        at = []
+        for (_, sink), shards in zip(files, self._ranges, strict=True):
+            at.append(sink.tell())
+            first, stop = starts[shards.start], starts[shards.stop]
+            with pa.ipc.new_stream(sink, piece.rows.schema) as writer:
+                writer.write_batch(piece.rows.slice(first, stop - first))
+        paths = [path for path, _ in files]
+        return Spilled(paths, at, starts, piece.constant, piece.values)
+
+    def _open(self) -> list[tuple[Path, pa.NativeFile]]:
+        with self._lock:
+            paths = [
+                self._folder / f"{len(self._every):05d}-{k}.arrow" for k in range(len(self._ranges))
             ]
-            for columns in batches:
-                piece, starts = by_shard(columns, SPILLED[self.table], self._n_shards)
-                edges = starts.tolist()
-                at: list[int] = []
-                for sink, shards in zip(sinks, self._ranges, strict=True):
-                    with pa.ipc.new_stream(sink, piece.rows.schema) as writer:
-                        for k in shards:
-                            at.append(sink.tell())
-                            writer.write_batch(piece.rows.slice(edges[k], edges[k + 1] - edges[k]))
-                self._batches.append(_Batch(piece.rows.schema, piece.constant, at))
+            files = [(path, pa.output_stream(path, buffer_size=_BUFFER_BYTES)) for path in paths]
+            self._own.files = files
+            self._every.append(files)
+        return files
 
-    def pieces(self, shard: int) -> list[Piece]:
-        """The rows of one shard, batch by batch; they stand in a map of the file."""
-        if not self._batches:
-            return []
-        source = pa.memory_map(str(self._paths[range_of(shard, self._ranges)]), "r")
+    def finish(self) -> None:
+        """Close what is written; nothing can be added."""
+        for files in self._every:
+            for _, sink in files:
+                sink.close()
+
+    def pieces(self, batches: Iterable[Spilled], shard: int) -> list[Piece]:
+        """The rows of one shard in these batches; they stand in a map of the files."""
+        at = shard // len(self._ranges[0])
+        first = self._ranges[at].start
         found = []
-        for batch in self._batches:
-            source.seek(batch.at[shard])
-            message = pa.ipc.read_message(source)
-            if message.type == "schema":  # before the first of a stream
-                message = pa.ipc.read_message(source)
-            rows = pa.ipc.read_record_batch(message, batch.schema)
-            found.append(Piece(rows, batch.constant))
+        for batch in batches:
+            source = self._map(batch.paths[at])
+            rows = pa.ipc.open_stream(source.slice(batch.at[at])).read_next_batch()
+            start, stop = batch.starts[shard], batch.starts[shard + 1]
+            rows = rows.slice(start - batch.starts[first], stop - start)
+            found.append(Piece(rows, batch.constant, batch.values))
         return found
 
-    def drop(self, at: int) -> None:
-        """Remove the file of a range whose shards are made."""
-        self._paths[at].unlink()
+    def _map(self, path: Path) -> pa.Buffer:
+        with self._lock:
+            if path not in self._maps:
+                self._maps[path] = pa.memory_map(str(path)).read_buffer()
+            return self._maps[path]
+
+    def made(self, shard: int) -> None:
+        """Take note that a shard is made; the files of its range go with the last one."""
+        at = shard // len(self._ranges[0])
+        with self._lock:
+            self._unmade[at] -= 1
+            if self._unmade[at]:
+                return
+            for files in self._every:
+                path, _ = files[at]
+                self._maps.pop(path, None)
+                path.unlink()
 
 
 def ranges(n_shards: int) -> list[range]:
@@ -204,15 +281,12 @@ def ranges(n_shards: int) -> list[range]:
     return [range(k, min(k + size, n_shards)) for k in range(0, n_shards, size)]
 
 
-def range_of(shard: int, among: Sequence[range]) -> int:
-    """Which of the ranges a shard stands in."""
-    return shard // len(among[0])
-
-
 def _is_constant(column: Column) -> bool:
     """Whether all rows have one value, as far as that is quickly seen."""
     if column is None or isinstance(column, int):
         return True
+    if isinstance(column, range):
+        return False
     if isinstance(column, Stated):
         return column.text.is_blank
     if isinstance(column, Text):
@@ -248,43 +322,64 @@ def _narrow(values: NDArray[Any], kind: Any) -> NDArray[Any]:
     return values.astype(kind, copy=False)
 
 
-def _ordered(column: Column, order: NDArray[np.int32], kind: pa.DataType) -> pa.Array:
-    if isinstance(column, Stated):
-        return _texts(column.text.words.texts, column.text.index, order, column.text.words.blank)
-    if isinstance(column, Text):
-        return _texts(column.words.texts, column.index, order)
+def _ordered(
+    column: Column, order: NDArray[np.int32], field: pa.Field, space: Space
+) -> pa.Array:
+    kind = field.type
+    if isinstance(column, range):
+        return pa.array(_narrow(order + np.int64(column.start), kind.to_pandas_dtype()))
+    if isinstance(column, Stated | Text):
+        texts, index = _coded_texts(column)
+        return pc.take(texts, pa.array(row_pick(index, None, order)), boundscheck=False)
     if isinstance(column, pa.Array):
-        if column.null_count:
-            return column.take(pa.array(order))
-        return _texts(column, None, order)
+        return pc.take(column, pa.array(order), boundscheck=False)
     if isinstance(column, Coded):
         values = _narrow(column.values, kind.to_pandas_dtype())
-        return pa.array(row_pick(values, column.index, order, pooled(len(order), values.dtype)))
+        return _picked(values, column.index, order, space, field.name)
     if isinstance(column, np.ndarray):
-        values = _narrow(column, kind.to_pandas_dtype())
-        return pa.array(row_pick(values, None, order, pooled(len(order), values.dtype)))
+        return _picked(_narrow(column, kind.to_pandas_dtype()), None, order, space, field.name)
     if isinstance(column, Sequence):
-        return _lists(column, order)
+        return _lists(column, order, space)
     raise TypeError(f"a column of {type(column).__name__} has no rows")
 
 
-def _texts(
-    texts: pa.Array,
+def _few(
+    column: Column, kind: pa.DataType
+) -> tuple[NDArray[Any] | pa.Array, NDArray[np.int32]] | None:
+    """Values and index of a column of few distinct values, if they are wider than an index."""
+    if isinstance(column, Stated | Text):
+        values, index = _coded_texts(column)
+    elif isinstance(column, Coded) and kind in (pa.uint64(), pa.int64()):
+        values, index = column.values, column.index
+    else:
+        return None
+    return (values, index) if len(values) * _MANY <= len(index) else None
+
+
+def _coded_texts(column: Stated | Text) -> tuple[pa.Array, NDArray[np.int32]]:
+    """Distinct texts of a column, and which of them each row has; null where a blank is none."""
+    if isinstance(column, Text):
+        return column.words.texts, column.index
+    words = column.text.words
+    stated = words.texts.slice(0, words.blank)
+    return pa.concat_arrays([stated, pa.nulls(1, stated.type)]), column.text.index
+
+
+def _picked(
+    values: NDArray[Any],
     index: NDArray[np.int32] | None,
     order: NDArray[np.int32],
-    null: int | None = None,
+    space: Space,
+    name: str,
 ) -> pa.Array:
-    rows = order if index is None else row_pick(index, None, order)
-    if null is not None:
-        is_null = pa.array(np.arange(len(texts)) == null)
-        texts = pc.if_else(is_null, pa.scalar(None, texts.type), texts)
-    return pc.take(texts, pa.array(rows), boundscheck=False)
+    return pa.array(row_pick(values, index, order, space.array(name, len(order), values.dtype)))
 
 
-def _lists(columns: Sequence[Coded], order: NDArray[np.int32]) -> pa.Array:
+def _lists(columns: Sequence[Coded], order: NDArray[np.int32], space: Space) -> pa.Array:
     """The codes above 0 that each row has, column by column."""
-    codes = pooled(len(columns) * len(order), np.int32).reshape(len(columns), len(order))
+    k, n, kind = len(columns), len(order), np.dtype(np.int32)
+    codes = space.array("codes", k * n, kind).reshape(k, n)
     for column, out in zip(columns, codes, strict=True):
         row_pick(column.values, column.index, order, out)
-    stated, starts = code_lists(codes, pooled(codes.size, np.int32))
-    return pa.ListArray.from_arrays(pa.array(starts), pa.array(stated))
+    stated, starts = code_lists(codes, space.array("stated", k * n, kind))
+    return pa.ListArray.from_arrays(pa.array(starts), pa.array(_narrow(stated, np.int32)))
