@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute import METHOD_VERSION, tables
+from ihp_compute.ingest_order import order_by
 from ihp_compute.population import Population, Shard
 from kernels import row_hash, text_hash
 
@@ -203,8 +205,28 @@ def shard_sums(shard: Shard, codes: CodeWords) -> NDArray[np.uint64]:
     )
 
 
-Lines: TypeAlias = tuple[int, pa.Buffer | bytes]
-"""A reference table as the digest sees it: its number of rows, and their lines."""
+@dataclass(frozen=True)
+class Lines:
+    """A reference table as the digest sees it, its rows in order.
+
+    Each row is a JSON object in ASCII, names sorted, on a line of its own; lines are sorted.
+
+    columns : for each name, its values as they stand in a line, and which of them each row has
+    """
+
+    n_rows: int
+    columns: Sequence[tuple[pa.Array, NDArray[np.int32]]]
+
+    def blocks(self) -> Iterator[pa.Buffer | bytes]:
+        """The lines as bytes, some at a time."""
+        if not self.columns:
+            yield b"{}\n" * self.n_rows
+            return
+        end, nothing = (pa.scalar(text, pa.large_string()) for text in ("}\n", ""))
+        for start in range(0, self.n_rows, _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            texts = [values.take(pa.array(index[rows])) for values, index in self.columns]
+            yield pc.binary_join_element_wise(*texts, end, nothing).buffers()[2]
 
 
 def digest_of(sums: NDArray[np.uint64], references: Mapping[str, Lines]) -> str:
@@ -214,26 +236,34 @@ def digest_of(sums: NDArray[np.uint64], references: Mapping[str, Lines]) -> str:
         line = f"{names[0]} {int(entry[0])} {int(entry[1]):016x} {int(entry[2]):016x}\n"
         digest.update(line.encode())
     for name in sorted(references):
-        n_rows, lines = references[name]
-        digest.update(f"{name} {n_rows}\n".encode())
-        digest.update(lines)
+        lines = references[name]
+        digest.update(f"{name} {lines.n_rows}\n".encode())
+        for block in lines.blocks():
+            digest.update(block)
     return digest.hexdigest()
 
 
 def lines_of(table: pa.Table) -> Lines:
-    """Each row as a JSON object in ASCII, names sorted, on a line of its own; lines sorted."""
-    if not table.num_rows or not table.num_columns:
-        return table.num_rows, b"{}\n" * table.num_rows
-    texts: list[pa.Array] = []
+    """The lines of a reference table, not yet written down.
+
+    No value as JSON is the beginning of another, so lines order as their columns do.
+    """
+    encode = json.JSONEncoder().encode
+    columns: list[tuple[pa.Array, NDArray[np.int32]]] = []
     for name in sorted(table.column_names):
         column = table.column(name).combine_chunks().dictionary_encode(null_encoding="encode")
-        label = f"{', ' if texts else '{'}{json.dumps(name)}: "
-        values = [label + json.dumps(value) for value in column.dictionary.to_pylist()]
-        texts.append(pa.array(values, pa.large_string()).take(column.indices))
-    end, nothing = (pa.scalar(text, pa.large_string()) for text in ("}\n", ""))
-    rows = pc.binary_join_element_wise(*texts, end, nothing)
-    rows = rows.take(pc.array_sort_indices(rows))
-    return table.num_rows, rows.buffers()[2]
+        label = f"{', ' if columns else '{'}{encode(name)}: "
+        values = pa.array(
+            [label + encode(value) for value in column.dictionary.to_pylist()], pa.large_string()
+        )
+        order = pc.array_sort_indices(values)
+        place = np.empty(len(values), np.int32)
+        place[order.to_numpy()] = np.arange(len(values), dtype=np.int32)
+        columns.append((values.take(order), place.take(column.indices.to_numpy())))
+    if not columns:
+        return Lines(table.num_rows, [])
+    rows, _ = order_by(*(index for _, index in columns))
+    return Lines(table.num_rows, [(values, index.take(rows)) for values, index in columns])
 
 
 def population_digest(population: Population) -> str:

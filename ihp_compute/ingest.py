@@ -19,6 +19,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from operator import call
@@ -165,7 +166,8 @@ class _Ingest:
             *(partial(self._read_part, part) for part in parts),
             *(partial(_stamp, file) for file in files),
         ]
-        read = iter(self._map(call, first))
+        with _memory_kept():
+            read = iter(self._map(call, first))
         tables_, written, stamps = ([next(read) for _ in kind] for kind in (stated, parts, files))
         self.spill.finish()
         spilled: dict[str, list[Spilled]] = {table: [] for table in SPILLED}
@@ -372,6 +374,22 @@ class _Ingest:
                 for future in futures:
                     future.cancel()
             return [future.result() for future in futures]
+
+
+@contextmanager
+def _memory_kept() -> Iterator[None]:
+    """Let Arrow allocate from the C library, and give back at the end what is free there.
+
+    Arrow's own pool returns memory to the system between batches, and fresh memory costs as much as
+    what is done in it.
+    """
+    usual, plain = pa.default_memory_pool(), pa.system_memory_pool()
+    pa.set_memory_pool(plain)
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(usual)
+        plain.release_unused()
 
 
 def _reference_piece(

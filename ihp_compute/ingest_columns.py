@@ -69,7 +69,7 @@ class Raw:
 
     A column is joined from its pieces when it is first asked for: `numbers`, `texts` and `hashes`
     of texts keep it, `passing` keeps it until another one passes. Lists of diagnoses are
-    `texts["dx"]`.
+    `texts["dx"]`. `some_texts` and `stated` join only a few rows.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class Raw:
     ) -> None:
         # nothing made here may refer to this object: a cycle would hold its columns for a while
         self._label, self._pieces, self._schema, self._space = label, pieces, schema, space
+        self._part = part
         if part is None:
             self.n: int = sum(piece.rows.num_rows for piece in pieces)
             self.numbers: Columns = _Made(
@@ -101,11 +102,46 @@ class Raw:
         """Neighbouring rows, which share their columns with these."""
         return Raw(self._label, (), self._schema, self._space, (self, slice(first, stop)))
 
+    def some_texts(self, rows: NDArray[np.intp], name: str) -> pa.Array:
+        """A text column of a few of the rows, in ascending order."""
+        if self._part is not None:
+            whole, of_whole = self._part
+            return whole.some_texts(rows + of_whole.start, name)
+        kind, found = self._schema.field(name).type, []
+        ends = np.cumsum([0, *(piece.rows.num_rows for piece in self._pieces)])
+        cuts = np.searchsorted(rows, ends).tolist()
+        for piece, start, first, stop in zip(self._pieces, ends, cuts, cuts[1:], strict=False):
+            if stop == first:
+                continue
+            if name in piece.kept.constant:
+                found.append(_repeated(piece.kept.constant[name], stop - first, kind))
+                continue
+            column = pc.take(piece.rows.column(name), pa.array(rows[first:stop] - start))
+            values = piece.kept.values.get(name)
+            found.append(column if values is None else pc.take(values, column))
+        return pa.concat_arrays(found) if found else pa.array([], kind)
+
+    def stated(self, name: str) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
+        """Rows in which a text stands, ascending, and the hash of each."""
+        whole, own = self._part or (self, slice(0, self.n))
+        found, hashed = [np.empty(0, np.intp)], [np.empty(0, np.uint64)]
+        for piece, rows in _each(whole._pieces):
+            first, stop = max(rows.start, own.start), min(rows.stop, own.stop)
+            if first < stop and piece.kept.constant.get(name, "") is not None:
+                words = _words(piece, name)[first - rows.start : stop - rows.start]
+                at = np.flatnonzero(words)
+                found.append(at + (first - own.start))
+                hashed.append(words[at])
+        return np.concatenate(found), np.concatenate(hashed)
+
     def passing(self, name: str) -> NDArray[Any]:
         """A numeric column of all the rows that is not needed again."""
         kept: NDArray[Any] | None = self.numbers.get(name)
         if kept is not None:
             return kept
+        if self._part is not None:
+            whole, rows = self._part
+            return whole.passing(name)[rows]
         return _numbers(self._pieces, self._schema.field(name), self._space, "passing")
 
 
@@ -113,11 +149,11 @@ def _numbers(pieces: Sequence[Piece], field: pa.Field, space: Space, place: str)
     name, n = field.name, sum(piece.rows.num_rows for piece in pieces)
     found = space.array(place, n, np.dtype(field.type.to_pandas_dtype()))
     for piece, rows in _each(pieces):
-        if name in piece.constant:
-            found[rows] = piece.constant[name]
-        elif name in piece.values:
+        if name in piece.kept.constant:
+            found[rows] = piece.kept.constant[name]
+        elif name in piece.kept.values:
             index = piece.rows.column(name).to_numpy()
-            piece.values[name].take(index, out=found[rows], mode="clip")
+            piece.kept.values[name].take(index, out=found[rows], mode="clip")
         else:
             found[rows] = piece.rows.column(name).to_numpy()
     return found
@@ -144,10 +180,10 @@ def _joined(pieces: Sequence[Piece], field: pa.Field) -> pa.Array:
 def _text(piece: Piece, field: pa.Field) -> pa.Array:
     """A column of texts or lists, one a row."""
     name = field.name
-    if name in piece.constant:
-        return _repeated(piece.constant[name], piece.rows.num_rows, field.type)
-    if name in piece.values:
-        return pc.take(piece.values[name], piece.rows.column(name), boundscheck=False)
+    if name in piece.kept.constant:
+        return _repeated(piece.kept.constant[name], piece.rows.num_rows, field.type)
+    if name in piece.kept.values:
+        return pc.take(piece.kept.values[name], piece.rows.column(name), boundscheck=False)
     return piece.rows.column(name).cast(field.type)
 
 
@@ -156,14 +192,18 @@ def _hashes(pieces: Sequence[Piece], name: str, space: Space, label: str) -> NDA
     n = sum(piece.rows.num_rows for piece in pieces)
     found = space.array(f"{label}.{name} hashes", n, np.dtype(np.uint64))
     for piece, rows in _each(pieces):
-        if name in piece.constant:
-            found[rows] = text_hashes(pa.array([piece.constant[name]], pa.string()))
-        elif name in piece.values:
-            hashed = text_hashes(piece.values[name])
-            hashed.take(piece.rows.column(name).to_numpy(), out=found[rows], mode="clip")
-        else:
-            found[rows] = text_hashes(piece.rows.column(name))
+        found[rows] = _words(piece, name)
     return found
+
+
+def _words(piece: Piece, name: str) -> NDArray[np.uint64]:
+    if name in piece.kept.constant:
+        word = text_hashes(pa.array([piece.kept.constant[name]], pa.string()))
+        return np.broadcast_to(word, piece.rows.num_rows)
+    column = piece.rows.column(name)
+    if name not in piece.kept.values:
+        return text_hashes(column)
+    return piece.kept.hashes[name].take(column.to_numpy())
 
 
 def _repeated(value: int | str | None, n: int, kind: pa.DataType) -> pa.Array:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from ihp_compute import final_action
 from ihp_compute.final_action import OPEN
-from ihp_compute.fingerprint import text_hashes
 from ihp_compute.ingest_columns import CODED, Columns, Raw, Rules
 from ihp_compute.ledger import IngestFate
 from ihp_compute.units import months_of_days
@@ -158,7 +157,7 @@ def _byte_key(raw: Raw, row: int, rules: Rules) -> tuple[Any, ...]:
     key: list[Any] = []
     for name in _BYTE_ORDER:
         if name in _TEXTS:
-            key.append((raw.texts[name][row].as_py() or "").encode())
+            key.append((raw.some_texts(np.array([row]), name)[0].as_py() or "").encode())
         elif name == "dx":
             found = raw.texts["dx"][row].as_py()
             key.append(tuple(rules.final_code["dx"][found].tolist()))
@@ -185,7 +184,7 @@ def _link_claims(raw: Raw, fate: NDArray[np.uint8], claim: NDArray[np.int64]) ->
     linked |= any_of(claim, candidates)
     links: list[tuple[tuple[int, str], tuple[int, str]]] = []
     members = columns["member_key"][candidates].tolist()
-    own_ids = _texts(raw, "claim_id", candidates)
+    own_ids = raw.texts["claim_id"].take(pa.array(candidates)).to_pylist()
     for name in ("original_claim", "adjustment_claim"):
         for member, own_id, other in zip(
             members, own_ids, _texts(raw, name, candidates), strict=True
@@ -194,7 +193,8 @@ def _link_claims(raw: Raw, fate: NDArray[np.uint8], claim: NDArray[np.int64]) ->
                 links.append(((member, own_id), (member, other)))
     family_of = final_action.families(links)
     rows = np.flatnonzero(linked & (columns["fate"] == OPEN))
-    names = zip(columns["member_key"][rows].tolist(), _texts(raw, "claim_id", rows), strict=True)
+    ids = raw.texts["claim_id"].take(pa.array(rows)).to_pylist()
+    names = zip(columns["member_key"][rows].tolist(), ids, strict=True)
     present: dict[tuple[int, str], list[int]] = {}
     for at, own in enumerate(names):
         if own in family_of:
@@ -215,7 +215,8 @@ def _link_claims(raw: Raw, fate: NDArray[np.uint8], claim: NDArray[np.int64]) ->
 
 
 def _texts(raw: Raw, name: str, rows: NDArray[np.intp]) -> list[str]:
-    found: list[str] = raw.texts[name].take(pa.array(rows)).to_pylist()
+    """A column of some rows, in ascending order."""
+    found: list[str] = raw.some_texts(rows, name).to_pylist()
     return found
 
 
@@ -229,11 +230,8 @@ def _linked_rows(raw: Raw) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     claim, member = columns["claim_hash"], columns["member_key"]
     naming, named = [], []
     for column in ("original_claim", "adjustment_claim"):
-        other = raw.texts[column]
-        if other.null_count == len(other):
-            continue
-        rows = np.flatnonzero(other.is_valid().to_numpy(zero_copy_only=False) & readable)
-        words = text_hashes(other.take(pa.array(rows)))
+        rows, words = raw.stated(column)
+        rows, words = rows[readable[rows]], words[readable[rows]]
         away = words != claim[rows]
         naming.append(rows[away])
         named.append(words[away] ^ member[rows[away]])

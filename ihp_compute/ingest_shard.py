@@ -150,20 +150,19 @@ def _enter(ledger: NDArray[np.int64], table: str, raw: Raw, fate: NDArray[np.uin
 def _aside(raw: Raw, fate: NDArray[np.uint8], table: str) -> pa.Table:
     """Rows that are not retained, with what is needed to find and judge them."""
     rows = np.flatnonzero(fate != IngestFate.RETAINED)
-    at = pa.array(rows)
     labels = pa.array([fate_.label for fate_ in IngestFate], pa.string())
     columns: dict[str, Any] = {
         "fate": labels.take(pa.array(fate[rows])),
-        "reason": raw.texts["reason"].take(at),
+        "reason": raw.some_texts(rows, "reason"),
         "file": pa.array(raw.numbers["file"][rows]),
-        "row": pa.array(raw.numbers["row"][rows]),
+        "row": pa.array(raw.passing("row")[rows]),
         "member_key": pa.array(raw.numbers["member_key"][rows]),
     }
     if table == "eligibility":
         dates = ("start_day", "end_day")
     else:
-        columns["claim_id"] = raw.texts["claim_id"].take(at)
-        columns["claim_line_number"] = raw.texts["claim_line_number"].take(at)
+        columns["claim_id"] = raw.texts["claim_id"].take(pa.array(rows))
+        columns["claim_line_number"] = raw.some_texts(rows, "claim_line_number")
         columns["paid_cents"] = pa.array(raw.numbers["paid_cents"][rows])
         dates = ("service_day", "paid_day")
     for name in dates:

@@ -135,15 +135,25 @@ lists of the codes above 0; one number for all rows; None for null in all rows."
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Some rows: the columns that differ between rows, and the value of each of the others.
+class Kept:
+    """What stays in memory of a batch.
 
-    A column of `rows` with `values` holds places among them.
+    constant : the value of each column that is the same in all rows, and is not written
+    values : distinct values of each column of which places among them are written
+    hashes : of those that are texts, `fingerprint.text_hashes`
     """
 
+    constant: dict[str, int | str | None] = field(default_factory=dict)
+    values: dict[str, NDArray[Any] | pa.Array] = field(default_factory=dict)
+    hashes: dict[str, NDArray[np.uint64]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows of a batch: what was written, and what was kept."""
+
     rows: pa.RecordBatch
-    constant: Mapping[str, int | str | None]
-    values: Mapping[str, NDArray[Any] | pa.Array] = field(default_factory=dict)
+    kept: Kept
 
 
 def by_shard(
@@ -156,32 +166,32 @@ def by_shard(
     """
     key = columns["member_key"]
     order, starts = row_order(key.rows() if isinstance(key, Coded) else key, n_shards)
-    constant: dict[str, int | str | None] = {}
-    values: dict[str, NDArray[Any] | pa.Array] = {}
+    kept = Kept()
     arrays: dict[str, pa.Array] = {}
     for entry in schema:
         name, column = entry.name, columns[entry.name]
         if name != "member_key" and _is_constant(column):
-            constant[name] = _constant(column)
+            kept.constant[name] = _constant(column)
         elif (coded := _few(column, entry.type)) is not None:
-            values[name], index = coded
+            kept.values[name], index = coded
+            if isinstance(column, Stated | Text):
+                kept.hashes[name] = _text_of(column).words.hashes
             arrays[name] = _picked(_narrow(index, np.int32), None, order, space, name)
         else:
             arrays[name] = _ordered(column, order, entry, space)
-    return Piece(pa.RecordBatch.from_pydict(arrays), constant, values), starts
+    return Piece(pa.RecordBatch.from_pydict(arrays), kept), starts
 
 
 @dataclass(frozen=True)
 class Spilled:
     """A spilled batch: the file and place of its rows of each range of shards, where each shard's
-    rows start in the batch, and what is not written of it (`Piece`).
+    rows start in the batch, and what is kept of it.
     """
 
     paths: Sequence[Path]
     at: Sequence[int]
     starts: NDArray[np.int64]
-    constant: Mapping[str, int | str | None]
-    values: Mapping[str, NDArray[Any] | pa.Array]
+    kept: Kept
 
 
 class _Own(threading.local):
@@ -219,7 +229,7 @@ class Spill:
             with pa.ipc.new_stream(sink, piece.rows.schema) as writer:
                 writer.write_batch(piece.rows.slice(first, stop - first))
         paths = [path for path, _ in files]
-        return Spilled(paths, at, starts, piece.constant, piece.values)
+        return Spilled(paths, at, starts, piece.kept)
 
     def _open(self) -> list[tuple[Path, pa.NativeFile]]:
         with self._lock:
@@ -247,7 +257,7 @@ class Spill:
             rows = pa.ipc.open_stream(source.slice(batch.at[at])).read_next_batch()
             start, stop = batch.starts[shard], batch.starts[shard + 1]
             rows = rows.slice(start - batch.starts[first], stop - start)
-            found.append(Piece(rows, batch.constant, batch.values))
+            found.append(Piece(rows, batch.kept))
         return found
 
     def _map(self, path: Path) -> pa.Buffer:
@@ -287,10 +297,8 @@ def _is_constant(column: Column) -> bool:
         return True
     if isinstance(column, range):
         return False
-    if isinstance(column, Stated):
-        return column.text.is_blank
-    if isinstance(column, Text):
-        return column.is_blank
+    if isinstance(column, Stated | Text):
+        return _text_of(column).is_blank
     if isinstance(column, Coded):
         return len(column.values) == 1
     if isinstance(column, np.ndarray):
@@ -358,11 +366,15 @@ def _few(
 
 def _coded_texts(column: Stated | Text) -> tuple[pa.Array, NDArray[np.int32]]:
     """Distinct texts of a column, and which of them each row has; null where a blank is none."""
-    if isinstance(column, Text):
-        return column.words.texts, column.index
-    words = column.text.words
-    stated = words.texts.slice(0, words.blank)
-    return pa.concat_arrays([stated, pa.nulls(1, stated.type)]), column.text.index
+    text = _text_of(column)
+    texts = text.words.texts
+    if isinstance(column, Stated):
+        texts = pa.concat_arrays([texts.slice(0, text.words.blank), pa.nulls(1, texts.type)])
+    return texts, text.index
+
+
+def _text_of(column: Stated | Text) -> Text:
+    return column.text if isinstance(column, Stated) else column
 
 
 def _picked(
