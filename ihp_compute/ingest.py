@@ -187,6 +187,7 @@ class _Ingest:
         references = {name: made[k] for k, name in enumerate(stated) if tables_[k].num_rows}
         results = made[len(stated) :]
         self._map(self._write_quarantine, list(LEDGER_TABLES))
+        self.spill.close()
         shutil.rmtree(self.spill_dir)
         for system, codes in sorted_codes.items():
             schema = pa.schema([pa.field("code", pa.string(), nullable=False)])
@@ -307,7 +308,7 @@ class _Ingest:
         content = build(
             raw("eligibility", "eligibility"),
             raw("claims", "medical_claim", "pharmacy_claim"),
-            sum(piece.rows.num_rows for piece in pieces["medical_claim"]),
+            sum(piece.n for piece in pieces["medical_claim"]),
             raw("scores", "risk_score"),
             rules,
             len(self.folder.files),

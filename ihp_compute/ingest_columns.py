@@ -84,7 +84,7 @@ class Raw:
         self._label, self._pieces, self._schema, self._space = label, pieces, schema, space
         self._part = part
         if part is None:
-            self.n: int = sum(piece.rows.num_rows for piece in pieces)
+            self.n: int = sum(piece.n for piece in pieces)
             self.numbers: Columns = _Made(
                 lambda name: _numbers(pieces, schema.field(name), space, f"{label}.{name}")
             )
@@ -108,7 +108,7 @@ class Raw:
             whole, of_whole = self._part
             return whole.some_texts(rows + of_whole.start, name)
         kind, found = self._schema.field(name).type, []
-        ends = np.cumsum([0, *(piece.rows.num_rows for piece in self._pieces)])
+        ends = np.cumsum([0, *(piece.n for piece in self._pieces)])
         cuts = np.searchsorted(rows, ends).tolist()
         for piece, start, first, stop in zip(self._pieces, ends, cuts, cuts[1:], strict=False):
             if stop == first:
@@ -116,9 +116,11 @@ class Raw:
             if name in piece.kept.constant:
                 found.append(_repeated(piece.kept.constant[name], stop - first, kind))
                 continue
-            column = pc.take(piece.rows.column(name), pa.array(rows[first:stop] - start))
-            values = piece.kept.values.get(name)
-            found.append(column if values is None else pc.take(values, column))
+            at, values = rows[first:stop] - start, piece.kept.values.get(name)
+            if values is None:
+                found.append(pc.take(piece.texts(name), pa.array(at)))
+            else:
+                found.append(pc.take(values, pa.array(piece.numbers(name)[at])))
         return pa.concat_arrays(found) if found else pa.array([], kind)
 
     def stated(self, name: str) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
@@ -146,16 +148,15 @@ class Raw:
 
 
 def _numbers(pieces: Sequence[Piece], field: pa.Field, space: Space, place: str) -> NDArray[Any]:
-    name, n = field.name, sum(piece.rows.num_rows for piece in pieces)
+    name, n = field.name, sum(piece.n for piece in pieces)
     found = space.array(place, n, np.dtype(field.type.to_pandas_dtype()))
     for piece, rows in _each(pieces):
         if name in piece.kept.constant:
             found[rows] = piece.kept.constant[name]
         elif name in piece.kept.values:
-            index = piece.rows.column(name).to_numpy()
-            piece.kept.values[name].take(index, out=found[rows], mode="clip")
+            piece.kept.values[name].take(piece.numbers(name), out=found[rows], mode="clip")
         else:
-            found[rows] = piece.rows.column(name).to_numpy()
+            found[rows] = piece.numbers(name)
     return found
 
 
@@ -163,7 +164,7 @@ def _each(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, slice]]:
     """Pieces, and where their rows stand among the rows of all."""
     start = 0
     for piece in pieces:
-        end = start + piece.rows.num_rows
+        end = start + piece.n
         yield piece, slice(start, end)
         start = end
 
@@ -181,15 +182,16 @@ def _text(piece: Piece, field: pa.Field) -> pa.Array:
     """A column of texts or lists, one a row."""
     name = field.name
     if name in piece.kept.constant:
-        return _repeated(piece.kept.constant[name], piece.rows.num_rows, field.type)
+        return _repeated(piece.kept.constant[name], piece.n, field.type)
     if name in piece.kept.values:
-        return pc.take(piece.kept.values[name], piece.rows.column(name), boundscheck=False)
-    return piece.rows.column(name).cast(field.type)
+        at = pa.array(piece.numbers(name))
+        return pc.take(piece.kept.values[name], at, boundscheck=False)
+    return piece.texts(name).cast(field.type)
 
 
 def _hashes(pieces: Sequence[Piece], name: str, space: Space, label: str) -> NDArray[np.uint64]:
     """uint64 a row: `fingerprint.text_hashes` of a column of texts."""
-    n = sum(piece.rows.num_rows for piece in pieces)
+    n = sum(piece.n for piece in pieces)
     found = space.array(f"{label}.{name} hashes", n, np.dtype(np.uint64))
     for piece, rows in _each(pieces):
         found[rows] = _words(piece, name)
@@ -199,11 +201,10 @@ def _hashes(pieces: Sequence[Piece], name: str, space: Space, label: str) -> NDA
 def _words(piece: Piece, name: str) -> NDArray[np.uint64]:
     if name in piece.kept.constant:
         word = text_hashes(pa.array([piece.kept.constant[name]], pa.string()))
-        return np.broadcast_to(word, piece.rows.num_rows)
-    column = piece.rows.column(name)
+        return np.broadcast_to(word, piece.n)
     if name not in piece.kept.values:
-        return text_hashes(column)
-    return piece.kept.hashes[name].take(column.to_numpy())
+        return text_hashes(piece.texts(name))
+    return piece.kept.hashes[name].take(piece.numbers(name))
 
 
 def _repeated(value: int | str | None, n: int, kind: pa.DataType) -> pa.Array:

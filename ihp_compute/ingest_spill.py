@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -148,17 +149,52 @@ class Kept:
     hashes: dict[str, NDArray[np.uint64]] = field(default_factory=dict)
 
 
+class Written:
+    """Rows of a batch that stand in a file, and what was kept of it."""
+
+    def __init__(self, rows: pa.RecordBatch, kept: Kept) -> None:
+        self.rows = rows
+        self.kept = kept
+        self._numbers: dict[str, NDArray[Any]] = {}
+
+    def numbers(self, name: str) -> NDArray[Any]:
+        """A column of numbers as it was written."""
+        found = self._numbers.get(name)
+        if found is None:
+            found = self._numbers[name] = self.rows.column(name).to_numpy()
+        return found
+
+
 @dataclass(frozen=True)
 class Piece:
-    """Some rows of a batch: what was written, and what was kept."""
+    """Neighbouring rows of a batch."""
 
-    rows: pa.RecordBatch
-    kept: Kept
+    of: Written
+    start: int
+    stop: int
+
+    @property
+    def kept(self) -> Kept:
+        """What was kept of the batch."""
+        return self.of.kept
+
+    @property
+    def n(self) -> int:
+        """How many rows."""
+        return self.stop - self.start
+
+    def numbers(self, name: str) -> NDArray[Any]:
+        """A column of numbers as it was written: a value a row, or places among those kept."""
+        return self.of.numbers(name)[self.start : self.stop]
+
+    def texts(self, name: str) -> pa.Array:
+        """A column of texts or lists, a value a row."""
+        return self.of.rows.column(name).slice(self.start, self.n)
 
 
 def by_shard(
     columns: Mapping[str, Column], schema: pa.Schema, n_shards: int, space: Space
-) -> tuple[Piece, NDArray[np.int64]]:
+) -> tuple[Written, NDArray[np.int64]]:
     """The batch in order of shard, rows of a shard in their order, and where each shard starts.
 
     Integers may stand in a narrower type than the schema's. The rows stand in `space` until the next
@@ -179,7 +215,7 @@ def by_shard(
             arrays[name] = _picked(_narrow(index, np.int32), None, order, space, name)
         else:
             arrays[name] = _ordered(column, order, entry, space)
-    return Piece(pa.RecordBatch.from_pydict(arrays), kept), starts
+    return Written(pa.RecordBatch.from_pydict(arrays), kept), starts
 
 
 @dataclass(frozen=True)
@@ -190,7 +226,7 @@ class Spilled:
 
     paths: Sequence[Path]
     at: Sequence[int]
-    starts: NDArray[np.int64]
+    starts: Sequence[int]
     kept: Kept
 
 
@@ -216,20 +252,23 @@ class Spill:
         self._own = _Own()
         self._every: list[list[tuple[Path, pa.NativeFile]]] = []
         self._maps: dict[Path, pa.Buffer] = {}
+        self._read: list[dict[tuple[Path, int], Written]] = [{} for _ in self._ranges]
+        self._removing = ThreadPoolExecutor(1, thread_name_prefix="spill")
         self._lock = threading.Lock()
 
     def write(self, table: str, columns: Mapping[str, Column]) -> Spilled:
         """Append a batch to this worker's files: in each a stream with one record batch."""
-        piece, starts = by_shard(columns, SPILLED[table], self._n_shards, self._own.space)
+        whole, edges = by_shard(columns, SPILLED[table], self._n_shards, self._own.space)
+        starts = edges.tolist()
         files = self._own.files or self._open()
         at = []
         for (_, sink), shards in zip(files, self._ranges, strict=True):
             at.append(sink.tell())
             first, stop = starts[shards.start], starts[shards.stop]
-            with pa.ipc.new_stream(sink, piece.rows.schema) as writer:
-                writer.write_batch(piece.rows.slice(first, stop - first))
+            with pa.ipc.new_stream(sink, whole.rows.schema) as writer:
+                writer.write_batch(whole.rows.slice(first, stop - first))
         paths = [path for path, _ in files]
-        return Spilled(paths, at, starts, piece.kept)
+        return Spilled(paths, at, starts, whole.kept)
 
     def _open(self) -> list[tuple[Path, pa.NativeFile]]:
         with self._lock:
@@ -253,18 +292,23 @@ class Spill:
         first = self._ranges[at].start
         found = []
         for batch in batches:
-            source = self._map(batch.paths[at])
-            rows = pa.ipc.open_stream(source.slice(batch.at[at])).read_next_batch()
-            start, stop = batch.starts[shard], batch.starts[shard + 1]
-            rows = rows.slice(start - batch.starts[first], stop - start)
-            found.append(Piece(rows, batch.kept))
+            before, start, stop = (batch.starts[k] for k in (first, shard, shard + 1))
+            if stop > start:
+                found.append(Piece(self._written(batch, at), start - before, stop - before))
         return found
 
-    def _map(self, path: Path) -> pa.Buffer:
+    def _written(self, batch: Spilled, at: int) -> Written:
+        """What stands in the file of a range; read once for its shards."""
+        key = batch.paths[at], batch.at[at]
         with self._lock:
-            if path not in self._maps:
-                self._maps[path] = pa.memory_map(str(path)).read_buffer()
-            return self._maps[path]
+            found = self._read[at].get(key)
+            if found is None:
+                source = self._maps.get(key[0])
+                if source is None:
+                    source = self._maps[key[0]] = pa.memory_map(str(key[0])).read_buffer()
+                rows = pa.ipc.open_stream(source.slice(key[1])).read_next_batch()
+                found = self._read[at][key] = Written(rows, batch.kept)
+        return found
 
     def made(self, shard: int) -> None:
         """Take note that a shard is made; the files of its range go with the last one."""
@@ -273,10 +317,16 @@ class Spill:
             self._unmade[at] -= 1
             if self._unmade[at]:
                 return
+            self._read[at].clear()
             for files in self._every:
                 path, _ = files[at]
                 self._maps.pop(path, None)
-                path.unlink()
+                # it waits until the system has written what it began to write
+                self._removing.submit(path.unlink, missing_ok=True)
+
+    def close(self) -> None:
+        """Wait until the files are gone."""
+        self._removing.shutdown()
 
 
 def ranges(n_shards: int) -> list[range]:
