@@ -108,8 +108,8 @@ class RowHash:
     def __init__(self, n_rows: int) -> None:
         self.lanes = np.zeros((2, n_rows), np.uint64)
 
-    def add(self, name: str, words: NDArray[np.uint64] | NDArray[np.uint32]) -> None:
-        """Add a column of words; zero means blank."""
+    def add(self, name: str, words: NDArray[np.integer[Any]]) -> None:
+        """Add a column of words of 32 or 64 bits; zero means blank."""
         row_hash(self.lanes, words, None, _seeds(name))
 
     def add_coded(
@@ -131,13 +131,6 @@ def _seeds(name: str) -> NDArray[np.uint64]:
     return np.array([seed_of("1" + name), seed_of("2" + name)], np.uint64)
 
 
-def words_of(column: NDArray[Any]) -> NDArray[np.uint64]:
-    """Integers as 64-bit words, negative ones in two's complement."""
-    if column.dtype == np.uint64:
-        return column
-    return column.astype(np.int64).view(np.uint64)
-
-
 def code_words(codes: pa.Array) -> NDArray[np.uint64]:
     """A word per code of a system, from its text; entry 0, "not stated", is zero."""
     words = text_hashes(codes)
@@ -152,12 +145,13 @@ def table_sums(
     names: tuple[str, ...],
     member_key: NDArray[np.uint64],
     column: Callable[[str, str], NDArray[Any]],
-    strings: Callable[[str, str], pa.Array],
+    hashes: Callable[[str, str], NDArray[np.uint64]],
     codes: CodeWords,
 ) -> NDArray[np.uint64]:
     """uint64[3]: number of rows and the two sums of row hashes, modulo 2^64.
 
-    `member_key` has one entry a row. `column` and `strings` give the shard's columns.
+    `member_key` has one entry a row. `column` gives the shard's columns of numbers, `hashes` the
+    `text_hashes` of those of texts.
     """
     rows = RowHash(len(member_key))
     rows.add("member_key", member_key)
@@ -167,7 +161,7 @@ def table_sums(
                 continue
             label = f"{table}.{field.name}"
             if pa.types.is_string(field.type):
-                rows.add(label, text_hashes(strings(table, field.name)))
+                rows.add(label, hashes(table, field.name))
             elif (table, field.name) in CODE_COLUMNS:
                 words = codes[CODE_COLUMNS[table, field.name]]
                 rows.add_coded(label, column(table, field.name), words)
@@ -181,7 +175,8 @@ def table_sums(
                 words[is_hcpcs] = codes["hcpcs"][code[is_hcpcs]]
                 rows.add(label, words)
             else:
-                rows.add(label, words_of(column(table, field.name)))
+                values = column(table, field.name)
+                rows.add(label, values if values.itemsize >= 4 else values.astype(np.int32))
     lanes = rows.finish()
     return np.array([len(member_key), *np.add.reduce(lanes, axis=1)], dtype=np.uint64)
 
@@ -197,7 +192,7 @@ def shard_sums(shard: Shard, codes: CodeWords) -> NDArray[np.uint64]:
                 if names[0] in ("members", "identity")
                 else np.repeat(key, np.diff(shard.offsets(names[0]))),
                 shard.column,
-                shard.strings,
+                lambda table, name: text_hashes(shard.strings(table, name)),
                 codes,
             )
             for names in HASHED_TABLES

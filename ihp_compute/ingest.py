@@ -320,13 +320,13 @@ class _Ingest:
             f"shards/{index:05d}/{name}.arrow": write_arrow(folder / f"{name}.arrow", batch)
             for name, batch in content.tables.items()
         }
-        sums = _sums(content.tables, code_words)
+        sums = _sums(content, code_words)
         for table, aside in content.quarantine.items():
             if aside.num_rows:
                 path = self.spill_dir / f"aside-{table}-{index:05d}.arrow"
                 with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, aside.schema) as w:
                     w.write_table(aside)
-        content.tables, content.quarantine = {}, {}
+        content.tables, content.quarantine, content.hashes = {}, {}, {}
         del pieces
         self.spill.made(index)
         return content, sums, stamps
@@ -417,12 +417,16 @@ def _reference_piece(
     return pa.table(piece)
 
 
-def _sums(
-    batches_: dict[str, pa.RecordBatch], code_words: fingerprint.CodeWords
-) -> NDArray[np.uint64]:
+def _sums(content: ShardContent, code_words: fingerprint.CodeWords) -> NDArray[np.uint64]:
     """`fingerprint.shard_sums` of tables still in memory."""
-    key = batches_["members"].column("member_key").to_numpy()
-    offsets = batches_["offsets"]
+    made = content.tables
+    key = made["members"].column("member_key").to_numpy()
+    offsets = made["offsets"]
+
+    def hashes(table: str, name: str) -> NDArray[np.uint64]:
+        found = content.hashes.get((table, name))
+        return fingerprint.text_hashes(made[table].column(name)) if found is None else found
+
     return np.stack(
         [
             fingerprint.table_sums(
@@ -430,8 +434,8 @@ def _sums(
                 key
                 if names[0] in ("members", "identity")
                 else np.repeat(key, np.diff(offsets.column(names[0]).to_numpy())),
-                lambda table, name: batches_[table].column(name).to_numpy(zero_copy_only=True),
-                lambda table, name: batches_[table].column(name),
+                lambda table, name: made[table].column(name).to_numpy(zero_copy_only=True),
+                hashes,
                 code_words,
             )
             for names in fingerprint.HASHED_TABLES

@@ -45,7 +45,7 @@ def claim_row_fates(
     """Fate, member and claim of each row of one table."""
     columns = raw.numbers
     fate = columns["fate"].copy()
-    claim = first_row(columns["claim_hash"], columns["member_key"])
+    claim = first_row(raw.hashes["claim_id"], columns["member_key"])
     void = columns["indicator"] == final_action.VOID
     rows = np.flatnonzero((_shared(claim) | void) & (fate == OPEN))
     line = first_row(_line_words(raw, rows), claim[rows].view(np.uint64))
@@ -227,7 +227,7 @@ def _linked_rows(raw: Raw) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """
     columns = raw.numbers
     readable = columns["fate"] == OPEN
-    claim, member = columns["claim_hash"], columns["member_key"]
+    claim, member = raw.hashes["claim_id"], columns["member_key"]
     naming, named = [], []
     for column in ("original_claim", "adjustment_claim"):
         rows, words = raw.stated(column)

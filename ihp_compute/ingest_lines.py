@@ -31,7 +31,7 @@ from ihp_compute.ingest_spill import Space
 from ihp_compute.ledger import IngestFate
 from ihp_compute.service_categories import CLAIM_TYPES, CodeFacts, LineFacts, classify
 from ihp_compute.units import NO_DAY
-from kernels import first_row, key_place, word_order
+from kernels import first_row, key_place, row_pick, word_order
 
 MAX_MEMBERS: Final = 1 << 22
 """Members of one shard that a word with a code and a day has room for."""
@@ -119,7 +119,7 @@ class Lines:
 
     raw : spilled rows of all tables, medical ones first
     n_medical : how many are medical
-    rows : int64, the spilled row of each line
+    rows : int32, the spilled row of each line
     member : int32, the place of each line's member
     retained : bool, of each spilled row
     of_row : of each spilled row: member, category, flags, admitted, claim
@@ -128,7 +128,7 @@ class Lines:
     raw: Raw
     rules: Rules
     n_medical: int
-    rows: NDArray[np.int64]
+    rows: NDArray[np.int32]
     member: NDArray[np.int32]
     retained: NDArray[np.bool_]
     of_row: Columns
@@ -142,13 +142,21 @@ class Lines:
             source = self.of_row.get(name)
             if source is None:
                 source = self.raw.passing(name)
-            coded = name in CODED
-            found = self.space.take("codes" if coded else f"lines.{name}", source, self.rows)
-            if coded:
-                final = self.rules.final_code[CODED[name]]
-                found = self.space.take(f"lines.{name}", final, found)
-            self._taken[name] = found
+            final = self.rules.final_code[CODED[name]] if name in CODED else None
+            found = self._taken[name] = self._picked(name, source, final)
         return found
+
+    def _picked(
+        self, name: str, source: NDArray[Any], final: NDArray[np.int32] | None = None
+    ) -> NDArray[Any]:
+        values, index = (source, None) if final is None else (final, source)
+        out = self.space.array(f"lines.{name}", len(self.rows), values.dtype)
+        picked: NDArray[Any] = row_pick(values, index, self.rows, out)
+        return picked
+
+    def hashes(self, name: str) -> NDArray[np.uint64]:
+        """`fingerprint.text_hashes` of a text column of `line_detail`."""
+        return self._picked(f"{name} hashes", self.raw.hashes[name])
 
     def some(self, name: str, at: NDArray[np.intp]) -> NDArray[Any]:
         """A column of a few of the lines, codes final."""
@@ -197,7 +205,8 @@ def lines_of(raw: Raw, parts: list[Sorted], rules: Rules, space: Space) -> Lines
     order, fresh = order_by(member, day, hashed.view(np.int64))
     rows, member = rows.take(order), member.take(order)
     _settle_ties(rows, fresh, tuple(raw.numbers[name] for name in ("hash_1", "hash_2", "file")))
-    return Lines(raw, rules, len(parts[0].category), rows, member, retained, of_row, space)
+    n_medical = len(parts[0].category)
+    return Lines(raw, rules, n_medical, rows.astype(np.int32), member, retained, of_row, space)
 
 
 def _settle_ties(

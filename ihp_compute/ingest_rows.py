@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ihp_compute import rate_cells, tables
 from ihp_compute.errors import DataError
 from ihp_compute.final_action import INDICATORS, NOT_STATED, OPEN
-from ihp_compute.fingerprint import RowHash, text_hashes, words_of
+from ihp_compute.fingerprint import RowHash, text_hashes
 from ihp_compute.ingest_books import CodeBook, MemberBook, Tally
 from ihp_compute.ingest_layout import LAYOUTS
 from ihp_compute.ingest_read import (
@@ -215,7 +215,7 @@ class Rows:
         words += 1
         if read.blank.any():
             words[read.blank] = 0
-        self.hash.add(name, words_of(words))
+        self.hash.add(name, words)
 
 
 def _first_stated(*days: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -328,7 +328,6 @@ def read_lines(
         "row": range(rows.first_row, rows.first_row + n),
         "hash_1": hashes[0],
         "hash_2": hashes[1],
-        "claim_hash": claim_hash,
         "claim_id": claim_id,
         "claim_line_number": line,
         "original_claim": Stated(original),

@@ -44,12 +44,14 @@ from ihp_compute.units import NO_DAY
 class ShardContent:
     """Tables of one shard, its share of the ledger, and the rows put aside.
 
+    hashes : uint64 a row, `fingerprint.text_hashes` of some text columns, by table and name
     ledger : int64[len(LEDGER_TABLES), n_files, len(IngestFate), 2], lines and paid cents
     covered_months : calendar months in which somebody is enrolled
     service_days : first and last service day of retained lines, or None
     """
 
     tables: dict[str, pa.RecordBatch]
+    hashes: dict[tuple[str, str], NDArray[np.uint64]]
     ledger: NDArray[np.int64]
     quarantine: dict[str, pa.Table]
     member_months: int
@@ -116,6 +118,11 @@ def build(
     days, paid = lines.column("service_day"), lines.column("paid_day")
     return ShardContent(
         tables=contents,
+        hashes={
+            ("line_detail", field.name): lines.hashes(field.name)
+            for field in tables.LINE_DETAIL
+            if pa.types.is_string(field.type)
+        },
         ledger=ledger,
         quarantine=quarantine,
         member_months=members.member_months,

@@ -29,7 +29,7 @@ SPILLED_LINES: Final = pa.schema(
     [
         ("member_key", pa.uint64()), ("fate", pa.uint8()), ("reason", pa.string()),
         ("file", pa.uint16()), ("row", pa.int64()), ("hash_1", pa.uint64()),
-        ("hash_2", pa.uint64()), ("claim_hash", pa.uint64()),
+        ("hash_2", pa.uint64()),
         ("claim_id", pa.string()), ("claim_line_number", pa.string()),
         ("original_claim", pa.string()), ("adjustment_claim", pa.string()),
         ("service_day", pa.int32()), ("claim_start_day", pa.int32()), ("claim_end_day", pa.int32()),
@@ -96,10 +96,6 @@ class Space:
         if kept is None or len(kept) < size:
             kept = self._kept[name] = np.empty(size + size // 8, np.uint8)
         return kept[:size].view(kind)
-
-    def take(self, name: str, values: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
-        """`values[rows]` under this name; rows are in range."""
-        return values.take(rows, out=self.array(name, len(rows), values.dtype), mode="clip")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from kernels._core import cuda_module, device_of, read_only, require
 
 FACTOR: Final = np.uint64(0x94D049BB133111EB)
 SHIFT: Final = np.uint64(32)
+WORDS: Final = (np.uint64, np.uint32, np.int64, np.int32)
 
 
 def row_hash(lanes: Any, words: Any, index: Any, seeds: Any) -> Any:
@@ -23,8 +24,8 @@ def row_hash(lanes: Any, words: Any, index: Any, seeds: Any) -> Any:
     Parameters
     ----------
     lanes : uint64[2, n], writable
-    words : uint64 or uint32 [k]
-        One word a row, or, with `index`, one a distinct value.
+    words : uint64, uint32, int64 or int32 [k]
+        One word a row, or, with `index`, one a distinct value; negative ones in two's complement.
     index : int32, uint8, uint16 or int64 [n], values from 0 to k - 1; or None
         Which word each row has. None: row i has word i, and k == n.
     seeds : uint64[2]
@@ -52,9 +53,9 @@ def row_hash(lanes: Any, words: Any, index: Any, seeds: Any) -> Any:
     n = lanes.shape[1]
     require("seeds", seeds, np.uint64, (2,))
     if index is None:
-        require("words", words, (np.uint64, np.uint32), (n,))
+        require("words", words, WORDS, (n,))
     else:
-        require("words", words, (np.uint64, np.uint32), (None,))
+        require("words", words, WORDS, (None,))
         require("index", index, (np.int32, np.uint8, np.uint16, np.int64), (n,))
     form = _cpu if device == "cpu" else _gpu
     form(lanes, words, index, seeds)
@@ -130,7 +131,7 @@ def _gpu(lanes: Any, words: Any, index: Any, seeds: Any) -> None:
     if n:
         block = 256
         grid = ((n + block - 1) // block,)
-        wide = words.astype(np.uint64, copy=False)
+        wide = words.astype(np.int64 if words.dtype.kind == "i" else np.uint64, copy=False)
         arguments = (
             lanes,
             wide,
