@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from ihp_compute import fingerprint
 from ihp_compute.errors import DataError
 from ihp_compute.ingest_batches import Part, batches, column_names, parts_of
-from ihp_compute.ingest_books import CLAIM_RANGES, CodeBook, MemberBook, Tally
+from ihp_compute.ingest_books import CodeBook, MemberBook, Tally
 from ihp_compute.ingest_columns import Raw, Rules
 from ihp_compute.ingest_files import (
     beside,
@@ -160,7 +160,9 @@ class _Ingest:
         opened = self._map(self._opened, list(range(len(files))), counted=False)
         parts = [part for found in opened for part in found]
         stated = [name for name in REFERENCE_TABLES if self.folder.of(name)]
-        self._steps = len(parts) + len(files) + 2 * len(stated) + self.n_shards + len(LEDGER_TABLES)
+        self._steps = (
+            len(parts) + len(files) + 2 * len(stated) + self.n_shards + 2 * len(LEDGER_TABLES) + 2
+        )
         first = [
             *(partial(self._reference, name) for name in stated),
             *(partial(self._read_part, part) for part in parts),
@@ -173,20 +175,27 @@ class _Ingest:
         spilled: dict[str, list[Spilled]] = {table: [] for table in SPILLED}
         for part, batches_ in zip(parts, written, strict=True):
             spilled[part.file.table] += batches_
-        self.members.check()
         sorted_codes, rules = self._rules()
         code_words = {system: fingerprint.code_words(c) for system, c in sorted_codes.items()}
         second = [
+            self.members.check,
             *(partial(fingerprint.lines_of, table) for table in tables_),
             *(
                 partial(self._make_shard, index, spilled, rules, code_words)
                 for index in range(self.n_shards)
             ),
         ]
-        made = self._map(call, second)
+        _, *made = self._map(call, second)
         references = {name: made[k] for k, name in enumerate(stated) if tables_[k].num_rows}
-        results = made[len(stated) :]
-        self._map(self._write_quarantine, list(LEDGER_TABLES))
+        contents, sums, shard_files = zip(*made[len(stated) :], strict=True)
+        account = Account(self.folder, self.tallies, self.unknown_columns, rules, contents)
+        totals = np.stack(sums).sum(axis=0, dtype=np.uint64)
+        last = [
+            *(partial(self._write_quarantine, table) for table in LEDGER_TABLES),
+            partial(fingerprint.digest_of, totals, references),
+            *(account.table(table).distinct_claims for table in LEDGER_TABLES),
+        ]
+        digest, *claims = self._map(call, last)[len(LEDGER_TABLES) :]
         self.spill.close()
         shutil.rmtree(self.spill_dir)
         for system, codes in sorted_codes.items():
@@ -195,19 +204,16 @@ class _Ingest:
                 self.staging / "codes" / f"{system}.arrow",
                 pa.RecordBatch.from_arrays([codes], schema=schema),
             )
-        contents, sums, written = zip(*results, strict=True)
-        account = Account(self.folder, self.tallies, self.unknown_columns, rules, contents)
-        totals = np.stack(sums).sum(axis=0, dtype=np.uint64)
         document = account.document(
-            digest=fingerprint.digest_of(totals, references),
+            digest=digest,
             members=int(totals[0, 0]),
-            claims={table: self._distinct_claims(account.table(table)) for table in LEDGER_TABLES},
+            claims=dict(zip(LEDGER_TABLES, claims, strict=True)),
         )
         manifest = account.manifest(
             document,
             inputs=stamps,
             codes={system: len(codes) for system, codes in sorted_codes.items()},
-            files=dict(chain(*(made.items() for made in written), self._stamps())),
+            files=dict(chain(*(made.items() for made in shard_files), self._stamps())),
         )
         write_manifest(self.staging, manifest)
         return document
@@ -350,9 +356,6 @@ class _Ingest:
             writer.close()
 
     # --- the end
-
-    def _distinct_claims(self, whole: Tally) -> int:
-        return sum(self._map(whole.distinct_claims, list(range(CLAIM_RANGES)), counted=False))
 
     def _stamps(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Stamps of what is not of a shard."""

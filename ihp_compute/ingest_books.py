@@ -163,10 +163,12 @@ class Tally:
         order, starts = row_order(claims >> _RANGE_SHIFT, CLAIM_RANGES)
         self.claim_hashes.append((row_pick(claims, None, order), starts))
 
-    def distinct_claims(self, hash_range: int) -> int:
-        """How many different claim ids stand in the rows read, of one range of hashes."""
-        pieces = [
-            claims[starts[hash_range] : starts[hash_range + 1]]
-            for claims, starts in self.claim_hashes
-        ]
-        return distinct_count(np.concatenate(pieces)) if pieces else 0
+    def distinct_claims(self) -> int:
+        """How many different claim ids stand in the rows read."""
+        found = 0
+        for start in range(CLAIM_RANGES if self.claim_hashes else 0):
+            pieces = [
+                claims[starts[start] : starts[start + 1]] for claims, starts in self.claim_hashes
+            ]
+            found += distinct_count(np.concatenate(pieces))
+        return found
