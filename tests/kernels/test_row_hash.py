@@ -29,7 +29,9 @@ def columns(draw: Any) -> dict[str, Any]:
     lanes = draw(st.lists(word, min_size=2 * n, max_size=2 * n))
     return {
         "lanes": np.array(lanes, np.uint64).reshape(2, n),
-        "words": np.array(words, np.uint64).astype(draw(st.sampled_from([np.uint64, np.uint32]))),
+        "words": np.array(words, np.uint64).astype(
+            draw(st.sampled_from([np.uint64, np.uint32, np.int64, np.int32]))
+        ),
         "index": index,
         "seeds": SEEDS,
     }
@@ -55,7 +57,7 @@ def test_the_cuda_text_is_the_definition(
 ) -> None:
     n, index = case["lanes"].shape[1], case["index"]
     width = np.int32(0 if index is None else index.itemsize)
-    words = case["words"].astype(np.uint64)
+    words = case["words"].astype(np.int64).view(np.uint64)
     places = words if index is None else index
     arguments = [case["lanes"], words, places, SEEDS, width, np.int64(n)]
     assert host_twin("row_hash", arguments, grid=n // 4 + 1, block=4)[0].tolist() == slow(case)
@@ -99,7 +101,14 @@ def test_wrong_input_is_refused(change: dict[str, Any], message: str) -> None:
         row_hash(**{**case, **change})
 
 
-texts = st.lists(st.binary(max_size=30), max_size=12)
+texts = st.one_of(
+    st.lists(st.binary(max_size=30), max_size=12),
+    st.integers(0, 20).flatmap(  # of one length, but for the last
+        lambda n: st.lists(st.binary(min_size=n, max_size=n), max_size=12).flatmap(
+            lambda alike: st.binary(max_size=30).map(lambda last: [*alike, last])
+        )
+    ),
+)
 
 
 def packed(found: list[bytes], kind: Any = np.int32, before: bytes = b"") -> tuple[Any, Any]:
