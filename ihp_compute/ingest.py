@@ -333,7 +333,6 @@ class _Ingest:
                 with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, aside.schema) as w:
                     w.write_table(aside)
         content.tables, content.quarantine, content.hashes = {}, {}, {}
-        del pieces
         self.spill.made(index)
         return content, sums, stamps
 

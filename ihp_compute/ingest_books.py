@@ -19,7 +19,7 @@ from ihp_compute.population import member_keys
 from ihp_compute.units import NO_DAY
 from kernels import distinct_count, row_order, row_pick
 
-CLAIM_RANGES: Final = 64
+_CLAIM_RANGES: Final = 64
 """Claims are counted one range of their hashes at a time."""
 _MOST_WAITING: Final = 1 << 18
 _NO_KEYS: Final = np.empty(0, np.uint64)
@@ -160,13 +160,13 @@ class Tally:
         fresh[0] = True
         np.not_equal(stated[1:], stated[:-1], out=fresh[1:])
         claims = stated[fresh]
-        order, starts = row_order(claims >> _RANGE_SHIFT, CLAIM_RANGES)
+        order, starts = row_order(claims >> _RANGE_SHIFT, _CLAIM_RANGES)
         self.claim_hashes.append((row_pick(claims, None, order), starts))
 
     def distinct_claims(self) -> int:
         """How many different claim ids stand in the rows read."""
         found = 0
-        for start in range(CLAIM_RANGES if self.claim_hashes else 0):
+        for start in range(_CLAIM_RANGES if self.claim_hashes else 0):
             pieces = [
                 claims[starts[start] : starts[start + 1]] for claims, starts in self.claim_hashes
             ]

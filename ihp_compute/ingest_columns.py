@@ -59,7 +59,7 @@ class _Made(dict[str, Any]):
         return made
 
 
-def take_texts(texts: pa.Array, rows: NDArray[np.int64]) -> pa.Array:
+def take_texts(texts: pa.Array, rows: NDArray[np.integer[Any]]) -> pa.Array:
     """`texts[rows]`; rows are in range."""
     return pc.take(texts, pa.array(rows), boundscheck=False, memory_pool=POOL)
 
@@ -83,8 +83,9 @@ class Raw:
         # nothing made here may refer to this object: a cycle would hold its columns for a while
         self._label, self._pieces, self._schema, self._space = label, pieces, schema, space
         self._part = part
+        self._rows = slice(0, sum(piece.n for piece in pieces)) if part is None else part[1]
+        self.n: int = self._rows.stop - self._rows.start
         if part is None:
-            self.n: int = sum(piece.n for piece in pieces)
             self.numbers: Columns = _Made(
                 lambda name: _numbers(pieces, schema.field(name), space, f"{label}.{name}")
             )
@@ -93,20 +94,19 @@ class Raw:
         else:
             whole, rows = part
             numbers, texts, hashes = whole.numbers, whole.texts, whole.hashes
-            self.n = rows.stop - rows.start
             self.numbers = _Made(lambda name: numbers[name][rows])
             self.texts = _Made(lambda name: texts[name][rows])
             self.hashes = _Made(lambda name: hashes[name][rows])
 
     def rows(self, first: int, stop: int) -> Raw:
         """Neighbouring rows, which share their columns with these."""
-        return Raw(self._label, (), self._schema, self._space, (self, slice(first, stop)))
+        whole, before = self if self._part is None else self._part[0], self._rows.start
+        part = whole, slice(before + first, before + stop)
+        return Raw(self._label, self._pieces, self._schema, self._space, part)
 
     def some_texts(self, rows: NDArray[np.intp], name: str) -> pa.Array:
         """A text column of a few of the rows, in ascending order."""
-        if self._part is not None:
-            whole, of_whole = self._part
-            return whole.some_texts(rows + of_whole.start, name)
+        rows = rows + self._rows.start
         kind, found = self._schema.field(name).type, []
         ends = np.cumsum([0, *(piece.n for piece in self._pieces)])
         cuts = np.searchsorted(rows, ends).tolist()
@@ -125,9 +125,8 @@ class Raw:
 
     def stated(self, name: str) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
         """Rows in which a text stands, ascending, and the hash of each."""
-        whole, own = self._part or (self, slice(0, self.n))
-        found, hashed = [np.empty(0, np.intp)], [np.empty(0, np.uint64)]
-        for piece, rows in _each(whole._pieces):
+        own, found, hashed = self._rows, [np.empty(0, np.intp)], [np.empty(0, np.uint64)]
+        for piece, rows in _each(self._pieces):
             first, stop = max(rows.start, own.start), min(rows.stop, own.stop)
             if first < stop and piece.kept.constant.get(name, "") is not None:
                 words = _words(piece, name)[first - rows.start : stop - rows.start]

@@ -4,8 +4,10 @@
 
 A column is described by what it is made of - one value a row, distinct values and an index, or one
 value for all rows - and written down once, in the order in which it is spilled. What is the same in
-all rows is not written at all: it is kept in memory beside the place of the batch. Less written is
-less for the machine to find room for; and a range's files go as soon as its shards are made.
+all rows is not written at all, and of few distinct values only their places are: the values stay in
+memory (`Kept`). Less written is less for the machine to find room for; and a range's files go as
+soon as its shards are made. They are few, one a worker and range: a file that comes and goes costs
+more than what is in it.
 """
 
 from __future__ import annotations
@@ -29,8 +31,7 @@ SPILLED_LINES: Final = pa.schema(
     [
         ("member_key", pa.uint64()), ("fate", pa.uint8()), ("reason", pa.string()),
         ("file", pa.uint16()), ("row", pa.int64()), ("hash_1", pa.uint64()),
-        ("hash_2", pa.uint64()),
-        ("claim_id", pa.string()), ("claim_line_number", pa.string()),
+        ("hash_2", pa.uint64()), ("claim_id", pa.string()), ("claim_line_number", pa.string()),
         ("original_claim", pa.string()), ("adjustment_claim", pa.string()),
         ("service_day", pa.int32()), ("claim_start_day", pa.int32()), ("claim_end_day", pa.int32()),
         ("paid_day", pa.int32()), ("file_day", pa.int32()), ("admission_day", pa.int32()),
@@ -74,9 +75,8 @@ SPILLED: Final[Mapping[str, pa.Schema]] = {
 _RANGES: Final = 8
 _BUFFER_BYTES: Final = 1 << 18
 _NARROW: Final = (np.uint8, np.int16, np.uint16, np.int32)
-_MANY: Final = 16
-"""A coded column is written as codes where it has this many rows for each value: the values stay in
-memory."""
+_MANY: Final = 64
+"""Of a coded column only places are written where it has this many rows for each value."""
 
 
 class Space:
@@ -125,7 +125,7 @@ class Stated:
 
 
 Column: TypeAlias = (
-    NDArray[Any] | Coded | range | Text | Stated | pa.Array | Sequence[Coded] | int | None
+    NDArray[Any] | Coded | range | Text | Stated | pa.Array | list[Coded] | int | None
 )
 """One column: numbers a row, coded or counted up; texts coded, or an Arrow array of one text a row;
 lists of the codes above 0; one number for all rows; None for null in all rows."""
@@ -193,8 +193,8 @@ def by_shard(
 ) -> tuple[Written, NDArray[np.int64]]:
     """The batch in order of shard, rows of a shard in their order, and where each shard starts.
 
-    Integers may stand in a narrower type than the schema's. The rows stand in `space` until the next
-    batch.
+    Integers may stand in a narrower type than the schema's. The rows stand in `space` until another
+    batch does.
     """
     key = columns["member_key"]
     order, starts = row_order(key.rows() if isinstance(key, Coded) else key, n_shards)
@@ -216,8 +216,10 @@ def by_shard(
 
 @dataclass(frozen=True)
 class Spilled:
-    """A spilled batch: the file and place of its rows of each range of shards, where each shard's
-    rows start in the batch, and what is kept of it.
+    """A spilled batch.
+
+    paths, at : the file of each range of shards, and where in it the batch stands
+    starts : where each shard's rows start in the batch, and where the last one's end
     """
 
     paths: Sequence[Path]
@@ -341,8 +343,6 @@ def _is_constant(column: Column) -> bool:
     """Whether all rows have one value, as far as that is quickly seen."""
     if column is None or isinstance(column, int):
         return True
-    if isinstance(column, range):
-        return False
     if isinstance(column, Stated | Text):
         return _text_of(column).is_blank
     if isinstance(column, Coded):
@@ -350,7 +350,7 @@ def _is_constant(column: Column) -> bool:
     if isinstance(column, np.ndarray):
         ends = len(column) > 0 and column[0] == column[len(column) // 2] == column[-1]
         return bool(ends) and bool((column == column[0]).all())
-    return isinstance(column, Sequence) and not column
+    return isinstance(column, list) and not column
 
 
 def _constant(column: Column) -> int | str | None:
@@ -376,9 +376,7 @@ def _narrow(values: NDArray[Any], kind: Any) -> NDArray[Any]:
     return values.astype(kind, copy=False)
 
 
-def _ordered(
-    column: Column, order: NDArray[np.int32], field: pa.Field, space: Space
-) -> pa.Array:
+def _ordered(column: Column, order: NDArray[np.int32], field: pa.Field, space: Space) -> pa.Array:
     kind = field.type
     if isinstance(column, range):
         return pa.array(_narrow(order + np.int64(column.start), kind.to_pandas_dtype()))
@@ -392,7 +390,7 @@ def _ordered(
         return _picked(values, column.index, order, space, field.name)
     if isinstance(column, np.ndarray):
         return _picked(_narrow(column, kind.to_pandas_dtype()), None, order, space, field.name)
-    if isinstance(column, Sequence):
+    if isinstance(column, list):
         return _lists(column, order, space)
     raise TypeError(f"a column of {type(column).__name__} has no rows")
 

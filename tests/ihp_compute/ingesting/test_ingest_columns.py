@@ -7,8 +7,8 @@ import weakref
 
 import pyarrow as pa
 
-from ihp_compute.ingest_columns import Raw, Space, take_texts
-from ihp_compute.ingest_spill import Piece
+from ihp_compute.ingest_columns import Raw, take_texts
+from ihp_compute.ingest_spill import Kept, Piece, Space, Written
 
 SCHEMA = pa.schema(
     [
@@ -31,7 +31,8 @@ def rows() -> Raw:
         }
     )
     second = pa.record_batch({"number": pa.array([3], pa.int32())})
-    pieces = [Piece(first, {}), Piece(second, {"mark": 1, "text": "c", "codes": None})]
+    same = Kept(constant={"mark": 1, "text": "c", "codes": None})
+    pieces = [Piece(Written(first, Kept()), 0, 2), Piece(Written(second, same), 0, 1)]
     return Raw("rows", pieces, SCHEMA, Space())
 
 
@@ -44,6 +45,8 @@ def test_columns_join_the_pieces_and_parts_share_them() -> None:
     assert part.numbers["number"].tolist() == [2, 3]
     assert part.numbers["number"].base is raw.numbers["number"].base
     assert part.numbers["mark"].tolist() == [False, True]
+    assert part.rows(1, 2).texts["text"].to_pylist() == ["c"]
+    assert part.rows(1, 2).stated("text")[0].tolist() == [0]
     assert part.texts["text"].to_pylist() == [None, "c"]
     assert raw.texts["codes"].to_pylist() == [[7], [], []]
     assert take_texts(raw.texts["text"], raw.numbers["number"][:2] - 1).to_pylist() == ["a", None]
@@ -74,4 +77,3 @@ def test_space_is_used_again_by_name() -> None:
     first[:] = 7
     assert space.array("a", 3, number.dtype).tolist() == [7, 7, 7]
     assert len(space.array("a", 4000, number.dtype)) == 4000
-    assert space.take("b", first, first[:0].astype(int)).tolist() == []
