@@ -330,17 +330,19 @@ def test_bench_ingest(benchmark: Any, members: int) -> None:
     with folder() as scratch:
         shards = shards_for(members)
 
-        def fresh(name: str) -> Path:
-            shutil.rmtree(scratch / name, ignore_errors=True)
-            return scratch / name
+        def clear() -> None:
+            """Nothing of an earlier form is left, on disk or waiting to be written there."""
+            for path in scratch.iterdir():
+                shutil.rmtree(path)
+            os.sync()
 
         def ours() -> Any:
-            return ingest(made.raw, fresh("population"), shards=shards, threads=THREADS)
+            return ingest(made.raw, scratch / "population", shards=shards, threads=THREADS)
 
         forms = {
-            "polars": lambda: ingest_peers.by_polars(made.raw, fresh("polars")),
+            "polars": lambda: ingest_peers.by_polars(made.raw, scratch / "polars"),
             "duckdb": lambda: ingest_peers.by_duckdb(
-                made.raw, fresh("duckdb"), threads=THREADS, memory="8GB"
+                made.raw, scratch / "duckdb", threads=THREADS, memory="8GB"
             ),
         }
         check = partial(_all_rows, made=made)
@@ -363,4 +365,5 @@ def test_bench_ingest(benchmark: Any, members: int) -> None:
                 "ours validates, deduplicates, takes final actions, classifies and keeps the "
                 "ledger; the peers read, sort and write the same columns; wall time"
             ),
+            before=clear,
         )

@@ -91,6 +91,7 @@ def race(
     rounds: int | None = None,
     threads: int = 1,
     note: str = "",
+    before: Callable[[], object] = lambda: None,
 ) -> None:
     """Check results, then time ours and the peers in turns.
 
@@ -109,13 +110,17 @@ def race(
         Threads that each form may use.
     note : str
         What a reader of the ratio must know.
+    before : callable
+        Called before each form, outside its time.
     """
     if not WITH_PEERS:
         peers = {}
     own = Clock(ours)
     others = {name: Clock(form) for name, form in peers.items()}
+    before()
     result = own()  # compiles, and touches the memory
     for name, clock in others.items():
+        before()
         (check or {}).get(name, same)(result, clock())
     for clock in (own, *others.values()):
         clock.forget()
@@ -123,7 +128,9 @@ def race(
     def peers_first() -> None:
         if benchmark.enabled:
             for clock in others.values():
+                before()
                 clock()
+        before()
 
     benchmark.pedantic(own, setup=peers_first, rounds=rounds or ROUNDS, iterations=1)
     if not benchmark.enabled:

@@ -381,18 +381,20 @@ class _Ingest:
 
 @contextmanager
 def _memory_kept() -> Iterator[None]:
-    """Let Arrow allocate from the C library, and give back at the end what is free there.
+    """Let Arrow, in the whole process, allocate from the C library meanwhile.
 
-    Arrow's own pool returns memory to the system between batches, and fresh memory costs as much as
+    Its own pool returns memory to the system between batches, and fresh memory costs as much as
     what is done in it.
     """
     usual, plain = pa.default_memory_pool(), pa.system_memory_pool()
+    if usual.backend_name == plain.backend_name:  # so chosen, or another ingest is on its way
+        yield
+        return
     pa.set_memory_pool(plain)
     try:
         yield
     finally:
         pa.set_memory_pool(usual)
-        plain.release_unused()
 
 
 def _reference_piece(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from ihp_compute.ingest import ingest
@@ -89,7 +90,9 @@ def test_the_digest_does_not_see_how_the_rows_came(
                 _csv(piece, path.with_suffix(".csv"))
             else:
                 piece.write_parquet(path.with_suffix(".parquet"), row_group_size=500)
+    pool = pa.default_memory_pool().backend_name
     document = ingest(raw, tmp_path / "population", shards=shards, threads=threads)
+    assert pa.default_memory_pool().backend_name == pool
     assert document["population_digest"] == expected["population_digest"]
     assert document["tables"] == expected["tables"]
     assert _summed(document) == _summed(expected)
