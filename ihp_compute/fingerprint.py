@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute import METHOD_VERSION, tables
-from ihp_compute.ingest_order import order_by
+from ihp_compute.orders import order_by
 from ihp_compute.population import Population, Shard
 from kernels import row_hash, text_hash
 

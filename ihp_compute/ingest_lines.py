@@ -26,9 +26,9 @@ from ihp_compute.ingest_columns import (
 )
 from ihp_compute.ingest_fates import Fates, any_of
 from ihp_compute.ingest_members import Members
-from ihp_compute.ingest_order import WORD_BITS, fields, order_by, width
 from ihp_compute.ingest_spill import Space
 from ihp_compute.ledger import IngestFate
+from ihp_compute.orders import WORD_BITS, fields, order_by, width
 from ihp_compute.service_categories import CLAIM_TYPES, CodeFacts, LineFacts, classify
 from ihp_compute.units import NO_DAY
 from kernels import first_row, key_place, row_pick, word_order

@@ -19,8 +19,8 @@ from ihp_compute import tables
 from ihp_compute.final_action import OPEN
 from ihp_compute.ingest_columns import Raw, Rules, record
 from ihp_compute.ingest_fates import MONTH_BITS, mark_duplicates
-from ihp_compute.ingest_order import order_by
 from ihp_compute.ledger import IngestFate
+from ihp_compute.orders import order_by
 from ihp_compute.rate_cells import rate_cells
 from ihp_compute.units import NO_DAY, months_of_days
 

@@ -145,8 +145,8 @@ class Kept:
     hashes: dict[str, NDArray[np.uint64]] = field(default_factory=dict)
 
 
-class Written:
-    """Rows of a batch that stand in a file, and what was kept of it."""
+class Batch:
+    """Rows in order of shard, of all shards or of a range, and what is kept of them."""
 
     def __init__(self, rows: pa.RecordBatch, kept: Kept) -> None:
         self.rows = rows
@@ -165,7 +165,7 @@ class Written:
 class Piece:
     """Neighbouring rows of a batch."""
 
-    of: Written
+    of: Batch
     start: int
     stop: int
 
@@ -190,7 +190,7 @@ class Piece:
 
 def by_shard(
     columns: Mapping[str, Column], schema: pa.Schema, n_shards: int, space: Space
-) -> tuple[Written, NDArray[np.int64]]:
+) -> tuple[Batch, NDArray[np.int64]]:
     """The batch in order of shard, rows of a shard in their order, and where each shard starts.
 
     Integers may stand in a narrower type than the schema's. The rows stand in `space` until another
@@ -211,7 +211,7 @@ def by_shard(
             arrays[name] = _picked(_narrow(index, np.int32), None, order, space, name)
         else:
             arrays[name] = _ordered(column, order, entry, space)
-    return Written(pa.RecordBatch.from_pydict(arrays), kept), starts
+    return Batch(pa.RecordBatch.from_pydict(arrays), kept), starts
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ class Spill:
         self._own = _Own()
         self._every: list[list[tuple[Path, pa.NativeFile]]] = []
         self._maps: dict[Path, pa.Buffer] = {}
-        self._read: list[dict[tuple[Path, int], Written]] = [{} for _ in self._ranges]
+        self._read: list[dict[tuple[Path, int], Batch]] = [{} for _ in self._ranges]
         self._removing = ThreadPoolExecutor(1, thread_name_prefix="spill")
         self._lock = threading.Lock()
 
@@ -292,10 +292,10 @@ class Spill:
         for batch in batches:
             before, start, stop = (batch.starts[k] for k in (first, shard, shard + 1))
             if stop > start:
-                found.append(Piece(self._written(batch, at), start - before, stop - before))
+                found.append(Piece(self._batch(batch, at), start - before, stop - before))
         return found
 
-    def _written(self, batch: Spilled, at: int) -> Written:
+    def _batch(self, batch: Spilled, at: int) -> Batch:
         """What stands in the file of a range; read once for its shards."""
         key = batch.paths[at], batch.at[at]
         with self._lock:
@@ -305,7 +305,7 @@ class Spill:
                 if source is None:
                     source = self._maps[key[0]] = pa.memory_map(str(key[0])).read_buffer()
                 rows = pa.ipc.open_stream(source.slice(key[1])).read_next_batch()
-                found = self._read[at][key] = Written(rows, batch.kept)
+                found = self._read[at][key] = Batch(rows, batch.kept)
         return found
 
     def made(self, shard: int) -> None:

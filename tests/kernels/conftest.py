@@ -169,7 +169,7 @@ def numpy_as_cupy(
         "floor",
     ):  # fmt: skip
         setattr(stand_in, name, getattr(np, name))
-    stand_in.zeros, stand_in.asnumpy = np.zeros, np.asarray  # type: ignore[attr-defined]
+    vars(stand_in).update(zeros=np.zeros, asnumpy=np.asarray)
     monkeypatch.setitem(sys.modules, "cupy", stand_in)
 
     def stand_for(stem: str) -> None:

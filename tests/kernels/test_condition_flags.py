@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import date, timedelta
 from itertools import pairwise
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -71,14 +72,14 @@ def test_the_compiled_form_equals_the_reference(
 @settings(max_examples=60, deadline=None)
 @given(cases(), st.booleans(), st.randoms(use_true_random=False))
 def test_neither_order_nor_repetition_of_rows_matters(
-    case: dict[str, np.ndarray], code_edits: bool, random: object
+    case: dict[str, np.ndarray], code_edits: bool, random: Random
 ) -> None:
     want, _ = condition_flags(**case, code_edits=code_edits)
     offsets = case["offsets"]
     order = []
     for a, b in pairwise(offsets):
         own = list(range(a, b)) * 2
-        random.shuffle(own)  # type: ignore[attr-defined]
+        random.shuffle(own)
         order += own
     shuffled = dict(
         case,

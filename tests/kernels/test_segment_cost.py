@@ -42,7 +42,7 @@ RULE = {
     "floor_at_zero": np.bool_,
     "prorate_cap": np.bool_,
 }
-Line = tuple[int, int, int, int, int, int, int]
+Line = tuple[int, ...]
 
 
 def case_of(
@@ -77,7 +77,7 @@ def line(cents: int, day: int = 0, **other: int) -> Line:
         "kind": 0,
         **other,
     }
-    return tuple(values.values())  # type: ignore[return-value]
+    return tuple(values.values())
 
 
 NO_RULE = (0b1111, -1, 0, 0, 0)
@@ -204,7 +204,7 @@ def cases(draw: Any) -> dict[str, Any]:
         # a factor of a million times shrinks the lines so that sums stay below 2^53
         members = [[(c[0] % 4_001 - 2_000, *c[1:]) for c in member] for member in members]
         completion = np.reshape(flat, (len(chosen), 24)).tolist()
-    return case_of(members, draw(st.lists(cells, min_size=size, max_size=size)), chosen, completion)  # type: ignore[return-value]
+    return case_of(members, draw(st.lists(cells, min_size=size, max_size=size)), chosen, completion)
 
 
 def same(found: Any, slow: SegmentCost) -> None:

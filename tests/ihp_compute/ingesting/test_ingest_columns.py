@@ -8,7 +8,7 @@ import weakref
 import pyarrow as pa
 
 from ihp_compute.ingest_columns import Raw, take_texts
-from ihp_compute.ingest_spill import Kept, Piece, Space, Written
+from ihp_compute.ingest_spill import Batch, Kept, Piece, Space
 
 SCHEMA = pa.schema(
     [
@@ -32,7 +32,7 @@ def rows() -> Raw:
     )
     second = pa.record_batch({"number": pa.array([3], pa.int32())})
     same = Kept(constant={"mark": 1, "text": "c", "codes": None})
-    pieces = [Piece(Written(first, Kept()), 0, 2), Piece(Written(second, same), 0, 1)]
+    pieces = [Piece(Batch(first, Kept()), 0, 2), Piece(Batch(second, same), 0, 1)]
     return Raw("rows", pieces, SCHEMA, Space())
 
 

@@ -1,9 +1,8 @@
-"""Orders of a shard's rows, by words that hold several columns.
+"""Orders of rows, by words that hold several columns.
 
-A word holds columns from high bits to low, each as its distance from the least value of the shard,
-so that words order as the columns do and are as short as the shard allows: the work of
-`kernels.word_order` grows with their length. Columns that do not fit one word are ordered the slow
-way, to the same end.
+A word holds columns from high bits to low, each as its distance from its least value, so that words
+order as the columns do and are as short as the rows allow: the work of `kernels.word_order` grows
+with their length. Columns that do not fit one word are ordered the slow way, to the same end.
 """
 
 from __future__ import annotations
