@@ -65,6 +65,23 @@ def test_bench_row_pick(benchmark: Any) -> None:
     )
 
 
+def test_bench_row_join(benchmark: Any) -> None:
+    """Codes of a million rows in pieces of 2,000, as two bytes, of distinct values."""
+    rng = np.random.default_rng(43)
+    size = min(N, 2_000)
+    ends = np.arange(size, N + 1, size)
+    stored = rng.integers(0, 2**64, N // 4, dtype=np.uint64) & np.uint64(0x0FFF_0FFF_0FFF_0FFF)
+    values = rng.integers(0, 2**64, 4096, dtype=np.uint64)
+    out = np.empty(N, np.uint64)
+    plan = ((ends - size) * 2, np.full(len(ends), 2, np.int8), np.zeros(len(ends), np.int64), ends)
+    race(
+        benchmark,
+        lambda: kernels.row_join(stored, *plan, values, out),
+        {"numpy": lambda: columns.row_join(stored.view(np.uint16), plan[0] // 2, ends, values)},
+        work(10 * N),
+    )
+
+
 def test_bench_text_key(benchmark: Any) -> None:
     texts = rows()["texts"]
     data, offsets = text_buffers(texts)

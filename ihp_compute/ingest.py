@@ -56,7 +56,8 @@ from ihp_compute.ingest_manifest import Account
 from ihp_compute.ingest_read import BAD_DAY, Words, as_text, day_of_text
 from ihp_compute.ingest_rows import DENIAL_MARKS, Rows, read_eligibility, read_lines, read_scores
 from ihp_compute.ingest_shard import ShardContent, build
-from ihp_compute.ingest_spill import SPILLED, Column, Space, Spill, Spilled
+from ihp_compute.ingest_spill import Spill, Spilled
+from ihp_compute.ingest_typed import SPILLED, Column, Space
 from ihp_compute.population import REFERENCE_TABLES, file_sha256
 from ihp_compute.service_categories import facts_of
 from ihp_compute.units import NO_DAY, date_of, months_of_days
@@ -111,7 +112,7 @@ def ingest(
     folder = find_inputs(input_dir)
     out.parent.mkdir(parents=True, exist_ok=True)
     workers = max(1, threads or os.cpu_count() or 1)
-    with beside(out) as staging:
+    with _memory_kept(), beside(out) as staging:
         work = _Ingest(folder, staging, shards, workers, progress)
         document = work.run()
         publish(staging, out)
@@ -168,20 +169,20 @@ class _Ingest:
             *(partial(self._read_part, part) for part in parts),
             *(partial(_stamp, file) for file in files),
         ]
-        with _memory_kept():
-            read = iter(self._map(call, first))
+        read = iter(self._map(call, first))
         tables_, written, stamps = ([next(read) for _ in kind] for kind in (stated, parts, files))
-        self.spill.finish()
         spilled: dict[str, list[Spilled]] = {table: [] for table in SPILLED}
         for part, batches_ in zip(parts, written, strict=True):
             spilled[part.file.table] += batches_
+        self.spill.finish(spilled)
+        pa.system_memory_pool().release_unused()
         sorted_codes, rules = self._rules()
         code_words = {system: fingerprint.code_words(c) for system, c in sorted_codes.items()}
         second = [
             self.members.check,
             *(partial(fingerprint.lines_of, table) for table in tables_),
             *(
-                partial(self._make_shard, index, spilled, rules, code_words)
+                partial(self._make_shard, index, rules, code_words)
                 for index in range(self.n_shards)
             ),
         ]
@@ -300,21 +301,19 @@ class _Ingest:
     def _make_shard(
         self,
         index: int,
-        spilled: dict[str, list[Spilled]],
         rules: Rules,
         code_words: fingerprint.CodeWords,
     ) -> tuple[ShardContent, NDArray[np.uint64], dict[str, dict[str, Any]]]:
-        pieces = {table: self.spill.pieces(of, index) for table, of in spilled.items()}
+        pieces = {table: self.spill.pieces(table, index) for table in SPILLED}
         space = self._own.space
 
         def raw(label: str, *of: str) -> Raw:
-            every = [piece for table in of for piece in pieces[table]]
-            return Raw(label, every, SPILLED[of[0]], space)
+            return Raw(label, [pieces[table] for table in of], SPILLED[of[0]], space)
 
         content = build(
             raw("eligibility", "eligibility"),
             raw("claims", "medical_claim", "pharmacy_claim"),
-            sum(piece.n for piece in pieces["medical_claim"]),
+            pieces["medical_claim"].n,
             raw("scores", "risk_score"),
             rules,
             len(self.folder.files),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError
 from ihp_compute.fingerprint import text_hashes
-from ihp_compute.ingest_spill import Piece, Space
+from ihp_compute.ingest_spill import Pieces
+from ihp_compute.ingest_typed import FOLLOWING, Space
 from ihp_compute.service_categories import CodeFacts
+from kernels import row_pick
 
 Columns = dict[str, NDArray[Any]]
 Strings = dict[str, pa.Array]
@@ -64,18 +66,42 @@ def take_texts(texts: pa.Array, rows: NDArray[np.integer[Any]]) -> pa.Array:
     return pc.take(texts, pa.array(rows), boundscheck=False, memory_pool=POOL)
 
 
+@dataclass(frozen=True)
+class CodedTexts:
+    """A column of texts as values, which may be alike, and which of them each row has.
+
+    words : uint64, `fingerprint.text_hashes` of the values
+    """
+
+    values: pa.Array
+    words: NDArray[np.uint64]
+    index: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Lists:
+    """A column of lists of codes: those of row i are `codes[starts[i] : starts[i + 1]]`."""
+
+    codes: NDArray[np.int32]
+    starts: NDArray[np.int32]
+
+    def rows(self, rows: slice) -> Lists:
+        """The lists of neighbouring rows."""
+        return Lists(self.codes, self.starts[rows.start : rows.stop + 1])
+
+
 class Raw:
     """Spilled rows of one kind of table, in order of file and position.
 
-    A column is joined from its pieces when it is first asked for: `numbers`, `texts` and `hashes`
-    of texts keep it, `passing` keeps it until another one passes. Lists of diagnoses are
-    `texts["dx"]`. `some_texts` and `stated` join only a few rows.
+    A column is joined from its pieces when it is first asked for: `numbers`, `texts`, `lists` and
+    `hashes` of texts keep it, `passing` keeps it until another one passes. A few rows of texts are
+    had for less by `some_texts`.
     """
 
     def __init__(
         self,
         label: str,
-        pieces: Sequence[Piece],
+        pieces: Sequence[Pieces],
         schema: pa.Schema,
         space: Space,
         part: tuple[Raw, slice] | None = None,
@@ -83,20 +109,39 @@ class Raw:
         # nothing made here may refer to this object: a cycle would hold its columns for a while
         self._label, self._pieces, self._schema, self._space = label, pieces, schema, space
         self._part = part
-        self._rows = slice(0, sum(piece.n for piece in pieces)) if part is None else part[1]
+        self._rows = slice(0, sum(of.n for of in pieces)) if part is None else part[1]
         self.n: int = self._rows.stop - self._rows.start
         if part is None:
+            coded: dict[str, CodedTexts | None] = _Made(
+                lambda name: _coded(pieces, name, space, label)
+            )
             self.numbers: Columns = _Made(
                 lambda name: _numbers(pieces, schema.field(name), space, f"{label}.{name}")
             )
-            self.texts: Strings = _Made(lambda name: _joined(pieces, schema.field(name)))
-            self.hashes: Columns = _Made(lambda name: _hashes(pieces, name, space, label))
+            texts: Strings = _Made(
+                lambda name: (
+                    _joined(pieces, name)
+                    if (own := coded[name]) is None
+                    else take_texts(own.values, own.index)
+                )
+            )
+            self.hashes: Columns = _Made(
+                lambda name: _hashes(texts, name, coded[name], space, label)
+            )
+            self.lists: dict[str, Lists] = _Made(lambda name: _lists(pieces, name, space, label))
+            self.texts, self.coded = texts, coded
         else:
             whole, rows = part
-            numbers, texts, hashes = whole.numbers, whole.texts, whole.hashes
+            numbers, every, hashes, lists = whole.numbers, whole.texts, whole.hashes, whole.lists
             self.numbers = _Made(lambda name: numbers[name][rows])
-            self.texts = _Made(lambda name: texts[name][rows])
+            self.texts = _Made(lambda name: every[name][rows])
             self.hashes = _Made(lambda name: hashes[name][rows])
+            self.lists = _Made(
+                lambda name: Lists(
+                    lists[name].codes, lists[name].starts[rows.start : rows.stop + 1]
+                )
+            )
+            self.coded = whole.coded
 
     def rows(self, first: int, stop: int) -> Raw:
         """Neighbouring rows, which share their columns with these."""
@@ -104,36 +149,23 @@ class Raw:
         part = whole, slice(before + first, before + stop)
         return Raw(self._label, self._pieces, self._schema, self._space, part)
 
-    def some_texts(self, rows: NDArray[np.intp], name: str) -> pa.Array:
-        """A text column of a few of the rows, in ascending order."""
-        rows = rows + self._rows.start
-        kind, found = self._schema.field(name).type, []
-        ends = np.cumsum([0, *(piece.n for piece in self._pieces)])
-        cuts = np.searchsorted(rows, ends).tolist()
-        for piece, start, first, stop in zip(self._pieces, ends, cuts, cuts[1:], strict=False):
-            if stop == first:
-                continue
-            if name in piece.kept.constant:
-                found.append(_repeated(piece.kept.constant[name], stop - first, kind))
-                continue
-            at, values = rows[first:stop] - start, piece.kept.values.get(name)
-            if values is None:
-                found.append(pc.take(piece.texts(name), pa.array(at)))
-            else:
-                found.append(pc.take(values, pa.array(piece.numbers(name)[at])))
-        return pa.concat_arrays(found) if found else pa.array([], kind)
+    def some_texts(self, rows: NDArray[np.integer[Any]], name: str) -> pa.Array:
+        """A text column of some of the rows."""
+        coded = self.coded[name]
+        if coded is None:
+            return take_texts(self.texts[name], rows)
+        return take_texts(coded.values, coded.index[self._rows].take(rows))
 
     def stated(self, name: str) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
         """Rows in which a text stands, ascending, and the hash of each."""
-        own, found, hashed = self._rows, [np.empty(0, np.intp)], [np.empty(0, np.uint64)]
-        for piece, rows in _each(self._pieces):
-            first, stop = max(rows.start, own.start), min(rows.stop, own.stop)
-            if first < stop and piece.kept.constant.get(name, "") is not None:
-                words = _words(piece, name)[first - rows.start : stop - rows.start]
-                at = np.flatnonzero(words)
-                found.append(at + (first - own.start))
-                hashed.append(words[at])
-        return np.concatenate(found), np.concatenate(hashed)
+        coded = self.coded[name]
+        if coded is None:
+            words = self.hashes[name]
+            rows = np.flatnonzero(words)
+            return rows, words[rows]
+        index = coded.index[self._rows]
+        rows = np.flatnonzero(row_pick(coded.words != 0, None, index))
+        return rows, coded.words.take(index.take(rows))
 
     def passing(self, name: str) -> NDArray[Any]:
         """A numeric column of all the rows that is not needed again."""
@@ -146,71 +178,83 @@ class Raw:
         return _numbers(self._pieces, self._schema.field(name), self._space, "passing")
 
 
-def _numbers(pieces: Sequence[Piece], field: pa.Field, space: Space, place: str) -> NDArray[Any]:
-    name, n = field.name, sum(piece.n for piece in pieces)
-    found = space.array(place, n, np.dtype(field.type.to_pandas_dtype()))
-    for piece, rows in _each(pieces):
-        if name in piece.kept.constant:
-            found[rows] = piece.kept.constant[name]
-        elif name in piece.kept.values:
-            piece.kept.values[name].take(piece.numbers(name), out=found[rows], mode="clip")
-        else:
-            found[rows] = piece.numbers(name)
+def _numbers(pieces: Sequence[Pieces], field: pa.Field, space: Space, place: str) -> NDArray[Any]:
+    kind = np.dtype(field.type.to_pandas_dtype())
+    found = space.array(place, sum(of.n for of in pieces), kind)
+    row = 0
+    for of in pieces:
+        of.join(of.range.numbers(field.name, kind), found[row : row + of.n])
+        row += of.n
     return found
 
 
-def _each(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, slice]]:
-    """Pieces, and where their rows stand among the rows of all."""
-    start = 0
-    for piece in pieces:
-        end = start + piece.n
-        yield piece, slice(start, end)
-        start = end
+def _coded(pieces: Sequence[Pieces], name: str, space: Space, label: str) -> CodedTexts | None:
+    """A column of texts, if only places or what does not follow were written of it."""
+    every = [of.range.texts(name) for of in pieces]
+    known = [texts for texts in every if texts is not None]
+    if len(known) < len(every):
+        return _followed(_joined(pieces, name)) if name in FOLLOWING else None
+    found = space.array(f"{label}.{name}", sum(of.n for of in pieces), np.dtype(np.int32))
+    row = before = 0
+    for of, texts in zip(pieces, known, strict=True):
+        part = found[row : row + of.n]
+        of.join(texts.places, part)
+        part += np.int32(before)
+        row, before = row + of.n, before + len(texts.values)
+    words = np.concatenate([np.empty(0, np.uint64), *(texts.words for texts in known)])
+    values = [pa.array([], pa.string()), *(texts.values for texts in known)]
+    return CodedTexts(pa.concat_arrays(values), words, found)
 
 
-def _joined(pieces: Sequence[Piece], field: pa.Field) -> pa.Array:
-    parts = [_text(piece, field) for piece in pieces]
-    whole = pa.table({field.name: pa.chunked_array(parts, field.type)})
+def _followed(texts: pa.Array) -> CodedTexts:
+    """Texts in which null, of no bytes, stands for the row before."""
+    if not texts.null_count:
+        index = np.arange(len(texts), dtype=np.int32)
+        return CodedTexts(texts, text_hashes(texts), index)
+    stated = pc.is_valid(texts).to_numpy(zero_copy_only=False)
+    _, offsets, data = texts.buffers()
+    at = np.frombuffer(offsets, np.int32, len(texts) + 1, texts.offset * 4)
+    starts = np.append(at[:-1][stated], at[-1])
+    values = pa.StringArray.from_buffers(len(starts) - 1, pa.py_buffer(starts), data)
+    return CodedTexts(values, text_hashes(values), np.cumsum(stated, dtype=np.int32) - np.int32(1))
+
+
+def _joined(pieces: Sequence[Pieces], name: str) -> pa.Array:
+    parts = [text for of in pieces for text in of.texts(name)]
+    whole = pa.table({name: pa.chunked_array(parts, pa.string())})
     column = whole.combine_chunks(memory_pool=POOL).column(0)
     if column.num_chunks > 1:  # text beyond 2 GiB
         raise DataError("a shard holds too much text for one column: ingest with more --shards")
-    return column.chunk(0) if column.num_chunks else pa.array([], field.type)
+    return column.chunk(0) if column.num_chunks else pa.array([], pa.string())
 
 
-def _text(piece: Piece, field: pa.Field) -> pa.Array:
-    """A column of texts or lists, one a row."""
-    name = field.name
-    if name in piece.kept.constant:
-        return _repeated(piece.kept.constant[name], piece.n, field.type)
-    if name in piece.kept.values:
-        at = pa.array(piece.numbers(name))
-        return pc.take(piece.kept.values[name], at, boundscheck=False)
-    return piece.texts(name).cast(field.type)
-
-
-def _hashes(pieces: Sequence[Piece], name: str, space: Space, label: str) -> NDArray[np.uint64]:
+def _hashes(
+    texts: Strings, name: str, coded: CodedTexts | None, space: Space, label: str
+) -> NDArray[np.uint64]:
     """uint64 a row: `fingerprint.text_hashes` of a column of texts."""
-    n = sum(piece.n for piece in pieces)
-    found = space.array(f"{label}.{name} hashes", n, np.dtype(np.uint64))
-    for piece, rows in _each(pieces):
-        found[rows] = _words(piece, name)
+    if coded is None:
+        return text_hashes(texts[name])
+    words = coded.words
+    found: NDArray[np.uint64] = row_pick(
+        words,
+        None,
+        coded.index,
+        space.array(f"{label}.{name} hashes", len(coded.index), words.dtype),
+    )
     return found
 
 
-def _words(piece: Piece, name: str) -> NDArray[np.uint64]:
-    if name in piece.kept.constant:
-        word = text_hashes(pa.array([piece.kept.constant[name]], pa.string()))
-        return np.broadcast_to(word, piece.n)
-    if name not in piece.kept.values:
-        return text_hashes(piece.texts(name))
-    return piece.kept.hashes[name].take(piece.numbers(name))
-
-
-def _repeated(value: int | str | None, n: int, kind: pa.DataType) -> pa.Array:
-    """The same in n rows: a text, no text, or no list."""
-    if pa.types.is_list(kind):
-        return pa.ListArray.from_arrays(np.zeros(n + 1, np.int32), pa.array([], kind.value_type))
-    return pa.nulls(n, kind) if value is None else pa.repeat(pa.scalar(value, kind), n)
+def _lists(pieces: Sequence[Pieces], name: str, space: Space, label: str) -> Lists:
+    every = [of.lists(name) for of in pieces]
+    kind, n_codes = np.dtype(np.int32), sum(lists.n_codes for lists in every)
+    codes = space.array(f"{label}.{name}", n_codes, kind)
+    starts = space.array(f"{label}.{name} starts", sum(of.n for of in pieces) + 1, kind)
+    starts[0] = row = code = 0
+    for of, lists in zip(pieces, every, strict=True):
+        lists.join(codes[code : code + lists.n_codes], starts[row + 1 : row + 1 + of.n])
+        starts[row + 1 : row + 1 + of.n] += np.int32(code)
+        row, code = row + of.n, code + lists.n_codes
+    return Lists(codes, starts)
 
 
 def count_by_member(member: NDArray[np.integer[Any]], n_members: int) -> NDArray[np.int64]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute import final_action
@@ -159,7 +158,8 @@ def _byte_key(raw: Raw, row: int, rules: Rules) -> tuple[Any, ...]:
         if name in _TEXTS:
             key.append((raw.some_texts(np.array([row]), name)[0].as_py() or "").encode())
         elif name == "dx":
-            found = raw.texts["dx"][row].as_py()
+            lists = raw.lists["dx"]
+            found = lists.codes[lists.starts[row] : lists.starts[row + 1]]
             key.append(tuple(rules.final_code["dx"][found].tolist()))
         elif name in CODED:
             key.append(int(rules.final_code[CODED[name]][raw.numbers[name][row]]))
@@ -184,7 +184,7 @@ def _link_claims(raw: Raw, fate: NDArray[np.uint8], claim: NDArray[np.int64]) ->
     linked |= any_of(claim, candidates)
     links: list[tuple[tuple[int, str], tuple[int, str]]] = []
     members = columns["member_key"][candidates].tolist()
-    own_ids = raw.texts["claim_id"].take(pa.array(candidates)).to_pylist()
+    own_ids = _texts(raw, "claim_id", candidates)
     for name in ("original_claim", "adjustment_claim"):
         for member, own_id, other in zip(
             members, own_ids, _texts(raw, name, candidates), strict=True
@@ -193,7 +193,7 @@ def _link_claims(raw: Raw, fate: NDArray[np.uint8], claim: NDArray[np.int64]) ->
                 links.append(((member, own_id), (member, other)))
     family_of = final_action.families(links)
     rows = np.flatnonzero(linked & (columns["fate"] == OPEN))
-    ids = raw.texts["claim_id"].take(pa.array(rows)).to_pylist()
+    ids = _texts(raw, "claim_id", rows)
     names = zip(columns["member_key"][rows].tolist(), ids, strict=True)
     present: dict[tuple[int, str], list[int]] = {}
     for at, own in enumerate(names):
@@ -215,7 +215,7 @@ def _link_claims(raw: Raw, fate: NDArray[np.uint8], claim: NDArray[np.int64]) ->
 
 
 def _texts(raw: Raw, name: str, rows: NDArray[np.intp]) -> list[str]:
-    """A column of some rows, in ascending order."""
+    """A column of some rows."""
     found: list[str] = raw.some_texts(rows, name).to_pylist()
     return found
 

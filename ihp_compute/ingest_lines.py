@@ -22,11 +22,10 @@ from ihp_compute.ingest_columns import (
     Rules,
     count_by_member,
     record,
-    take_texts,
 )
 from ihp_compute.ingest_fates import Fates, any_of
 from ihp_compute.ingest_members import Members
-from ihp_compute.ingest_spill import Space
+from ihp_compute.ingest_typed import Space
 from ihp_compute.ledger import IngestFate
 from ihp_compute.orders import WORD_BITS, fields, order_by, width
 from ihp_compute.service_categories import CLAIM_TYPES, CodeFacts, LineFacts, classify
@@ -178,7 +177,7 @@ class Lines:
         )
         detail = pa.RecordBatch.from_arrays(
             [
-                take_texts(self.raw.texts[field.name], self.rows)
+                self.raw.some_texts(self.rows, field.name)
                 if pa.types.is_string(field.type)
                 else pa.array(self.column(field.name), field.type)
                 for field in tables.LINE_DETAIL
@@ -226,9 +225,9 @@ def diagnoses(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.
     raw, retained = lines.raw, lines.retained
     if not len(lines.rows):
         return record(tables.DIAGNOSES, _NO_PAIRS), np.zeros(n_members, np.int64)
-    final, lists = lines.rules.final_code["dx"], raw.texts["dx"]
-    dx = final.take(lists.flatten().to_numpy())
-    starts = lists.offsets.to_numpy()[1:-1]
+    final, lists = lines.rules.final_code["dx"], raw.lists["dx"]
+    dx = final.take(lists.codes)
+    starts = lists.starts[1:-1]
     row_of = np.bincount(starts, minlength=len(dx) + 1)[: len(dx)].cumsum()
     # rows put aside go behind the last member
     member = np.where(retained, lines.of_row["member"], n_members)

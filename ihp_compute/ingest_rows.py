@@ -35,7 +35,7 @@ from ihp_compute.ingest_read import (
     read_days,
     read_text,
 )
-from ihp_compute.ingest_spill import Coded, Column, Stated
+from ihp_compute.ingest_typed import Coded, Column, Following, Stated
 from ihp_compute.ledger import IngestFate
 from ihp_compute.service_categories import CLAIM_TYPES
 from ihp_compute.units import NO_DAY
@@ -95,18 +95,17 @@ class Rows:
             self._texts[name] = text
         return text
 
-    def strings(self, name: str) -> tuple[Text | pa.Array, Coded | NDArray[np.uint64]]:
-        """A column of mostly distinct texts, and the hash of each (0 for blank)."""
+    def strings(self, name: str) -> Text | Following:
+        """A column of mostly distinct texts."""
         if name not in self.columns or pa.types.is_dictionary(self.columns[name].type):
-            text = self.text(name)
-            return text, Coded(text.words.hashes, text.index)
+            return self.text(name)
         self._left.pop(name, None)
         array = as_text(self.columns[name])
         if pa.types.is_large_string(array.type):
             array = array.cast(pa.string())
         words = text_hashes(array)
         self.hash.add(name, words)
-        return array, words
+        return Following(array, words)
 
     def days(self, name: str) -> NDArray[np.int32]:
         """A date column; what is not a date is marked and becomes blank."""
@@ -183,7 +182,7 @@ class Rows:
                 value = "" if raw is None else f": {as_text(raw.slice(row, 1))[0].as_py()!r}"
                 self._bad[row] = reason + value
 
-    def finish(self) -> tuple[NDArray[np.uint64], NDArray[np.uint8], pa.Array | None]:
+    def finish(self) -> tuple[NDArray[np.uint64], NDArray[np.uint8], Stated | None]:
         """Hash the mapped columns nobody asked for; hashes, fates and reasons."""
         for name in list(self._left):
             if name.endswith(("_amount", "_amt")):
@@ -199,7 +198,7 @@ class Rows:
         reasons: list[str | None] = [None] * self.n
         for row, text in self._bad.items():
             reasons[row] = text
-        return self.hash.finish(), fate, pa.array(reasons, pa.string())
+        return self.hash.finish(), fate, Stated(read_text(pa.array(reasons, pa.string())))
 
     def _hash_amount(self, name: str) -> None:
         """An amount that the population does not keep: only its value counts, readable or not."""
@@ -237,9 +236,10 @@ def read_lines(
     """
     n = rows.n
     _, key = rows.member_keys(members)
-    claim_id, claim_words = rows.strings("claim_id")
-    claim_hash = claim_words.rows() if isinstance(claim_words, Coded) else claim_words
-    line, _ = rows.strings("claim_line_number")
+    claim_id, line = rows.strings("claim_id"), rows.text("claim_line_number")
+    claim_hash = (
+        claim_id.words if isinstance(claim_id, Following) else claim_id.take(claim_id.words.hashes)
+    )
     paid = rows.cents("paid_amount")
     allowed, third_party = rows.cents("allowed_amount"), rows.cents("x_tpl_amt")
     paid_day, file_day = rows.days("paid_date"), rows.days("file_date")

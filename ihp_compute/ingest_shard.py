@@ -35,7 +35,7 @@ from ihp_compute.ingest_lines import (
     visits,
 )
 from ihp_compute.ingest_members import members_of
-from ihp_compute.ingest_spill import Space
+from ihp_compute.ingest_typed import Space
 from ihp_compute.ledger import IngestFate
 from ihp_compute.units import NO_DAY
 
@@ -168,7 +168,7 @@ def _aside(raw: Raw, fate: NDArray[np.uint8], table: str) -> pa.Table:
     if table == "eligibility":
         dates = ("start_day", "end_day")
     else:
-        columns["claim_id"] = raw.texts["claim_id"].take(pa.array(rows))
+        columns["claim_id"] = raw.some_texts(rows, "claim_id")
         columns["claim_line_number"] = raw.some_texts(rows, "claim_line_number")
         columns["paid_cents"] = pa.array(raw.numbers["paid_cents"][rows])
         dates = ("service_day", "paid_day")

@@ -1,243 +1,303 @@
-"""What the first pass hands to the second: typed columns, rows of a batch in order of shard.
+"""What the first pass hands to the second: batches in files, a file for each range of shards.
 
-    columns of a batch -> rows by shard, each column as narrow as it goes -> a worker's files
+    a batch in order of shard -> its rows of each range, at the end of that range's file
+    a range's file, mapped -> where each column of each batch stands -> pieces of one shard
 
-A column is described by what it is made of - one value a row, distinct values and an index, or one
-value for all rows - and written down once, in the order in which it is spilled. What is the same in
-all rows is not written at all, and of few distinct values only their places are: the values stay in
-memory (`Kept`). Less written is less for the machine to find room for; and a range's files go as
-soon as its shards are made. They are few, one a worker and range: a file that comes and goes costs
-more than what is in it.
+Files are few, and a range's file goes as soon as its shards are made: what files give back need not
+be found anew. A column is not read batch by batch: `Stored` says where its numbers are and how they
+are written, and `kernels.row_join` writes them down for a shard in one go.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ihp_compute.ingest_read import Text
-from kernels import code_lists, row_order, row_pick
-
-SPILLED_LINES: Final = pa.schema(
-    [
-        ("member_key", pa.uint64()), ("fate", pa.uint8()), ("reason", pa.string()),
-        ("file", pa.uint16()), ("row", pa.int64()), ("hash_1", pa.uint64()),
-        ("hash_2", pa.uint64()), ("claim_id", pa.string()), ("claim_line_number", pa.string()),
-        ("original_claim", pa.string()), ("adjustment_claim", pa.string()),
-        ("service_day", pa.int32()), ("claim_start_day", pa.int32()), ("claim_end_day", pa.int32()),
-        ("paid_day", pa.int32()), ("file_day", pa.int32()), ("admission_day", pa.int32()),
-        ("discharge_day", pa.int32()), ("paid_cents", pa.int64()), ("allowed_cents", pa.int64()),
-        ("third_party_cents", pa.int64()), ("blank_amount", pa.bool_()),
-        ("indicator", pa.uint8()), ("denial", pa.uint8()), ("kind", pa.uint8()),
-        ("claim_type", pa.uint8()), ("disposition", pa.uint8()), ("has_drg", pa.bool_()),
-        ("hcpcs", pa.int32()), ("revenue", pa.int32()), ("bill_type", pa.int32()),
-        ("place_of_service", pa.int32()), ("ndc", pa.int32()), ("rendering_npi", pa.int32()),
-        ("billing_npi", pa.int32()), ("facility_npi", pa.int32()), ("tin", pa.int32()),
-        ("dx", pa.list_(pa.int32())),
-    ]
-)  # fmt: skip
-SPILLED_ELIGIBILITY: Final = pa.schema(
-    [
-        ("member_key", pa.uint64()), ("fate", pa.uint8()), ("reason", pa.string()),
-        ("file", pa.uint16()), ("row", pa.int64()), ("hash_1", pa.uint64()),
-        ("hash_2", pa.uint64()), ("member_id", pa.string()), ("start_day", pa.int32()),
-        ("end_day", pa.int32()), ("file_day", pa.int32()), ("birth_day", pa.int32()),
-        ("death_day", pa.int32()), ("sex", pa.uint8()), ("aid", pa.uint8()),
-        ("managed", pa.uint8()), ("flags", pa.uint8()), ("dual_status", pa.uint8()),
-        ("original_reason", pa.uint8()), ("plan", pa.int32()),
-    ]
-)  # fmt: skip
-SPILLED_SCORES: Final = pa.schema(
-    [
-        ("member_key", pa.uint64()), ("year", pa.int16()), ("model", pa.int32()),
-        ("score_micro", pa.int64()), ("cell", pa.int32()),
-    ]
-)  # fmt: skip
-
-
-SPILLED: Final[Mapping[str, pa.Schema]] = {
-    "medical_claim": SPILLED_LINES,
-    "pharmacy_claim": SPILLED_LINES,
-    "eligibility": SPILLED_ELIGIBILITY,
-    "risk_score": SPILLED_SCORES,
-}
-"""Columns of the tables that are sharded, and their types once they are read back."""
+from ihp_compute.fingerprint import text_hashes
+from ihp_compute.ingest_typed import SPILLED, Column, Kept, Space, by_shard
+from kernels import row_join
+from kernels.row_join import CONSTANT, STORED
 
 _RANGES: Final = 8
 _BUFFER_BYTES: Final = 1 << 18
-_NARROW: Final = (np.uint8, np.int16, np.uint16, np.int32)
-_MANY: Final = 64
-"""Of a coded column only places are written where it has this many rows for each value."""
 
 
-class Space:
-    """Memory that a worker uses again for every batch and every shard, by name.
+class Stored(NamedTuple):
+    """Where the numbers of a column stand, batch by batch; arguments of `kernels.row_join`."""
 
-    Fresh memory costs as much as what is done in it. An array stands until its name is asked for
-    again, so nothing of a batch or shard may outlive it.
-    """
-
-    def __init__(self) -> None:
-        self._kept: dict[str, NDArray[np.uint8]] = {}
-
-    def array(self, name: str, n: int, kind: np.dtype[Any]) -> NDArray[Any]:
-        """An array of n elements, whatever stands in it."""
-        size = n * kind.itemsize
-        kept = self._kept.get(name)
-        if kept is None or len(kept) < size:
-            kept = self._kept[name] = np.empty(size + size // 8, np.uint8)
-        return kept[:size].view(kind)
-
-
-@dataclass(frozen=True)
-class Coded:
-    """A column of numbers as distinct values, and which of them each row has."""
-
+    at: NDArray[np.int64]
+    kind: NDArray[np.int8]
+    base: NDArray[np.int64]
     values: NDArray[Any]
-    index: NDArray[np.int32]
-
-    def rows(self) -> NDArray[Any]:
-        """One value a row."""
-        rows: NDArray[Any] = row_pick(self.values, None, self.index)
-        return rows
-
-    def where(self, of_value: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """Rows whose value is one of those marked."""
-        if not of_value.any():
-            return np.empty(0, np.intp)
-        return np.flatnonzero(of_value.take(self.index))
 
 
-@dataclass(frozen=True)
-class Stated:
-    """A text column in which a blank is null."""
+class StoredTexts(NamedTuple):
+    """A column of texts of which places are written: all texts, their hashes, and the places."""
 
-    text: Text
-
-
-Column: TypeAlias = (
-    NDArray[Any] | Coded | range | Text | Stated | pa.Array | list[Coded] | int | None
-)
-"""One column: numbers a row, coded or counted up; texts coded, or an Arrow array of one text a row;
-lists of the codes above 0; one number for all rows; None for null in all rows."""
+    values: pa.Array
+    words: NDArray[np.uint64]
+    places: Stored
 
 
-@dataclass(frozen=True)
-class Kept:
-    """What stays in memory of a batch.
+class StoredLists(NamedTuple):
+    """Lists of codes.
 
-    constant : the value of each column that is the same in all rows, and is not written
-    values : distinct values of each column of which places among them are written
-    hashes : of those that are texts, `fingerprint.text_hashes`
+    ends : where each row's list ends among the codes of its batch
+    starts : int64[n_batches, n_shards + 1], where each shard's codes start in each batch
     """
 
-    constant: dict[str, int | str | None] = field(default_factory=dict)
-    values: dict[str, NDArray[Any] | pa.Array] = field(default_factory=dict)
-    hashes: dict[str, NDArray[np.uint64]] = field(default_factory=dict)
-
-
-class Batch:
-    """Rows in order of shard, of all shards or of a range, and what is kept of them."""
-
-    def __init__(self, rows: pa.RecordBatch, kept: Kept) -> None:
-        self.rows = rows
-        self.kept = kept
-        self._numbers: dict[str, NDArray[Any]] = {}
-
-    def numbers(self, name: str) -> NDArray[Any]:
-        """A column of numbers as it was written."""
-        found = self._numbers.get(name)
-        if found is None:
-            found = self._numbers[name] = self.rows.column(name).to_numpy()
-        return found
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Neighbouring rows of a batch."""
-
-    of: Batch
-    start: int
-    stop: int
-
-    @property
-    def kept(self) -> Kept:
-        """What was kept of the batch."""
-        return self.of.kept
-
-    @property
-    def n(self) -> int:
-        """How many rows."""
-        return self.stop - self.start
-
-    def numbers(self, name: str) -> NDArray[Any]:
-        """A column of numbers as it was written: a value a row, or places among those kept."""
-        return self.of.numbers(name)[self.start : self.stop]
-
-    def texts(self, name: str) -> pa.Array:
-        """A column of texts or lists, a value a row."""
-        return self.of.rows.column(name).slice(self.start, self.n)
-
-
-def by_shard(
-    columns: Mapping[str, Column], schema: pa.Schema, n_shards: int, space: Space
-) -> tuple[Batch, NDArray[np.int64]]:
-    """The batch in order of shard, rows of a shard in their order, and where each shard starts.
-
-    Integers may stand in a narrower type than the schema's. The rows stand in `space` until another
-    batch does.
-    """
-    key = columns["member_key"]
-    order, starts = row_order(key.rows() if isinstance(key, Coded) else key, n_shards)
-    kept = Kept()
-    arrays: dict[str, pa.Array] = {}
-    for entry in schema:
-        name, column = entry.name, columns[entry.name]
-        if name != "member_key" and _is_constant(column):
-            kept.constant[name] = _constant(column)
-        elif (coded := _few(column, entry.type)) is not None:
-            kept.values[name], index = coded
-            if isinstance(column, Stated | Text):
-                kept.hashes[name] = _text_of(column).words.hashes
-            arrays[name] = _picked(_narrow(index, np.int32), None, order, space, name)
-        else:
-            arrays[name] = _ordered(column, order, entry, space)
-    return Batch(pa.RecordBatch.from_pydict(arrays), kept), starts
+    codes: Stored
+    ends: Stored
+    starts: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Spilled:
     """A spilled batch.
 
-    paths, at : the file of each range of shards, and where in it the batch stands
-    starts : where each shard's rows start in the batch, and where the last one's end
+    at : where it stands in the file of each range of shards
+    starts : int64[n_shards + 1], where each shard's rows start in the batch
     """
 
-    paths: Sequence[Path]
     at: Sequence[int]
-    starts: Sequence[int]
+    starts: NDArray[np.int64]
     kept: Kept
 
 
+class Range:
+    """Batches of one table, as they were written for a range of shards.
+
+    words : uint64, the range's file
+    starts : int64[n_batches, n_shards + 1], where each shard's rows start in each batch
+    """
+
+    def __init__(
+        self, source: pa.Buffer, spilled: Sequence[Spilled], of: int, shards: range
+    ) -> None:
+        self._address = source.address
+        self._batches = [
+            (pa.ipc.open_stream(source.slice(batch.at[of])).read_next_batch(), batch.kept)
+            for batch in spilled
+        ]
+        self.words = np.frombuffer(source, np.uint64) if spilled else np.empty(0, np.uint64)
+        edges = [batch.starts[shards.start : shards.stop + 1] for batch in spilled]
+        starts = np.array(edges, np.int64).reshape(len(spilled), len(shards) + 1)
+        self.starts = starts - starts[:, :1]
+        self._numbers: dict[str, Stored] = {}
+        self._texts: dict[str, StoredTexts | None] = {}
+        self._lists: dict[str, StoredLists] = {}
+
+    # two workers may make a column at the same time: each makes the same
+
+    def numbers(self, name: str, kind: np.dtype[Any]) -> Stored:
+        """A column of numbers."""
+        if name not in self._numbers:
+            values: list[Any] = []
+            for _, kept in self._batches:
+                same = kept.constant.get(name)
+                values.append(kept.values.get(name) if same is None else np.array([same], kind))
+            self._numbers[name] = self._stored(name, values, kind)
+        return self._numbers[name]
+
+    def texts(self, name: str) -> StoredTexts | None:
+        """A column of texts, if no batch has the texts themselves."""
+        if name not in self._texts:
+            self._texts[name] = self._coded(name)
+        return self._texts[name]
+
+    def lists(self, name: str) -> StoredLists:
+        """A column of lists of codes."""
+        if name not in self._lists:
+            self._lists[name] = self._stored_lists(name)
+        return self._lists[name]
+
+    def written(self, name: str) -> Iterator[pa.Array]:
+        """A column of texts, batch by batch."""
+        for rows, kept in self._batches:
+            if name in kept.constant:
+                same = pa.scalar(kept.constant[name], pa.string())
+                yield pa.repeat(same, rows.num_rows)
+            elif name in kept.values:
+                yield kept.values[name].take(rows.column(name))
+            else:
+                yield rows.column(name)
+
+    def _coded(self, name: str) -> StoredTexts | None:
+        texts, words = [pa.array([], pa.string())], [np.empty(0, np.uint64)]
+        for _, kept in self._batches:
+            if name in kept.constant:
+                texts.append(pa.array([kept.constant[name]], pa.string()))
+                words.append(text_hashes(texts[-1]))
+            elif name in kept.values:
+                texts.append(kept.values[name])
+                words.append(kept.hashes[name])
+            else:
+                return None
+        stops = np.cumsum([len(part) for part in texts])
+        every = np.arange(stops[-1], dtype=np.int32)
+        places = self._stored(name, np.split(every, stops[:-1])[1:], every.dtype)
+        return StoredTexts(pa.concat_arrays(texts), np.concatenate(words), places)
+
+    def _stored(
+        self, name: str, values: Sequence[NDArray[Any] | None], kind: np.dtype[Any]
+    ) -> Stored:
+        """Batches that wrote the numbers themselves have no values."""
+        made = _Places(self._address)
+        for rows, kept in self._batches:
+            if name in kept.constant:
+                made.add(None, None)
+            else:
+                column = rows.column(name)
+                made.add(column.type, column.buffers()[1])
+        return made.stored(values, kind)
+
+    def _stored_lists(self, name: str) -> StoredLists:
+        codes, ends = _Places(self._address), _Places(self._address)
+        starts = np.zeros_like(self.starts)
+        for k, (rows, kept) in enumerate(self._batches):
+            if name in kept.constant or not rows.num_rows:
+                codes.add(None, None)
+                ends.add(None, None)
+                continue
+            column = rows.column(name)
+            offsets = column.buffers()[1]
+            codes.add(column.values.type, column.values.buffers()[1])
+            ends.add(pa.int32(), offsets.slice(4))
+            starts[k] = np.frombuffer(offsets, np.int32)[self.starts[k]]
+        none, kind = [None] * len(self._batches), np.dtype(np.int32)
+        return StoredLists(codes.stored(none, kind), ends.stored(none, kind), starts)
+
+
+class _Places:
+    """Where a column stands in a file, as batches are gone through."""
+
+    def __init__(self, address: int) -> None:
+        self._address = address
+        self._at: list[int] = []
+        self._kind: list[int] = []
+
+    def add(self, kind: pa.DataType | None, buffer: pa.Buffer | None) -> None:
+        """The next batch's numbers; None if it has none."""
+        if kind is None or buffer is None:
+            self._at.append(0)
+            self._kind.append(CONSTANT)
+            return
+        self._at.append(buffer.address - self._address)
+        self._kind.append(_STORED[kind])
+
+    def stored(self, values: Sequence[NDArray[Any] | None], kind: np.dtype[Any]) -> Stored:
+        """The column, given what its numbers are places of."""
+        sizes = np.array([0 if own is None else len(own) for own in values], np.int64)
+        base = np.cumsum(sizes) - sizes
+        base[[own is None for own in values]] = -1
+        every = [np.empty(0, kind), *(own for own in values if own is not None)]
+        at, code = np.array(self._at, np.int64), np.array(self._kind, np.int8)
+        return Stored(at, code, base, np.concatenate(every))
+
+
+_STORED: Final = {
+    kind: STORED[f"{'iu'[pa.types.is_unsigned_integer(kind)]}{kind.bit_width // 8}"]
+    for kind in (
+        pa.uint8(), pa.uint16(), pa.int16(), pa.int32(), pa.int64(), pa.uint64(),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The rows of one shard in the batches of a table."""
+
+    range: Range
+    shard: int
+    """Place in the range."""
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """First row in each batch."""
+        return self.range.starts[:, self.shard]
+
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """Where each batch's rows end among those of the shard."""
+        return np.cumsum(self.range.starts[:, self.shard + 1] - self.starts)
+
+    @cached_property
+    def n(self) -> int:
+        """How many rows."""
+        return int(self.ends[-1]) if len(self.starts) else 0
+
+    def join(self, stored: Stored, out: NDArray[Any]) -> None:
+        """Write down a column of numbers."""
+        _join(self.range, stored, self.starts, self.ends, out)
+
+    def texts(self, name: str) -> Iterator[pa.Array]:
+        """A column of texts, as many as stand in each batch."""
+        stops = self.range.starts[:, self.shard + 1].tolist()
+        rows = zip(self.starts.tolist(), stops, self.range.written(name), strict=True)
+        for start, stop, texts in rows:
+            if stop > start:
+                yield texts.slice(start, stop - start)
+
+    def lists(self, name: str) -> ShardLists:
+        """A column of lists of codes."""
+        return ShardLists(self, self.range.lists(name))
+
+
+@dataclass(frozen=True)
+class ShardLists:
+    """Lists of codes of one shard's rows."""
+
+    of: Pieces
+    stored: StoredLists
+
+    @property
+    def _sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        first = self.stored.starts[:, self.of.shard]
+        return first, self.stored.starts[:, self.of.shard + 1] - first
+
+    @cached_property
+    def n_codes(self) -> int:
+        """How many codes."""
+        return int(self._sizes[1].sum())
+
+    def join(self, codes: NDArray[np.int32], ends: NDArray[np.int32]) -> None:
+        """Write down the codes, and where each row's end among them."""
+        first, size = self._sizes
+        stops = np.cumsum(size)
+        _join(self.of.range, self.stored.codes, first, stops, codes)
+        self.of.join(self.stored.ends, ends)
+        ends += np.repeat(stops - size - first, np.diff(self.of.ends, prepend=0)).astype(np.int32)
+
+
+def _join(
+    of: Range,
+    stored: Stored,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    out: NDArray[Any],
+) -> None:
+    at = stored.at + starts * np.abs(stored.kind)
+    row_join(of.words, at, stored.kind, stored.base, ends, stored.values, out)
+
+
 class _Own(threading.local):
-    """What each worker has for itself: files to append to, one a range of shards, and space."""
+    """What each worker has for itself."""
 
     def __init__(self) -> None:
-        self.files: list[tuple[Path, pa.NativeFile]] = []
         self.space = Space()
 
 
 class Spill:
-    """Batches on disk between the passes. A worker has one file a range of shards.
+    """Batches on disk between the passes.
 
     `write` and `pieces` may be called by several threads, the one before `finish`, the other after.
     """
@@ -248,79 +308,63 @@ class Spill:
         self._ranges = ranges(n_shards)
         self._unmade = [len(shards) for shards in self._ranges]
         self._own = _Own()
-        self._every: list[list[tuple[Path, pa.NativeFile]]] = []
-        self._maps: dict[Path, pa.Buffer] = {}
-        self._read: list[dict[tuple[Path, int], Batch]] = [{} for _ in self._ranges]
+        self._sinks: list[pa.NativeFile | None] = [None] * len(self._ranges)
+        self._spilled: Mapping[str, Sequence[Spilled]] = {}
+        self._read: list[dict[str, Range]] = [{} for _ in self._ranges]
         self._removing = ThreadPoolExecutor(1, thread_name_prefix="spill")
-        self._lock = threading.Lock()
+        self._locks = [threading.Lock() for _ in self._ranges]
 
     def write(self, table: str, columns: Mapping[str, Column]) -> Spilled:
-        """Append a batch to this worker's files: in each a stream with one record batch."""
-        whole, edges = by_shard(columns, SPILLED[table], self._n_shards, self._own.space)
-        starts = edges.tolist()
-        files = self._own.files or self._open()
+        """Append a batch to the files: to each a stream with one record batch."""
+        rows, kept, starts = by_shard(columns, SPILLED[table], self._n_shards, self._own.space)
         at = []
-        for (_, sink), shards in zip(files, self._ranges, strict=True):
-            at.append(sink.tell())
+        for k, shards in enumerate(self._ranges):
             first, stop = starts[shards.start], starts[shards.stop]
-            with pa.ipc.new_stream(sink, whole.rows.schema) as writer:
-                writer.write_batch(whole.rows.slice(first, stop - first))
-        paths = [path for path, _ in files]
-        return Spilled(paths, at, starts, whole.kept)
+            with self._locks[k]:
+                sink = self._sinks[k]
+                if sink is None:
+                    sink = pa.output_stream(self._path(k), buffer_size=_BUFFER_BYTES)
+                    self._sinks[k] = sink
+                at.append(sink.tell())
+                with pa.ipc.new_stream(sink, rows.schema) as writer:
+                    writer.write_batch(rows.slice(first, stop - first))
+        return Spilled(at, starts, kept)
 
-    def _open(self) -> list[tuple[Path, pa.NativeFile]]:
-        with self._lock:
-            paths = [
-                self._folder / f"{len(self._every):05d}-{k}.arrow" for k in range(len(self._ranges))
-            ]
-            files = [(path, pa.output_stream(path, buffer_size=_BUFFER_BYTES)) for path in paths]
-            self._own.files = files
-            self._every.append(files)
-        return files
+    def _path(self, k: int) -> Path:
+        return self._folder / f"range-{k}.arrow"
 
-    def finish(self) -> None:
-        """Close what is written; nothing can be added."""
-        for files in self._every:
-            for _, sink in files:
+    def finish(self, spilled: Mapping[str, Sequence[Spilled]]) -> None:
+        """Close what is written; of each table, the batches in the order of their rows."""
+        for sink in self._sinks:
+            if sink is not None:
                 sink.close()
+        self._spilled = spilled
 
-    def pieces(self, batches: Iterable[Spilled], shard: int) -> list[Piece]:
-        """The rows of one shard in these batches; they stand in a map of the files."""
-        at = shard // len(self._ranges[0])
-        first = self._ranges[at].start
-        found = []
-        for batch in batches:
-            before, start, stop = (batch.starts[k] for k in (first, shard, shard + 1))
-            if stop > start:
-                found.append(Piece(self._batch(batch, at), start - before, stop - before))
-        return found
-
-    def _batch(self, batch: Spilled, at: int) -> Batch:
-        """What stands in the file of a range; read once for its shards."""
-        key = batch.paths[at], batch.at[at]
-        with self._lock:
-            found = self._read[at].get(key)
+    def pieces(self, table: str, shard: int) -> Pieces:
+        """The rows of one shard; they stand in a map of its range's file."""
+        k = shard // len(self._ranges[0])
+        shards = self._ranges[k]
+        with self._locks[k]:
+            found = self._read[k].get(table)
             if found is None:
-                source = self._maps.get(key[0])
-                if source is None:
-                    source = self._maps[key[0]] = pa.memory_map(str(key[0])).read_buffer()
-                rows = pa.ipc.open_stream(source.slice(key[1])).read_next_batch()
-                found = self._read[at][key] = Batch(rows, batch.kept)
-        return found
+                batches = self._spilled.get(table, ())
+                source = (
+                    pa.memory_map(str(self._path(k))).read_buffer()
+                    if batches
+                    else pa.py_buffer(b"")
+                )
+                found = self._read[k][table] = Range(source, batches, k, shards)
+        return Pieces(found, shard - shards.start)
 
     def made(self, shard: int) -> None:
-        """Take note that a shard is made; the files of its range go with the last one."""
-        at = shard // len(self._ranges[0])
-        with self._lock:
-            self._unmade[at] -= 1
-            if self._unmade[at]:
-                return
-            self._read[at].clear()
-            for files in self._every:
-                path, _ = files[at]
-                self._maps.pop(path, None)
+        """Take note that a shard is made; its range's file goes with the last one."""
+        k = shard // len(self._ranges[0])
+        with self._locks[k]:
+            self._unmade[k] -= 1
+            if not self._unmade[k]:
+                self._read[k].clear()
                 # it waits until the system has written what it began to write
-                self._removing.submit(path.unlink, missing_ok=True)
+                self._removing.submit(self._path(k).unlink, missing_ok=True)
 
     def close(self) -> None:
         """Wait until the files are gone."""
@@ -337,105 +381,3 @@ def ranges(n_shards: int) -> list[range]:
     """
     size = -(-n_shards // _RANGES)
     return [range(k, min(k + size, n_shards)) for k in range(0, n_shards, size)]
-
-
-def _is_constant(column: Column) -> bool:
-    """Whether all rows have one value, as far as that is quickly seen."""
-    if column is None or isinstance(column, int):
-        return True
-    if isinstance(column, Stated | Text):
-        return _text_of(column).is_blank
-    if isinstance(column, Coded):
-        return len(column.values) == 1
-    if isinstance(column, np.ndarray):
-        ends = len(column) > 0 and column[0] == column[len(column) // 2] == column[-1]
-        return bool(ends) and bool((column == column[0]).all())
-    return isinstance(column, list) and not column
-
-
-def _constant(column: Column) -> int | str | None:
-    if isinstance(column, Coded):
-        return int(column.values[0])
-    if isinstance(column, np.ndarray):
-        return int(column[0])
-    if isinstance(column, Text):
-        return ""
-    return column if isinstance(column, int) else None
-
-
-def _narrow(values: NDArray[Any], kind: Any) -> NDArray[Any]:
-    """Values of this kind, in fewer bytes where they fit; truth in whole bytes."""
-    if kind == np.bool_:
-        return values.view(np.uint8) if values.dtype == np.bool_ else values != 0
-    if kind in (np.int32, np.int64) and len(values):
-        low, high = values.min(), values.max()
-        for small in _NARROW:
-            limits = np.iinfo(small)
-            if limits.min <= low and high <= limits.max:
-                return values.astype(small, copy=False)
-    return values.astype(kind, copy=False)
-
-
-def _ordered(column: Column, order: NDArray[np.int32], field: pa.Field, space: Space) -> pa.Array:
-    kind = field.type
-    if isinstance(column, range):
-        return pa.array(_narrow(order + np.int64(column.start), kind.to_pandas_dtype()))
-    if isinstance(column, Stated | Text):
-        texts, index = _coded_texts(column)
-        return pc.take(texts, pa.array(row_pick(index, None, order)), boundscheck=False)
-    if isinstance(column, pa.Array):
-        return pc.take(column, pa.array(order), boundscheck=False)
-    if isinstance(column, Coded):
-        values = _narrow(column.values, kind.to_pandas_dtype())
-        return _picked(values, column.index, order, space, field.name)
-    if isinstance(column, np.ndarray):
-        return _picked(_narrow(column, kind.to_pandas_dtype()), None, order, space, field.name)
-    if isinstance(column, list):
-        return _lists(column, order, space)
-    raise TypeError(f"a column of {type(column).__name__} has no rows")
-
-
-def _few(
-    column: Column, kind: pa.DataType
-) -> tuple[NDArray[Any] | pa.Array, NDArray[np.int32]] | None:
-    """Values and index of a column of few distinct values, if they are wider than an index."""
-    if isinstance(column, Stated | Text):
-        values, index = _coded_texts(column)
-    elif isinstance(column, Coded) and kind in (pa.uint64(), pa.int64()):
-        values, index = column.values, column.index
-    else:
-        return None
-    return (values, index) if len(values) * _MANY <= len(index) else None
-
-
-def _coded_texts(column: Stated | Text) -> tuple[pa.Array, NDArray[np.int32]]:
-    """Distinct texts of a column, and which of them each row has; null where a blank is none."""
-    text = _text_of(column)
-    texts = text.words.texts
-    if isinstance(column, Stated):
-        texts = pa.concat_arrays([texts.slice(0, text.words.blank), pa.nulls(1, texts.type)])
-    return texts, text.index
-
-
-def _text_of(column: Stated | Text) -> Text:
-    return column.text if isinstance(column, Stated) else column
-
-
-def _picked(
-    values: NDArray[Any],
-    index: NDArray[np.int32] | None,
-    order: NDArray[np.int32],
-    space: Space,
-    name: str,
-) -> pa.Array:
-    return pa.array(row_pick(values, index, order, space.array(name, len(order), values.dtype)))
-
-
-def _lists(columns: Sequence[Coded], order: NDArray[np.int32], space: Space) -> pa.Array:
-    """The codes above 0 that each row has, column by column."""
-    k, n, kind = len(columns), len(order), np.dtype(np.int32)
-    codes = space.array("codes", k * n, kind).reshape(k, n)
-    for column, out in zip(columns, codes, strict=True):
-        row_pick(column.values, column.index, order, out)
-    stated, starts = code_lists(codes, space.array("stated", k * n, kind))
-    return pa.ListArray.from_arrays(pa.array(starts), pa.array(_narrow(stated, np.int32)))

@@ -29,6 +29,7 @@ from kernels.replicate_totals import replicate_totals
 from kernels.risk_score import risk_score
 from kernels.roster_match import roster_match
 from kernels.row_hash import row_hash
+from kernels.row_join import row_join
 from kernels.row_order import row_order
 from kernels.row_pick import row_pick
 from kernels.segment_cost import segment_cost
@@ -53,6 +54,7 @@ ALL = (  # stems; tests hold each to its twin and its docstring
     "risk_score",
     "roster_match",
     "row_hash",
+    "row_join",
     "row_order",
     "row_pick",
     "segment_cost",
@@ -83,6 +85,7 @@ __all__ = [
     "risk_score",
     "roster_match",
     "row_hash",
+    "row_join",
     "row_order",
     "row_pick",
     "segment_cost",

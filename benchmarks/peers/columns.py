@@ -24,6 +24,13 @@ def row_pick(values: Any, index: Any, order: Any) -> Any:
     return values.take(index.take(order))
 
 
+def row_join(stored: Any, starts: Any, ends: Any, values: Any) -> Any:
+    """The pieces put together, then one take."""
+    sizes = np.diff(ends, prepend=0)
+    pieces = [stored[start : start + size] for start, size in zip(starts, sizes, strict=True)]
+    return values.take(np.concatenate(pieces))
+
+
 def text_key(texts: pa.Array, person: bytes) -> Words:
     """hashlib, text by text."""
     blake = hashlib.blake2b

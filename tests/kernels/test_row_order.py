@@ -15,6 +15,7 @@ from kernels import (
     KernelInputError,
     code_lists,
     distinct_count,
+    row_join,
     row_order,
     row_pick,
     to_device,
@@ -22,6 +23,9 @@ from kernels import (
 )
 from kernels.code_lists import reference as lists_reference
 from kernels.distinct_count import reference as count_reference
+from kernels.row_join import KINDS as JOINED
+from kernels.row_join import STORED
+from kernels.row_join import reference as join_reference
 from kernels.row_order import reference as order_reference
 from kernels.row_pick import KINDS
 from kernels.row_pick import reference as pick_reference
@@ -112,6 +116,75 @@ def test_the_cuda_text_of_the_pick_is_the_definition(
     assert made.tolist() == pick_reference(**case).tolist()
 
 
+# --- joined pieces
+
+
+@st.composite
+def joins(draw: Any) -> dict[str, Any]:
+    """Pieces in a file, some with gaps between them, some empty, some that store nothing."""
+    out = np.dtype(draw(st.sampled_from(JOINED)))
+    names = [name for name in STORED if int(name[1]) < 8 or out.itemsize == 8]
+    values = np.frombuffer(draw(st.binary(min_size=24, max_size=24)), np.uint64)
+    values = values % 2 == 1 if out == np.bool_ else values.astype(out)
+    data, pieces = b"", []
+    for _ in range(draw(st.integers(0, 5))):
+        name, n = draw(st.sampled_from([*names, ""])), draw(st.integers(0, 9))
+        base = draw(st.sampled_from([-1, 0, 1]))
+        most = 1 if out == np.bool_ or base >= 0 else 2 ** (8 * int(name[1:] or 1) - 1) - 1
+        least = 0 if most == 1 or name[:1] != "i" else -most - 1
+        numbers = draw(st.lists(st.integers(least, most), min_size=n, max_size=n))
+        data += bytes(8 * draw(st.integers(0, 1)))
+        pieces.append((len(data), STORED.get(name, 0), base, n))
+        if name:
+            data += np.array(numbers, name).tobytes()
+        data += bytes(-len(data) % 8)
+    at, kind, base, n = np.array(pieces, np.int64).reshape(-1, 4).T.copy()
+    return {
+        "stored": np.frombuffer(data + bytes(8), np.uint64),
+        "at": at,
+        "kind": kind.astype(np.int8),
+        "base": base,
+        "ends": n.cumsum(),
+        "values": values,
+        "out": np.zeros(n.sum(), out),
+    }
+
+
+@settings(max_examples=300, deadline=None)
+@given(case=joins())
+def test_the_fast_join_is_the_definition(case: dict[str, Any]) -> None:
+    wanted = join_reference(**{**case, "out": case["out"].copy()})
+    assert row_join(**case) is case["out"]
+    assert case["out"].tolist() == wanted.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(case=joins())
+def test_the_cuda_text_of_the_join_is_the_definition(
+    host_twin: Callable[..., list[Any]], case: dict[str, Any]
+) -> None:
+    wanted = join_reference(**{**case, "out": case["out"].copy()})
+    *inputs, out = case.values()
+    arguments = [*inputs, np.int32(out.itemsize), out]
+    if n_pieces := len(case["at"]):
+        made = host_twin("row_join", arguments, grid=n_pieces, block=4)[-1]
+        assert made.tolist() == wanted.tolist()
+
+
+def test_pieces_are_widened_and_looked_up() -> None:
+    stored = np.array([0xFF02, (2**64) - 3], np.uint64)
+    made = row_join(
+        stored,
+        np.array([0, 0, 8, 8, 0]),
+        np.array([1, 1, -2, 8, 0], np.int8),
+        np.array([-1, 1, -1, -1, 0]),
+        np.array([2, 3, 4, 5, 7]),
+        np.array([10, 20, 30, 40]),
+        np.zeros(7, np.int64),
+    )
+    assert made.tolist() == [2, 255, 40, -3, -3, 10, 10]
+
+
 # --- distinct counts
 
 
@@ -180,8 +253,13 @@ def test_the_launches_lay_their_arguments_out(numpy_as_cupy: Callable[[str], Non
     index, order = np.array([1, 0, 2, 1, 1], np.int32), np.array([4, 2, 0, 0], np.int32)
     values, codes = np.array([5, 6, 7], np.int16), np.array([[1, 0, 2, 4], [3, 0, 0, 5]], np.int32)
     data, offsets = np.frombuffer(b"abbccc", np.uint8), np.array([0, 1, 3, 6], np.int32)
-    for stem in ("row_order", "row_pick", "code_lists", "text_key"):
+    for stem in ("row_order", "row_pick", "row_join", "code_lists", "text_key"):
         numpy_as_cupy(stem)
+    pieces = (np.arange(4, dtype=np.uint64), np.array([8, 0]), np.array([8, -4], np.int8))
+    pieces += np.array([-1, 1]), np.array([2, 5]), np.array([7, 8, 9])
+    made = np.zeros(5, np.int64)
+    form("row_join")(*pieces, made)
+    assert made.tolist() == join_reference(*pieces, np.zeros(5, np.int64)).tolist()
     assert lists(form("row_order")(keys, 7)) == lists(order_reference(keys, 7))
     made = form("row_pick")(values, index, order, None)
     assert made.tolist() == pick_reference(values, index, order).tolist()
@@ -200,14 +278,31 @@ def there(case: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.gpu
 @settings(max_examples=60, deadline=None)
-@given(keys=keys_, n_groups=groups, pick=picks())
-def test_the_gpu_is_the_definition(keys: Any, n_groups: int, pick: dict[str, Any]) -> None:
+@given(keys=keys_, n_groups=groups, pick=picks(), join=joins())
+def test_the_gpu_is_the_definition(
+    keys: Any, n_groups: int, pick: dict[str, Any], join: dict[str, Any]
+) -> None:
+    assert to_host(row_join(**there(join))).tolist() == join_reference(**join).tolist()
     made = row_order(to_device(keys), n_groups)
     assert lists(map(to_host, made)) == lists(order_reference(keys, n_groups))
     assert to_host(row_pick(**there(pick))).tolist() == pick_reference(**pick).tolist()
     assert distinct_count(to_device(keys)) == count_reference(keys)
     codes = (keys % np.uint64(3)).astype(np.int32).reshape(1, -1)
     assert lists(map(to_host, code_lists(to_device(codes)))) == lists(lists_reference(codes))
+
+
+def joined(**others: Any) -> Any:
+    """One piece of two rows, but for what is handed in."""
+    case = {
+        "stored": np.zeros(1, np.uint64),
+        "at": np.zeros(1, np.int64),
+        "kind": np.ones(1, np.int8),
+        "base": np.full(1, -1),
+        "ends": np.full(1, 2),
+        "values": np.zeros(0, np.int32),
+        "out": np.zeros(2, np.int32),
+    }
+    return row_join(**{**case, **others})
 
 
 @pytest.mark.parametrize(
@@ -234,6 +329,10 @@ def test_the_gpu_is_the_definition(keys: Any, n_groups: int, pick: dict[str, Any
             ),
             r"out: expected shape \(1\)",
         ),
+        (lambda: joined(stored=np.zeros(8, np.uint8)), "stored: expected dtype uint64"),
+        (lambda: joined(kind=np.zeros(2, np.int8)), r"kind: expected shape \(1\)"),
+        (lambda: joined(values=np.zeros(1)), "values: expected dtype int32"),
+        (lambda: joined(out=np.zeros(3, np.int32)), "out: expected the 2 rows at which pieces end"),
         (lambda: code_lists(np.zeros(2, np.int32)), "codes: expected shape"),
         (
             lambda: code_lists(np.zeros((2, 1), np.int32), np.zeros(1, np.int32)),

@@ -1,0 +1,308 @@
+"""Typed columns of a batch, and its rows in order of shard, each column as narrow as it goes.
+
+A column is described by what it is made of - one value a row, distinct values and an index, or one
+value for all rows - and written down once, in the order in which it is spilled (`ingest_spill`).
+What is the same in all rows is not written at all, and of few distinct values only their places
+are: the values stay in memory (`Kept`). Less written is less for the machine to find room for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ihp_compute.ingest_read import Text
+from ihp_compute.units import NO_DAY
+from kernels import code_lists, row_order, row_pick
+
+SPILLED_LINES: Final = pa.schema(
+    [
+        ("member_key", pa.uint64()), ("fate", pa.uint8()), ("reason", pa.string()),
+        ("file", pa.uint16()), ("row", pa.int64()), ("hash_1", pa.uint64()),
+        ("hash_2", pa.uint64()), ("claim_id", pa.string()), ("claim_line_number", pa.string()),
+        ("original_claim", pa.string()), ("adjustment_claim", pa.string()),
+        ("service_day", pa.int32()), ("claim_start_day", pa.int32()), ("claim_end_day", pa.int32()),
+        ("paid_day", pa.int32()), ("file_day", pa.int32()), ("admission_day", pa.int32()),
+        ("discharge_day", pa.int32()), ("paid_cents", pa.int64()), ("allowed_cents", pa.int64()),
+        ("third_party_cents", pa.int64()), ("blank_amount", pa.bool_()),
+        ("indicator", pa.uint8()), ("denial", pa.uint8()), ("kind", pa.uint8()),
+        ("claim_type", pa.uint8()), ("disposition", pa.uint8()), ("has_drg", pa.bool_()),
+        ("hcpcs", pa.int32()), ("revenue", pa.int32()), ("bill_type", pa.int32()),
+        ("place_of_service", pa.int32()), ("ndc", pa.int32()), ("rendering_npi", pa.int32()),
+        ("billing_npi", pa.int32()), ("facility_npi", pa.int32()), ("tin", pa.int32()),
+        ("dx", pa.list_(pa.int32())),
+    ]
+)  # fmt: skip
+SPILLED_ELIGIBILITY: Final = pa.schema(
+    [
+        ("member_key", pa.uint64()), ("fate", pa.uint8()), ("reason", pa.string()),
+        ("file", pa.uint16()), ("row", pa.int64()), ("hash_1", pa.uint64()),
+        ("hash_2", pa.uint64()), ("member_id", pa.string()), ("start_day", pa.int32()),
+        ("end_day", pa.int32()), ("file_day", pa.int32()), ("birth_day", pa.int32()),
+        ("death_day", pa.int32()), ("sex", pa.uint8()), ("aid", pa.uint8()),
+        ("managed", pa.uint8()), ("flags", pa.uint8()), ("dual_status", pa.uint8()),
+        ("original_reason", pa.uint8()), ("plan", pa.int32()),
+    ]
+)  # fmt: skip
+SPILLED_SCORES: Final = pa.schema(
+    [
+        ("member_key", pa.uint64()), ("year", pa.int16()), ("model", pa.int32()),
+        ("score_micro", pa.int64()), ("cell", pa.int32()),
+    ]
+)  # fmt: skip
+
+
+SPILLED: Final[Mapping[str, pa.Schema]] = {
+    "medical_claim": SPILLED_LINES,
+    "pharmacy_claim": SPILLED_LINES,
+    "eligibility": SPILLED_ELIGIBILITY,
+    "risk_score": SPILLED_SCORES,
+}
+"""Columns of the tables that are sharded, and their types once they are read back."""
+
+_NARROW: Final = (np.uint8, np.int16, np.uint16, np.int32)
+_MANY: Final = 16
+"""Of a coded column only places are written where it has this many rows for each value."""
+
+
+class Space:
+    """Memory that a worker uses again for every batch and every shard, by name.
+
+    Fresh memory costs as much as what is done in it. An array stands until its name is asked for
+    again, so nothing of a batch or shard may outlive it.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, NDArray[np.uint8]] = {}
+
+    def array(self, name: str, n: int, kind: np.dtype[Any]) -> NDArray[Any]:
+        """An array of n elements, whatever stands in it."""
+        size = n * kind.itemsize
+        kept = self._kept.get(name)
+        if kept is None or len(kept) < size:
+            kept = self._kept[name] = np.empty(size + size // 8, np.uint8)
+        return kept[:size].view(kind)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A column of numbers as distinct values, and which of them each row has."""
+
+    values: NDArray[Any]
+    index: NDArray[np.int32]
+
+    def rows(self) -> NDArray[Any]:
+        """One value a row."""
+        rows: NDArray[Any] = row_pick(self.values, None, self.index)
+        return rows
+
+    def where(self, of_value: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Rows whose value is one of those marked."""
+        if not of_value.any():
+            return np.empty(0, np.intp)
+        return np.flatnonzero(of_value.take(self.index))
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A text column in which a blank is null."""
+
+    text: Text
+
+
+@dataclass(frozen=True)
+class Following:
+    """A column of one text a row, none null, often that of the row before.
+
+    words : uint64 a row, `fingerprint.text_hashes`; rows of one hash have one text
+    """
+
+    texts: pa.Array
+    words: NDArray[np.uint64]
+
+
+FOLLOWING: Final = frozenset({"claim_id"})
+"""Columns in which null is written for the text of the row before, itself of the same shard."""
+
+Column: TypeAlias = (
+    NDArray[Any] | Coded | range | Text | Stated | Following | list[Coded] | int | None
+)
+"""One column: numbers a row, coded or counted up; texts, coded or a text a row; lists of the codes
+above 0; one number for all rows; None for null in all rows."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What stays in memory of a batch.
+
+    constant : the value of each column that is the same in all rows, and is not written
+    values : distinct values of each column of which places among them are written
+    hashes : of those that are texts, `fingerprint.text_hashes`
+    """
+
+    constant: dict[str, int | str | None] = field(default_factory=dict)
+    values: dict[str, NDArray[Any] | pa.Array] = field(default_factory=dict)
+    hashes: dict[str, NDArray[np.uint64]] = field(default_factory=dict)
+
+
+def by_shard(
+    columns: Mapping[str, Column], schema: pa.Schema, n_shards: int, space: Space
+) -> tuple[pa.RecordBatch, Kept, NDArray[np.int64]]:
+    """The batch in order of shard, what is kept of it, and where each shard's rows start.
+
+    Rows of a shard stand in their order, integers perhaps in a narrower type than the schema's, and
+    all in `space` until another batch does.
+    """
+    key = columns["member_key"]
+    order, starts = row_order(key.rows() if isinstance(key, Coded) else key, n_shards)
+    kept = Kept()
+    arrays: dict[str, pa.Array] = {}
+    for entry in schema:
+        name, column = entry.name, columns[entry.name]
+        if name != "member_key" and _is_constant(column):
+            kept.constant[name] = _constant(column)
+        elif (coded := _few(column, entry.type)) is not None:
+            kept.values[name], index = coded
+            if isinstance(column, Stated | Text):
+                kept.hashes[name] = _text_of(column).words.hashes
+            arrays[name] = _picked(_narrow(index, np.int32), None, order, space, name)
+        elif isinstance(column, Following):
+            arrays[name] = _followed(column, order, starts)
+        else:
+            arrays[name] = _ordered(column, order, entry, space)
+    return pa.RecordBatch.from_pydict(arrays), kept, starts
+
+
+def _is_constant(column: Column) -> bool:
+    """Whether all rows have one value, as far as that is quickly seen."""
+    if column is None or isinstance(column, int):
+        return True
+    if isinstance(column, Stated | Text):
+        return _text_of(column).is_blank
+    if isinstance(column, Coded):
+        return len(column.values) == 1
+    if isinstance(column, np.ndarray):
+        ends = len(column) > 0 and column[0] == column[len(column) // 2] == column[-1]
+        return bool(ends) and bool((column == column[0]).all())
+    return isinstance(column, list) and not column
+
+
+def _constant(column: Column) -> int | str | None:
+    if isinstance(column, Coded):
+        return int(column.values[0])
+    if isinstance(column, np.ndarray):
+        return int(column[0])
+    if isinstance(column, Text):
+        return ""
+    return column if isinstance(column, int) else None
+
+
+def _narrow(values: NDArray[Any], kind: Any) -> NDArray[Any]:
+    """Values of this kind, in fewer bytes where they fit; truth in whole bytes."""
+    if kind == np.bool_:
+        truth = values if values.dtype == np.bool_ else values != 0
+        return truth.view(np.uint8)
+    if kind in (np.int32, np.int64) and len(values):
+        low, high = values.min(), values.max()
+        for small in _NARROW:
+            limits = np.iinfo(small)
+            if limits.min <= low and high <= limits.max:
+                return values.astype(small, copy=False)
+    return values.astype(kind, copy=False)
+
+
+def _ordered(column: Column, order: NDArray[np.int32], field: pa.Field, space: Space) -> pa.Array:
+    kind = field.type
+    if isinstance(column, range):
+        return pa.array(_narrow(order + np.int64(column.start), kind.to_pandas_dtype()))
+    if isinstance(column, Stated | Text):
+        texts, index = _coded_texts(column)
+        return pc.take(texts, pa.array(row_pick(index, None, order)), boundscheck=False)
+    if isinstance(column, Coded):
+        values = _narrow(column.values, kind.to_pandas_dtype())
+        return _picked(values, column.index, order, space, field.name)
+    if isinstance(column, np.ndarray):
+        return _picked(_narrow(column, kind.to_pandas_dtype()), None, order, space, field.name)
+    if isinstance(column, list):
+        return _lists(column, order, space)
+    raise TypeError(f"a column of {type(column).__name__} has no rows")
+
+
+def _few(
+    column: Column, kind: pa.DataType
+) -> tuple[NDArray[Any] | pa.Array, NDArray[np.int32]] | None:
+    """Values and index of a column of few distinct values, if they are wider than an index."""
+    if isinstance(column, Stated | Text):
+        values, index = _coded_texts(column)
+    elif isinstance(column, Coded) and kind in (pa.uint64(), pa.int64()):
+        values, index = column.values, column.index
+    elif isinstance(column, np.ndarray) and kind == pa.int32() and column.min() == NO_DAY:
+        return _days(column)
+    else:
+        return None
+    return (values, index) if len(values) * _MANY <= len(index) else None
+
+
+def _days(days: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
+    """Days of which some are blank, as places among all days of their time."""
+    stated = days != NO_DAY
+    first = int(days.min(where=stated, initial=days.max()))
+    values = np.arange(first - 1, int(days.max()) + 1, dtype=np.int32)
+    if len(values) * _MANY > len(days):
+        return None
+    values[0] = NO_DAY
+    return values, np.where(stated, days - np.int32(first - 1), np.int32(0))
+
+
+def _followed(column: Following, order: NDArray[np.int32], starts: NDArray[np.int64]) -> pa.Array:
+    words = row_pick(column.words, None, order)
+    stated = np.ones(len(order), bool)
+    np.not_equal(words[1:], words[:-1], out=stated[1:])
+    stated[starts[starts < len(order)]] = True
+    texts = pc.take(column.texts, pa.array(order[stated]), boundscheck=False)
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, np.int32, len(texts) + 1)
+    at = row_pick(ends, None, np.cumsum(np.append(False, stated), dtype=np.int32))
+    bits = np.packbits(stated, bitorder="little")
+    return pa.StringArray.from_buffers(
+        len(order), pa.py_buffer(at), data, pa.py_buffer(bits), int(np.count_nonzero(~stated))
+    )
+
+
+def _coded_texts(column: Stated | Text) -> tuple[pa.Array, NDArray[np.int32]]:
+    """Distinct texts of a column, and which of them each row has; null where a blank is none."""
+    text = _text_of(column)
+    texts = text.words.texts
+    if isinstance(column, Stated):
+        texts = pa.concat_arrays([texts.slice(0, text.words.blank), pa.nulls(1, texts.type)])
+    return texts, text.index
+
+
+def _text_of(column: Stated | Text) -> Text:
+    return column.text if isinstance(column, Stated) else column
+
+
+def _picked(
+    values: NDArray[Any],
+    index: NDArray[np.int32] | None,
+    order: NDArray[np.int32],
+    space: Space,
+    name: str,
+) -> pa.Array:
+    return pa.array(row_pick(values, index, order, space.array(name, len(order), values.dtype)))
+
+
+def _lists(columns: Sequence[Coded], order: NDArray[np.int32], space: Space) -> pa.Array:
+    """The codes above 0 that each row has, column by column."""
+    k, n, kind = len(columns), len(order), np.dtype(np.int32)
+    codes = space.array("codes", k * n, kind).reshape(k, n)
+    for column, out in zip(columns, codes, strict=True):
+        row_pick(column.values, column.index, order, out)
+    stated, starts = code_lists(codes, space.array("stated", k * n, kind))
+    return pa.ListArray.from_arrays(pa.array(starts), pa.array(_narrow(stated, np.int32)))
