@@ -110,6 +110,16 @@ def test_bench_row_hash(benchmark: Any) -> None:
     )
 
 
+def test_bench_word_mix(benchmark: Any) -> None:
+    words = rows()["key"]
+    race(
+        benchmark,
+        lambda: kernels.word_mix(words.copy()),
+        {"numpy": lambda: columns.word_mix(words)},
+        work(16 * N),
+    )
+
+
 def test_bench_word_order(benchmark: Any) -> None:
     word = rows()["word"]
     race(

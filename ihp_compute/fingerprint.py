@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from ihp_compute import METHOD_VERSION, tables
 from ihp_compute.orders import order_by
 from ihp_compute.population import Population, Shard
-from kernels import row_hash, text_hash
+from kernels import row_hash, text_hash, word_mix
 
 CODE_COLUMNS: Final[Mapping[tuple[str, str], str]] = {
     ("spans", "plan"): "plan",
@@ -57,25 +57,14 @@ HASHED_TABLES: Final = (
 )  # fmt: skip
 """Tables hashed row by row; `line_detail` is more columns of `lines`."""
 
-_U64: Final = np.uint64
 _BLOCK: Final = 1 << 15
 _SMALL: Final = np.arange(256, dtype=np.uint64)
-
-
-def scramble(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Mix each 64-bit word so that every input bit moves every output bit (murmur-like)."""
-    mixed = values ^ (values >> _U64(30))
-    mixed *= _U64(0xBF58476D1CE4E5B9)
-    mixed ^= mixed >> _U64(27)
-    mixed *= _U64(0x94D049BB133111EB)
-    mixed ^= mixed >> _U64(31)
-    return mixed
 
 
 @cache
 def seed_of(text: str) -> np.uint64:
     """An odd 64-bit constant named by a text."""
-    return _U64(
+    return np.uint64(
         int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") | 1
     )
 
@@ -120,9 +109,7 @@ class RowHash:
 
     def finish(self) -> NDArray[np.uint64]:
         """uint64[2, n_rows]: the hashes."""
-        for lane in self.lanes:
-            for start in range(0, len(lane), _BLOCK):
-                lane[start : start + _BLOCK] = scramble(lane[start : start + _BLOCK])
+        word_mix(self.lanes.reshape(-1))
         return self.lanes
 
 

@@ -164,13 +164,15 @@ class _Ingest:
         self._steps = (
             len(parts) + len(files) + 2 * len(stated) + self.n_shards + 2 * len(LEDGER_TABLES) + 2
         )
+        large_first = sorted(files, key=lambda file: -file.path.stat().st_size)
         first = [
             *(partial(self._reference, name) for name in stated),
             *(partial(self._read_part, part) for part in parts),
-            *(partial(_stamp, file) for file in files),
+            *(partial(_stamp, file) for file in large_first),
         ]
         read = iter(self._map(call, first))
-        tables_, written, stamps = ([next(read) for _ in kind] for kind in (stated, parts, files))
+        tables_, written, stamped = ([next(read) for _ in kind] for kind in (stated, parts, files))
+        stamp_of_file = dict(zip((file.path for file in large_first), stamped, strict=True))
         spilled: dict[str, list[Spilled]] = {table: [] for table in SPILLED}
         for part, batches_ in zip(parts, written, strict=True):
             spilled[part.file.table] += batches_
@@ -212,7 +214,7 @@ class _Ingest:
         )
         manifest = account.manifest(
             document,
-            inputs=stamps,
+            inputs=[stamp_of_file[file.path] for file in files],
             codes={system: len(codes) for system, codes in sorted_codes.items()},
             files=dict(chain(*(made.items() for made in shard_files), self._stamps())),
         )

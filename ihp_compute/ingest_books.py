@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from ihp_compute import tables
 from ihp_compute.errors import DataError
 from ihp_compute.fingerprint import text_hashes
+from ihp_compute.orders import WORD_BITS
 from ihp_compute.population import member_keys
 from ihp_compute.units import NO_DAY
-from kernels import distinct_count, row_order, row_pick
+from kernels import distinct_count, key_place, row_order, row_pick, word_order
 
 _CLAIM_RANGES: Final = 64
 """Claims are counted one range of their hashes at a time."""
@@ -100,15 +101,15 @@ class MemberBook:
     def ids_of(self, keys: NDArray[np.uint64]) -> pa.Array:
         """The id that has each key, "" for 0; every key was met, and all were compared."""
         known, _, ids = self._known
-        return ids.take(pa.array(np.searchsorted(known, keys)))
+        return ids.take(pa.array(key_place(keys, known)))
 
     def _settle(self) -> None:
         parts = [self._known, *self._waiting]
         self._waiting = []
         keys = np.concatenate([keys for keys, _, _ in parts])
         hashes = np.concatenate([hashes for _, hashes, _ in parts])
-        order = np.argsort(keys, kind="stable")
-        keys, hashes = keys[order], hashes[order]
+        order, keys = word_order(keys, WORD_BITS)
+        hashes = hashes.take(order)
         same = keys[1:] == keys[:-1]
         if (same & (hashes[1:] != hashes[:-1])).any():
             raise DataError(

@@ -279,7 +279,7 @@ def _earliest_pairs(
     fresh = np.ones(len(words), bool)
     np.not_equal(kinds[1:], kinds[:-1], out=fresh[1:])
     words = words.take(np.flatnonzero(fresh))
-    return {name: part.values(words, np.int32) for name, part in zip(names, made, strict=True)}
+    return {name: part.values(words) for name, part in zip(names, made, strict=True)}
 
 
 _NO_PAIRS: Final = {name: np.empty(0, np.int32) for name in ("dx", "day", "paid_day")}

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -100,7 +100,7 @@ class Text:
     @classmethod
     def blank(cls, n_rows: int) -> Text:
         """A column in which nothing is stated."""
-        return cls(Words(pa.array([""], pa.string())), np.zeros(n_rows, np.int32))
+        return cls(Words(_BLANK), _all_first(1 << n_rows.bit_length())[:n_rows])
 
     @property
     def values(self) -> list[str]:
@@ -120,6 +120,14 @@ class Text:
     def take(self, of_value: NDArray[Any]) -> NDArray[Any]:
         """Per row, what an array says of its value."""
         return of_value.take(self.index)
+
+
+@lru_cache(maxsize=4)
+def _all_first(n_rows: int) -> NDArray[np.int32]:
+    """An index of rows that all have the first value."""
+    index = np.zeros(n_rows, np.int32)
+    index.flags.writeable = False
+    return index
 
 
 def as_text(array: pa.Array) -> pa.Array:
@@ -162,10 +170,11 @@ def _is_plain(array: pa.Array) -> bool:
     if not n_rows or pa.types.is_large_string(array.type):
         return False
     offsets = np.frombuffer(array.buffers()[1], np.int32, n_rows + 1, array.offset * 4)
-    length = np.diff(offsets)
-    if not (length > _BLANK_LENGTH).all():
+    if (offsets[1:] - offsets[:-1]).min() <= _BLANK_LENGTH:
         return False
     data = np.frombuffer(array.buffers()[2], np.uint8)
+    if data[offsets[0] : offsets[-1]].min() > ord(" "):
+        return True
     ends = data.take(offsets[:-1]), data.take(offsets[1:] - 1)
     return all(bool((end > ord(" ")).all()) for end in ends)
 

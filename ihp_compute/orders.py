@@ -28,14 +28,19 @@ class Field:
 
     def of(self, values: NDArray[Any]) -> NDArray[np.uint64]:
         """The column's part of each word."""
-        part = np.subtract(values, self.least, dtype=np.int64).view(np.uint64)
+        if values.dtype == np.int32:  # what is above the least fits 32 bits without a sign
+            part = (values - np.int32(self.least)).view(np.uint32).astype(np.uint64)
+        else:
+            part = np.subtract(values, self.least, dtype=np.int64).view(np.uint64)
         part <<= np.uint64(self.shift)
         return part
 
-    def values(self, words: NDArray[np.uint64], kind: Any) -> NDArray[Any]:
-        """The column read back."""
-        found = (words >> np.uint64(self.shift)) & np.uint64((1 << self.bits) - 1)
-        return (found.view(np.int64) + self.least).astype(kind)
+    def values(self, words: NDArray[np.uint64]) -> NDArray[np.int32]:
+        """A column of 32 bits read back."""
+        found = (words >> np.uint64(self.shift)).astype(np.uint32)
+        found &= np.uint32((1 << self.bits) - 1)
+        found += np.array(self.least, np.int32).view(np.uint32)
+        return found.view(np.int32)
 
 
 def fields(*ranges: tuple[int, int]) -> tuple[Field, ...]:

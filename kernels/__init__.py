@@ -37,6 +37,7 @@ from kernels.settle_grid import settle_grid
 from kernels.settle_summary import settle_summary
 from kernels.text_hash import text_hash
 from kernels.text_key import text_key
+from kernels.word_mix import word_mix
 from kernels.word_order import word_order
 
 ALL = (  # stems; tests hold each to its twin and its docstring
@@ -62,6 +63,7 @@ ALL = (  # stems; tests hold each to its twin and its docstring
     "settle_summary",
     "text_hash",
     "text_key",
+    "word_mix",
     "word_order",
 )
 
@@ -95,5 +97,6 @@ __all__ = [
     "text_key",
     "to_device",
     "to_host",
+    "word_mix",
     "word_order",
 ]

@@ -51,6 +51,16 @@ def row_hash(words: Words, index: Any, seeds: Words) -> Words:
     return np.stack(lanes)
 
 
+def word_mix(words: Words) -> Words:
+    """The same arithmetic, an array at a time and in place after the first step."""
+    mixed = words ^ (words >> np.uint64(30))
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    return mixed
+
+
 def word_order(words: Words) -> tuple[Any, Words]:
     """A stable sort."""
     order = np.argsort(words, kind="stable")

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels import KernelInputError, row_hash, text_hash, to_device, to_host
+from kernels import KernelInputError, row_hash, text_hash, to_device, to_host, word_mix
 from kernels.row_hash import reference
 from kernels.text_hash import reference as text_reference
+from kernels.word_mix import reference as mix_reference
 
 SEEDS = np.array([0x9E3779B97F4A7C15, 0xD1B54A32D192ED03], np.uint64)
 word = st.integers(0, 2**64 - 1)
@@ -158,3 +159,45 @@ def test_wrong_texts_are_refused() -> None:
         text_hash(np.zeros(3, np.uint8), np.zeros(0, np.int32))
     with pytest.raises(KernelInputError, match="data: expected dtype uint8"):
         text_hash(np.zeros(3, np.int8), np.zeros(1, np.int32))
+
+
+mixed_words = st.lists(word, max_size=40).map(lambda found: np.array(found, np.uint64))
+
+
+@settings(max_examples=200, deadline=None)
+@given(words=mixed_words)
+def test_the_fast_mix_is_the_definition(words: Any) -> None:
+    wanted = mix_reference(words.copy()).tolist()
+    assert word_mix(words) is words
+    assert words.tolist() == wanted
+
+
+@settings(max_examples=60, deadline=None)
+@given(words=mixed_words)
+def test_the_cuda_text_of_the_mix_is_the_definition(
+    host_twin: Callable[..., list[Any]], words: Any
+) -> None:
+    arguments = [words, np.int64(len(words))]
+    made = host_twin("word_mix", arguments, grid=len(words) // 4 + 1, block=4)[0]
+    assert made.tolist() == mix_reference(words.copy()).tolist()
+
+
+def test_the_mix_is_splitmix64() -> None:
+    """The first outputs of the published generator from state 0: mixed multiples of its step."""
+    step = np.uint64(0x9E3779B97F4A7C15)
+    made = word_mix(np.arange(1, 4, dtype=np.uint64) * step).tolist()
+    assert made == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+
+
+@pytest.mark.gpu
+@settings(max_examples=60, deadline=None)
+@given(words=mixed_words)
+def test_the_gpu_mixes_alike(words: Any) -> None:
+    assert to_host(word_mix(to_device(words))).tolist() == mix_reference(words.copy()).tolist()
+
+
+def test_words_that_cannot_be_mixed_are_refused() -> None:
+    with pytest.raises(KernelInputError, match="words: expected dtype uint64"):
+        word_mix(np.zeros(3, np.int64))
+    with pytest.raises(KernelInputError, match="words: expected a writable array"):
+        word_mix(np.frombuffer(bytes(8), np.uint64))
