@@ -40,9 +40,6 @@ VOID: Final = 1
 ADDITIVE: Final = (3, 5, 6)
 INDICATORS: Final = frozenset("0123456")
 
-ClaimName = tuple[int, str]
-"""A claim of a member: member key and claim id."""
-
 _VOIDED: Final = int(IngestFate.VOIDED)
 _SUPERSEDED: Final = int(IngestFate.SUPERSEDED)
 
@@ -191,11 +188,11 @@ def claim_fates(family: list[ClaimVersion]) -> dict[int, int]:
     return fates
 
 
-def families(links: Iterable[tuple[ClaimName, ClaimName]]) -> dict[ClaimName, ClaimName]:
-    """Which claims belong together: each linked claim, and the smallest of its family."""
-    parent: dict[ClaimName, ClaimName] = {}
+def families(links: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """Which claims, known by number, belong together: of each, the smallest of its family."""
+    parent: dict[int, int] = {}
 
-    def root(name: ClaimName) -> ClaimName:
+    def root(name: int) -> int:
         while parent.setdefault(name, name) != name:
             parent[name] = parent[parent[name]]
             name = parent[name]

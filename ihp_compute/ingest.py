@@ -65,6 +65,8 @@ from ihp_compute.units import NO_DAY, date_of, months_of_days
 Progress = Callable[[int, int], None]
 
 MAX_SHARDS: Final = 65_535
+_LARGE_BYTES: Final = 1 << 29
+"""Input of a size at which memory is worth the time that it takes to give it back."""
 
 
 def ingest(
@@ -124,6 +126,7 @@ class _Own(threading.local):
 
     def __init__(self) -> None:
         self.space = Space()
+        self.words: dict[str, dict[str, Words]] = {}
 
 
 class _Ingest:
@@ -177,7 +180,9 @@ class _Ingest:
         for part, batches_ in zip(parts, written, strict=True):
             spilled[part.file.table] += batches_
         self.spill.finish(spilled)
-        pa.system_memory_pool().release_unused()
+        if sum(stamp["bytes"] for stamp in stamped) > _LARGE_BYTES:
+            # what the first pass has freed would stand beside what the second one needs
+            pa.system_memory_pool().release_unused()
         sorted_codes, rules = self._rules()
         code_words = {system: fingerprint.code_words(c) for system, c in sorted_codes.items()}
         second = [
@@ -241,7 +246,8 @@ class _Ingest:
         return spilled
 
     def _batches(self, part: Part, total: Tally) -> Iterator[dict[str, Column]]:
-        known: dict[str, Words] = {}
+        # files have many dictionaries in common, above all those of one value
+        known = self._own.words.setdefault(part.file.table, {})
         for first_row, columns in batches(part, LAYOUTS[part.file.table]):
             rows = Rows(part.file.table, columns, first_row, known)
             if rows.n:

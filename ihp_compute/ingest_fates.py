@@ -176,37 +176,31 @@ def _dollars(cents: int) -> bytes:
 
 
 def _link_claims(raw: Raw, fate: NDArray[np.uint8], claim: NDArray[np.int64]) -> None:
-    """Apply the rule for claims linked by original and adjustment claim numbers."""
+    """Apply the rule for claims linked by original and adjustment claim numbers.
+
+    A member's claim is known here by one word, the hash of its id mixed with the member's key.
+    """
     columns = raw.numbers
-    candidates, linked = _linked_rows(raw)
-    if not len(candidates):
+    own: NDArray[np.uint64] = np.bitwise_xor(raw.hashes["claim_id"], columns["member_key"])
+    naming, named, linked = _links(raw, own)
+    if not len(naming):
         return
-    linked |= any_of(claim, candidates)
-    links: list[tuple[tuple[int, str], tuple[int, str]]] = []
-    members = columns["member_key"][candidates].tolist()
-    own_ids = _texts(raw, "claim_id", candidates)
-    for name in ("original_claim", "adjustment_claim"):
-        for member, own_id, other in zip(
-            members, own_ids, _texts(raw, name, candidates), strict=True
-        ):
-            if other and other != own_id:
-                links.append(((member, own_id), (member, other)))
-    family_of = final_action.families(links)
+    linked |= any_of(claim, naming)
+    family_of = final_action.families(zip(own[naming].tolist(), named.tolist(), strict=True))
     rows = np.flatnonzero(linked & (columns["fate"] == OPEN))
-    ids = _texts(raw, "claim_id", rows)
-    names = zip(columns["member_key"][rows].tolist(), ids, strict=True)
-    present: dict[tuple[int, str], list[int]] = {}
-    for at, own in enumerate(names):
-        if own in family_of:
-            present.setdefault(own, []).append(at)
-    groups: dict[tuple[int, str], list[tuple[int, str]]] = {}
-    for own in present:
-        groups.setdefault(family_of[own], []).append(own)
-    lines = _LinkedLines.of(columns, fate, rows)
-    for claims in groups.values():
-        if len(claims) < 2:
-            continue
-        versions = [lines.claim(own[1], present[own]) for own in claims]
+    present: dict[int, list[int]] = {}
+    for at, name in enumerate(own[rows].tolist()):
+        if name in family_of:
+            present.setdefault(name, []).append(at)
+    groups: dict[int, list[list[int]]] = {}
+    for name, lines in present.items():
+        groups.setdefault(family_of[name], []).append(lines)
+    several = [claims for claims in groups.values() if len(claims) > 1]
+    first = np.array([lines[0] for claims in several for lines in claims], np.intp)
+    ids = iter(raw.some_texts(rows[first], "claim_id").to_pylist())
+    known = _LinkedLines.of(columns, fate, rows)
+    for claims in several:
+        versions = [known.claim(next(ids), lines) for lines in claims]
         for row, given in final_action.claim_fates(versions).items():
             if fate[row] == OPEN or (
                 given == IngestFate.VOIDED and fate[row] == IngestFate.SUPERSEDED
@@ -214,16 +208,13 @@ def _link_claims(raw: Raw, fate: NDArray[np.uint8], claim: NDArray[np.int64]) ->
                 fate[row] = given
 
 
-def _texts(raw: Raw, name: str, rows: NDArray[np.intp]) -> list[str]:
-    """A column of some rows."""
-    found: list[str] = raw.some_texts(rows, name).to_pylist()
-    return found
+def _links(
+    raw: Raw, own: NDArray[np.uint64]
+) -> tuple[NDArray[np.intp], NDArray[np.uint64], NDArray[np.bool_]]:
+    """Rows that name another claim, and the claim they name, where that can matter.
 
-
-def _linked_rows(raw: Raw) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Rows that name another claim of their member which stands here, or which others name too.
-
-    And, of all rows, which have a claim that is named so.
+    It can, of all claims that a row names, if one stands here or others name it too. Last, of all
+    rows, which have a claim that is named at all. `own` is the claim of each row.
     """
     columns = raw.numbers
     readable = columns["fate"] == OPEN
@@ -231,15 +222,11 @@ def _linked_rows(raw: Raw) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     naming, named = [], []
     for column in ("original_claim", "adjustment_claim"):
         rows, words = raw.stated(column)
-        rows, words = rows[readable[rows]], words[readable[rows]]
-        away = words != claim[rows]
+        away = readable[rows] & (words != claim[rows])
         naming.append(rows[away])
         named.append(words[away] ^ member[rows[away]])
-    if not sum(map(len, naming)):
-        return np.empty(0, np.intp), np.zeros(raw.n, bool)
     rows, target = np.concatenate(naming), np.concatenate(named)
     asked = np.unique(target)
-    own = claim ^ member
     found, at = key_place(own, asked), key_place(target, asked)
     is_named = found >= 0
     linked = np.zeros(len(asked), bool)
@@ -247,7 +234,10 @@ def _linked_rows(raw: Raw) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     one_of = np.empty(len(asked), np.uint64)
     one_of[at] = own[rows]
     linked[at[own[rows] != one_of[at]]] = True  # several claims name it
-    return np.unique(rows[linked[at]]), is_named
+    matters = np.zeros(raw.n, bool)
+    matters[rows[linked[at]]] = True
+    kept = matters[rows]
+    return rows[kept], target[kept], is_named
 
 
 @dataclass(frozen=True)

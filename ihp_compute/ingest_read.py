@@ -196,7 +196,9 @@ def read_text(array: pa.Array, known: Words | None = None) -> Text:
     index = np.frombuffer(indices.buffers()[1], np.int32, n_rows, indices.offset * 4)
     if indices.null_count:
         blank = np.int32(len(array.dictionary))
-        index = (index - blank) * _valid(indices) + blank  # whatever stands where nothing does
+        index = index - blank  # whatever stands where nothing does
+        index *= _valid(indices)
+        index += blank
     return Text(known, index if known.remap is None else known.remap.take(index))
 
 
@@ -350,14 +352,14 @@ def _decimal_cents(array: pa.Array, places: int) -> Cents:
     if width != 16:
         return _text_cents(as_text(array), places)
     words = np.frombuffer(array.buffers()[1], np.int64, 2 * n_rows, array.offset * width)
-    low, high = words[0::2], words[1::2]
+    low, high = np.ascontiguousarray(words[0::2]), words[1::2]
     if array.null_count:
         low, high = np.where(blank, 0, low), np.where(blank, 0, high)
     wide = high != (low >> 63)  # needs more than 64 bits
     bad = np.zeros(n_rows, bool)
     sub_cent = np.zeros(n_rows, bool)
     if scale == places and not wide.any() and low.max() <= MAX_CENTS and low.min() >= -MAX_CENTS:
-        return Cents(np.ascontiguousarray(low), blank, bad, sub_cent)
+        return Cents(low, blank, bad, sub_cent)
     units = np.where(wide, 0, low)
     if scale <= places:
         factor = 10 ** (places - scale)

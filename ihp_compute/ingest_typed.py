@@ -156,8 +156,8 @@ def by_shard(
 ) -> tuple[pa.RecordBatch, Kept, NDArray[np.int64]]:
     """The batch in order of shard, what is kept of it, and where each shard's rows start.
 
-    Rows of a shard stand in their order, integers perhaps in a narrower type than the schema's, and
-    all in `space` until another batch does.
+    Rows of a shard stand in their order, and all in `space` until another batch does. Columns of
+    numbers come first, perhaps in a narrower type than the schema's.
     """
     key = columns["member_key"]
     order, starts = row_order(key.rows() if isinstance(key, Coded) else key, n_shards)
@@ -176,7 +176,8 @@ def by_shard(
             arrays[name] = _followed(column, order, starts)
         else:
             arrays[name] = _ordered(column, order, entry, space)
-    return pa.RecordBatch.from_pydict(arrays), kept, starts
+    numbers = {name: array for name, array in arrays.items() if pa.types.is_integer(array.type)}
+    return pa.RecordBatch.from_pydict({**numbers, **arrays}), kept, starts
 
 
 def _is_constant(column: Column) -> bool:

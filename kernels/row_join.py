@@ -90,7 +90,8 @@ def _cpu(stored: Any, at: Any, kind: Any, base: Any, ends: Any, values: Any, out
     plain = "i8" if plain == "u8" else plain
     narrow = (read_only(stored.view(name)) for name in ("u1", "u2", "i2", "i4", "i8"))
     plan = (read_only(array) for array in (at, kind, base, ends))
-    _join(*narrow, *plan, read_only(values.view(plain)), out.view(plain))
+    form: Any = _join
+    form(*narrow, *plan, read_only(values.view(plain)), out.view(plain))
 
 
 @numba.njit(cache=True, nogil=True)

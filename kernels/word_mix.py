@@ -47,10 +47,10 @@ def word_mix(words: Any) -> Any:
 
 def reference(words: Any) -> Any:
     """The definition, in the fewest words. Slow on purpose; never optimised."""
-    for i, x in enumerate(words.tolist()):
-        x = (x ^ (x >> 30)) * int(FIRST) % 2**64
-        x = (x ^ (x >> 27)) * int(SECOND) % 2**64
-        words[i] = x ^ (x >> 31)
+    for i, word in enumerate(words.tolist()):
+        x = (word ^ (word >> 30)) * int(FIRST) % 2**64
+        y = (x ^ (x >> 27)) * int(SECOND) % 2**64
+        words[i] = y ^ (y >> 31)
     return words
 
 
