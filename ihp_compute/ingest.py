@@ -116,7 +116,10 @@ def ingest(
     workers = max(1, threads or os.cpu_count() or 1)
     with _memory_kept(), beside(out) as staging:
         work = _Ingest(folder, staging, shards, workers, progress)
-        document = work.run()
+        try:
+            document = work.run()
+        finally:
+            work.spill.close()
         publish(staging, out)
     return document
 

@@ -1,6 +1,7 @@
 """What the first pass hands to the second: batches in files, a file for each range of shards.
 
-    a batch in order of shard -> its rows of each range, at the end of that range's file
+    a batch in order of shard -> its rows of each range, at the end of that range's file:
+        numbers column by column, each filled up to 8 bytes, then texts and lists as an Arrow stream
     a range's file, mapped -> where each column of each batch stands -> pieces of one shard
 
 Files are few, and a range's file goes as soon as its shards are made: what files give back need not
@@ -10,6 +11,7 @@ are written, and `kernels.row_join` writes them down for a shard in one go.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +30,9 @@ from kernels import row_join
 from kernels.row_join import CONSTANT, STORED
 
 _RANGES: Final = 8
-_BUFFER_BYTES: Final = 1 << 18
+_FILL: Final = bytes(7)
+_WRITTEN_BYTES: Final = 1 << 18
+"""Written at a time: the system finds room for 2 MiB at once at several times the cost."""
 
 
 class Stored(NamedTuple):
@@ -67,11 +71,13 @@ class Spilled:
     at : where it stands in the file of each range of shards
     starts : int64[n_shards + 1], where each shard's rows start in the batch
     kind : int8, of each column of the table how its numbers are written (`kernels.row_join`)
+    has_texts : whether a stream follows the numbers
     """
 
     at: Sequence[int]
     starts: NDArray[np.int64]
     kind: NDArray[np.int8]
+    has_texts: bool
     kept: Kept
 
 
@@ -87,39 +93,23 @@ class Range:
     ) -> None:
         self._column = {name: k for k, name in enumerate(SPILLED[table].names)}
         self._address = source.address
-        self._batches = [
-            (pa.ipc.open_stream(source.slice(batch.at[of])).read_next_batch(), batch.kept)
-            for batch in spilled
-        ]
+        self._kept = [batch.kept for batch in spilled]
         self.words = np.frombuffer(source, np.uint64) if spilled else np.empty(0, np.uint64)
         edges = [batch.starts[shards.start : shards.stop + 1] for batch in spilled]
         starts = np.array(edges, np.int64).reshape(len(spilled), len(shards) + 1)
         self.starts = starts - starts[:, :1]
         kinds = np.array([batch.kind for batch in spilled], np.int8)
         self._kind = kinds.reshape(len(spilled), len(self._column)).T.copy()
-        self._at = self._places()
+        size = _filled(np.abs(self._kind, dtype=np.int64) * self.starts[:, -1])
+        at = np.array([batch.at[of] for batch in spilled], np.int64)
+        self._at = np.cumsum(size, axis=0) - size + at
+        self._rows: list[Any] = [
+            pa.ipc.open_stream(source.slice(end)).read_next_batch() if batch.has_texts else None
+            for end, batch in zip((at + size.sum(axis=0)).tolist(), spilled, strict=True)
+        ]
         self._numbers: dict[str, Stored] = {}
         self._texts: dict[str, StoredTexts | None] = {}
         self._lists: dict[str, StoredLists] = {}
-
-    def _places(self) -> NDArray[np.int64]:
-        """int64[n_columns, n_batches]: where each column of numbers stands.
-
-        They come first in a batch, each filled up to 8 bytes (Arrow's columnar format, Recommended
-        alignment and padding); to ask Arrow for each took a twentieth of an ingest's Python.
-        """
-        size = (np.abs(self._kind, dtype=np.int64) * self.starts[:, -1] + 7) & ~7
-        before = np.cumsum(size, axis=0) - size
-        first = np.zeros(len(self._batches), np.int64)
-        for k, (rows, _) in enumerate(self._batches):
-            if rows.num_rows:
-                written = np.flatnonzero(self._kind[:, k])
-                ends = rows.column(0), rows.column(len(written) - 1)
-                at = [column.buffers()[1].address - self._address for column in ends]
-                if at[1] - at[0] != before[written[-1], k]:
-                    raise RuntimeError("Arrow laid out a spilled batch otherwise than expected")
-                first[k] = at[0]
-        return before + first
 
     # two workers may make a column at the same time: each makes the same
 
@@ -127,7 +117,7 @@ class Range:
         """A column of numbers."""
         if name not in self._numbers:
             values: list[Any] = []
-            for _, kept in self._batches:
+            for kept in self._kept:
                 same = kept.constant.get(name)
                 values.append(kept.values.get(name) if same is None else np.array([same], kind))
             self._numbers[name] = self._stored(name, values, kind)
@@ -147,18 +137,24 @@ class Range:
 
     def written(self, name: str) -> Iterator[pa.Array]:
         """A column of texts, batch by batch."""
-        for rows, kept in self._batches:
+        for k, (rows, kept) in enumerate(zip(self._rows, self._kept, strict=True)):
             if name in kept.constant:
                 same = pa.scalar(kept.constant[name], pa.string())
-                yield pa.repeat(same, rows.num_rows)
+                yield pa.repeat(same, int(self.starts[k, -1]))
             elif name in kept.values:
-                yield kept.values[name].take(rows.column(name))
+                yield kept.values[name].take(pa.array(self._places(name, k)))
             else:
                 yield rows.column(name)
 
+    def _places(self, name: str, k: int) -> NDArray[Any]:
+        """What a batch has written of a column of texts in memory."""
+        column, n = self._column[name], int(self.starts[k, -1])
+        kind = _KINDS[int(self._kind[column, k])]
+        return np.frombuffer(self.words, kind, n, int(self._at[column, k]))
+
     def _coded(self, name: str) -> StoredTexts | None:
         texts, words = [pa.array([], pa.string())], [np.empty(0, np.uint64)]
-        for _, kept in self._batches:
+        for kept in self._kept:
             if name in kept.constant:
                 texts.append(pa.array([kept.constant[name]], pa.string()))
                 words.append(text_hashes(texts[-1]))
@@ -185,17 +181,17 @@ class Range:
 
     def _stored_lists(self, name: str) -> StoredLists:
         """A batch that wrote no lists has no codes."""
-        n = len(self._batches)
+        n = len(self._kept)
         at, kind = np.zeros((2, n), np.int64), np.full((2, n), CONSTANT, np.int8)
         starts = np.zeros_like(self.starts)
-        for k, (rows, kept) in enumerate(self._batches):
+        for k, (rows, kept) in enumerate(zip(self._rows, self._kept, strict=True)):
             if name in kept.constant or not rows.num_rows:
                 continue
             column = rows.column(name)
             offsets, codes = column.buffers()[1], column.values
             if len(codes):
                 at[0, k] = codes.buffers()[1].address - self._address
-                kind[0, k] = _kind_of(codes.type)
+                kind[0, k] = _kind_of(np.dtype(codes.type.to_pandas_dtype()))
             at[1, k] = offsets.address - self._address + 4
             kind[1, k] = STORED["i4"]
             starts[k] = np.frombuffer(offsets, np.int32)[self.starts[k]]
@@ -204,11 +200,17 @@ class Range:
         return StoredLists(codes, ends, starts)
 
 
-def _kind_of(written: pa.DataType) -> int:
-    """How numbers of a type are written; none if it is not a type of numbers."""
-    if not pa.types.is_integer(written):
-        return CONSTANT
-    return STORED[f"{'iu'[pa.types.is_unsigned_integer(written)]}{written.bit_width // 8}"]
+_KINDS: Final = {code: name for name, code in STORED.items()}
+
+
+def _kind_of(kind: np.dtype[Any]) -> int:
+    """How numbers are written."""
+    return STORED[f"{kind.kind}{kind.itemsize}"]
+
+
+def _filled(size: Any) -> Any:
+    """A number of bytes, or an array of them, up to the next 8."""
+    return (size + 7) & ~7
 
 
 @dataclass(frozen=True)
@@ -307,39 +309,59 @@ class Spill:
         self._ranges = ranges(n_shards)
         self._unmade = [len(shards) for shards in self._ranges]
         self._own = _Own()
-        self._sinks: list[pa.NativeFile | None] = [None] * len(self._ranges)
+        self._files: list[int | None] = [None] * len(self._ranges)
+        self._sizes = [0] * len(self._ranges)
         self._spilled: Mapping[str, Sequence[Spilled]] = {}
         self._read: list[dict[str, Range]] = [{} for _ in self._ranges]
         self._removing = ThreadPoolExecutor(1, thread_name_prefix="spill")
         self._locks = [threading.Lock() for _ in self._ranges]
 
     def write(self, table: str, columns: Mapping[str, Column]) -> Spilled:
-        """Append a batch to the files: to each a stream with one record batch."""
-        rows, kept, starts = by_shard(columns, SPILLED[table], self._n_shards, self._own.space)
-        at = []
+        """Append a batch to the files."""
+        batch = by_shard(columns, SPILLED[table], self._n_shards, self._own.space)
+        texts = pa.RecordBatch.from_pydict(batch.texts) if batch.texts else None
+        starts, at = batch.starts.tolist(), []
         for k, shards in enumerate(self._ranges):
             first, stop = starts[shards.start], starts[shards.stop]
-            with self._locks[k]:
-                sink = self._sinks[k]
-                if sink is None:
-                    sink = pa.output_stream(self._path(k), buffer_size=_BUFFER_BYTES)
-                    self._sinks[k] = sink
-                at.append(sink.tell())
-                with pa.ipc.new_stream(sink, rows.schema) as writer:
-                    writer.write_batch(rows.slice(first, stop - first))
-        written = dict(zip(rows.schema.names, rows.schema.types, strict=True))
-        kind = [_kind_of(written.get(name, pa.null())) for name in SPILLED[table].names]
-        return Spilled(at, starts, np.array(kind, np.int8), kept)
+            parts: list[Any] = []
+            for column in batch.numbers.values():
+                part = column[first:stop]
+                parts += [part, _FILL[: _filled(part.nbytes) - part.nbytes]]
+            if texts is not None:
+                parts.append(_as_stream(texts.slice(first, stop - first)))
+            at.append(self._append(k, parts))
+        kind = [
+            _kind_of(batch.numbers[name].dtype) if name in batch.numbers else CONSTANT
+            for name in SPILLED[table].names
+        ]
+        return Spilled(at, batch.starts, np.array(kind, np.int8), texts is not None, batch.kept)
+
+    def _append(self, k: int, parts: Sequence[Any]) -> int:
+        """Where in the file of a range the parts stand now."""
+        with self._locks[k]:
+            file = self._files[k]
+            if file is None:
+                file = os.open(self._path(k), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+                self._files[k] = file
+            at, size = self._sizes[k], sum(memoryview(part).nbytes for part in parts)
+            for some in _in_pieces(parts):
+                _write(file, some)
+            self._sizes[k] = at + size
+        return at
 
     def _path(self, k: int) -> Path:
-        return self._folder / f"range-{k}.arrow"
+        return self._folder / f"range-{k}.spill"
 
     def finish(self, spilled: Mapping[str, Sequence[Spilled]]) -> None:
         """Close what is written; of each table, the batches in the order of their rows."""
-        for sink in self._sinks:
-            if sink is not None:
-                sink.close()
+        self._close_files()
         self._spilled = spilled
+
+    def _close_files(self) -> None:
+        for k, file in enumerate(self._files):
+            if file is not None:
+                os.close(file)
+                self._files[k] = None
 
     def pieces(self, table: str, shard: int) -> Pieces:
         """The rows of one shard; they stand in a map of its range's file."""
@@ -369,7 +391,40 @@ class Spill:
 
     def close(self) -> None:
         """Wait until the files are gone."""
+        self._close_files()
         self._removing.shutdown()
+
+
+def _as_stream(rows: pa.RecordBatch) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_batch(rows)
+    return sink.getvalue()
+
+
+def _in_pieces(parts: Iterable[Any]) -> Iterator[list[memoryview]]:
+    """Parts as bytes, as many at a time as are written at a time, none cut up for less."""
+    found: list[memoryview] = []
+    size = 0
+    for part in parts:
+        rest = memoryview(part).cast("B")
+        while len(rest):
+            now, rest = rest[:_WRITTEN_BYTES], rest[_WRITTEN_BYTES:]
+            if size + len(now) > _WRITTEN_BYTES:
+                yield found
+                found, size = [], 0
+            found.append(now)
+            size += len(now)
+    if found:
+        yield found
+
+
+def _write(file: int, parts: list[memoryview]) -> None:
+    size = sum(map(len, parts))
+    written = os.writev(file, parts)
+    rest = memoryview(b"".join(parts))[written:] if written < size else memoryview(b"")
+    while len(rest):  # a full disk says so now
+        rest = rest[os.write(file, rest) :]
 
 
 def ranges(n_shards: int) -> list[range]:

@@ -151,18 +151,30 @@ class Kept:
     hashes: dict[str, NDArray[np.uint64]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Ordered:
+    """Rows of a batch in order of shard, those of a shard in their order.
+
+    numbers : a value a row, perhaps in a narrower type than the schema's, or a place (`Kept`)
+    texts : texts and lists, a value a row
+    starts : int64[n_shards + 1], where each shard's rows start
+    """
+
+    numbers: dict[str, NDArray[Any]]
+    texts: dict[str, pa.Array]
+    kept: Kept
+    starts: NDArray[np.int64]
+
+
 def by_shard(
     columns: Mapping[str, Column], schema: pa.Schema, n_shards: int, space: Space
-) -> tuple[pa.RecordBatch, Kept, NDArray[np.int64]]:
-    """The batch in order of shard, what is kept of it, and where each shard's rows start.
-
-    Rows of a shard stand in their order, and all in `space` until another batch does. Columns of
-    numbers come first, perhaps in a narrower type than the schema's.
-    """
+) -> Ordered:
+    """The batch in order of shard; it stands in `space` until another one does."""
     key = columns["member_key"]
     order, starts = row_order(key.rows() if isinstance(key, Coded) else key, n_shards)
     kept = Kept()
-    arrays: dict[str, pa.Array] = {}
+    numbers: dict[str, NDArray[Any]] = {}
+    texts: dict[str, pa.Array] = {}
     for entry in schema:
         name, column = entry.name, columns[entry.name]
         if name != "member_key" and _is_constant(column):
@@ -171,13 +183,18 @@ def by_shard(
             kept.values[name], index = coded
             if isinstance(column, Stated | Text):
                 kept.hashes[name] = _text_of(column).words.hashes
-            arrays[name] = _picked(_narrow(index, np.int32), None, order, space, name)
+            numbers[name] = _picked(_narrow(index, np.int32), None, order, space, name)
         elif isinstance(column, Following):
-            arrays[name] = _followed(column, order, starts)
+            texts[name] = _followed(column, order, starts)
+        elif isinstance(column, Stated | Text):
+            values, index = _coded_texts(column)
+            places = pa.array(row_pick(index, None, order))
+            texts[name] = pc.take(values, places, boundscheck=False)
+        elif isinstance(column, list):
+            texts[name] = _lists(column, order, space)
         else:
-            arrays[name] = _ordered(column, order, entry, space)
-    numbers = {name: array for name, array in arrays.items() if pa.types.is_integer(array.type)}
-    return pa.RecordBatch.from_pydict({**numbers, **arrays}), kept, starts
+            numbers[name] = _ordered(column, order, entry, space)
+    return Ordered(numbers, texts, kept, starts)
 
 
 def _is_constant(column: Column) -> bool:
@@ -218,20 +235,17 @@ def _narrow(values: NDArray[Any], kind: Any) -> NDArray[Any]:
     return values.astype(kind, copy=False)
 
 
-def _ordered(column: Column, order: NDArray[np.int32], field: pa.Field, space: Space) -> pa.Array:
-    kind = field.type
+def _ordered(
+    column: Column, order: NDArray[np.int32], field: pa.Field, space: Space
+) -> NDArray[Any]:
+    """Numbers, a value a row."""
+    kind = field.type.to_pandas_dtype()
     if isinstance(column, range):
-        return pa.array(_narrow(order + np.int64(column.start), kind.to_pandas_dtype()))
-    if isinstance(column, Stated | Text):
-        texts, index = _coded_texts(column)
-        return pc.take(texts, pa.array(row_pick(index, None, order)), boundscheck=False)
+        return _narrow(order + np.int64(column.start), kind)
     if isinstance(column, Coded):
-        values = _narrow(column.values, kind.to_pandas_dtype())
-        return _picked(values, column.index, order, space, field.name)
+        return _picked(_narrow(column.values, kind), column.index, order, space, field.name)
     if isinstance(column, np.ndarray):
-        return _picked(_narrow(column, kind.to_pandas_dtype()), None, order, space, field.name)
-    if isinstance(column, list):
-        return _lists(column, order, space)
+        return _picked(_narrow(column, kind), None, order, space, field.name)
     raise TypeError(f"a column of {type(column).__name__} has no rows")
 
 
@@ -295,8 +309,10 @@ def _picked(
     order: NDArray[np.int32],
     space: Space,
     name: str,
-) -> pa.Array:
-    return pa.array(row_pick(values, index, order, space.array(name, len(order), values.dtype)))
+) -> NDArray[Any]:
+    out = space.array(name, len(order), values.dtype)
+    picked: NDArray[Any] = row_pick(values, index, order, out)
+    return picked
 
 
 def _lists(columns: Sequence[Coded], order: NDArray[np.int32], space: Space) -> pa.Array:

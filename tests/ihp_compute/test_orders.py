@@ -29,5 +29,5 @@ def test_a_column_reads_back() -> None:
     high, low = fields((-5, 9), (2**31 - 2, 2**31 - 1))
     assert (high.shift, width((high, low))) == (1, 5)
     words = high.of(np.array([-5, 9], np.int32)) | low.of(np.array([2**31 - 1, 2**31 - 2]))
-    assert high.values(words, np.int32).tolist() == [-5, 9]
-    assert low.values(words, np.int64).tolist() == [2**31 - 1, 2**31 - 2]
+    assert high.values(words).tolist() == [-5, 9]
+    assert low.values(words).tolist() == [2**31 - 1, 2**31 - 2]

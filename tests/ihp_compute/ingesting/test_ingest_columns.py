@@ -4,63 +4,66 @@ from __future__ import annotations
 
 import gc
 import weakref
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from ihp_compute.ingest_columns import Raw, take_texts
-from ihp_compute.ingest_spill import Batch, Kept, Piece, Space
+from ihp_compute.ingest_read import read_text
+from ihp_compute.ingest_spill import Spill
+from ihp_compute.ingest_typed import SPILLED, Column, Space, Stated
 
-SCHEMA = pa.schema(
-    [
-        ("number", pa.int32()),
-        ("mark", pa.bool_()),
-        ("text", pa.string()),
-        ("codes", pa.list_(pa.int32())),
-    ]
-)
+ROWS = 40
 
 
-def rows() -> Raw:
-    """Two pieces: one narrow in what it writes, one nearly all constant."""
-    first = pa.record_batch(
-        {
-            "number": pa.array([1, 2], pa.int16()),
-            "mark": pa.array([1, 0], pa.uint8()),
-            "text": pa.array(["a", None]),
-            "codes": pa.array([[7], []], pa.list_(pa.int32())),
-        }
-    )
-    second = pa.record_batch({"number": pa.array([3], pa.int32())})
-    same = Kept(constant={"mark": 1, "text": "c", "codes": None})
-    pieces = [Piece(Batch(first, Kept()), 0, 2), Piece(Batch(second, same), 0, 1)]
-    return Raw("rows", pieces, SCHEMA, Space())
+def batch(first: int, **others: Column) -> dict[str, Column]:
+    """Claim lines of one member."""
+    columns: dict[str, Column] = dict.fromkeys(SPILLED["medical_claim"].names, 0)
+    columns |= {
+        "member_key": np.full(ROWS, 6, np.uint64),
+        "row": range(first, first + ROWS),
+        "reason": None,
+        "claim_id": read_text(pa.array(["c", "d"] * (ROWS // 2))),
+        "claim_line_number": read_text(pa.array(["1"] * ROWS)),
+        "original_claim": Stated(read_text(pa.array(["x", None] * (ROWS // 2)))),
+        "adjustment_claim": None,
+        "dx": [],
+    }
+    return {**columns, **others}
 
 
-def test_columns_join_the_pieces_and_parts_share_them() -> None:
-    raw = rows()
-    part = raw.rows(1, 3)
-    assert (raw.n, part.n) == (3, 2)
-    assert raw.passing("number").tolist() == [1, 2, 3]
-    assert raw.passing("number").dtype == "int32"
-    assert part.numbers["number"].tolist() == [2, 3]
-    assert part.numbers["number"].base is raw.numbers["number"].base
-    assert part.numbers["mark"].tolist() == [False, True]
-    assert part.rows(1, 2).texts["text"].to_pylist() == ["c"]
-    assert part.rows(1, 2).stated("text")[0].tolist() == [0]
-    assert part.texts["text"].to_pylist() == [None, "c"]
-    assert raw.texts["codes"].to_pylist() == [[7], [], []]
-    assert take_texts(raw.texts["text"], raw.numbers["number"][:2] - 1).to_pylist() == ["a", None]
+def rows(folder: Path) -> Raw:
+    """Two batches, of which one writes the texts that the other only points at."""
+    spill = Spill(folder, 1)
+    numbers = read_text(pa.array([f"{k}" for k in range(ROWS)]))
+    batches = [batch(1), batch(1_000_000, claim_line_number=numbers)]
+    spill.finish({"medical_claim": [spill.write("medical_claim", columns) for columns in batches]})
+    return Raw("rows", [spill.pieces("medical_claim", 0)], SPILLED["medical_claim"], Space())
 
 
-def test_no_rows_have_empty_columns() -> None:
-    raw = Raw("rows", [], SCHEMA, Space())
-    assert raw.n == len(raw.numbers["number"]) == len(raw.texts["text"]) == 0
+def test_columns_join_the_pieces_and_parts_share_them(tmp_path: Path) -> None:
+    raw = rows(tmp_path)
+    part = raw.rows(ROWS - 1, ROWS + 2)
+    assert (raw.n, part.n) == (2 * ROWS, 3)
+    assert raw.passing("row").tolist() == [*range(1, ROWS + 1), *range(1_000_000, 1_000_000 + ROWS)]
+    assert raw.passing("row").dtype == "int64"
+    assert part.numbers["row"].tolist() == [ROWS, 1_000_000, 1_000_001]
+    assert part.numbers["row"].base is raw.numbers["row"].base
+    assert part.numbers["has_drg"].tolist() == [False] * 3
+    assert part.texts["claim_line_number"].to_pylist() == ["1", "0", "1"]
+    assert part.rows(1, 3).texts["original_claim"].to_pylist() == ["x", None]
+    assert part.rows(1, 3).stated("original_claim")[0].tolist() == [0]
+    assert part.some_texts(np.array([2, 0]), "claim_id").to_pylist() == ["d", "d"]
+    assert part.some_texts(np.array([0, 1]), "reason").to_pylist() == [None, None]
+    texts = raw.texts["original_claim"]
+    assert take_texts(texts, np.array([1, 0])).to_pylist() == [None, "x"]
 
 
-def test_rows_are_gone_when_nobody_holds_them() -> None:
-    raw = rows()
+def test_rows_are_gone_when_nobody_holds_them(tmp_path: Path) -> None:
+    raw = rows(tmp_path)
     part = raw.rows(0, 1)
-    assert len(part.numbers["number"]) == len(part.texts["text"]) == 1
+    assert len(part.numbers["row"]) == len(part.texts["claim_id"]) == 1
     gone = weakref.ref(raw)
     gc.disable()
     try:
@@ -71,9 +74,8 @@ def test_rows_are_gone_when_nobody_holds_them() -> None:
 
 
 def test_space_is_used_again_by_name() -> None:
-    space = Space()
-    number = rows().numbers["number"]
-    first = space.array("a", 4, number.dtype)
+    space, kind = Space(), np.dtype(np.int32)
+    first = space.array("a", 4, kind)
     first[:] = 7
-    assert space.array("a", 3, number.dtype).tolist() == [7, 7, 7]
-    assert len(space.array("a", 4000, number.dtype)) == 4000
+    assert space.array("a", 3, kind).tolist() == [7, 7, 7]
+    assert len(space.array("a", 4000, kind)) == 4000

@@ -14,7 +14,8 @@ import pytest
 from ihp_compute.fingerprint import text_hashes
 from ihp_compute.ingest_columns import Raw
 from ihp_compute.ingest_read import Text, read_text
-from ihp_compute.ingest_spill import SPILLED, Coded, Column, Space, Spill, Stated, ranges
+from ihp_compute.ingest_spill import Spill, Spilled, ranges
+from ihp_compute.ingest_typed import SPILLED, Coded, Column, Following, Space, Stated, by_shard
 from ihp_compute.units import NO_DAY
 
 INT32 = np.iinfo(np.int32)
@@ -29,7 +30,7 @@ def batch(n: int, seed: int, **others: Column) -> dict[str, Column]:
         "reason": None,
         "row": range(1, n + 1),
         "hash_1": rng.integers(0, 2**64, n, dtype=np.uint64),
-        "claim_id": pa.array([f"c{k}" for k in range(n)]),
+        "claim_id": following([f"c{k // 3}" for k in range(n)]),
         "claim_line_number": read_text(pa.array(["1", "2", None] * n)[:n]),
         "original_claim": Stated(read_text(pa.array(["x", None, None] * n)[:n])),
         "adjustment_claim": Stated(read_text(pa.nulls(n, pa.string()))),
@@ -38,6 +39,12 @@ def batch(n: int, seed: int, **others: Column) -> dict[str, Column]:
         "dx": [Coded(np.array([0, 5, 70_000], np.int32), rng.integers(0, 3, n).astype(np.int32))],
     }
     return {**columns, **others}
+
+
+def following(texts: list[str]) -> Following:
+    """A column of texts, one a row."""
+    array = pa.array(texts, pa.string())
+    return Following(array, text_hashes(array))
 
 
 def plain(column: Any, n: int) -> list[Any]:
@@ -50,7 +57,9 @@ def plain(column: Any, n: int) -> list[Any]:
         return [int(column.values[k]) for k in column.index]
     if isinstance(column, range):
         return list(column)
-    if isinstance(column, np.ndarray | pa.Array):
+    if isinstance(column, Following):
+        return list(column.texts.to_pylist())
+    if isinstance(column, np.ndarray):
         return list(column.tolist())
     if isinstance(column, list):
         return [[x for c in column if (x := int(c.values[c.index[k]])) > 0] for k in range(n)]
@@ -66,15 +75,19 @@ def test_rows_come_back_in_their_shards_and_order(tmp_path: Path, n_shards: int)
         batch(40, 2, service_day=np.arange(40, dtype=np.int32) + 40_000, dx=[]),
         batch(1, 3, paid_cents=np.array([-(10**12)]), allowed_cents=np.array([INT32.min])),
         batch(60, 4, paid_cents=np.arange(60) + INT32.max - 30, has_drg=np.ones(60, bool)),
-        batch(450, 5, member_key=Coded(np.array([0, 2**63, 5], np.uint64), few)),
+        batch(
+            450,
+            5,
+            member_key=Coded(np.array([0, 2**63, 5], np.uint64), few),
+            admission_day=np.where(few == 1, few.cumsum() % 9 + 19_000, NO_DAY).astype(np.int32),
+        ),
     ]
     spill = Spill(tmp_path, n_shards)
-    spilled = [spill.write("medical_claim", columns) for columns in batches]
-    spill.finish()
+    spill.finish({"medical_claim": [spill.write("medical_claim", columns) for columns in batches]})
     schema = SPILLED["medical_claim"]
     keys = [plain(columns["member_key"], 0) for columns in batches]
     for shard in range(n_shards):
-        raw = Raw("rows", spill.pieces(spilled, shard), schema, Space())
+        raw = Raw("rows", [spill.pieces("medical_claim", shard)], schema, Space())
         for field in schema:
             wanted = [
                 value
@@ -83,7 +96,7 @@ def test_rows_come_back_in_their_shards_and_order(tmp_path: Path, n_shards: int)
                 if key % n_shards == shard
             ]
             if pa.types.is_list(field.type):
-                assert raw.texts[field.name].to_pylist() == [value or [] for value in wanted]
+                check_lists(raw, [value or [] for value in wanted])
             elif pa.types.is_string(field.type):
                 check_texts(raw, field.name, wanted)
             else:
@@ -93,6 +106,16 @@ def test_rows_come_back_in_their_shards_and_order(tmp_path: Path, n_shards: int)
         spill.made(shard)
     spill.close()
     assert not list(tmp_path.iterdir())
+
+
+def check_lists(raw: Raw, wanted: list[list[int]]) -> None:
+    """The diagnoses of all rows, and of a part."""
+    middle = raw.n // 3
+    for rows, first in ((raw, 0), (raw.rows(middle, raw.n), middle)):
+        lists = rows.lists["dx"]
+        found = [part.tolist() for part in np.split(lists.codes, lists.starts[:-1])[1:]]
+        ends = [found[k][: lists.starts[k + 1] - lists.starts[k]] for k in range(rows.n)]
+        assert ends == wanted[first:]
 
 
 def check_texts(raw: Raw, name: str, wanted: list[str | None]) -> None:
@@ -109,52 +132,59 @@ def check_texts(raw: Raw, name: str, wanted: list[str | None]) -> None:
         assert hashed.tolist() == words[first:][at].tolist()
 
 
-def test_what_all_rows_or_many_share_is_not_written(tmp_path: Path) -> None:
-    spill = Spill(tmp_path, 2)
-    spilled = spill.write("medical_claim", batch(500, 1))
-    spill.finish()
-    (piece,) = spill.pieces([spilled], 0)
-    names = piece.of.rows.schema.names
-    assert {"file", "paid_day", "adjustment_claim", "reason", "tin"} <= set(piece.kept.constant)
-    assert not set(piece.kept.constant) & set(names)
-    assert set(piece.kept.values) == {"claim_line_number", "original_claim"}
-    assert piece.numbers("original_claim").dtype == np.uint8
-    assert piece.numbers("row").dtype == np.int16
+def test_what_all_rows_or_many_share_is_not_written() -> None:
+    days = np.where(np.arange(500) % 7 == 0, 19_000 + np.arange(500) % 5, NO_DAY).astype(np.int32)
+    columns = batch(500, 1, admission_day=days)
+    made = by_shard(columns, SPILLED["medical_claim"], 2, Space())
+    kept, numbers, claims = made.kept, made.numbers, made.texts["claim_id"]
+    assert {"file", "paid_day", "adjustment_claim", "reason", "tin"} <= set(kept.constant)
+    assert not set(kept.constant) & {*numbers, *made.texts}
+    assert set(kept.values) == {"claim_line_number", "original_claim", "admission_day"}
+    kinds = {name: numbers[name].dtype.name for name in ("original_claim", "admission_day", "row")}
+    assert kinds == {"original_claim": "uint8", "admission_day": "uint8", "row": "int16"}
+    assert claims.null_count > 0
+    assert claims.is_valid()[int(made.starts[1])].as_py()
+
+
+def written(spill: Spill, batches: list[dict[str, Column]]) -> list[Spilled]:
+    """The batches, written by four workers."""
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(partial(spill.write, "medical_claim"), batches))
 
 
 def test_a_range_of_shards_goes_when_all_of_it_are_made(tmp_path: Path) -> None:
     spill = Spill(tmp_path, 20)
-    spilled = spill.write("medical_claim", batch(100, 1))
-    spill.finish()
+    spill.finish({"medical_claim": written(spill, [batch(100, 1)])})
     for shard in (0, 2, 1):
         assert len(list(tmp_path.iterdir())) == len(ranges(20))
         spill.made(shard)
     spill.close()
     assert len(list(tmp_path.iterdir())) == len(ranges(20)) - 1
-    assert spill.pieces([spilled], 19)[0].n > 0
+    assert spill.pieces("medical_claim", 19).n > 0
 
 
-def test_workers_write_files_of_their_own(tmp_path: Path) -> None:
+def test_workers_share_the_files_and_no_row_is_lost(tmp_path: Path) -> None:
     spill, n_shards = Spill(tmp_path, 3), 3
     batches = [batch(200, seed) for seed in range(12)]
-    with ThreadPoolExecutor(4) as pool:
-        spilled = list(pool.map(partial(spill.write, "medical_claim"), batches))
-    spill.finish()
-    assert len(list(tmp_path.iterdir())) == n_shards * len({batch.paths[0] for batch in spilled})
-    found = [
-        key
-        for shard in range(n_shards)
-        for piece in spill.pieces(spilled, shard)
-        for key in piece.numbers("member_key").tolist()
-    ]
-    assert sorted(found) == sorted(
-        k for columns in batches for k in plain(columns["member_key"], 0)
-    )
+    spill.finish({"medical_claim": written(spill, batches)})
+    assert len(list(tmp_path.iterdir())) == n_shards
+    found: list[int] = []
+    for shard in range(n_shards):
+        pieces = [spill.pieces("medical_claim", shard)]
+        raw = Raw("rows", pieces, SPILLED["medical_claim"], Space())
+        keys = [k for columns in batches for k in plain(columns["member_key"], 0)]
+        assert raw.numbers["member_key"].tolist() == [k for k in keys if k % n_shards == shard]
+        found += raw.numbers["member_key"].tolist()
+    assert len(found) == 200 * 12
 
 
-def test_without_batches_there_are_no_files_and_no_pieces(tmp_path: Path) -> None:
+def test_without_batches_there_are_no_files_and_no_rows(tmp_path: Path) -> None:
     spill = Spill(tmp_path, 2)
-    spill.finish()
-    assert spill.pieces([], 1) == []
+    spill.finish({})
+    raw = Raw("rows", [spill.pieces("medical_claim", 1)], SPILLED["medical_claim"], Space())
+    assert raw.n == len(raw.numbers["row"]) == len(raw.texts["claim_id"]) == 0
+    assert raw.stated("original_claim")[0].tolist() == []
+    assert len(raw.lists["dx"].codes) == 0
+    assert not list(tmp_path.iterdir())
     spill.made(0)
     spill.close()
