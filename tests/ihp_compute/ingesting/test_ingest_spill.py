@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -176,6 +177,37 @@ def test_workers_share_the_files_and_no_row_is_lost(tmp_path: Path) -> None:
         assert raw.numbers["member_key"].tolist() == [k for k in keys if k % n_shards == shard]
         found += raw.numbers["member_key"].tolist()
     assert len(found) == 200 * 12
+
+
+def test_a_range_may_have_no_rows_and_nothing_in_its_file(tmp_path: Path) -> None:
+    key = Coded(np.array([5], np.uint64), np.zeros(64, np.int32))
+    claim = read_text(pa.array(["c"] * 64))
+    columns = batch(64, 1, member_key=key, claim_id=claim, claim_line_number=claim, dx=[])
+    columns["original_claim"] = None
+    spill = Spill(tmp_path, 9)
+    spill.finish({"medical_claim": written(spill, [columns])})
+    assert sorted(path.stat().st_size > 0 for path in tmp_path.iterdir()) == [False] * 4 + [True]
+    schema = SPILLED["medical_claim"]
+    for shard in range(9):
+        raw = Raw("rows", [spill.pieces("medical_claim", shard)], schema, Space())
+        assert raw.texts["claim_id"].to_pylist() == ["c"] * (64 if shard == 5 else 0)
+        assert raw.numbers["row"].tolist() == (list(range(1, 65)) if shard == 5 else [])
+    spill.close()
+
+
+def test_what_is_written_in_part_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system may write less than it is asked for."""
+    whole = os.write
+    monkeypatch.setattr(os, "writev", lambda file, parts: whole(file, b"".join(parts)[:1000]))
+    monkeypatch.setattr(os, "write", lambda file, rest: whole(file, rest[:999]))
+    spill, columns = Spill(tmp_path, 1), batch(300, 1)
+    spill.finish({"medical_claim": [spill.write("medical_claim", columns)]})
+    pieces = [spill.pieces("medical_claim", 0)]
+    raw = Raw("rows", pieces, SPILLED["medical_claim"], Space())
+    assert raw.numbers["hash_1"].tolist() == plain(columns["hash_1"], 300)
+    assert raw.texts["claim_id"].to_pylist() == plain(columns["claim_id"], 300)
 
 
 def test_without_batches_there_are_no_files_and_no_rows(tmp_path: Path) -> None:
