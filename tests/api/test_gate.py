@@ -140,15 +140,15 @@ def test_a_defect_is_a_problem_without_its_message(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_args: object, **_more: object) -> None:
-        raise RuntimeError("member 4711")
+        raise RuntimeError("member Q4711")
 
     monkeypatch.setattr(Store, "runs", broken)
     with capture_logs() as logs:
         response = client.get("/v1/runs")
     assert response.status_code == 500
     assert response.headers["content-type"] == "application/problem+json"
-    assert "4711" not in response.text
-    assert "4711" not in str(logs)
+    assert "Q4711" not in response.text
+    assert "Q4711" not in str(logs)
     (defect,) = [entry for entry in logs if entry["event"] == "defect"]
     assert defect["error"] == "RuntimeError"
     assert defect["request_id"] == response.json()["trace_id"]

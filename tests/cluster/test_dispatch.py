@@ -107,13 +107,13 @@ def test_a_queued_run_becomes_a_result(
             "infrastructure",
             "the machine failed: No space left",
         ),
-        (MemoryError("member 4711"), "infrastructure", "the machine failed: no memory left"),
+        (MemoryError("member Q4711"), "infrastructure", "the machine failed: no memory left"),
         (
-            FileNotFoundError(errno.ENOENT, "member 4711"),
+            FileNotFoundError(errno.ENOENT, "member Q4711"),
             "defect",
             "a defect of this program (File",
         ),
-        (RuntimeError("member 4711"), "defect", "a defect of this program (RuntimeError)"),
+        (RuntimeError("member Q4711"), "defect", "a defect of this program (RuntimeError)"),
     ],
 )
 def test_a_failure_has_a_reason_and_leaves_nothing(
@@ -130,7 +130,7 @@ def test_a_failure_has_a_reason_and_leaves_nothing(
     ended = store.run(run.id)
     assert (ended.state, ended.reason) == ("failed", reason)
     assert str(ended.detail).startswith(detail)
-    assert "4711" not in f"{ended} {logs}"
+    assert "Q4711" not in f"{ended} {logs}"
     assert files(home) == []
 
 
