@@ -22,10 +22,6 @@ Columns = dict[str, NDArray[Any]]
 Strings = dict[str, pa.Array]
 
 
-POOL: Final = pa.system_memory_pool()
-"""Where long texts of a shard stand. Arrow's own pool gives memory back sooner, and fresh memory is
-slow."""
-
 CODED: Final = {
     "place_of_service": "place_of_service", "bill_type": "bill_type", "revenue": "revenue",
     "hcpcs": "hcpcs", "rendering_npi": "npi", "billing_npi": "npi", "facility_npi": "npi",
@@ -63,7 +59,7 @@ class _Made(dict[str, Any]):
 
 def take_texts(texts: pa.Array, rows: NDArray[np.integer[Any]]) -> pa.Array:
     """`texts[rows]`; rows are in range."""
-    return pc.take(texts, pa.array(rows), boundscheck=False, memory_pool=POOL)
+    return pc.take(texts, pa.array(rows), boundscheck=False)
 
 
 @dataclass(frozen=True)
@@ -222,7 +218,7 @@ def _followed(texts: pa.Array) -> CodedTexts:
 def _joined(pieces: Sequence[Pieces], name: str) -> pa.Array:
     parts = [text for of in pieces for text in of.texts(name)]
     whole = pa.table({name: pa.chunked_array(parts, pa.string())})
-    column = whole.combine_chunks(memory_pool=POOL).column(0)
+    column = whole.combine_chunks().column(0)
     if column.num_chunks > 1:  # text beyond 2 GiB
         raise DataError("a shard holds too much text for one column: ingest with more --shards")
     return column.chunk(0) if column.num_chunks else pa.array([], pa.string())

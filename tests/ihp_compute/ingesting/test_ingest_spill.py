@@ -75,7 +75,13 @@ def test_rows_come_back_in_their_shards_and_order(tmp_path: Path, n_shards: int)
         batch(50, 1, service_day=np.arange(19_000, 19_050, dtype=np.int32)),
         batch(40, 2, service_day=np.arange(40, dtype=np.int32) + 40_000, dx=[]),
         batch(1, 3, paid_cents=np.array([-(10**12)]), allowed_cents=np.array([INT32.min])),
-        batch(60, 4, paid_cents=np.arange(60) + INT32.max - 30, has_drg=np.ones(60, bool)),
+        batch(
+            60,
+            4,
+            paid_cents=np.arange(60) + INT32.max - 30,
+            has_drg=np.ones(60, bool),
+            claim_id=read_text(pa.array(["c0", "", "d"] * 20)),  # places beside texts
+        ),
         batch(
             450,
             5,
