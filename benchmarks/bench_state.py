@@ -359,7 +359,7 @@ def test_bench_ingest(benchmark: Any, members: int) -> None:
                 sizes={"members": members, "lines": made.lines},
             ),
             check=dict.fromkeys(forms, check),
-            rounds=1 if members > 100_000 else ROUNDS,
+            rounds=ROUNDS,
             threads=THREADS,
             note=(
                 "ours validates, deduplicates, takes final actions, classifies and keeps the "
