@@ -120,6 +120,16 @@ def test_bench_word_mix(benchmark: Any) -> None:
     )
 
 
+def test_bench_word_pack(benchmark: Any) -> None:
+    words, member = rows()["key"], rows()["member"]
+    race(
+        benchmark,
+        lambda: kernels.word_pack(words.copy(), member, -7, 10),
+        {"numpy": lambda: columns.word_pack(words, member, -7, 10)},
+        work(20 * N),
+    )
+
+
 def test_bench_word_order(benchmark: Any) -> None:
     word = rows()["word"]
     race(
@@ -172,4 +182,26 @@ def test_bench_code_lists(benchmark: Any) -> None:
         lambda: kernels.code_lists(codes),
         {"numpy": lambda: columns.code_lists(codes)},
         work(16 * N + 12 * N),
+    )
+
+
+def test_bench_list_words(benchmark: Any) -> None:
+    """Claims of three lines that state one list; what is left to order is less, not other."""
+    codes, ends = kernels.code_lists(np.ascontiguousarray(rows()["codes"][:, : N // 3]))
+    claim = np.arange(N) // 3 % (N // 3)
+    lengths = np.diff(ends)[claim]
+    starts = np.append(0, lengths.cumsum()).astype(np.int32)
+    codes = codes[np.arange(starts[-1]) + (ends[:-1][claim] - starts[:-1]).repeat(lengths)]
+    words = rows()["word"][claim] << np.uint64(15)
+    parts = np.arange(20_000, dtype=np.uint64)
+
+    def same_words(ours: Any, peer: Any) -> None:
+        assert (np.unique(ours) == np.unique(peer)).all()
+
+    race(
+        benchmark,
+        lambda: kernels.list_words(words, starts, codes, parts),
+        {"numpy": lambda: columns.list_words(words, starts, codes, parts)},
+        work(12 * N + 4 * len(codes)),
+        check={"numpy": same_words},
     )

@@ -18,6 +18,7 @@ from ihp_compute import tables
 from ihp_compute.ingest_columns import (
     CODED,
     Columns,
+    Lists,
     Raw,
     Rules,
     count_by_member,
@@ -27,10 +28,10 @@ from ihp_compute.ingest_fates import Fates, any_of
 from ihp_compute.ingest_members import Members
 from ihp_compute.ingest_typed import Space
 from ihp_compute.ledger import IngestFate
-from ihp_compute.orders import WORD_BITS, fields, order_by, width
+from ihp_compute.orders import WORD_BITS, fields, order_by, packed, width
 from ihp_compute.service_categories import CLAIM_TYPES, CodeFacts, LineFacts, classify
 from ihp_compute.units import NO_DAY
-from kernels import first_row, key_place, row_pick, word_order
+from kernels import first_row, key_place, list_words, row_pick, word_order
 
 MAX_MEMBERS: Final = 1 << 22
 """Members of one shard that a word with a code and a day has room for."""
@@ -225,15 +226,11 @@ def diagnoses(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.
     raw, retained = lines.raw, lines.retained
     if not len(lines.rows):
         return record(tables.DIAGNOSES, _NO_PAIRS), np.zeros(n_members, np.int64)
-    final, lists = lines.rules.final_code["dx"], raw.lists["dx"]
-    dx = final.take(lists.codes)
-    starts = lists.starts[1:-1]
-    row_of = np.bincount(starts, minlength=len(dx) + 1)[: len(dx)].cumsum()
     # rows put aside go behind the last member
     member = np.where(retained, lines.of_row["member"], n_members)
     day = np.where(retained, raw.numbers["service_day"], lines.column("service_day")[0])
     paid, blank = _blank_before(raw.numbers["paid_day"])
-    found = _earliest_pairs(member, dx, day, paid, row_of, len(final))
+    found = _earliest_pairs(member, day, paid, raw.lists["dx"], lines.rules.final_code["dx"])
     stop = np.searchsorted(found["member"], n_members)
     made = {name: values[:stop] for name, values in found.items()}
     made["paid_day"][made["paid_day"] == blank] = NO_DAY
@@ -251,29 +248,28 @@ def _blank_before(paid: NDArray[np.int32]) -> tuple[NDArray[np.int32], int]:
 
 def _earliest_pairs(
     member: NDArray[np.int32],
-    dx: NDArray[np.int32],
     day: NDArray[np.int32],
     paid: NDArray[np.int32],
-    row_of: NDArray[np.int64],
-    n_codes: int,
+    lists: Lists,
+    final: NDArray[np.int32],
 ) -> Columns:
     """Distinct member, diagnosis and day in order, and the least paid day of each.
 
-    member, day, paid are of rows; dx and row_of, the row of each, are of pairs.
+    member, day, paid and lists are of rows; final gives the diagnosis of each code listed.
     """
     ranges = [(values.min(), values.max()) for values in (member, day, paid)]
-    made = fields(ranges[0], (0, n_codes), *ranges[1:])
+    made = fields(ranges[0], (0, len(final)), *ranges[1:])
     names = ("member", "dx", "day", "paid_day")
     if width(made) > WORD_BITS:
-        pairs = (member.take(row_of), dx, day.take(row_of), paid.take(row_of))
+        n_codes = np.diff(lists.starts)
+        dx = final.take(lists.codes[lists.starts[0] : lists.starts[-1]])
+        pairs = (member.repeat(n_codes), dx, day.repeat(n_codes), paid.repeat(n_codes))
         order, fresh = order_by(*pairs, kind=3)
         order = order[fresh]
         return {name: values[order] for name, values in zip(names, pairs, strict=True)}
-    row = made[0].of(member)
-    row |= made[2].of(day)
-    row |= made[3].of(paid)
-    words = row.take(row_of)
-    words |= made[1].of(dx)
+    rows = packed((made[0], made[2], made[3]), (member, day, paid))
+    parts = packed((made[1],), (final,))
+    words = list_words(rows, lists.starts, lists.codes, parts)
     words = word_order(words, width(made)).words
     kinds = words >> np.uint64(made[2].shift)
     fresh = np.ones(len(words), bool)

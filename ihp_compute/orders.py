@@ -7,13 +7,14 @@ with their length. Columns that do not fit one word are ordered the slow way, to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import word_order
+from kernels import word_order, word_pack
 
 WORD_BITS: Final = 64
 
@@ -26,14 +27,10 @@ class Field:
     bits: int
     least: int
 
-    def of(self, values: NDArray[Any]) -> NDArray[np.uint64]:
-        """The column's part of each word."""
-        if values.dtype == np.int32:  # what is above the least fits 32 bits without a sign
-            part = (values - np.int32(self.least)).view(np.uint32).astype(np.uint64)
-        else:
-            part = np.subtract(values, self.least, dtype=np.int64).view(np.uint64)
-        part <<= np.uint64(self.shift)
-        return part
+    def into(self, words: NDArray[np.uint64], values: NDArray[Any]) -> NDArray[np.uint64]:
+        """Words that hold nothing of the column yet, and now do."""
+        packed: NDArray[np.uint64] = word_pack(words, values, self.least, self.shift)
+        return packed
 
     def values(self, words: NDArray[np.uint64]) -> NDArray[np.int32]:
         """A column of 32 bits read back."""
@@ -59,6 +56,14 @@ def width(made: tuple[Field, ...]) -> int:
     return made[0].shift + made[0].bits
 
 
+def packed(made: Sequence[Field], columns: Sequence[NDArray[Any]]) -> NDArray[np.uint64]:
+    """Words that hold these columns, each in its field."""
+    words = np.zeros(len(columns[0]), np.uint64)
+    for field, values in zip(made, columns, strict=True):
+        field.into(words, values)
+    return words
+
+
 def order_by(
     *columns: NDArray[Any], kind: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -73,10 +78,7 @@ def order_by(
         return np.empty(0, np.int64), fresh
     made = fields(*((values.min(), values.max()) for values in columns))
     if width(made) <= WORD_BITS:
-        words = made[0].of(columns[0])
-        for field, values in zip(made[1:], columns[1:], strict=True):
-            words |= field.of(values)
-        order, words = word_order(words, width(made))
+        order, words = word_order(packed(made, columns), width(made))
         words >>= np.uint64(made[kind - 1].shift)
         np.not_equal(words[1:], words[:-1], out=fresh[1:])
         return order, fresh

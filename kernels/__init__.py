@@ -22,6 +22,7 @@ from kernels.enrolled_months import enrolled_months
 from kernels.first_row import first_row
 from kernels.key_place import key_place
 from kernels.line_fate import line_fate
+from kernels.list_words import list_words
 from kernels.philox import philox
 from kernels.plurality import plurality
 from kernels.quantiles import quantiles
@@ -39,6 +40,7 @@ from kernels.text_hash import text_hash
 from kernels.text_key import text_key
 from kernels.word_mix import word_mix
 from kernels.word_order import word_order
+from kernels.word_pack import word_pack
 
 ALL = (  # stems; tests hold each to its twin and its docstring
     "code_lists",
@@ -48,6 +50,7 @@ ALL = (  # stems; tests hold each to its twin and its docstring
     "first_row",
     "key_place",
     "line_fate",
+    "list_words",
     "philox",
     "plurality",
     "quantiles",
@@ -65,6 +68,7 @@ ALL = (  # stems; tests hold each to its twin and its docstring
     "text_key",
     "word_mix",
     "word_order",
+    "word_pack",
 )
 
 __all__ = [
@@ -79,6 +83,7 @@ __all__ = [
     "first_row",
     "key_place",
     "line_fate",
+    "list_words",
     "own_stream",
     "philox",
     "plurality",
@@ -99,4 +104,5 @@ __all__ = [
     "to_host",
     "word_mix",
     "word_order",
+    "word_pack",
 ]

@@ -61,6 +61,14 @@ def word_mix(words: Words) -> Words:
     return mixed
 
 
+def word_pack(words: Words, values: Any, least: int, shift: int) -> Words:
+    """An array at a time, in place after the first step."""
+    part = np.subtract(values, least, dtype=np.int64).view(np.uint64)
+    part <<= np.uint64(shift)
+    part |= words
+    return part
+
+
 def word_order(words: Words) -> tuple[Any, Words]:
     """A stable sort."""
     order = np.argsort(words, kind="stable")
@@ -95,3 +103,10 @@ def code_lists(codes: Any) -> tuple[Any, Any]:
     offsets = np.zeros(len(table) + 1, np.int32)
     np.cumsum(stated.sum(axis=1), out=offsets[1:])
     return table[stated], offsets
+
+
+def list_words(words: Words, starts: Any, codes: Any, parts: Words) -> Words:
+    """All words, repeated ones too."""
+    found = words.repeat(np.diff(starts))
+    found |= parts.take(codes)
+    return found

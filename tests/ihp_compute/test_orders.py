@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ihp_compute.orders import fields, order_by, width
+from ihp_compute.orders import fields, order_by, packed, width
 
 narrow = st.lists(st.tuples(*[st.integers(-3, 3)] * 3), max_size=40)
 wide = st.lists(st.tuples(*[st.integers(-(2**40), 2**40) | st.integers(0, 1)] * 3), max_size=40)
@@ -28,6 +28,7 @@ def test_rows_are_ordered_by_their_columns(rows: list[tuple[int, ...]]) -> None:
 def test_a_column_reads_back() -> None:
     high, low = fields((-5, 9), (2**31 - 2, 2**31 - 1))
     assert (high.shift, width((high, low))) == (1, 5)
-    words = high.of(np.array([-5, 9], np.int32)) | low.of(np.array([2**31 - 1, 2**31 - 2]))
+    columns = np.array([-5, 9], np.int32), np.array([2**31 - 1, 2**31 - 2])
+    words = packed((high, low), columns)
     assert high.values(words).tolist() == [-5, 9]
     assert low.values(words).tolist() == [2**31 - 1, 2**31 - 2]

@@ -1,0 +1,46 @@
+"""Distinct diagnoses of a shard, whether their columns fit one word or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ihp_compute import ingest_lines
+from ihp_compute.ingest_columns import Lists
+from ihp_compute.ingest_lines import _earliest_pairs
+
+DAYS = st.integers(18_000, 18_002)
+
+
+@st.composite
+def stated(draw: Any) -> list[tuple[int, int, int, list[int]]]:
+    """Member, day, paid day and diagnosis codes of each row."""
+    row = st.tuples(st.integers(0, 2), DAYS, DAYS, st.lists(st.integers(0, 3), max_size=3))
+    found: list[tuple[int, int, int, list[int]]] = draw(st.lists(row, min_size=1, max_size=12))
+    return found
+
+
+@pytest.mark.parametrize("word_bits", [64, 0])
+@settings(max_examples=150, deadline=None)
+@given(rows=stated())
+def test_the_earliest_payment_of_each_diagnosis_is_kept(
+    word_bits: int, rows: list[tuple[int, int, int, list[int]]]
+) -> None:
+    final = np.array([3, 0, 2, 1], np.int32)
+    wanted: dict[tuple[int, int, int], int] = {}
+    for member, day, paid, codes in rows:
+        for code in codes:
+            key = member, int(final[code]), day
+            wanted[key] = min(paid, wanted.get(key, paid))
+    member, day, paid = np.array([row[:3] for row in rows], np.int32).T.copy()
+    starts = np.cumsum([0, *(len(row[3]) for row in rows)]).astype(np.int32)
+    lists = Lists(np.array([code for row in rows for code in row[3]], np.int32), starts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ingest_lines, "WORD_BITS", word_bits)
+        found = _earliest_pairs(member, day, paid, lists, final)
+    columns = [found[name].tolist() for name in ("member", "dx", "day", "paid_day")]
+    assert list(zip(*columns, strict=True)) == [(*key, wanted[key]) for key in sorted(wanted)]
