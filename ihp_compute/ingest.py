@@ -305,7 +305,7 @@ class _Ingest:
         ones = sum(tally.denials["1"] for tally in self.tallies.values())
         denied = {"yes", "0" if 2 * ones > rows else "1"}
         marks = np.array([mark in denied for mark in DENIAL_MARKS])
-        return sorted_codes, Rules(horizon, marks, final, facts)
+        return sorted_codes, Rules(horizon, marks, final, facts, facts.renumbered(final))
 
     # --- second pass
 

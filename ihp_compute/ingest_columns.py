@@ -37,13 +37,14 @@ class Rules:
     horizon_month : last month that an open-ended span reaches
     denied_marks : bool per `ingest_rows.DENIAL_MARKS`: which of them say denied
     final_code : final number of each provisional code, by system
-    facts : what the codes say, by final number
+    facts, spilled_facts : what the codes say, by final and by provisional number
     """
 
     horizon_month: int
     denied_marks: NDArray[np.bool_]
     final_code: Mapping[str, NDArray[np.int32]]
     facts: CodeFacts
+    spilled_facts: CodeFacts
 
 
 class _Made(dict[str, Any]):

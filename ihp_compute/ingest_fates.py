@@ -18,7 +18,7 @@ from ihp_compute.final_action import OPEN
 from ihp_compute.ingest_columns import CODED, Columns, Raw, Rules
 from ihp_compute.ledger import IngestFate
 from ihp_compute.units import months_of_days
-from kernels import first_row, key_place
+from kernels import first_row, key_place, row_pick
 
 MONTH_BITS: Final = 16
 """A member-month is known by member << MONTH_BITS | month."""
@@ -115,7 +115,7 @@ def _covered(
     day = np.where(is_open, day, day[is_open.argmax()])
     first = int(day.min())
     months = months_of_days(np.arange(first, int(day.max()) + 1, dtype=np.int32)).astype(np.int64)
-    asked = months.take(day - first)
+    asked = row_pick(months, None, day - np.int32(first))
     asked |= member.astype(np.int64) << MONTH_BITS
     return key_place(asked.view(np.uint64), enrolled.view(np.uint64)) >= 0
 

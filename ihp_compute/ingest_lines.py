@@ -58,14 +58,11 @@ def sort_out(raw: Raw, fates: Fates, table: str, rules: Rules) -> Sorted:
     if table != "medical_claim":
         pharmacy = np.full(raw.n, tables.SERVICE_CATEGORIES.index("pharmacy"), np.uint8)
         return Sorted(fates, pharmacy, flags, np.zeros(raw.n, bool))
-    facts, claim = rules.facts, fates.claim
-    names = ("hcpcs", "revenue", "bill_type", "place_of_service")
-    columns: Columns = {name: _final(rules, name, raw.numbers[name]) for name in names}
-    columns |= {name: raw.numbers[name] for name in ("claim_type", "admission_day", "has_drg")}
+    columns, facts, claim = raw.numbers, rules.spilled_facts, fates.claim
     retained = fates.fate == IngestFate.RETAINED
     inpatient, admitted = _acute(columns, claim, retained, facts)
-    urgent = facts.emergency_revenue.take(columns["revenue"])
-    urgent |= facts.emergency_procedure.take(columns["hcpcs"])
+    urgent = row_pick(facts.emergency_revenue, None, columns["revenue"])
+    urgent |= row_pick(facts.emergency_procedure, None, columns["hcpcs"])
     urgent &= retained
     emergency_claim = any_of(claim, urgent)
     category = classify(
@@ -89,11 +86,6 @@ def sort_out(raw: Raw, fates: Fates, table: str, rules: Rules) -> Sorted:
     return Sorted(fates, category, flags, admitted)
 
 
-def _final(rules: Rules, name: str, codes: NDArray[np.int32]) -> NDArray[np.int32]:
-    """A spilled code column as the population numbers its codes."""
-    return rules.final_code[CODED[name]].take(codes)
-
-
 def _acute(
     columns: Columns, claim: NDArray[np.int64], retained: NDArray[np.bool_], facts: CodeFacts
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -106,9 +98,9 @@ def _acute(
     unbilled = (kind == 0) | (kind == CLAIM_TYPES.index("institutional"))
     unbilled &= bill == 0
     unbilled &= columns["admission_day"] != NO_DAY
-    unbilled &= columns["has_drg"] | facts.room_and_board.take(columns["revenue"])
-    admitted = any_of(claim, (unbilled | facts.admitted_bill.take(bill)) & retained)
-    inpatient = any_of(claim, facts.inpatient_bill.take(bill) & retained)
+    unbilled &= columns["has_drg"] | row_pick(facts.room_and_board, None, columns["revenue"])
+    admitted = any_of(claim, (unbilled | row_pick(facts.admitted_bill, None, bill)) & retained)
+    inpatient = any_of(claim, row_pick(facts.inpatient_bill, None, bill) & retained)
     inpatient |= admitted
     return inpatient, admitted
 
@@ -163,7 +155,7 @@ class Lines:
         if name in self._taken:
             return self._taken[name][at]
         found = self.raw.passing(name)[self.rows[at]]
-        return _final(self.rules, name, found) if name in CODED else found
+        return self.rules.final_code[CODED[name]].take(found) if name in CODED else found
 
     def tables(self, n_members: int) -> tuple[pa.RecordBatch, pa.RecordBatch, NDArray[np.int64]]:
         """`lines`, `line_detail`, and the number of lines of each member."""
@@ -284,7 +276,7 @@ _NO_PAIRS: Final = {name: np.empty(0, np.int32) for name in ("dx", "day", "paid_
 def visits(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
     """Lines that can attribute: visit codes outside hospital, emergency and laboratory places."""
     facts = lines.rules.facts
-    kind = facts.visit_class.take(lines.column("hcpcs"))
+    kind = row_pick(facts.visit_class, None, lines.column("hcpcs"))
     at = np.flatnonzero(kind)
     at = at[lines.rows[at] < lines.n_medical]
     kind = kind[at]
@@ -365,7 +357,8 @@ def drugs(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int6
     """Unique drug code and day of a member: NDC of pharmacy lines, drug HCPCS of medical ones."""
     medical = lines.rows < lines.n_medical
     hcpcs, ndc = lines.column("hcpcs"), lines.column("ndc")
-    at = np.flatnonzero(np.where(medical, lines.rules.facts.drug.take(hcpcs), ndc > 0))
+    is_drug = row_pick(lines.rules.facts.drug, None, hcpcs)
+    at = np.flatnonzero(np.where(medical, is_drug, ndc > 0))
     member, system = lines.member[at], medical[at].astype(np.uint8)
     made = {
         "system": system,

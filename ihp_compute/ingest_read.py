@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.fingerprint import text_hashes
 from ihp_compute.units import NO_DAY, day_of
+from kernels import row_pick
 
 BAD_DAY: Final = NO_DAY + 1
 """Stands for a date that is stated and cannot be read."""
@@ -119,7 +120,8 @@ class Text:
 
     def take(self, of_value: NDArray[Any]) -> NDArray[Any]:
         """Per row, what an array says of its value."""
-        return of_value.take(self.index)
+        found: NDArray[Any] = row_pick(of_value, None, self.index)
+        return found
 
 
 @lru_cache(maxsize=4)
@@ -199,7 +201,7 @@ def read_text(array: pa.Array, known: Words | None = None) -> Text:
         index = index - blank  # whatever stands where nothing does
         index *= _valid(indices)
         index += blank
-    return Text(known, index if known.remap is None else known.remap.take(index))
+    return Text(known, index if known.remap is None else row_pick(known.remap, None, index))
 
 
 def _is_clean(text: str) -> bool:

@@ -106,7 +106,7 @@ class Coded:
         """Rows whose value is one of those marked."""
         if not of_value.any():
             return np.empty(0, np.intp)
-        return np.flatnonzero(of_value.take(self.index))
+        return np.flatnonzero(row_pick(of_value, None, self.index))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ follow the kind of visit, not the person who gave it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.tables import SERVICE_CATEGORIES, VISIT_CLASSES
+from kernels import row_pick
 
 CLAIM_TYPES: Final = ("", "institutional", "professional", "dental", "vision", "pharmacy")
 NO_CATEGORY: Final = 255
@@ -192,6 +193,25 @@ class CodeFacts:
     place: NDArray[np.uint8]
     no_visit_place: NDArray[np.bool_]
 
+    def renumbered(self, code_of: Mapping[str, NDArray[np.int32]]) -> CodeFacts:
+        """The same of codes that have other numbers, given the number here of each, by system."""
+        return CodeFacts(
+            **{
+                name: getattr(self, name).take(code_of[system])
+                for system, names in _FACTS.items()
+                for name in names
+            }
+        )
+
+
+_FACTS: Final = {
+    "hcpcs": ("procedure", "visit_class", "emergency_procedure", "drug"),
+    "revenue": ("revenue", "emergency_revenue", "room_and_board"),
+    "bill_type": ("bill_type", "inpatient_bill", "admitted_bill", "outpatient_bill"),
+    "place_of_service": ("place", "no_visit_place"),
+}
+"""The fields of `CodeFacts` that speak of each code system."""
+
 
 def facts_of(
     hcpcs: Sequence[str], revenue: Sequence[str], bill_type: Sequence[str], place: Sequence[str]
@@ -249,10 +269,10 @@ def classify(lines: LineFacts, facts: CodeFacts) -> NDArray[np.uint8]:
     a surgery centre or an FQHC, where evaluation and management follow the place.
     """
     n = len(lines.hcpcs)
-    procedure = facts.procedure.take(lines.hcpcs)
-    revenue = facts.revenue.take(lines.revenue)
-    bill = facts.bill_type.take(lines.bill_type)
-    place = facts.place.take(lines.place)
+    procedure = row_pick(facts.procedure, None, lines.hcpcs)
+    revenue = row_pick(facts.revenue, None, lines.revenue)
+    bill = row_pick(facts.bill_type, None, lines.bill_type)
+    place = row_pick(facts.place, None, lines.place)
     institutional = (lines.claim_type == CLAIM_TYPES.index("institutional")) | (
         (lines.claim_type == 0) & ((lines.bill_type > 0) | (lines.revenue > 0))
     )
@@ -279,7 +299,7 @@ def classify(lines: LineFacts, facts: CodeFacts) -> NDArray[np.uint8]:
     settle(institutional & (procedure == _CODE["laboratory"]), procedure)
     settle(institutional & (procedure == _CODE["radiology"]), procedure)
     settle(institutional & (revenue != NO_CATEGORY), revenue)
-    outpatient = facts.outpatient_bill.take(lines.bill_type) | (lines.bill_type == 0)
+    outpatient = row_pick(facts.outpatient_bill, None, lines.bill_type) | (lines.bill_type == 0)
     settle(institutional & (bill != NO_CATEGORY) & ~outpatient, bill)
     settle(institutional & outpatient & lines.emergency_claim, _CODE["emergency"])
     settle(procedure == _CODE["health_care_home"], _CODE["health_care_home"])
