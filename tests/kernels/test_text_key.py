@@ -14,7 +14,7 @@ from kernels import KernelInputError, text_key, to_device, to_host
 from kernels.text_key import reference
 
 long = st.integers(120, 270).flatmap(lambda n: st.binary(min_size=n, max_size=n))
-texts = st.lists(st.one_of(st.binary(max_size=20), long), max_size=8)
+texts = st.lists(st.one_of(st.binary(max_size=20), long), max_size=20)  # eight at a time
 persons = st.binary(min_size=16, max_size=16).map(lambda raw: np.frombuffer(raw, "<u8"))
 
 
