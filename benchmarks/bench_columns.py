@@ -82,6 +82,20 @@ def test_bench_row_join(benchmark: Any) -> None:
     )
 
 
+def test_bench_decimal_units(benchmark: Any) -> None:
+    """Amounts in cents, one of 30 blank."""
+    rng = np.random.default_rng(47)
+    words = np.zeros(2 * N, np.int64)
+    words[::2] = rng.integers(0, 500_000, N)
+    valid = np.packbits(rng.random(N) < 29 / 30, bitorder="little")
+    race(
+        benchmark,
+        lambda: tuple(kernels.decimal_units(words, valid, 0, 10**12))[:2],
+        {"numpy": lambda: columns.decimal_units(words, valid, 10**12)[:2]},
+        work(25 * N),
+    )
+
+
 def test_bench_text_key(benchmark: Any) -> None:
     texts = rows()["texts"]
     data, offsets = text_buffers(texts)

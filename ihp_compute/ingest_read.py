@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.fingerprint import text_hashes
 from ihp_compute.units import NO_DAY, day_of
-from kernels import row_pick
+from kernels import decimal_units, row_pick
 
 BAD_DAY: Final = NO_DAY + 1
 """Stands for a date that is stated and cannot be read."""
@@ -346,22 +346,20 @@ def _nulls(array: pa.Array) -> NDArray[np.bool_]:
 
 def _decimal_cents(array: pa.Array, places: int) -> Cents:
     n_rows = len(array)
-    blank = _nulls(array)
     if array.type.byte_width < 16:
         array = array.cast(pa.decimal128(38, array.type.scale))
     scale = array.type.scale
     width = array.type.byte_width
     if width != 16:
         return _text_cents(as_text(array), places)
-    words = np.frombuffer(array.buffers()[1], np.int64, 2 * n_rows, array.offset * width)
-    low, high = np.ascontiguousarray(words[0::2]), words[1::2]
-    if array.null_count:
-        low, high = np.where(blank, 0, low), np.where(blank, 0, high)
-    wide = high != (low >> 63)  # needs more than 64 bits
-    bad = np.zeros(n_rows, bool)
-    sub_cent = np.zeros(n_rows, bool)
-    if scale == places and not wide.any() and low.max() <= MAX_CENTS and low.min() >= -MAX_CENTS:
+    validity, data = array.buffers()
+    words = np.frombuffer(data, np.int64, 2 * n_rows, array.offset * width)
+    valid = np.frombuffer(validity, np.uint8) if array.null_count else None
+    low, blank, n_beyond = decimal_units(words, valid, array.offset, MAX_CENTS)
+    bad, sub_cent = np.zeros(n_rows, bool), np.zeros(n_rows, bool)
+    if scale == places and not n_beyond:
         return Cents(low, blank, bad, sub_cent)
+    wide = np.where(blank, 0, words[1::2]) != (low >> 63)  # needs more than 64 bits
     units = np.where(wide, 0, low)
     if scale <= places:
         factor = 10 ** (places - scale)

@@ -17,6 +17,7 @@ from kernels._core import (
 )
 from kernels.code_lists import code_lists
 from kernels.condition_flags import condition_flags
+from kernels.decimal_units import decimal_units
 from kernels.distinct_count import distinct_count
 from kernels.enrolled_months import enrolled_months
 from kernels.first_row import first_row
@@ -45,6 +46,7 @@ from kernels.word_pack import word_pack
 ALL = (  # stems; tests hold each to its twin and its docstring
     "code_lists",
     "condition_flags",
+    "decimal_units",
     "distinct_count",
     "enrolled_months",
     "first_row",
@@ -77,6 +79,7 @@ __all__ = [
     "cache_folder",
     "code_lists",
     "condition_flags",
+    "decimal_units",
     "device",
     "distinct_count",
     "enrolled_months",

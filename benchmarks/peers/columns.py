@@ -31,6 +31,15 @@ def row_join(stored: Any, starts: Any, ends: Any, values: Any) -> Any:
     return values.take(np.concatenate(pieces))
 
 
+def decimal_units(words: Any, valid: Any, limit: int) -> tuple[Any, Any, int]:
+    """The low words, and what the high ones and the bits say of them, an array at a time."""
+    low, high = words[::2].copy(), words[1::2]
+    blank = np.unpackbits(valid, count=len(low), bitorder="little") == 0
+    beyond = (high != low >> 63) | (low > limit) | (low < -limit)
+    low[blank] = 0
+    return low, blank, int(np.count_nonzero(beyond & ~blank))
+
+
 def text_key(texts: pa.Array, person: bytes) -> Words:
     """hashlib, text by text."""
     blake = hashlib.blake2b
