@@ -86,15 +86,16 @@ def line_fates(versions: Versions) -> NDArray[np.uint8]:
         plain_pair, voided = _plain_pairs(starts[busy], stops[busy], cents, indicator)
         fate[voided] = fate[voided + 1] = _VOIDED
         busy[np.flatnonzero(busy)[plain_pair]] = False
-        for start, stop in zip(starts[busy], stops[busy], strict=True):
-            paid = versions.paid_day[order[start:stop]]
-            filed = versions.file_day[order[start:stop]]
-            for row in _pair_off(
-                list(zip(paid.tolist(), filed.tolist(), strict=True)),
-                cents[start:stop].tolist(),
-                indicator[start:stop].tolist(),
-            ):
+        rows = np.flatnonzero(busy.repeat(stops - starts))
+        days = (values[order[rows]].tolist() for values in (versions.paid_day, versions.file_day))
+        when = list(zip(*days, strict=True))
+        amounts, marks = cents[rows].tolist(), indicator[rows].tolist()
+        first = 0
+        for start, size in zip(starts[busy].tolist(), (stops - starts)[busy].tolist(), strict=True):
+            own = slice(first, first + size)
+            for row in _pair_off(when[own], amounts[own], marks[own]):
                 fate[start + row] = _VOIDED
+            first += size
         version &= ~(cancels & (fate == _VOIDED))
         # rows after which another version of the group follows
         later: NDArray[np.int64] = np.cumsum(version[::-1])[::-1] - version.astype(np.int64)

@@ -151,7 +151,8 @@ class Raw:
         coded = self.coded[name]
         if coded is None:
             return take_texts(self.texts[name], rows)
-        return take_texts(coded.values, coded.index[self._rows].take(rows))
+        index = coded.index[self._rows]
+        return take_texts(coded.values, row_pick(index, None, rows.astype(np.int32, copy=False)))
 
     def stated(self, name: str) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
         """Rows in which a text stands, ascending, and the hash of each."""

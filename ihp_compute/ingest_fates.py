@@ -8,6 +8,7 @@ then the mapped columns, never file or position. What makes a version void or su
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, Final
 
 import numpy as np
@@ -196,16 +197,49 @@ def _link_claims(raw: Raw, fate: NDArray[np.uint8], claim: NDArray[np.int64]) ->
     for name, lines in present.items():
         groups.setdefault(family_of[name], []).append(lines)
     several = [claims for claims in groups.values() if len(claims) > 1]
-    first = np.array([lines[0] for claims in several for lines in claims], np.intp)
-    ids = iter(raw.some_texts(rows[first], "claim_id").to_pylist())
-    known = _LinkedLines.of(columns, fate, rows)
+    versions = iter(_versions(raw, fate, rows, list(chain.from_iterable(several))))
     for claims in several:
-        versions = [known.claim(next(ids), lines) for lines in claims]
-        for row, given in final_action.claim_fates(versions).items():
+        family = list(islice(versions, len(claims)))
+        for row, given in final_action.claim_fates(family).items():
             if fate[row] == OPEN or (
                 given == IngestFate.VOIDED and fate[row] == IngestFate.SUPERSEDED
             ):
                 fate[row] = given
+
+
+def _versions(
+    raw: Raw, fate: NDArray[np.uint8], rows: NDArray[np.intp], claims: list[list[int]]
+) -> list[final_action.ClaimVersion]:
+    """Claims of families, each given by the places of its rows among `rows`."""
+    if not claims:
+        return []
+    columns = raw.numbers
+    starts = np.cumsum([0, *map(len, claims)])
+    own = rows[np.fromiter(chain.from_iterable(claims), np.intp, starts[-1])]
+    starts, sizes = starts[:-1], np.diff(starts)
+    stated = columns["indicator"][own].astype(np.int16)
+    void = np.logical_or.reduceat(stated == final_action.VOID, starts)
+    stated[stated == final_action.NOT_STATED] = -1
+    indicator = np.maximum.reduceat(stated, starts)
+    indicator[indicator < 0] = final_action.NOT_STATED
+    indicator[void] = final_action.VOID
+    counted = (fate[own] == OPEN) | void.repeat(sizes)
+    cents = np.add.reduceat(columns["paid_cents"][own] * counted, starts)
+    days = (columns[name][own] for name in ("paid_day", "file_day"))
+    paid, filed = (np.maximum.reduceat(values, starts) for values in days)
+    replaces = (indicator != 0) & (indicator != final_action.NOT_STATED)
+    ids = raw.some_texts(own[starts], "claim_id").to_pylist()
+    lists = (values.tolist() for values in (paid, filed, replaces, cents, indicator, sizes))
+    numbers = iter(own.tolist())
+    return [
+        final_action.ClaimVersion(
+            rows=tuple(islice(numbers, size)),
+            order=(paid_day, file_day, later, name.encode()),
+            cents=amount,
+            indicator=mark,
+        )
+        for name, paid_day, file_day, later, amount, mark, size in zip(ids, *lists, strict=True)
+    ]
 
 
 def _links(
@@ -238,46 +272,6 @@ def _links(
     matters[rows[linked[at]]] = True
     kept = matters[rows]
     return rows[kept], target[kept], is_named
-
-
-@dataclass(frozen=True)
-class _LinkedLines:
-    """Rows that claims of a family may have, as lists."""
-
-    row: list[int]
-    fate: list[int]
-    indicator: list[int]
-    paid_day: list[int]
-    file_day: list[int]
-    paid_cents: list[int]
-
-    @classmethod
-    def of(cls, columns: Columns, fate: NDArray[np.uint8], rows: NDArray[np.intp]) -> _LinkedLines:
-        """These rows."""
-        names = ("indicator", "paid_day", "file_day", "paid_cents")
-        found = (columns[name][rows].tolist() for name in names)
-        return cls(rows.tolist(), fate[rows].tolist(), *found)
-
-    def claim(self, claim_id: str, lines: list[int]) -> final_action.ClaimVersion:
-        """The claim that has these of the rows."""
-        stated = [self.indicator[k] for k in lines if self.indicator[k] != final_action.NOT_STATED]
-        indicator = (
-            final_action.VOID
-            if final_action.VOID in stated
-            else max(stated, default=final_action.NOT_STATED)
-        )
-        is_void = indicator == final_action.VOID
-        return final_action.ClaimVersion(
-            rows=tuple(self.row[k] for k in lines),
-            order=(
-                max(self.paid_day[k] for k in lines),
-                max(self.file_day[k] for k in lines),
-                indicator not in (0, final_action.NOT_STATED),
-                claim_id.encode(),
-            ),
-            cents=sum(self.paid_cents[k] for k in lines if is_void or self.fate[k] == OPEN),
-            indicator=indicator,
-        )
 
 
 def mark_duplicates(
