@@ -154,6 +154,17 @@ def test_bench_word_order(benchmark: Any) -> None:
     )
 
 
+def test_bench_least_words(benchmark: Any) -> None:
+    """The first day of each member in each of some months."""
+    word = rows()["word"]
+    race(
+        benchmark,
+        lambda: kernels.least_words(word, int(word.max()).bit_length(), 5),
+        {"numpy": lambda: columns.least_words(word, 5)},
+        work(16 * N),
+    )
+
+
 def test_bench_key_place(benchmark: Any) -> None:
     a = rows()
     race(

@@ -31,7 +31,7 @@ from ihp_compute.ledger import IngestFate
 from ihp_compute.orders import WORD_BITS, fields, order_by, packed, width
 from ihp_compute.service_categories import CLAIM_TYPES, CodeFacts, LineFacts, classify
 from ihp_compute.units import NO_DAY
-from kernels import first_row, key_place, list_words, row_pick, word_order
+from kernels import first_row, key_place, least_words, list_words, row_pick
 
 MAX_MEMBERS: Final = 1 << 22
 """Members of one shard that a word with a code and a day has room for."""
@@ -262,11 +262,7 @@ def _earliest_pairs(
     rows = packed((made[0], made[2], made[3]), (member, day, paid))
     parts = packed((made[1],), (final,))
     words = list_words(rows, lists.starts, lists.codes, parts)
-    words = word_order(words, width(made)).words
-    kinds = words >> np.uint64(made[2].shift)
-    fresh = np.ones(len(words), bool)
-    np.not_equal(kinds[1:], kinds[:-1], out=fresh[1:])
-    words = words.take(np.flatnonzero(fresh))
+    words = least_words(words, width(made), made[2].shift)
     return {name: part.values(words) for name, part in zip(names, made, strict=True)}
 
 

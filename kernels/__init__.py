@@ -22,6 +22,7 @@ from kernels.distinct_count import distinct_count
 from kernels.enrolled_months import enrolled_months
 from kernels.first_row import first_row
 from kernels.key_place import key_place
+from kernels.least_words import least_words
 from kernels.line_fate import line_fate
 from kernels.list_words import list_words
 from kernels.philox import philox
@@ -51,6 +52,7 @@ ALL = (  # stems; tests hold each to its twin and its docstring
     "enrolled_months",
     "first_row",
     "key_place",
+    "least_words",
     "line_fate",
     "list_words",
     "philox",
@@ -85,6 +87,7 @@ __all__ = [
     "enrolled_months",
     "first_row",
     "key_place",
+    "least_words",
     "line_fate",
     "list_words",
     "own_stream",

@@ -5,17 +5,14 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-import numba
 import numpy as np
 
 from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
+from kernels._radix import digits, sort
 
 GPU_THREADS: Final = 128
 _GPU_DIGIT_BITS: Final = 8
 _GPU_CHUNK: Final = 1024
-_TOP_BITS: Final = 8
-_DIGIT_BITS: Final = 9
-_FEW: Final = 32
 
 
 class WordOrder(NamedTuple):
@@ -66,98 +63,10 @@ def reference(words: Any, bits: int) -> WordOrder:
 
 
 def _cpu(words: Any, bits: int) -> WordOrder:
-    top = min(bits, _TOP_BITS)
-    passes = -(-(bits - top) // _DIGIT_BITS)
-    width = -(-(bits - top) // passes) if passes else 0
     n = len(words)
     order, ordered, rows = np.empty(n, np.int64), np.empty(n, np.uint64), np.empty(n, np.int32)
-    form: Any = _sort
-    form(read_only(words), top, bits - top, passes, width, order, ordered, rows)
+    sort(read_only(words), digits(bits), order, ordered, rows)
     return WordOrder(order, ordered)
-
-
-@numba.njit(cache=True, nogil=True)
-def _sort(
-    given: Any, top: Any, low: Any, passes: Any, width: Any, order: Any, words: Any, rows: Any
-) -> None:
-    """One pass by the top bits, which leaves pieces that fit a cache, then each from its lowest."""
-    n = len(given)
-    shift = np.uint64(low)
-    ends = np.zeros(1 << top, np.int64)
-    for i in range(n):
-        ends[given[i] >> shift] += 1
-    longest = np.int64(0)
-    start = np.int64(0)
-    for d in range(len(ends)):
-        count = ends[d]
-        longest = max(longest, count)
-        ends[d] = start
-        start += count
-    for i in range(n):
-        digit = given[i] >> shift
-        place = ends[digit]
-        ends[digit] += 1
-        words[place] = given[i]
-        rows[place] = i
-    other_words = np.empty(longest, np.uint64)
-    other_rows = np.empty(longest, np.int32)
-    counts = np.empty((passes, 1 << width), np.int32)
-    start = np.int64(0)
-    for d in range(len(ends)):
-        stop = ends[d]
-        if stop - start > _FEW:
-            _sort_piece(words[start:stop], rows[start:stop], other_words, other_rows, counts, width)
-        else:
-            _insert(words[start:stop], rows[start:stop])
-        for i in range(start, stop):
-            order[i] = rows[i]
-        start = stop
-
-
-@numba.njit(cache=True, nogil=True)
-def _sort_piece(
-    words: Any, rows: Any, other_words: Any, other_rows: Any, counts: Any, width: Any
-) -> None:
-    n, passes = len(words), len(counts)
-    mask = np.uint64((1 << width) - 1)
-    counts[:] = 0
-    for i in range(n):
-        for p in range(passes):
-            counts[p, (words[i] >> np.uint64(p * width)) & mask] += 1
-    here_words, here_rows = words, rows
-    there_words, there_rows = other_words[:n], other_rows[:n]
-    for p in range(passes):
-        shift = np.uint64(p * width)
-        places = counts[p]
-        if places[(here_words[0] >> shift) & mask] == n:  # one digit throughout
-            continue
-        start = 0
-        for digit in range(len(places)):
-            count = places[digit]
-            places[digit] = start
-            start += count
-        for i in range(n):
-            digit = (here_words[i] >> shift) & mask
-            place = np.uint32(places[digit])
-            places[digit] += 1
-            there_words[place] = here_words[i]
-            there_rows[place] = here_rows[i]
-        here_words, there_words = there_words, here_words
-        here_rows, there_rows = there_rows, here_rows
-    for i in range(n):  # onto itself after an even number of passes
-        words[i] = here_words[i]
-        rows[i] = here_rows[i]
-
-
-@numba.njit(cache=True, nogil=True)
-def _insert(words: Any, rows: Any) -> None:
-    for i in range(1, len(words)):
-        word, row = words[i], rows[i]
-        j = i
-        while j > 0 and words[j - 1] > word:
-            words[j], rows[j] = words[j - 1], rows[j - 1]
-            j -= 1
-        words[j], rows[j] = word, row
 
 
 @cache

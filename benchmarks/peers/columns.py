@@ -84,6 +84,13 @@ def word_order(words: Words) -> tuple[Any, Words]:
     return order, words.take(order)
 
 
+def least_words(words: Words, shift: int) -> Words:
+    """Sorted, the first of each kind kept."""
+    found = np.sort(words)
+    kinds = found >> np.uint64(shift)
+    return found[np.append(True, kinds[1:] != kinds[:-1])]
+
+
 def key_place(keys: Words, table: Words) -> Any:
     """Binary search."""
     place = np.minimum(np.searchsorted(table, keys), len(table) - 1)

@@ -166,7 +166,7 @@ def numpy_as_cupy(
     stand_in = types.ModuleType("cupy")
     for name in (
         "abs", "arange", "argsort", "asarray", "ascontiguousarray", "bincount", "cumsum", "empty",
-        "floor",
+        "floor", "sort",
     ):  # fmt: skip
         setattr(stand_in, name, getattr(np, name))
     vars(stand_in).update(zeros=np.zeros, asnumpy=np.asarray)

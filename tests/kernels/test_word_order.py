@@ -11,11 +11,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kernels import KernelInputError, first_row, key_place, to_device, to_host, word_order
+from kernels import (
+    KernelInputError,
+    first_row,
+    key_place,
+    least_words,
+    to_device,
+    to_host,
+    word_order,
+)
 from kernels.first_row import _gpu as first_row_gpu
 from kernels.first_row import reference as slow_first_row
 from kernels.key_place import _gpu as key_place_gpu
 from kernels.key_place import reference as slow_key_place
+from kernels.least_words import _gpu as least_words_gpu
+from kernels.least_words import reference as slow_least_words
 from kernels.word_order import _gpu as word_order_gpu
 from kernels.word_order import reference as slow_word_order
 
@@ -68,6 +78,16 @@ def test_the_fast_order_is_the_definition(case: tuple[Any, int]) -> None:
 
 
 @settings(max_examples=200, deadline=None)
+@given(case=ordered(), shift=st.integers(0, 63))
+def test_fast_least_words_are_the_definition(case: tuple[Any, int], shift: int) -> None:
+    before = case[0].copy()
+    found = least_words(*case, shift)
+    assert found.dtype == np.uint64
+    assert found.tolist() == slow_least_words(*case, shift).tolist()
+    assert (case[0] == before).all()
+
+
+@settings(max_examples=200, deadline=None)
 @given(case=paired())
 def test_fast_first_rows_are_the_definition(case: tuple[Any, Any]) -> None:
     found = first_row(*case)
@@ -94,11 +114,13 @@ def test_the_cuda_texts_are_the_definitions(
     other: tuple[Any, Any],
     third: tuple[Any, Any],
 ) -> None:
-    for stem in ("word_order", "first_row", "key_place"):
+    for stem in ("word_order", "least_words", "first_row", "key_place"):
         numpy_as_cupy(stem)
     monkeypatch.setattr(sys.modules["kernels.word_order"], "_GPU_CHUNK", 5)
     words = case[0][:200]
     assert lists(word_order_gpu(words, case[1])) == lists(slow_word_order(words, case[1]))
+    found = least_words_gpu(words, case[1], case[1] // 2)
+    assert found.tolist() == slow_least_words(words, case[1], case[1] // 2).tolist()
     assert first_row_gpu(*other).tolist() == slow_first_row(*other).tolist()
     assert key_place_gpu(*third).tolist() == slow_key_place(*third).tolist()
 
@@ -112,6 +134,8 @@ def test_the_gpu_is_the_definition(
     found = word_order(to_device(case[0]), case[1])
     host = [to_host(found.order).tolist(), to_host(found.words).tolist()]
     assert host == lists(slow_word_order(*case))
+    least = to_host(least_words(to_device(case[0]), case[1], 3))
+    assert least.tolist() == slow_least_words(*case, 3).tolist()
     made = to_host(first_row(*(to_device(array) for array in other)))
     assert made.tolist() == slow_first_row(*other).tolist()
     placed = to_host(key_place(*(to_device(array) for array in third)))
@@ -124,6 +148,10 @@ def test_wrong_input_is_refused() -> None:
         word_order(words.astype(np.int64), 3)
     with pytest.raises(KernelInputError, match="bits: expected 0 to 64, got 65"):
         word_order(words, 65)
+    with pytest.raises(KernelInputError, match="bits: expected 0 to 64, got -1"):
+        least_words(words, -1, 3)
+    with pytest.raises(KernelInputError, match="shift: expected 0 to 63, got 64"):
+        least_words(words, 3, 64)
     with pytest.raises(KernelInputError, match="within: expected shape"):
         first_row(words, np.zeros(2, np.uint64))
     with pytest.raises(KernelInputError, match="table: expected dtype uint64"):
