@@ -210,7 +210,10 @@ def _link_claims(raw: Raw, fate: NDArray[np.uint8], claim: NDArray[np.int64]) ->
 def _versions(
     raw: Raw, fate: NDArray[np.uint8], rows: NDArray[np.intp], claims: list[list[int]]
 ) -> list[final_action.ClaimVersion]:
-    """Claims of families, each given by the places of its rows among `rows`."""
+    """Claims of families, each given by the places of its rows among `rows`.
+
+    One void row makes a void; that counts all of its rows' cents, another claim those still open.
+    """
     if not claims:
         return []
     columns = raw.numbers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
@@ -126,3 +127,18 @@ def test_ranges_are_in_order_and_do_not_overlap() -> None:
 def test_visits_attribute_and_other_services_do_not(code: str, name: str) -> None:
     facts = facts_of(["", code], [""], [""], [""])
     assert VISIT_CLASSES[facts.visit_class[1]] == name
+
+
+def test_facts_follow_codes_to_other_numbers() -> None:
+    codes = {
+        "hcpcs": ["", "99213", "99283", "J1100"],
+        "revenue": ["", "0120", "0301", "0450"],
+        "bill_type": ["", "111", "131"],
+        "place_of_service": ["", "11", "21", "23"],
+    }
+    number = {system: np.arange(len(of), dtype=np.int32)[::-1] for system, of in codes.items()}
+    moved = facts_of(*codes.values()).renumbered(number)
+    wanted = facts_of(*([of[k] for k in number[system]] for system, of in codes.items()))
+    for field in fields(wanted):
+        assert (getattr(moved, field.name) == getattr(wanted, field.name)).all()
+        assert len(set(getattr(wanted, field.name).tolist())) > 1, field.name
