@@ -190,19 +190,22 @@ def lines_of(raw: Raw, parts: list[Sorted], rules: Rules, space: Space) -> Lines
         "claim": parts[0].fates.claim,
     }
     retained = np.concatenate([part.fates.fate for part in parts]) == IngestFate.RETAINED
-    rows = np.flatnonzero(retained)
-    member, day = of_row["member"].take(rows), raw.numbers["service_day"].take(rows)
-    hashed = raw.numbers["hash_1"].take(rows)
+    rows = np.flatnonzero(retained).astype(np.int32)
+    member, day, hashed = (
+        row_pick(values, None, rows)
+        for values in (of_row["member"], raw.numbers["service_day"], raw.numbers["hash_1"])
+    )
     hashed >>= np.uint64(64 - _HASH_BITS)
-    order, fresh = order_by(member, day, hashed.view(np.int64))
-    rows, member = rows.take(order), member.take(order)
+    order, fresh = order_by(member, day, hashed)
+    order = order.astype(np.int32)
+    rows, member = row_pick(rows, None, order), row_pick(member, None, order)
     _settle_ties(rows, fresh, tuple(raw.numbers[name] for name in ("hash_1", "hash_2", "file")))
     n_medical = len(parts[0].category)
-    return Lines(raw, rules, n_medical, rows.astype(np.int32), member, retained, of_row, space)
+    return Lines(raw, rules, n_medical, rows, member, retained, of_row, space)
 
 
 def _settle_ties(
-    rows: NDArray[np.int64], fresh: NDArray[np.bool_], columns: tuple[NDArray[Any], ...]
+    rows: NDArray[Any], fresh: NDArray[np.bool_], columns: tuple[NDArray[Any], ...]
 ) -> None:
     """Order rows that stand alike so far by further columns, in place."""
     tie = np.flatnonzero(~fresh)

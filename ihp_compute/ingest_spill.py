@@ -326,7 +326,9 @@ class Spill:
             parts: list[Any] = []
             for column in batch.numbers.values():
                 part = column[first:stop]
-                parts += [part, _FILL[: _filled(part.nbytes) - part.nbytes]]
+                parts.append(part)
+                if fill := _filled(part.nbytes) - part.nbytes:
+                    parts.append(_FILL[:fill])
             if texts is not None:
                 parts.append(_as_stream(texts.slice(first, stop - first)))
             at.append(self._append(k, parts))
@@ -406,13 +408,16 @@ def _in_pieces(parts: Iterable[Any]) -> Iterator[list[memoryview]]:
     size = 0
     for part in parts:
         rest = memoryview(part).cast("B")
-        while len(rest):
-            now, rest = rest[:_WRITTEN_BYTES], rest[_WRITTEN_BYTES:]
-            if size + len(now) > _WRITTEN_BYTES:
+        while n := len(rest):
+            now = rest
+            if n > _WRITTEN_BYTES:
+                n, now = _WRITTEN_BYTES, rest[:_WRITTEN_BYTES]
+            if size + n > _WRITTEN_BYTES:
                 yield found
                 found, size = [], 0
             found.append(now)
-            size += len(now)
+            size += n
+            rest = rest[n:]
     if found:
         yield found
 
