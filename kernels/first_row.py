@@ -55,12 +55,21 @@ def reference(words: Any, within: Any) -> Any:
 
 
 def _cpu(words: Any, within: Any) -> Any:
-    n = len(words)
-    log2 = max(2, (2 * n - 1).bit_length())
-    slots, out = np.full(1 << log2, -1, np.int32), np.empty(n, np.int64)
+    words, within = read_only(words), read_only(within)
+    log2 = max(2, (2 * _runs(words, within)).bit_length())
+    slots, out = np.full(1 << log2, -1, np.int32), np.empty(len(words), np.int64)
     form: Any = _find
-    form(read_only(words), read_only(within), slots, np.uint64(64 - log2), out)
+    form(words, within, slots, np.uint64(64 - log2), out)
     return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _runs(words: Any, within: Any) -> Any:
+    """Rows that differ from the row before: there are no more pairs than these."""
+    found = np.int64(0)
+    for i in range(1, len(words)):
+        found += (words[i] != words[i - 1]) | (within[i] != within[i - 1])
+    return found + 1
 
 
 @numba.njit(cache=True, nogil=True)
