@@ -27,11 +27,6 @@ class Field:
     bits: int
     least: int
 
-    def into(self, words: NDArray[np.uint64], values: NDArray[Any]) -> NDArray[np.uint64]:
-        """Words that hold nothing of the column yet, and now do."""
-        packed: NDArray[np.uint64] = word_pack(words, values, self.least, self.shift)
-        return packed
-
     def values(self, words: NDArray[np.uint64]) -> NDArray[np.int32]:
         """A column of 32 bits read back."""
         found = (words >> np.uint64(self.shift)).astype(np.uint32)
@@ -60,7 +55,7 @@ def packed(made: Sequence[Field], columns: Sequence[NDArray[Any]]) -> NDArray[np
     """Words that hold these columns, each in its field."""
     words = np.zeros(len(columns[0]), np.uint64)
     for field, values in zip(made, columns, strict=True):
-        field.into(words, values)
+        word_pack(words, values, field.least, field.shift)
     return words
 
 

@@ -84,36 +84,22 @@ def reference(words: Any, valid: Any, first: int, limit: int) -> DecimalUnits:
 
 def _cpu(words: Any, valid: Any, first: int, limit: int) -> DecimalUnits:
     n = len(words) // 2
-    units = np.empty(n, np.int64)
-    if valid is None:
-        blank = np.zeros(n, bool)
-        return DecimalUnits(units, blank, _all(read_only(words), limit, units))
-    blank = np.empty(n, bool)
-    form: Any = _stated
-    return DecimalUnits(
-        units, blank, form(read_only(words), read_only(valid), first, limit, units, blank)
-    )
+    units, blank = np.empty(n, np.int64), np.zeros(n, bool)
+    bits = None if valid is None else read_only(valid)
+    return DecimalUnits(units, blank, _narrow(read_only(words), bits, first, limit, units, blank))
 
 
 @numba.njit(cache=True, nogil=True)
-def _all(words: Any, limit: Any, units: Any) -> Any:
+def _narrow(words: Any, valid: Any, first: Any, limit: Any, units: Any, blank: Any) -> Any:
     beyond = np.int64(0)
     for i in range(len(units)):
         low, high = words[2 * i], words[2 * i + 1]
+        if valid is not None:
+            at = np.uint64(first + i)
+            stated = np.int64(valid[at >> np.uint64(3)] >> (at & np.uint64(7))) & 1
+            low, high = low & -stated, high & -stated
+            blank[i] = stated == 0
         units[i] = low
-        beyond += (high != low >> 63) | (low > limit) | (low < -limit)
-    return beyond
-
-
-@numba.njit(cache=True, nogil=True)
-def _stated(words: Any, valid: Any, first: Any, limit: Any, units: Any, blank: Any) -> Any:
-    beyond = np.int64(0)
-    for i in range(len(units)):
-        at = np.uint64(first + i)
-        stated = np.int64(valid[at >> np.uint64(3)] >> (at & np.uint64(7))) & 1
-        low, high = words[2 * i] & -stated, words[2 * i + 1] & -stated
-        units[i] = low
-        blank[i] = stated == 0
         beyond += (high != low >> 63) | (low > limit) | (low < -limit)
     return beyond
 
