@@ -312,31 +312,25 @@ def stays(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int6
     n = int(claim.max(initial=-1)) + 1
     member = np.zeros(n, np.int64)
     member[claim] = lines.member[at]
-    far = np.iinfo(np.int32).max
-
-    def least(values: NDArray[Any], blank: int) -> NDArray[Any]:
-        found = np.full(n, far, np.int64)
-        np.minimum.at(found, claim, np.where(values == blank, far, values))
-        return np.where(found == far, blank, found)
-
-    admission = least(columns["admission_day"], NO_DAY)
-    admission = np.where(admission == NO_DAY, least(columns["claim_start_day"], NO_DAY), admission)
+    admission = _least(columns["admission_day"], NO_DAY, claim, n)
+    start = _least(columns["claim_start_day"], NO_DAY, claim, n)
+    admission = np.where(admission == NO_DAY, start, admission)
     discharge = np.full(n, NO_DAY, np.int64)
     np.maximum.at(discharge, claim, columns["discharge_day"])
     end = np.full(n, NO_DAY, np.int64)
     np.maximum.at(end, claim, columns["claim_end_day"])
     discharge = np.where(discharge == NO_DAY, end, discharge)
-    paid = np.full(n, far, np.int64)
+    paid = np.full(n, np.iinfo(np.int32).max, np.int64)
     np.minimum.at(paid, claim, columns["paid_day"])
-    facility = least(
-        np.where(columns["facility_npi"] > 0, columns["facility_npi"], columns["billing_npi"]), 0
+    facility = np.where(
+        columns["facility_npi"] > 0, columns["facility_npi"], columns["billing_npi"]
     )
     made = {
         "admission_day": admission,
         "discharge_day": discharge,
         "paid_day": paid,
-        "facility_npi": facility,
-        "disposition": least(columns["disposition"], 255),
+        "facility_npi": _least(facility, 0, claim, n),
+        "disposition": _least(columns["disposition"], 255, claim, n),
     }
     names = ("disposition", "facility_npi", "paid_day", "discharge_day", "admission_day")
     order = np.lexsort((*(made[name] for name in names), member))
@@ -344,6 +338,20 @@ def stays(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int6
         record(tables.STAYS, {name: values[order] for name, values in made.items()}),
         count_by_member(member, n_members),
     )
+
+
+def _least(values: NDArray[Any], blank: int, claim: NDArray[np.intp], n: int) -> NDArray[np.int64]:
+    """The least stated value of each of n claims, `blank` where none is: int64[n].
+
+    What stands for none is int64, whatever the values are: a Python integer beside an array takes
+    the array's type, which may be too small for it.
+    """
+    none = np.iinfo(np.int64).max
+    found = np.full(n, none)
+    stated = np.flatnonzero(values != blank)
+    np.minimum.at(found, claim[stated], values[stated])
+    found[found == none] = blank
+    return found
 
 
 _STAY_COLUMNS: Final = (

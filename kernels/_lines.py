@@ -21,9 +21,9 @@ _RUN: Final = 64
 
 
 def slot_table(slot_of_day: Any, n_periods: int) -> Any:
-    """`slot_of_day` with days of no period, and one day more, in slot 12 × n_periods."""
-    none = MONTHS * n_periods
-    return np.append(np.where(slot_of_day == OUTSIDE, none, slot_of_day), none).astype(np.uint8)
+    """`slot_of_day` with days of no period, and one day more, in slot 12 × n_periods: uint8."""
+    none = np.uint8(MONTHS * n_periods)
+    return np.append(np.where(slot_of_day == OUTSIDE, none, slot_of_day), none)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -19,6 +19,8 @@ from kernels._lines import (
     slot_table,
 )
 
+MAX_PERIODS: Final = OUTSIDE // MONTHS
+"""Periods whose slots, and the one of no period, a byte tells apart."""
 N_FATES: Final = 7
 PAID_AFTER_CUTOFF: Final = 0
 OUTSIDE_PERIOD: Final = 1
@@ -73,7 +75,7 @@ def line_fate(
     table : uint8[n_lines], below n_tables
     file : uint16[n_lines], below n_files
     offsets : int64[n_members + 1]
-    month_cell : uint8[n_periods, n_members, 12]
+    month_cell : uint8[n_periods, n_members, 12], at most 21 periods
     standing : uint8[n_periods, n_members]
         0 excluded, 1 belongs to nobody who settles, 2 belongs to one who does.
     rule : uint8[n_periods, n_members], below n_rules
@@ -122,6 +124,8 @@ def line_fate(
     n_lines, n_members = len(cents), len(offsets) - 1
     require("month_cell", month_cell, np.uint8, (None, n_members, MONTHS))
     n_periods = month_cell.shape[0]
+    if n_periods > MAX_PERIODS:
+        raise KernelInputError(f"n_periods: expected at most {MAX_PERIODS}, got {n_periods}")
     for name, dtype, shape in (
         ("service_day", np.int32, (n_lines,)),
         ("incurred_day", np.int32, (n_lines,)),

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import KernelInputError, line_fate, to_device, to_host
+from kernels._lines import slot_table
 from kernels.line_fate import reference
 
 FIRST_DAY = 100
@@ -176,9 +177,19 @@ def test_the_gpu_is_the_definition(case: dict[str, Any]) -> None:
         ({"standing": np.zeros((1, 1), np.uint8)}, "standing: expected shape"),
         ({"n_files": 0}, "n_files: expected at least 1"),
         ({"offsets": np.zeros(0, np.int64)}, "offsets: expected n_members"),
+        ({"month_cell": np.zeros((22, 1, 12), np.uint8)}, "n_periods: expected at most 21, got 22"),
     ],
 )
 def test_wrong_input_is_refused(change: dict[str, Any], message: str) -> None:
     case = {**case_of([[]], [0] * 24, [0] * 2, [0] * 2), **SCALARS}
     with pytest.raises(KernelInputError, match=message):
         line_fate(**{**case, **change})
+
+
+@pytest.mark.parametrize("n_periods", [1, 2, 21])
+def test_days_of_no_period_have_the_slot_after_the_last(n_periods: int) -> None:
+    """Up to the most periods that a byte numbers: slot 252 is not 255, the mark of no period."""
+    slots = np.array([0, 12 * n_periods - 1, 255], np.uint8)
+    table = slot_table(slots, n_periods)
+    assert table.dtype == np.uint8
+    assert table.tolist() == [0, 12 * n_periods - 1, 12 * n_periods, 12 * n_periods]

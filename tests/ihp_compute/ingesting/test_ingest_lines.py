@@ -1,4 +1,4 @@
-"""Distinct diagnoses of a shard, whether their columns fit one word or not."""
+"""Distinct diagnoses of a shard, in one word or not; the least value of a claim, of any type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ihp_compute import ingest_lines
 from ihp_compute.ingest_columns import Lists
-from ihp_compute.ingest_lines import _earliest_pairs
+from ihp_compute.ingest_lines import _earliest_pairs, _least
 
 DAYS = st.integers(18_000, 18_002)
 
@@ -44,3 +44,22 @@ def test_the_earliest_payment_of_each_diagnosis_is_kept(
         found = _earliest_pairs(member, day, paid, lists, final)
     columns = [found[name].tolist() for name in ("member", "dx", "day", "paid_day")]
     assert list(zip(*columns, strict=True)) == [(*key, wanted[key]) for key in sorted(wanted)]
+
+
+SMALL = (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+@given(data=st.data())
+def test_the_least_stated_value_is_found_in_every_small_type(kind: Any, data: Any) -> None:
+    """Also where it is the greatest of its type, and blank the least or the greatest."""
+    low, high = int(np.iinfo(kind).min), int(np.iinfo(kind).max)
+    blank = data.draw(st.sampled_from([low, 0, high]))
+    number = st.sampled_from([low, low + 1, 0, 1, high - 1, high])
+    rows = data.draw(st.lists(st.tuples(st.integers(0, 3), number), max_size=12))
+    claim, values = np.array(rows, np.int64).reshape(-1, 2).T
+    wanted = [
+        min((value for own, value in rows if own == k and value != blank), default=blank)
+        for k in range(4)
+    ]
+    assert _least(values.astype(kind), blank, claim, 4).tolist() == wanted
