@@ -171,9 +171,13 @@ class Store:
         try:
             _migrate(self._engine)
         except OperationalError as error:
+            self.close()
             raise InfrastructureError(
                 f"the database cannot be opened: {error.orig}; check the folder and its free space"
             ) from error
+        except Exception:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Give every connection back."""
