@@ -24,6 +24,7 @@ import argparse
 import contextlib
 import copy
 import hashlib
+import http
 import importlib.util
 import io
 import json
@@ -391,7 +392,7 @@ def measure_service(folder: Path, texts: Path) -> dict[str, Items]:
     # the document describes the endpoints and asks nothing of what stands behind them
     openapi = copy.deepcopy(create_app(cast("Any", None)).openapi())
     openapi["info"].pop("version")
-    found.hold_json("service", "OpenAPI document", _one_line(openapi))
+    found.hold_json("service", "OpenAPI document", _on_any_python(openapi))
     found.hold_json("service", "OpenAPI document without prose", _without_prose(openapi))
     operations = {
         path: sorted(f"{method} {about['operationId']}" for method, about in methods.items())
@@ -401,13 +402,19 @@ def measure_service(folder: Path, texts: Path) -> dict[str, Items]:
     return found.groups
 
 
-def _one_line(document: Any) -> Any:
-    """The document with each text on one line: Python 3.13 takes the indent off docstrings."""
+def _on_any_python(document: Any) -> Any:
+    """The document as every Python has it.
+
+    Python 3.13 takes the indent off docstrings and names some status codes otherwise.
+    """
     if isinstance(document, dict):
-        return {key: _one_line(value) for key, value in document.items()}
+        return {key: _on_any_python(value) for key, value in document.items()}
     if isinstance(document, list):
-        return [_one_line(entry) for entry in document]
-    return " ".join(document.split()) if isinstance(document, str) else document
+        return [_on_any_python(entry) for entry in document]
+    if not isinstance(document, str):
+        return document
+    phrases = {status.phrase for status in http.HTTPStatus}
+    return "PHRASE" if document in phrases else " ".join(document.split())
 
 
 def _without_prose(document: Any) -> Any:
