@@ -25,7 +25,7 @@ from ihp_compute.pipeline import Outcome, RunRequest, run
 from ihp_compute.runner import LocalRunner
 from ihp_compute.synth import synth
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.ray]
 
 CONTRACT = "mn-ihp-2.0-track-2"
 YEAR = 2024

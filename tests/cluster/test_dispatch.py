@@ -24,7 +24,7 @@ from cluster.supervisor import Supervisor, tagged
 from cluster.work import Progress, Work
 from ihp_compute.errors import ContractError, UnbalancedLedgerError
 
-pytestmark = pytest.mark.service
+pytestmark = pytest.mark.ray
 
 N_SHARDS = 6
 

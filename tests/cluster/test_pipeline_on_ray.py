@@ -16,7 +16,7 @@ from ihp_compute.pipeline import Outcome, RunRequest, run
 from ihp_compute.runner import LocalRunner, Runner
 from ihp_compute.synth import synth
 
-pytestmark = pytest.mark.service
+pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")

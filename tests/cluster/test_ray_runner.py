@@ -17,7 +17,7 @@ from cluster.runner import MAX_ATTEMPTS, RayRunner, StoppedError
 from ihp_compute.errors import DataError, InfrastructureError
 from ihp_compute.runner import LocalRunner, Runner
 
-pytestmark = pytest.mark.service
+pytestmark = pytest.mark.ray
 
 
 def square_sums() -> Any:

@@ -15,7 +15,7 @@ from ihp_compute.runner import LocalRunner
 from ihp_compute.sweep import sweep
 from ihp_compute.synth import synth
 
-pytestmark = pytest.mark.service
+pytestmark = pytest.mark.ray
 
 
 def test_threads_and_ray_give_one_digest(ray_runner: RayRunner, tmp_path: Path) -> None:
