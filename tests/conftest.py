@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
+import numba
+import numpy as np
 import pytest
 from hypothesis import settings
+from llvmlite.binding import get_host_cpu_features
 
 settings.register_profile("untimed", deadline=None)  # time is for benchmarks, not for tests
 settings.load_profile("untimed")
 
 SHARED = Path(os.environ.get("IHP_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+VECTORS = {"avx512bw": "AVX-512", "avx2": "AVX2", "sse4.2": "SSE4.2", "sve": "SVE", "neon": "NEON"}
+"""Vector units by the processor feature that tells of them, the widest of a kind first."""
+
+
+def pytest_report_header() -> str:
+    """What a failure may depend on: interpreter, array libraries, the vectors compiled for."""
+    features = numba.config.CPU_FEATURES
+    if features is None:
+        features = get_host_cpu_features().flatten()
+    known = (unit for name, unit in VECTORS.items() if f"+{name}" in features.split(","))
+    return (
+        f"{platform.python_implementation()} {platform.python_version()}, NumPy {np.__version__}, "
+        f"Numba {numba.__version__}, {next(known, 'no known vector unit')}"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
