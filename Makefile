@@ -44,13 +44,15 @@ gpu-check:
 serve: $(STAMP)
 	$(BIN)/ihp serve
 
-# Refreshes the pins: hashes, every supported Python, and no registry host in the file.
+# Refreshes the pins where they no longer fit: hashes, every supported Python, and no registry host.
+# `make lock UPGRADE=--upgrade` takes the newest of everything.
 lock: $(STAMP)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	    --all-extras --no-extra gpu-cu12 --no-extra gpu-cu13 pyproject.toml -o requirements/all.txt
+	    --extra cluster --extra service --extra peers --extra dev --constraints requirements/constraints.in $(UPGRADE) \
+	    pyproject.toml -o requirements/all.txt
 	printf 'setuptools<81\nwheel\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-header - -o requirements/build.txt
+	    --no-emit-index-url --no-header $(UPGRADE) - -o requirements/build.txt
 
 clean:
 	rm -rf $(VENV) out build *.egg-info
