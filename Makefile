@@ -1,18 +1,30 @@
-# Needs only python3 (3.11, 3.12 or 3.13) and make. Every target that needs the environment makes it.
-PYTHON ?= python3
+# Needs only Python (3.11, 3.12 or 3.13) and make. Every target that needs the environment makes it,
+# of the first interpreter that requirements/interpreters.sh finds; PYTHON=... takes another.
+PYTHON ?= $(or $(shell requirements/interpreters.sh | sed -n '1s/[^ ]* [^ ]* //p'),python3)
+GPU_PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: setup demo test check bench bench-compare serve gpu-check lock clean
+.PHONY: setup demo test test-without-ray test-others check bench bench-compare serve gpu-check lock \
+    clean
+
+define FITS
+import sys
+found = sys.version_info[:2]
+if not (3, 11) <= found <= (3, 14):
+    sys.exit("needs Python 3.11 to 3.14, found " + sys.version)
+if found == (3, 14):
+    print("Python 3.14 is not tested; 3.11, 3.12 and 3.13 are", file=sys.stderr)
+endef
+export FITS
 
 setup: $(STAMP)
 
 $(STAMP): requirements/all.txt requirements/build.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "needs Python 3.11 to 3.13, found " + sys.version)'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || { python="$(PYTHON)" && "$$python" -c "$$FITS" && "$$python" -m venv $(VENV); }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/all.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -25,6 +37,21 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+test-without-ray: $(STAMP)
+	$(BIN)/python -m pytest -m "not service and not ray"
+
+# The same on every other tested interpreter of this machine, each in an environment of its own.
+test-others: $(STAMP)
+	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	found=$$(requirements/interpreters.sh); \
+	echo "tests of Python $$own stand in $(VENV); interpreters found:"; echo "$$found"; \
+	echo "$$found" | while read -r version how python; do \
+	    if [ "$$how" = tested ] && [ "$$version" != "$$own" ]; then \
+	        echo "Python $$version, $$python"; \
+	        $(MAKE) test-without-ray VENV="$(VENV)-$$version" PYTHON="$$python" </dev/null || exit 1; \
+	    fi; \
+	done
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -39,7 +66,7 @@ bench-compare: $(STAMP)
 	$(BIN)/python -m benchmarks --compare $(BASE)
 
 gpu-check:
-	$(or $(GPU_PYTHON),$(PYTHON)) -m benchmarks.gpu
+	$(GPU_PYTHON) -m benchmarks.gpu
 
 serve: $(STAMP)
 	$(BIN)/ihp serve
@@ -55,4 +82,4 @@ lock: $(STAMP)
 	    --no-emit-index-url --no-header $(UPGRADE) - -o requirements/build.txt
 
 clean:
-	rm -rf $(VENV) out build *.egg-info
+	rm -rf $(VENV) $(VENV)-3.* out build *.egg-info
