@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 from api.auth import ContractsReader
 from api.problems import UnknownResultError, responses
 from api.service import Service, ServiceDep
-from ihp_compute import contract
+from ihp_compute import contracts as contract
 
 router = APIRouter(prefix="/v1/contracts", tags=["contracts"])
 

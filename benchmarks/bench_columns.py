@@ -11,7 +11,7 @@ import pyarrow as pa
 import kernels
 from benchmarks.peers import columns
 from benchmarks.race import QUICK, Work, race
-from ihp_compute.tables import text_buffers
+from ihp_compute.population.hashes import text_buffers
 
 N: Final = 20_000 if QUICK else 1_000_000
 """Rows: claim lines, each of a member, many of one text."""

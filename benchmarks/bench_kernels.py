@@ -24,12 +24,12 @@ from benchmarks import limits
 from benchmarks.data import state
 from benchmarks.peers import arrays, bootstrap, claims
 from benchmarks.race import QUICK, WITH_PEERS, Work, race
-from ihp_compute.attribution import attribute
 from ihp_compute.errors import DataError
+from ihp_compute.measure.attribution import attribute
+from ihp_compute.measure.plan import Plan, RunRequest, make_plan
 from ihp_compute.pipeline import measure
-from ihp_compute.plan import Plan, RunRequest, make_plan
-from ihp_compute.risk import provider
-from ihp_compute.settlement import settle
+from ihp_compute.risk.providers import provider
+from ihp_compute.settlement.settle import settle
 from kernels.philox import key_schedule
 from kernels.quantiles import ranks_of
 
@@ -317,7 +317,8 @@ def test_bench_segment_cost(benchmark: Any) -> None:
         assert (ours.capped_cents[0] == capped).all()
 
     recorded_race(
-        benchmark, "ihp_compute.cost", "segment_cost", "line", lambda a: len(a["paid_cents"]),
+        benchmark, "ihp_compute.measure.cost", "segment_cost", "line",
+        lambda a: len(a["paid_cents"]),
         {"polars": claims.segment_cost_polars, "duckdb": claims.segment_cost_duckdb},
         operations=10, check={"polars": totals, "duckdb": totals},
         note="ours also gives the capped cost back to rate cells and sums what was paid",
@@ -326,7 +327,7 @@ def test_bench_segment_cost(benchmark: Any) -> None:
 
 def test_bench_line_fate(benchmark: Any) -> None:
     recorded_race(
-        benchmark, "ihp_compute.cost", "line_fate", "line", lambda a: len(a["cents"]),
+        benchmark, "ihp_compute.measure.cost", "line_fate", "line", lambda a: len(a["cents"]),
         {"numpy": claims.line_fate_numpy}, operations=10,
     )  # fmt: skip
 
@@ -337,7 +338,7 @@ def test_bench_enrolled_months(benchmark: Any) -> None:
         assert (ours.months == peer[1]).all()
 
     recorded_race(
-        benchmark, "ihp_compute.attribution", "enrolled_months", "span",
+        benchmark, "ihp_compute.measure.attribution", "enrolled_months", "span",
         lambda a: len(a["first_month"]), {"numpy": claims.enrolled_months_numpy},
         operations=60, check={"numpy": months},
     )  # fmt: skip
@@ -345,7 +346,8 @@ def test_bench_enrolled_months(benchmark: Any) -> None:
 
 def test_bench_roster_match(benchmark: Any) -> None:
     recorded_race(
-        benchmark, "ihp_compute.attribution", "roster_match", "visit", lambda a: len(a["day"]),
+        benchmark, "ihp_compute.measure.attribution", "roster_match", "visit",
+        lambda a: len(a["day"]),
         {"numpy": claims.roster_match_numpy}, operations=10,
     )  # fmt: skip
 
@@ -356,7 +358,7 @@ def test_bench_plurality(benchmark: Any) -> None:
         assert (ours[2] == peer[1]).all()
 
     recorded_race(
-        benchmark, "ihp_compute.attribution", "plurality", "visit", lambda a: len(a["day"]),
+        benchmark, "ihp_compute.measure.attribution", "plurality", "visit", lambda a: len(a["day"]),
         {"polars": claims.plurality_polars}, operations=6, check={"polars": winners},
     )  # fmt: skip
 
@@ -366,14 +368,14 @@ def test_bench_plurality(benchmark: Any) -> None:
 
 def test_bench_condition_flags(benchmark: Any) -> None:
     recorded_race(
-        benchmark, "ihp_compute.risk_models.engine", "condition_flags", "row",
+        benchmark, "ihp_compute.risk.models.engine", "condition_flags", "row",
         lambda a: len(a["codes"]),
     )  # fmt: skip
 
 
 def test_bench_risk_score_kernel(benchmark: Any) -> None:
     recorded_race(
-        benchmark, "ihp_compute.risk_models.engine", "risk_score", "member",
+        benchmark, "ihp_compute.risk.models.engine", "risk_score", "member",
         lambda a: len(a["words"]),
     )  # fmt: skip
 
@@ -382,7 +384,7 @@ def test_bench_risk_score_kernel(benchmark: Any) -> None:
 
 
 def test_bench_settle_grid(benchmark: Any) -> None:
-    a = dict(recorded("ihp_compute.program", "settle_grid"))
+    a = dict(recorded("ihp_compute.settlement.program", "settle_grid"))
     rng = np.random.default_rng(13)
     n_replicates = 256 if QUICK else 2_000
     n_scenarios = 8 if QUICK else 100

@@ -29,20 +29,27 @@ from benchmarks.data import State, shards_for, state
 from benchmarks.peers import ingest as ingest_peers
 from benchmarks.peers import state as expert
 from benchmarks.race import QUICK, WITH_PEERS, Work, race
-from ihp_compute import provenance
-from ihp_compute.attribution import attribute
-from ihp_compute.cost import costs
-from ihp_compute.ingest import ingest
-from ihp_compute.ingest_rows import LINE_KIND_OF
+from ihp_compute.codes import RATE_CELLS, VISIT_CLASSES
+from ihp_compute.ingest.door.claims import LINE_KIND_OF
+from ihp_compute.ingest.passes import ingest
+from ihp_compute.ingest.service_categories import facts_of
+from ihp_compute.measure.attribution import attribute
+from ihp_compute.measure.cost import costs
+from ihp_compute.measure.plan import Plan, make_plan
 from ihp_compute.pipeline import Outcome, RunRequest, run
-from ihp_compute.plan import Plan, make_plan
-from ihp_compute.population import Shard
+from ihp_compute.population.shards import Shard
 from ihp_compute.runner import LocalRunner, batches
-from ihp_compute.service_categories import facts_of
-from ihp_compute.settlement import Settled, settle
-from ihp_compute.tables import RATE_CELLS, VISIT_CLASSES
-from ihp_compute.target import trend_factor
-from ihp_compute.uncertainty import Rows, Totals, YearRows, intervals, replicate_totals
+from ihp_compute.settlement.settle import Settled, settle
+from ihp_compute.settlement.target import trend_factor
+from ihp_compute.uncertainty.intervals import intervals
+from ihp_compute.uncertainty.totals import (
+    TOTALS,
+    Rows,
+    Totals,
+    YearRows,
+    read_totals,
+    replicate_totals,
+)
 
 CONTRACT: Final = "mn-ihp-2.0-track-2"
 THREADS: Final = 2
@@ -167,7 +174,7 @@ def equal_part(part: Part, answer: expert.Answer) -> None:
 
 def equal_results(outcome: Outcome, answer: expert.Answer) -> None:
     """What was written says the same as the expert."""
-    totals = provenance.read_totals(outcome.run_dir / provenance.TOTALS)
+    totals = read_totals(outcome.run_dir / TOTALS)
     rates = {row["partnership_id"]: row["savings_rate"] for row in outcome.settlement}
     targets = {row["partnership_id"]: row["target_cents"] for row in outcome.settlement}
     equal(totals, rates, targets, outcome.rate_intervals, answer)

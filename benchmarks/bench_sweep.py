@@ -23,18 +23,19 @@ import ihp_compute
 import kernels
 from benchmarks.peers.sweep import Scenario, scenarios_of, summaries
 from benchmarks.race import QUICK, Work, race
-from ihp_compute import contract, run_terms
-from ihp_compute.contract import ContractSet
-from ihp_compute.grid import Grid, grid_of
-from ihp_compute.program import Program
-from ihp_compute.provenance import write_totals
+from ihp_compute import contracts as contract
+from ihp_compute.codes import RATE_CELLS
+from ihp_compute.contracts import ContractSet
+from ihp_compute.results import kept_terms as run_terms
 from ihp_compute.runner import LocalRunner
-from ihp_compute.scenarios import classes
-from ihp_compute.settlement import settle
-from ihp_compute.steps import write_settlement
-from ihp_compute.sweep import QUANTILES_MICRO, mean_half_even, sweep
-from ihp_compute.tables import RATE_CELLS
-from ihp_compute.uncertainty import Totals, column_names
+from ihp_compute.settlement.program import Program
+from ihp_compute.settlement.settle import settle
+from ihp_compute.settlement.steps import write_settlement
+from ihp_compute.sweeps.grid import Grid, grid_of
+from ihp_compute.sweeps.jobs import QUANTILES_MICRO
+from ihp_compute.sweeps.scenarios import classes
+from ihp_compute.sweeps.sweep import mean_half_even, sweep
+from ihp_compute.uncertainty.totals import Totals, column_names, write_totals
 from kernels.quantiles import ranks_of
 
 CONTRACT: Final = "mn-ihp-2.0-track-2"

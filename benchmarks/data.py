@@ -21,10 +21,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from ihp_compute.ingest import ingest
-from ihp_compute.population import Population, open_population
-from ihp_compute.synth import VERSION, synth
-from ihp_compute.tables import (
+from ihp_compute.codes import (
     LINE_ED,
     LINE_INPATIENT,
     RATE_CELLS,
@@ -34,6 +31,9 @@ from ihp_compute.tables import (
     SPAN_PARTIAL_BENEFIT,
     SPAN_SPEND_DOWN,
 )
+from ihp_compute.ingest.passes import ingest
+from ihp_compute.population.shards import Population, open_population
+from ihp_compute.synth.state import VERSION, synth
 from ihp_compute.units import NO_DAY
 
 SEED: Final = 1

@@ -89,7 +89,7 @@ def main(form: str, members: int) -> None:
         out = Path(scratch) / "out"
         started = time.perf_counter()
         if form == "ours":
-            from ihp_compute.ingest import ingest  # noqa: PLC0415
+            from ihp_compute.ingest.passes import ingest  # noqa: PLC0415
 
             with sampled() as seen:
                 ingest(made.raw, out, shards=shards_for(members), threads=2)

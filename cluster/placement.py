@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from ihp_compute import tables
+from ihp_compute.population import tables
 
 BYTES_PER_LINE: Final = sum(field.type.bit_width for field in tables.LINES) // 8
 """Hot columns of one claim line, as the shard's file maps them."""

@@ -12,61 +12,30 @@ Not here: how a step is calculated (`settlement`), which fate a line meets (`cos
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ihp_compute import tables
-from ihp_compute.attribution import EXCLUSION_REASONS, attribute
-from ihp_compute.cost import costs, member_line_fates
+from ihp_compute.codes import LINE_KINDS, RATE_CELLS, SERVICE_CATEGORIES, SOURCE_TABLES
 from ihp_compute.errors import RunError
 from ihp_compute.ledger import RunFate
-from ihp_compute.measured import STEPS
-from ihp_compute.plan import Plan, RunRequest, make_plan
-from ihp_compute.population import Shard, member_keys, open_population, shard_of
-from ihp_compute.provenance import read_manifest
+from ihp_compute.measure.attribution import EXCLUSION_REASONS, attribute
+from ihp_compute.measure.cost import costs
+from ihp_compute.measure.line_fates import member_line_fates
+from ihp_compute.measure.member_years import STEPS
+from ihp_compute.measure.plan import Plan, RunRequest, make_plan
+from ihp_compute.population.keys import member_keys, shard_of
+from ihp_compute.population.shards import Shard, open_population
+from ihp_compute.results.manifest import read_manifest
+from ihp_compute.results.read import result
+from ihp_compute.results.tables import INTERVALS, SETTLEMENT, WALK
+from ihp_compute.settlement.walk import Step, steps
 from ihp_compute.units import NO_DAY, date_of
-
-CHANGES: Final = frozenset(
-    {
-        "trend", "policy", "completion", "rate_mix", "risk",
-        "quality", "withhold", "cap", "adjustments",
-    }
-)  # fmt: skip
-"""Steps of a walk whose amount is a change; every other step's amount is a level."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One line of a walk.
-
-    Attributes
-    ----------
-    step : str
-    amount_cents : int
-        A change, or the level itself.
-    before_cents : int or None
-        Where a change starts; None for a level.
-    after_cents : int
-        Where the step leads.
-    detail, citation, basis : str
-        The rate or ratio applied, where it is written, and how good that source is.
-    """
-
-    step: str
-    amount_cents: int
-    before_cents: int | None
-    after_cents: int
-    detail: str
-    citation: str
-    basis: str
 
 
 @dataclass(frozen=True)
@@ -96,70 +65,6 @@ class PartnershipExplained:
         }
 
 
-def result(run_dir: Path, name: str, schema: pa.Schema) -> pa.Table:
-    """A result table of a run.
-
-    Parameters
-    ----------
-    run_dir : Path
-    name : str
-        Stem of the Parquet file.
-    schema : pa.Schema
-        Columns that must be there; others are left out.
-
-    Returns
-    -------
-    pa.Table
-
-    Raises
-    ------
-    RunError
-        If the file is missing or lacks a column.
-    """
-    path = run_dir / f"{name}.parquet"
-    if not path.is_file():
-        raise RunError(f"{path}: missing, so the run is not finished; make one with ihp run")
-    try:
-        return pq.read_table(path, columns=schema.names).select(schema.names).cast(schema)
-    except (pa.ArrowInvalid, pa.ArrowKeyError, KeyError, ValueError) as error:
-        raise RunError(
-            f"{path}: expected columns {', '.join(schema.names)}: {error}; run it again"
-        ) from error
-
-
-def steps(rows: Sequence[Mapping[str, Any]]) -> list[Step]:
-    """Walk rows of one partnership, in order, with where each starts and leads.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        Rows of `tables.WALK`, any order.
-
-    Returns
-    -------
-    list of Step
-    """
-    found: list[Step] = []
-    here = 0
-    for row in sorted(rows, key=lambda row: row["position"]):
-        amount = int(row["amount_cents"])
-        change = row["step"] in CHANGES
-        after = here + amount if change else amount
-        found.append(
-            Step(
-                row["step"],
-                amount,
-                here if change else None,
-                after,
-                row["detail"],
-                row["citation"],
-                row["basis"],
-            )
-        )
-        here = after
-    return found
-
-
 def explain_partnership(run_dir: Path, partnership_id: str) -> PartnershipExplained:
     """The walk from base to payment of one partnership, every step with dollars and source.
 
@@ -177,14 +82,14 @@ def explain_partnership(run_dir: Path, partnership_id: str) -> PartnershipExplai
     RunError
         If the folder is not a finished run or the partnership is not in it.
     """
-    settlement = result(run_dir, "settlement", tables.SETTLEMENT)
+    settlement = result(run_dir, "settlement", SETTLEMENT)
     row = settlement.filter(pc.equal(settlement.column("partnership_id"), partnership_id))
     if row.num_rows == 0:
         known = settlement.column("partnership_id").to_pylist()
         some = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
         raise RunError(f"{run_dir}: no partnership {partnership_id!r}; the run has {some}")
-    walk = result(run_dir, "walk", tables.WALK)
-    intervals = result(run_dir, "intervals", tables.INTERVALS)
+    walk = result(run_dir, "walk", WALK)
+    intervals = result(run_dir, "intervals", INTERVALS)
     return PartnershipExplained(
         row.to_pylist()[0],
         steps(walk.filter(pc.equal(walk.column("partnership_id"), partnership_id)).to_pylist()),
@@ -264,9 +169,7 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
                 "tied": bool(attribution.tied[member]),
                 "months": {
                     cell: int(months)
-                    for cell, months in zip(
-                        tables.RATE_CELLS, attribution.months[:, member], strict=True
-                    )
+                    for cell, months in zip(RATE_CELLS, attribution.months[:, member], strict=True)
                     if months
                 },
                 "score_micro": int(scores.score_micro[member]),
@@ -331,13 +234,13 @@ def _line(shard: Shard, row: int, fate: int) -> dict[str, Any]:
     return {
         "stage": "run",
         "fate": RunFate(fate).label,
-        "table": tables.SOURCE_TABLES[value("table")],
+        "table": SOURCE_TABLES[value("table")],
         "claim_id": str(shard.strings("line_detail", "claim_id")[row]),
         "claim_line_number": str(shard.strings("line_detail", "claim_line_number")[row]),
         "service_date": _day(value("service_day")),
         "paid_date": _day(value("paid_day")),
-        "category": tables.SERVICE_CATEGORIES[value("category")],
-        "kind": tables.LINE_KINDS[value("kind")],
+        "category": SERVICE_CATEGORIES[value("category")],
+        "kind": LINE_KINDS[value("kind")],
         "paid_cents": value("paid_cents"),
     }
 
@@ -345,7 +248,7 @@ def _line(shard: Shard, row: int, fate: int) -> dict[str, Any]:
 def _put_aside(plan: Plan, member_id: str) -> list[dict[str, Any]]:
     """The member's rows that did not pass the door."""
     found = []
-    for name in tables.SOURCE_TABLES:
+    for name in SOURCE_TABLES:
         path = plan.request.population / "quarantine" / f"{name}.parquet"
         if not path.is_file():
             continue

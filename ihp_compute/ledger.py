@@ -11,6 +11,10 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
+CLAIM_TABLES: Final = ("medical_claim", "pharmacy_claim")
+
+LEDGER_TABLES: Final = (*CLAIM_TABLES, "eligibility")
+
 
 class IngestFate(IntEnum):
     """Fates of a row at ingest, in order of precedence."""

@@ -15,15 +15,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from ihp_compute.attribution import attribute
-from ihp_compute.cost import costs
-from ihp_compute.measured import Measured, ShardMeasured
-from ihp_compute.plan import Plan, RunRequest, make_plan
-from ihp_compute.population import Shard
-from ihp_compute.results import Draft, Outcome, assemble, check_target
+from ihp_compute.measure.attribution import attribute
+from ihp_compute.measure.cost import costs
+from ihp_compute.measure.measured import Measured, ShardMeasured
+from ihp_compute.measure.plan import Plan, RunRequest, make_plan
+from ihp_compute.measure.utilisation import utilise_years
+from ihp_compute.population.shards import Shard
+from ihp_compute.results.assemble import assemble
+from ihp_compute.results.folder import Draft, Outcome, check_target
 from ihp_compute.runner import LocalRunner, Runner, batches
-from ihp_compute.settlement import settle
-from ihp_compute.utilization import utilise_years
+from ihp_compute.settlement.settle import settle
 
 __all__ = ["Outcome", "RunRequest", "measure", "run"]
 

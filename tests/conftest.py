@@ -48,7 +48,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def raw_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Raw tables of a small synthetic state, its answers beside them. Read, never write."""
-    from ihp_compute.synth import synth  # noqa: PLC0415 - kernels' tests do without
+    from ihp_compute.synth.state import synth  # noqa: PLC0415 - kernels' tests do without
 
     folder = tmp_path_factory.mktemp("state") / "raw"
     synth(2500, 11, folder)
@@ -58,7 +58,7 @@ def raw_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_population(raw_state: Path) -> Path:
     """The small state, prepared in five shards. Read, never write."""
-    from ihp_compute.ingest import ingest  # noqa: PLC0415
+    from ihp_compute.ingest.passes import ingest  # noqa: PLC0415
 
     folder = raw_state.parent / "population"
     ingest(raw_state, folder, shards=5)

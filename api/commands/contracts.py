@@ -8,9 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from api.console import app, dollars, emit_json, say, show_table, stdout
-from ihp_compute import aggregates, contract, exhibit
+from ihp_compute import contracts as contract
+from ihp_compute import table_files
+from ihp_compute.contracts.vocabulary import KINDS
 from ihp_compute.errors import DataError
-from ihp_compute.terms import KINDS
+from ihp_compute.settlement import exhibit
+from ihp_compute.settlement import given as aggregates
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Year = Annotated[int | None, typer.Option(help="Performance year; the latest values without it.")]
@@ -33,8 +36,10 @@ def settle_command(
     """Settle a table of targets and observed costs, one row out per row in."""
     if out.exists() and table.exists() and out.samefile(table):
         raise DataError(f"{out}: is the table to settle; choose another --out")
-    settled = aggregates.settle_table(aggregates.read_table(table), contract_name, where=table.name)
-    aggregates.write_table(settled.table, out)
+    settled = aggregates.settle_table(
+        table_files.read_table(table), contract_name, where=table.name
+    )
+    table_files.write_table(settled.table, out)
     total = int(settled.payment_cents.sum())
     if as_json:
         emit_json(

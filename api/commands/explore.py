@@ -10,15 +10,16 @@ from typing import Annotated
 import typer
 
 from api.console import EXIT_INFRASTRUCTURE, app, dollars, emit_json, say, show_table
-from ihp_compute import population
-from ihp_compute.doctor import examine
+from cluster.doctor import examine
 from ihp_compute.explain import (
     MemberExplained,
     PartnershipExplained,
     explain_member,
     explain_partnership,
 )
-from ihp_compute.provenance import is_run, verify_run
+from ihp_compute.population import verify
+from ihp_compute.results.manifest import is_run
+from ihp_compute.results.verify import verify_run
 from ihp_compute.units import MICRO
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -51,7 +52,7 @@ def verify_command(
     if is_run(folder):
         found = {"kind": "run", "digest": verify_run(folder)}
     else:
-        found = {"kind": "population", **population.verify(folder)}
+        found = {"kind": "population", **verify.verify(folder)}
     if as_json:
         emit_json(found)
         return

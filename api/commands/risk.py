@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from api.console import app, emit_json, say
-from ihp_compute.risk_models import imports, store
-from ihp_compute.risk_models.calibrate_files import CalibrationRequest, calibrate_population
-from ihp_compute.risk_models.score_files import Request, score_files
+from ihp_compute.calibration.files import CalibrationRequest, calibrate_population
+from ihp_compute.risk import imports
+from ihp_compute.risk.models import store
+from ihp_compute.risk.score_files import Request, score_files
 from ihp_compute.runner import LocalRunner
 from ihp_compute.units import cents_of
 

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from api.console import app, emit_json, progress, say, stdout
-from ihp_compute.grid import ROW_LIMIT, read_grid
 from ihp_compute.runner import LocalRunner
-from ihp_compute.sweep import check_output, sweep, write
+from ihp_compute.sweeps.grid import ROW_LIMIT, read_grid
+from ihp_compute.sweeps.sweep import check_output, sweep, write
 
 
 @app.command("sweep")

@@ -15,7 +15,7 @@ from api.auth import OPERATOR_SCOPES, issue_key
 from api.service import Service
 from api.settings import Settings
 from cluster.store import Run, Store
-from ihp_compute.population import LAYOUT_VERSION
+from ihp_compute.population.shards import LAYOUT_VERSION
 
 CONTRACT = "mn-ihp-2.0-track-2"
 

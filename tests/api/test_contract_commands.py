@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli import app
-from ihp_compute import contract
+from ihp_compute import contracts as contract
+from ihp_compute.contracts.vocabulary import KINDS
 from ihp_compute.errors import ContractError
-from ihp_compute.terms import KINDS
 
 runner = CliRunner()
 ROWS = """partnership_id,n_members,target_usd,observed_usd,settlement.gain.share

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from fastapi.testclient import TestClient
 
-from ihp_compute import contract
+from ihp_compute import contracts as contract
 
 
 def test_a_stranger_is_refused(anonymous: TestClient) -> None:

@@ -20,10 +20,10 @@ import pytest
 
 from cluster.home import Home
 from cluster.supervisor import tagged
-from ihp_compute.ingest import ingest
+from ihp_compute.ingest.passes import ingest
 from ihp_compute.pipeline import Outcome, RunRequest, run
 from ihp_compute.runner import LocalRunner
-from ihp_compute.synth import synth
+from ihp_compute.synth.state import synth
 
 pytestmark = [pytest.mark.service, pytest.mark.ray]
 

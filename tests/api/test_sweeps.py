@@ -17,13 +17,13 @@ import ihp_compute
 from api.service import Service
 from cluster.store import Run
 from cluster.work import WORK
-from ihp_compute import contract, run_terms
-from ihp_compute.contract import ContractSet
-from ihp_compute.provenance import write_totals
+from ihp_compute import contracts as contract
+from ihp_compute.codes import RATE_CELLS
+from ihp_compute.contracts import ContractSet
+from ihp_compute.results import kept_terms as run_terms
 from ihp_compute.runner import LocalRunner
-from ihp_compute.settlement import settle
-from ihp_compute.tables import RATE_CELLS
-from ihp_compute.uncertainty import Totals, column_names
+from ihp_compute.settlement.settle import settle
+from ihp_compute.uncertainty.totals import Totals, column_names, write_totals
 
 AXES: dict[str, Any] = {
     "settlement.gain.share": {"from": 0.3, "to": 0.7, "count": 3},

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from cluster.runner import RayRunner
-from ihp_compute.ingest import ingest
+from ihp_compute.ingest.passes import ingest
 from ihp_compute.pipeline import Outcome, RunRequest, run
 from ihp_compute.runner import LocalRunner, Runner
-from ihp_compute.synth import synth
+from ihp_compute.synth.state import synth
 
 pytestmark = pytest.mark.ray
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from cluster.runner import RayRunner
-from ihp_compute.grid import grid_of
-from ihp_compute.ingest import ingest
+from ihp_compute.ingest.passes import ingest
 from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.runner import LocalRunner
-from ihp_compute.sweep import sweep
-from ihp_compute.synth import synth
+from ihp_compute.sweeps.grid import grid_of
+from ihp_compute.sweeps.sweep import sweep
+from ihp_compute.synth.state import synth
 
 pytestmark = pytest.mark.ray
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ihp_compute import tables
+from ihp_compute.results.tables import EXCLUSIONS, INTERVALS, LEDGER, SETTLEMENT, UTILISATION, WALK
 
 SIZES = (78, 58, 52, 45, 40, 32, 30, 28, 22, 20, 18, 14, 12, 8, 7, 6, 6, 6, 5, 5, 4, 3, 3, 2, 1)
 GATE = 0.02
@@ -219,12 +219,12 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             )
         ]
         for name, schema, rows in (
-            ("settlement", tables.SETTLEMENT, settlement),
-            ("intervals", tables.INTERVALS, intervals),
-            ("walk", tables.WALK, walk),
-            ("utilisation", tables.UTILISATION, use),
-            ("ledger", tables.LEDGER, ledger),
-            ("exclusions", tables.EXCLUSIONS, exclusions),
+            ("settlement", SETTLEMENT, settlement),
+            ("intervals", INTERVALS, intervals),
+            ("walk", WALK, walk),
+            ("utilisation", UTILISATION, use),
+            ("ledger", LEDGER, ledger),
+            ("exclusions", EXCLUSIONS, exclusions),
         ):
             columns = list(zip(*rows, strict=True)) or [()] * len(schema)
             arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]

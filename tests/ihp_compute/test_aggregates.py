@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ihp_compute.aggregates import read_table, settle_table, write_table
 from ihp_compute.errors import ContractError, DataError, IhpError
+from ihp_compute.settlement.given import settle_table
+from ihp_compute.table_files import read_table, write_table
 
 CONTRACT = "mn-ihp-2.0-track-2"
 

@@ -12,19 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ihp_compute.calibration.fit import calibrate
+from ihp_compute.calibration.least_squares import Constraint, credibility, solve, within
+from ihp_compute.calibration.sums import CalibrationTerms, design_of, rows_of, sums_of
 from ihp_compute.errors import DataError, RiskModelError
-from ihp_compute.risk_models import imports, store
-from ihp_compute.risk_models.calibration import calibrate
-from ihp_compute.risk_models.calibration_sums import (
-    CalibrationTerms,
-    design_of,
-    rows_of,
-    sums_of,
-)
-from ihp_compute.risk_models.compile import compile_model
-from ihp_compute.risk_models.least_squares import Constraint, credibility, solve, within
-from ihp_compute.risk_models.population_scores import ModelScores, model_provider
-from ihp_compute.risk_models.schema import encode
+from ihp_compute.risk import imports
+from ihp_compute.risk.models import store
+from ihp_compute.risk.models.compile import compile_model
+from ihp_compute.risk.models.schema import encode
+from ihp_compute.risk.population_scores import ModelScores, model_provider
 from ihp_compute.runner import LocalRunner
 from ihp_compute.units import day_of, month_of
 

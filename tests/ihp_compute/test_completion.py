@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ihp_compute.completion import (
+from ihp_compute.errors import DataError
+from ihp_compute.measure.completion import (
     chain_ladder,
     final_less_interim,
     overall,
     triangle,
     year_completion,
 )
-from ihp_compute.errors import DataError
 from ihp_compute.units import NO_DAY, day_of
 
 

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ihp_compute import contract
+from ihp_compute import contracts as contract
+from ihp_compute.contracts.kinds import BASES
+from ihp_compute.contracts.values import text_of
+from ihp_compute.contracts.vocabulary import KINDS
 from ihp_compute.errors import ContractError
-from ihp_compute.terms import BASES, KINDS, text_of
 
 BAD = Path(__file__).resolve().parents[1] / "bad_contracts"
 FIXED_PATHS = (

@@ -10,11 +10,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from ihp_compute.doctor import examine
+from cluster.doctor import examine
 from ihp_compute.errors import RunError
 from ihp_compute.explain import explain_member, explain_partnership
 from ihp_compute.pipeline import RunRequest, run
-from ihp_compute.population import member_keys, open_population
+from ihp_compute.population.keys import member_keys
+from ihp_compute.population.shards import open_population
 from ihp_compute.runner import LocalRunner
 
 
@@ -121,7 +122,7 @@ def test_the_doctor_looks_at_everything_and_says_what_next(
     checks = {check.name: check for check in examine(tmp_path)}
     assert {"threads", "shared memory", "disk", "GPU", "Ray"} <= checks.keys()
     assert checks["disk"].verdict in {"ok", "warn"}
-    monkeypatch.setattr("ihp_compute.doctor.ENOUGH_DISK_BYTES", 1 << 70)
+    monkeypatch.setattr("cluster.doctor.ENOUGH_DISK_BYTES", 1 << 70)
     short = {check.name: check for check in examine(tmp_path)}["disk"]
     assert (short.verdict, bool(short.advice)) == ("warn", True)
 

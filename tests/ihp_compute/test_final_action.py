@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ihp_compute.final_action import (
+from ihp_compute.ingest.final_action import (
     NOT_STATED,
     OPEN,
     ClaimVersion,

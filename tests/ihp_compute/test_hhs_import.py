@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 
 from ihp_compute.errors import InfrastructureError, RiskModelError
-from ihp_compute.risk_models import hhs_hcc, imports, store
-from ihp_compute.risk_models.compile import compile_model
-from ihp_compute.risk_models.score_files import Request, score_files
+from ihp_compute.risk import imports
+from ihp_compute.risk.models import hhs_hcc, store
+from ihp_compute.risk.models.compile import compile_model
+from ihp_compute.risk.score_files import Request, score_files
 
 METALS = "Platinum,Gold,Silver,Bronze,Catastrophic"
 MAP_HEADER = ",".join(hhs_hcc.DIAGNOSIS_COLUMNS)

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from ihp_compute.errors import RiskModelError
-from ihp_compute.risk_models import cells, imports, licensed
-from ihp_compute.risk_models.score_files import Request, score_files
+from ihp_compute.risk import cell_weights as cells
+from ihp_compute.risk import imports
+from ihp_compute.risk.models import licensed
+from ihp_compute.risk.score_files import Request, score_files
 
 DESCRIPTION = """
 version = "example 1"

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ihp_compute.orders import fields, order_by, packed, width
+from ihp_compute.sorting import fields, order_by, packed, width
 
 narrow = st.lists(st.tuples(*[st.integers(-3, 3)] * 3), max_size=40)
 wide = st.lists(st.tuples(*[st.integers(-(2**40), 2**40) | st.integers(0, 1)] * 3), max_size=40)

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ihp_compute.codes import RATE_CELLS
 from ihp_compute.errors import DataError
-from ihp_compute.payers import payer_months, payer_weights, split
-from ihp_compute.tables import RATE_CELLS
+from ihp_compute.measure.payer_months import payer_months, payer_weights
+from ihp_compute.settlement.payers import split
 from ihp_compute.units import month_of
 
 WEIGHTS = st.dictionaries(

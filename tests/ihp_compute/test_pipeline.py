@@ -14,18 +14,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from ihp_compute.codes import COMPARISON, RATE_CELLS, UNATTRIBUTED
 from ihp_compute.errors import (
     ContractError,
     DeviceUnavailableError,
     PopulationError,
     RunError,
 )
-from ihp_compute.ingest import ingest
+from ihp_compute.ingest.passes import ingest
 from ihp_compute.pipeline import Outcome, RunRequest, run
-from ihp_compute.population import open_population
-from ihp_compute.provenance import read_totals, verify_run
+from ihp_compute.population.shards import open_population
+from ihp_compute.results.verify import verify_run
 from ihp_compute.runner import LocalRunner
-from ihp_compute.tables import COMPARISON, RATE_CELLS, UNATTRIBUTED
+from ihp_compute.uncertainty.totals import read_totals
 
 CONTRACT = "mn-ihp-2.0-track-2"
 REPLICATES = 40

@@ -12,9 +12,11 @@ import pyarrow as pa
 import pytest
 
 from ihp_compute.errors import DataError, RiskModelError
-from ihp_compute.risk import enrolled_months, provider
-from ihp_compute.risk_models import cells, imports
-from ihp_compute.risk_models.population_scores import ModelScores, ScoreTerms, model_provider
+from ihp_compute.risk import cell_weights as cells
+from ihp_compute.risk import imports
+from ihp_compute.risk.population_scores import ModelScores, ScoreTerms, model_provider
+from ihp_compute.risk.providers import provider
+from ihp_compute.risk.scores import enrolled_months
 from ihp_compute.units import NO_DAY, day_of, month_of
 
 LATE = 2**31 - 1

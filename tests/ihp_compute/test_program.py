@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ihp_compute.errors import DataError
-from ihp_compute.program import Program
+from ihp_compute.settlement.program import Program
 
 
 def test_an_expression_written_twice_is_computed_once() -> None:

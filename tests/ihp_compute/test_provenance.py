@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ihp_compute.provenance import KEYS, sort_by
+from ihp_compute.results.digest import sort_by
+from ihp_compute.results.tables import KEYS
 
 YEARS = (2023, 2024)
 

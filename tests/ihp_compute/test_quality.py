@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ihp_compute.errors import DataError
-from ihp_compute.quality import (
+from ihp_compute.measure.quality import (
     WORKING_RULE,
     Measure,
     QualityRule,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ihp_compute.errors import RunError
-from ihp_compute.report import write_report
+from ihp_compute.report.page import write_report
 
 HOSTILE = "<script>alert('x')</script> & \"co\""
 VOID = {"br", "col", "hr", "img", "input", "link", "meta", "wbr"}

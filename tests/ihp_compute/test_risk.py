@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ihp_compute.codes import RATE_CELLS
 from ihp_compute.errors import DataError, RiskModelError
-from ihp_compute.risk import ages_on, enrolled_months, provider
-from ihp_compute.tables import RATE_CELLS
+from ihp_compute.risk.providers import provider
+from ihp_compute.risk.scores import ages_on, enrolled_months
 from ihp_compute.units import MICRO, NO_DAY, day_of, month_of
 
 

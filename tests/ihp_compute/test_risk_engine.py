@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ihp_compute.errors import RiskModelError
-from ihp_compute.risk_models import cms_hcc
-from ihp_compute.risk_models.compile import Compiled, compile_model
-from ihp_compute.risk_models.engine import Codes, Members, Scored, run
-from ihp_compute.risk_models.score_files import clean_codes
+from ihp_compute.risk.models import cms_hcc
+from ihp_compute.risk.models.compile import Compiled, clean_codes, compile_model
+from ihp_compute.risk.models.engine import Codes, Members, Scored, run
 from ihp_compute.units import NO_DAY
 from kernels.condition_flags import reference as slow_flags
 from kernels.risk_score import reference as slow_score
@@ -238,7 +237,7 @@ def test_the_package_is_located_and_never_imported() -> None:
         [
             sys.executable, "-c",
             (
-                "import sys; from ihp_compute.risk_models import cms_hcc; "
+                "import sys; from ihp_compute.risk.models import cms_hcc; "
                 "cms_hcc.build('cms-hcc-v28'); print('hccinfhir' in sys.modules)"
             ),
         ],

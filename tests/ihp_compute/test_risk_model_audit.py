@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from ihp_compute.errors import RiskModelError
-from ihp_compute.risk_models.audit import audit
-from ihp_compute.risk_models.compile import compile_model
-from ihp_compute.risk_models.schema import (
+from ihp_compute.risk.models.audit import audit
+from ihp_compute.risk.models.compile import compile_model
+from ihp_compute.risk.models.schema import (
     Cell,
     Coefficient,
     Condition,

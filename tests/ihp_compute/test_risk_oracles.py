@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ihp_compute.risk_models import hhs_hcc, store
-from ihp_compute.risk_models.compile import compile_model
-from ihp_compute.risk_models.engine import Codes, Members, post_steps, run
-from ihp_compute.risk_models.schema import PostStep
-from ihp_compute.risk_models.score_files import Request, score_files
+from ihp_compute.risk.models import hhs_hcc, store
+from ihp_compute.risk.models.compile import compile_model
+from ihp_compute.risk.models.engine import Codes, Members, post_steps, run
+from ihp_compute.risk.models.schema import PostStep
+from ihp_compute.risk.score_files import Request, score_files
 from ihp_compute.units import NO_DAY
 from kernels.condition_flags import reference as slow_flags
 from kernels.risk_score import reference as slow_score

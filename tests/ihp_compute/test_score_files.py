@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from ihp_compute.errors import DataError, RiskModelError
-from ihp_compute.risk_models import cms_hcc
-from ihp_compute.risk_models.score_files import Request, score_files
+from ihp_compute.risk.models import cms_hcc
+from ihp_compute.risk.score_files import Request, score_files
 
 
 def scored(

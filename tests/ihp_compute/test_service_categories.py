@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ihp_compute.service_categories import (
+from ihp_compute.codes import SERVICE_CATEGORIES, VISIT_CLASSES
+from ihp_compute.ingest.service_categories import (
     _BILL_TYPES,
     _PLACES,
     _PROCEDURES,
@@ -20,7 +21,6 @@ from ihp_compute.service_categories import (
     classify,
     facts_of,
 )
-from ihp_compute.tables import SERVICE_CATEGORIES, VISIT_CLASSES
 
 
 def _category(

@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ihp_compute import contract
-from ihp_compute.aggregates import settle_table
-from ihp_compute.contract import Contract, ContractSet
+from ihp_compute import contracts as contract
+from ihp_compute.codes import RATE_CELLS
+from ihp_compute.contracts import Contract, ContractSet
 from ihp_compute.errors import ContractError
-from ihp_compute.settlement import Settled, settle
-from ihp_compute.tables import RATE_CELLS
-from ihp_compute.target import trend_factor
-from ihp_compute.uncertainty import Totals, column_names
+from ihp_compute.settlement.given import settle_table
+from ihp_compute.settlement.settle import Settled, settle
+from ihp_compute.settlement.target import trend_factor
+from ihp_compute.uncertainty.totals import Totals, column_names
 
 GROUPS = ("P1", "P2", "COMPARISON", "UNATTRIBUTED")
 CHILD, ADULT = RATE_CELLS.index("child_ffs"), RATE_CELLS.index("adult_managed")

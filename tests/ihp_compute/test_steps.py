@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ihp_compute import contract
-from ihp_compute.aggregates import settle_table
-from ihp_compute.contract import Contract
+from ihp_compute import contracts as contract
+from ihp_compute.contracts import Contract
 from ihp_compute.errors import ContractError
-from ihp_compute.program import Program
-from ihp_compute.steps import gate_by_size, write_settlement
+from ihp_compute.settlement.given import settle_table
+from ihp_compute.settlement.program import Program
+from ihp_compute.settlement.steps import gate_by_size, write_settlement
 
 TARGET_USD = 1_000_000
 GAIN_ONLY = "mn-ihp-1.0-virtual"

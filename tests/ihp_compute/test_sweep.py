@@ -17,16 +17,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ihp_compute
-from ihp_compute import contract, run_terms
-from ihp_compute.contract import ContractSet
+from ihp_compute import contracts as contract
+from ihp_compute.codes import RATE_CELLS
+from ihp_compute.contracts import ContractSet
 from ihp_compute.errors import ContractError, DataError, GridError, RunError
-from ihp_compute.grid import Grid, grid_of, read_grid, value_text
-from ihp_compute.provenance import write_totals
+from ihp_compute.results import kept_terms as run_terms
 from ihp_compute.runner import LocalRunner
-from ihp_compute.settlement import Settled, settle
-from ihp_compute.sweep import mean_half_even, sweep, write
-from ihp_compute.tables import RATE_CELLS
-from ihp_compute.uncertainty import Totals, column_names, intervals
+from ihp_compute.settlement.settle import Settled, settle
+from ihp_compute.sweeps.grid import Grid, grid_of, read_grid, value_text
+from ihp_compute.sweeps.sweep import mean_half_even, sweep, write
+from ihp_compute.uncertainty.intervals import intervals
+from ihp_compute.uncertainty.totals import Totals, column_names, write_totals
 
 GROUPS = ("P1", "P2", "COMPARISON", "UNATTRIBUTED")
 BASE, YEAR, B = 2019, 2021, 41

@@ -14,12 +14,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ihp_compute import synth_claims, synth_lines, synth_network, synth_people
-from ihp_compute.contract import load
+from ihp_compute.codes import COMPARISON
+from ihp_compute.contracts import load
 from ihp_compute.errors import DataError
 from ihp_compute.ledger import IngestFate
-from ihp_compute.synth import synth
-from ihp_compute.synth_codes import (
+from ihp_compute.synth import claims as synth_claims
+from ihp_compute.synth import lines as synth_lines
+from ihp_compute.synth import network as synth_network
+from ihp_compute.synth import people as synth_people
+from ihp_compute.synth.codes import (
     CONDITIONS,
     DELIVERY_CODES,
     DRUGS,
@@ -27,7 +30,7 @@ from ihp_compute.synth_codes import (
     PREMATURE_CODES,
     WELL_CODES,
 )
-from ihp_compute.tables import COMPARISON
+from ihp_compute.synth.state import synth
 
 MEMBERS = 6_000  # two blocks
 

@@ -14,8 +14,8 @@ import pytest
 
 from ihp_compute.errors import PopulationError, RunError
 from ihp_compute.pipeline import RunRequest, run
-from ihp_compute.population import verify
-from ihp_compute.provenance import verify_run
+from ihp_compute.population.verify import verify
+from ihp_compute.results.verify import verify_run
 
 
 def _edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:

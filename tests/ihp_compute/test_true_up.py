@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ihp_compute.errors import RunError
-from ihp_compute.true_up import true_up
+from ihp_compute.results.true_up import true_up
 
 
 def run(folder: Path, payments: dict[str, int], **manifest: Any) -> Path:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ihp_compute.tables import RATE_CELLS
-from ihp_compute.uncertainty import Rows, YearRows, intervals, replicate_totals
+from ihp_compute.codes import RATE_CELLS
+from ihp_compute.uncertainty.intervals import intervals
+from ihp_compute.uncertainty.totals import Rows, YearRows, replicate_totals
 
 GROUPS = ("IHP-01", "IHP-02", "COMPARISON", "UNATTRIBUTED")
 

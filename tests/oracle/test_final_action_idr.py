@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from ihp_compute.ingest import ingest
+from ihp_compute.ingest.passes import ingest
 
 
 @pytest.mark.shared

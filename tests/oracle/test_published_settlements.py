@@ -16,9 +16,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from ihp_compute import contract
-from ihp_compute.aggregates import SettledTable, settle_table
-from ihp_compute.steps import gate_by_size
+from ihp_compute import contracts as contract
+from ihp_compute.settlement.given import SettledTable, settle_table
+from ihp_compute.settlement.steps import gate_by_size
 
 pytestmark = pytest.mark.shared
 

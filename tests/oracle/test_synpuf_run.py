@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from ihp_compute.ingest import ingest
+from ihp_compute.ingest.passes import ingest
 from ihp_compute.pipeline import Outcome, RunRequest, run
-from ihp_compute.provenance import verify_run
+from ihp_compute.results.verify import verify_run
 from ihp_compute.runner import LocalRunner
 
 CONTRACT = Path(__file__).with_name("contract_2009.toml")

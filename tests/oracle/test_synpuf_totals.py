@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ihp_compute.ingest import ingest
-from ihp_compute.population import open_population
+from ihp_compute.ingest.passes import ingest
+from ihp_compute.population.shards import open_population
 
 
 @pytest.fixture(scope="module")

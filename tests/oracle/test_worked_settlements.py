@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ihp_compute import contract
-from ihp_compute.aggregates import settle_table
-from ihp_compute.contract import Contract, ContractSet
-from ihp_compute.settlement import Settled, settle
-from ihp_compute.tables import RATE_CELLS
-from ihp_compute.uncertainty import Totals, column_names
+from ihp_compute import contracts as contract
+from ihp_compute.codes import RATE_CELLS
+from ihp_compute.contracts import Contract, ContractSet
+from ihp_compute.settlement.given import settle_table
+from ihp_compute.settlement.settle import Settled, settle
+from ihp_compute.uncertainty.totals import Totals, column_names
 
 MONTHS = 276_000
 BASE_PMPM = "402.15"

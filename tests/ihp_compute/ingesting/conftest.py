@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ihp_compute.ingest import ingest
-from ihp_compute.population import Population, open_population
+from ihp_compute.ingest.passes import ingest
+from ihp_compute.population.shards import Population, open_population
 
 Row = dict[str, Any]
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ihp_compute import METHOD_VERSION, fingerprint
-from ihp_compute.fingerprint import HASHED_TABLES, digest_of, lines_of
+from ihp_compute import METHOD_VERSION
+from ihp_compute.population import digest as fingerprint
+from ihp_compute.population.digest import HASHED_TABLES, digest_of, lines_of
 
 value = st.one_of(st.none(), st.text(max_size=3), st.sampled_from(["", "a", "ab", '"', "\\", "é"]))
 

@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ihp_compute import ingest_books
 from ihp_compute.errors import DataError
-from ihp_compute.ingest_books import MemberBook, Tally
-from ihp_compute.population import member_keys
+from ihp_compute.ingest.door import books as ingest_books
+from ihp_compute.ingest.door.books import MemberBook
+from ihp_compute.ingest.handover import Tally
+from ihp_compute.population.keys import member_keys
 
 
 def test_a_key_leads_back_to_its_id(monkeypatch: pytest.MonkeyPatch) -> None:

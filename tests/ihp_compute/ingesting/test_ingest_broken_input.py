@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ihp_compute import ingest as ingest_module
 from ihp_compute.errors import DataError
-from ihp_compute.ingest import ingest
+from ihp_compute.ingest import passes as ingest_module
+from ihp_compute.ingest.passes import ingest
 
 
 def _refused(folder: Path, tmp_path: Path, words: Any) -> None:

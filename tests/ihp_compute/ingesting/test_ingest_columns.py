@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ihp_compute.ingest_columns import Raw, take_texts
-from ihp_compute.ingest_read import read_text
-from ihp_compute.ingest_spill import Spill
-from ihp_compute.ingest_typed import SPILLED, Column, Space, Stated
+from ihp_compute.ingest.door.columns import Column, Stated
+from ihp_compute.ingest.door.texts import read_text
+from ihp_compute.ingest.shard.rows import Raw, take_texts
+from ihp_compute.ingest.spill import Spill
+from ihp_compute.ingest.spill_layout import SPILLED, Space
 
 ROWS = 40
 

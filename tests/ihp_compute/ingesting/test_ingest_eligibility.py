@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from ihp_compute import tables
+from ihp_compute.codes import (
+    RATE_CELLS,
+    SPAN_DUAL,
+    SPAN_LONG_TERM_INSTITUTION,
+    SPAN_MEDICAID,
+    SPAN_PARTIAL_BENEFIT,
+    SPAN_SPEND_DOWN,
+)
 from ihp_compute.units import month_of
 
 
@@ -21,7 +28,7 @@ def _months(bench: Any, population: Any) -> dict[int, Any]:
 
 
 def _cell(span: Any) -> str:
-    return tables.RATE_CELLS[span["rate_cell"]]
+    return RATE_CELLS[span["rate_cell"]]
 
 
 def test_a_month_counts_when_any_day_of_it_is_enrolled(bench: Any, member: Any, line: Any) -> None:
@@ -160,11 +167,11 @@ def test_flags_of_a_span_have_their_facts(
     bench: Any, member: Any, line: Any, facts: Any, flags: Any, dual: Any
 ) -> None:
     names = {
-        "dual": tables.SPAN_DUAL,
-        "spend_down": tables.SPAN_SPEND_DOWN,
-        "partial": tables.SPAN_PARTIAL_BENEFIT,
-        "institution": tables.SPAN_LONG_TERM_INSTITUTION,
-        "medicaid": tables.SPAN_MEDICAID,
+        "dual": SPAN_DUAL,
+        "spend_down": SPAN_SPEND_DOWN,
+        "partial": SPAN_PARTIAL_BENEFIT,
+        "institution": SPAN_LONG_TERM_INSTITUTION,
+        "medicaid": SPAN_MEDICAID,
     }
     _, population = bench.ingest(
         bench.folder(eligibility=[member(**facts)], medical_claim=[line()])

@@ -10,9 +10,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from ihp_compute.ingest import ingest
-from ihp_compute.population import verify
-from ihp_compute.synth import synth
+from ihp_compute.ingest.passes import ingest
+from ihp_compute.population.verify import verify
+from ihp_compute.synth.state import synth
 
 TABLES = ("medical_claim", "pharmacy_claim", "eligibility")
 

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ihp_compute import tables
-from ihp_compute.ingest_layout import (
+from ihp_compute.codes import LINE_ED, LINE_INPATIENT, SERVICE_CATEGORIES, VISIT_CLASSES
+from ihp_compute.ingest.door.layout import (
     ELIGIBILITY_COLUMNS,
     MEDICAL_COLUMNS,
     PHARMACY_COLUMNS,
     find_inputs,
 )
-from ihp_compute.population import open_population
+from ihp_compute.population.shards import open_population
 
 
 def test_the_layout_has_the_published_number_of_columns() -> None:
@@ -200,9 +200,9 @@ def test_a_hospital_claim_is_a_stay_and_an_emergency_visit_is_one(
     assert found["disposition"] == 1
     lines = {
         (d["claim_id"], d["claim_line_number"]): (
-            tables.SERVICE_CATEGORIES[row["category"]],
-            bool(row["flags"] & tables.LINE_ED),
-            bool(row["flags"] & tables.LINE_INPATIENT),
+            SERVICE_CATEGORIES[row["category"]],
+            bool(row["flags"] & LINE_ED),
+            bool(row["flags"] & LINE_INPATIENT),
         )
         for row, d in zip(
             bench.rows(population, "lines"), bench.rows(population, "line_detail"), strict=True
@@ -219,5 +219,5 @@ def test_a_hospital_claim_is_a_stay_and_an_emergency_visit_is_one(
         ("V", "1"): ("primary_care", False, False),
         ("I", "1"): ("primary_care", False, False),
     }
-    classes = [tables.VISIT_CLASSES[row["class"]] for row in bench.rows(population, "visits")]
+    classes = [VISIT_CLASSES[row["class"]] for row in bench.rows(population, "visits")]
     assert sorted(classes) == ["evaluation", "health_care_home"]

@@ -8,8 +8,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from ihp_compute.ingest import ingest
-from ihp_compute.synth import synth
+from ihp_compute.ingest.passes import ingest
+from ihp_compute.synth.state import synth
 
 FATES = """
 with raw as (

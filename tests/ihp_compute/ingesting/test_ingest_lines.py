@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ihp_compute import ingest_lines
-from ihp_compute.ingest_columns import Lists
-from ihp_compute.ingest_lines import _earliest_pairs, _least
+from ihp_compute.ingest.shard import lines as ingest_lines
+from ihp_compute.ingest.shard.derived import _earliest_pairs
+from ihp_compute.ingest.shard.lines import least
+from ihp_compute.ingest.shard.rows import Lists
 
 DAYS = st.integers(18_000, 18_002)
 
@@ -62,4 +63,4 @@ def test_the_least_stated_value_is_found_in_every_small_type(kind: Any, data: An
         min((value for own, value in rows if own == k and value != blank), default=blank)
         for k in range(4)
     ]
-    assert _least(values.astype(kind), blank, claim, 4).tolist() == wanted
+    assert least(values.astype(kind), blank, claim, 4).tolist() == wanted

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ihp_compute.ingest_layout import LAYOUTS
+from ihp_compute.ingest.door.layout import LAYOUTS
 
 JUNK = (
     "", "0", "1", "-1", "NULL", "nan", "2023-05-05", "20230505", "9999-12-31", "1e5", "é", "a,b",

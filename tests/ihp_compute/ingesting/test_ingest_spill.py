@@ -12,11 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ihp_compute.fingerprint import text_hashes
-from ihp_compute.ingest_columns import Raw
-from ihp_compute.ingest_read import Text, read_text
-from ihp_compute.ingest_spill import Spill, Spilled, ranges
-from ihp_compute.ingest_typed import SPILLED, Coded, Column, Following, Space, Stated, by_shard
+from ihp_compute.ingest.door.by_shard import by_shard
+from ihp_compute.ingest.door.columns import Coded, Column, Following, Stated
+from ihp_compute.ingest.door.texts import Text, read_text
+from ihp_compute.ingest.shard.rows import Raw
+from ihp_compute.ingest.spill import Spill, Spilled, ranges
+from ihp_compute.ingest.spill_layout import SPILLED, Space
+from ihp_compute.population.hashes import text_hashes
 from ihp_compute.units import NO_DAY
 
 INT32 = np.iinfo(np.int32)

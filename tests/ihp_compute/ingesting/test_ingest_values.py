@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ihp_compute.ingest_read import BAD_DAY, flag_of_text, read_cents, read_days, read_text
+from ihp_compute.ingest.door.texts import read_text
+from ihp_compute.ingest.door.values import BAD_DAY, flag_of_text, read_cents, read_days
 from ihp_compute.units import NO_DAY, cents_of, day_of
 
 money = st.decimals(

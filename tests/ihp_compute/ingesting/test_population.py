@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ihp_compute import tables
 from ihp_compute.errors import PopulationError
-from ihp_compute.population import member_keys, open_population, shard_of, verify
+from ihp_compute.population import tables
+from ihp_compute.population.keys import member_keys, shard_of
+from ihp_compute.population.shards import open_population
+from ihp_compute.population.verify import verify
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ihp_compute.errors import DataError
-from ihp_compute.ingest import ingest
-from ihp_compute.ingest_layout import ELIGIBILITY_COLUMNS, MEDICAL_COLUMNS, PHARMACY_COLUMNS
-from ihp_compute.ingest_read import read_cents
+from ihp_compute.ingest.door.layout import ELIGIBILITY_COLUMNS, MEDICAL_COLUMNS, PHARMACY_COLUMNS
+from ihp_compute.ingest.door.values import read_cents
+from ihp_compute.ingest.passes import ingest
 
 Rows = list[dict[str, str]]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ihp_compute import tables
+from ihp_compute.population import tables
 from ihp_compute.units import NO_DAY, month_of
 
 Member = dict[str, Any]

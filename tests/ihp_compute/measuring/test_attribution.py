@@ -10,16 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ihp_compute.attribution import (
-    EXCLUSION_REASONS,
-    Attribution,
-    AttributionTerms,
-    Roster,
-    attribute,
-    compile_roster,
-)
+from ihp_compute.codes import RATE_CELLS, SPAN_DUAL, SPAN_LONG_TERM_INSTITUTION, SPAN_SPEND_DOWN
+from ihp_compute.contracts.rules import AttributionTerms
 from ihp_compute.errors import ContractError, DataError
-from ihp_compute.tables import RATE_CELLS, SPAN_DUAL, SPAN_LONG_TERM_INSTITUTION, SPAN_SPEND_DOWN
+from ihp_compute.measure.attribution import EXCLUSION_REASONS, Attribution, attribute
+from ihp_compute.measure.roster import Roster, compile_roster
 from ihp_compute.units import day_of
 
 TERMS = AttributionTerms(

@@ -12,19 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ihp_compute.attribution import NOT_COUNTABLE, Attribution
-from ihp_compute.cost import (
-    Cost,
-    CostTerms,
-    cost,
-    costs,
-    incurred_paid,
-    line_fates,
-    member_line_fates,
-)
+from ihp_compute.codes import LINE_KINDS, RATE_CELLS, SERVICE_CATEGORIES, SOURCE_TABLES
+from ihp_compute.contracts.rules import CostTerms
 from ihp_compute.errors import ContractError
 from ihp_compute.ledger import RunFate
-from ihp_compute.tables import LINE_KINDS, RATE_CELLS, SERVICE_CATEGORIES, SOURCE_TABLES
+from ihp_compute.measure.attribution import NOT_COUNTABLE, Attribution
+from ihp_compute.measure.cost import Cost, cost, costs, incurred_paid
+from ihp_compute.measure.line_fates import line_fates, member_line_fates
 from ihp_compute.units import NO_DAY, day_of, month_of
 
 TERMS = CostTerms(

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ihp_compute.tables import LINE_ED, LINE_INPATIENT
+from ihp_compute.codes import LINE_ED, LINE_INPATIENT
+from ihp_compute.measure.utilisation import Utilisation, utilise
 from ihp_compute.units import NO_DAY, day_of
-from ihp_compute.utilization import Utilisation, utilise
 
 CUTOFF = day_of(date(2025, 6, 30))
 MARCH = day_of(date(2024, 3, 1))

@@ -1,0 +1,357 @@
+"""A state's own weights for a model's indicators: `ihp calibrate`.
+
+    indicators (terms left by the program) x capped annual cost, by member, weighted by months
+    -> exact sums over shards -> constrained least squares per segment -> credibility -> Model
+
+The cost of a member-year is what was paid for lines of the year, brought to twelve months and
+capped. Coefficients are not negative, and a category never weighs less than one that it clears.
+A rare feature is shrunk towards the published weight, rescaled to the state: Z of its own estimate
+and 1 - Z of the prior, Z by the square-root rule on its member months. The demographic cells then
+take what the conditions leave, and each segment is balanced to its own cost. The new model has
+weights in units of the state's mean annual cost, one column, no normalisation, and its own digest.
+
+Fit is judged out of sample: members fall into random groups by their key, and K folds of groups are
+each predicted from the others. Standard errors resample the groups. All of it is floating point and
+stands outside the digest of a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ihp_compute.calibration.least_squares import bootstrap_errors, credibility, solve, within
+from ihp_compute.calibration.sums import (
+    CalibrationTerms,
+    Design,
+    Rows,
+    Sums,
+    design_of,
+    indicators,
+    rows_of,
+    sums_of,
+)
+from ihp_compute.codes import RATE_CELLS
+from ihp_compute.errors import DataError, RiskModelError
+from ihp_compute.risk.models.schema import Coefficient, Model, digest
+from ihp_compute.risk.population_scores import ModelScores
+from ihp_compute.risk.scores import AGE_BANDS
+from ihp_compute.runner import LocalRunner, Runner
+from ihp_compute.units import MICRO
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One segment's estimate, in cents per year; months int64[p] behind each feature."""
+
+    estimate: NDArray[np.float64]
+    standard_error: NDArray[np.float64]
+    z: NDArray[np.float64]
+    prior: NDArray[np.float64]
+    blended: NDArray[np.float64]
+    months: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The new model, its report as plain numbers, and the fit by segment."""
+
+    model: Model
+    report: dict[str, Any]
+    fits: dict[str, Fit]
+
+
+def calibrate(
+    scores: ModelScores,
+    full: Model,
+    population: Any,
+    terms: CalibrationTerms,
+    *,
+    name: str,
+    runner: Runner | None = None,
+) -> Calibrated:
+    """Estimate a state's weights on a model's indicators.
+
+    Parameters
+    ----------
+    scores : ModelScores
+        The model over the population; its timing makes the weights concurrent or prospective.
+    full : Model
+        The model of `scores` with all its tables.
+    population : Population
+    terms : CalibrationTerms
+    name : str
+        Name of the new model.
+
+    Raises
+    ------
+    DataError
+        If nobody has months and cost in the year.
+    """
+    if terms.folds < 2 or terms.groups < terms.folds:
+        raise RiskModelError("calibration needs at least 2 folds and as many groups as folds")
+    design = design_of(scores.compiled(terms.year), full)
+    shards = population.shards
+    runner = runner or LocalRunner()
+    parts = list(runner.map(lambda shard: rows_of(shard, scores, terms), shards))
+    total = _total([sums_of(rows, design, terms.groups) for rows in parts])
+    cost = sum(int(rows.weighted_cost.sum()) for rows in parts)
+    months = sum(int(rows.months.sum()) for rows in parts)
+    if months == 0 or cost <= 0:
+        raise DataError(f"nobody has months and cost in {terms.year}; calibrate on another year")
+    mean_cents = cost / months
+    fits = {s: fit_segment(s, design, total, full, terms) for s in design.features}
+    weights = {s: fit.blended for s, fit in fits.items()}
+    folded = [_fold_weights(total, design, full, terms, fold) for fold in range(terms.folds)]
+    report = {
+        "name": name,
+        "base_model": full.name,
+        "base_model_sha256": digest(full),
+        "population_digest": str(population.manifest.get("population_digest", "")),
+        "terms": {**asdict(terms), "services": sorted(terms.services or ()) or "all"},
+        "timing": scores.terms.timing,
+        "members": sum(len(rows.months) for rows in parts),
+        "members_skipped": total.skipped,
+        "members_at_cap": total.capped,
+        "member_months": months,
+        "mean_annual_cost_usd": round(mean_cents / 100, 2),
+        "in_sample": _accuracy(parts, design, [weights] * terms.folds),
+        "out_of_sample": _accuracy(parts, design, folded),
+        "predictive_ratios": _ratios(parts, design, folded),
+        "features": {s: _described(design.features[s], fit) for s, fit in fits.items()},
+    }
+    model = _model(full, design, weights, mean_cents, name, report)
+    report["sha256"] = digest(model)
+    return Calibrated(model, report, fits)
+
+
+def _total(parts: list[Sums]) -> Sums:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def _prior(segment: str, design: Design, full: Model) -> NDArray[np.float64]:
+    published = {
+        c.term: float(Decimal(c.value))
+        for c in full.coefficients
+        if c.segment == segment and c.column == full.default_column
+    }
+    return np.array([published.get(name, 0.0) for name in design.features[segment]])
+
+
+def fit_segment(
+    segment: str, design: Design, total: Sums, full: Model, terms: CalibrationTerms
+) -> Fit:
+    """Estimate, standard errors and credibility of one segment."""
+    gram, moment = total.gram[segment].sum(axis=0), total.moment[segment].sum(axis=0)
+    estimate, z, prior, blended = _estimate(segment, design, gram, moment, full, terms)
+    there = np.flatnonzero(np.diag(gram) > 0)
+    error = np.full(len(estimate), np.nan)
+    if len(there) and terms.replicates > 1:
+        error[there] = bootstrap_errors(
+            total.gram[segment][:, there[:, None], there[None, :]],
+            total.moment[segment][:, there],
+            within(design.constraints[segment], there),
+            replicates=terms.replicates,
+            seed=terms.seed,
+        )
+    return Fit(estimate, error, z, prior, blended, np.diag(gram))
+
+
+def _estimate(
+    segment: str,
+    design: Design,
+    gram: NDArray[np.int64],
+    moment: NDArray[np.int64],
+    full: Model,
+    terms: CalibrationTerms,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Estimate, Z, prior and blend, in cents per year; a feature nobody has keeps the prior."""
+    months = np.diag(gram)
+    there = np.flatnonzero(months > 0)
+    published = _prior(segment, design, full)
+    estimate = np.zeros(len(months))
+    if len(there) == 0:
+        return estimate, np.zeros(len(months)), published * 0.0, published * 0.0
+    estimate[there] = solve(
+        gram[np.ix_(there, there)], moment[there], within(design.constraints[segment], there)
+    )
+    # the prior has the segment's level: the one factor that fits the published weights best
+    square = float(published @ gram @ published)
+    level = max(float(published @ moment) / square, 0.0) if square > 0 else 0.0
+    prior = np.clip(published * level, 0.0, terms.annual_cap_cents)
+    z = credibility(months, terms.full_months)
+    blended = z * estimate + (1 - z) * prior
+    cells = [i for i, name in enumerate(design.features[segment]) if name in design.cells]
+    if cells:
+        _level_cells(blended, prior, cells, gram, moment, z)
+    for one in reversed(design.constraints[segment]):
+        if one.below is not None:  # blending with two different Z can turn a pair around
+            blended[one.above] = max(blended[one.above], blended[one.below])
+    # what the segment cost is what its members are predicted to cost
+    whole = cells or [
+        i for i, name in enumerate(design.features[segment]) if name in design.crossed
+    ]
+    predicted = float(gram[whole].sum(axis=0) @ blended)
+    cost = float(moment[whole].sum())
+    if predicted > 0 and cost > 0:
+        blended *= cost / predicted
+    return estimate, z, prior, blended
+
+
+def _level_cells(
+    blended: NDArray[np.float64],
+    prior: NDArray[np.float64],
+    cells: list[int],
+    gram: NDArray[np.int64],
+    moment: NDArray[np.int64],
+    z: NDArray[np.float64],
+) -> None:
+    """Set the demographic cells to what the conditions leave, rare cells drawn to the mean.
+
+    Every member of the segment has exactly one cell, so the conditions' weights decide what is
+    left for each; the prior's level says little about it.
+    """
+    others = [i for i in range(len(blended)) if i not in set(cells)]
+    months = np.diag(gram)[cells]
+    left = moment[cells] - gram[np.ix_(cells, others)] @ blended[others]
+    mean = max(float(left.sum()) / float(months.sum()), 0.0)
+    own = np.maximum(left / np.maximum(months, 1), 0.0)
+    prior[cells] = mean
+    blended[cells] = z[cells] * own + (1 - z[cells]) * mean
+
+
+def _fold_weights(
+    total: Sums, design: Design, full: Model, terms: CalibrationTerms, fold: int
+) -> dict[str, NDArray[np.float64]]:
+    kept = np.arange(terms.groups) % terms.folds != fold
+    return {
+        segment: _estimate(
+            segment, design, total.gram[segment][kept].sum(axis=0),
+            total.moment[segment][kept].sum(axis=0), full, terms,
+        )[3]
+        for segment in design.features
+    }  # fmt: skip
+
+
+def _predictions(
+    rows: Rows, design: Design, weights: list[dict[str, NDArray[np.float64]]]
+) -> NDArray[np.float64]:
+    """Predicted annual cents of each row, by the weights of its fold."""
+    predicted = np.zeros(len(rows.months))
+    fold = rows.group % len(weights)
+    for segment in design.features:
+        at, matrix = indicators(rows, design, segment)
+        for number, of_fold in enumerate(weights):
+            own = fold[at] == number
+            predicted[at[own]] = matrix[own] @ of_fold[segment]
+    return predicted
+
+
+def _accuracy(
+    parts: list[Rows], design: Design, weights: list[dict[str, NDArray[np.float64]]]
+) -> dict[str, float]:
+    """Weighted R squared and mean absolute error over the mean (MAPE), by member months."""
+    w = np.concatenate([rows.months for rows in parts]).astype(np.float64)
+    y = np.concatenate([rows.weighted_cost for rows in parts]) / w
+    guess = np.concatenate([_predictions(rows, design, weights) for rows in parts])
+    mean = (w @ y) / w.sum()
+    squared = 1.0 - (w @ (y - guess) ** 2) / (w @ (y - mean) ** 2)
+    return {
+        "r_squared": round(float(squared), 6),
+        "mape": round(float((w @ np.abs(y - guess)) / w.sum() / mean), 6),
+    }
+
+
+def _ratios(
+    parts: list[Rows], design: Design, weights: list[dict[str, NDArray[np.float64]]]
+) -> dict[str, dict[str, float]]:
+    """Predicted over actual cost out of sample, by decile of prediction and by subgroup."""
+    w = np.concatenate([rows.months for rows in parts]).astype(np.float64)
+    cost = np.concatenate([rows.weighted_cost for rows in parts]).astype(np.float64)
+    guess = np.concatenate([_predictions(rows, design, weights) for rows in parts])
+    order = np.argsort(guess, kind="stable")
+    share = np.cumsum(w[order]) - w[order] / 2
+    decile = np.empty(len(w), np.int64)
+    decile[order] = np.minimum(10 * share / max(w.sum(), 1.0), 9).astype(np.int64)
+    cell = np.concatenate([rows.rate_cell for rows in parts])
+    age = np.concatenate([rows.age for rows in parts])
+    band = np.searchsorted(np.array(AGE_BANDS), age, side="right") - 1
+    sex = np.concatenate([rows.sex for rows in parts])
+    groups = {
+        "decile": {str(d + 1): decile == d for d in range(10)},
+        "rate_cell": {name: cell == i for i, name in enumerate(RATE_CELLS)},
+        "age_from": {str(low): band == i for i, low in enumerate(AGE_BANDS)},
+        "sex": {"female": sex == 1, "male": sex == 2},
+    }
+    return {
+        kind: {
+            name: round(float((w * guess)[own].sum() / cost[own].sum()), 6)
+            for name, own in parted.items()
+            if cost[own].sum() > 0
+        }
+        for kind, parted in groups.items()
+    }
+
+
+def _described(features: tuple[str, ...], fit: Fit) -> list[dict[str, Any]]:
+    return [
+        {
+            "term": name,
+            "member_months": int(fit.months[i]),
+            "estimate_usd": round(float(fit.estimate[i]) / 100, 2),
+            "standard_error_usd": (
+                round(float(fit.standard_error[i]) / 100, 2)
+                if np.isfinite(fit.standard_error[i])
+                else None
+            ),
+            "credibility": round(float(fit.z[i]), 6),
+            "prior_usd": round(float(fit.prior[i]) / 100, 2),
+            "weight_usd": round(float(fit.blended[i]) / 100, 2),
+        }
+        for i, name in enumerate(features)
+    ]
+
+
+def _model(
+    full: Model,
+    design: Design,
+    weights: dict[str, NDArray[np.float64]],
+    mean_cents: float,
+    name: str,
+    report: dict[str, Any],
+) -> Model:
+    coefficients = tuple(
+        Coefficient(
+            segment, "", term, str(Decimal(round(float(weight) / mean_cents * MICRO)) / MICRO)
+        )
+        for segment, features in design.features.items()
+        for term, weight in zip(features, weights[segment], strict=True)
+    )
+    fit = report["out_of_sample"]
+    basis = (
+        f"Calibrated on {full.name} (sha256 {report['base_model_sha256']}), {report['timing']}, "
+        f"{report['member_months']} member months; 1.000 is ${report['mean_annual_cost_usd']:.2f} "
+        f"a year; out of sample R squared {fit['r_squared']}, MAPE {fit['mape']}"
+    )
+    return msgspec.structs.replace(
+        full,
+        name=name,
+        version=(
+            f"weights of {report['terms']['year']} on {full.version}; population "
+            f"{report['population_digest'][:16]}"
+        ),
+        columns=("",),
+        default_column="",
+        coefficients=coefficients,
+        csr={},
+        post_steps=(),
+        notes=(basis, *full.notes),
+    )

@@ -1,0 +1,416 @@
+"""A contract in memory: its terms over all years, with other values by path, and in one year.
+
+    Contract (every dated value) -> override by path -> at(year) -> Agreement (one value a term)
+
+An override holds whatever the year and cites where it was given. Moving a band's edge moves its
+neighbour's. The digest is over values, dates, units and sources, not over a file's bytes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import cached_property
+from typing import Any, Final
+
+import msgspec
+
+from ihp_compute.contracts import kinds, values, vocabulary
+from ihp_compute.contracts.kinds import DRAFT_BASES, NONE, Kind
+from ihp_compute.contracts.rules import AttributionTerms, CostTerms, RiskTerms
+from ihp_compute.contracts.values import Band, TermError, parse, text_of
+from ihp_compute.contracts.vocabulary import KINDS
+from ihp_compute.errors import ContractError
+from ihp_compute.units import cents_of, micro_of
+
+SUPPLIED: Final = "supplied"
+"""Source document of a value given by a user beside the contract."""
+MODIFIERS: Final = {
+    "settlement.withhold.applies_to": "settlement.withhold.rate",
+    "settlement.gain.counting": "settlement.gate.gain_rate",
+    "settlement.loss.counting": "settlement.gate.loss_rate",
+}
+"""Terms that say something only where another binds."""
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a value stands: a key of the file's [sources], and the place in that document."""
+
+    doc: str
+    at: str
+    quote: str = ""
+
+
+class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A source document."""
+
+    title: str
+    url: str = ""
+    dated: date | None = None
+    retrieved: date | None = None
+    sha256: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One dated value of a term.
+
+    `first` None holds always; `contract_year` n holds from the n-th performance year of the
+    agreement; `cells` names the rate cells, all when empty.
+    """
+
+    value: Any
+    first: date | None
+    last: date | None
+    contract_year: int | None
+    cells: tuple[str, ...]
+    basis: str
+    source: Source
+    note: str = ""
+
+    def covers(self, year: int) -> bool:
+        """Whether the value holds in a performance year."""
+        return (self.first is None or self.first.year <= year) and (
+            self.last is None or year <= self.last.year
+        )
+
+
+@dataclass(frozen=True)
+class Term:
+    """A term of a contract: its path, kind and dated values in order."""
+
+    path: str
+    kind: Kind
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Value:
+    """A term as it stands in one year."""
+
+    path: str
+    value: Any
+    unit: str
+    basis: str
+    source: Source
+    first: date | None
+    last: date | None
+    note: str = ""
+
+    @property
+    def citation(self) -> str:
+        """Document and place, as results print it."""
+        return f"{self.source.doc}: {self.source.at}"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A contract over all its years.
+
+    Attributes
+    ----------
+    name, title, programme : str
+    file : str
+        The file's name, for messages; no folder.
+    documents : mapping of key to Document
+    terms : mapping of path to Term
+        Every path of `terms.KINDS`, and the policy adjustments that the contract names.
+    overrides : mapping of path to text
+        Values given beside the file.
+    """
+
+    name: str
+    title: str
+    programme: str
+    file: str
+    summary: str
+    documents: Mapping[str, Document]
+    terms: Mapping[str, Term]
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of every value with its dates, unit, source and basis; not of the file's bytes."""
+        rows = [
+            [
+                path,
+                term.kind.unit,
+                [
+                    [
+                        text_of(e.value), str(e.first), str(e.last), str(e.contract_year),
+                        list(e.cells), e.basis, e.source.doc, e.source.at,
+                    ]
+                    for e in term.entries
+                ],
+            ]
+            for path, term in sorted(self.terms.items())
+        ]  # fmt: skip
+        text = json.dumps([self.name, rows], separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def at(self, year: int | None, like: Agreement | None = None) -> Agreement:
+        """The agreement of a performance year; None takes the latest values.
+
+        Parameters
+        ----------
+        year : int or None
+        like : Agreement, optional
+            Of the same year, from which this contract differs in some terms: the others' values
+            are taken over.
+
+        Raises
+        ------
+        ContractError
+            If a term has no value for the year.
+        """
+        first = self._pick("agreement.first_performance_year", year, None).value
+        if like is not None and first == like["agreement.first_performance_year"]:
+            known, terms = like.values, like.contract.terms
+            return Agreement(
+                self,
+                year,
+                {
+                    path: known[path] if terms.get(path) is term else self._pick(path, year, first)
+                    for path, term in self.terms.items()
+                },
+            )
+        return Agreement(self, year, {path: self._pick(path, year, first) for path in self.terms})
+
+    def _pick(self, path: str, year: int | None, first_year: int | None, cell: str = "") -> Value:
+        term = self.terms[path]
+        fitting = [e for e in term.entries if not e.cells or not cell or cell in e.cells]
+        if year is None:
+            latest = max(e.first or date.min for e in fitting)
+            fitting = [e for e in fitting if (e.first or date.min) == latest]
+        else:
+            fitting = [e for e in fitting if e.covers(year)]
+        if first_year is not None and year is not None:
+            so_far = year - first_year + 1
+            fitting = [e for e in fitting if e.contract_year is None or e.contract_year <= so_far]
+        if not fitting:
+            spans = ", ".join(_span(e) for e in term.entries)
+            raise ContractError(
+                f"{self.file}: {path}: found no value for {year}, expected one; values hold {spans}"
+            )
+        entry = max(fitting, key=lambda e: (e.contract_year or 0, bool(cell and cell in e.cells)))
+        return Value(
+            path, entry.value, term.kind.unit, entry.basis, entry.source, entry.first, entry.last,
+            entry.note,
+        )  # fmt: skip
+
+    def trend(self, year: int, cell: str) -> Value:
+        """Trend of a calendar year for a rate cell.
+
+        Raises
+        ------
+        ContractError
+            If the contract has no trend for the year and cell.
+        """
+        return self._pick("target.trend", year, None, cell)
+
+    def override(self, values: Mapping[str, Any], where: str = "override") -> Contract:
+        """The contract with other values, whatever the year.
+
+        Parameters
+        ----------
+        values : mapping of path to raw value
+            Paths of `terms.KINDS`, of policy adjustments, or of a band's edge or share
+            (`settlement.gain.bands.inner.below`). Moving an edge moves the neighbour's.
+        where : str
+            Where the values stand, for messages and as their source.
+
+        Raises
+        ------
+        ContractError
+            If a path does not exist in this contract or a value does not fit its term.
+        """
+        terms = dict(self.terms)
+        told = dict(self.overrides)
+        for path, raw in values.items():
+            try:
+                terms.update(self._overridden(terms, path, raw, where))
+            except TermError as error:
+                raise ContractError(f"{where}: {path}: {error}") from None
+            told[path] = raw if isinstance(raw, str) else text_of(raw)
+        return replace(self, terms=terms, overrides=told)
+
+    def _overridden(
+        self, terms: Mapping[str, Term], path: str, raw: Any, where: str
+    ) -> dict[str, Term]:
+        source = Source(SUPPLIED, where)
+        band = split_band_path(path)
+        if band is not None:
+            holder, name, edge = band
+            term = terms[holder]
+            entries = tuple(
+                replace(e, value=_moved(e.value, name, edge, raw), basis="contract", source=source)
+                for e in term.entries
+            )
+            return {holder: replace(term, entries=entries)}
+        if path not in terms:
+            raise TermError(f"no such path in {self.name}; {near(path, terms)}")
+        term = terms[path]
+        value = parse(term.kind, raw)
+        entry = Entry(value, None, None, None, (), "contract", source)
+        return {path: replace(term, entries=(entry,))}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A contract as it stands in one performance year: one value a term."""
+
+    contract: Contract
+    year: int | None
+    values: Mapping[str, Value]
+
+    def __getitem__(self, path: str) -> Any:
+        """Value of a term; None stands for `none`."""
+        return self.values[path].value
+
+    def value(self, path: str) -> Value:
+        """A term with its unit, source and basis."""
+        return self.values[path]
+
+    @property
+    def name(self) -> str:
+        """The contract's name."""
+        return self.contract.name
+
+    @property
+    def policies(self) -> tuple[Value, ...]:
+        """Policy adjustments of the target, in the order of the file."""
+        prefix = vocabulary.POLICY_PREFIX
+        return tuple(v for path, v in self.values.items() if path.startswith(prefix))
+
+    @cached_property
+    def attribution(self) -> AttributionTerms:
+        """Terms of attribution."""
+        return AttributionTerms(
+            min_months_continuous=int(self["attribution.min_months_continuous"]),
+            min_months_any=int(self["attribution.min_months_any"]),
+            exclude=self["attribution.exclude"],
+            steps=self["attribution.steps"],
+            keep_pre_visit=self["attribution.keep_pre_visit"],
+            tie_break=self["attribution.tie_break"],
+        )
+
+    @cached_property
+    def cost(self) -> CostTerms:
+        """Terms of what counts as cost."""
+        cap = self["cost.claim_cap"]
+        return CostTerms(
+            amount=self["cost.amount"],
+            incurred_by=self["cost.incurred_by"],
+            zero_paid_encounter=self["cost.zero_paid_encounter"],
+            floor_at_zero=self["cost.floor_at_zero"],
+            claim_cap_cents=None if cap is None else cents_of(cap),
+            keep_above_cap_micro=micro_of(self["cost.keep_above_cap"] or 0),
+            prorate_cap=self["cost.prorate_cap"],
+            services=frozenset(self["cost.services"]),
+        )
+
+    @cached_property
+    def risk(self) -> RiskTerms:
+        """Terms of risk adjustment."""
+        model = self["risk.model"] or NONE
+        return RiskTerms(model, self["risk.normalise"], self["risk.missing"])
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Steps of the settlement in their order."""
+        steps: tuple[str, ...] = self["settlement.steps"]
+        return steps
+
+    def terms(self, prefix: str = "") -> list[Value]:
+        """Values of the terms under a prefix, in the order of `terms.KINDS`."""
+        order = {path: i for i, path in enumerate(KINDS)}
+        found = [v for path, v in self.values.items() if path.startswith(prefix)]
+        return sorted(found, key=lambda v: (order.get(v.path, len(order)), v.path))
+
+    def draft(self, prefixes: Sequence[str] = ("",)) -> tuple[int, list[str]]:
+        """How many terms bind, and which of them are recalled or assumed.
+
+        A term at `none` binds nothing and is not counted, nor is one that only modifies it.
+        """
+        binding = [
+            v
+            for v in self.terms()
+            if v.value is not None
+            and any(v.path.startswith(prefix) for prefix in prefixes)
+            and (v.path not in MODIFIERS or self[MODIFIERS[v.path]] is not None)
+        ]
+        return len(binding), [v.path for v in binding if v.basis in DRAFT_BASES]
+
+    def draft_line(
+        self, prefixes: Sequence[str] = ("",), *, given: Iterable[str] = (), named: bool = False
+    ) -> str:
+        """The first line of a settlement while terms are recalled or assumed; else empty.
+
+        Parameters
+        ----------
+        prefixes : sequence of str
+            Which terms the settlement rests on, by the start of their path.
+        given : iterable of str
+            Paths that a table gives beside the contract.
+        named : bool
+            Whether to name the contract, where there are several.
+        """
+        supplied = set(given)
+        n, weak = self.draft(prefixes)
+        left = [path for path in weak if path not in supplied]
+        if not left:
+            return ""
+        whose = f" in {self.name}" if named else ""
+        return f"DRAFT TERMS: {len(left)} of {n} recalled or assumed{whose}: {', '.join(left)}"
+
+
+def split_band_path(path: str) -> tuple[str, str, str] | None:
+    """(path of the bands, band, field) of a path to a band's edge or share, else None.
+
+    >>> split_band_path("settlement.gain.bands.inner.below")
+    ('settlement.gain.bands', 'inner', 'below')
+    """
+    parts = path.rsplit(".", 2)
+    if len(parts) == 3 and parts[0] in KINDS and KINDS[parts[0]].form == "bands":
+        return parts[0], parts[1], parts[2]
+    return None
+
+
+def _moved(bands: tuple[Band, ...] | None, name: str, edge: str, raw: Any) -> tuple[Band, ...]:
+    """The bands with one edge or share replaced; a neighbour's edge moves along."""
+    names = [band.name for band in bands or ()]
+    if name not in names or edge not in values.BAND_FIELDS:
+        raise TermError(
+            f"no such band or field; bands are {', '.join(names) or 'none'}, "
+            f"fields {', '.join(values.BAND_FIELDS)}"
+        )
+    value = None if raw == kinds.NONE and edge == "below" else values.decimal_of(raw)
+    moved = list(bands or ())
+    i = names.index(name)
+    fields: dict[str, Any] = {edge: value}
+    moved[i] = replace(moved[i], **fields)
+    if edge == "below" and i + 1 < len(moved):
+        if value is None:
+            raise TermError(f"found none, expected a number: band {names[i + 1]} lies beyond")
+        moved[i + 1] = replace(moved[i + 1], above=value)
+    if edge == "above" and i > 0:
+        moved[i - 1] = replace(moved[i - 1], below=value)
+    return values.check_bands(moved)
+
+
+def near(path: str, known: Iterable[str]) -> str:
+    """What a user may have meant by a path that does not exist."""
+    close = difflib.get_close_matches(path, list(known), n=2)
+    return (
+        f"did you mean {' or '.join(close)}?" if close else "`ihp contracts show` lists the paths"
+    )
+
+
+def _span(entry: Entry) -> str:
+    first = "always" if entry.first is None else f"from {entry.first.year}"
+    return first + ("" if entry.last is None else f" to {entry.last.year}")

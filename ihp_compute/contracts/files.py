@@ -1,0 +1,317 @@
+"""Reading a contract file: TOML, checked term by term, completed by the contract it extends.
+
+    file -> [extends ...] -> documents and terms -> every path there? -> Contract
+
+Whatever is wrong is refused at once: with file, path, what was found and what was expected.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from ihp_compute.contracts import kinds, steps
+from ihp_compute.contracts.contract import Contract, Document, Entry, Source, Term, near
+from ihp_compute.contracts.kinds import Kind
+from ihp_compute.contracts.values import TermError, parse
+from ihp_compute.contracts.vocabulary import KINDS, kind_of
+from ihp_compute.errors import ContractError
+
+FOLDER: Final = Path(__file__).resolve().parent / "shipped"
+UNBOUND: Final = "unbound"
+"""The file that shipped contracts extend in the end: each term at the value that does nothing."""
+Basis = Literal["statute", "contract", "published", "recalled", "assumed"]
+
+
+class _FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    value: Any
+    from_: date = msgspec.field(name="from")
+    until: date | None = None
+    contract_year: int | None = None
+    cells: list[str] | None = None
+    basis: Basis | None = None
+    source: Source | None = None
+    note: str = ""
+
+
+class _FileTerm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    unit: str
+    value: Any = msgspec.UNSET
+    values: list[_FileEntry] | None = None
+    from_: date | None = msgspec.field(name="from", default=None)
+    until: date | None = None
+    basis: Basis | None = None
+    source: Source | None = None
+    note: str = ""
+
+
+_HEAD: Final = ("name", "title", "programme", "summary", "extends", "sources")
+
+
+def names() -> list[str]:
+    """Names of the contracts shipped."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml") if path.stem != UNBOUND)
+
+
+def load(name_or_path: str | Path) -> Contract:
+    """A contract shipped with the engine, by name, or a user's own, by file.
+
+    Raises
+    ------
+    ContractError
+        If there is no such contract, or the file is wrong: with file, path, what was found and
+        what was expected.
+    """
+    path = Path(name_or_path)
+    return _load(path, ()) if path.suffix == ".toml" else _shipped(str(path))
+
+
+@lru_cache(maxsize=256)
+def _shipped(name: str) -> Contract:
+    return _load(Path(name), ())
+
+
+def _load(
+    name: Path, seen: tuple[str, ...], folder: Path | None = None, *, extended: bool = False
+) -> Contract:
+    """Read one file; `extended` tells that another file completes it."""
+    path = _locate(name, folder)
+    if str(path) in seen:
+        raise ContractError(f"{path.name}: extends: found a circle, expected another contract")
+    tree = read_toml(path)
+    documents: dict[str, Document] = {}
+    terms: dict[str, Term] = {}
+    if "extends" in tree:
+        named = Path(str(tree["extends"]))
+        base = _load(named, (*seen, str(path)), path.parent, extended=True)
+        documents, terms = dict(base.documents), dict(base.terms)
+    own = {key: _document(path.name, key, raw) for key, raw in _table(path, tree).items()}
+    twice = [key for key in own if key in documents and documents[key] != own[key]]
+    if twice:
+        raise ContractError(
+            f"{path.name}: sources.{twice[0]}: found another document under a key of the contract "
+            "it extends, expected a new key"
+        )
+    documents.update(own)
+    terms.update(_terms(path.name, tree, documents))
+    missing = [p for p in KINDS if p not in terms]
+    if missing and not extended:
+        raise ContractError(
+            f"{path.name}: {missing[0]}: found nothing, expected the term; every path stands in "
+            'every contract: give it, with value = "none" if the agreement has no such rule, or '
+            f'extends = "{UNBOUND}"'
+        )
+    for key in ("name", "title", "programme"):
+        if not isinstance(tree.get(key), str):
+            raise ContractError(f"{path.name}: {key}: found {tree.get(key)}, expected text")
+    contract = Contract(
+        name=tree["name"],
+        title=tree["title"],
+        programme=tree["programme"],
+        file=path.name,
+        summary=str(tree.get("summary", "")),
+        documents=documents,
+        terms=terms,
+    )
+    if not extended:
+        _check_together(contract)
+    return contract
+
+
+def _locate(name: Path, folder: Path | None) -> Path:
+    if name.suffix != ".toml":
+        shipped = FOLDER / f"{name}.toml"
+        if not shipped.is_file():
+            raise ContractError(f"no contract {name}; {_near_name(str(name))}")
+        return shipped
+    path = name if folder is None or name.is_absolute() else folder / name
+    if not path.is_file():
+        raise ContractError(f"{path.name}: no such file, expected a contract (.toml)")
+    return path
+
+
+def _near_name(name: str) -> str:
+    close = difflib.get_close_matches(name, names(), n=3)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return "`ihp contracts list` names them; a file ends in .toml"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as it stands, numbers as Decimal.
+
+    Raises
+    ------
+    ContractError
+        If it is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ContractError(f"{path.name}: not TOML: {error}; expected a contract") from None
+
+
+def _table(path: Path, tree: Mapping[str, Any]) -> dict[str, Any]:
+    sources = tree.get("sources", {})
+    if not isinstance(sources, dict):
+        raise ContractError(f"{path.name}: sources: found {sources!r}, expected a table")
+    return sources
+
+
+def _document(file: str, key: str, raw: Any) -> Document:
+    try:
+        return msgspec.convert(raw, Document, builtin_types=(date, Decimal))
+    except msgspec.ValidationError as error:
+        raise ContractError(f"{file}: sources.{key}: {words_of(error)}") from None
+
+
+def words_of(error: msgspec.ValidationError) -> str:
+    """A validation error in the words of the other messages."""
+    what, _, where = str(error).replace("`", "").partition(" - at $")
+    missing = re.fullmatch(r"Object missing required field (\S+)", what)
+    unknown = re.fullmatch(r"Object contains unknown field (\S+)", what)
+    kind = re.fullmatch(r"Expected (.+), got (.+)", what)
+    choice = re.fullmatch(r"Invalid enum value '(.*)'", what)
+    if missing:
+        what = f"found no {missing[1]}"
+    elif unknown:
+        what = f"found unknown key {unknown[1]}"
+    elif kind:
+        what = f"found {kind[2]}, expected {kind[1]}"
+    elif choice:
+        what = f"found {choice[1]}, expected {' or '.join(kinds.BASES)}"
+    where = where.lstrip(".")
+    return f"{where}: {what}" if where else what
+
+
+def _terms(
+    file: str, tree: Mapping[str, Any], documents: Mapping[str, Document]
+) -> dict[str, Term]:
+    found: dict[str, Term] = {}
+    branches = {p[: p.rfind(".")] for p in KINDS} | {"target.policy"}
+    branches |= {b.split(".")[0] for b in branches}
+
+    def walk(prefix: str, table: Mapping[str, Any]) -> None:
+        for key, raw in table.items():
+            path = f"{prefix}.{key}" if prefix else key
+            if not prefix and key in _HEAD:
+                continue
+            kind = kind_of(path)
+            if kind is not None:
+                found[path] = _term(file, path, kind, raw, documents)
+            elif path in branches and isinstance(raw, dict):
+                walk(path, raw)
+            else:
+                raise ContractError(f"{file}: {path}: unknown key; {near(path, KINDS)}")
+
+    walk("", tree)
+    return found
+
+
+def _term(file: str, path: str, kind: Kind, raw: Any, documents: Mapping[str, Document]) -> Term:
+    if not isinstance(raw, dict):
+        raise ContractError(
+            f"{file}: {path}: found {raw}, expected a table with value, unit, from, basis, source"
+        )
+    try:
+        given = msgspec.convert(raw, _FileTerm, builtin_types=(date, Decimal))
+    except msgspec.ValidationError as error:
+        raise ContractError(f"{file}: {path}: {words_of(error)}") from None
+    if given.unit != kind.unit:
+        raise ContractError(f"{file}: {path}.unit: found {given.unit}, expected {kind.unit}")
+    if (given.value is msgspec.UNSET) == (given.values is None):
+        raise ContractError(f"{file}: {path}: expected either value or values")
+    rows = given.values
+    if rows is None:
+        if given.from_ is None:
+            raise ContractError(f"{file}: {path}: found no from, expected the date it holds from")
+        rows = [_FileEntry(given.value, given.from_, given.until, note=given.note)]
+    entries = tuple(
+        _entry(file, f"{path}.values[{i}]" if given.values else path, kind, given, row, documents)
+        for i, row in enumerate(rows)
+    )
+    if not entries:
+        raise ContractError(f"{file}: {path}.values: found an empty list, expected values")
+    _check_dates(file, path, entries)
+    return Term(path, kind, entries)
+
+
+def _entry(
+    file: str,
+    path: str,
+    kind: Kind,
+    term: _FileTerm,
+    row: _FileEntry,
+    documents: Mapping[str, Document],
+) -> Entry:
+    source, basis = row.source or term.source, row.basis or term.basis
+    if source is None:
+        raise ContractError(f"{file}: {path}: found no source, expected source = {{ doc, at }}")
+    if basis is None:
+        expected = " or ".join(kinds.BASES)
+        raise ContractError(f"{file}: {path}: found no basis, expected {expected}")
+    if source.doc not in documents:
+        raise ContractError(
+            f"{file}: {path}.source.doc: found {source.doc}, expected a key of [sources]: "
+            f"{', '.join(documents) or 'it is empty'}"
+        )
+    if not source.at:
+        raise ContractError(f"{file}: {path}.source.at: found nothing, expected the place")
+    if row.until is not None and row.until < row.from_:
+        raise ContractError(
+            f"{file}: {path}: found dates out of order, from {row.from_} until {row.until}"
+        )
+    if row.contract_year is not None and row.contract_year < 1:
+        raise ContractError(
+            f"{file}: {path}.contract_year: found {row.contract_year}, expected at least 1"
+        )
+    try:
+        value = parse(kind, row.value)
+    except TermError as error:
+        raise ContractError(f"{file}: {path}.value: {error}") from None
+    return Entry(
+        value, row.from_, row.until, row.contract_year, tuple(row.cells or ()), basis, source,
+        row.note,
+    )  # fmt: skip
+
+
+def _check_dates(file: str, path: str, entries: tuple[Entry, ...]) -> None:
+    """Entries that can hold together (same cells, same contract year) are in order and apart."""
+    for i, later in enumerate(entries):
+        for earlier in entries[:i]:
+            apart = later.contract_year != earlier.contract_year or later.cells != earlier.cells
+            if apart or later.first is None or earlier.first is None:
+                continue
+            if later.first <= earlier.first:
+                raise ContractError(
+                    f"{file}: {path}: found dates out of order, {later.first} after "
+                    f"{earlier.first}; expected values by date"
+                )
+            if earlier.last is None or later.first.year <= earlier.last.year:
+                raise ContractError(
+                    f"{file}: {path}: found two values for {later.first.year}, expected the "
+                    f"earlier one to end (until) before {later.first}"
+                )
+
+
+def _check_together(contract: Contract) -> None:
+    """What no single term can say: a gate by size needs its table."""
+    table = contract.terms["settlement.gate.size_table"]
+    for side in steps.SIDES:
+        term = contract.terms[f"settlement.gate.{side}_rate"]
+        if any(e.value == steps.SIZE_TABLE for e in term.entries) and all(
+            e.value is None for e in table.entries
+        ):
+            raise ContractError(
+                f"{contract.file}: {term.path}: found size_table, expected rows in "
+                "settlement.gate.size_table"
+            )

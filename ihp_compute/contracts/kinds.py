@@ -1,0 +1,73 @@
+"""What a term may hold: its unit, its limits and its choices; what a number rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+NONE: Final = "none"
+
+BASES: Final = ("statute", "contract", "published", "recalled", "assumed")
+
+DRAFT_BASES: Final = ("recalled", "assumed")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a term may be: its unit, the type of its values and their range.
+
+    `form` is number, flag, choice, names, year, cells, bands or size table.
+    """
+
+    meaning: str
+    unit: str
+    form: str = "number"
+    low: Decimal | None = None
+    high: Decimal | None = None
+    optional: bool = False
+    choices: tuple[str, ...] = ()
+
+    def expected(self) -> str:
+        """The values allowed, in words."""
+        if self.form == "number":
+            ends = []
+            if self.low is not None:
+                ends.append(f"at least {self.low}")
+            if self.high is not None:
+                ends.append(f"at most {self.high}")
+            text = "a number" + (" " + " and ".join(ends) if ends else "")
+        elif self.form == "flag":
+            text = "true or false"
+        elif self.form == "choice":
+            text = " or ".join(self.choices)
+        elif self.form == "names":
+            text = "a list of names among " + ", ".join(self.choices)
+        elif self.form == "text":
+            text = "a name"
+        elif self.form == "year":
+            text = "a year from 2000 to 2100"
+        elif self.form == "cells":
+            text = "a list of rate cells, merged cells joined by +, each of the twelve at most once"
+        elif self.form == "bands":
+            text = "bands that touch, each with above, below and share"
+        else:
+            text = "rows [members, rate] with members rising and rates not rising"
+        if self.form == "number" and self.choices:
+            text += ", " + " or ".join(self.choices)
+        return text + (", or none" if self.optional else "")
+
+
+def ratio(meaning: str, unit: str = "ratio", *, optional: bool = True, high: int = 1) -> Kind:
+    """A ratio from 0 to `high`."""
+    return Kind(meaning, unit, low=Decimal(0), high=Decimal(high), optional=optional)
+
+
+def usd(meaning: str, unit: str = "USD", low: int | None = 0) -> Kind:
+    """Dollars, at least `low` where that is given; `none` is allowed."""
+    return Kind(meaning, unit, low=None if low is None else Decimal(low), optional=True)
+
+
+def choice(meaning: str, *choices: str, optional: bool = False) -> Kind:
+    """One of a few words."""
+    return Kind(meaning, "choice", "choice", choices=choices, optional=optional)

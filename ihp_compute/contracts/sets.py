@@ -1,0 +1,289 @@
+"""Which partnership of a state has which contract, with its own base and values by path.
+
+    [set]           name, performance_year, base_year, paid_through
+    [default]       contract = "..."
+    [partnerships.NAME]            contract, base_pmpm_usd
+    [partnerships.NAME.overrides]  "settlement.gain.share" = 0.4
+
+Generations and tracks stand side by side in one set. One roster attributes the state and one model
+scores it, so those terms must agree; costs may differ, each distinct rule being one rule set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ihp_compute.contracts.contract import Agreement, Contract
+from ihp_compute.contracts.files import load, read_toml, words_of
+from ihp_compute.contracts.rules import AttributionTerms, CostTerms, RiskTerms
+from ihp_compute.errors import ContractError
+
+
+class _SetHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    performance_year: int | None = None
+    base_year: int | None = None
+    paid_through: date | None = None
+
+
+class _SetMember(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    contract: str
+    base_pmpm_usd: Decimal | int | None = None
+    overrides: dict[str, Any] = {}
+
+
+class _SetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    set: _SetHead
+    default: _SetMember | None = None
+    partnerships: dict[str, _SetMember] = {}
+
+
+@dataclass(frozen=True)
+class ContractSet:
+    """Which partnership has which contract.
+
+    Attributes
+    ----------
+    name : str
+    contracts : mapping of partnership id to Contract
+        In the order of the ids; overrides applied.
+    performance_year, base_year : int or None
+    paid_through : date or None
+        Defaults of a run under this set.
+    """
+
+    name: str
+    contracts: Mapping[str, Contract]
+    performance_year: int | None = None
+    base_year: int | None = None
+    paid_through: date | None = None
+    _agreed: dict[int | None, dict[str, Agreement]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def at(self, year: int | None) -> dict[str, Agreement]:
+        """Each partnership's agreement of a performance year; None takes the latest values."""
+        if year not in self._agreed:
+            made: dict[int, Agreement] = {}
+            for contract in self.contracts.values():
+                if id(contract) not in made:
+                    made[id(contract)] = contract.at(year)
+            self._agreed[year] = {p: made[id(c)] for p, c in self.contracts.items()}
+        return self._agreed[year]
+
+    def rule_sets(self, year: int) -> tuple[CostTerms, ...]:
+        """The distinct cost terms of the set, in the order in which partnerships meet them."""
+        return tuple(dict.fromkeys(agreement.cost for agreement in self.at(year).values()))
+
+    def rule_set_of(self, partnership: str, year: int) -> int:
+        """Index into `rule_sets` of a partnership's cost terms."""
+        return self.rule_sets(year).index(self.at(year)[partnership].cost)
+
+    def attribution(self, year: int) -> AttributionTerms:
+        """The attribution terms that all contracts of the set share.
+
+        Raises
+        ------
+        ContractError
+            If they differ: one roster attributes the state once.
+        """
+        return self._shared("attribution", {p: a.attribution for p, a in self.at(year).items()})
+
+    def risk(self, year: int) -> RiskTerms:
+        """The risk model and the policy for the unscored that all contracts of the set share.
+
+        Normalisation is each contract's own: the terms are those of the first partnership.
+
+        Raises
+        ------
+        ContractError
+            If models or policies differ.
+        """
+        agreements = self.at(year)
+        self._shared("risk", {p: (a.risk.model, a.risk.missing) for p, a in agreements.items()})
+        return next(iter(agreements.values())).risk
+
+    def _shared(self, what: str, found: Mapping[str, Any]) -> Any:
+        distinct = dict.fromkeys(found.values())
+        if len(distinct) > 1:
+            first, second = list(distinct)[:2]
+            one, other = (next(p for p, t in found.items() if t == k) for k in (first, second))
+            raise ContractError(
+                f"{self.name}: {what}: found different terms for {one} "
+                f"({self.contracts[one].name}) and {other} ({self.contracts[other].name}), "
+                "expected the same in one run"
+            )
+        return next(iter(distinct), None)
+
+    @property
+    def sha256(self) -> str:
+        """Digest over partnerships and their contracts' digests."""
+        rows = [[p, c.sha256] for p, c in self.contracts.items()]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+    def hashes(self) -> dict[str, str]:
+        """Digest of each contract; one with its own values carries its partnership in the name."""
+        return {
+            f"{contract.name} ({partnership})" if contract.overrides else contract.name: (
+                contract.sha256
+            )
+            for partnership, contract in self.contracts.items()
+        }
+
+    def _agreements(self, year: int | None) -> dict[str, Agreement]:
+        """One agreement for each contract name, in the order of the partnerships."""
+        when = self.performance_year if year is None else year
+        found: dict[str, Agreement] = {}
+        for contract in self.contracts.values():
+            if contract.name not in found:
+                found[contract.name] = contract.at(when)
+        return found
+
+    def draft_terms(self, year: int | None = None) -> dict[str, Any]:
+        """Binding terms of the set's contracts and which rest on memory or assumption.
+
+        Returns
+        -------
+        dict
+            recalled_or_assumed, total: counts; names: paths, with the contract's name before them
+            when there are several.
+        """
+        agreements = self._agreements(year)
+        total, names_found = 0, []
+        for name, agreement in agreements.items():
+            n, paths = agreement.draft()
+            total += n
+            names_found += [f"{name}: {p}" if len(agreements) > 1 else p for p in paths]
+        return {"recalled_or_assumed": len(names_found), "total": total, "names": names_found}
+
+    def draft_lines(self, year: int | None = None) -> list[str]:
+        """The draft line of each contract of the set that has one."""
+        agreements = self._agreements(year)
+        lines = [a.draft_line(named=len(agreements) > 1) for a in agreements.values()]
+        return [line for line in lines if line]
+
+
+def load_set(
+    contracts: Sequence[str | Path], partnerships: Sequence[str], year: int | None = None
+) -> ContractSet:
+    """The contracts of a run's partnerships.
+
+    Parameters
+    ----------
+    contracts : sequence
+        One contract for everybody (a name or a file), or one contract-set file.
+    partnerships : sequence of str
+        Ids on the roster.
+    year : int, optional
+        Performance year; given, every contract must have values for it.
+
+    Raises
+    ------
+    ContractError
+        If there is none or more than one, a partnership has no contract, a set names a
+        partnership that the roster lacks, or a contract is wrong.
+    """
+    if len(contracts) != 1:
+        raise ContractError(
+            f"found {len(contracts)} contracts, expected one contract for all partnerships, or one "
+            "contract-set file that says which partnership has which"
+        )
+    path = Path(contracts[0])
+    tree = read_toml(path) if path.suffix == ".toml" and path.is_file() else {}
+    made = (
+        _set_of(path, tree, partnerships)
+        if "set" in tree
+        else _same_for_all(load(contracts[0]), partnerships)
+    )
+    if year is not None:
+        made.at(year)
+    return made
+
+
+def _same_for_all(contract: Contract, partnerships: Sequence[str]) -> ContractSet:
+    return ContractSet(contract.name, dict.fromkeys(sorted(partnerships), contract))
+
+
+def _set_of(path: Path, tree: Mapping[str, Any], partnerships: Sequence[str]) -> ContractSet:
+    try:
+        given = msgspec.convert(tree, _SetFile, builtin_types=(date, Decimal))
+    except msgspec.ValidationError as error:
+        raise ContractError(f"{path.name}: {words_of(error)}") from None
+    strangers = sorted(set(given.partnerships) - set(partnerships))
+    if strangers:
+        raise ContractError(
+            f"{path.name}: partnerships.{strangers[0]}: not on the roster, which has "
+            f"{', '.join(sorted(partnerships)[:5])}…"
+        )
+    found = {}
+    for partnership in sorted(partnerships):
+        member = given.partnerships.get(partnership, given.default)
+        if member is None:
+            raise ContractError(
+                f"{path.name}: partnerships.{partnership}: found nothing, expected its contract "
+                "(or a [default])"
+            )
+        found[partnership] = _member_contract(path, partnership, member)
+    head = given.set
+    return ContractSet(head.name, found, head.performance_year, head.base_year, head.paid_through)
+
+
+def _member_contract(path: Path, partnership: str, member: _SetMember) -> Contract:
+    named = Path(member.contract)
+    beside = path.parent / named if named.suffix == ".toml" and not named.is_absolute() else named
+    contract = load(str(beside))
+    overrides = dict(member.overrides)
+    if member.base_pmpm_usd is not None:
+        overrides["target.base_pmpm_fixed"] = member.base_pmpm_usd
+    if not overrides:
+        return contract
+    return contract.override(overrides, where=f"{path.name}, partnership {partnership}")
+
+
+def check(file: Path, year: int | None = None) -> dict[str, Any]:
+    """Read a contract or a contract set and resolve it for a year.
+
+    Returns
+    -------
+    dict
+        kind (contract or set), name, sha256, terms, draft_terms.
+
+    Raises
+    ------
+    ContractError
+        At the first thing wrong: with file, path, what was found and what was expected.
+    """
+    if file.suffix != ".toml" or not file.is_file():
+        raise ContractError(f"{file.name}: no such file, expected a contract (.toml)")
+    tree = read_toml(file)
+    if "set" in tree:
+        partnerships = tree.get("partnerships", {})
+        ids = list(partnerships) if isinstance(partnerships, dict) else []
+        made = _set_of(file, tree, ids)
+        agreements = made.at(made.performance_year if year is None else year)
+        return {
+            "kind": "set",
+            "name": made.name,
+            "sha256": made.sha256,
+            "terms": sum(len(a.values) for a in agreements.values()),
+            "draft_terms": made.draft_lines(year),
+        }
+    found = load(file)
+    agreement = found.at(year)
+    line = agreement.draft_line()
+    return {
+        "kind": "contract",
+        "name": found.name,
+        "sha256": found.sha256,
+        "terms": len(agreement.values),
+        "draft_terms": [line] if line else [],
+    }

@@ -1,0 +1,173 @@
+"""Which terms a contract has, and what each may be: the vocabulary, not the values.
+
+Every path below exists in every contract; `none` is a value where it is allowed and means that the
+agreement has no such rule. Bands and policy adjustments are named by the contract and addressed by
+name: `settlement.gain.bands.inner.below`, `target.policy.fee_schedule`.
+
+Not here: what an agreement says (`contracts/*.toml`), how a file is read (`contract`), what a term
+does (`target`, `settlement`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+from ihp_compute.codes import SERVICE_CATEGORIES
+from ihp_compute.contracts.kinds import Kind, choice, ratio, usd
+from ihp_compute.contracts.steps import SIZE_TABLE, STEPS, side_terms
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "agreement.first_performance_year": Kind(
+        "first performance year, from which contract years count", "year", "year", optional=True
+    ),
+    "agreement.minimum_members": Kind(
+        "fewer members are flagged, never dropped", "members", low=Decimal(0), optional=True
+    ),
+    "attribution.min_months_continuous": Kind(
+        "months in a row that make a person eligible", "months", low=Decimal(0), high=Decimal(12)
+    ),
+    "attribution.min_months_any": Kind(
+        "months in all that make a person eligible", "months", low=Decimal(0), high=Decimal(12)
+    ),
+    "attribution.exclude": Kind(
+        "months that do not count",
+        "names",
+        "names",
+        choices=("dual", "spend_down", "partial_benefit"),
+    ),
+    "attribution.steps": Kind(
+        "which visits attribute, in order",
+        "names",
+        "names",
+        choices=("health_care_home", "primary_care", "specialist"),
+    ),
+    "attribution.keep_pre_visit": Kind("months before the first visit count", "flag", "flag"),
+    "attribution.tie_break": Kind(
+        "who wins a tie, in order", "names", "names", choices=("latest_visit", "lowest_id")
+    ),
+    "cost.amount": choice(
+        "the amount of a line that is cost", "paid", "allowed", "paid_less_third_party"
+    ),
+    "cost.incurred_by": choice(
+        "the day that puts a line into a year", "claim_end", "claim_start", "line"
+    ),
+    "cost.zero_paid_encounter": choice(
+        "what an encounter line with zero paid costs", "as_paid", "allowed"
+    ),
+    "cost.floor_at_zero": Kind("a member's negative year counts as zero", "flag", "flag"),
+    "cost.claim_cap": usd("cost of a member above it is cut", "USD per member per year"),
+    "cost.keep_above_cap": ratio("part of the cost above the cap that is kept"),
+    "cost.prorate_cap": Kind("the cap is scaled by months over 12", "flag", "flag"),
+    "cost.services": Kind("services that count", "names", "names", choices=SERVICE_CATEGORIES),
+    "risk.model": Kind(
+        "risk score: supplied, a model's name, or none (everybody 1.000)",
+        "name",
+        "text",
+        optional=True,
+    ),
+    "risk.normalise": choice(
+        "what the mean risk is divided by, each year",
+        "statewide_rate_cell",
+        "statewide",
+        optional=True,
+    ),
+    "risk.missing": choice(
+        "a member without a score", "error", "group_average", "demographic_cell"
+    ),
+    "target.base_pmpm_fixed": usd("agreed base, not recomputed", "USD per member per month"),
+    "target.rate_cells": Kind("strata of the target", "names", "cells"),
+    "target.empty_cell": choice(
+        "base of a rate cell without base months", "partnership", "statewide"
+    ),
+    "target.trend": Kind(
+        "expected growth of cost in the year; none: the market's, or none at all",
+        "ratio per year",
+        low=Decimal("-0.5"),
+        high=Decimal(1),
+        optional=True,
+    ),
+    "target.market": choice(
+        "whose risk-adjusted growth is the trend where no trend is set", "comparison", optional=True
+    ),
+    "target.completion": Kind(
+        "paid to date over ultimate, base year", "ratio", low=Decimal("0.01"), high=Decimal(2),
+        optional=True,
+    ),
+    "target.risk_ratio_cap_up": ratio("most that the risk ratio may raise the target"),
+    "target.risk_ratio_cap_down": ratio("most that the risk ratio may lower the target"),
+    "target.risk_ratio_by": choice(
+        "risk ratio of each rate cell, or one of the partnership", "rate_cell", "partnership"
+    ),
+    "target.rounding": choice("rounding of the target's PMPM", "cents", optional=True),
+    "observed.completion": Kind(
+        "paid to date over ultimate, performance year", "ratio", low=Decimal("0.01"),
+        high=Decimal(2), optional=True,
+    ),
+    "settlement.steps": Kind("steps in their order", "names", "names", choices=STEPS),
+    "settlement.direction": choice(
+        "shared savings: a gain is paid to the partnership; corridor: a gain is owed by it",
+        "shared_savings",
+        "corridor",
+    ),
+    "settlement.gate.gain_rate": Kind(
+        "least savings rate that settles a gain; none: gains do not settle",
+        "ratio of target",
+        low=Decimal(0),
+        high=Decimal(1),
+        optional=True,
+        choices=(SIZE_TABLE,),
+    ),
+    "settlement.gate.loss_rate": Kind(
+        "least loss rate that settles a loss; none: losses do not settle",
+        "ratio of target",
+        low=Decimal(0),
+        high=Decimal(1),
+        optional=True,
+        choices=(SIZE_TABLE,),
+    ),
+    "settlement.gate.size_table": Kind(
+        "gate by number of members, linear between rows", "ratio of target", "size table",
+        optional=True,
+    ),
+    "settlement.gate.below_gate_share": ratio(
+        "part of the gain share that a gain below the gate still earns"
+    ),
+    **side_terms("gain", gain=True),
+    **side_terms("loss", gain=False),
+    "settlement.loss.share_floor": ratio("least loss share where it follows the gain share"),
+    "settlement.loss.share_ceiling": ratio("most loss share where it follows the gain share"),
+    "settlement.quality.weight": ratio("part of a gain that the quality score earns"),
+    "settlement.quality.floor": ratio("a lower score earns no gain"),
+    "settlement.quality.loss": choice(
+        "how the score reduces a loss", "one_less_score", optional=True
+    ),
+    "settlement.withhold.rate": ratio("withheld or sequestered part of a payment"),
+    "settlement.withhold.applies_to": choice("payments that are withheld from", "gains", "both"),
+    "settlement.revenue_usd": usd("revenue that a cap of revenue refers to"),
+    "settlement.core_cost_usd": usd("core cost that a cap refers to; none: the observed cost"),
+    "settlement.adjustments.disaster_usd": Kind(
+        "reduces a loss after the cap, to zero at most; nothing to a gain; either sign", "USD",
+        optional=True,
+    ),
+    "settlement.adjustments.other_usd": Kind(
+        "added to the payment, positive to the partnership", "USD", optional=True
+    ),
+    "payers.split": choice(
+        "how the payers share the settlement", "member_months", "cost", optional=True
+    ),
+}  # fmt: skip
+"""Every fixed path, with its kind."""
+
+POLICY: Final = Kind(
+    "policy or fee-schedule adjustment of the target", "factor", low=Decimal(0), high=Decimal(10)
+)
+POLICY_PREFIX: Final = "target.policy."
+
+
+def kind_of(path: str) -> Kind | None:
+    """Kind of a term's path; None if no contract can have it."""
+    if path.startswith(POLICY_PREFIX) and path.count(".") == 2:
+        return POLICY
+    return KINDS.get(path)

@@ -1,0 +1,209 @@
+"""What an ingest reports: a ledger that foots, what was noticed, and the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ihp_compute import METHOD_VERSION, __version__
+from ihp_compute.codes import SERVICE_CATEGORY_VERSION
+from ihp_compute.errors import UnbalancedLedgerError
+from ihp_compute.ingest.door.layout import InputFolder
+from ihp_compute.ingest.handover import DENIAL_MARKS, Rules, ShardContent, Tally
+from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES, IngestFate
+from ihp_compute.population.shards import LAYOUT_VERSION
+from ihp_compute.units import NO_DAY, months_of_days
+
+
+@dataclass(frozen=True)
+class Account:
+    """What was counted on the way, file by file and shard by shard.
+
+    Attributes
+    ----------
+    folder : InputFolder
+    tallies : mapping of file index to Tally
+    unknown_columns : sequence of list of str
+        Columns of each file that no layout knows.
+    rules : Rules
+    contents : sequence of ShardContent
+        Their tables may be gone.
+    """
+
+    folder: InputFolder
+    tallies: Mapping[int, Tally]
+    unknown_columns: Sequence[list[str]]
+    rules: Rules
+    contents: Sequence[ShardContent]
+
+    def table(self, name: str) -> Tally:
+        """What the files of a table were found to hold."""
+        whole = Tally()
+        for index, _ in self.folder.of(name):
+            whole.add(self.tallies.get(index, Tally()))
+        return whole
+
+    def document(self, *, digest: str, members: int, claims: Mapping[str, int]) -> dict[str, Any]:
+        """The JSON document of an ingest; `claims` are distinct ones by table.
+
+        Raises
+        ------
+        UnbalancedLedgerError
+            If rows or dollars of a file were lost or counted twice.
+        """
+        wholes = {name: self.table(name) for name in LEDGER_TABLES}
+        return {
+            "tables": {
+                name: {
+                    "rows_read": whole.rows,
+                    "claims": claims[name],
+                    "paid_cents": whole.paid_cents,
+                }
+                for name, whole in wholes.items()
+            },
+            "members": members,
+            "member_months": sum(content.member_months for content in self.contents),
+            "ledger": self._ledger(),
+            "balanced": True,
+            "population_digest": digest,
+            "left_out": {
+                "files": list(self.folder.left_out),
+                "columns": {
+                    file.name: names
+                    for file, names in zip(self.folder.files, self.unknown_columns, strict=True)
+                    if names
+                },
+            },
+            "amounts": {
+                name: {"blank": wholes[name].blank_amounts, "sub_cent": wholes[name].sub_cents}
+                for name in CLAIM_TABLES
+            },
+            "notes": self._notes(),
+        }
+
+    def manifest(
+        self,
+        document: Mapping[str, Any],
+        *,
+        inputs: Sequence[Mapping[str, Any]],
+        codes: Mapping[str, int],
+        files: Mapping[str, Mapping[str, Any]],
+    ) -> dict[str, Any]:
+        """The document and what a reader of the population needs.
+
+        `inputs` are stamps of the input files, `codes` the codes of each system, and `files` the
+        stamps of what was written.
+        """
+        years, full_years, _ = self._years()
+        return {
+            "kind": "population",
+            "layout_version": LAYOUT_VERSION,
+            "engine_version": __version__,
+            "method_version": METHOD_VERSION,
+            "service_category_version": SERVICE_CATEGORY_VERSION,
+            **document,
+            "inputs": [
+                {
+                    "table": file.table,
+                    "file": file.name,
+                    **stamp,
+                    "rows": self.tallies.get(index, Tally()).rows,
+                }
+                for index, (file, stamp) in enumerate(zip(self.folder.files, inputs, strict=True))
+            ],
+            "n_shards": len(self.contents),
+            "codes": dict(codes),
+            "service_years": years,
+            "full_years": full_years,
+            "last_paid_day": max(content.last_paid_day for content in self.contents),
+            "horizon_month": self.rules.horizon_month,
+            "files": dict(files),
+        }
+
+    def _ledger(self) -> list[dict[str, Any]]:
+        """Rows of the ledger that are not empty, after checking that every file foots."""
+        total = np.zeros_like(self.contents[0].ledger)
+        for content in self.contents:
+            total += content.ledger
+        rows = []
+        for t, table in enumerate(LEDGER_TABLES):
+            for index, file in self.folder.of(table):
+                read = self.tallies.get(index, Tally())
+                lines, cents = (int(x) for x in total[t, index].sum(axis=0))
+                if (lines, cents) != (read.rows, read.paid_cents):
+                    raise UnbalancedLedgerError(
+                        f"{file.name}: {read.rows:,} rows and {read.paid_cents} cents were read, "
+                        f"{lines:,} rows and {cents} cents met a fate. This is a defect of the "
+                        "program: keep the file and report it."
+                    )
+                rows += [
+                    {
+                        "table": table,
+                        "file": file.name,
+                        "fate": fate.label,
+                        "lines": int(total[t, index, fate, 0]),
+                        "paid_cents": int(total[t, index, fate, 1]),
+                    }
+                    for fate in IngestFate
+                    if total[t, index, fate, 0] or fate is IngestFate.RETAINED
+                ]
+        return rows
+
+    def _notes(self) -> list[str]:
+        counted = Tally()
+        for index in sorted(self.tallies):
+            counted.add(self.tallies[index])
+        for content in self.contents:
+            counted.notes.update(content.notes)
+        notes = [f"{count:,} {what}" for what, count in sorted(counted.notes.items()) if count]
+        open_months = sum(content.open_end_months for content in self.contents)
+        if open_months:
+            notes.append(
+                f"{open_months:,} member months stand in open-ended spans, which end with the last "
+                "month of service or of a stated enrolment date"
+            )
+        stated = sum(count for mark, count in counted.denials.items() if mark in ("0", "1"))
+        if stated:
+            is_zero = self.rules.denied_marks[DENIAL_MARKS.index("0")]
+            zero, one = ("denied", "paid") if is_zero else ("paid", "denied")
+            notes.append(
+                f"x_clm_dnd_ind: {stated:,} rows state 0 or 1, read as 0 {zero}, 1 {one}, because "
+                f"{'more' if is_zero else 'no more'} than half of all rows state 1 "
+                "(TAF codes denied as 0)"
+            )
+        if not self._years()[2]:
+            notes.append("no calendar year is full; the years of service stand for full years")
+        return notes
+
+    def _years(self) -> tuple[list[int], list[int], bool]:
+        days = [content.service_days for content in self.contents if content.service_days]
+        return _full_years(
+            min((first for first, _ in days), default=NO_DAY),
+            max((last for _, last in days), default=NO_DAY),
+            frozenset[int]().union(*(content.covered_months for content in self.contents)),
+        )
+
+
+def _full_years(
+    first_day: int, last_day: int, covered: frozenset[int]
+) -> tuple[list[int], list[int], bool]:
+    """Years of service, and the first and last full one.
+
+    A year is full when somebody is enrolled in each of its months and service begins by the end of
+    its first quarter and goes on into its last. Without any, the years of service stand for them.
+    """
+    if first_day == NO_DAY:
+        return [0, 0], [0, 0], False
+    first, last = (int(months_of_days(np.array([d], np.int32))[0]) for d in (first_day, last_day))
+    years = [first // 12, last // 12]
+    full = [
+        year
+        for year in range(years[0], years[1] + 1)
+        if all(month in covered for month in range(12 * year, 12 * year + 12))
+        and first <= 12 * year + 2
+        and last >= 12 * year + 9
+    ]
+    return years, ([full[0], full[-1]] if full else years), bool(full)

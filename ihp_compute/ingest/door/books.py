@@ -1,0 +1,116 @@
+"""What the first pass remembers: codes and members met, for all workers, and each file's tally."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ihp_compute.errors import DataError
+from ihp_compute.population import tables
+from ihp_compute.population.hashes import text_hashes
+from ihp_compute.population.keys import member_keys
+from ihp_compute.sorting import WORD_BITS
+from kernels import key_place, word_order
+
+_MOST_WAITING: Final = 1 << 18
+_NO_KEYS: Final = np.empty(0, np.uint64)
+
+
+class CodeBook:
+    """Numbers codes in the order met, for all workers; then sorts them by their bytes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._number = {system: {"": 0} for system in tables.CODE_SYSTEMS}
+
+    def numbers(self, system: str, codes: Sequence[str]) -> NDArray[np.int32]:
+        """Provisional number of each code."""
+        known = self._number[system]
+        found = list(map(known.get, codes))
+        if None in found:
+            with self._lock:
+                for code, number in zip(codes, found, strict=True):
+                    if number is None:
+                        known.setdefault(code, len(known))
+            found = list(map(known.get, codes))
+        return np.array(found, np.int32)
+
+    def sort(self) -> tuple[dict[str, pa.Array], dict[str, NDArray[np.int32]]]:
+        """Sorted codes of every system, and the final number of each provisional one."""
+        sorted_codes, final = {}, {}
+        for system, known in self._number.items():
+            ordered = sorted(known, key=str.encode)  # "" sorts first
+            remap = np.empty(len(known), np.int32)
+            remap[[known[code] for code in ordered]] = np.arange(len(known), dtype=np.int32)
+            sorted_codes[system] = pa.array(ordered, pa.string())
+            final[system] = remap
+        return sorted_codes, final
+
+
+class MemberBook:
+    """The key of every member id met; stops when two ids have one key.
+
+    Ids wait until there are many and are then sorted by key among those known, so that each is
+    held once and equal keys meet.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known = _NO_KEYS, _NO_KEYS, pa.array([], pa.string())
+        self._waiting: list[tuple[NDArray[np.uint64], NDArray[np.uint64], pa.Array]] = []
+
+    def keys(self, ids: pa.Array) -> NDArray[np.uint64]:
+        """Key of each id; 0 for "". One array of ids holds none twice.
+
+        Raises
+        ------
+        DataError
+            If another id has the same key.
+        """
+        keys, hashes = member_keys(ids), text_hashes(ids)
+        keys[hashes == 0] = 0
+        with self._lock:
+            self._waiting.append((keys, hashes, ids))
+            waiting = sum(len(keys) for keys, _, _ in self._waiting)
+            if waiting > max(_MOST_WAITING, len(self._known[0])):
+                self._settle()
+        return keys
+
+    def check(self) -> None:
+        """Compare all that is still waiting.
+
+        Raises
+        ------
+        DataError
+            If two ids have one key.
+        """
+        with self._lock:
+            self._settle()
+
+    def ids_of(self, keys: NDArray[np.uint64]) -> pa.Array:
+        """The id that has each key, "" for 0; every key was met, and all were compared."""
+        known, _, ids = self._known
+        return ids.take(pa.array(key_place(keys, known)))
+
+    def _settle(self) -> None:
+        parts = [self._known, *self._waiting]
+        self._waiting = []
+        keys = np.concatenate([keys for keys, _, _ in parts])
+        hashes = np.concatenate([hashes for _, hashes, _ in parts])
+        order, keys = word_order(keys, WORD_BITS)
+        hashes = hashes.take(order)
+        same = keys[1:] == keys[:-1]
+        if (same & (hashes[1:] != hashes[:-1])).any():
+            raise DataError(
+                "two member ids have one 64-bit key, so their claims cannot be told "
+                "apart. Prefix every id with a text of your own and ingest again."
+            )
+        first = np.r_[len(keys) > 0, ~same] if len(keys) else np.zeros(0, bool)
+        ids = pa.chunked_array([ids for _, _, ids in parts], pa.string())
+        met = ids.take(pa.array(order[first])).combine_chunks()
+        self._known = keys[first], hashes[first], met

@@ -1,0 +1,186 @@
+"""Typed columns of a batch, and its rows in order of shard, each column as narrow as it goes.
+
+A column is described by what it is made of - one value a row, distinct values and an index, or one
+value for all rows - and written down once, in the order in which it is spilled (`ingest_spill`).
+What is the same in all rows is not written at all, and of few distinct values only their places
+are: the values stay in memory (`Kept`). Less written is less for the machine to find room for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ihp_compute.ingest.door.columns import Coded, Column, Following, Stated
+from ihp_compute.ingest.door.texts import Text
+from ihp_compute.ingest.spill_layout import Kept, Ordered, Space
+from ihp_compute.units import NO_DAY
+from kernels import code_lists, row_order, row_pick
+
+_NARROW: Final = (np.uint8, np.int16, np.uint16, np.int32)
+_MANY: Final = 16
+"""Of a coded column only places are written where it has this many rows for each value."""
+
+
+def by_shard(
+    columns: Mapping[str, Column], schema: pa.Schema, n_shards: int, space: Space
+) -> Ordered:
+    """The batch in order of shard; it stands in `space` until another one does."""
+    key = columns["member_key"]
+    order, starts = row_order(key.rows() if isinstance(key, Coded) else key, n_shards)
+    kept = Kept()
+    numbers: dict[str, NDArray[Any]] = {}
+    texts: dict[str, pa.Array] = {}
+    for entry in schema:
+        name, column = entry.name, columns[entry.name]
+        if name != "member_key" and _is_constant(column):
+            kept.constant[name] = _constant(column)
+        elif (coded := _few(column, entry.type)) is not None:
+            kept.values[name], index = coded
+            if isinstance(column, Stated | Text):
+                kept.hashes[name] = _text_of(column).words.hashes
+            numbers[name] = _picked(_narrow(index, np.int32), None, order, space, name)
+        elif isinstance(column, Following):
+            texts[name] = _followed(column, order, starts)
+        elif isinstance(column, Stated | Text):
+            values, index = _coded_texts(column)
+            places = pa.array(row_pick(index, None, order))
+            texts[name] = pc.take(values, places, boundscheck=False)
+        elif isinstance(column, list):
+            texts[name] = _lists(column, order, space)
+        else:
+            numbers[name] = _ordered(column, order, entry, space)
+    return Ordered(numbers, texts, kept, starts)
+
+
+def _is_constant(column: Column) -> bool:
+    """Whether all rows have one value, as far as that is quickly seen."""
+    if column is None or isinstance(column, int):
+        return True
+    if isinstance(column, Stated | Text):
+        return _text_of(column).is_blank
+    if isinstance(column, Coded):
+        return len(column.values) == 1
+    if isinstance(column, np.ndarray):
+        ends = len(column) > 0 and column[0] == column[len(column) // 2] == column[-1]
+        return bool(ends) and bool((column == column[0]).all())
+    return isinstance(column, list) and not column
+
+
+def _constant(column: Column) -> int | str | None:
+    if isinstance(column, Coded):
+        return int(column.values[0])
+    if isinstance(column, np.ndarray):
+        return int(column[0])
+    if isinstance(column, Text):
+        return ""
+    return column if isinstance(column, int) else None
+
+
+def _narrow(values: NDArray[Any], kind: Any) -> NDArray[Any]:
+    """Values of this kind, in fewer bytes where they fit; truth in whole bytes."""
+    if kind == np.bool_:
+        truth = values if values.dtype == np.bool_ else values != 0
+        return truth.view(np.uint8)
+    if kind in (np.int32, np.int64) and len(values):
+        low, high = values.min(), values.max()
+        for small in _NARROW:
+            limits = np.iinfo(small)
+            if limits.min <= low and high <= limits.max:
+                return values.astype(small, copy=False)
+    return values.astype(kind, copy=False)
+
+
+def _ordered(
+    column: Column, order: NDArray[np.int32], field: pa.Field, space: Space
+) -> NDArray[Any]:
+    """Numbers, a value a row."""
+    kind = field.type.to_pandas_dtype()
+    if isinstance(column, range):
+        return _narrow(order + np.int64(column.start), kind)
+    if isinstance(column, Coded):
+        return _picked(_narrow(column.values, kind), column.index, order, space, field.name)
+    if isinstance(column, np.ndarray):
+        return _picked(_narrow(column, kind), None, order, space, field.name)
+    raise TypeError(f"a column of {type(column).__name__} has no rows")
+
+
+def _few(
+    column: Column, kind: pa.DataType
+) -> tuple[NDArray[Any] | pa.Array, NDArray[np.int32]] | None:
+    """Values and index of a column of few distinct values, if they are wider than an index."""
+    if isinstance(column, Stated | Text):
+        values, index = _coded_texts(column)
+    elif isinstance(column, Coded) and kind in (pa.uint64(), pa.int64()):
+        values, index = column.values, column.index
+    elif isinstance(column, np.ndarray) and kind == pa.int32() and column.min() == NO_DAY:
+        return _days(column)
+    else:
+        return None
+    return (values, index) if len(values) * _MANY <= len(index) else None
+
+
+def _days(days: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
+    """Days of which some are blank, as places among all days of their time."""
+    stated = days != NO_DAY
+    first = int(days.min(where=stated, initial=days.max()))
+    values = np.arange(first - 1, int(days.max()) + 1, dtype=np.int32)
+    if len(values) * _MANY > len(days):
+        return None
+    values[0] = NO_DAY
+    return values, np.where(stated, days - np.int32(first - 1), np.int32(0))
+
+
+def _followed(column: Following, order: NDArray[np.int32], starts: NDArray[np.int64]) -> pa.Array:
+    words = row_pick(column.words, None, order)
+    stated = np.ones(len(order), bool)
+    np.not_equal(words[1:], words[:-1], out=stated[1:])
+    stated[starts[starts < len(order)]] = True
+    texts = pc.take(column.texts, pa.array(order[stated]), boundscheck=False)
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, np.int32, len(texts) + 1)
+    at = row_pick(ends, None, np.cumsum(np.append(False, stated), dtype=np.int32))
+    bits = np.packbits(stated, bitorder="little")
+    return pa.StringArray.from_buffers(
+        len(order), pa.py_buffer(at), data, pa.py_buffer(bits), int(np.count_nonzero(~stated))
+    )
+
+
+def _coded_texts(column: Stated | Text) -> tuple[pa.Array, NDArray[np.int32]]:
+    """Distinct texts of a column, and which of them each row has; null where a blank is none."""
+    text = _text_of(column)
+    texts = text.words.texts
+    if isinstance(column, Stated):
+        texts = pa.concat_arrays([texts.slice(0, text.words.blank), pa.nulls(1, texts.type)])
+    return texts, text.index
+
+
+def _text_of(column: Stated | Text) -> Text:
+    return column.text if isinstance(column, Stated) else column
+
+
+def _picked(
+    values: NDArray[Any],
+    index: NDArray[np.int32] | None,
+    order: NDArray[np.int32],
+    space: Space,
+    name: str,
+) -> NDArray[Any]:
+    out = space.array(name, len(order), values.dtype)
+    picked: NDArray[Any] = row_pick(values, index, order, out)
+    return picked
+
+
+def _lists(columns: Sequence[Coded], order: NDArray[np.int32], space: Space) -> pa.Array:
+    """The codes above 0 that each row has, column by column."""
+    k, n, kind = len(columns), len(order), np.dtype(np.int32)
+    codes = space.array("codes", k * n, kind).reshape(k, n)
+    for column, out in zip(columns, codes, strict=True):
+        row_pick(column.values, column.index, order, out)
+    stated, starts = code_lists(codes, space.array("stated", k * n, kind))
+    return pa.ListArray.from_arrays(pa.array(starts), pa.array(_narrow(stated, np.int32)))

@@ -1,0 +1,122 @@
+"""Rows of eligibility: spans of a member with aid group, plan, sex, birth and death."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from ihp_compute.codes import (
+    SPAN_DUAL,
+    SPAN_LONG_TERM_INSTITUTION,
+    SPAN_MEDICAID,
+    SPAN_PARTIAL_BENEFIT,
+    SPAN_SPEND_DOWN,
+)
+from ihp_compute.ingest import rate_cells
+from ihp_compute.ingest.door.books import CodeBook, MemberBook
+from ihp_compute.ingest.door.columns import Column
+from ihp_compute.ingest.door.rows import FIRST_DAY, OPEN_END_DAY, Rows, coalesce, small
+from ihp_compute.ingest.final_action import OPEN
+from ihp_compute.units import NO_DAY
+
+_SEX_OF: Final = {"F": 1, "FEMALE": 1, "2": 1, "M": 2, "MALE": 2, "1": 2}
+
+
+def read_eligibility(
+    rows: Rows, file_index: int, members: MemberBook, codes: CodeBook
+) -> dict[str, Column]:
+    """A batch of enrolment rows as columns of `SPILLED_ELIGIBILITY`.
+
+    Unreadable: no member id, no start date, a date that cannot be read, an end before the start. A
+    blank end, or one in 2100 or later, is open. Dual: CMS dual status 01-06 and 08; partial
+    benefit: 01, 03, 05, 06 or the flag. 09 and 10 are entitled to Medicare outside full Medicaid
+    and are stored, but set no flag.
+    """
+    ids, key = rows.member_keys(members)
+    start, end = rows.days("enrollment_start_date"), rows.days("enrollment_end_date")
+    birth, death = rows.days("birth_date"), rows.days("death_date")
+    file_day = rows.days("file_date")
+    end = np.where(end >= OPEN_END_DAY, np.int32(NO_DAY), end)
+    sex = rows.lookup("gender", "sex", _SEX_OF, 0)
+    dual = rows.read("dual_status_code", "dual", _dual, np.uint8).rows()
+    original = rows.read("original_reason_entitlement_code", "reason", _reason, np.uint8)
+    aid = rows.read("x_elgblty_grp_cd", "aid", rate_cells.aid_code, np.uint8).rows()
+    plan_type = rows.read(
+        "x_mc_plan_type_cd", "managed", rate_cells.is_managed_plan_type, np.uint8
+    ).rows()
+    named = np.zeros(rows.n, bool)
+    for name in ("payer_type", "plan"):
+        named |= rows.read(name, "managed", rate_cells.names_managed_care, np.bool_).rows()
+    has_plan_id = rows.read("x_mc_plan_id", "stated", _is_plan_id, np.bool_).rows()
+    managed = np.where(plan_type == 255, has_plan_id | named, plan_type).astype(np.uint8)
+    plan_code = coalesce(
+        *(rows.codes(name, "plan", codes) for name in ("x_mc_plan_id", "plan", "payer"))
+    )
+    is_medicaid = np.zeros(rows.n, bool)
+    for name in ("payer_type", "payer"):
+        is_medicaid |= rows.read(
+            name, "medicaid", lambda text: "medicaid" in text.lower(), np.bool_
+        ).rows()
+    dual_flag = np.isin(dual, (1, 2, 3, 4, 5, 6, 8))
+    partial = np.isin(dual, (1, 3, 5, 6)) | rows.flag("x_partial_benefit_flag")
+    medicaid = rows.flag("medicaid_indicator") | is_medicaid | (aid > 0) | dual_flag
+    flags = (
+        dual_flag * SPAN_DUAL
+        + rows.flag("x_spenddown_flag") * SPAN_SPEND_DOWN
+        + partial * SPAN_PARTIAL_BENEFIT
+        + rows.flag("long_term_institutional_flag") * SPAN_LONG_TERM_INSTITUTION
+        + medicaid * SPAN_MEDICAID
+    ).astype(np.uint8)
+    rows.mark(key.where(key.values == 0), "no member id")
+    rows.mark(np.flatnonzero(start == NO_DAY), "no enrollment_start_date")
+    rows.mark(np.flatnonzero((end != NO_DAY) & (end < start)), "enrolment ends before it starts")
+    rows.mark(
+        np.flatnonzero((start != NO_DAY) & ((start < FIRST_DAY) | (start >= OPEN_END_DAY))),
+        "enrolment starts before 1850 or after 2099",
+    )
+    hashes, fate, reason = rows.finish()
+    readable = fate == OPEN
+    tally = rows.tally
+    tally.last_day = int(np.maximum(start, end)[readable].max(initial=NO_DAY))
+    for what, count in (
+        ("open-ended enrolment rows", int((readable & (end == NO_DAY)).sum())),
+        ("enrolment rows without a birth date", int((readable & (birth == NO_DAY)).sum())),
+    ):
+        if count:
+            tally.notes[what] = count
+    return {
+        "member_key": key,
+        "fate": fate,
+        "reason": reason,
+        "file": file_index,
+        "row": range(rows.first_row, rows.first_row + rows.n),
+        "hash_1": hashes[0],
+        "hash_2": hashes[1],
+        "member_id": ids,
+        "start_day": start,
+        "end_day": end,
+        "file_day": file_day,
+        "birth_day": birth,
+        "death_day": death,
+        "sex": sex,
+        "aid": aid,
+        "managed": managed,
+        "flags": flags,
+        "dual_status": dual,
+        "original_reason": original,
+        "plan": plan_code,
+    }
+
+
+def _reason(text: str) -> int:
+    code = small(text)
+    return code if code <= 3 else 255
+
+
+def _is_plan_id(text: str) -> bool:
+    return bool(text.strip("089"))
+
+
+def _dual(text: str) -> int:
+    return int(text) if text.isdigit() and int(text) <= 10 else 255

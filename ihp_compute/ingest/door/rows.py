@@ -1,0 +1,213 @@
+"""First pass: raw rows of one batch as typed columns, with what cannot be read marked.
+
+    raw columns -> ids, codes, days, cents -> row hash -> rows in order of shard (`ingest_spill`)
+
+Every row keeps its file and row number, and two 64-bit hashes of all its mapped columns: equal rows
+have equal hashes whatever file they stand in. Codes are numbered as they are met; `CodeBook` sorts
+them once all files are read. Nothing here needs another row; what does is in `ingest_shard`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ihp_compute.ingest.door.books import CodeBook, MemberBook
+from ihp_compute.ingest.door.columns import Coded, Following, Stated
+from ihp_compute.ingest.door.layout import LAYOUTS
+from ihp_compute.ingest.door.texts import Text, Words, as_text, read_text
+from ihp_compute.ingest.door.values import (
+    BAD_DAY,
+    Cents,
+    flag_of_text,
+    no_amounts,
+    read_cents,
+    read_days,
+)
+from ihp_compute.ingest.final_action import OPEN
+from ihp_compute.ingest.handover import Tally
+from ihp_compute.ledger import IngestFate
+from ihp_compute.population.hashes import RowHash, text_hashes
+from ihp_compute.units import NO_DAY
+
+UNREADABLE: Final = int(IngestFate.UNREADABLE)
+OPEN_END_YEAR: Final = 2100
+OPEN_END_DAY: Final = int(np.datetime64(f"{OPEN_END_YEAR}-01-01", "D").astype(int))
+FIRST_DAY: Final = int(np.datetime64("1850-01-01", "D").astype(int))
+
+
+class Rows:
+    """One batch on its way in: hands out typed columns, hashes each, remembers what was bad."""
+
+    def __init__(
+        self,
+        table: str,
+        columns: Mapping[str, pa.Array],
+        first_row: int,
+        known: dict[str, Words] | None = None,
+    ) -> None:
+        self.columns = columns
+        self.n = len(next(iter(columns.values())))
+        self.first_row = first_row
+        self.hash = RowHash(self.n)
+        self.tally = Tally(rows=self.n, columns=dict.fromkeys(columns))
+        self._known = {} if known is None else known
+        self._left = dict.fromkeys(name for name in LAYOUTS[table].mapped if name in columns)
+        self._bad: dict[int, str] = {}
+        self._texts: dict[str, Text] = {}
+
+    def text(self, name: str) -> Text:
+        """A code or name, trimmed, as distinct values."""
+        text = self._texts.get(name)
+        if text is None:
+            if name not in self.columns:
+                text = Text.blank(self.n)
+            else:
+                self._left.pop(name, None)
+                text = read_text(self.columns[name], self._known.get(name))
+                if not text.is_blank:
+                    self._known[name] = text.words
+                    self.hash.add_coded(name, text.index, text.words.hashes)
+            self._texts[name] = text
+        return text
+
+    def strings(self, name: str) -> Text | Following:
+        """A column of mostly distinct texts."""
+        if name not in self.columns or pa.types.is_dictionary(self.columns[name].type):
+            return self.text(name)
+        self._left.pop(name, None)
+        array = as_text(self.columns[name])
+        if pa.types.is_large_string(array.type):
+            array = array.cast(pa.string())
+        words = text_hashes(array)
+        self.hash.add(name, words)
+        return Following(array, words)
+
+    def days(self, name: str) -> NDArray[np.int32]:
+        """A date column; what is not a date is marked and becomes blank."""
+        if name not in self.columns:
+            return np.full(self.n, NO_DAY, np.int32)
+        self._left.pop(name, None)
+        days = read_days(self.columns[name])
+        bad = days == BAD_DAY
+        if bad.any():
+            self.mark(np.flatnonzero(bad), f"{name} is not a date", name)
+            days = np.where(bad, np.int32(NO_DAY), days)
+        # words from 1, blank as 0
+        self.hash.add(name, days.view(np.uint32) - np.array(NO_DAY, np.int32).view(np.uint32))
+        return days
+
+    def cents(self, name: str) -> Cents:
+        """A dollar column; what is not an amount is marked and becomes zero."""
+        if name not in self.columns:
+            return no_amounts(self.n)
+        self._left.pop(name, None)
+        read = read_cents(self.columns[name])
+        self.mark(np.flatnonzero(read.bad), f"{name} is not an amount", name)
+        self.tally.sub_cents += int(np.count_nonzero(read.sub_cent))
+        self._hash_cents(name, read)
+        return read
+
+    def read(self, name: str, what: str, of: Callable[[str], int], kind: type) -> Coded:
+        """What a function says of each text; `what` names it among those asked of the column."""
+        text = self.text(name)
+        values = text.words.made(what, lambda: np.array([of(v) for v in text.values], kind))
+        return Coded(values, text.index)
+
+    def codes(self, name: str, system: str, book: CodeBook, clean: Any = None) -> Coded:
+        """Provisional numbers of a code column, of what `clean` makes of each code."""
+        text = self.text(name)
+
+        def numbers() -> NDArray[np.int32]:
+            return book.numbers(system, [clean(v) for v in text.values] if clean else text.values)
+
+        return Coded(text.words.made(system, numbers), text.index)
+
+    def lookup(self, name: str, what: str, of: Mapping[str, int], default: int) -> Coded:
+        """A small code through a table; upper case, codes not in it give `default`."""
+        return self.read(name, what, lambda text: of.get(text.upper(), default), np.uint8)
+
+    def flag(self, name: str) -> NDArray[np.bool_]:
+        """A yes-no column; blank and unknown are no."""
+        return self.read(name, "flag", lambda text: flag_of_text(text) == 1, np.bool_).rows()
+
+    def member_ids(self) -> Text:
+        """`person_id`, else `member_id`, row by row. Both are content and are hashed."""
+        person, member = self.text("person_id"), self.text("member_id")
+        if person.is_blank or member.is_blank:
+            return member if person.is_blank else person
+        stated = person.stated()
+        if stated.all():
+            return person
+        place = {value: k for k, value in enumerate(person.values[:-1])}
+        remap = [place.setdefault(value, len(place)) for value in member.values[:-1]]
+        remap.append(len(place))
+        index = np.where(stated, person.index, np.array(remap, np.int32).take(member.index))
+        return Text(Words(pa.array([*place, ""], pa.string())), index)
+
+    def member_keys(self, book: MemberBook) -> tuple[Text, Coded]:
+        """The member id of each row and its key, 0 where there is none."""
+        ids = self.member_ids()
+        return ids, Coded(ids.words.made("key", lambda: book.keys(ids.words.texts)), ids.index)
+
+    def mark(self, rows: NDArray[np.intp], reason: str, column: str = "") -> None:
+        """Set rows aside as unreadable; the first reason stands, with the value as written."""
+        raw = self.columns.get(column) if column else None
+        for row in rows.tolist():
+            if row not in self._bad:
+                value = "" if raw is None else f": {as_text(raw.slice(row, 1))[0].as_py()!r}"
+                self._bad[row] = reason + value
+
+    def finish(self) -> tuple[NDArray[np.uint64], NDArray[np.uint8], Stated | None]:
+        """Hash the mapped columns nobody asked for; hashes, fates and reasons."""
+        for name in list(self._left):
+            if name.endswith(("_amount", "_amt")):
+                self._hash_amount(name)
+            else:
+                self.text(name)
+        fate = np.full(self.n, OPEN, np.uint8)
+        rows = sorted(self._bad)
+        fate[rows] = UNREADABLE
+        self.tally.unreadable = len(rows)
+        if not rows:
+            return self.hash.finish(), fate, None
+        reasons: list[str | None] = [None] * self.n
+        for row, text in self._bad.items():
+            reasons[row] = text
+        return self.hash.finish(), fate, Stated(read_text(pa.array(reasons, pa.string())))
+
+    def _hash_amount(self, name: str) -> None:
+        """An amount that the population does not keep: only its value counts, readable or not."""
+        read = read_cents(self.columns[name])
+        if read.bad.any():
+            self.text(name)
+        else:
+            self._hash_cents(name, read)
+
+    def _hash_cents(self, name: str, read: Cents) -> None:
+        """Twice the cents and one, blank as 0."""
+        words = read.cents * 2
+        words += 1
+        if read.blank.any():
+            words[read.blank] = 0
+        self.hash.add(name, words)
+
+
+def coalesce(*columns: Coded) -> Coded | NDArray[np.int32]:
+    """The first number above 0 of each row."""
+    said = [column for column in columns if column.values.any()] or [columns[0]]
+    if len(said) == 1:
+        return said[0]
+    found = said[0].rows()
+    for other in said[1:]:
+        found = np.where(found > 0, found, other.rows())
+    return found
+
+
+def small(text: str) -> int:
+    """A code from 0 to 254; 255 where it is none."""
+    return int(text) if text.isdigit() and int(text) < 255 else 255

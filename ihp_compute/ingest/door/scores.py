@@ -1,0 +1,48 @@
+"""Rows of supplied risk scores: member, year, model, score in millionths, cell."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ihp_compute.errors import DataError
+from ihp_compute.ingest.door.books import CodeBook, MemberBook
+from ihp_compute.ingest.door.columns import Column
+from ihp_compute.ingest.door.rows import Rows
+from ihp_compute.ingest.door.values import read_cents
+
+
+def read_scores(
+    rows: Rows, file_name: str, members: MemberBook, codes: CodeBook
+) -> dict[str, Column]:
+    """A batch of supplied risk scores as columns of `SPILLED_SCORES`.
+
+    Scores are millionths, half to even.
+
+    Raises
+    ------
+    DataError
+        Naming the first row whose member id, year, model or score is missing or unreadable.
+    """
+    _, key = rows.member_keys(members)
+    year = rows.read("year", "year", _year, np.int16)
+    model = rows.codes("model", "risk_model", codes)
+    cell = rows.codes("cell", "risk_cell", codes)
+    score = read_cents(rows.columns["score"], places=6)
+    unread = score.bad | score.blank | (score.cents < 0)
+    wrong = np.flatnonzero((key.rows() == 0) | (year.rows() < 0) | (model.rows() == 0) | unread)
+    if len(wrong):
+        raise DataError(
+            f"{file_name}, data row {rows.first_row + wrong[0]:,}: a risk score needs a member id, "
+            f"a year, a model and a decimal score ({len(wrong):,} rows of this batch lack one)."
+        )
+    return {
+        "member_key": key,
+        "year": year,
+        "model": model,
+        "score_micro": score.cents,
+        "cell": cell,
+    }
+
+
+def _year(text: str) -> int:
+    return int(text) if text.isdigit() and 1900 <= int(text) < 2200 else -1

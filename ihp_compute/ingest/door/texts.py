@@ -1,0 +1,215 @@
+"""Text columns as distinct words and places: trimmed, blanks known, damage found once a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ihp_compute.population.hashes import text_hashes
+from kernels import row_pick
+
+_BLANK: Final = pa.array([""], pa.string())
+
+_BLANKS: Final = pa.array(["null", "none", "nan", "<na>", r"\n"])
+"""Spellings of nothing, in lower case; `\\N` is how databases unload a null into CSV."""
+
+_BLANK_LENGTH: Final = 4
+
+_BLANK_WORDS: Final = frozenset(_BLANKS.to_pylist())
+
+_FEW: Final = 32
+
+
+class Words:
+    """The distinct texts of a column, trimmed; the last is "", not stated.
+
+    What is made of them, hashes and numbers, is made once and kept as long as batches of one file
+    share a dictionary.
+    """
+
+    def __init__(self, texts: pa.Array, source: pa.Array | None = None) -> None:
+        self.texts = texts
+        self.source = source
+        self.remap: NDArray[np.int32] | None = None
+        self._made: dict[str, NDArray[Any]] = {}
+
+    @property
+    def blank(self) -> int:
+        """Place of "", not stated."""
+        return len(self.texts) - 1
+
+    @cached_property
+    def values(self) -> list[str]:
+        """The texts as Python strings."""
+        found: list[str] = self.texts.to_numpy(zero_copy_only=False).tolist()
+        return found
+
+    @cached_property
+    def hashes(self) -> NDArray[np.uint64]:
+        """The hash of each text; 0 for "" (`fingerprint.text_hashes`)."""
+        return text_hashes(self.texts)
+
+    def made(self, what: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """An array over the texts, made when first asked for by this name."""
+        found = self._made.get(what)
+        if found is None:
+            found = self._made[what] = make()
+        return found
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text column: its distinct values, and which of them each row has."""
+
+    words: Words
+    index: NDArray[np.int32]
+
+    @classmethod
+    def blank(cls, n_rows: int) -> Text:
+        """A column in which nothing is stated."""
+        return cls(Words(_BLANK), _all_first(1 << n_rows.bit_length())[:n_rows])
+
+    @property
+    def values(self) -> list[str]:
+        """The distinct values; the last is "", not stated."""
+        return self.words.values
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing is stated in any row."""
+        return len(self.words.texts) == 1
+
+    def stated(self) -> NDArray[np.bool_]:
+        """Per row, whether it states something."""
+        stated: NDArray[np.bool_] = self.index != self.words.blank
+        return stated
+
+    def take(self, of_value: NDArray[Any]) -> NDArray[Any]:
+        """Per row, what an array says of its value."""
+        found: NDArray[Any] = row_pick(of_value, None, self.index)
+        return found
+
+
+@lru_cache(maxsize=4)
+def _all_first(n_rows: int) -> NDArray[np.int32]:
+    """An index of rows that all have the first value."""
+    index = np.zeros(n_rows, np.int32)
+    index.flags.writeable = False
+    return index
+
+
+def as_text(array: pa.Array) -> pa.Array:
+    """Any column as trimmed text without nulls; numbers as they print, dates as ISO."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if pa.types.is_dictionary(array.type):
+        array = array.cast(array.type.value_type)
+    if pa.types.is_null(array.type):
+        return pa.array([""] * len(array), pa.string())
+    if pa.types.is_floating(array.type):
+        # a code read as a float by somebody's tool: 110.0 is the code 110
+        values = array.to_pylist()
+        texts = ["" if v is None or v != v else repr(v).removesuffix(".0") for v in values]
+        return pa.array(texts, pa.string())
+    if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+        array = array.cast(pa.string())
+    if array.null_count:
+        array = array.fill_null("")
+    return _trimmed(array)
+
+
+def _trimmed(array: pa.Array) -> pa.Array:
+    if _is_plain(array):
+        return array
+    trimmed = pc.ascii_trim_whitespace(array)
+    short = pc.and_(
+        pc.greater_equal(pc.binary_length(trimmed), 2), pc.less_equal(pc.binary_length(trimmed), 4)
+    )
+    if pc.any(short).as_py():
+        blank = pc.is_in(pc.ascii_lower(trimmed), value_set=_BLANKS)
+        if pc.any(blank).as_py():
+            trimmed = pc.if_else(blank, "", trimmed)
+    return trimmed
+
+
+def _is_plain(array: pa.Array) -> bool:
+    """Whether no text can need a change: none has white space at an end or a blank's length."""
+    n_rows = len(array)
+    if not n_rows or pa.types.is_large_string(array.type):
+        return False
+    offsets = np.frombuffer(array.buffers()[1], np.int32, n_rows + 1, array.offset * 4)
+    if (offsets[1:] - offsets[:-1]).min() <= _BLANK_LENGTH:
+        return False
+    data = np.frombuffer(array.buffers()[2], np.uint8)
+    if data[offsets[0] : offsets[-1]].min() > ord(" "):
+        return True
+    ends = data.take(offsets[:-1]), data.take(offsets[1:] - 1)
+    return all(bool((end > ord(" ")).all()) for end in ends)
+
+
+def read_text(array: pa.Array, known: Words | None = None) -> Text:
+    """A text column as distinct trimmed values; `known` is used again for the same dictionary."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    n_rows = len(array)
+    if array.null_count == n_rows:
+        return Text.blank(n_rows)
+    if not pa.types.is_dictionary(array.type):
+        array = array.dictionary_encode()
+    if known is None or known.source is None or not array.dictionary.equals(known.source):
+        known = _words(array.dictionary)
+    indices = array.indices
+    if indices.type != pa.int32():
+        indices = indices.cast(pa.int32())
+    index = np.frombuffer(indices.buffers()[1], np.int32, n_rows, indices.offset * 4)
+    if indices.null_count:
+        blank = np.int32(len(array.dictionary))
+        index = index - blank  # whatever stands where nothing does
+        index *= validity(indices)
+        index += blank
+    return Text(known, index if known.remap is None else row_pick(known.remap, None, index))
+
+
+def _is_clean(text: str) -> bool:
+    """Whether a text is stated and surely needs no change."""
+    return bool(text) and text == text.strip() and text.lower() not in _BLANK_WORDS
+
+
+def _words(dictionary: pa.Array) -> Words:
+    if len(dictionary) <= _FEW and dictionary.type == pa.string() and not dictionary.null_count:
+        values = dictionary.to_numpy(zero_copy_only=False).tolist()
+        ends_blank = bool(values) and not values[-1]
+        if all(map(_is_clean, values[:-1] if ends_blank else values)):
+            return Words(dictionary if ends_blank else pa.array([*values, ""]), dictionary)
+    texts = as_text(dictionary)
+    clean = texts.equals(dictionary) and not pc.any(pc.equal(texts, "")).as_py()
+    if texts.type != pa.string():
+        texts = texts.cast(pa.string())
+    if clean:
+        # the usual case: clean and distinct as they are; null becomes the one more
+        return Words(pa.concat_arrays([texts, _BLANK]), dictionary)
+    place: dict[str, int] = {}
+    raw = texts.to_pylist()
+    for text in raw:
+        if text:
+            place.setdefault(text, len(place))
+    place[""] = len(place)
+    words = Words(pa.array(list(place), pa.string()), dictionary)
+    words.remap = np.array([place[text] for text in (*raw, "")], np.int32)
+    return words
+
+
+def validity(array: pa.Array) -> NDArray[np.uint8]:
+    """1 where a row is not null, else 0: the validity bits unpacked."""
+    bits = np.frombuffer(array.buffers()[0], np.uint8)
+    first = array.offset // 8
+    skip = array.offset % 8
+    unpacked = np.unpackbits(bits[first:], count=skip + len(array), bitorder="little")
+    return unpacked[skip:]

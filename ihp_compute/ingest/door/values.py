@@ -1,0 +1,254 @@
+"""Values at the door: text, dates, flags and dollars, read from CSV or Parquet without guessing.
+
+    a raw column -> text trimmed, dates as day numbers, dollars as exact cents
+
+CSV fields are text until a rule here reads them; nothing is inferred, so leading zeros live.
+Decided here: which spellings of a date, a flag and an amount are readable, and how a fraction of a
+cent is rounded (half to even, counted). An unreadable value does not stop the ingest: it is marked,
+and the row is put aside with its reason.
+Not here: which columns a table has (`ingest_layout`), how a file is read (`ingest_batches`) and
+what becomes of a row (`ingest`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ihp_compute.ingest.door.texts import as_text, read_text, validity
+from ihp_compute.units import NO_DAY, day_of
+from kernels import decimal_units
+
+BAD_DAY: Final = NO_DAY + 1
+"""Stands for a date that is stated and cannot be read."""
+MAX_CENTS: Final = 10**12
+"""Ten billion dollars: no line is larger, and a sum of nine million such lines fits int64."""
+_TRUE: Final = frozenset({"1", "true", "t", "yes", "y"})
+_FALSE: Final = frozenset({"0", "false", "f", "no", "n"})
+_PLAIN_AMOUNT: Final = r"^-?[0-9]{1,%d}(\.[0-9]{0,%d})?$"
+_WRITTEN_AMOUNT: Final = re.compile(
+    r"([-+]?)\s*\$?\s*([-+]?)((?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?(?:[eE][-+]?\d{1,3})?)", re.ASCII
+)
+_ISO: Final = re.compile(r"^(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?$")
+_PACKED: Final = re.compile(r"^(\d{4})(\d{2})(\d{2})$")
+_PACKED_TIME: Final = re.compile(r"^(\d{4})(\d{2})(\d{2})(?:\d{6}|\.0+)$")
+
+
+# --- text -----------------------------------------------------------------------------
+
+
+# --- dates ----------------------------------------------------------------------------
+
+
+def day_of_text(text: str) -> int:
+    """Day number of a written date, `NO_DAY` for a blank, `BAD_DAY` for what is not a date.
+
+    Reads YYYY-MM-DD, YYYYMMDD and either followed by a time of day, which is dropped.
+
+    >>> day_of_text("1970-01-02"), day_of_text("19700102"), day_of_text("1970-01-02 23:59:59+00")
+    (1, 1, 1)
+    >>> day_of_text("") == NO_DAY, day_of_text("2023-02-30") == BAD_DAY
+    (True, True)
+    """
+    if text == "":
+        return NO_DAY
+    found = _PACKED.match(text) or _ISO.match(text) or _PACKED_TIME.match(text)
+    if found is None:
+        return BAD_DAY
+    try:
+        return day_of(date(int(found[1]), int(found[2]), int(found[3])))
+    except ValueError:
+        return BAD_DAY
+
+
+def read_days(array: pa.Array) -> NDArray[np.int32]:
+    """A date column as int32 day numbers: `NO_DAY` blank, `BAD_DAY` unreadable."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if array.null_count == len(array):
+        return np.full(len(array), NO_DAY, np.int32)
+    if pa.types.is_timestamp(array.type):
+        array = pc.floor_temporal(array, unit="day").cast(pa.date32(), safe=False)
+    elif pa.types.is_date64(array.type):
+        array = array.cast(pa.date32())
+    if pa.types.is_date32(array.type):
+        days = array.view(pa.int32())
+        if days.null_count:
+            days = days.fill_null(NO_DAY)
+        return np.frombuffer(days.buffers()[1], np.int32, len(days), days.offset * 4)
+    text = read_text(array)
+    return text.take(np.array([day_of_text(value) for value in text.values], np.int32))
+
+
+# --- dollars --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cents:
+    """An amount column: int64 cents, and which rows were blank, unreadable or had sub-cents.
+
+    Scores use the same readers with six places: their `cents` are millionths.
+    """
+
+    cents: NDArray[np.int64]
+    blank: NDArray[np.bool_]
+    bad: NDArray[np.bool_]
+    sub_cent: NDArray[np.bool_]
+
+
+def no_amounts(n_rows: int) -> Cents:
+    """An amount column that is not there: all blank."""
+    nothing = np.zeros(n_rows, bool)
+    return Cents(np.zeros(n_rows, np.int64), np.ones(n_rows, bool), nothing, nothing)
+
+
+def read_cents(array: pa.Array, places: int = 2) -> Cents:
+    """A dollar column as exact integer cents; a float never takes part in the arithmetic.
+
+    Text and Parquet decimals are read as decimals. A Parquet float is taken for the shortest
+    decimal that prints it, which is what its writer meant. A fraction of a cent rounds half to
+    even.
+    """
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if pa.types.is_dictionary(array.type):
+        array = array.cast(array.type.value_type)
+    n_rows = len(array)
+    if array.null_count == n_rows:
+        return no_amounts(n_rows)
+    if pa.types.is_decimal(array.type):
+        return _decimal_cents(array, places)
+    if pa.types.is_integer(array.type):
+        blank = _nulls(array)
+        dollars = array.fill_null(0).cast(pa.int64(), safe=False).to_numpy(zero_copy_only=False)
+        bad = np.abs(dollars) > MAX_CENTS // 10**places
+        units = np.where(bad, 0, dollars) * 10**places
+        return Cents(units, blank, bad, np.zeros(n_rows, bool))
+    if pa.types.is_float64(array.type):
+        return _float_cents(array, places)
+    if pa.types.is_floating(array.type):
+        values = array.to_numpy(zero_copy_only=False)
+        texts = ["" if np.isnan(v) else str(v) for v in values]
+        return _text_cents(pa.array(texts, pa.string()), places)
+    return _text_cents(as_text(array), places)
+
+
+def _nulls(array: pa.Array) -> NDArray[np.bool_]:
+    if not array.null_count:
+        return np.zeros(len(array), bool)
+    return validity(array) == 0
+
+
+def _decimal_cents(array: pa.Array, places: int) -> Cents:
+    n_rows = len(array)
+    if array.type.byte_width < 16:
+        array = array.cast(pa.decimal128(38, array.type.scale))
+    scale = array.type.scale
+    width = array.type.byte_width
+    if width != 16:
+        return _text_cents(as_text(array), places)
+    validity, data = array.buffers()
+    words = np.frombuffer(data, np.int64, 2 * n_rows, array.offset * width)
+    valid = np.frombuffer(validity, np.uint8) if array.null_count else None
+    low, blank, n_beyond = decimal_units(words, valid, array.offset, MAX_CENTS)
+    bad, sub_cent = np.zeros(n_rows, bool), np.zeros(n_rows, bool)
+    if scale == places and not n_beyond:
+        return Cents(low, blank, bad, sub_cent)
+    wide = np.where(blank, 0, words[1::2]) != (low >> 63)  # needs more than 64 bits
+    units = np.where(wide, 0, low)
+    if scale <= places:
+        factor = 10 ** (places - scale)
+        bad |= np.abs(units) > MAX_CENTS // factor
+        cents = np.where(bad, 0, units) * factor
+    else:
+        divisor = 10 ** (scale - places)
+        if divisor >= 2**62:
+            return _text_cents(as_text(array), places)
+        quotient, rest = np.divmod(units, divisor)
+        twice = 2 * rest
+        up = (twice > divisor) | ((twice == divisor) & (quotient % 2 == 1))
+        cents = quotient + up
+        sub_cent = rest != 0
+        bad |= np.abs(cents) > MAX_CENTS
+        cents = np.where(bad, 0, cents)
+    if wide.any():
+        rows = np.flatnonzero(wide)
+        exact = _text_cents(as_text(array.take(pa.array(rows))), places)
+        cents[rows], bad[rows], sub_cent[rows] = exact.cents, exact.bad, exact.sub_cent
+    return Cents(cents, blank, bad, sub_cent & ~bad)
+
+
+def _float_cents(array: pa.Array, places: int) -> Cents:
+    values = array.fill_null(np.nan).to_numpy(zero_copy_only=False)
+    blank = np.isnan(values)
+    filled = np.where(blank, 0.0, values)
+    with np.errstate(invalid="ignore", over="ignore"):
+        nearest = np.rint(filled * 10.0**places)
+        # correctly rounded division: equal only if the shortest decimal has no more places
+        plain = (nearest / 10.0**places == filled) & (np.abs(nearest) <= 1e13)
+    cents = np.where(plain, nearest, 0.0).astype(np.int64)
+    bad = np.zeros(len(values), bool)
+    sub_cent = np.zeros(len(values), bool)
+    for row in np.flatnonzero(~plain):
+        cents[row], bad[row], sub_cent[row] = _exact(repr(float(filled[row])), places)
+    return Cents(cents, blank, bad, sub_cent)
+
+
+def _text_cents(array: pa.Array, places: int) -> Cents:
+    """Plain amounts with no more places in bulk, all others one by one in Decimal."""
+    n_rows = len(array)
+    plain = pc.match_substring_regex(array, _PLAIN_AMOUNT % (14 - places, places))
+    blank = pc.equal(array, "").to_numpy(zero_copy_only=False)
+    exact = pc.if_else(plain, array, "0").cast(pa.decimal128(18, places))
+    cents = np.frombuffer(exact.buffers()[1], np.int64, 2 * n_rows, exact.offset * 16)[0::2].copy()
+    bad = np.zeros(n_rows, bool)
+    sub_cent = np.zeros(n_rows, bool)
+    rest = np.flatnonzero(~plain.to_numpy(zero_copy_only=False) & ~blank)
+    if len(rest):
+        encoded = array.take(pa.array(rest)).dictionary_encode()
+        read = [_exact(text, places) for text in encoded.dictionary.to_pylist()]
+        index = encoded.indices.to_numpy(zero_copy_only=False)
+        cents[rest] = np.array([entry[0] for entry in read], np.int64)[index]
+        bad[rest] = np.array([entry[1] for entry in read], bool)[index]
+        sub_cent[rest] = np.array([entry[2] for entry in read], bool)[index]
+    return Cents(cents, blank, bad, sub_cent)
+
+
+def _exact(text: str, places: int) -> tuple[int, bool, bool]:
+    """Cents, unreadable, had a fraction of a cent. Commas only where thousands end."""
+    text = text.strip()
+    if text.startswith("(") and text.endswith(")"):
+        text = "-" + text[1:-1]
+    written = _WRITTEN_AMOUNT.fullmatch(text)
+    if written is None:
+        return 0, True, False
+    before, after, digits = written.groups()
+    try:
+        amount = Decimal(before + after + digits.replace(",", "")).scaleb(places)
+        whole = amount.quantize(Decimal(1), rounding=ROUND_HALF_EVEN)
+    except InvalidOperation:
+        return 0, True, False
+    if not amount.is_finite() or abs(whole) > MAX_CENTS:
+        return 0, True, False
+    return int(whole), False, whole != amount
+
+
+# --- flags ----------------------------------------------------------------------------
+
+
+def flag_of_text(text: str) -> int:
+    """1 yes, 0 no, 255 blank or unknown.
+
+    >>> [flag_of_text(text) for text in ("Yes", "0", "")]
+    [1, 0, 255]
+    """
+    lowered = text.lower().removesuffix(".0")
+    return 1 if lowered in _TRUE else 0 if lowered in _FALSE else 255

@@ -1,0 +1,445 @@
+"""From raw tables to a prepared population, in two passes with bounded memory.
+
+    find -> read (spilled by piece of an input file, rows in order of shard)
+         -> shard (gather, fates, tables, digest) -> ledger -> manifest -> rename
+
+Read this file for the order; values are read in `ingest_read`, typed and hashed in `ingest_rows`,
+compared and classified in `ingest_shard` and what it names, accounted for in `ingest_manifest`.
+
+Every row of a claim or enrolment file meets one fate (`ledger.IngestFate`), and the ledger must
+foot per file: rows and dollars read in the first pass equal the sum over fates in the second, or
+the ingest fails. Everything is written to a folder beside the target and renamed when it is whole,
+so a killed ingest leaves no population, and an existing one stands until the new one is complete.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from functools import partial
+from itertools import chain
+from operator import call
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ihp_compute.errors import DataError
+from ihp_compute.folders import (
+    beside,
+    check_target,
+    file_sha256,
+    publish,
+    stamp_of,
+    write_arrow,
+    write_manifest,
+)
+from ihp_compute.ingest.account import Account
+from ihp_compute.ingest.door.batches import Part, batches, column_names, parts_of
+from ihp_compute.ingest.door.books import CodeBook, MemberBook
+from ihp_compute.ingest.door.claims import read_lines
+from ihp_compute.ingest.door.columns import Column
+from ihp_compute.ingest.door.eligibility import read_eligibility
+from ihp_compute.ingest.door.layout import (
+    LAYOUTS,
+    InputFile,
+    InputFolder,
+    check_columns,
+    find_inputs,
+)
+from ihp_compute.ingest.door.reference import reference_piece
+from ihp_compute.ingest.door.rows import Rows
+from ihp_compute.ingest.door.scores import read_scores
+from ihp_compute.ingest.door.texts import Words
+from ihp_compute.ingest.handover import DENIAL_MARKS, Rules, ShardContent, Tally
+from ihp_compute.ingest.service_categories import facts_of
+from ihp_compute.ingest.shard.build import build
+from ihp_compute.ingest.shard.rows import Raw
+from ihp_compute.ingest.spill import Spill, Spilled
+from ihp_compute.ingest.spill_layout import SPILLED, Space
+from ihp_compute.ledger import LEDGER_TABLES
+from ihp_compute.population import digest as fingerprint
+from ihp_compute.population.hashes import text_hashes
+from ihp_compute.population.shards import REFERENCE_TABLES
+from ihp_compute.units import NO_DAY, months_of_days
+
+Progress = Callable[[int, int], None]
+
+MAX_SHARDS: Final = 65_535
+_LARGE_BYTES: Final = 1 << 29
+"""Input of a size at which memory is worth the time that it takes to give it back."""
+
+
+def ingest(
+    input_dir: Path,
+    out: Path,
+    *,
+    shards: int = 64,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Prepare the population in `out` from the tables in `input_dir`.
+
+    Parameters
+    ----------
+    input_dir : Path
+        Folder of Tuva input-layer tables (`ingest_layout.find_inputs`), CSV or Parquet.
+    out : Path
+        Folder to make. An existing population there is replaced; anything else is refused.
+    shards : int
+        Number of shards, 1 to 65,535. Never changes the content's digest.
+    threads : int, optional
+        Workers; by default one a core. Never changes the content's digest.
+    progress : callable, optional
+        Called with (pieces done, pieces in all).
+
+    Returns
+    -------
+    dict
+        The JSON document: `tables` with `rows_read, claims, paid_cents`, `members`,
+        `member_months`, `ledger` (table, file, fate, lines, paid_cents), `balanced`,
+        `population_digest`, and what was noticed: `left_out` files and columns, blank and
+        sub-cent amounts, `notes`.
+
+    Raises
+    ------
+    DataError
+        If the folder, a file or a required column cannot be used; nothing is left behind.
+    UnbalancedLedgerError
+        If rows or dollars were lost or counted twice.
+    """
+    input_dir, out = Path(input_dir), Path(out)
+    if not 1 <= shards <= MAX_SHARDS:
+        raise DataError(f"shards: expected 1 to {MAX_SHARDS:,}, got {shards}")
+    check_target(out)
+    folder = find_inputs(input_dir)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    workers = max(1, threads or os.cpu_count() or 1)
+    with _memory_kept(), beside(out) as staging:
+        work = _Ingest(folder, staging, shards, workers, progress)
+        try:
+            document = work.run()
+        finally:
+            work.spill.close()
+        publish(staging, out)
+    return document
+
+
+class _Own(threading.local):
+    """What each worker has for itself."""
+
+    def __init__(self) -> None:
+        self.space = Space()
+        self.words: dict[str, dict[str, Words]] = {}
+
+
+class _Ingest:
+    """One ingest on its way; `run` is the order of its steps."""
+
+    def __init__(
+        self,
+        folder: InputFolder,
+        staging: Path,
+        n_shards: int,
+        workers: int,
+        progress: Progress | None,
+    ) -> None:
+        self.folder = folder
+        self.staging = staging
+        self.spill_dir = staging / "spill"
+        self.spill = Spill(self.spill_dir, n_shards)
+        self.n_shards = n_shards
+        self.workers = workers
+        self.progress = progress
+        self.members = MemberBook()
+        self.codes = CodeBook()
+        self.tallies: dict[int, Tally] = {}
+        self.unknown_columns: list[list[str]] = [[] for _ in folder.files]
+        self._lock = threading.Lock()
+        self._own = _Own()
+        self._done = 0
+        self._steps = 1
+
+    def run(self) -> dict[str, Any]:
+        """Check every header, read, shard, foot the ledger, write the manifest."""
+        for name in ("spill", "codes", "shards", "reference", "quarantine"):
+            (self.staging / name).mkdir()
+        files = list(self.folder.files)
+        opened = self._map(self._opened, list(range(len(files))), counted=False)
+        parts = [part for found in opened for part in found]
+        stated = [name for name in REFERENCE_TABLES if self.folder.of(name)]
+        self._steps = (
+            len(parts) + len(files) + 2 * len(stated) + self.n_shards + 2 * len(LEDGER_TABLES) + 2
+        )
+        large_first = sorted(files, key=lambda file: -file.path.stat().st_size)
+        first = [
+            *(partial(self._reference, name) for name in stated),
+            *(partial(self._read_part, part) for part in parts),
+            *(partial(_stamp, file) for file in large_first),
+        ]
+        read = iter(self._map(call, first))
+        tables_, written, stamped = ([next(read) for _ in kind] for kind in (stated, parts, files))
+        stamp_of_file = dict(zip((file.path for file in large_first), stamped, strict=True))
+        spilled: dict[str, list[Spilled]] = {table: [] for table in SPILLED}
+        for part, batches_ in zip(parts, written, strict=True):
+            spilled[part.file.table] += batches_
+        self.spill.finish(spilled)
+        if sum(stamp["bytes"] for stamp in stamped) > _LARGE_BYTES:
+            # what the first pass has freed would stand beside what the second one needs
+            pa.system_memory_pool().release_unused()
+        sorted_codes, rules = self._rules()
+        code_words = {system: fingerprint.code_words(c) for system, c in sorted_codes.items()}
+        second = [
+            self.members.check,
+            *(partial(fingerprint.lines_of, table) for table in tables_),
+            *(
+                partial(self._make_shard, index, rules, code_words)
+                for index in range(self.n_shards)
+            ),
+        ]
+        _, *made = self._map(call, second)
+        references = {name: made[k] for k, name in enumerate(stated) if tables_[k].num_rows}
+        contents, sums, shard_files = zip(*made[len(stated) :], strict=True)
+        account = Account(self.folder, self.tallies, self.unknown_columns, rules, contents)
+        totals = np.stack(sums).sum(axis=0, dtype=np.uint64)
+        last = [
+            *(partial(self._write_quarantine, table) for table in LEDGER_TABLES),
+            partial(fingerprint.digest_of, totals, references),
+            *(account.table(table).distinct_claims for table in LEDGER_TABLES),
+        ]
+        digest, *claims = self._map(call, last)[len(LEDGER_TABLES) :]
+        self.spill.close()
+        shutil.rmtree(self.spill_dir)
+        for system, codes in sorted_codes.items():
+            schema = pa.schema([pa.field("code", pa.string(), nullable=False)])
+            write_arrow(
+                self.staging / "codes" / f"{system}.arrow",
+                pa.RecordBatch.from_arrays([codes], schema=schema),
+            )
+        document = account.document(
+            digest=digest,
+            members=int(totals[0, 0]),
+            claims=dict(zip(LEDGER_TABLES, claims, strict=True)),
+        )
+        manifest = account.manifest(
+            document,
+            inputs=[stamp_of_file[file.path] for file in files],
+            codes={system: len(codes) for system, codes in sorted_codes.items()},
+            files=dict(chain(*(made.items() for made in shard_files), self._stamps())),
+        )
+        write_manifest(self.staging, manifest)
+        return document
+
+    # --- first pass
+
+    def _opened(self, index: int) -> list[Part]:
+        """Check the header of a file; its parts, if its table is sharded."""
+        file = self.folder.files[index]
+        _, self.unknown_columns[index] = check_columns(
+            LAYOUTS[file.table], column_names(file), file.name
+        )
+        return parts_of(file, index) if file.table in SPILLED else []
+
+    def _read_part(self, part: Part) -> list[Spilled]:
+        total = Tally()
+        spilled = [
+            self.spill.write(part.file.table, columns) for columns in self._batches(part, total)
+        ]
+        with self._lock:
+            self.tallies.setdefault(part.file_index, Tally()).add(total)
+        return spilled
+
+    def _batches(self, part: Part, total: Tally) -> Iterator[dict[str, Column]]:
+        # files have many dictionaries in common, above all those of one value
+        known = self._own.words.setdefault(part.file.table, {})
+        for first_row, columns in batches(part, LAYOUTS[part.file.table]):
+            rows = Rows(part.file.table, columns, first_row, known)
+            if rows.n:
+                yield self._read_batch(part, rows)
+                total.add(rows.tally)
+
+    def _read_batch(self, part: Part, rows: Rows) -> dict[str, Column]:
+        table, index = part.file.table, part.file_index
+        if table == "eligibility":
+            return read_eligibility(rows, index, self.members, self.codes)
+        if table == "risk_score":
+            return read_scores(rows, part.file.name, self.members, self.codes)
+        return read_lines(rows, table, index, self.members, self.codes)
+
+    def _reference(self, name: str) -> pa.Table:
+        """A table that is not sharded: text columns, trimmed, dates in ISO form, rows sorted."""
+        layout = LAYOUTS[name]
+        pieces = []
+        for index, file in self.folder.of(name):
+            rows = 0
+            for part in parts_of(file, index):
+                for first_row, columns in batches(part, layout):
+                    n = len(next(iter(columns.values())))
+                    rows += n
+                    pieces.append(reference_piece(file, layout.known, columns, first_row, n))
+            with self._lock:
+                self.tallies[index] = Tally(rows=rows)
+        schema = pa.schema([(column, pa.string()) for column in layout.known])
+        table = pa.concat_tables(pieces) if pieces else schema.empty_table()
+        table = table.sort_by([(column, "ascending") for column in table.column_names])
+        if name == "provider_roster":
+            for column, system in (("npi", "npi"), ("tin", "tin")):
+                self.codes.numbers(system, table.column(column).unique().to_pylist())
+        for batch in table.combine_chunks().to_batches():
+            write_arrow(self.staging / "reference" / f"{name}.arrow", batch)
+        return table
+
+    def _rules(self) -> tuple[dict[str, pa.Array], Rules]:
+        """What needs every file read: sorted codes, the open spans' horizon, denial's coding."""
+        sorted_codes, final = self.codes.sort()
+        facts = facts_of(
+            *(
+                sorted_codes[system].to_pylist()
+                for system in ("hcpcs", "revenue", "bill_type", "place_of_service")
+            )
+        )
+        last_day = max((tally.last_day for tally in self.tallies.values()), default=NO_DAY)
+        horizon = (
+            0 if last_day == NO_DAY else int(months_of_days(np.array([last_day], np.int32))[0])
+        )
+        rows = sum(sum(tally.denials.values()) for tally in self.tallies.values())
+        ones = sum(tally.denials["1"] for tally in self.tallies.values())
+        denied = {"yes", "0" if 2 * ones > rows else "1"}
+        marks = np.array([mark in denied for mark in DENIAL_MARKS])
+        return sorted_codes, Rules(horizon, marks, final, facts, facts.renumbered(final))
+
+    # --- second pass
+
+    def _make_shard(
+        self,
+        index: int,
+        rules: Rules,
+        code_words: fingerprint.CodeWords,
+    ) -> tuple[ShardContent, NDArray[np.uint64], dict[str, dict[str, Any]]]:
+        pieces = {table: self.spill.pieces(table, index) for table in SPILLED}
+        space = self._own.space
+
+        def raw(label: str, *of: str) -> Raw:
+            return Raw(label, [pieces[table] for table in of], SPILLED[of[0]], space)
+
+        content = build(
+            raw("eligibility", "eligibility"),
+            raw("claims", "medical_claim", "pharmacy_claim"),
+            pieces["medical_claim"].n,
+            raw("scores", "risk_score"),
+            rules,
+            len(self.folder.files),
+            space,
+        )
+        folder = self.staging / "shards" / f"{index:05d}"
+        folder.mkdir()
+        stamps = {
+            f"shards/{index:05d}/{name}.arrow": write_arrow(folder / f"{name}.arrow", batch)
+            for name, batch in content.tables.items()
+        }
+        sums = _sums(content, code_words)
+        for table, aside in content.quarantine.items():
+            if aside.num_rows:
+                path = self.spill_dir / f"aside-{table}-{index:05d}.arrow"
+                with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, aside.schema) as w:
+                    w.write_table(aside)
+        content.tables, content.quarantine, content.hashes = {}, {}, {}
+        self.spill.made(index)
+        return content, sums, stamps
+
+    def _write_quarantine(self, table: str) -> None:
+        """Rows of a table that were put aside, as one Parquet file, in order of shard."""
+        names = pa.array([file.name for file in self.folder.files], pa.string())
+        writer = None
+        for path in sorted(self.spill_dir.glob(f"aside-{table}-*.arrow")):
+            with pa.memory_map(str(path), "r") as source:
+                rows = pa.ipc.open_file(source).read_all()
+            ids = self.members.ids_of(rows.column("member_key").to_numpy())
+            rows = rows.set_column(rows.column_names.index("member_key"), "member_id", ids)
+            at = rows.column_names.index("file")
+            rows = rows.set_column(at, "file", names.take(rows.column("file").combine_chunks()))
+            if writer is None:
+                target = self.staging / "quarantine" / f"{table}.parquet"
+                writer = pq.ParquetWriter(target, rows.schema, compression="zstd")
+            writer.write_table(rows)
+        if writer is not None:
+            writer.close()
+
+    # --- the end
+
+    def _stamps(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Stamps of what is not of a shard."""
+        for folder in ("codes", "reference", "quarantine"):
+            for path in sorted((self.staging / folder).iterdir()):
+                yield f"{folder}/{path.name}", stamp_of(path)
+
+    def _map(self, task: Callable[[Any], Any], items: list[Any], *, counted: bool = True) -> Any:
+        """Results in order of the items. The first failure stops what has not begun."""
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="ingest") as pool:
+            futures = [pool.submit(task, item) for item in items]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+                    if counted:
+                        self._done += 1
+                        if self.progress is not None:
+                            self.progress(self._done, self._steps)
+            finally:
+                for future in futures:
+                    future.cancel()
+            return [future.result() for future in futures]
+
+
+@contextmanager
+def _memory_kept() -> Iterator[None]:
+    """Let Arrow, in the whole process, allocate from the C library meanwhile.
+
+    Its own pool returns memory to the system between batches, and fresh memory costs as much as
+    what is done in it.
+    """
+    usual, plain = pa.default_memory_pool(), pa.system_memory_pool()
+    if usual.backend_name == plain.backend_name:  # so chosen, or another ingest is on its way
+        yield
+        return
+    pa.set_memory_pool(plain)
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(usual)
+
+
+def _sums(content: ShardContent, code_words: fingerprint.CodeWords) -> NDArray[np.uint64]:
+    """`fingerprint.shard_sums` of tables still in memory."""
+    made = content.tables
+    key = made["members"].column("member_key").to_numpy()
+    offsets = made["offsets"]
+
+    def hashes(table: str, name: str) -> NDArray[np.uint64]:
+        found = content.hashes.get((table, name))
+        return text_hashes(made[table].column(name)) if found is None else found
+
+    return np.stack(
+        [
+            fingerprint.table_sums(
+                names,
+                key
+                if names[0] in ("members", "identity")
+                else np.repeat(key, np.diff(offsets.column(names[0]).to_numpy())),
+                lambda table, name: made[table].column(name).to_numpy(zero_copy_only=True),
+                hashes,
+                code_words,
+            )
+            for names in fingerprint.HASHED_TABLES
+        ]
+    )
+
+
+def _stamp(file: InputFile) -> dict[str, Any]:
+    return {"sha256": file_sha256(file.path), "bytes": file.path.stat().st_size}

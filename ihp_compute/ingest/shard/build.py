@@ -1,0 +1,148 @@
+"""Second pass: one shard's rows from every file, made into population tables.
+
+    enrolment rows -> members, one span per member-month            ingest_members
+    claim rows     -> fates                                         ingest_fates
+                   -> retained lines, diagnoses, visits, stays, …   ingest_lines
+
+All rows of a member are here. Where rows compete, content decides (dates, then hashes of the mapped
+columns), never file or position, so that the result does not depend on how the input was ordered
+or split. Left to this file: the shard's share of the ledger, and the rows put aside.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ihp_compute.errors import DataError
+from ihp_compute.ingest.handover import Rules, ShardContent
+from ihp_compute.ingest.shard.derived import diagnoses, drugs, scores, stays, visits
+from ihp_compute.ingest.shard.fates import claim_row_fates
+from ihp_compute.ingest.shard.lines import MAX_MEMBERS, Sorted, lines_of, sort_out
+from ihp_compute.ingest.shard.members import members_of
+from ihp_compute.ingest.shard.rows import Raw
+from ihp_compute.ingest.spill_layout import Space
+from ihp_compute.ledger import LEDGER_TABLES, IngestFate
+from ihp_compute.population import tables
+from ihp_compute.units import NO_DAY
+
+
+def build(
+    eligibility: Raw,
+    claims: Raw,
+    n_medical: int,
+    supplied: Raw,
+    rules: Rules,
+    n_files: int,
+    space: Space,
+) -> ShardContent:
+    """All tables of a shard. The first `n_medical` claim rows are medical, the rest pharmacy.
+
+    The tables stand in `space` until the next shard is built there.
+    """
+    ledger = np.zeros((len(LEDGER_TABLES), n_files, len(IngestFate), 2), np.int64)
+    quarantine: dict[str, pa.Table] = {}
+    notes: dict[str, int] = {}
+    members = members_of(eligibility, rules)
+    if len(members.key) >= MAX_MEMBERS:
+        raise DataError(
+            f"a shard would hold {len(members.key):,} members, more than {MAX_MEMBERS:,}: "
+            "ingest with more --shards"
+        )
+    _enter(ledger, "eligibility", eligibility, members.fate)
+    quarantine["eligibility"] = _aside(eligibility, members.fate, "eligibility")
+    parts: list[Sorted] = []
+    for table, raw in (
+        ("medical_claim", claims.rows(0, n_medical)),
+        ("pharmacy_claim", claims.rows(n_medical, claims.n)),
+    ):
+        fates = claim_row_fates(raw, members.key, members.enrolled, rules)
+        _enter(ledger, table, raw, fates.fate)
+        quarantine[table] = _aside(raw, fates.fate, table)
+        parts.append(sort_out(raw, fates, table, rules))
+    lines = lines_of(claims, parts, rules, space)
+    contents = dict(members.tables)
+    counts = {"spans": members.span_counts}
+    n = len(members.key)
+    contents["lines"], contents["line_detail"], counts["lines"] = lines.tables(n)
+    for name, made in (
+        ("diagnoses", diagnoses(lines, n)),
+        ("visits", visits(lines, n)),
+        ("stays", stays(lines, n)),
+        ("drugs", drugs(lines, n)),
+        ("scores", scores(supplied, members, rules, notes)),
+    ):
+        contents[name], counts[name] = made
+    contents["offsets"] = pa.RecordBatch.from_arrays(
+        [
+            pa.array(np.concatenate([[0], np.cumsum(counts[field.name])]).astype(np.int64))
+            for field in tables.OFFSETS
+        ],
+        schema=tables.OFFSETS,
+    )
+    days, paid = lines.column("service_day"), lines.column("paid_day")
+    return ShardContent(
+        tables=contents,
+        hashes={
+            ("line_detail", field.name): lines.hashes(field.name)
+            for field in tables.LINE_DETAIL
+            if pa.types.is_string(field.type)
+        },
+        ledger=ledger,
+        quarantine=quarantine,
+        member_months=members.member_months,
+        open_end_months=members.open_end_months,
+        covered_months=members.covered_months,
+        service_days=(int(days.min()), int(days.max())) if len(days) else None,
+        last_paid_day=int(paid.max(initial=NO_DAY)),
+        notes=notes,
+    )
+
+
+def _enter(ledger: NDArray[np.int64], table: str, raw: Raw, fate: NDArray[np.uint8]) -> None:
+    """Add the rows of one table to the ledger by file and fate."""
+    entry = ledger[LEDGER_TABLES.index(table)]
+    if not raw.n:
+        return
+    file = raw.numbers["file"]
+    # every row as retained, file by file, then the few others moved to what they met
+    starts = np.flatnonzero(np.r_[True, file[1:] != file[:-1]])
+    np.add.at(entry[:, IngestFate.RETAINED, 0], file[starts], np.diff(np.r_[starts, raw.n]))
+    others = np.flatnonzero(fate != IngestFate.RETAINED)
+    met = file[others], fate[others]
+    np.add.at(entry[..., 0], met, 1)
+    np.subtract.at(entry[:, IngestFate.RETAINED, 0], met[0], 1)
+    if table != "eligibility":
+        cents = raw.numbers["paid_cents"]
+        np.add.at(entry[:, IngestFate.RETAINED, 1], file[starts], np.add.reduceat(cents, starts))
+        np.add.at(entry[..., 1], met, cents[others])
+        np.subtract.at(entry[:, IngestFate.RETAINED, 1], met[0], cents[others])
+
+
+def _aside(raw: Raw, fate: NDArray[np.uint8], table: str) -> pa.Table:
+    """Rows that are not retained, with what is needed to find and judge them."""
+    rows = np.flatnonzero(fate != IngestFate.RETAINED)
+    labels = pa.array([fate_.label for fate_ in IngestFate], pa.string())
+    columns: dict[str, Any] = {
+        "fate": labels.take(pa.array(fate[rows])),
+        "reason": raw.some_texts(rows, "reason"),
+        "file": pa.array(raw.numbers["file"][rows]),
+        "row": pa.array(raw.passing("row")[rows]),
+        "member_key": pa.array(raw.numbers["member_key"][rows]),
+    }
+    if table == "eligibility":
+        dates = ("start_day", "end_day")
+    else:
+        columns["claim_id"] = raw.some_texts(rows, "claim_id")
+        columns["claim_line_number"] = raw.some_texts(rows, "claim_line_number")
+        columns["paid_cents"] = pa.array(raw.numbers["paid_cents"][rows])
+        dates = ("service_day", "paid_day")
+    for name in dates:
+        days = raw.numbers[name][rows]
+        columns[name.replace("_day", "_date")] = pa.array(
+            days, pa.int32(), mask=days == NO_DAY
+        ).cast(pa.date32())
+    return pa.table(columns)

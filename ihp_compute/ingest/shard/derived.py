@@ -1,0 +1,195 @@
+"""Tables derived from a shard's retained lines: diagnoses, visits, stays, drugs; and scores."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ihp_compute.codes import LINE_ED, LINE_INPATIENT, VISIT_CLASSES
+from ihp_compute.ingest.handover import Members, Rules
+from ihp_compute.ingest.shard.lines import Lines, least, settle_ties
+from ihp_compute.ingest.shard.rows import Columns, Lists, Raw, count_by_member, record
+from ihp_compute.population import tables
+from ihp_compute.sorting import WORD_BITS, fields, order_by, packed, width
+from ihp_compute.units import NO_DAY
+from kernels import key_place, least_words, list_words, row_pick
+
+
+def diagnoses(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+    """Unique diagnosis and day of each member, with the earliest paid day that carries it."""
+    raw, retained = lines.raw, lines.retained
+    if not len(lines.rows):
+        return record(tables.DIAGNOSES, _NO_PAIRS), np.zeros(n_members, np.int64)
+    # rows put aside go behind the last member
+    member = np.where(retained, lines.of_row["member"], n_members)
+    day = np.where(retained, raw.numbers["service_day"], lines.column("service_day")[0])
+    paid, blank = _blank_before(raw.numbers["paid_day"])
+    found = _earliest_pairs(member, day, paid, raw.lists["dx"], lines.rules.final_code["dx"])
+    stop = np.searchsorted(found["member"], n_members)
+    made = {name: values[:stop] for name, values in found.items()}
+    made["paid_day"][made["paid_day"] == blank] = NO_DAY
+    return record(tables.DIAGNOSES, made), count_by_member(made["member"], n_members)
+
+
+def _blank_before(paid: NDArray[np.int32]) -> tuple[NDArray[np.int32], int]:
+    """Paid days whose blank is a day before all stated ones, and that day."""
+    stated = paid != NO_DAY
+    if stated.all():
+        return paid, NO_DAY
+    first = int(paid.min(where=stated, initial=np.iinfo(np.int32).max)) - 1
+    return np.where(stated, paid, np.int32(first)), first
+
+
+def _earliest_pairs(
+    member: NDArray[np.int32],
+    day: NDArray[np.int32],
+    paid: NDArray[np.int32],
+    lists: Lists,
+    final: NDArray[np.int32],
+) -> Columns:
+    """Distinct member, diagnosis and day in order, and the least paid day of each.
+
+    member, day, paid and lists are of rows; final gives the diagnosis of each code listed.
+    """
+    ranges = [(values.min(), values.max()) for values in (member, day, paid)]
+    made = fields(ranges[0], (0, len(final)), *ranges[1:])
+    names = ("member", "dx", "day", "paid_day")
+    if width(made) > WORD_BITS:
+        n_codes = np.diff(lists.starts)
+        dx = final.take(lists.codes[lists.starts[0] : lists.starts[-1]])
+        pairs = (member.repeat(n_codes), dx, day.repeat(n_codes), paid.repeat(n_codes))
+        order, fresh = order_by(*pairs, kind=3)
+        order = order[fresh]
+        return {name: values[order] for name, values in zip(names, pairs, strict=True)}
+    rows = packed((made[0], made[2], made[3]), (member, day, paid))
+    parts = packed((made[1],), (final,))
+    words = list_words(rows, lists.starts, lists.codes, parts)
+    words = least_words(words, width(made), made[2].shift)
+    return {name: part.values(words) for name, part in zip(names, made, strict=True)}
+
+
+_NO_PAIRS: Final = {name: np.empty(0, np.int32) for name in ("dx", "day", "paid_day")}
+
+
+def visits(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+    """Lines that can attribute: visit codes outside hospital, emergency and laboratory places."""
+    facts = lines.rules.facts
+    kind = row_pick(facts.visit_class, None, lines.column("hcpcs"))
+    at = np.flatnonzero(kind)
+    at = at[lines.rows[at] < lines.n_medical]
+    kind = kind[at]
+    hospital = lines.column("flags")[at] & (LINE_INPATIENT | LINE_ED) != 0
+    elsewhere = facts.no_visit_place[lines.column("place_of_service")[at]] | hospital
+    counted = (kind == VISIT_CLASSES.index("health_care_home")) | ~elsewhere
+    at, kind = at[counted], kind[counted]
+    member = lines.member[at]
+    picked = {
+        "day": lines.column("service_day")[at],
+        "paid_day": lines.column("paid_day")[at],
+        "rendering_npi": lines.column("rendering_npi")[at],
+        "billing_npi": lines.column("billing_npi")[at],
+        "tin": lines.some("tin", at),
+        "class": kind,
+    }
+    order = np.arange(len(at))
+    fresh = np.ones(len(at), bool)
+    fresh[1:] = (member[1:] != member[:-1]) | (picked["day"][1:] != picked["day"][:-1])
+    rest = ("paid_day", "rendering_npi", "billing_npi", "tin", "class")
+    settle_ties(order, fresh, tuple(picked[name] for name in rest))
+    return (
+        record(tables.VISITS, {name: values[order] for name, values in picked.items()}),
+        count_by_member(member, n_members),
+    )
+
+
+def stays(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+    """One row per acute inpatient claim: earliest admission, latest discharge, earliest payment."""
+    at = np.flatnonzero(lines.column("admitted"))
+    rows = lines.rows[at]
+    columns = {name: lines.some(name, at) for name in _STAY_COLUMNS}
+    _, claim = np.unique(lines.of_row["claim"][rows], return_inverse=True)
+    n = int(claim.max(initial=-1)) + 1
+    member = np.zeros(n, np.int64)
+    member[claim] = lines.member[at]
+    admission = least(columns["admission_day"], NO_DAY, claim, n)
+    start = least(columns["claim_start_day"], NO_DAY, claim, n)
+    admission = np.where(admission == NO_DAY, start, admission)
+    discharge = np.full(n, NO_DAY, np.int64)
+    np.maximum.at(discharge, claim, columns["discharge_day"])
+    end = np.full(n, NO_DAY, np.int64)
+    np.maximum.at(end, claim, columns["claim_end_day"])
+    discharge = np.where(discharge == NO_DAY, end, discharge)
+    paid = np.full(n, np.iinfo(np.int32).max, np.int64)
+    np.minimum.at(paid, claim, columns["paid_day"])
+    facility = np.where(
+        columns["facility_npi"] > 0, columns["facility_npi"], columns["billing_npi"]
+    )
+    made = {
+        "admission_day": admission,
+        "discharge_day": discharge,
+        "paid_day": paid,
+        "facility_npi": least(facility, 0, claim, n),
+        "disposition": least(columns["disposition"], 255, claim, n),
+    }
+    names = ("disposition", "facility_npi", "paid_day", "discharge_day", "admission_day")
+    order = np.lexsort((*(made[name] for name in names), member))
+    return (
+        record(tables.STAYS, {name: values[order] for name, values in made.items()}),
+        count_by_member(member, n_members),
+    )
+
+
+_STAY_COLUMNS: Final = (
+    "admission_day", "claim_start_day", "discharge_day", "claim_end_day", "paid_day",
+    "facility_npi", "billing_npi", "disposition",
+)  # fmt: skip
+
+
+def drugs(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+    """Unique drug code and day of a member: NDC of pharmacy lines, drug HCPCS of medical ones."""
+    medical = lines.rows < lines.n_medical
+    hcpcs, ndc = lines.column("hcpcs"), lines.column("ndc")
+    is_drug = row_pick(lines.rules.facts.drug, None, hcpcs)
+    at = np.flatnonzero(np.where(medical, is_drug, ndc > 0))
+    member, system = lines.member[at], medical[at].astype(np.uint8)
+    made = {
+        "system": system,
+        "code": np.where(system, hcpcs[at], ndc[at]),
+        "day": lines.column("service_day")[at],
+        "paid_day": lines.column("paid_day")[at],
+    }
+    paid, _ = _blank_before(made["paid_day"])
+    order, fresh = order_by(member, system, made["code"], made["day"], paid, kind=4)
+    order = order[fresh]
+    return (
+        record(tables.DRUGS, {name: values[order] for name, values in made.items()}),
+        count_by_member(member[order], n_members),
+    )
+
+
+def scores(
+    raw: Raw, members: Members, rules: Rules, notes: dict[str, int]
+) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+    """Supplied scores of known members, by year, model, cell."""
+    columns = raw.numbers
+    place = key_place(columns["member_key"], members.key)
+    known = place >= 0
+    if not known.all():
+        notes["risk scores of members without enrolment, left out"] = int((~known).sum())
+    made = {
+        "member": place[known].astype(np.int64),
+        "year": columns["year"][known],
+        "model": rules.final_code["risk_model"][columns["model"][known]],
+        "cell": rules.final_code["risk_cell"][columns["cell"][known]],
+        "score_micro": columns["score_micro"][known],
+    }
+    names = ("member", "year", "model", "cell", "score_micro")
+    order, fresh = order_by(*(made[name] for name in names))
+    if not fresh.all():
+        notes["risk scores stated twice alike"] = int((~fresh).sum())
+    order = order[fresh]
+    made = {name: values[order] for name, values in made.items()}
+    return record(tables.SCORES, made), count_by_member(made["member"], len(members.key))

@@ -1,0 +1,123 @@
+"""Enrolment rows as members and spans: one span holds each member-month.
+
+When rows overlap, each month follows the row that starts latest, then ends latest (open ends last),
+then the later file date, then the larger row hash. Birth, death and sex follow the same order, the
+last row that states them. A month counts when any day of it is enrolled; a span ends where a rate
+cell, a flag or a plan changes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ihp_compute.ingest.final_action import OPEN, mark_duplicates
+from ihp_compute.ingest.handover import MONTH_BITS, Members, Rules
+from ihp_compute.ingest.rate_cells import rate_cells
+from ihp_compute.ingest.shard.rows import Raw, record
+from ihp_compute.ledger import IngestFate
+from ihp_compute.population import tables
+from ihp_compute.sorting import order_by
+from ihp_compute.units import NO_DAY, months_of_days
+
+
+def members_of(raw: Raw, rules: Rules) -> Members:
+    """Enrolment rows to members and spans; their fates are unreadable, duplicate or retained."""
+    columns = raw.numbers
+    fate = columns["fate"].copy()
+    mark_duplicates(fate, columns["hash_1"], columns["hash_2"])
+    fate[fate == OPEN] = IngestFate.RETAINED
+    rows = np.flatnonzero(fate == IngestFate.RETAINED)
+    key, member = np.unique(columns["member_key"][rows], return_inverse=True)
+    n = len(key)
+    last = np.iinfo(np.int32).max
+    end_day = np.where(columns["end_day"] == NO_DAY, last, columns["end_day"])[rows]
+    ladder = np.lexsort(
+        (
+            columns["hash_2"][rows],
+            columns["hash_1"][rows],
+            columns["file_day"][rows],
+            end_day,
+            columns["start_day"][rows],
+        )
+    )
+    rank = np.empty(len(rows), np.int64)
+    rank[ladder] = np.arange(len(rows))
+    birth = _last_stated(columns["birth_day"][rows], NO_DAY, member, rank, n)
+    death = _last_stated(columns["death_day"][rows], NO_DAY, member, rank, n)
+    sex = _last_stated(columns["sex"][rows], 0, member, rank, n)
+
+    first = months_of_days(columns["start_day"][rows])
+    is_open = end_day == last
+    stated = months_of_days(np.where(is_open, 0, end_day).astype(np.int32))
+    until = np.where(is_open, np.maximum(rules.horizon_month, first), stated)
+    length = (until - first + 1).astype(np.int64)
+    row = np.repeat(np.arange(len(rows)), length)
+    month = np.arange(len(row)) + (first - (np.cumsum(length) - length)).take(row)
+    # one row per member and month: the highest rank
+    who = member.take(row)
+    order, fresh = order_by(who, month, len(rows) - rank.take(row), kind=2)
+    chosen = order[fresh]
+    row, month = row.take(chosen), month.take(chosen)
+    place = (who.take(chosen).astype(np.int64) << MONTH_BITS) | month
+    at_month: NDArray[np.int32] = month.astype(np.int32)
+    of = rows[row]
+    birth_month = np.where(birth == NO_DAY, -1, months_of_days(np.where(birth == NO_DAY, 0, birth)))
+    attributes = {
+        "rate_cell": rate_cells(
+            at_month,
+            birth_month[member[row]].astype(np.int32),
+            columns["aid"][of],
+            columns["original_reason"][of],
+            columns["managed"][of],
+        ),
+        "flags": columns["flags"][of],
+        "dual_status": columns["dual_status"][of],
+        "original_reason": columns["original_reason"][of],
+        "plan": rules.final_code["plan"][columns["plan"][of]],
+    }
+    fresh = np.ones(len(place), bool)
+    fresh[1:] = place[1:] != place[:-1] + 1
+    for values in attributes.values():
+        fresh[1:] |= values[1:] != values[:-1]
+    starts = np.flatnonzero(fresh)
+    spans = {
+        "first_month": at_month[starts],
+        "n_months": np.diff(np.r_[starts, len(place)]).astype(np.int32),
+        **{name: values[starts] for name, values in attributes.items()},
+    }
+    identity = np.empty(n, np.int64)
+    identity[member] = rows
+    return Members(
+        key=key,
+        fate=fate,
+        enrolled=place,
+        tables={
+            "members": record(
+                tables.MEMBERS,
+                {"member_key": key, "birth_day": birth, "death_day": death, "sex": sex},
+            ),
+            "identity": pa.RecordBatch.from_arrays(
+                [pa.array(key), raw.texts["member_id"].take(pa.array(identity))],
+                schema=tables.IDENTITY,
+            ),
+            "spans": record(tables.SPANS, spans),
+        },
+        span_counts=np.bincount(place[starts] >> MONTH_BITS, minlength=n).astype(np.int64),
+        member_months=len(place),
+        open_end_months=int(is_open[row].sum()),
+        covered_months=frozenset(np.flatnonzero(np.bincount(at_month)).tolist()),
+    )
+
+
+def _last_stated(
+    values: NDArray[Any], blank: int, member: NDArray[np.intp], rank: NDArray[np.int64], n: int
+) -> NDArray[Any]:
+    found = np.full(n, blank, values.dtype)
+    stated = np.flatnonzero(values != blank)
+    stated = stated[np.argsort(rank[stated], kind="stable")]
+    found[member[stated]] = values[stated]  # the last assignment stands
+    return found

@@ -1,0 +1,255 @@
+"""Spilled rows of one shard as columns, and what all shards share once every file is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ihp_compute.errors import DataError
+from ihp_compute.ingest.spill import Pieces
+from ihp_compute.ingest.spill_layout import FOLLOWING, Space
+from ihp_compute.population.hashes import text_hashes
+from kernels import row_pick
+
+
+def any_of(first: NDArray[np.int64], marked: NDArray[Any]) -> NDArray[np.bool_]:
+    """Rows of whose kind, known by its first row, some row is marked, by a mask or by number."""
+    found = np.zeros(len(first), bool)
+    found[first[marked]] = True
+    return found.take(first)
+
+
+Columns = dict[str, NDArray[Any]]
+Strings = dict[str, pa.Array]
+
+
+class _Made(dict[str, Any]):
+    """Columns by name, each made when it is first asked for."""
+
+    def __init__(self, make: Callable[[str], Any]) -> None:
+        self._make = make
+
+    def __missing__(self, name: str) -> Any:
+        self[name] = made = self._make(name)
+        return made
+
+
+def take_texts(texts: pa.Array, rows: NDArray[np.integer[Any]]) -> pa.Array:
+    """`texts[rows]`; rows are in range."""
+    return pc.take(texts, pa.array(rows), boundscheck=False)
+
+
+@dataclass(frozen=True)
+class CodedTexts:
+    """A column of texts as values, which may be alike, and which of them each row has.
+
+    words : uint64, `fingerprint.text_hashes` of the values
+    """
+
+    values: pa.Array
+    words: NDArray[np.uint64]
+    index: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Lists:
+    """A column of lists of codes: those of row i are `codes[starts[i] : starts[i + 1]]`."""
+
+    codes: NDArray[np.int32]
+    starts: NDArray[np.int32]
+
+    def rows(self, rows: slice) -> Lists:
+        """The lists of neighbouring rows."""
+        return Lists(self.codes, self.starts[rows.start : rows.stop + 1])
+
+
+class Raw:
+    """Spilled rows of one kind of table, in order of file and position.
+
+    A column is joined from its pieces when it is first asked for: `numbers`, `texts`, `lists` and
+    `hashes` of texts keep it, `passing` keeps it until another one passes. A few rows of texts are
+    had for less by `some_texts`.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        pieces: Sequence[Pieces],
+        schema: pa.Schema,
+        space: Space,
+        part: tuple[Raw, slice] | None = None,
+    ) -> None:
+        # nothing made here may refer to this object: a cycle would hold its columns for a while
+        self._label, self._pieces, self._schema, self._space = label, pieces, schema, space
+        self._part = part
+        self._rows = slice(0, sum(of.n for of in pieces)) if part is None else part[1]
+        self.n: int = self._rows.stop - self._rows.start
+        if part is None:
+            coded: dict[str, CodedTexts | None] = _Made(
+                lambda name: _coded(pieces, name, space, label)
+            )
+            self.numbers: Columns = _Made(
+                lambda name: _numbers(pieces, schema.field(name), space, f"{label}.{name}")
+            )
+            texts: Strings = _Made(
+                lambda name: (
+                    _joined(pieces, name)
+                    if (own := coded[name]) is None
+                    else take_texts(own.values, own.index)
+                )
+            )
+            self.hashes: Columns = _Made(
+                lambda name: _hashes(texts, name, coded[name], space, label)
+            )
+            self.lists: dict[str, Lists] = _Made(lambda name: _lists(pieces, name, space, label))
+            self.texts, self.coded = texts, coded
+        else:
+            whole, rows = part
+            numbers, every, hashes, lists = whole.numbers, whole.texts, whole.hashes, whole.lists
+            self.numbers = _Made(lambda name: numbers[name][rows])
+            self.texts = _Made(lambda name: every[name][rows])
+            self.hashes = _Made(lambda name: hashes[name][rows])
+            self.lists = _Made(
+                lambda name: Lists(
+                    lists[name].codes, lists[name].starts[rows.start : rows.stop + 1]
+                )
+            )
+            self.coded = whole.coded
+
+    def rows(self, first: int, stop: int) -> Raw:
+        """Neighbouring rows, which share their columns with these."""
+        whole, before = self if self._part is None else self._part[0], self._rows.start
+        part = whole, slice(before + first, before + stop)
+        return Raw(self._label, self._pieces, self._schema, self._space, part)
+
+    def some_texts(self, rows: NDArray[np.integer[Any]], name: str) -> pa.Array:
+        """A text column of some of the rows."""
+        coded = self.coded[name]
+        if coded is None:
+            return take_texts(self.texts[name], rows)
+        index = coded.index[self._rows]
+        return take_texts(coded.values, row_pick(index, None, rows.astype(np.int32, copy=False)))
+
+    def stated(self, name: str) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
+        """Rows in which a text stands, ascending, and the hash of each."""
+        coded = self.coded[name]
+        if coded is None:
+            words = self.hashes[name]
+            rows = np.flatnonzero(words)
+            return rows, words[rows]
+        index = coded.index[self._rows]
+        rows = np.flatnonzero(row_pick(coded.words != 0, None, index))
+        return rows, coded.words.take(index.take(rows))
+
+    def passing(self, name: str) -> NDArray[Any]:
+        """A numeric column of all the rows that is not needed again."""
+        kept: NDArray[Any] | None = self.numbers.get(name)
+        if kept is not None:
+            return kept
+        if self._part is not None:
+            whole, rows = self._part
+            return whole.passing(name)[rows]
+        return _numbers(self._pieces, self._schema.field(name), self._space, "passing")
+
+
+def _numbers(pieces: Sequence[Pieces], field: pa.Field, space: Space, place: str) -> NDArray[Any]:
+    kind = np.dtype(field.type.to_pandas_dtype())
+    found = space.array(place, sum(of.n for of in pieces), kind)
+    row = 0
+    for of in pieces:
+        of.join(of.range.numbers(field.name, kind), found[row : row + of.n])
+        row += of.n
+    return found
+
+
+def _coded(pieces: Sequence[Pieces], name: str, space: Space, label: str) -> CodedTexts | None:
+    """A column of texts, if only places or what does not follow were written of it."""
+    every = [of.range.texts(name) for of in pieces]
+    known = [texts for texts in every if texts is not None]
+    if len(known) < len(every):
+        return _followed(_joined(pieces, name)) if name in FOLLOWING else None
+    found = space.array(f"{label}.{name}", sum(of.n for of in pieces), np.dtype(np.int32))
+    row = before = 0
+    for of, texts in zip(pieces, known, strict=True):
+        part = found[row : row + of.n]
+        of.join(texts.places, part)
+        part += np.int32(before)
+        row, before = row + of.n, before + len(texts.values)
+    words = np.concatenate([np.empty(0, np.uint64), *(texts.words for texts in known)])
+    values = [pa.array([], pa.string()), *(texts.values for texts in known)]
+    return CodedTexts(pa.concat_arrays(values), words, found)
+
+
+def _followed(texts: pa.Array) -> CodedTexts:
+    """Texts in which null, of no bytes, stands for the row before."""
+    if not texts.null_count:
+        index = np.arange(len(texts), dtype=np.int32)
+        return CodedTexts(texts, text_hashes(texts), index)
+    stated = pc.is_valid(texts).to_numpy(zero_copy_only=False)
+    _, offsets, data = texts.buffers()
+    at = np.frombuffer(offsets, np.int32, len(texts) + 1, texts.offset * 4)
+    starts = np.append(at[:-1][stated], at[-1])
+    values = pa.StringArray.from_buffers(len(starts) - 1, pa.py_buffer(starts), data)
+    return CodedTexts(values, text_hashes(values), np.cumsum(stated, dtype=np.int32) - np.int32(1))
+
+
+def _joined(pieces: Sequence[Pieces], name: str) -> pa.Array:
+    parts = [text for of in pieces for text in of.texts(name)]
+    whole = pa.table({name: pa.chunked_array(parts, pa.string())})
+    column = whole.combine_chunks().column(0)
+    if column.num_chunks > 1:  # text beyond 2 GiB
+        raise DataError("a shard holds too much text for one column: ingest with more --shards")
+    return column.chunk(0) if column.num_chunks else pa.array([], pa.string())
+
+
+def _hashes(
+    texts: Strings, name: str, coded: CodedTexts | None, space: Space, label: str
+) -> NDArray[np.uint64]:
+    """uint64 a row: `fingerprint.text_hashes` of a column of texts."""
+    if coded is None:
+        return text_hashes(texts[name])
+    words = coded.words
+    found: NDArray[np.uint64] = row_pick(
+        words,
+        None,
+        coded.index,
+        space.array(f"{label}.{name} hashes", len(coded.index), words.dtype),
+    )
+    return found
+
+
+def _lists(pieces: Sequence[Pieces], name: str, space: Space, label: str) -> Lists:
+    every = [of.lists(name) for of in pieces]
+    kind, n_codes = np.dtype(np.int32), sum(lists.n_codes for lists in every)
+    codes = space.array(f"{label}.{name}", n_codes, kind)
+    starts = space.array(f"{label}.{name} starts", sum(of.n for of in pieces) + 1, kind)
+    starts[0] = row = code = 0
+    for of, lists in zip(pieces, every, strict=True):
+        lists.join(codes[code : code + lists.n_codes], starts[row + 1 : row + 1 + of.n])
+        starts[row + 1 : row + 1 + of.n] += np.int32(code)
+        row, code = row + of.n, code + lists.n_codes
+    return Lists(codes, starts)
+
+
+def count_by_member(member: NDArray[np.integer[Any]], n_members: int) -> NDArray[np.int64]:
+    """int64[n_members]: how many rows each member has."""
+    return np.bincount(member, minlength=n_members).astype(np.int64)
+
+
+def record(schema: pa.Schema, columns: Mapping[str, NDArray[Any]]) -> pa.RecordBatch:
+    """Numeric columns as a record batch of exactly this schema."""
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(np.ascontiguousarray(columns[field.name]).astype(
+                field.type.to_pandas_dtype(), copy=False
+            ), field.type)
+            for field in schema
+        ],
+        schema=schema,
+    )  # fmt: skip

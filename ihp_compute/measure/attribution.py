@@ -1,0 +1,255 @@
+"""Attribution: whose member a person is in a calendar year, and for how many months.
+
+    spans -> countable months -> eligible? -> visits on the roster -> plurality by step -> group
+
+1. A month counts when a span covers it, it carries none of the flags that the contract excludes,
+   and it lies neither before the month of birth nor after the month of death.
+2. A member is eligible with `min_months_continuous` countable months in a row, or `min_months_any`
+   in all; else the group is -1 and the reason is named.
+3. A visit falls under the roster entry of its rendering provider, else of its billing provider
+   (when the rendering one is blank or has no entry that fits). An entry fits when its tin is blank
+   or the visit's and the visit's day lies in its dates. An entry naming the tin goes before one
+   that does not.
+4. Encounters (distinct day and partnership) are counted at the first step of `steps` where the
+   member has any; the most encounters win, then the latest, then the lowest partnership id. The
+   comparison population is a partnership like any other here, and the highest id.
+5. An eligible member without encounters is UNATTRIBUTED.
+
+One roster serves both years: the performance year's. That year's visits are held against an entry's
+dates; visits of any other year against the entries valid on any day of the performance year, the
+latest one first.
+
+Not here: which lines can be visits (`ingest`), what the terms are (`contract`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ihp_compute.codes import (
+    RATE_CELLS,
+    VISIT_CLASSES,
+)
+from ihp_compute.contracts.rules import EXCLUDABLE, STEPS, AttributionTerms
+from ihp_compute.measure.roster import SPECIALTIES, Roster
+from ihp_compute.population.shards import ShardColumns
+from ihp_compute.units import NO_DAY, months_of_days, year_bounds
+from kernels.enrolled_months import NO_CELL, EnrolledMonths, enrolled_months
+from kernels.plurality import plurality
+from kernels.roster_match import roster_match
+
+EXCLUSION_REASONS: Final = (
+    "", "not_enrolled", "dual", "spend_down", "partial_benefit", "too_few_months",
+)  # fmt: skip
+"""Attribution.reason indexes this list; "" is an eligible member.
+
+`not_enrolled`: no month of the year is covered. `dual`, `spend_down`, `partial_benefit`: with the
+excluded months counted the member would be eligible, and this is the first flag found among them.
+`too_few_months`: not even then.
+"""
+NOT_COUNTABLE: Final = NO_CELL
+"""In `Attribution.month_cell`: the month is not countable."""
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """One year of one shard, arrays over its members.
+
+    Attributes
+    ----------
+    year : int
+    group : int32[n]
+        Index into `Roster.groups`; -1 for a member who is not eligible.
+    step : uint8[n]
+        1 health care home, 2 primary care, 3 specialist; 0 none.
+    n_visits : int32[n]
+        Encounters with the group at that step.
+    tied : bool[n]
+        Whether another group had as many.
+    reason : uint8[n]
+        Why a member is not eligible: index into `EXCLUSION_REASONS`.
+    months : int64[n_rate_cells, n]
+        Countable member months by rate cell, of eligible and other members.
+    month_cell : uint8[n, 12]
+        Rate cell of each calendar month; `NOT_COUNTABLE` where the month does not count.
+    enrolled_months : int64[n]
+        Months covered by a span, countable or not.
+    """
+
+    year: int
+    group: NDArray[np.int32]
+    step: NDArray[np.uint8]
+    n_visits: NDArray[np.int32]
+    tied: NDArray[np.bool_]
+    reason: NDArray[np.uint8]
+    months: NDArray[np.int64]
+    month_cell: NDArray[np.uint8]
+    enrolled_months: NDArray[np.int64]
+
+
+# --- the roster ----------------------------------------------------------------------------------
+
+
+# --- months --------------------------------------------------------------------------------------
+
+
+def _run(mask: int) -> int:
+    """Longest run of set bits."""
+    return max(len(part) for part in f"{mask:012b}".split("0"))
+
+
+_ALL_MASKS: Final = range(1 << 12)
+_N_MONTHS: Final = np.array([mask.bit_count() for mask in _ALL_MASKS], np.int64)
+_LONGEST: Final = np.array([_run(mask) for mask in _ALL_MASKS], np.int64)
+"""Months in a mask of the year's twelve, and the longest of its runs."""
+
+
+def _alive(shard: ShardColumns, year: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """First month of the year that counts by birth, and the month after the last by death."""
+    first_day, end_day = year_bounds(year)
+    birth, death = shard.column("members", "birth_day"), shard.column("members", "death_day")
+    born = np.zeros(shard.n_members, np.uint8)
+    died = np.full(shard.n_members, 12, np.uint8)
+    late = np.flatnonzero(birth >= first_day)
+    born[late] = np.minimum(months_of_days(birth[late]) - 12 * year, 12)
+    early = np.flatnonzero((death != NO_DAY) & (death < end_day))
+    died[early] = np.maximum(months_of_days(death[early]) - 12 * year + 1, 0)
+    return born, died
+
+
+def _eligible(mask: NDArray[np.uint16], terms: AttributionTerms) -> NDArray[np.bool_]:
+    in_a_row = _LONGEST[mask] >= terms.min_months_continuous
+    return in_a_row | (_N_MONTHS[mask] >= terms.min_months_any)
+
+
+def _reasons(
+    found: EnrolledMonths, terms: AttributionTerms, eligible: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """Why members are not eligible."""
+    reason = np.full(eligible.size, EXCLUSION_REASONS.index("too_few_months"), np.uint8)
+    undecided = ~eligible & _eligible(found.covered, terms)
+    for name, flagged in zip(EXCLUDABLE, found.flagged, strict=True):
+        if name in terms.exclude:
+            here = undecided & (flagged != 0)
+            reason[here] = EXCLUSION_REASONS.index(name)
+            undecided &= ~here
+    reason[found.covered == 0] = EXCLUSION_REASONS.index("not_enrolled")
+    reason[eligible] = 0
+    return reason
+
+
+# --- the year ------------------------------------------------------------------------------------
+
+
+def attribute(
+    shard: ShardColumns, roster: Roster, terms: AttributionTerms, *, year: int, cutoff_day: int
+) -> Attribution:
+    """Attribute every member of a shard for a calendar year.
+
+    Parameters
+    ----------
+    shard : Shard
+    roster : Roster
+        From `compile_roster`, over the same population.
+    terms : AttributionTerms
+    year : int
+    cutoff_day : int
+        Visits paid after this day do not count; a visit without a paid day does.
+
+    Returns
+    -------
+    Attribution
+    """
+    n = shard.n_members
+    group, step, n_visits, tied, first_visit = _plurality(shard, roster, terms, year, cutoff_day)
+    from_month = np.zeros(n, np.uint8)
+    if not terms.keep_pre_visit:
+        seen = np.flatnonzero(step)
+        from_month[seen] = months_of_days(first_visit[seen]) - 12 * year
+    alive_from, alive_to = _alive(shard, year)
+    found = enrolled_months(
+        shard.column("spans", "first_month"),
+        shard.column("spans", "n_months"),
+        shard.column("spans", "rate_cell"),
+        shard.column("spans", "flags"),
+        shard.offsets("spans"),
+        alive_from,
+        alive_to,
+        from_month,
+        np.array(list(EXCLUDABLE.values()), np.uint8),
+        january=12 * year,
+        exclude=sum(EXCLUDABLE[name] for name in terms.exclude),
+        n_cells=len(RATE_CELLS),
+    )
+    eligible = _eligible(found.countable, terms)
+    group[group < 0] = len(roster.groups) - 1
+    for column, nothing in ((group, -1), (step, 0), (n_visits, 0), (tied, False)):
+        column[~eligible] = nothing
+    step_number = np.array([0, *(STEPS.index(name) + 1 for name in terms.steps)], np.uint8)
+    return Attribution(
+        year=year,
+        group=group,
+        step=step_number[step],
+        n_visits=n_visits,
+        tied=tied,
+        reason=_reasons(found, terms, eligible),
+        months=found.months,
+        month_cell=found.month_cell,
+        enrolled_months=_N_MONTHS[found.covered],
+    )
+
+
+def _plurality(
+    shard: ShardColumns, roster: Roster, terms: AttributionTerms, year: int, cutoff_day: int
+) -> tuple[NDArray[Any], ...]:
+    first_day, end_day = year_bounds(year)
+    entries = roster.dated if year == roster.performance_year else roster.undated
+    visit_group, visit_step = roster_match(
+        shard.column("visits", "rendering_npi"),
+        shard.column("visits", "billing_npi"),
+        shard.column("visits", "tin"),
+        shard.column("visits", "day"),
+        shard.column("visits", "paid_day"),
+        shard.column("visits", "class"),
+        entries.npi_first,
+        entries.tin,
+        entries.start,
+        entries.end,
+        entries.group,
+        entries.kind,
+        _step_of(terms.steps),
+        first_day=first_day,
+        end_day=end_day,
+        cutoff_day=cutoff_day,
+    )
+    return plurality(
+        visit_group,
+        visit_step,
+        shard.column("visits", "day"),
+        shard.offsets("visits"),
+        n_groups=len(roster.groups),
+        n_steps=len(terms.steps),
+        latest="latest_visit" in terms.tie_break,
+    )
+
+
+def _step_of(steps: tuple[str, ...]) -> NDArray[np.uint8]:
+    """Position in `steps` (from 1) that a visit class serves under an entry's kind; 0 for none.
+
+    A kind is a specialty, twice: first those of certified health care homes. Behavioural health
+    visits are specialist visits. A health care home service serves that step whoever renders it.
+    """
+    table = np.zeros((len(VISIT_CLASSES), 2 * len(SPECIALTIES)), np.uint8)
+    own = ("primary_care", "specialist", "specialist")
+    for kind in range(2 * len(SPECIALTIES)):
+        serves = {own[kind % len(SPECIALTIES)]}
+        if kind < len(SPECIALTIES):
+            serves.add("health_care_home")
+        for name, found in (("health_care_home", {"health_care_home"}), ("evaluation", serves)):
+            places = [steps.index(step) + 1 for step in found if step in steps]
+            table[VISIT_CLASSES.index(name), kind] = min(places, default=0)
+    return table

@@ -1,0 +1,284 @@
+"""Cost of care: which lines of a member's year are cost, how much, and the fate of every line.
+
+    line -> period -> month -> included? -> amount -> member-year -> floor -> cap -> rate cells
+
+1. A line belongs to the year that holds its incurred day (`cost.incurred_by`). Its month is that of
+   its service day; where that lies before or after the year, January or December.
+2. It is cost when it was paid by the cutoff (or its paid day is not stated), it is neither a
+   capitation nor a supplemental line, its service category is included, and its month is countable.
+3. Its amount is what the contract says; an encounter with nothing paid may take its allowed amount.
+   A completion factor, where one is given, multiplies it line by line, half to even.
+4. Per member and year, on the sum: a negative total is raised to zero, then the cap, then what is
+   kept above it. What the cap leaves is given back to rate cells in proportion, to the cent.
+
+Every line also has one fate (`ledger.RunFate`), by the same tests: counted lines are the cost of
+members attributed to partnerships. Cost is measured for everybody, because the market trend and
+the statewide mean need it.
+
+Not here: whose member a person is (`attribution`), completion factors (`settlement`), which
+category a line falls in (`ingest`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ihp_compute.codes import LINE_KINDS, RATE_CELLS, SERVICE_CATEGORIES
+from ihp_compute.contracts.rules import INCURRED_BY, CostTerms
+from ihp_compute.errors import ContractError
+from ihp_compute.measure.attribution import NOT_COUNTABLE, Attribution
+from ihp_compute.population.shards import ShardColumns
+from ihp_compute.units import NO_DAY, months_of_days, year_bounds
+from kernels.segment_cost import NO_CAP, OUTSIDE, segment_cost
+
+CAPITATION: Final = 1 << LINE_KINDS.index("capitation")
+COSTS: Final = 1 << LINE_KINDS.index("fee_for_service") | 1 << LINE_KINDS.index("encounter")
+_ALL_KINDS: Final = (1 << len(LINE_KINDS)) - 1
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of one shard's members in one year under one rule set.
+
+    capped = uncapped + floored - above_cap, for every member.
+
+    Attributes
+    ----------
+    year : int
+    cell_cents : int64[n_rate_cells, n]
+        Capped cost by rate cell; sums over cells to `capped_cents`.
+    uncapped_cents, capped_cents, above_cap_cents, floored_cents : int64[n]
+    category_cents : int64[n_categories, n], or [0, n] unless asked for
+        Uncapped cost by service category.
+    paid_cents : int64[n]
+        Paid amount of all lines of the year but capitation, whatever category and month.
+    """
+
+    year: int
+    cell_cents: NDArray[np.int64]
+    uncapped_cents: NDArray[np.int64]
+    capped_cents: NDArray[np.int64]
+    above_cap_cents: NDArray[np.int64]
+    floored_cents: NDArray[np.int64]
+    category_cents: NDArray[np.int64]
+    paid_cents: NDArray[np.int64]
+
+
+# --- cost ----------------------------------------------------------------------------------------
+
+
+def cost(
+    shard: ShardColumns,
+    terms: CostTerms,
+    *,
+    cutoff_day: int,
+    attribution: Attribution,
+    by_category: bool = False,
+    completion_micro: NDArray[np.int64] | None = None,
+) -> Cost:
+    """Cost of one year under one rule set; see `costs`."""
+    factors = None if completion_micro is None else completion_micro.reshape(1, 1, 12)
+    ((found,),) = costs(
+        shard,
+        (terms,),
+        cutoff_day=cutoff_day,
+        attributions=(attribution,),
+        by_category=by_category,
+        completion_micro=factors,
+    )
+    return found
+
+
+def costs(
+    shard: ShardColumns,
+    rule_sets: Sequence[CostTerms],
+    *,
+    cutoff_day: int,
+    attributions: Sequence[Attribution],
+    by_category: bool = False,
+    completion_micro: NDArray[np.int64] | None = None,
+) -> list[list[Cost]]:
+    """Cost of several years under several rule sets, in one pass over the lines.
+
+    Parameters
+    ----------
+    shard : Shard
+    rule_sets : sequence of CostTerms
+        Those that share amount and incurred day are measured in the same pass.
+    cutoff_day : int
+        Lines paid after it do not count.
+    attributions : sequence of Attribution
+        One a year, of different years: which months count and in which rate cell.
+    by_category : bool
+        Whether to sum by service category too.
+    completion_micro : int64[n_rule_sets, n_years, 12], optional
+        Factor of each month, millionths (1 / share complete); none: 1.
+
+    Returns
+    -------
+    list over years of list over rule sets of Cost
+    """
+    found: dict[int, list[Cost]] = {}
+    years = [attribution.year for attribution in attributions]
+    first_day, slot_of_day = slots(years)
+    for members in _passes(rule_sets):
+        group = [rule_sets[r] for r in members]
+        factors = None
+        if completion_micro is not None:
+            factors = np.ascontiguousarray(completion_micro[members], np.int64)
+            factors = factors.reshape(len(members), 12 * len(years))
+        sums = segment_cost(
+            _amount_cents(shard, group[0]),
+            shard.column("lines", "paid_cents"),
+            shard.column("lines", "service_day"),
+            shard.column("lines", INCURRED_BY[group[0].incurred_by]),
+            shard.column("lines", "paid_day"),
+            shard.column("lines", "category"),
+            shard.column("lines", "kind"),
+            shard.offsets("lines"),
+            np.stack([attribution.month_cell for attribution in attributions]),
+            slot_of_day,
+            service_bits(group),
+            np.array([_cap(terms) for terms in group], np.int64),
+            np.array([terms.keep_above_cap_micro for terms in group], np.int64),
+            np.array([terms.floor_at_zero for terms in group], np.bool_),
+            np.array([terms.prorate_cap for terms in group], np.bool_),
+            factors,
+            first_day=first_day,
+            cutoff_day=cutoff_day,
+            kind_bits=COSTS,
+            paid_kind_bits=_ALL_KINDS & ~CAPITATION,
+            n_cells=len(RATE_CELLS),
+            n_categories=len(SERVICE_CATEGORIES) if by_category else 0,
+        )
+        for i, r in enumerate(members):
+            found[r] = [
+                Cost(
+                    year=year,
+                    cell_cents=sums.cell_cents[i, p],
+                    uncapped_cents=sums.uncapped_cents[i, p],
+                    capped_cents=sums.capped_cents[i, p],
+                    above_cap_cents=sums.above_cap_cents[i, p],
+                    floored_cents=sums.floored_cents[i, p],
+                    category_cents=sums.category_cents[i, p],
+                    paid_cents=sums.paid_cents[p],
+                )
+                for p, year in enumerate(years)
+            ]
+    return [[found[r][p] for r in range(len(rule_sets))] for p in range(len(years))]
+
+
+def _passes(rule_sets: Sequence[CostTerms]) -> list[list[int]]:
+    """Rule sets that read the same columns, by their numbers."""
+    together: dict[tuple[str, ...], list[int]] = {}
+    for r, terms in enumerate(rule_sets):
+        key = (terms.amount, terms.zero_paid_encounter, terms.incurred_by)
+        together.setdefault(key, []).append(r)
+    return list(together.values())
+
+
+def service_bits(rule_sets: Sequence[CostTerms]) -> NDArray[np.uint32]:
+    """uint32[n_rule_sets]: the services that each rule set counts, a bit a service."""
+    return np.array([terms.service_bits for terms in rule_sets], np.uint32)
+
+
+def _cap(terms: CostTerms) -> int:
+    return NO_CAP if terms.claim_cap_cents is None else terms.claim_cap_cents
+
+
+def _amount_cents(shard: ShardColumns, terms: CostTerms) -> NDArray[np.int64]:
+    """The amount of each line that the contract measures."""
+    paid: NDArray[np.int64] = shard.column("lines", "paid_cents")
+    if terms.amount == "allowed":
+        return shard.column("lines", "allowed_cents")
+    amount = paid
+    if terms.zero_paid_encounter == "allowed":
+        free = (shard.column("lines", "kind") == LINE_KINDS.index("encounter")) & (paid == 0)
+        amount = np.where(free, shard.column("lines", "allowed_cents"), paid)
+    if terms.amount == "paid_less_third_party":
+        amount = amount - shard.column("lines", "third_party_cents")
+    return amount
+
+
+def slots(years: Sequence[int]) -> tuple[int, NDArray[np.uint8]]:
+    """First day, and 12 × position of the year + month of every day from then on."""
+    if len(set(years)) != len(years):
+        raise ContractError(f"expected different years, got {', '.join(map(str, years))}")
+    first = min(year_bounds(year)[0] for year in years)
+    end = max(year_bounds(year)[1] for year in years)
+    slot_of_day = np.full(end - first, OUTSIDE, np.uint8)
+    for position, year in enumerate(years):
+        low, high = year_bounds(year)
+        months = months_of_days(np.arange(low, high, dtype=np.int32)) - 12 * year
+        slot_of_day[low - first : high - first] = 12 * position + months
+    return first, slot_of_day
+
+
+# --- fates ---------------------------------------------------------------------------------------
+
+
+# --- completion ----------------------------------------------------------------------------------
+
+
+def incurred_paid(
+    shard: ShardColumns,
+    terms: CostTerms,
+    *,
+    first_month: int,
+    n_months: int,
+    cutoff_day: int,
+    attributions: Mapping[int, Attribution] | None = None,
+) -> NDArray[np.int64]:
+    """Included cents by month incurred and months until paid: what a chain ladder starts from.
+
+    Parameters
+    ----------
+    shard : Shard
+    terms : CostTerms
+        Its amount and services; uncapped, unfloored.
+    first_month : int
+        First calendar month (`units.month_of`) of the table.
+    n_months : int
+        Rows and columns.
+    cutoff_day : int
+        Lines paid after it are left out; so are lines without a paid day, whose lag is unknown.
+    attributions : mapping of year to Attribution, optional
+        Only lines in countable months of these years; none: all lines.
+
+    Returns
+    -------
+    int64[n_months, n_months]
+        Row: month of the service day. Column: months from then to the paid day, the last column
+        holding all longer lags; a line paid before its service is in column 0.
+    """
+    paid_day = shard.column("lines", "paid_day")
+    service_day = shard.column("lines", "service_day")
+    bits = np.uint64(terms.service_bits)
+    kind = shard.column("lines", "kind").astype(np.uint64)
+    category = shard.column("lines", "category").astype(np.uint64)
+    keep = (
+        (paid_day != NO_DAY)
+        & (paid_day <= cutoff_day)
+        & (((np.uint64(COSTS) >> kind) & (bits >> category) & np.uint64(1)) != 0)
+    )
+    rows = np.flatnonzero(keep)
+    month = months_of_days(service_day[rows]).astype(np.int64)
+    lag = np.clip(months_of_days(paid_day[rows]) - month, 0, n_months - 1)
+    inside = (month >= first_month) & (month < first_month + n_months)
+    if attributions is not None:
+        member = np.searchsorted(shard.offsets("lines"), rows, side="right") - 1
+        countable = np.zeros(rows.size, np.bool_)
+        for year, attribution in attributions.items():
+            here = month // 12 == year
+            cell = attribution.month_cell[member[here], month[here] % 12]
+            countable[here] = cell != NOT_COUNTABLE
+        inside &= countable
+    place = (month[inside] - first_month) * n_months + lag[inside]
+    table = np.zeros(n_months * n_months, np.int64)
+    np.add.at(table, place, _amount_cents(shard, terms)[rows[inside]])
+    return table.reshape(n_months, n_months)

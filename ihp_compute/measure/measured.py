@@ -1,0 +1,225 @@
+"""What one shard brings to a run: member-years and sums, and how the sums of shards are merged.
+
+Every sum is of integers and every member stands in one shard, so shards merge in any order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ihp_compute.measure.attribution import EXCLUSION_REASONS, Attribution
+from ihp_compute.measure.cost import Cost
+from ihp_compute.measure.line_fates import line_fates
+from ihp_compute.measure.member_years import member_years_of
+from ihp_compute.measure.payer_months import payer_months
+from ihp_compute.measure.utilisation import Utilisation
+from ihp_compute.population.shards import Shard
+from ihp_compute.risk.scores import Scores
+from ihp_compute.uncertainty.totals import Rows, Totals, YearRows, replicate_totals
+from ihp_compute.units import sums_by
+
+if TYPE_CHECKING:
+    from ihp_compute.measure.plan import Plan
+
+UTILISATION_SUMS = (
+    "n_members",
+    "member_months",
+    "stays",
+    "ed_visits",
+    "readmissions",
+    "index_stays",
+)
+EXCLUSION_SUMS = ("n_members", "member_months", "paid_cents")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Sums and member-years of one shard or of several.
+
+    Attributes
+    ----------
+    totals : Totals
+    member_years : tuple of Arrow tables
+        One a shard: each member's base year, then its performance year.
+    ledger : int64[n_tables, n_files, n_run_fates, 2]
+        Lines and paid cents of retained rows by run fate.
+    exclusions : int64[2, n_reasons, 3]
+        `EXCLUSION_SUMS` per year (base, performance) and reason.
+    utilisation : int64[2, n_groups, 6]
+        `UTILISATION_SUMS` per year and group.
+    payer_months : int64[n_groups, 1 + n_plans]
+        Countable months of the performance year by payer (`payers.payer_months`).
+    counts : Counter
+        What the score provider counted, as "year:what".
+    n_shards : int
+        Shards summed.
+    """
+
+    totals: Totals
+    member_years: tuple[pa.Table, ...]
+    ledger: NDArray[np.int64]
+    exclusions: NDArray[np.int64]
+    utilisation: NDArray[np.int64]
+    payer_months: NDArray[np.int64]
+    counts: Counter[str]
+    n_shards: int
+
+    def __add__(self, other: Measured) -> Measured:
+        """Measures of two disjoint sets of members."""
+        return Measured(
+            self.totals + other.totals,
+            self.member_years + other.member_years,
+            self.ledger + other.ledger,
+            self.exclusions + other.exclusions,
+            self.utilisation + other.utilisation,
+            self.payer_months + other.payer_months,
+            self.counts + other.counts,
+            self.n_shards + other.n_shards,
+        )
+
+    @classmethod
+    def merge(
+        cls,
+        parts: Iterable[Measured],
+        n_shards: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Measured:
+        """Sum of all shards, in the order in which they arrive."""
+        merged: Measured | None = None
+        for part in parts:
+            merged = part if merged is None else merged + part
+            if progress is not None:
+                progress(merged.n_shards, n_shards)
+        if merged is None:
+            raise ValueError("a population has at least one shard")
+        return merged
+
+    @classmethod
+    def of(cls, plan: Plan, shards: Sequence[ShardMeasured]) -> Measured:
+        """Sums of measured shards; their members are drawn together."""
+        return cls(
+            totals=replicate_totals(
+                Rows.concat([shard.rows for shard in shards]),
+                sum_of([shard.n_members for shard in shards]),
+                groups=plan.roster.groups,
+                replicates=plan.replicates,
+                seed=plan.seed,
+                device=plan.device,
+            ),
+            member_years=tuple(shard.member_years for shard in shards),
+            ledger=sum_of([shard.ledger for shard in shards]),
+            exclusions=sum_of([shard.exclusions for shard in shards]),
+            utilisation=sum_of([shard.utilisation for shard in shards]),
+            payer_months=sum_of([shard.payer_months for shard in shards]),
+            counts=sum((shard.counts for shard in shards), Counter()),
+            n_shards=len(shards),
+        )
+
+
+def sum_of(arrays: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Element-wise sum of equal shapes."""
+    total = arrays[0].copy()
+    for array in arrays[1:]:
+        total += array
+    return total
+
+
+@dataclass(frozen=True)
+class ShardMeasured:
+    """One shard, measured: what `Measured` sums, with rows not yet drawn."""
+
+    rows: Rows
+    n_members: NDArray[np.int64]
+    member_years: pa.Table
+    ledger: NDArray[np.int64]
+    exclusions: NDArray[np.int64]
+    utilisation: NDArray[np.int64]
+    payer_months: NDArray[np.int64]
+    counts: Counter[str]
+
+    @classmethod
+    def of(
+        cls,
+        shard: Shard,
+        plan: Plan,
+        attributions: Sequence[Attribution],
+        scores: Sequence[Scores],
+        costs: Sequence[Sequence[Cost]],
+        uses: Sequence[Utilisation],
+    ) -> ShardMeasured:
+        """One shard; every sequence is (base year, performance year)."""
+        member_key = shard.column("members", "member_key")
+        n_groups = len(plan.roster.groups)
+        years = list(zip(attributions, scores, costs, uses, strict=True))
+        base, performance = (
+            YearRows(
+                group=attribution.group,
+                months=attribution.months,
+                score_micro=score.score_micro,
+                cell_cents=[under.cell_cents for under in cost],
+            )
+            for attribution, score, cost, _ in years
+        )
+        grouped = performance.group[performance.group >= 0]
+        return cls(
+            rows=Rows.of(member_key, base, performance),
+            n_members=np.bincount(grouped, minlength=n_groups).astype(np.int64),
+            member_years=member_years_of(member_key, plan, years),
+            ledger=line_fates(
+                shard,
+                plan.rule_sets,
+                cutoff_day=plan.cutoff_day,
+                attributions=attributions,
+                costs=costs,
+                group_rule_set=plan.group_rule_set,
+                n_partnerships=plan.roster.n_partnerships,
+                n_files=len(plan.origin.files),
+            ),
+            exclusions=np.stack([_exclusions(a, cost[0]) for a, _, cost, _ in years]),
+            utilisation=np.stack([_utilisation(a, use, n_groups) for a, _, _, use in years]),
+            payer_months=payer_months(
+                shard, attributions[1], n_groups=n_groups, n_plans=len(plan.plans)
+            ),
+            counts=Counter(
+                {
+                    f"{a.year}:{what}": n
+                    for a, score, _, _ in years
+                    for what, n in score.counts.items()
+                    if n
+                }
+            ),
+        )
+
+
+def _exclusions(attribution: Attribution, cost: Cost) -> NDArray[np.int64]:
+    months = attribution.enrolled_months
+    return np.stack(
+        [
+            sums_by(attribution.reason, values, len(EXCLUSION_REASONS))
+            for values in (np.ones_like(months), months, cost.paid_cents)
+        ],
+        axis=1,
+    )
+
+
+def _utilisation(attribution: Attribution, use: Utilisation, n_groups: int) -> NDArray[np.int64]:
+    here = np.flatnonzero(attribution.group >= 0)
+    group = attribution.group[here]
+    months = attribution.months.sum(axis=0)
+    return np.stack(
+        [
+            sums_by(group, values[here], n_groups)
+            for values in (
+                np.ones_like(months), months, use.stays, use.ed_visits, use.readmissions,
+                use.index_stays,
+            )
+        ],
+        axis=1,
+    )  # fmt: skip

@@ -1,0 +1,232 @@
+"""What a run will do, decided and recorded before any claim is read.
+
+    request -> population · years · cutoff · contracts · roster · rule sets · scores · device
+
+A plan is small and picklable: it travels to every worker. Nothing is chosen later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import kernels
+from ihp_compute.codes import COMPARISON
+from ihp_compute.contracts import ContractSet, load_set
+from ihp_compute.contracts.contract import Contract
+from ihp_compute.contracts.rules import AttributionTerms, CostTerms
+from ihp_compute.errors import ContractError, DeviceUnavailableError, RunError
+from ihp_compute.measure.quality import quality_scores
+from ihp_compute.measure.roster import Roster, compile_roster
+from ihp_compute.population.shards import Population, Shard, open_population
+from ihp_compute.risk.providers import provider
+from ihp_compute.risk.scores import ScoreProvider
+from ihp_compute.units import date_of, day_of
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What somebody asks for; None means: the contract set's default, else the population's."""
+
+    population: Path
+    contracts: tuple[str, ...]
+    performance_year: int | None = None
+    base_year: int | None = None
+    paid_through: date | None = None
+    replicates: int = 2000
+    seed: int = 1
+    device: str = "auto"
+    allow_inconsistent: str | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The population of a run, as its results name it."""
+
+    path: Path
+    digest: str
+    inputs: Sequence[Mapping[str, Any]]
+    ledger: Sequence[Mapping[str, Any]]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the input files."""
+        return tuple(entry["file"] for entry in self.inputs)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run, fully decided.
+
+    `rule_sets` are the distinct cost terms among the contracts; `group_rule_set[g]` says which one
+    settles group g (the comparison population and the unattributed are measured under each).
+    """
+
+    request: RunRequest
+    origin: Origin
+    shards: tuple[Shard, ...]
+    base_year: int
+    performance_year: int
+    cutoff_day: int
+    contracts: ContractSet
+    attribution: AttributionTerms
+    rule_sets: tuple[CostTerms, ...]
+    group_rule_set: tuple[int, ...]
+    roster: Roster
+    scores: ScoreProvider
+    quality: dict[str, Decimal | None]
+    device: str
+    plans: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def years(self) -> tuple[int, int]:
+        """Base year, performance year."""
+        return self.base_year, self.performance_year
+
+    @property
+    def replicates(self) -> int:
+        """B, draws beside the observed row."""
+        return self.request.replicates
+
+    @property
+    def seed(self) -> int:
+        """Seed of the member weights."""
+        return self.request.seed
+
+    @property
+    def paid_through(self) -> date:
+        """Claims paid after this date are left out."""
+        return date_of(self.cutoff_day)
+
+
+def make_plan(request: RunRequest) -> Plan:
+    """Decide a run.
+
+    Raises
+    ------
+    PopulationError, ContractError, RiskModelError, RunError, DeviceUnavailableError
+        If a part of the request cannot be met.
+    """
+    if not 0 <= request.seed < 2**64:
+        raise RunError(f"seed: expected a whole number of 64 bits, got {request.seed}")
+    if not 0 <= request.replicates <= 1_000_000:
+        raise RunError(f"replicates: expected 0 to 1,000,000, got {request.replicates}")
+    population = open_population(request.population)
+    roster_table = population.reference("provider_roster")
+    if roster_table is None:
+        raise RunError(
+            f"{request.population}: has no provider_roster, so nobody can be attributed; "
+            "add the table to the raw folder and ingest again"
+        )
+    partnerships = sorted(
+        {name for name in roster_table.column("partnership_id").to_pylist() if name != COMPARISON}
+    )
+    contracts = load_set(request.contracts, partnerships)
+    base_year, performance_year = _years(request, contracts, population)
+    rule_sets = contracts.rule_sets(performance_year)
+    _check_consistent(request, contracts, base_year, performance_year)
+    roster = compile_roster(
+        roster_table,
+        npi_codes=population.codes("npi"),
+        tin_codes=population.codes("tin"),
+        performance_year=performance_year,
+    )
+    risk = contracts.risk(performance_year)
+    device, notes = _device(request.device)
+    return Plan(
+        request=request,
+        origin=Origin(
+            population.path.resolve(),
+            population.digest,
+            population.manifest["inputs"],
+            population.manifest["ledger"],
+        ),
+        shards=population.shards,
+        base_year=base_year,
+        performance_year=performance_year,
+        cutoff_day=_cutoff_day(request, contracts, population),
+        contracts=contracts,
+        attribution=contracts.attribution(performance_year),
+        rule_sets=rule_sets,
+        group_rule_set=tuple(
+            contracts.rule_set_of(group, performance_year) if group in contracts.contracts else 0
+            for group in roster.groups
+        ),
+        roster=roster,
+        scores=provider(risk.model, population, missing=risk.missing),
+        quality=quality_scores(population, performance_year),
+        device=device,
+        plans=tuple(population.codes("plan").to_pylist()),
+        notes=notes,
+    )
+
+
+def _check_consistent(
+    request: RunRequest, contracts: ContractSet, base_year: int, performance_year: int
+) -> None:
+    """Base and performance year must be measured by the same rules.
+
+    The rules of the performance year measure both years. Where a contract dates other rules for
+    its base year, that is refused unless somebody gives a reason.
+    """
+    if request.allow_inconsistent:
+        return
+    different: dict[int, tuple[str, Contract]] = {}
+    for named in contracts.contracts.items():
+        different.setdefault(id(named[1]), named)
+    for partnership, contract in different.values():
+        now = contract.at(performance_year)
+        try:
+            then = contract.at(base_year)
+        except ContractError:
+            continue  # the contract says nothing of its base year: one set of rules
+        for what in ("attribution", "cost", "risk"):
+            if getattr(now, what) != getattr(then, what):
+                raise RunError(
+                    f"{partnership}, {contract.name}: {what} terms of {base_year} and "
+                    f"{performance_year} differ, and both years must be measured by one rule; "
+                    "give --allow-inconsistent REASON to measure both by those of "
+                    f"{performance_year}"
+                )
+
+
+def _years(request: RunRequest, contracts: ContractSet, population: Population) -> tuple[int, int]:
+    first, last = population.manifest["full_years"]
+    performance = request.performance_year or contracts.performance_year or last
+    base = request.base_year or contracts.base_year or first
+    for name, year in (("performance year", performance), ("base year", base)):
+        if not first <= year <= last:
+            raise RunError(
+                f"{request.population}: {name} {year} is not a full calendar year of the data, "
+                f"which hold {first} to {last}; choose one of these or ingest more"
+            )
+    if base >= performance:
+        raise RunError(
+            f"base year {base} is not before performance year {performance}; "
+            "give both with --base-year and --performance-year"
+        )
+    return base, performance
+
+
+def _cutoff_day(request: RunRequest, contracts: ContractSet, population: Population) -> int:
+    chosen = request.paid_through or contracts.paid_through
+    return int(population.manifest["last_paid_day"]) if chosen is None else day_of(chosen)
+
+
+def _device(asked: str) -> tuple[str, tuple[str, ...]]:
+    if asked not in ("auto", "cpu", "gpu"):
+        raise RunError(f"device: expected auto, cpu or gpu, got {asked}")
+    found = kernels.device()
+    if asked == "gpu" and found != "gpu":
+        raise DeviceUnavailableError(
+            "device gpu was asked for, and no GPU with CuPy is here; "
+            "install the gpu-cu12 or gpu-cu13 extra on a machine with a GPU, or use --device auto"
+        )
+    if asked == "auto" and found != "gpu":
+        return "cpu", ("device auto: no GPU with CuPy was found, the CPU was used",)
+    return ("cpu" if asked == "cpu" else found), ()

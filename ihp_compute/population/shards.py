@@ -1,0 +1,249 @@
+"""The prepared store: open it, map its columns, trust it only while its digests hold.
+
+    POPULATION/manifest.json                     inputs, ledger, counts, digests
+    POPULATION/codes/<system>.arrow              one column `code`, sorted by bytes, entry 0 = ""
+    POPULATION/shards/00000/<table>.arrow        tables.SHARD_TABLES, memory-mapped
+    POPULATION/reference/<table>.arrow           small tables that belong to nobody's shard
+    POPULATION/quarantine/<table>.parquet        rows put aside at the door, with their fate
+
+Decided here: which member stands in which shard (`member_keys`, `shard_of`), and when a file is
+read again to be believed: always when its size or time stamp differs from the manifest's, and on
+request (`verify`). A process keeps the maps of the populations that it read last, so that the next
+run finds them mapped; they are keyed by the manifest's digest, so that what was prepared anew is
+mapped anew. Not here: how the content is made (`ingest`) and hashed (`fingerprint`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Hashable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar, cast
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ihp_compute.errors import PopulationError
+from ihp_compute.folders import MANIFEST, file_sha256
+from ihp_compute.population import tables
+
+
+class ShardColumns(Protocol):
+    """What measuring needs of a shard."""
+
+    @property
+    def n_members(self) -> int:
+        """Members of the shard."""
+        ...
+
+    def column(self, table: str, name: str) -> NDArray[Any]:
+        """One column, read-only."""
+        ...
+
+    def offsets(self, table: str) -> NDArray[np.int64]:
+        """Start of each member's rows, int64[n_members + 1]."""
+        ...
+
+
+T = TypeVar("T")
+
+LAYOUT_VERSION: Final = 1
+REFERENCE_TABLES: Final = ("provider_roster", "quality_score", "quality_measure", "member_factors")
+
+_MANIFEST_ENTRIES: Final = (
+    "population_digest", "n_shards", "files", "inputs", "ledger", "members", "member_months",
+    "full_years", "last_paid_day",
+)  # fmt: skip
+HELD: Final = 2
+"""Populations whose maps a process keeps: disk that their files take is freed when they go."""
+
+
+@lru_cache(maxsize=HELD)
+def _held(folder: Path, manifest_sha256: str) -> dict[Hashable, Any]:
+    """What a process keeps of the population that this manifest describes.
+
+    Tables mapped so far, by shard and name, and what `Population.remember` was given.
+    """
+    del folder, manifest_sha256
+    return {}
+
+
+class Shard:
+    """All rows of the members whose key falls here. Opens its files when first asked.
+
+    Pickles as its folder, manifest and number, so that any process on the same file system can map
+    it. Arrays are zero-copy, read-only views of memory-mapped files: many readers share one copy.
+    """
+
+    def __init__(self, folder: Path, manifest_sha256: str, index: int) -> None:
+        self.folder = Path(folder)
+        self.path = self.folder / "shards" / f"{index:05d}"
+        self.index = index
+        self._manifest_sha256 = manifest_sha256
+        self._batches = _held(self.folder, manifest_sha256)
+
+    def __reduce__(self) -> tuple[type[Shard], tuple[Path, str, int]]:
+        """Where the shard lies; another process maps it anew."""
+        return (Shard, (self.folder, self._manifest_sha256, self.index))
+
+    def __repr__(self) -> str:
+        """Number and folder."""
+        return f"Shard({self.index}, {str(self.path)!r})"
+
+    @property
+    def n_members(self) -> int:
+        """How many members stand in this shard; it may be none."""
+        return int(self.batch("members").num_rows)
+
+    def batch(self, table: str) -> pa.RecordBatch:
+        """One table as a memory-mapped record batch of schema `tables.SHARD_TABLES[table]`."""
+        found = self._batches.get((self.index, table))
+        if found is None:
+            if table not in tables.SHARD_TABLES:
+                raise KeyError(f"no shard table {table!r}; there are {sorted(tables.SHARD_TABLES)}")
+            found = read_batch(self.path / f"{table}.arrow")
+            self._batches[self.index, table] = found
+        return found
+
+    def column(self, table: str, name: str) -> NDArray[Any]:
+        """One numeric column as a read-only NumPy view, no copy; dtype as in `tables`."""
+        return self.batch(table).column(name).to_numpy(zero_copy_only=True)
+
+    def offsets(self, table: str) -> NDArray[np.int64]:
+        """int64[n_members + 1]: member m's rows of `table` are offsets[m] to offsets[m + 1].
+
+        `line_detail` has the offsets of `lines`, being more columns of the same rows.
+        """
+        name = "lines" if table == "line_detail" else table
+        return self.column("offsets", name)
+
+    def strings(self, table: str, name: str) -> pa.Array:
+        """One text column as an Arrow array."""
+        return self.batch(table).column(name)
+
+
+class Population:
+    """A prepared population: its manifest, its shards and its code tables."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        written = json.dumps(manifest, sort_keys=True).encode()
+        sha256 = hashlib.sha256(written).hexdigest()
+        self.shards: tuple[Shard, ...] = tuple(
+            Shard(path.absolute(), sha256, index) for index in range(manifest["n_shards"])
+        )
+        self._remembered = _held(path.absolute(), sha256)
+
+    def remember(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make()` gives, made once in this process: for small results of the whole content.
+
+        `key` names everything they depend on beside the content.
+        """
+        if key not in self._remembered:
+            self._remembered[key] = make()
+        return cast(T, self._remembered[key])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content, whatever the shards, threads, row order or file split."""
+        return str(self.manifest["population_digest"])
+
+    def codes(self, system: str) -> pa.Array:
+        """The texts that integer codes of a system stand for; entry 0 is "", not stated."""
+        if system not in tables.CODE_SYSTEMS:
+            raise KeyError(f"no code system {system!r}; there are {list(tables.CODE_SYSTEMS)}")
+        return read_batch(self.path / "codes" / f"{system}.arrow").column("code")
+
+    def reference(self, name: str) -> pa.Table | None:
+        """A table that is not sharded (`REFERENCE_TABLES`), or None when none was given."""
+        if name not in REFERENCE_TABLES:
+            raise KeyError(f"no reference table {name!r}; there are {list(REFERENCE_TABLES)}")
+        path = self.path / "reference" / f"{name}.arrow"
+        if not path.exists():
+            return None
+        return pa.Table.from_batches([read_batch(path)])
+
+
+def open_population(path: Path) -> Population:
+    """Open a folder that `ihp ingest` made.
+
+    A file whose size differs from the manifest's is refused; one whose time stamp differs (a copy,
+    a restored backup) is hashed again and refused when its content changed.
+
+    Raises
+    ------
+    PopulationError
+        If the folder is not a population, was made by another layout version, lacks a file, or a
+        file's content no longer matches its digest.
+    """
+    path = Path(path)
+    manifest = read_manifest(path)
+    for name, stamp in manifest["files"].items():
+        check_file(path, name, stamp, always_hash=False)
+    return Population(path, manifest)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a population folder, checked for kind and layout version only."""
+    again = "Make one with `ihp ingest INPUT_DIR --out POPULATION`."
+    if not path.is_dir():
+        raise PopulationError(f"{path} is not a folder, so not a prepared population. {again}")
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PopulationError(
+            f"{path} is not a prepared population: it has no {MANIFEST}. {again}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise PopulationError(f"{path / MANIFEST} cannot be read ({error}). {again}") from error
+    if not isinstance(manifest, dict) or manifest.get("kind") != "population":
+        raise PopulationError(f"{path / MANIFEST} does not describe a population. {again}")
+    if manifest.get("layout_version") != LAYOUT_VERSION:
+        raise PopulationError(
+            f"{path} has population layout {manifest.get('layout_version')}, this version reads "
+            f"{LAYOUT_VERSION}. Prepare it again with `ihp ingest`."
+        )
+    missing = [name for name in _MANIFEST_ENTRIES if name not in manifest]
+    if missing:
+        raise PopulationError(
+            f"{path / MANIFEST} lacks {', '.join(missing)}, so it is cut off or was edited. "
+            "Prepare the population again with `ihp ingest`."
+        )
+    return manifest
+
+
+def read_batch(path: Path) -> pa.RecordBatch:
+    """The single record batch of an Arrow IPC file, memory-mapped."""
+    try:
+        with pa.memory_map(str(path), "r") as source:
+            reader = pa.ipc.open_file(source)
+            if reader.num_record_batches == 0:
+                return pa.RecordBatch.from_pylist([], schema=reader.schema)
+            return reader.get_batch(0)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise PopulationError(
+            f"{path} cannot be read as an Arrow file ({error}). Prepare the population again."
+        ) from error
+
+
+def check_file(root: Path, name: str, stamp: Mapping[str, Any], *, always_hash: bool) -> None:
+    """Refuse a file whose size, or whose content where that must be read, is not the manifest's."""
+    try:
+        status = (root / name).stat()
+    except OSError:
+        raise PopulationError(
+            f"{root} lacks {name}, which its manifest lists. Prepare it again with `ihp ingest`."
+        ) from None
+    if status.st_size == stamp["bytes"]:
+        if status.st_mtime_ns == stamp["mtime_ns"] and not always_hash:
+            return
+        if file_sha256(root / name) == stamp["sha256"]:
+            return
+    raise PopulationError(
+        f"{root / name} no longer has the content that was prepared (its digest or size differs). "
+        "Prepare the population again with `ihp ingest`."
+    )

@@ -1,0 +1,83 @@
+"""What a run rests on, in words: draft terms, facts of the run, provenance, the device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ihp_compute.report import numbers as figures
+from ihp_compute.report.partnerships import Row
+
+WEAK_BASES: Final = frozenset({"recalled", "assumed"})
+
+
+def draft(manifest: Mapping[str, Any]) -> Row:
+    """How many terms are recalled or assumed, of how many, and which."""
+    terms = manifest.get("draft_terms") or {}
+    return {
+        "weak": int(terms.get("recalled_or_assumed", 0)),
+        "total": int(terms.get("total", 0)),
+        "names": list(terms.get("names", ())),
+    }
+
+
+def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was run, in the order in which a reader asks."""
+    replicates = int(manifest["replicates"])
+    contracts = ", ".join(c["name"] for c in manifest.get("contracts", ()))
+    return [
+        ("Performance year", str(manifest["performance_year"])),
+        ("Base year", str(manifest["base_year"])),
+        ("Claims paid through", str(manifest["paid_through"])),
+        ("Contracts", contracts or figures.DASH),
+        ("Risk model", _named(manifest.get("risk_model"))),
+        ("Replicates", f"{figures.count(replicates)} draws of members, seed {manifest['seed']}"),
+        ("Device", str(manifest["device"]).upper()),
+        ("Digest", str(manifest["digest"])),
+    ]
+
+
+def _named(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return str(value.get("name", figures.DASH))
+    return str(value) if value else figures.DASH
+
+
+def device_note(manifest: Mapping[str, Any]) -> str:
+    """What must be said about the device on the first page; empty if it was the one asked for."""
+    asked, used = manifest.get("device_requested", manifest["device"]), manifest["device"]
+    if asked == used:
+        return ""
+    if used == "cpu":
+        return (
+            "Device: automatic choice was asked for and no GPU could be used, so the CPU did the "
+            "arithmetic. Results are integers and do not depend on the device."
+        )
+    return f"Device: {asked} was asked for, {used} was used."
+
+
+def provenance(manifest: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(kind, name, hash or value) of everything that the digest rests on."""
+    rows: list[tuple[str, str, str]] = []
+    population = manifest.get("population")
+    if isinstance(population, Mapping):
+        rows.append(("population", "", str(population.get("digest", figures.DASH))))
+    elif manifest.get("population_digest"):
+        rows.append(("population", "", str(manifest["population_digest"])))
+    rows += [
+        ("contract", str(c.get("name", "")), str(c.get("sha256", figures.DASH)))
+        for c in manifest.get("contracts", ())
+    ]
+    model = manifest.get("risk_model")
+    if isinstance(model, Mapping):
+        rows.append(("risk model", str(model.get("name", "")), str(model.get("sha256", ""))))
+    rows += [
+        ("input", str(i.get("file", "")), str(i.get("sha256", figures.DASH)))
+        for i in manifest.get("inputs", ())
+    ]
+    rows += [
+        (figures.label(key), "", str(manifest[key]))
+        for key in ("method_version", "engine_version", "runner")
+        if manifest.get(key) is not None
+    ]
+    return rows

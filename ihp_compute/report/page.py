@@ -1,0 +1,122 @@
+"""The report of a run: one self-contained page, the first thing an actuary sees.
+
+    draft terms -> what was run -> the state -> settlement -> how sure -> walk of each partnership
+        -> utilisation -> who and what was left out -> every dollar's fate -> methods and limits
+
+It reads a finished run's folder and nothing else: a report can be made again from the results
+without a claim line. Numbers are written as the tables hold them; nothing is settled here. Every
+chart has its numbers in a table beside it. The page is for inside the boundary, where partnership
+sizes are known to both parties; all other counts of people and events from 1 to 10 are held back,
+with the rates made of them. That is primary suppression, not enough for publication.
+
+Not here: how a chart is drawn (`report_charts`), how a number is written (`figures`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import jinja2
+
+from ihp_compute.report import numbers as figures
+from ihp_compute.report.about import WEAK_BASES, device_note, draft, facts, provenance
+from ihp_compute.report.left_out import exclusion_rows, ledger_section
+from ihp_compute.report.partnerships import INNER, OUTER, partnerships_of
+from ihp_compute.report.state import state_forest, state_row
+from ihp_compute.report.utilisation import utilisation_section
+from ihp_compute.report.walks import state_walk, statement
+from ihp_compute.results.manifest import read_manifest
+from ihp_compute.results.read import result
+from ihp_compute.results.tables import EXCLUSIONS, LEDGER, UTILISATION
+
+REPORT: Final = "report.html"
+
+
+def write_report(run_dir: Path) -> Path:
+    """Write `report.html` into a run's folder.
+
+    Parameters
+    ----------
+    run_dir : Path
+        A finished run: manifest.json and the result tables of `tables`.
+
+    Returns
+    -------
+    Path
+        The file written; one HTML page without script, links or references to other files.
+
+    Raises
+    ------
+    RunError
+        If the folder is not a finished run or a table is missing or damaged.
+    """
+    page = render(run_dir)
+    path = run_dir / REPORT
+    unfinished = path.with_suffix(".html.part")
+    unfinished.write_text(page, encoding="utf-8")
+    unfinished.replace(path)
+    return path
+
+
+@cache
+def _template() -> jinja2.Template:
+    """The page, compiled once a process."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(
+        usd=figures.usd,
+        usd_short=figures.usd_short,
+        percent=figures.percent,
+        count=figures.count,
+        held_back=figures.held_back,
+        words=figures.label,
+    )
+    return environment.get_template(REPORT)
+
+
+def render(run_dir: Path) -> str:
+    """The report as HTML text. Parameters and errors as `write_report`."""
+    manifest = read_manifest(run_dir)
+    partnerships = partnerships_of(run_dir)
+    utilisation = result(run_dir, "utilisation", UTILISATION).to_pylist()
+    exclusions = result(run_dir, "exclusions", EXCLUSIONS).to_pylist()
+    ledger = result(run_dir, "ledger", LEDGER).to_pylist()
+    return _template().render(
+        manifest=manifest,
+        draft=draft(manifest),
+        facts=facts(manifest),
+        device_note=device_note(manifest),
+        years=(manifest["base_year"], manifest["performance_year"]),
+        state=state_row(partnerships),
+        partnerships=partnerships,
+        forest=state_forest(partnerships),
+        state_walk=state_walk(partnerships),
+        statements=[statement(p) for p in partnerships],
+        utilisation=utilisation_section(utilisation, manifest),
+        exclusions=exclusion_rows(exclusions),
+        ledger=ledger_section(ledger),
+        provenance=provenance(manifest),
+        weak_bases=WEAK_BASES,
+        dash=figures.DASH,
+        small_cell=figures.SMALL_CELL,
+        rendered_levels=(INNER, OUTER),
+    )
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+# --- the state -----------------------------------------------------------------------------------
+
+
+# --- walks ---------------------------------------------------------------------------------------
+
+
+# --- utilisation, exclusions, ledger -------------------------------------------------------------

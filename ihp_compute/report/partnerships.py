@@ -1,0 +1,91 @@
+"""What the report shows of a partnership: its settlement, walk and intervals, read once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ihp_compute.report import numbers as figures
+from ihp_compute.results.read import result
+from ihp_compute.results.tables import INTERVALS, SETTLEMENT, WALK
+from ihp_compute.settlement.walk import Step, steps
+
+INNER, OUTER = 0.80, 0.95
+"""Levels of the two whiskers."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Partnership:
+    """A partnership's settlement row with its walk and its percentile intervals.
+
+    Attributes
+    ----------
+    row : dict
+        Of `tables.SETTLEMENT`.
+    walk : list of Step
+    intervals : dict
+        (measure, conditioning, level) to a row of `tables.INTERVALS`.
+    """
+
+    row: Row
+    walk: list[Step]
+    intervals: dict[tuple[str, str, float], Row]
+
+    @property
+    def flags(self) -> list[str]:
+        """Why to be careful, each once."""
+        return sorted({flag for r in self.intervals.values() for flag in r["flag"].split()})
+
+    def interval(self, measure: str, conditioning: str, level: float) -> tuple[float, float] | None:
+        """Low and high end, or None without replicates."""
+        found = self.intervals.get((measure, conditioning, level))
+        return (found["low"], found["high"]) if found else None
+
+    def std_error(self, measure: str, conditioning: str) -> float | None:
+        """Standard error over the replicates, or None without them."""
+        found = self.intervals.get((measure, conditioning, OUTER))
+        return found["std_error"] if found else None
+
+    @property
+    def gate_rate(self) -> float | None:
+        """The gate on the side where the savings fell, as a positive fraction of the target."""
+        row = self.row
+        if not row["target_cents"]:
+            return None
+        if row["missed_by_cents"]:
+            return (abs(row["savings_cents"]) + row["missed_by_cents"]) / abs(row["target_cents"])
+        gate = next((step for step in self.walk if step.step == "gate"), None)
+        if gate is None or not gate.amount_cents:
+            return None
+        return abs(gate.amount_cents) / abs(row["target_cents"])
+
+    @property
+    def sure_at(self) -> str:
+        """The highest level whose interval leaves zero out."""
+        for level in (0.95, 0.90, 0.80):
+            ends = self.interval("savings_rate", "target_resampled", level)
+            if ends and (ends[0] > 0 or ends[1] < 0):
+                return figures.percent(level, places=0)
+        return "no" if self.intervals else figures.DASH
+
+
+def partnerships_of(run_dir: Path) -> list[Partnership]:
+    """All partnerships, largest first."""
+    walks: dict[str, list[Row]] = defaultdict(list)
+    for row in result(run_dir, "walk", WALK).to_pylist():
+        walks[row["partnership_id"]].append(row)
+    found: dict[str, dict[tuple[str, str, float], Row]] = defaultdict(dict)
+    for row in result(run_dir, "intervals", INTERVALS).to_pylist():
+        if row["method"] == "percentile":
+            key = (row["measure"], row["conditioning"], round(row["level"], 4))
+            found[row["partnership_id"]][key] = row
+    settlement = result(run_dir, "settlement", SETTLEMENT).to_pylist()
+    settlement.sort(key=lambda row: (-row["n_members"], row["partnership_id"]))
+    return [
+        Partnership(row, steps(walks[row["partnership_id"]]), found[row["partnership_id"]])
+        for row in settlement
+    ]

@@ -1,0 +1,101 @@
+"""Stays, emergency visits and readmissions of each group, base year beside performance year.
+
+Counts from 1 to 10 and the rates made of them are held back.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ihp_compute.codes import COMPARISON, UNATTRIBUTED
+from ihp_compute.report import numbers as figures
+from ihp_compute.report.charts.dumbbells import Dumbbell, dumbbells
+from ihp_compute.report.partnerships import Row
+
+
+def utilisation_section(rows: Sequence[Row], manifest: Mapping[str, Any]) -> Row:
+    """Rates of both years per group; rates made of counts from 1 to 10 are held back."""
+    base, performance = manifest["base_year"], manifest["performance_year"]
+    found: dict[str, dict[int, Row]] = defaultdict(dict)
+    for row in rows:
+        found[row["group"]][row["year"]] = row
+    reserved = (COMPARISON, UNATTRIBUTED)
+    order = sorted(
+        found,
+        key=lambda group: (
+            reserved.index(group) + 1 if group in reserved else 0,
+            -max(row["n_members"] for row in found[group].values()),
+            group,
+        ),
+    )
+    measures = (
+        ("Stays per 1,000", "stays_per_1000", ("stays",), _per_thousand),
+        ("ED visits per 1,000", "ed_visits_per_1000", ("ed_visits",), _per_thousand),
+        ("Readmitted in 30 days", "readmission_rate", ("stays", "readmissions"), _share),
+    )
+    panels = []
+    for heading, name, counts, words in measures:
+        panel = [
+            Dumbbell(
+                _group_name(group),
+                _rate(found[group].get(base), name, counts),
+                _rate(found[group].get(performance), name, counts),
+            )
+            for group in order
+        ]
+        panels.append((heading, words, panel))
+    table = []
+    for index, group in enumerate(order):
+        cells = []
+        for _, words, panel in panels:
+            pair = (panel[index].before, panel[index].after)
+            before, after = (words(v) if v is not None else "held back" for v in pair)
+            change = (
+                figures.percent(pair[1] / pair[0] - 1, places=1, plus=True)
+                if pair[0] and pair[1] is not None
+                else figures.DASH
+            )
+            cells.append((before, after, change))
+        table.append(
+            {
+                "group": _group_name(group),
+                "members": [
+                    figures.held_back(found[group][year]["n_members"])
+                    if year in found[group]
+                    else figures.DASH
+                    for year in (base, performance)
+                ],
+                "cells": cells,
+            }
+        )
+    chart = dumbbells(
+        panels,
+        years=(str(base), str(performance)),
+        title="Utilisation, base and performance year",
+        description=(
+            f"Hollow points: {base}; filled points: {performance}. Hospital stays and emergency "
+            "department visits per 1,000 member years, and the share of stays followed by a "
+            "readmission within 30 days. All values stand in the table that follows."
+        ),
+    )
+    return {"chart": chart if order else None, "table": table}
+
+
+def _per_thousand(rate: float) -> str:
+    return f"{rate:,.1f}"
+
+
+def _share(rate: float) -> str:
+    return figures.percent(rate, places=1)
+
+
+def _group_name(group: str) -> str:
+    return group.capitalize() if group in (COMPARISON, UNATTRIBUTED) else group
+
+
+def _rate(row: Row | None, name: str, counts: Iterable[str]) -> float | None:
+    if row is None or any(figures.is_small(row[c]) for c in (*counts, "n_members")):
+        return None
+    return float(row[name])

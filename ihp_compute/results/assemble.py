@@ -1,0 +1,226 @@
+"""Settled partnerships and sums as result tables, in the columns that `tables` declares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyarrow as pa
+
+from ihp_compute.codes import SOURCE_TABLES
+from ihp_compute.errors import UnbalancedLedgerError
+from ihp_compute.ledger import LINE_FATES, IngestFate, RunFate
+from ihp_compute.measure.attribution import EXCLUSION_REASONS
+from ihp_compute.measure.measured import Measured
+from ihp_compute.measure.payer_months import payer_weights
+from ihp_compute.measure.plan import Plan
+from ihp_compute.results.tables import (
+    EXCLUSIONS,
+    INTERVALS,
+    LEDGER,
+    PAYMENTS,
+    SETTLEMENT,
+    UTILISATION,
+    WALK,
+)
+from ihp_compute.settlement.payers import split
+from ihp_compute.settlement.settle import CONDITIONINGS, Settled
+from ihp_compute.uncertainty.intervals import intervals
+from ihp_compute.uncertainty.totals import Totals
+
+MEASURES: Final = ("savings_rate", "savings_cents", "payment_cents")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tables of a run but member-years, by name, the totals, and what was counted."""
+
+    tables: dict[str, pa.Table]
+    totals: Totals
+    settled: Sequence[Settled]
+    counts: dict[str, int]
+
+
+def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Results:
+    """Build every result table but member-years.
+
+    Raises
+    ------
+    UnbalancedLedgerError
+        If retained lines or dollars of the population are not those that met a run fate.
+    """
+    return Results(
+        tables={
+            "settlement": _settlement(settled),
+            "intervals": _intervals(settled),
+            "walk": _walk(settled, _age_warning(plan, measured)),
+            "payments": _payments(plan, measured, settled),
+            "ledger": _ledger(plan, measured),
+            "exclusions": _exclusions(plan, measured),
+            "utilisation": _utilisation(plan, measured),
+        },
+        totals=measured.totals,
+        settled=settled,
+        counts=dict(sorted(measured.counts.items())),
+    )
+
+
+def _table(schema: pa.Schema, rows: Sequence[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+def _settlement(settled: Sequence[Settled]) -> pa.Table:
+    names = SETTLEMENT.names
+    return _table(SETTLEMENT, [{name: getattr(s, name) for name in names} for s in settled])
+
+
+def _intervals(settled: Sequence[Settled]) -> pa.Table:
+    rows = []
+    for one in settled:
+        flags = []
+        if one.below_minimum_size:
+            flags.append("below_minimum_size")
+        if one.empty_cell_replicates:
+            flags.append("empty_cell")
+        for conditioning in CONDITIONINGS:
+            draws = one.draws[conditioning]
+            for measure in MEASURES:
+                rows += [
+                    {
+                        "partnership_id": one.partnership_id,
+                        "measure": measure,
+                        "conditioning": conditioning,
+                        "flag": " ".join(flags),
+                        **vars(interval),
+                    }
+                    for interval in intervals(getattr(draws, measure))
+                ]
+    return _table(INTERVALS, rows)
+
+
+def _age_warning(plan: Plan, measured: Measured) -> str:
+    """What the risk step must say of members whom the model was not made for; empty if none."""
+    n = measured.counts[f"{plan.performance_year}:n_members_under_18"]
+    if not n:
+        return ""
+    return f"; {n:,} members under 18 in the state, for whom {plan.scores.name} was not made"
+
+
+def _walk(settled: Sequence[Settled], warning: str) -> pa.Table:
+    rows = []
+    for one in settled:
+        for position, row in enumerate(one.walk):
+            detail = row.detail + (warning if row.step == "risk" else "")
+            rows.append(
+                {
+                    "partnership_id": one.partnership_id,
+                    "position": position,
+                    **vars(row),
+                    "detail": detail,
+                }
+            )
+    return _table(WALK, rows)
+
+
+def _payments(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> pa.Table:
+    """Who pays or is owed what, to the cent: each plan by member months; by cost, each kind."""
+    agreements = plan.contracts.at(plan.performance_year)
+    rows = []
+    for one in settled:
+        parts = one.payer_cents or {"all": one.payment_cents}
+        if agreements[one.partnership_id]["payers.split"] == "member_months":
+            months = measured.payer_months[plan.roster.groups.index(one.partnership_id)]
+            weights = payer_weights(months, list(plan.plans))
+            parts = split(one.payment_cents, weights) if weights else parts
+        rows += [
+            {"partnership_id": one.partnership_id, "payer": payer, "payment_cents": cents}
+            for payer, cents in parts.items()
+        ]
+    return _table(PAYMENTS, rows)
+
+
+def _ledger(plan: Plan, measured: Measured) -> pa.Table:
+    """Both stages by table, file and fate; what ingest retained must be what the run met."""
+    names = ("table", "file", "fate", "lines", "paid_cents")
+    rows = [
+        {"stage": "ingest", **{name: entry[name] for name in names}} for entry in plan.origin.ledger
+    ]
+    retained = {
+        (row["table"], row["file"]): (row["lines"], row["paid_cents"])
+        for row in rows
+        if row["fate"] == IngestFate.RETAINED.label and row["table"] in SOURCE_TABLES
+    }
+    met: dict[tuple[str, str], tuple[int, int]] = {}
+    for t, table in enumerate(SOURCE_TABLES):
+        for f, file in enumerate(plan.origin.files):
+            for fate in RunFate:
+                lines, cents = (int(x) for x in measured.ledger[t, f, fate])
+                if not lines and not cents:
+                    continue
+                rows.append(
+                    {
+                        "table": table,
+                        "file": file if fate in LINE_FATES else "",
+                        "stage": "run",
+                        "fate": fate.label,
+                        "lines": lines,
+                        "paid_cents": cents,
+                    }
+                )
+                if fate in LINE_FATES:
+                    before = met.get((table, file), (0, 0))
+                    met[table, file] = (before[0] + lines, before[1] + cents)
+    for key in sorted(retained.keys() | met.keys()):
+        if retained.get(key, (0, 0)) != met.get(key, (0, 0)):
+            table, file = key
+            raise UnbalancedLedgerError(
+                f"{table}, {file}: ingest retained {retained.get(key)} (lines, cents), the run met "
+                f"{met.get(key)}; nothing was written. Verify the population with ihp verify"
+            )
+    return _table(LEDGER, rows)
+
+
+def _exclusions(plan: Plan, measured: Measured) -> pa.Table:
+    return _table(
+        EXCLUSIONS,
+        [
+            {
+                "year": year,
+                "reason": reason,
+                "n_members": int(sums[0]),
+                "member_months": int(sums[1]),
+                "paid_cents": int(sums[2]),
+            }
+            for year, by_reason in zip(plan.years, measured.exclusions, strict=True)
+            for reason, sums in zip(EXCLUSION_REASONS, by_reason, strict=True)
+            if reason and sums.any()
+        ],
+    )
+
+
+def _per_thousand(events: int, months: int) -> float:
+    """Events per 1,000 member-years; 0 without months."""
+    return 12_000 * events / months if months else 0.0
+
+
+def _utilisation(plan: Plan, measured: Measured) -> pa.Table:
+    rows = []
+    for year, by_group in zip(plan.years, measured.utilisation, strict=True):
+        for group, sums in zip(plan.roster.groups, by_group, strict=True):
+            members, months, stays, visits, readmissions, index_stays = map(int, sums)
+            rows.append(
+                {
+                    "group": group,
+                    "year": year,
+                    "n_members": members,
+                    "member_months": months,
+                    "stays": stays,
+                    "ed_visits": visits,
+                    "readmissions": readmissions,
+                    "stays_per_1000": _per_thousand(stays, months),
+                    "ed_visits_per_1000": _per_thousand(visits, months),
+                    "readmission_rate": readmissions / index_stays if index_stays else 0.0,
+                }
+            )
+    return _table(UTILISATION, rows)

@@ -1,0 +1,161 @@
+"""One digest: the same inputs and terms give the same SHA-256 wherever and however they were run.
+
+The digest covers a canonical form of the result tables: tables by name, columns by schema, rows by
+key, numbers little-endian, text as UTF-8 with its lengths. Nothing of files, paths, shards,
+threads, timings or runner enters it. What needs libm or LAPACK stands in tables outside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ihp_compute.errors import RunError
+from ihp_compute.results.tables import KEYS
+from ihp_compute.uncertainty.totals import Totals
+from kernels import word_order
+
+
+def pooled(n: int, kind: Any) -> NDArray[Any]:
+    """An array of this dtype in Arrow's memory pool, with whatever was left in it.
+
+    The pool keeps what is freed; fresh pages for a large array cost more than writing it.
+    """
+    dtype = np.dtype(kind)
+    return np.frombuffer(pa.allocate_buffer(n * dtype.itemsize), dtype)
+
+
+_WORD_BITS: Final = 64
+
+
+def sort_by(table: pa.Table, keys: Sequence[str]) -> pa.Table:
+    """The table in the order of its key columns, as one chunk a column."""
+    if len(keys) == 2 and all(pa.types.is_integer(table.schema.field(key).type) for key in keys):
+        order = _order(*(table.column(key).to_numpy() for key in keys))
+        if order is None:
+            return table.combine_chunks()
+        columns = [_taken(column, order) for column in table.itercolumns()]
+        return pa.Table.from_arrays(columns, schema=table.schema)
+    return table.sort_by([(key, "ascending") for key in keys]).combine_chunks()
+
+
+def _order(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.int64] | None:
+    """Rows in order of both columns; None if they stand in it.
+
+    Member-years stand a member at a time, years in order: there, members are all that is ordered.
+    """
+    fresh = first[1:] != first[:-1]
+    if (fresh | (second[1:] > second[:-1])).all():
+        if (~fresh | (first[1:] > first[:-1])).all():
+            return None
+        starts = np.flatnonzero(np.r_[True, fresh])
+        width = len(first) // len(starts)
+        if first.dtype == np.uint64 and np.array_equal(starts, np.arange(0, len(first), width)):
+            order, ordered = word_order(first[starts], _WORD_BITS)
+            if (ordered[1:] > ordered[:-1]).all():
+                return (starts[order][:, None] + np.arange(width)).reshape(-1)
+    return np.lexsort((second, first))
+
+
+def _taken(column: pa.ChunkedArray, order: NDArray[np.int64]) -> pa.Array:
+    """A column in that order, in memory that Arrow's pool keeps: fresh memory costs more."""
+    if pa.types.is_dictionary(column.type):
+        whole = column.unify_dictionaries().combine_chunks()
+        return pa.DictionaryArray.from_arrays(_picked(whole.indices, order), whole.dictionary)
+    if pa.types.is_integer(column.type):
+        return _picked(column.combine_chunks(), order)
+    return column.combine_chunks().take(pa.array(order))
+
+
+def _picked(values: pa.Array, order: NDArray[np.int64]) -> pa.Array:
+    numbers = values.to_numpy()
+    out = pooled(len(order), numbers.dtype)
+    return pa.array(numbers.take(order, out=out, mode="clip"), values.type)
+
+
+def ledger_over_files(ledger: pa.Table) -> pa.Table:
+    """The ledger summed over input files: how a state's claims were cut into files is no result."""
+    summed = ledger.group_by(["table", "stage", "fate"]).aggregate(
+        [("lines", "sum"), ("paid_cents", "sum")]
+    )
+    kept = summed.filter(
+        pc.or_(
+            pc.not_equal(summed.column("lines_sum"), 0),
+            pc.not_equal(summed.column("paid_cents_sum"), 0),
+        )
+    )
+    return kept.select(["table", "stage", "fate", "lines_sum", "paid_cents_sum"])
+
+
+def _update(digest: Any, column: pa.ChunkedArray) -> None:
+    if column.null_count:
+        raise RunError("a result column holds nulls; results never do, so the run is damaged")
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_string(column.type):
+        _update_text(digest, column)
+        return
+    values = column.to_numpy()
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
+    digest.update(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).data)
+
+
+def _update_text(digest: Any, column: pa.ChunkedArray) -> None:
+    """Lengths in bytes as int64, then the bytes: what Arrow holds, without its offsets."""
+    digest.update(pc.binary_length(column).to_numpy().astype("<i8").data)
+    for chunk in column.chunks:
+        _, offsets, data = chunk.buffers()
+        ends = np.frombuffer(offsets, "<i4", count=len(chunk) + 1, offset=4 * chunk.offset)
+        if data is not None:
+            digest.update(memoryview(data)[ends[0] : ends[-1]])
+
+
+def digest_of(tables: Mapping[str, pa.Table], totals: Totals, terms: Mapping[str, Any]) -> str:
+    """SHA-256 of a run's results in canonical form.
+
+    Parameters
+    ----------
+    tables : mapping of name to table
+        Must hold every table of `KEYS`; others are left out.
+    totals : Totals
+    terms : mapping
+        What was asked for: method version, years, cutoff, seed, replicates, contract hashes.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256(json.dumps(terms, sort_keys=True).encode())
+    for name, keys in KEYS.items():
+        table = tables[name]
+        if name == "ledger":
+            table = ledger_over_files(table)
+        table = sort_by(table, keys)
+        digest.update(f"\n{name} {table.num_rows}\n".encode())
+        for field in table.schema:
+            digest.update(f"{field.name} {field.type}\n".encode())
+            _update(digest, table.column(field.name))
+    shape = " ".join(map(str, totals.values.shape))
+    digest.update(f"\ntotals {shape} {' '.join((*totals.groups, *totals.columns))}\n".encode())
+    digest.update(np.ascontiguousarray(totals.values, "<i8").data)
+    digest.update(np.ascontiguousarray(totals.n_members, "<i8").data)
+    return digest.hexdigest()
+
+
+def digest_of_table(table: pa.Table, terms: Mapping[str, Any]) -> str:
+    """SHA-256 of one table in canonical form, its rows in their order, under what was asked for."""
+    digest = hashlib.sha256(json.dumps(terms, sort_keys=True).encode())
+    digest.update(f"\n{table.num_rows}\n".encode())
+    for field in table.schema:
+        digest.update(f"{field.name} {field.type}\n".encode())
+        _update(digest, table.column(field.name))
+    return digest.hexdigest()

@@ -1,0 +1,196 @@
+"""Results as Arrow tables: assembled from settled partnerships, digested, written whole.
+
+    settled + sums -> tables -> digest -> RUN/*.parquet, totals.arrow, manifest.json, report.html
+
+A run folder appears whole or not at all: it is written beside its place and renamed. Member-years
+are most of what is written and nothing waits for them, so they are ordered and written beside the
+settling.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ihp_compute.errors import RunError
+from ihp_compute.folders import file_sha256
+from ihp_compute.measure.measured import Measured
+from ihp_compute.measure.plan import Plan
+from ihp_compute.report.page import REPORT, write_report
+from ihp_compute.results import kept_terms as run_terms
+from ihp_compute.results.assemble import Results
+from ihp_compute.results.digest import digest_of, sort_by
+from ihp_compute.results.manifest import (
+    MANIFEST,
+    digest_terms,
+    headlines_of,
+    manifest_of,
+    write_manifest,
+)
+from ihp_compute.results.tables import KEYS
+from ihp_compute.uncertainty.totals import TOTALS, write_totals
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run, as its caller sees it."""
+
+    digest: str
+    run_dir: Path
+    seconds: float
+    settlement: list[dict[str, Any]]
+    headlines: tuple[str, ...]
+    rate_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document of `ihp run`."""
+        return {
+            "digest": self.digest,
+            "run_dir": str(self.run_dir),
+            "seconds": round(self.seconds, 3),
+            "notes": list(self.headlines),
+            "settlement": self.settlement,
+        }
+
+    def rate_interval(self, partnership_id: str) -> str:
+        """The 95 % interval of the savings rate, to read; empty without replicates."""
+        if partnership_id not in self.rate_intervals:
+            return ""
+        low, high = self.rate_intervals[partnership_id]
+        return f"{low:+.2%} to {high:+.2%}"
+
+
+def check_target(out: Path) -> None:
+    """Refuse a place where something other than a run stands; a run there will be replaced.
+
+    Raises
+    ------
+    RunError
+        If `out` is a file, or a folder that holds anything but a finished run.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise RunError(f"{out}: is a file, expected a folder to make; choose another --out")
+    try:
+        kind = json.loads((out / MANIFEST).read_text(encoding="utf-8")).get("kind")
+    except (OSError, ValueError, AttributeError):
+        kind = None
+    if kind != "run" and any(out.iterdir()):
+        what = f"holds a {kind}" if isinstance(kind, str) else "exists and is not a run"
+        raise RunError(f"{out}: {what}, which will not be overwritten; choose another --out")
+
+
+class Draft:
+    """A run folder on its way: `keep` what is measured, `finish` with the results.
+
+    Used as a context: whatever was written is gone unless `finish` came to its end.
+
+    Raises
+    ------
+    RunError
+        If `out` exists and is not a finished run.
+    """
+
+    def __init__(self, out: Path) -> None:
+        check_target(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        self.out = out
+        self.folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self._kept: list[Future[Any]] = []
+
+    def __enter__(self) -> Self:
+        """The draft itself."""
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        """Leave nothing behind but a finished run."""
+        self._writer.shutdown(cancel_futures=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def keep(self, measured: Measured) -> None:
+        """Order and write member-years while others go on."""
+        ordered = self._writer.submit(_member_years, measured)
+        self._kept = [
+            ordered,
+            self._writer.submit(
+                lambda: _write_table(ordered.result(), self.folder, "member_years")
+            ),
+        ]
+
+    def finish(self, results: Results, plan: Plan, *, runner_name: str, started: float) -> Outcome:
+        """Digest the tables, write what is not yet written, and put the folder in its place."""
+        check_target(self.out)
+        terms = digest_terms(plan)
+        write_totals(results.totals, self.folder / TOTALS)
+        member_years = self._kept[0].result()
+        digest = digest_of({**results.tables, "member_years": member_years}, results.totals, terms)
+        for name, table in results.tables.items():
+            _write_table(table, self.folder, name)
+        kept = run_terms.document(plan.contracts, plan.quality)
+        (self.folder / run_terms.FILE).write_text(json.dumps(kept) + "\n", encoding="utf-8")
+        manifest = manifest_of(results, plan, terms, digest, runner_name, started)
+        write_manifest(self.folder, manifest)
+        write_report(self.folder)
+        named = (run_terms.FILE, REPORT)
+        manifest["files"] = {name: file_sha256(self.folder / name) for name in named}
+        write_manifest(self.folder, manifest)
+        for writing in self._kept:
+            writing.result()
+        self.folder.chmod(0o755)
+        _publish(self.folder, self.out)
+        return Outcome(
+            digest=digest,
+            run_dir=self.out,
+            seconds=time.perf_counter() - started,
+            settlement=results.tables["settlement"].to_pylist(),
+            headlines=headlines_of(plan),
+            rate_intervals=_rate_intervals(results.tables["intervals"]),
+        )
+
+
+def _member_years(measured: Measured) -> pa.Table:
+    return sort_by(pa.concat_tables(measured.member_years), KEYS["member_years"])
+
+
+def _publish(draft: Path, out: Path) -> None:
+    """Put the draft in its place; a run that stood there is whole until then, and gone after."""
+    if not out.exists():
+        draft.rename(out)
+        return
+    aside = draft.with_name(f"{draft.name}-old")
+    out.rename(aside)
+    draft.rename(out)
+    shutil.rmtree(aside)
+
+
+def _write_table(table: pa.Table, folder: Path, name: str) -> None:
+    """A table as Parquet. Numbers go as they are: most hardly repeat. Keys alone get statistics."""
+    repeats = [
+        field.name
+        for field in table.schema
+        if pa.types.is_dictionary(field.type) or pa.types.is_string(field.type)
+    ]
+    pq.write_table(
+        table, folder / f"{name}.parquet", use_dictionary=repeats, write_page_checksum=True,
+        write_statistics=list(KEYS[name]),
+    )  # fmt: skip
+
+
+def _rate_intervals(table: pa.Table) -> dict[str, tuple[float, float]]:
+    return {
+        row["partnership_id"]: (row["low"], row["high"])
+        for row in table.to_pylist()
+        if (row["measure"], row["method"], row["conditioning"], row["level"])
+        == ("savings_rate", "percentile", "target_resampled", 0.95)
+    }

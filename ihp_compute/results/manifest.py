@@ -1,0 +1,123 @@
+"""The manifest of a run: what it rests on, what was counted, and how it is read back."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import ihp_compute
+from ihp_compute.errors import RunError
+from ihp_compute.measure.plan import Plan
+from ihp_compute.results.assemble import Results
+
+MANIFEST: Final = "manifest.json"
+
+
+def read_manifest(run_dir: Path) -> dict[str, Any]:
+    """The manifest of a finished run.
+
+    Raises
+    ------
+    RunError
+        If the folder is not a finished run.
+    """
+    path = run_dir / MANIFEST
+    if not path.is_file():
+        raise RunError(
+            f"{run_dir}: not a finished run, it has no {MANIFEST}; make one with ihp run"
+        )
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); run it again") from error
+    kind = manifest.get("kind") if isinstance(manifest, dict) else None
+    if kind != "run":
+        raise RunError(f"{path}: expected the manifest of a run, got {kind!r}")
+    missing = [name for name in ("digest", "terms", "population") if name not in manifest]
+    if missing:
+        raise RunError(f"{path}: lacks {', '.join(missing)}, cut off or edited; run it again")
+    return dict(manifest)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder says of itself that it is a run."""
+    path = folder / MANIFEST
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8")).get("kind") == "run")
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest of a run."""
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def digest_terms(plan: Plan) -> dict[str, Any]:
+    """What the digest rests on beside the tables."""
+    return {
+        "method_version": ihp_compute.METHOD_VERSION,
+        "base_year": plan.base_year,
+        "performance_year": plan.performance_year,
+        "paid_through": str(plan.paid_through),
+        "seed": plan.seed,
+        "replicates": plan.replicates,
+        "contracts": plan.contracts.hashes(),
+        "risk_model": plan.scores.model_sha256,
+    }
+
+
+def manifest_of(
+    results: Results,
+    plan: Plan,
+    terms: dict[str, Any],
+    digest: str,
+    runner_name: str,
+    started: float,
+) -> dict[str, Any]:
+    """Everything that the manifest of a run says."""
+    return {
+        "kind": "run",
+        "digest": digest,
+        "terms": terms,
+        "method_version": ihp_compute.METHOD_VERSION,
+        "engine_version": ihp_compute.__version__,
+        "base_year": plan.base_year,
+        "performance_year": plan.performance_year,
+        "paid_through": str(plan.paid_through),
+        "replicates": plan.replicates,
+        "seed": plan.seed,
+        "device": plan.device,
+        "device_requested": plan.request.device,
+        "runner": runner_name,
+        "population": {"path": str(plan.origin.path), "digest": plan.origin.digest},
+        "inputs": plan.origin.inputs,
+        "contracts": [
+            {"name": name, "sha256": sha} for name, sha in sorted(plan.contracts.hashes().items())
+        ],
+        "contract_arguments": list(plan.request.contracts),
+        "risk_model": {"name": plan.scores.name, "sha256": plan.scores.model_sha256},
+        "draft_terms": plan.contracts.draft_terms(plan.performance_year),
+        "allow_inconsistent": plan.request.allow_inconsistent,
+        "groups": list(plan.roster.groups),
+        "notes": list(plan.notes),
+        "counts": results.counts,
+        "timings": {"seconds": round(time.perf_counter() - started, 3)},
+        "python": sys.version.split()[0],
+    }
+
+
+def headlines_of(plan: Plan) -> tuple[str, ...]:
+    """What a reader must know first: draft terms, years, cutoff, device."""
+    return (
+        *plan.contracts.draft_lines(plan.performance_year),
+        (
+            f"performance year {plan.performance_year} against base year {plan.base_year}, "
+            f"claims paid through {plan.paid_through}, {plan.replicates} replicates, "
+            f"seed {plan.seed}, on the {plan.device.upper()}"
+        ),
+        *plan.notes,
+    )

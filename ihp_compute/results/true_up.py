@@ -1,0 +1,87 @@
+"""Interim and final settlement of one year: what the final one still moves.
+
+Both are runs of the same years, with earlier and later claims. Final less interim is paid when
+positive and recouped when negative; a partnership that only one run settled stands with zero in the
+other.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from ihp_compute.errors import RunError
+from ihp_compute.measure.completion import final_less_interim
+
+
+@dataclass(frozen=True)
+class TrueUp:
+    """Payments of two runs of one year, in cents, by partnership id.
+
+    `differs` names what else than the claims' cutoff differs between them.
+    """
+
+    performance_year: int
+    interim_through: date
+    final_through: date
+    interim_cents: dict[str, int]
+    final_cents: dict[str, int]
+    moved_cents: dict[str, int]
+    differs: tuple[str, ...]
+
+
+def true_up(final: Path, interim: Path) -> TrueUp:
+    """Final less interim of two run folders.
+
+    Raises
+    ------
+    RunError
+        If a folder is no run, the runs settle other years, or the interim run saw claims paid
+        later than the final one.
+    """
+    last, first = _manifest(final), _manifest(interim)
+    for key in ("performance_year", "base_year"):
+        if last[key] != first[key]:
+            raise RunError(
+                f"{final.name} and {interim.name}: {key} {last[key]} and {first[key]} differ, "
+                "expected two runs of the same years"
+            )
+    through = [date.fromisoformat(m["paid_through"]) for m in (first, last)]
+    if through[0] > through[1]:
+        raise RunError(
+            f"{interim.name}: claims paid through {through[0]}, after the {through[1]} of "
+            f"{final.name}; expected the interim run to be the earlier one"
+        )
+    payments = [_payments(folder) for folder in (interim, final)]
+    return TrueUp(
+        performance_year=last["performance_year"],
+        interim_through=through[0],
+        final_through=through[1],
+        interim_cents=payments[0],
+        final_cents=payments[1],
+        moved_cents=final_less_interim(payments[1], payments[0]),
+        differs=tuple(
+            key for key in ("contracts", "risk_model", "method_version") if last[key] != first[key]
+        ),
+    )
+
+
+def _manifest(run: Path) -> dict[str, Any]:
+    path = run / "manifest.json"
+    if not path.is_file():
+        raise RunError(f"{run}: no manifest.json, expected a finished run")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if found.get("kind") != "run":
+        raise RunError(f"{run}: found a {found.get('kind')}, expected a finished run")
+    return found
+
+
+def _payments(run: Path) -> dict[str, int]:
+    columns = ["partnership_id", "payment_cents"]
+    rows = pq.read_table(run / "settlement.parquet", columns=columns).to_pylist()
+    return {row["partnership_id"]: row["payment_cents"] for row in rows}

@@ -1,0 +1,143 @@
+"""Imported cells with weights: a member's cell comes with the population, its weight from a table.
+
+    cell, weight[, first_year, last_year]        CSV, weights in units of 1.000
+
+For groupers that assign each member one cell (ACG and others): the cell stands in the population's
+scores table, and the table of weights is imported under a name. A weight has effective years; a
+cell without a weight for the year leaves its member without a score, under the declared policy.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from ihp_compute.errors import RiskModelError
+from ihp_compute.risk.models import store as model_store
+from ihp_compute.risk.models.schema import read_json
+from ihp_compute.risk.scores import Fill
+from ihp_compute.risk.supplied import SuppliedScores
+from ihp_compute.units import MICRO
+
+COLUMNS: Final = ("cell", "weight")
+ALWAYS: Final = (1900, 2999)
+
+
+class CellWeight(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Weight of one cell in millionths, from first to last year, both included."""
+
+    cell: str
+    weight_micro: int
+    first_year: int
+    last_year: int
+
+
+class CellWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole table."""
+
+    weights: tuple[CellWeight, ...]
+    source: str
+    source_sha256: str
+
+
+def read(path: Path) -> CellWeights:
+    """Read a table of cell weights.
+
+    Raises
+    ------
+    RiskModelError
+        If a column is missing, a weight or year cannot be read, or a cell has two weights in a
+        year.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as problem:
+        raise RiskModelError(f"{path.name}: cannot be read: {problem}") from problem
+    if not rows or any(column not in rows[0] for column in COLUMNS):
+        raise RiskModelError(f"{path.name}: expected columns {', '.join(COLUMNS)} and rows")
+    found: dict[str, list[CellWeight]] = {}
+    for line, row in enumerate(rows, 2):
+        try:
+            micro = Decimal(row["weight"]) * MICRO
+            years = (
+                int(row.get("first_year") or ALWAYS[0]),
+                int(row.get("last_year") or ALWAYS[1]),
+            )
+        except (InvalidOperation, ValueError) as problem:
+            raise RiskModelError(f"{path.name}, line {line}: not a number") from problem
+        if micro != micro.to_integral_value() or micro < 0 or years[0] > years[1]:
+            raise RiskModelError(
+                f"{path.name}, line {line}: expected a weight of at most six decimals, not "
+                "negative, and years in order"
+            )
+        one = CellWeight(row["cell"].strip(), int(micro), *years)
+        for other in found.get(one.cell, []):
+            if other.first_year <= one.last_year and one.first_year <= other.last_year:
+                raise RiskModelError(
+                    f"{path.name}, line {line}: cell {one.cell!r} has two weights in a year"
+                )
+        found.setdefault(one.cell, []).append(one)
+    weights = tuple(one for ones in found.values() for one in ones)
+    return CellWeights(weights, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def save(table: CellWeights, name: str, *, store: Path | None = None) -> str:
+    """Keep a table under a name; returns its digest."""
+    text = msgspec.json.encode(table)
+    sha256 = hashlib.sha256(text).hexdigest()
+    model_store.keep(text, sha256, name, store=store, about={"kind": "cells"})
+    return sha256
+
+
+def _pointer(name: str, store: Path | None) -> dict[str, Any]:
+    path = (store or model_store.default_store()) / "names" / f"{name}.json"
+    if not model_store.NAME.fullmatch(name) or not path.is_file():
+        return {}
+    return dict(read_json(path, dict[str, Any]))
+
+
+def is_cells(name: str, *, store: Path | None = None) -> bool:
+    """Whether the name stands for a table of cell weights."""
+    return _pointer(name, store).get("kind") == "cells"
+
+
+def provider(name: str, population: Any, *, store: Path | None = None) -> SuppliedScores:
+    """Provider of the weights of the members' cells.
+
+    Raises
+    ------
+    RiskModelError
+        If the population carries no cells, or those of several models.
+    """
+    pointer = _pointer(name, store)
+    path = (store or model_store.default_store()) / "models" / f"{pointer['sha256']}.json"
+    table = read_json(path, CellWeights)
+    codes = population.codes("risk_cell").to_pylist()
+    models = population.codes("risk_model").to_pylist()
+    if not any(codes):
+        raise RiskModelError(
+            f"{name!r} gives weights to cells, and the population holds no cells; fill the column "
+            "of cells in the member_risk_score table and ingest again"
+        )
+    named = [model for model in models if model]
+    model = name if name in named else named[0]
+    if name not in named and len(named) > 1:
+        raise RiskModelError(
+            f"the population holds cells of {', '.join(named)}; import the weights under the name "
+            "of the one they are for"
+        )
+    number = {cell: i for i, cell in enumerate(codes) if cell}
+    first, last = (int(year) for year in population.manifest["service_years"])
+    weights = {
+        (year, number[one.cell]): one.weight_micro
+        for one in table.weights
+        if one.cell in number
+        for year in range(max(first, one.first_year), min(last, one.last_year) + 1)
+    }
+    return SuppliedScores(name, str(pointer["sha256"]), models.index(model), Fill("error"), weights)

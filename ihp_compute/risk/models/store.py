@@ -1,0 +1,151 @@
+"""Where models come from by name: built in, imported into a store, or a model file.
+
+    STORE/models/<sha256>.json      the model, content-addressed
+    STORE/names/<name>.json         which digest a name stands for, and what it was imported from
+
+The store is the folder in `IHP_MODEL_STORE`, else the user's data folder. Importing under a name
+that is taken moves the name; the earlier model stays under its digest, and `sha256:<digest>` finds
+it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from ihp_compute.errors import InfrastructureError, RiskModelError
+from ihp_compute.risk.models import cms_hcc
+from ihp_compute.risk.models.schema import Model, decode, digest, encode, read_json
+
+VARIABLE: Final = "IHP_MODEL_STORE"
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+RESERVED: Final = (*cms_hcc.NAMES, "none", "supplied")
+
+
+def default_store() -> Path:
+    """The model store's folder; it may not exist yet."""
+    if given := os.environ.get(VARIABLE):
+        return Path(given)
+    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return home / "ihp-compute" / "models"
+
+
+def save(model: Model, name: str, *, store: Path | None = None, about: dict[str, Any]) -> str:
+    """Keep a model under its digest and point the name at it; returns the digest.
+
+    Raises
+    ------
+    RiskModelError
+        If the name is reserved or not a plain name.
+    """
+    sha256 = digest(model)
+    keep(encode(model), sha256, name, store=store, about={"kind": "model", **about})
+    return sha256
+
+
+def check_name(name: str) -> None:
+    """Refuse names that cannot be kept.
+
+    Raises
+    ------
+    RiskModelError
+        If the name is reserved or not a plain name.
+    """
+    if name.lower() in RESERVED or not NAME.fullmatch(name):
+        raise RiskModelError(
+            f"model name {name!r}: expected letters, digits, dots, dashes and underscores, and "
+            f"not one of {', '.join(RESERVED)}"
+        )
+
+
+def keep(
+    text: bytes, sha256: str, name: str, *, store: Path | None = None, about: dict[str, Any]
+) -> None:
+    """Keep content under its digest and point the name at it.
+
+    Raises
+    ------
+    RiskModelError
+        If the name is reserved or not a plain name.
+    """
+    check_name(name)
+    folder = store or default_store()
+    _write(folder / "models" / f"{sha256}.json", text)
+    pointer = {"name": name, "sha256": sha256, **about}
+    _write(folder / "names" / f"{name}.json", msgspec.json.encode(pointer))
+
+
+def _write(path: Path, text: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial.write_bytes(text)
+        partial.replace(path)
+    except OSError as problem:
+        raise InfrastructureError(
+            f"the model store {path.parent.parent} cannot be written ({problem.strerror}); set "
+            f"{VARIABLE} to a folder that can"
+        ) from problem
+
+
+def names(*, store: Path | None = None) -> list[str]:
+    """Names that can be loaded: built in, then imported."""
+    folder = (store or default_store()) / "names"
+    return [*cms_hcc.NAMES, *sorted(path.stem for path in folder.glob("*.json"))]
+
+
+def load(name: str, *, store: Path | None = None, diagnosis_year: int | None = None) -> Model:
+    """The model of that name.
+
+    Parameters
+    ----------
+    name : str
+        "cms-hcc-v24", "cms-hcc-v28" (with "@2027": that map vintage), an imported name,
+        "sha256:<digest>", or the path of a model file.
+    store : Path, optional
+        Model store; None takes `default_store`.
+    diagnosis_year : int, optional
+        Year of the diagnoses, which picks the map vintage of a CMS-HCC model.
+
+    Raises
+    ------
+    RiskModelError
+        If there is no such model, or its file was changed after it was stored.
+    """
+    base, _, vintage = name.partition("@")
+    if base in cms_hcc.NAMES:
+        if vintage and not vintage.isdigit():
+            raise RiskModelError(f"{name!r}: expected a map vintage after @, as in {base}@2026")
+        if vintage:
+            return cms_hcc.build(base, vintage=int(vintage))
+        if diagnosis_year is not None:
+            chosen = cms_hcc.vintage_of(cms_hcc.NAMES[base], diagnosis_year)
+            return cms_hcc.build(base, vintage=chosen)
+        return cms_hcc.build(base)
+    folder = store or default_store()
+    if name.startswith("sha256:"):
+        return _stored(folder, name.removeprefix("sha256:"))
+    pointer = folder / "names" / f"{name}.json"
+    if NAME.fullmatch(name) and pointer.is_file():
+        return _stored(folder, str(read_json(pointer, dict[str, Any])["sha256"]))
+    if Path(name).is_file():
+        return decode(Path(name).read_bytes(), where=Path(name).name)
+    cms_hcc.refuse_unsupported(name)
+    raise RiskModelError(
+        f"no risk model {name!r}; have {', '.join(names(store=store))}; import others with "
+        "`ihp risk import`"
+    )
+
+
+def _stored(folder: Path, sha256: str) -> Model:
+    path = folder / "models" / f"{sha256}.json"
+    if not path.is_file():
+        raise RiskModelError(f"the model store has no model {sha256}; import it again")
+    model = decode(path.read_bytes(), where=path.name)
+    if digest(model) != sha256:
+        raise RiskModelError(f"{path.name} was changed after it was stored; import it again")
+    return model

@@ -1,0 +1,326 @@
+"""A risk model over a population: one score per member and year from the diagnoses on file.
+
+    spans -> facts, diagnoses and drugs of the year known by the cutoff -> engine -> policy
+
+Which year's codes count is a parameter: `concurrent` takes those of the scored year, `prospective`
+those of the year before. So are the short-enrolment cut, the metal column, and what happens to a
+newborn without a birth code, whose birth is often coded on the mother's claims. `linked` is the
+hook for a mother-infant linkage: extra diagnoses by member, found outside. Members whom the model
+cannot score (age or sex unknown, too few months) fall under the missing-member policy, counted.
+
+The map vintage of a CMS-HCC model follows the diagnosis year; all vintages used enter the digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ihp_compute.codes import SPAN_LONG_TERM_INSTITUTION, SPAN_MEDICAID
+from ihp_compute.errors import RiskModelError
+from ihp_compute.risk import cell_weights as cells
+from ihp_compute.risk.models import store as model_store
+from ihp_compute.risk.models.compile import Compiled, clean_codes, compile_model, slim
+from ihp_compute.risk.models.engine import (
+    NOT_STATED,
+    Codes,
+    Members,
+    Scored,
+    check,
+    run,
+    segments_of,
+)
+from ihp_compute.risk.scores import Fill, Scores, ages_on, enrolled_months, mean_scores
+from ihp_compute.risk.supplied import SuppliedScores, with_policy
+from ihp_compute.units import NO_DAY, year_bounds
+
+TIMINGS: Final = ("concurrent", "prospective")
+NEWBORNS: Final = ("as_published", "missing")
+SYSTEMS: Final = {"ICD10": "dx", "NDC": "ndc", "HCPCS": "hcpcs"}
+NO_EPOCH_DAY: Final = np.datetime64("1970-01-01", "D")
+
+
+@dataclass(frozen=True)
+class ScoreTerms:
+    """How a population is scored.
+
+    timing : one of `TIMINGS`; min_months : members with fewer countable months in the year are
+    missing; column : of the model's columns, "" its default; newborn : one of `NEWBORNS`, what a
+    newborn without a birth code is; code_edits : whether the code editor's ages are tested;
+    linked : extra diagnoses, columns member_key (uint64) and diagnosis_code (text).
+    """
+
+    timing: str = "concurrent"
+    min_months: int = 0
+    column: str = ""
+    newborn: str = "as_published"
+    code_edits: bool = True
+    linked: pa.Table | None = None
+
+
+@dataclass(frozen=True)
+class ModelScores:
+    """A provider that runs a model over a shard's diagnoses and drugs; picklable."""
+
+    name: str
+    model_sha256: str
+    by_year: Mapping[int, Compiled]
+    """Compiled model by year of the diagnoses."""
+    entry: Mapping[tuple[int, str], NDArray[np.int32]]
+    """Rule list by diagnosis year, system and population code."""
+    terms: ScoreTerms = field(default_factory=ScoreTerms)
+    fill: Fill = field(default_factory=lambda: Fill("error"))
+
+    def diagnosis_year(self, year: int) -> int:
+        """Year whose codes count for the scores of `year`."""
+        return year - 1 if self.terms.timing == "prospective" else year
+
+    def compiled(self, year: int) -> Compiled:
+        """The model for scores of `year`.
+
+        Raises
+        ------
+        RiskModelError
+            If the population has no diagnoses of the year needed.
+        """
+        wanted = self.diagnosis_year(year)
+        if wanted not in self.by_year:
+            raise RiskModelError(
+                f"{self.name}: scores of {year} need diagnoses of {wanted}; the population holds "
+                f"{min(self.by_year)} to {max(self.by_year)}"
+            )
+        return self.by_year[wanted]
+
+    def indicators(
+        self, shard: Any, *, year: int, cutoff_day: int, months: NDArray[np.int64]
+    ) -> tuple[Members, Scored, NDArray[np.bool_]]:
+        """Facts, bits and raw scores of a shard's members, and who can be scored."""
+        compiled = self.compiled(year)
+        members = facts(shard, compiled, year=year, months=months, terms=self.terms)
+        codes = {
+            system: self._rows(shard, system, year=year, cutoff_day=cutoff_day)
+            for system in SYSTEMS
+            if len(compiled.tables[system].rules)
+        }
+        scored = run(compiled, members, codes, code_edits=self.terms.code_edits)
+        able = np.ones(len(members), np.bool_)
+        for bad in check(compiled, members, segments_of(compiled, members)).values():
+            able &= ~bad
+        able &= months.sum(axis=0) >= self.terms.min_months
+        if self.terms.newborn == "missing":
+            able &= ~self._no_birth_code(compiled, members, scored)
+        return members, scored, able
+
+    def score(self, shard: Any, *, year: int, cutoff_day: int, months: NDArray[np.int64]) -> Scores:
+        """Score the members of a shard; see `risk.ScoreProvider`."""
+        members, scored, able = self.indicators(
+            shard, year=year, cutoff_day=cutoff_day, months=months
+        )
+        found = self.fill.apply(
+            scored.score_micro, able, shard, year=year, months=months, provider_name=self.name
+        )
+        compiled = self.compiled(year)
+        counts = dict(found.counts) | scored.counts()
+        if compiled.model.warn_under_age:
+            young = (members.age >= 0) & (members.age < compiled.model.warn_under_age)
+            counts[f"n_members_under_{compiled.model.warn_under_age}"] = int(
+                (young & (months.sum(axis=0) > 0)).sum()
+            )
+        if "MATURITY_AGE1" in compiled.bit:
+            counts["n_newborns_without_birth_code"] = int(
+                self._no_birth_code(compiled, members, scored).sum()
+            )
+        return replace(found, counts=counts)
+
+    def _no_birth_code(
+        self, compiled: Compiled, members: Members, scored: Scored
+    ) -> NDArray[np.bool_]:
+        bit = compiled.bit.get("MATURITY_AGE1")
+        if bit is None:
+            return np.zeros(len(members), np.bool_)
+        by_default = scored.terms[:, bit // 64] >> np.uint64(bit % 64) & np.uint64(1) == 1
+        return by_default & (members.age == 0)
+
+    def _rows(self, shard: Any, system: str, *, year: int, cutoff_day: int) -> Codes:
+        first, last = year_bounds(self.diagnosis_year(year))
+        table = "diagnoses" if system == "ICD10" else "drugs"
+        day = shard.column(table, "day")
+        keep = (day >= first) & (day < last) & (shard.column(table, "paid_day") <= cutoff_day)
+        if system == "ICD10":
+            code = shard.column(table, "dx")
+        else:
+            keep &= shard.column(table, "system") == (0 if system == "NDC" else 1)
+            code = shard.column(table, "code")
+        offsets = np.concatenate([[0], np.cumsum(keep)])[shard.offsets(table)]
+        entry = self.entry[self.diagnosis_year(year), system]
+        rows = Codes(entry, code[keep], day[keep], offsets.astype(np.int64))
+        if system == "ICD10" and self.terms.linked is not None:
+            return self._with_linked(shard, rows, self.terms.linked, year=year)
+        return rows
+
+    def _with_linked(self, shard: Any, rows: Codes, linked: pa.Table, *, year: int) -> Codes:
+        """The rows with linked diagnoses added at the end of each member's run."""
+        keys = linked["member_key"].to_numpy()
+        own = shard.column("members", "member_key")
+        at = np.searchsorted(own, keys)
+        here = (
+            (at < len(own)) & (own[np.minimum(at, len(own) - 1)] == keys) if len(own) else keys < 0
+        )
+        codes = pl.Series(linked["diagnosis_code"].to_pylist(), dtype=pl.String)
+        table = self.compiled(year).tables["ICD10"]
+        extra = table.entry(clean_codes(codes, "ICD10").to_list())[here]
+        member = np.concatenate([np.repeat(np.arange(len(own)), np.diff(rows.offsets)), at[here]])
+        # linked codes are numbered after the population's own
+        number = np.concatenate(
+            [rows.codes, np.arange(len(extra), dtype=np.int32) + len(rows.entry)]
+        )
+        days = np.concatenate([rows.days, np.full(len(extra), NO_DAY, np.int32)])
+        order = np.argsort(member, kind="stable")
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(member, minlength=len(own)))])
+        return Codes(
+            np.concatenate([rows.entry, extra]).astype(np.int32),
+            number[order].astype(np.int32),
+            days[order].astype(np.int32),
+            offsets.astype(np.int64),
+        )
+
+
+def facts(
+    shard: Any, compiled: Compiled, *, year: int, months: NDArray[np.int64], terms: ScoreTerms
+) -> Members:
+    """What a model may ask of a shard's members for one year.
+
+    The age is that at 1 February of the year for a CMS-HCC model, else that on the last enrolled
+    day of the year; dual status and original reason are the last stated in the year.
+    """
+    n = shard.n_members
+    offsets = shard.offsets("spans")
+    first = shard.column("spans", "first_month").astype(np.int64)
+    last = first + shard.column("spans", "n_months") - 1
+    member = np.repeat(np.arange(n), np.diff(offsets))
+    within = (last >= 12 * year) & (first < 12 * year + 12)
+    flags = np.zeros(n, np.int64)
+    np.bitwise_or.at(flags, member[within], shard.column("spans", "flags")[within].astype(np.int64))
+    final = np.full(n, 12 * year, np.int64)
+    np.maximum.at(final, member[within], np.minimum(last[within], 12 * year + 11))
+    birth_day = shard.column("members", "birth_day")
+    column = terms.column or compiled.model.default_column
+    if column not in compiled.model.columns:
+        raise RiskModelError(
+            f"{compiled.model.name}: no column {column!r}; it has "
+            f"{', '.join(compiled.model.columns)}"
+        )
+    return Members(
+        age=_age(birth_day, compiled, year, final),
+        sex=shard.column("members", "sex"),
+        birth_day=birth_day,
+        months=np.minimum(months.sum(axis=0), 12).astype(np.uint8),
+        original_reason=_last_stated(shard, "original_reason", member, within, n),
+        dual_status=_last_stated(shard, "dual_status", member, within, n),
+        medicaid=flags & SPAN_MEDICAID != 0,
+        institutional=flags & SPAN_LONG_TERM_INSTITUTION != 0,
+        new_enrollee=np.zeros(n, np.bool_),
+        special_needs=np.zeros(n, np.bool_),
+        column=np.full(n, compiled.model.columns.index(column), np.int16),
+        csr=np.full(n, -1, np.int16),
+        segment=np.full(n, -1, np.int16),
+    )
+
+
+def _age(
+    birth_day: NDArray[np.int32], compiled: Compiled, year: int, final_month: NDArray[np.int64]
+) -> NDArray[np.int16]:
+    if compiled.model.family == "CMS-HCC":
+        day = (np.datetime64(f"{year}-02-01", "D") - NO_EPOCH_DAY).astype(np.int64)
+        age = ages_on(birth_day, int(day))
+        return np.where((age < 0) & (birth_day != NO_DAY), 0, age).astype(np.int16)  # born later
+    age = np.full(len(birth_day), -1, np.int16)
+    for month in range(12 * year, 12 * year + 12):
+        on = final_month == month
+        if on.any():
+            after = np.datetime64(month + 1 - 12 * 1970, "M").astype("datetime64[D]")
+            last_day = int((after - NO_EPOCH_DAY).astype(np.int64)) - 1
+            age[on] = ages_on(birth_day[on], last_day)
+    return age
+
+
+def _last_stated(
+    shard: Any, column: str, member: NDArray[np.int64], within: NDArray[np.bool_], n: int
+) -> NDArray[np.uint8]:
+    value = shard.column("spans", column)
+    rows = within & (value != NOT_STATED)
+    found = np.full(n, NOT_STATED, np.uint8)
+    found[member[rows]] = value[rows]  # rows are by month, so the last assignment stands
+    return found
+
+
+def model_provider(
+    name: str,
+    population: Any,
+    *,
+    missing: str = "error",
+    store: Path | None = None,
+    terms: ScoreTerms | None = None,
+) -> ModelScores | SuppliedScores:
+    """The provider of a model, or of imported cell weights, for a population.
+
+    Raises
+    ------
+    RiskModelError
+        If there is no such model, or it does not fit the population.
+    """
+    terms = terms or ScoreTerms()
+    if terms.timing not in TIMINGS or terms.newborn not in NEWBORNS:
+        raise RiskModelError(
+            f"timing must be one of {', '.join(TIMINGS)}, newborn one of {', '.join(NEWBORNS)}"
+        )
+    if cells.is_cells(name, store=store):
+        return with_policy(
+            cells.provider(name, population, store=store), population, missing=missing
+        )
+    first, last = (int(year) for year in population.manifest["service_years"])
+    loaded = {
+        year: model_store.load(name, store=store, diagnosis_year=year)
+        for year in range(first, last + 1)
+    }
+    distinct: dict[str, Compiled] = {}
+    for model in loaded.values():
+        if model.version not in distinct:
+            distinct[model.version] = compile_model(model, code_years=(first, last))
+    by_year = {year: distinct[model.version] for year, model in loaded.items()}
+    words = {
+        system: clean_codes(
+            pl.Series(population.codes(column).to_pylist(), dtype=pl.String), system
+        )
+        for system, column in SYSTEMS.items()
+    }
+    entry = {
+        (year, system): compiled.tables[system].entry(words[system].to_list())
+        for year, compiled in by_year.items()
+        for system in SYSTEMS
+    }
+    shas = sorted({compiled.sha256 for compiled in by_year.values()})
+    sha256 = shas[0] if len(shas) == 1 else hashlib.sha256("".join(shas).encode()).hexdigest()
+    if terms.linked is None:
+        by_year = {year: slim(compiled) for year, compiled in by_year.items()}
+    known_as = loaded[last].name if Path(name).is_file() else name
+    bare = ModelScores(known_as, sha256, by_year, entry, terms)
+    if missing == "error":
+        return bare
+    whole_year = tuple(y for y in by_year if bare.diagnosis_year(y) in by_year)
+
+    def scores(shard: Any, year: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        months = enrolled_months(shard, year=year)
+        _, scored, able = bare.indicators(shard, year=year, cutoff_day=2**31 - 1, months=months)
+        return scored.score_micro, able
+
+    means = mean_scores(missing, population.shards, years=whole_year, scores=scores)
+    return replace(bare, fill=Fill(missing, means))

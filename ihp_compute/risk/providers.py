@@ -1,0 +1,51 @@
+"""Which provider scores a run: supplied scores, a model, or weights by cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ihp_compute.errors import RiskModelError
+from ihp_compute.risk.population_scores import ScoreTerms, model_provider
+from ihp_compute.risk.scores import POLICIES, Everyone, ScoreProvider
+from ihp_compute.risk.supplied import supplied
+
+
+def provider(
+    name: str,
+    population: Any,
+    *,
+    missing: str = "error",
+    store: Path | None = None,
+    terms: ScoreTerms | None = None,
+) -> ScoreProvider:
+    """The score provider of that name for a population.
+
+    Parameters
+    ----------
+    name : str
+        "supplied" or "supplied:MODEL" (scores that came with the population), "cms-hcc-v24",
+        "cms-hcc-v28", a name imported into the model store, or "none".
+    population : Population
+    missing : str
+        One of `POLICIES`: what to do with a member who has months and no score.
+    store : Path, optional
+        Model store; None takes the default (`risk_models.store`).
+    terms : ScoreTerms, optional
+        How a model scores a population: timing, short enrolment, newborns, linked diagnoses.
+
+    Raises
+    ------
+    RiskModelError
+        If the name or the policy is unknown, or the model does not fit the population.
+    """
+    if missing not in POLICIES:
+        raise RiskModelError(
+            f"missing-member policy {missing!r} is unknown; use one of {', '.join(POLICIES)}"
+        )
+    if name == "none":
+        return Everyone()
+    if name == "supplied" or name.startswith("supplied:"):
+        return supplied(name, population, missing=missing)
+
+    return model_provider(name, population, missing=missing, store=store, terms=terms)

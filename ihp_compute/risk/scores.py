@@ -1,0 +1,230 @@
+"""How sick each member is: one score per member and year, in millionths, from a named provider.
+
+    supplied scores | imported cells | a risk model over diagnoses | none -> policy for the missing
+
+`provider` picks by name and reads everything it needs once; the result is picklable and scores one
+shard at a time. A member without a countable month needs no score and is never missing. A member
+with months and without a score falls under the declared policy: `error` refuses, `group_average`
+takes the month-weighted mean of the scored members of the same rate cell (the cell in which the
+member has most months), `demographic_cell` that of the same age band and sex. Either mean is the
+state's for that year, and every member so filled is counted.
+
+Not here: normalisation to 1.000 and caps on growth (`settlement`, per replicate), how a model is
+read (`risk_models`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ihp_compute.codes import RATE_CELLS
+from ihp_compute.errors import DataError
+from ihp_compute.units import MICRO, NO_DAY, sums_by, year_bounds
+
+if TYPE_CHECKING:
+    pass
+
+POLICIES: Final = ("error", "group_average", "demographic_cell")
+"""What to do with a member who has months but no score."""
+
+AGE_BANDS: Final = (0, 1, 2, 5, 10, 15, 21, 25, 30, 35, 40, 45, 50, 55, 60, 65)
+"""Lower bounds of the age bands of `demographic_cell`; age at the end of the year."""
+N_DEMOGRAPHIC: Final = 3 * (len(AGE_BANDS) + 1)
+
+DAYS_PER_YEAR: Final = 365.2425
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one shard's members for one year.
+
+    Attributes
+    ----------
+    score_micro : int64[n_members], millionths of 1.000
+    counts : dict
+        n_unscored (filled by policy), n_members_under_18 where a model warns of them, and for
+        models over diagnoses: mapped, unmapped, edited (code editor's ages), ineligible (no
+        rule fits the member's age, sex or the code's dates).
+    missing : bool[n_members]
+        Members with months whose score came from the policy.
+    """
+
+    score_micro: NDArray[np.int64]
+    counts: dict[str, int]
+    missing: NDArray[np.bool_]
+
+
+class ScoreProvider(Protocol):
+    """Scores one shard at a time; picklable."""
+
+    @property
+    def name(self) -> str:
+        """The name it was asked for by."""
+        ...
+
+    @property
+    def model_sha256(self) -> str:
+        """Digest of everything the scores depend on beside the members' own rows."""
+        ...
+
+    def score(self, shard: Any, *, year: int, cutoff_day: int, months: NDArray[np.int64]) -> Scores:
+        """Score the members of a shard for `year`, from what was known on `cutoff_day`.
+
+        `months` is int64[len(RATE_CELLS), n_members]: countable months of the year.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Everyone:
+    """Everyone is 1.000: a contract without risk adjustment."""
+
+    name: str = "none"
+    model_sha256: str = ""
+
+    def score(self, shard: Any, *, year: int, cutoff_day: int, months: NDArray[np.int64]) -> Scores:
+        """1.000 for each member."""
+        del year, cutoff_day, months
+        n = shard.n_members
+        return Scores(np.full(n, MICRO, np.int64), {"n_unscored": 0}, np.zeros(n, np.bool_))
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Month-weighted mean scores of a year by cell, for members without a score of their own."""
+
+    policy: str
+    mean_micro: Mapping[int, NDArray[np.int64]] = field(default_factory=dict)
+    """By year: int64[cells]; -1 where no member of the cell has a score."""
+
+    def apply(
+        self,
+        score_micro: NDArray[np.int64],
+        scored: NDArray[np.bool_],
+        shard: Any,
+        *,
+        year: int,
+        months: NDArray[np.int64],
+        provider_name: str,
+    ) -> Scores:
+        """Fill what is missing by the policy, or refuse."""
+        missing = ~scored & (months.sum(axis=0) > 0)
+        count = int(missing.sum())
+        if count and self.policy == "error":
+            raise DataError(
+                f"{count} members of shard {shard.index} have months in {year} and no score of "
+                f"{provider_name!r}; supply their scores, or set the contract's missing-member "
+                f"policy to one of {', '.join(POLICIES[1:])}"
+            )
+        score_micro = np.where(scored, score_micro, 0)
+        if count:
+            cells = cells_of(self.policy, shard, year=year, months=months)
+            means = self.mean_micro.get(year)
+            filled = np.full(shard.n_members, -1, np.int64) if means is None else means[cells]
+            if (filled[missing] < 0).any():
+                bad = int((filled[missing] < 0).sum())
+                raise DataError(
+                    f"{bad} members of shard {shard.index} have no score of {provider_name!r} for "
+                    f"{year} and nobody in their {self.policy} has one; supply scores for the year"
+                )
+            score_micro = np.where(missing, filled, score_micro)
+        return Scores(score_micro, {"n_unscored": count}, missing)
+
+
+def ages_on(birth_day: NDArray[np.int32], day: int) -> NDArray[np.int16]:
+    """Completed years of age on a day number; -1 where the birth day is unknown or later.
+
+    Parameters
+    ----------
+    birth_day : int32[n], days since 1970-01-01, `NO_DAY` unknown
+    day : int, days since 1970-01-01
+
+    Notes
+    -----
+    A person born on 29 February has a birthday on 1 March in common years.
+    """
+    known = birth_day != NO_DAY
+    born = np.where(known, birth_day, 0).astype("datetime64[D]")
+    on = np.datetime64(int(day), "D")
+    born_month = born.astype("datetime64[M]").astype(np.int64)
+    on_month = on.astype("datetime64[M]").astype(np.int64)
+    born_dom = (born - born.astype("datetime64[M]")).astype(np.int64)
+    on_dom = (on - on.astype("datetime64[M]")).astype(np.int64)
+    months = on_month - born_month - (born_dom > on_dom)
+    years = np.floor_divide(months, 12)
+    return cast(
+        NDArray[np.int16],
+        np.where(known & (years >= 0), np.minimum(years, 127), -1).astype(np.int16),
+    )
+
+
+def cells_of(policy: str, shard: Any, *, year: int, months: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Cell of each member under a policy: int64[n_members], indexes of `Fill.mean_micro`."""
+    if policy == "group_average":
+        return _fullest(months)
+    age = ages_on(shard.column("members", "birth_day"), year_bounds(year)[1] - 1)
+    band = np.searchsorted(np.array(AGE_BANDS), age, side="right")
+    return shard.column("members", "sex").astype(np.int64) * (len(AGE_BANDS) + 1) + band
+
+
+def _fullest(months: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The cell with most months of each member, the first of several (`argmax` takes longer)."""
+    by_cell = months.astype(np.uint8)
+    most, cell = by_cell[0], np.zeros(by_cell.shape[1], np.uint8)
+    for c in range(1, len(by_cell)):
+        np.copyto(cell, np.uint8(c), where=by_cell[c] > most)
+        most = np.maximum(most, by_cell[c])
+    return cell.astype(np.int64)
+
+
+def enrolled_months(shard: Any, *, year: int) -> NDArray[np.int64]:
+    """Months of the year by rate cell, from the spans alone: int64[len(RATE_CELLS), n_members]."""
+    n = shard.n_members
+    first = shard.column("spans", "first_month") - np.int32(12 * year)
+    last = first + shard.column("spans", "n_months")
+    within = np.minimum(last, 12) - np.maximum(first, 0)
+    spans = np.flatnonzero(within > 0)
+    member = np.repeat(np.arange(n), np.diff(shard.offsets("spans")))[spans]
+    place = shard.column("spans", "rate_cell")[spans].astype(np.int64) * n + member
+    return sums_by(place, within[spans], len(RATE_CELLS) * n).reshape(len(RATE_CELLS), n)
+
+
+def mean_scores(
+    policy: str, shards: Any, *, years: tuple[int, ...], scores: Any
+) -> dict[int, NDArray[np.int64]]:
+    """Month-weighted mean score by year and cell over all shards: integers, half to even.
+
+    `scores(shard, year)` gives (score_micro, scored) for the members of one shard.
+    """
+    n_cells = len(RATE_CELLS) if policy == "group_average" else N_DEMOGRAPHIC
+    means = {}
+    for year in years:
+        weighted = [0] * n_cells
+        weights = np.zeros(n_cells, np.int64)
+        for shard in shards:
+            months = enrolled_months(shard, year=year)
+            total = months.sum(axis=0)
+            score_micro, scored = scores(shard, year)
+            cells = cells_of(policy, shard, year=year, months=months)
+            total = np.where(scored, total, 0)
+            sums = sums_by(cells, score_micro * total, n_cells)
+            weights += sums_by(cells, total, n_cells)
+            weighted = [have + int(more) for have, more in zip(weighted, sums, strict=True)]
+        means[year] = np.array(
+            [
+                _half_even(total, int(weight)) if weight else -1
+                for total, weight in zip(weighted, weights, strict=True)
+            ],
+            np.int64,
+        )
+    return means
+
+
+def _half_even(numerator: int, denominator: int) -> int:
+    quotient, rest = divmod(numerator, denominator)
+    return quotient + (2 * rest > denominator or (2 * rest == denominator and quotient % 2 == 1))

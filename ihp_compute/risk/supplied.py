@@ -1,0 +1,116 @@
+"""Supplied scores: taken as given for a year, with a policy for members who have none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ihp_compute.errors import DataError, RiskModelError
+from ihp_compute.risk.scores import Fill, Scores, mean_scores
+
+
+@dataclass(frozen=True)
+class SuppliedScores:
+    """Scores that came with the population, of one model."""
+
+    name: str
+    model_sha256: str
+    model_code: int
+    fill: Fill
+    weight_micro: Mapping[tuple[int, int], int] | None = None
+    """Imported cells: weight by (year, cell code). None: the score column counts as it stands."""
+
+    def _own(self, shard: Any, year: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        n = shard.n_members
+        offsets = shard.offsets("scores")
+        rows = (shard.column("scores", "year") == year) & (
+            shard.column("scores", "model") == self.model_code
+        )
+        member = np.repeat(np.arange(n), np.diff(offsets))[rows]
+        if self.weight_micro is None:
+            value = shard.column("scores", "score_micro")[rows]
+            known = np.ones(len(value), np.bool_)
+        else:
+            cells = shard.column("scores", "cell")[rows]
+            weights = [self.weight_micro.get((year, int(cell)), -1) for cell in cells]
+            value = np.array(weights, np.int64)
+            known = value >= 0
+        score_micro = np.zeros(n, np.int64)
+        score_micro[member] = value
+        if (score_micro[member] != value).any():
+            raise DataError(
+                f"members of shard {shard.index} have two different scores of {self.name!r} for "
+                f"{year}; keep one score per member, year and model"
+            )
+        scored = np.zeros(n, np.bool_)
+        scored[member] = known
+        return score_micro, scored
+
+    def score(self, shard: Any, *, year: int, cutoff_day: int, months: NDArray[np.int64]) -> Scores:
+        """Supplied scores of the year; a supplied score carries no paid date, so no cutoff."""
+        del cutoff_day
+        own, scored = self._own(shard, year)
+        return self.fill.apply(
+            own, scored, shard, year=year, months=months, provider_name=self.name
+        )
+
+
+def supplied(name: str, population: Any, *, missing: str) -> SuppliedScores:
+    """The provider of supplied scores that a term names: `supplied`, or `supplied:MODEL`.
+
+    Raises
+    ------
+    RiskModelError
+        If the population holds none, or several and the term names none of them.
+    """
+    codes = population.codes("risk_model").to_pylist()
+    known = [code for code in codes if code]
+    wanted = name.partition(":")[2]
+    if not known:
+        raise RiskModelError(
+            "the population holds no supplied scores; add a member_risk_score table and ingest "
+            "again, or name a risk model"
+        )
+    if not wanted and len(known) > 1:
+        raise RiskModelError(
+            f"the population holds scores of {len(known)} models ({', '.join(known)}); name one, "
+            f"as in supplied:{known[0]}"
+        )
+    model = wanted or known[0]
+    if model not in known:
+        raise RiskModelError(
+            f"no supplied scores of {model!r}; the population holds {', '.join(known)}"
+        )
+    bare = SuppliedScores(
+        name=f"supplied:{model}",
+        model_sha256=str(population.manifest.get("population_digest", "")),
+        model_code=codes.index(model),
+        fill=Fill("error"),
+    )
+    return with_policy(bare, population, missing=missing)
+
+
+def with_policy(bare: SuppliedScores, population: Any, *, missing: str) -> SuppliedScores:
+    """The same provider, with the means its missing-member policy needs read from all shards."""
+    if missing == "error":
+        return bare
+    # a run settles full years; the means of others are nobody's
+    first, last = population.manifest.get("full_years", population.manifest["service_years"])
+    years = tuple(range(int(first), int(last) + 1))
+    weights = tuple(sorted(bare.weight_micro.items())) if bare.weight_micro else None
+    means = population.remember(
+        ("mean_scores", missing, bare.model_code, years, weights),
+        lambda: mean_scores(
+            missing,
+            population.shards,
+            years=years,
+            scores=bare._own,  # noqa: SLF001 - the same class's own rows
+        ),
+    )
+    return SuppliedScores(
+        bare.name, bare.model_sha256, bare.model_code, Fill(missing, means), bare.weight_micro
+    )

@@ -1,0 +1,321 @@
+"""Settlement of given aggregates: a table with a target and an observed cost on each row.
+
+    rows -> checked -> grouped by contract, year and the shape of their own terms -> steps -> rows
+
+No target step runs: `target_usd` is final. A column named by a term's path overrides that term for
+its row; an empty cell overrides nothing. Rows of one group run through one program at once, their
+own terms as sources: the same operations as a run over claims.
+
+Reads and writes by extension: .csv (all text), .parquet, .arrow.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ihp_compute import contracts
+from ihp_compute.contracts import Agreement, Contract, split_band_path
+from ihp_compute.contracts.steps import AMOUNTS, SIDES, SIZE_TABLE
+from ihp_compute.contracts.values import TermError, decimal_of, parse
+from ihp_compute.contracts.vocabulary import KINDS, kind_of
+from ihp_compute.errors import ContractError, DataError
+from ihp_compute.settlement.program import Program
+from ihp_compute.settlement.steps import QUALITY_SCORE, gate_by_size, write_settlement
+from ihp_compute.units import CENTS_PER_USD, cents_of
+
+REQUIRED: Final = ("partnership_id", "n_members", "target_usd", "observed_usd")
+OPTIONAL: Final = ("contract", "performance_year", QUALITY_SCORE)
+RESTS_ON: Final = ("settlement.", "agreement.first_performance_year")
+"""Terms that a settlement of given aggregates rests on, by the start of their path."""
+
+
+@dataclass(frozen=True)
+class SettledTable:
+    """Settled rows in the order given.
+
+    Attributes
+    ----------
+    table : pa.Table
+        partnership_id, contract, performance_year (null where none was given), n_members,
+        target_usd, observed_usd, savings_usd, savings_rate, gate_rate (null where nothing settles
+        on that side), gate_passed, shareable_usd, share_usd, quality_usd, withhold_usd, cap_usd,
+        adjustment_usd, payment_usd. Dollars are float64 of exact cents.
+    payment_cents : int64[n_rows]
+    drafts : tuple of str
+        A line per contract whose terms rest on memory or assumption.
+    notes : tuple of str
+        Columns left out, and columns that move nothing here.
+    """
+
+    table: pa.Table
+    payment_cents: NDArray[np.int64]
+    drafts: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row, parsed: cents, and its own terms as numbers or as shapes that change the program.
+
+    `contract` is empty where the row names none.
+    """
+
+    partnership_id: str
+    contract: str
+    year: int | None
+    n_members: int
+    target_cents: int
+    observed_cents: int
+    numbers: Mapping[str, Decimal]
+    shapes: tuple[tuple[str, str], ...]
+
+    @property
+    def group(self) -> tuple[Any, ...]:
+        """Rows of one group share a program."""
+        return self.contract, self.year, tuple(sorted(self.numbers)), self.shapes
+
+
+def settle_table(
+    table: pa.Table, contract: str | Path | Contract, *, where: str = "table"
+) -> SettledTable:
+    """Settle every row of a table.
+
+    Parameters
+    ----------
+    table : pa.Table
+        partnership_id, n_members, target_usd, observed_usd; optional contract (a name, instead of
+        `contract`), performance_year, quality_score, and columns named by term paths.
+    contract : str, Path or Contract
+        Contract of the rows that name none: a name, a file, or one that is loaded.
+    where : str
+        The table's name, for messages.
+
+    Raises
+    ------
+    DataError
+        If a column is missing or a value is no number, not finite, or out of range.
+    ContractError
+        If a contract or path is unknown, or an override does not fit its term.
+    """
+    columns, notes = _columns(table, where)
+    given = contract if isinstance(contract, Contract) else contracts.load(contract)
+    rows = list(_rows(table, columns, where))
+    nameless = sum(not row.partnership_id for row in rows)
+    if nameless:
+        notes.append(f"{where}: {nameless} rows without partnership_id")
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for i, row in enumerate(rows):
+        groups.setdefault(row.group, []).append(i)
+    n = len(rows)
+    found: dict[str, NDArray[Any]] = {}
+    drafts: dict[str, None] = {}
+    for places in groups.values():
+        members = [rows[i] for i in places]
+        base = contracts.load(members[0].contract) if members[0].contract else given
+        values, agreement = _settle_group(members, base, where, places[0])
+        draft = agreement.draft_line(RESTS_ON, given=members[0].numbers, named=True)
+        notes += [n for n in _stand_ins(agreement, members[0].numbers) if n not in notes]
+        if draft:
+            drafts[draft] = None
+        for name, array in values.items():
+            if name not in found:
+                found[name] = np.empty(n, dtype=array.dtype)
+            found[name][places] = array
+    return SettledTable(
+        table=_result(rows, found, given.name),
+        payment_cents=found.get("payment", np.empty(0, np.int64)),
+        drafts=tuple(drafts),
+        notes=tuple(notes),
+    )
+
+
+def _columns(table: pa.Table, where: str) -> tuple[list[str], list[str]]:
+    """Columns that are terms, and notes on those that do nothing."""
+    names = table.column_names
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        raise DataError(f"{where}: found no column {missing[0]}, expected {', '.join(REQUIRED)}")
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise DataError(f"{where}: found column {min(twice)} twice, expected it once")
+    terms, notes, left_out = [], [], []
+    for name in names:
+        if name in REQUIRED or name in OPTIONAL:
+            continue
+        if kind_of(name) is not None or split_band_path(name) is not None:
+            terms.append(name)
+            if not name.startswith(("settlement.", "agreement.")):
+                notes.append(f"{where}: column {name} moves nothing: the target is given")
+        elif "." in name:
+            close = difflib.get_close_matches(name, list(KINDS), n=2)
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            raise ContractError(f"{where}: column {name}: no contract has this path{hint}")
+        else:
+            close = difflib.get_close_matches(name, [*REQUIRED, *OPTIONAL], n=1, cutoff=0.8)
+            if close:
+                raise DataError(f"{where}: unknown column {name}; did you mean {close[0]}?")
+            left_out.append(name)
+    if left_out:
+        notes.append(f"{where}: columns left out: {', '.join(left_out)}")
+    return terms, notes
+
+
+def _blank(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, str) and not cell.strip())
+
+
+def _rows(table: pa.Table, terms: Sequence[str], where: str) -> Iterator[_Row]:
+    wanted = [name for name in (*REQUIRED, *OPTIONAL, *terms) if name in table.column_names]
+    for i, cells in enumerate(table.select(wanted).to_pylist(), start=1):
+        at = f"{where}: row {i}"
+        target, observed = (
+            _cents(cells[name], f"{at}, {name}") for name in ("target_usd", "observed_usd")
+        )
+        if target == 0:
+            raise DataError(f"{at}, target_usd: found 0, expected dollars above 0")
+        named = cells.get("contract")
+        year = cells.get("performance_year")
+        numbers, shapes = _own_terms(cells, terms, at)
+        if not _blank(cells.get(QUALITY_SCORE)):
+            numbers[QUALITY_SCORE] = _score(cells[QUALITY_SCORE], f"{at}, {QUALITY_SCORE}")
+        yield _Row(
+            partnership_id="" if _blank(cells["partnership_id"]) else str(cells["partnership_id"]),
+            contract="" if _blank(named) else str(named).strip(),
+            year=None if _blank(year) else _whole(year, f"{at}, performance_year", 1900, 2200),
+            n_members=_whole(cells["n_members"], f"{at}, n_members", 1, 10**10),
+            target_cents=target,
+            observed_cents=observed,
+            numbers=numbers,
+            shapes=shapes,
+        )
+
+
+def _own_terms(
+    cells: Mapping[str, Any], terms: Sequence[str], at: str
+) -> tuple[dict[str, Decimal], tuple[tuple[str, str], ...]]:
+    numbers: dict[str, Decimal] = {}
+    shapes = []
+    for path in terms:
+        cell = cells[path]
+        if _blank(cell) or not path.startswith(("settlement.", "agreement.")):
+            continue
+        raw = cell.strip() if isinstance(cell, str) else cell
+        kind = kind_of(path)
+        if kind is not None and kind.form == "number" and path.startswith("settlement."):
+            try:
+                value = parse(kind, raw)
+            except TermError as error:
+                raise ContractError(f"{at}, {path}: {error}") from None
+            if isinstance(value, Decimal):
+                numbers[path] = value
+                continue
+        shapes.append((path, raw if isinstance(raw, str) else str(decimal_of(raw))))
+    return numbers, tuple(shapes)
+
+
+def _number(cell: Any, at: str) -> Decimal:
+    try:
+        return decimal_of(cell.strip() if isinstance(cell, str) else cell)
+    except TermError as error:
+        raise DataError(f"{at}: {error}") from None
+
+
+def _cents(cell: Any, at: str) -> int:
+    if _blank(cell):
+        raise DataError(f"{at}: found nothing, expected dollars")
+    value = _number(cell, at)
+    if value < 0:
+        raise DataError(f"{at}: found {value}, expected dollars of at least 0")
+    if value >= 10**13:
+        raise DataError(f"{at}: found {value}, expected dollars below 10,000,000,000,000")
+    return cents_of(value)
+
+
+def _whole(cell: Any, at: str, low: int, high: int) -> int:
+    value = None if _blank(cell) else _number(cell, at)
+    if value is None or value != int(value) or not low <= value <= high:
+        found = "nothing" if value is None else value
+        raise DataError(f"{at}: found {found}, expected a whole number from {low:,}")
+    return int(value)
+
+
+def _score(cell: Any, at: str) -> Decimal:
+    value = _number(cell, at)
+    if not 0 <= value <= 1:
+        raise DataError(f"{at}: found {value}, expected a score from 0 to 1")
+    return value
+
+
+def _settle_group(
+    rows: Sequence[_Row], contract: Contract, where: str, place: int
+) -> tuple[dict[str, NDArray[Any]], Agreement]:
+    """Outputs of rows that share a program, and the agreement they settle under."""
+    first = rows[0]
+    if first.shapes:
+        contract = contract.override(dict(first.shapes), where=f"{where}: row {place + 1}")
+    agreement = contract.at(first.year)
+    sources: dict[str, NDArray[Any]] = {
+        "target": np.array([row.target_cents for row in rows], dtype=np.int64),
+        "observed": np.array([row.observed_cents for row in rows], dtype=np.int64),
+    }
+    for path in first.numbers:
+        kind = KINDS.get(path)
+        scale = CENTS_PER_USD if kind is not None and kind.unit == "USD" else 1
+        sources[path] = np.array([float(row.numbers[path] * scale) for row in rows])
+    for side in SIDES:
+        path = f"settlement.gate.{side}_rate"
+        if path not in sources and agreement[path] == SIZE_TABLE:
+            sizes = agreement["settlement.gate.size_table"]
+            sources[path] = np.array([float(gate_by_size(sizes, row.n_members)) for row in rows])
+    program = Program()
+    outputs = write_settlement(
+        program,
+        agreement,
+        program.source("target"),
+        program.source("observed"),
+        by_row=frozenset(sources) - {"target", "observed"},
+    )
+    return program.compile(outputs).run(sources), agreement
+
+
+def _stand_ins(agreement: Agreement, given: Mapping[str, Decimal]) -> list[str]:
+    """What is said where a cap's base is not given."""
+    told = []
+    for of, path, what in (
+        ("cap_of_revenue", "settlement.revenue_usd", "the cap of revenue cannot bind"),
+        ("cap_of_core_cost", "settlement.core_cost_usd", "the observed cost stands in"),
+    ):
+        capped = any(agreement[f"settlement.{side}.{of}"] is not None for side in SIDES)
+        if capped and agreement[path] is None and path not in given:
+            told.append(f"{agreement.name}: {path} is not given for some rows: {what}")
+    return told
+
+
+def _result(rows: Sequence[_Row], found: Mapping[str, NDArray[Any]], given: str) -> pa.Table:
+    def usd(cents: Any) -> pa.Array:
+        return pa.array(np.asarray(cents, dtype=np.int64) / CENTS_PER_USD)
+
+    gate = found.get("gate_rate", np.empty(0))
+    columns: dict[str, Any] = {
+        "partnership_id": pa.array([row.partnership_id for row in rows], pa.string()),
+        "contract": pa.array([row.contract or given for row in rows], pa.string()),
+        "performance_year": pa.array([row.year for row in rows], pa.int16()),
+        "n_members": pa.array([row.n_members for row in rows], pa.int64()),
+        "target_usd": usd([row.target_cents for row in rows]),
+        "observed_usd": usd([row.observed_cents for row in rows]),
+        "savings_usd": usd(found.get("savings", [])),
+        "savings_rate": pa.array(found.get("savings_rate", np.empty(0))),
+        "gate_rate": pa.array(gate, mask=gate < 0),
+        "gate_passed": pa.array(found.get("passed", np.empty(0)) != 0, pa.bool_()),
+    }
+    columns.update({f"{name}_usd": usd(found.get(name, [])) for name in AMOUNTS[1:]})
+    return pa.table(columns)

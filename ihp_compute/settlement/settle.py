@@ -1,0 +1,317 @@
+"""Settle every partnership of a run: target, steps and payment, with the walk and the draws.
+
+    totals + agreement -> program -> kernels.settle_grid -> levels, payment, one row a replicate
+
+Two questions, two sets of draws. `target_resampled`: is it real? The target moves with the members
+drawn. `target_fixed`: what shall be paid under the signed target? The observed target stands and
+only the cost moves. In both, replicate 0 is the data as observed.
+
+Not here: the operations themselves (`target`, `steps`), the exhibit (`walk`), intervals
+(`uncertainty`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ihp_compute.codes import COMPARISON, PAYER_KINDS
+from ihp_compute.contracts import Agreement, ContractSet
+from ihp_compute.errors import ContractError
+from ihp_compute.settlement.payers import split
+from ihp_compute.settlement.program import Compiled, Program
+from ihp_compute.settlement.steps import QUALITY_SCORE, gated_by_size, write_settlement
+from ihp_compute.settlement.target import StateSums, TotalsLike, sources, state_sums, write_target
+from ihp_compute.settlement.walk import WalkRow, walk
+from ihp_compute.units import CENTS_PER_USD
+
+CONDITIONINGS: Final = ("target_resampled", "target_fixed")
+
+
+@dataclass(frozen=True)
+class Draws:
+    """A settlement over replicates; index 0 is the data as observed.
+
+    Arrays of length 1 + B: int64 cents, and the savings rate as float64.
+    """
+
+    target_cents: NDArray[np.int64]
+    observed_cents: NDArray[np.int64]
+    savings_cents: NDArray[np.int64]
+    savings_rate: NDArray[np.float64]
+    payment_cents: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """One partnership's settlement.
+
+    Attributes
+    ----------
+    n_members, member_months : int
+        Of the performance year, as observed.
+    base_pmpm_usd, risk_ratio : float
+        The base used (agreed, else recomputed) and what the risk step came to.
+    missed_by_cents : int
+        Dollars short of the gate; 0 where it was met or nothing settles on that side.
+    below_minimum_size : bool
+        Fewer members than the contract asks for: flagged, never dropped.
+    empty_cell_replicates : int
+        Replicates (of 1 + B) in which a rate cell borrowed its base.
+    walk : tuple of WalkRow
+    draws : dict of conditioning to Draws
+    draft : str
+        The contract's draft line; empty when no term is recalled or assumed.
+    payer_cents : dict of payer kind to int
+        Parts of the payment by `tables.PAYER_KINDS`, adding up to it; empty where the contract
+        splits nothing. By plan: `payers.payer_months` and `payers.split`.
+    """
+
+    partnership_id: str
+    contract: str
+    performance_year: int
+    n_members: int
+    member_months: int
+    base_pmpm_usd: float
+    risk_ratio: float
+    target_cents: int
+    observed_cents: int
+    savings_cents: int
+    savings_rate: float
+    gate_passed: bool
+    missed_by_cents: int
+    payment_cents: int
+    below_minimum_size: bool
+    empty_cell_replicates: int
+    walk: tuple[WalkRow, ...]
+    draws: dict[str, Draws]
+    draft: str
+    payer_cents: dict[str, int]
+
+
+def settle(
+    totals: TotalsLike,
+    contract_set: ContractSet,
+    *,
+    base_year: int,
+    performance_year: int,
+    quality: Mapping[str, Decimal | None] | None = None,
+) -> list[Settled]:
+    """Settle every partnership of a contract set.
+
+    Parameters
+    ----------
+    totals : Totals
+        Replicate totals; every partnership of the set is one of its groups.
+    contract_set : ContractSet
+    base_year, performance_year : int
+    quality : mapping of partnership id to Decimal or None
+        Scores from 0 to 1; a partnership without one keeps its share whole.
+
+    Returns
+    -------
+    list of Settled
+        By partnership id.
+
+    Raises
+    ------
+    ContractError
+        If a contract has no value for a year it needs, or does not list a rate cell that occurs.
+    """
+    agreements = contract_set.at(performance_year)
+    rule_sets = contract_set.rule_sets(performance_year)
+    scores = quality or {}
+    years: dict[str, Any] = {"base_year": base_year, "performance_year": performance_year}
+    whole = SharedPrograms(partial(run_program, **years))
+    from_target = SharedPrograms(steps_program)
+    sums: dict[tuple[int, tuple[str, ...]], StateSums] = {}
+    drafts: dict[str, str] = {}
+    settled = []
+    for partnership, agreement in agreements.items():
+        rule_set = rule_sets.index(agreement.cost)
+        key = rule_set, agreement["target.rate_cells"]
+        if key not in sums:
+            sums[key] = state_sums(totals, agreement, rule_set)
+        terms = agreement.contract.sha256
+        if terms not in drafts:
+            drafts[terms] = agreement.draft_line()
+        case = _Case(sums[key], partnership, agreement, scores.get(partnership), **years)
+        settled.append(_settle_one(case, whole, from_target, drafts[terms]))
+    return settled
+
+
+class SharedPrograms:
+    """Programs of partnerships, compiled once for all whose terms make the same one.
+
+    Those are partnerships of one contract; of one size too, where a gate goes by size. A quality
+    score is a number of the program: it must only be there for both, or for neither.
+
+    Parameters
+    ----------
+    build : callable
+        Compiles an agreement, given `n_members` and `quality` by name.
+    """
+
+    def __init__(self, build: Callable[..., Compiled]) -> None:
+        self._build = build
+        self._known: dict[tuple[str, int | None, int | None, bool], Compiled] = {}
+
+    def of(self, agreement: Agreement, *, n_members: int, quality: Decimal | None) -> Compiled:
+        """The program of a partnership."""
+        size = n_members if gated_by_size(agreement) else None
+        key = agreement.contract.sha256, agreement.year, size, quality is None
+        if key not in self._known:
+            self._known[key] = self._build(agreement, n_members=n_members, quality=quality)
+        found = self._known[key]
+        return found if quality is None else found.at({QUALITY_SCORE: quality})
+
+
+def run_program(
+    agreement: Agreement,
+    *,
+    base_year: int,
+    performance_year: int,
+    n_members: int,
+    quality: Decimal | None,
+) -> Compiled:
+    """The whole settlement of a partnership as one program over `target.sources`.
+
+    Outputs: the target walk's levels, target, observed, base_pmpm, risk_ratio, empty_cells, and
+    those of `steps.write_settlement`. Sweeps run it with other values of its terms.
+    """
+    program = Program()
+    walked = write_target(
+        program, agreement, base_year=base_year, performance_year=performance_year
+    )
+    settled = write_settlement(
+        program, agreement, walked.target, walked.observed, n_members=n_members, quality=quality
+    )
+    levels = {name: program.round(node) for name, node in walked.levels.items()}
+    return program.compile(
+        {
+            **levels,
+            "target": walked.target,
+            "observed": walked.observed,
+            "base_pmpm": walked.base_pmpm,
+            "risk_ratio": walked.risk_ratio,
+            "empty_cells": program.round(walked.empty_cells),
+            **settled,
+        }
+    )
+
+
+def steps_program(
+    agreement: Agreement, *, n_members: int | None, quality: Decimal | None
+) -> Compiled:
+    """The settlement from a given target: over the sources `target` and `observed`, in cents."""
+    program = Program()
+    target, observed = program.source("target"), program.source("observed")
+    outputs = write_settlement(
+        program, agreement, target, observed, n_members=n_members, quality=quality
+    )
+    return program.compile(outputs)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One partnership with what its settlement rests on."""
+
+    sums: StateSums
+    partnership: str
+    agreement: Agreement
+    quality: Decimal | None
+    base_year: int
+    performance_year: int
+
+    @property
+    def n_members(self) -> int:
+        totals = self.sums.totals
+        return int(totals.n_members[totals.groups.index(self.partnership)])
+
+
+def _settle_one(
+    case: _Case, programs: SharedPrograms, from_target: SharedPrograms, draft: str
+) -> Settled:
+    agreement, n_members = case.agreement, case.n_members
+    given = sources(case.sums, case.partnership)
+    _check_market(agreement, given)
+    sized: dict[str, Any] = {"n_members": n_members, "quality": case.quality}
+    whole = programs.of(agreement, **sized).run(given)
+    fixed_target = np.full_like(whole["target"], whole["target"][0])
+    fixed = from_target.of(agreement, **sized).run(
+        {"target": fixed_target, "observed": whole["observed"]}
+    )
+    draws = {
+        name: Draws(
+            target, whole["observed"], found["savings"], found["savings_rate"], found["payment"]
+        )
+        for name, target, found in (
+            ("target_resampled", whole["target"], whole),
+            ("target_fixed", fixed_target, fixed),
+        )
+    }
+    first = {name: array[0].item() for name, array in whole.items()}
+    minimum = agreement["agreement.minimum_members"]
+    return Settled(
+        partnership_id=case.partnership,
+        contract=agreement.name,
+        performance_year=case.performance_year,
+        n_members=n_members,
+        member_months=int(given["perf_months"][0]),
+        base_pmpm_usd=first["base_pmpm"] / CENTS_PER_USD,
+        risk_ratio=first["risk_ratio"],
+        target_cents=first["target"],
+        observed_cents=first["observed"],
+        savings_cents=first["savings"],
+        savings_rate=first["savings_rate"],
+        gate_passed=bool(first["passed"]),
+        missed_by_cents=first["missed_by"],
+        payment_cents=first["payment"],
+        below_minimum_size=minimum is not None and n_members < minimum,
+        empty_cell_replicates=int(np.count_nonzero(whole["empty_cells"])),
+        walk=walk(
+            agreement,
+            first,
+            given,
+            base_year=case.base_year,
+            performance_year=case.performance_year,
+            score=case.quality,
+        ),
+        draws=draws,
+        draft=draft,
+        payer_cents=_by_payer(case, first["payment"]),
+    )
+
+
+def _check_market(agreement: Agreement, given: Mapping[str, NDArray[np.int64]]) -> None:
+    """A market trend needs a market: comparison members with months and cost in both years."""
+    if agreement["target.market"] is None or agreement["target.trend"] is not None:
+        return
+    for name in ("months", "cost"):
+        for year in ("base", "perf"):
+            if given[f"market_{year}_{name}"][0] <= 0:
+                raise ContractError(
+                    f"{agreement.name}: target.market: found no {name} of {COMPARISON} in the "
+                    f"{'base' if year == 'base' else 'performance'} year, expected a comparison "
+                    "population; give its providers on the roster, or a prescribed target.trend"
+                )
+
+
+def _by_payer(case: _Case, payment_cents: int) -> dict[str, int]:
+    """The payment by payer kind, by member months or by cost of the performance year."""
+    sums, rule = case.sums, case.agreement["payers.split"]
+    if rule is None:
+        return {}
+    column = sums.columns["perf_months" if rule == "member_months" else "perf_cost"]
+    group = sums.totals.groups.index(case.partnership)
+    observed = sums.totals.values[group, :, 0, column]
+    weights = dict.fromkeys(PAYER_KINDS, 0)
+    for place, cell in enumerate(sums.totals.strata):
+        weights[cell.rsplit("_", 1)[1]] += max(int(observed[place]), 0)
+    return split(payment_cents, weights) if any(weights.values()) else {}

@@ -1,0 +1,379 @@
+"""The walk from base to payment, as an exhibit prints it: dollars, the rule in words, its page.
+
+    recomputed base · agreed base · trend · policy · completion · rate mix · risk · target
+    observed · savings · gate · the contract's steps in its order · payment
+
+Bases, target, observed, savings, gate (the dollars to be reached), share and payment are levels;
+the others are changes of what stands before them. So the base used and the changes after it add up
+to the target; share and the changes after it to the payment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ihp_compute.contracts import Agreement
+from ihp_compute.contracts.steps import CHANGES, SIZE_TABLE
+from ihp_compute.contracts.values import text_of
+from ihp_compute.settlement.target import trend_factor
+from ihp_compute.units import CENTS_PER_USD, MICRO
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a walk.
+
+    Attributes
+    ----------
+    step : str
+    amount_cents : int
+        A change, or the level itself.
+    before_cents : int or None
+        Where a change starts; None for a level.
+    after_cents : int
+        Where the step leads.
+    detail, citation, basis : str
+        The rate or ratio applied, where it is written, and how good that source is.
+    """
+
+    step: str
+    amount_cents: int
+    before_cents: int | None
+    after_cents: int
+    detail: str
+    citation: str
+    basis: str
+
+
+def steps(rows: Sequence[Mapping[str, Any]]) -> list[Step]:
+    """Walk rows of one partnership, in order, with where each starts and leads.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Rows of `tables.WALK`, any order.
+
+    Returns
+    -------
+    list of Step
+    """
+    found: list[Step] = []
+    here = 0
+    for row in sorted(rows, key=lambda row: row["position"]):
+        amount = int(row["amount_cents"])
+        change = row["step"] in CHANGES
+        after = here + amount if change else amount
+        found.append(
+            Step(
+                row["step"],
+                amount,
+                here if change else None,
+                after,
+                row["detail"],
+                row["citation"],
+                row["basis"],
+            )
+        )
+        here = after
+    return found
+
+
+@dataclass(frozen=True)
+class WalkRow:
+    """One line of the exhibit."""
+
+    step: str
+    amount_cents: int
+    detail: str
+    citation: str
+    basis: str
+
+
+def walk(
+    agreement: Agreement,
+    first: Mapping[str, float],
+    given: Mapping[str, NDArray[np.int64]],
+    *,
+    base_year: int,
+    performance_year: int,
+    score: Decimal | None,
+) -> tuple[WalkRow, ...]:
+    """The walk of the data as observed.
+
+    Parameters
+    ----------
+    agreement : Agreement
+    first : mapping of name to number
+        Outputs of `settlement.run_program` for replicate 0.
+    given : mapping of name to array
+        Sources of the target; their replicate 0 is read.
+    score : Decimal or None
+        Quality score used.
+    """
+    writer = _Walk(agreement, first, given)
+    writer.to_target(base_year, performance_year)
+    writer.to_payment(score)
+    return tuple(writer.rows)
+
+
+class _Walk:
+    def __init__(
+        self,
+        agreement: Agreement,
+        first: Mapping[str, float],
+        given: Mapping[str, NDArray[np.int64]],
+    ) -> None:
+        self.agreement = agreement
+        self.first = first
+        self.given = given
+        self.rows: list[WalkRow] = []
+        self.side = "loss" if first["savings"] < 0 else "gain"
+
+    def cents(self, name: str) -> int:
+        return int(self.first[name])
+
+    def add(self, step: str, amount: int, detail: str, *paths: str) -> None:
+        """One row; cites the terms of `paths` that bind."""
+        values = [self.agreement.value(path) for path in paths]
+        binding = [v for v in values if v.value is not None]
+        citation = "; ".join(dict.fromkeys(v.citation for v in binding))
+        if not citation:
+            citation = f"no such rule in {self.agreement.name}" if values else "claims"
+        basis = max((v.basis for v in binding or values), key=_WEAKNESS.index, default="contract")
+        self.rows.append(WalkRow(step, amount, detail, citation, basis))
+
+    def pmpm(self, name: str) -> str:
+        months = int(self.given["observed_months"][0])
+        return f"{self.cents(name) / CENTS_PER_USD / months:,.2f} PMPM" if months else "no months"
+
+    def to_target(self, base_year: int, performance_year: int) -> None:
+        agreed = self.agreement["target.base_pmpm_fixed"]
+        recomputed = (
+            "recomputed_base",
+            self.cents("recomputed_base"),
+            f"{self.pmpm('recomputed_base')} of {base_year}, at the months of {performance_year}",
+        )
+        if agreed is None:
+            self.add("agreed_base", 0, "none agreed", "target.base_pmpm_fixed")
+            self.add(*recomputed, "cost.claim_cap", "cost.amount")
+        else:
+            difference = self.cents("agreed_base") - self.cents("recomputed_base")
+            self.add(*recomputed, "cost.claim_cap", "cost.amount")
+            self.add(
+                "agreed_base",
+                self.cents("agreed_base"),
+                f"{agreed:,.2f} PMPM agreed; {_signed(difference)} against the recomputed base",
+                "target.base_pmpm_fixed",
+            )
+        level = self.cents("agreed_base")
+
+        def change(name: str) -> int:
+            nonlocal level
+            before, level = level, self.cents(name)
+            return level - before
+
+        factors = [
+            trend_factor(self.agreement, cell, base_year, performance_year)
+            for cell in self.agreement["target.rate_cells"]
+        ]
+        self.add(
+            "trend", change("trend"), self._trend(factors, performance_year - base_year),
+            "target.trend", "target.market",
+        )  # fmt: skip
+        policies = self.agreement.policies
+        if not policies:
+            self.rows.append(WalkRow("policy", 0, "no adjustment", "none", "contract"))
+        for value in policies:
+            name = value.path.rsplit(".", 1)[1].replace("_", " ")
+            self.add("policy", change(value.path), f"{name} × {value.value}", value.path)
+        completion = self.agreement["target.completion"]
+        self.add(
+            "completion",
+            change("completion"),
+            "base year complete" if completion is None else f"÷ {completion}",
+            "target.completion",
+        )
+        self.add(
+            "rate_mix",
+            change("rate_mix"),
+            f"mix of rate cells of {performance_year}; {int(self.first['empty_cells'])} borrowed "
+            "their base",
+            "target.rate_cells",
+            "target.empty_cell",
+        )
+        self.add("risk", change("risk"), self._risk(), *_RISK_PATHS)
+        rounded = self.agreement["target.rounding"]
+        self.add(
+            "target",
+            self.cents("target"),
+            f"{self.pmpm('target')} × {int(self.given['observed_months'][0]):,} months"
+            + ("; PMPM rounded to cents" if rounded else ""),
+            "target.rounding",
+        )
+        self.add(
+            "observed",
+            self.cents("observed"),
+            f"{self.pmpm('observed')}"
+            + (
+                ""
+                if self.agreement["observed.completion"] is None
+                else f", paid ÷ {self.agreement['observed.completion']}"
+            ),
+            "cost.claim_cap",
+            "observed.completion",
+        )
+
+    def _trend(self, factors: list[Decimal | None], n_years: int) -> str:
+        set_factors = sorted({factor for factor in factors if factor is not None})
+        if not set_factors:
+            if self.agreement["target.market"] is None:
+                return "none"
+            base = self.cents("agreed_base")
+            ratio = self.cents("trend") / base if base else 1
+            return f"risk-adjusted growth of the comparison population × {ratio:.6f}"
+        ends = {f"{set_factors[0]:.6f}", f"{set_factors[-1]:.6f}"}
+        point = self.cents("target") * n_years // 100
+        return (
+            f"× {' to '.join(sorted(ends))} over {n_years} years; "
+            f"a point of trend a year is about {_dollars(point)}"
+        )
+
+    def _risk(self) -> str:
+        means = []
+        for year in ("base", "perf"):
+            months = int(self.given[f"{year}_months"][0])
+            risk = int(self.given[f"{year}_risk"][0])
+            means.append(f"{risk / MICRO / months:.4f}" if months else "none")
+        caps = [
+            f"{way} {self.agreement[f'target.risk_ratio_cap_{way}']}"
+            for way in ("up", "down")
+            if self.agreement[f"target.risk_ratio_cap_{way}"] is not None
+        ]
+        return f"mean {means[0]} to {means[1]}, ratio {self.first['risk_ratio']:.6f}" + (
+            f", capped {' and '.join(caps)}" if caps else ", no cap"
+        )
+
+    def to_payment(self, score: Decimal | None) -> None:
+        rate = self.first["savings_rate"]
+        self.add("savings", self.cents("savings"), f"{rate:.4%} of target")
+        told = {"counting"}
+        for step in self.agreement.steps:
+            self._step(step, score)
+            told.add(step)
+        for step in ("quality", "withhold", "cap"):
+            if step not in told:
+                self.rows.append(
+                    WalkRow(step, 0, "not a step of this contract", "none", "contract")
+                )
+        self.add(
+            "payment",
+            self.cents("payment"),
+            "positive: to the partnership; negative: owed by it; cents, half to even",
+            "settlement.direction",
+        )
+
+    def _step(self, step: str, score: Decimal | None) -> None:
+        side = self.side
+        if step == "gate":
+            rate = self.first["gate_rate"]
+            path = f"settlement.gate.{side}_rate"
+            word = (
+                "passed"
+                if self.first["passed"]
+                else f"missed by {_dollars(self.cents('missed_by'))}"
+            )
+            by_size = " by size" if self.agreement[path] == SIZE_TABLE else ""
+            detail = f"{rate:.4%} of target{by_size}: {word}" if rate >= 0 else f"no {side} settles"
+            amount = round(max(rate, 0) * self.cents("target"))
+            self.add("gate", amount, detail, path, f"settlement.{side}.counting")
+        elif step == "share":
+            bands = self.agreement[f"settlement.{side}.bands"]
+            share = self.agreement[f"settlement.{side}.share"]
+            words = [
+                "one less the final gain share" if share is None else f"{share:%}",
+                f"of {_dollars(self.cents('shareable'))}",
+                str(self.agreement[f"settlement.{side}.counting"]).replace("_", " "),
+            ]
+            if bands is not None:
+                words.append(f"through bands {text_of(bands)}")
+            self.add(
+                "share",
+                self.cents("share") - self.cents("quality"),
+                ", ".join(words),
+                f"settlement.{side}.share",
+                f"settlement.{side}.bands",
+            )
+        elif step == "quality":
+            weight = self.agreement["settlement.quality.weight"]
+            detail = (
+                "no part of the gain rests on it"
+                if weight is None
+                else f"weight {weight}, "
+                + ("no score supplied" if score is None else f"score {score}")
+            )
+            self.add("quality", self.cents("quality"), detail, "settlement.quality.weight")
+        elif step == "withhold":
+            rate_value = self.agreement["settlement.withhold.rate"]
+            self.add(
+                "withhold", self.cents("withhold"), text_of(rate_value), "settlement.withhold.rate"
+            )
+        elif step == "cap":
+            self._cap()
+        elif step in ("adjustments", "shadow"):
+            self._adjust(step)
+
+    def _cap(self) -> None:
+        at = f"settlement.{self.side}"
+        paths = [f"{at}.cap_{of}" for of in ("of_target", "usd", "of_revenue", "of_core_cost")]
+        words = [
+            f"{text_of(self.agreement[path])} {self.agreement.value(path).unit}"
+            for path in paths
+            if self.agreement[path] is not None
+        ]
+        if (
+            self.agreement[f"{at}.cap_of_revenue"] is not None
+            and self.agreement["settlement.revenue_usd"] is None
+        ):
+            words.append("revenue not given: its cap cannot bind")
+        if (
+            self.agreement[f"{at}.cap_of_core_cost"] is not None
+            and self.agreement["settlement.core_cost_usd"] is None
+        ):
+            words.append("core cost not given: the observed cost stands in")
+        self.add("cap", self.cents("cap"), "; ".join(words) or "none", *paths)
+
+    def _adjust(self, step: str) -> None:
+        both = "shadow" in self.agreement.steps
+        if both and step == "adjustments":
+            return  # told once, at the shadow step
+        paths = [f"settlement.adjustments.{what}_usd" for what in ("disaster", "other")]
+        words = [
+            f"{path.rsplit('.', 1)[1].removesuffix('_usd')} {self.agreement[path]}"
+            for path in paths
+            if self.agreement[path] is not None
+        ]
+        if step == "shadow":
+            words.append("shadow settlement: nothing is paid")
+            paths.append("settlement.steps")
+        self.add("adjustments", self.cents("adjustment"), "; ".join(words) or "none", *paths)
+
+
+_WEAKNESS: Final = ("statute", "contract", "published", "recalled", "assumed")
+_RISK_PATHS: Final = (
+    "risk.model", "risk.normalise", "target.risk_ratio_cap_up", "target.risk_ratio_cap_down",
+)  # fmt: skip
+
+
+def _dollars(cents: int) -> str:
+    sign = "-" if cents < 0 else ""
+    return f"{sign}${abs(cents) / CENTS_PER_USD:,.2f}"
+
+
+def _signed(cents: int) -> str:
+    return ("+" if cents >= 0 else "") + _dollars(cents)

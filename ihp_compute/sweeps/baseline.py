@@ -1,0 +1,162 @@
+"""A run as a sweep needs it: kept totals and terms, each partnership settled as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+import ihp_compute
+from ihp_compute.contracts import Agreement
+from ihp_compute.contracts.steps import SIDES, SIZE_TABLE
+from ihp_compute.errors import RunError
+from ihp_compute.results.kept_terms import RunTerms
+from ihp_compute.settlement.program import Compiled, Program
+from ihp_compute.settlement.settle import SharedPrograms
+from ihp_compute.settlement.steps import gated_by_size, write_settlement
+from ihp_compute.settlement.target import StateSums, sources, state_sums, write_target
+from ihp_compute.sweeps.grid import Axis
+from ihp_compute.uncertainty.totals import TOTALS, Totals, read_totals
+
+Sources = dict[str, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as a sweep needs it."""
+
+    folder: Path
+    totals: Totals
+    terms: RunTerms
+    base_year: int
+    performance_year: int
+
+    @classmethod
+    def open(cls, folder: Path, manifest: Mapping[str, Any], terms: RunTerms) -> Run:
+        """Map a run's totals.
+
+        Raises
+        ------
+        RunError
+            If another method version made it, its totals are damaged, or it has no replicates.
+        """
+        if manifest["method_version"] != ihp_compute.METHOD_VERSION:
+            raise RunError(
+                f"{folder}: made by method version {manifest['method_version']}, this program has "
+                f"{ihp_compute.METHOD_VERSION}; run it again"
+            )
+        try:
+            totals = read_totals(folder / TOTALS)
+        except (OSError, KeyError, ValueError) as error:
+            raise RunError(f"{folder}: its totals cannot be read back; run it again") from error
+        if totals.n_replicates < 1:
+            raise RunError(
+                f"{folder}: has no replicates, and a sweep gives quantiles over them; make the run "
+                "with --replicates 2000"
+            )
+        years = manifest["base_year"], manifest["performance_year"]
+        return cls(folder, totals, terms, *years)
+
+    def n_members(self, partnership: str) -> int:
+        """Observed members of a partnership."""
+        return int(self.totals.n_members[self.totals.groups.index(partnership)])
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A partnership under the run's own terms: cents per replicate, the observed one first."""
+
+    sources: Sources
+    target: NDArray[np.int64]
+    observed: NDArray[np.int64]
+    payment_cents: int
+
+
+def baseline_of(run: Run) -> dict[str, Baseline]:
+    """Every partnership settled as the run settled it.
+
+    Raises
+    ------
+    RunError
+        If a payment is not the one that the run wrote.
+    """
+    written = pq.read_table(run.folder / "settlement.parquet")
+    paid = dict(
+        zip(
+            *(written.column(c).to_pylist() for c in ("partnership_id", "payment_cents")),
+            strict=True,
+        )
+    )
+    given = SourcesOf(run)
+    programs = SharedPrograms(partial(compiled_settlement, run, whole=True))
+    found = {}
+    for partnership, agreement in run.terms.contracts.at(run.performance_year).items():
+        own = given.of(partnership, agreement)
+        levels = programs.of(
+            agreement,
+            n_members=run.n_members(partnership),
+            quality=run.terms.quality.get(partnership),
+        ).run(own)
+        payment = int(levels["payment"][0])
+        if payment != paid.get(partnership):
+            raise RunError(
+                f"{run.folder}: {partnership} settles to {payment} cents, the run wrote "
+                f"{paid.get(partnership)}; its files were changed, run it again"
+            )
+        found[partnership] = Baseline(own, levels["target"], levels["observed"], payment)
+    return found
+
+
+class SourcesOf:
+    """Each partnership's sources, with the sums over the state made once."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._rule_sets = run.terms.contracts.rule_sets(run.performance_year)
+        self._sums: dict[tuple[int, tuple[str, ...]], StateSums] = {}
+
+    def of(self, partnership: str, agreement: Agreement) -> Sources:
+        """Sources by name, under the rate cells of an agreement."""
+        rule_set = self._rule_sets.index(agreement.cost)
+        key = rule_set, agreement["target.rate_cells"]
+        if key not in self._sums:
+            self._sums[key] = state_sums(self._run.totals, agreement, rule_set)
+        return sources(self._sums[key], partnership)
+
+
+def compiled_settlement(
+    run: Run, agreement: Agreement, *, n_members: int, quality: Decimal | None, whole: bool
+) -> Compiled:
+    """The settlement from totals (`whole`; also gives target and observed) or from its target."""
+    program = Program()
+    outputs = {}
+    if whole:
+        walked = write_target(
+            program,
+            agreement,
+            base_year=run.base_year,
+            performance_year=run.performance_year,
+        )
+        target, observed = walked.target, walked.observed
+        outputs = {"target": target, "observed": observed}
+    else:
+        target, observed = program.source("target"), program.source("observed")
+    settled = write_settlement(
+        program, agreement, target, observed, n_members=n_members, quality=quality
+    )
+    return program.compile({**outputs, "payment": settled["payment"]})
+
+
+def by_size(agreement: Agreement, axes: Sequence[Axis]) -> bool:
+    """Whether a gate goes by the number of members, now or in some scenario."""
+    gates = [f"settlement.gate.{side}_rate" for side in SIDES]
+    return gated_by_size(agreement) or any(
+        SIZE_TABLE in axis.values for axis in axes if axis.path in gates
+    )

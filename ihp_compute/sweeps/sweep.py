@@ -1,0 +1,248 @@
+"""A sweep: what every partnership would be paid under every combination of other terms.
+
+    run -> its totals and terms -> grid of terms -> programs and constants -> settle_summary -> rows
+
+A sweep starts from the totals that a run has kept: no claim is read again. Its payments are those
+that `settle` gives under the same terms, replicate by replicate, so a sweep of one point is the
+run's own settlement to the cent. Draws are `target_resampled`: the target moves with the members
+drawn. Rows hold the observed payment and, over the replicates, mean, quantiles and the chances of a
+gain and of a loss; payments themselves are never kept.
+
+Not here: axes and their values (`grid`), how terms become constants (`scenarios`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+import ihp_compute
+from ihp_compute.errors import DataError
+from ihp_compute.results import kept_terms as run_terms
+from ihp_compute.results.digest import digest_of_table
+from ihp_compute.results.kept_terms import RunTerms
+from ihp_compute.results.manifest import read_manifest
+from ihp_compute.runner import LocalRunner, Runner
+from ihp_compute.sweeps.baseline import Run, baseline_of
+from ihp_compute.sweeps.grid import ROW_LIMIT, Axis, Grid, value_text
+from ihp_compute.sweeps.jobs import QUANTILES_MICRO, jobs_of, summarise
+from ihp_compute.sweeps.scenarios import check_values
+from ihp_compute.table_files import write_table
+
+CONDITIONING: Final = "target_resampled"
+SUFFIXES: Final = (".parquet", ".arrow", ".csv")
+METADATA: Final = b"ihp_sweep"
+FILE: Final = "sweep.parquet"
+"""Name of a sweep beside other results."""
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A finished sweep.
+
+    Attributes
+    ----------
+    table : pa.Table
+        A row per scenario and partnership, in the grid's order and by partnership id: scenario_id
+        (from 1), a column per moved term, partnership_id, payment_cents (observed), mean, p05, p50,
+        p95 (cents over the replicates; the mean half to even), probability_gain, probability_loss
+        (of the replicates), difference_cents (observed, less the run's own).
+    digest : str
+        SHA-256 of the table in canonical form and of what was asked for.
+    about : mapping
+        run_digest, axes, conditioning, replicates, scenarios, partnerships, draft_terms.
+    """
+
+    table: pa.Table
+    digest: str
+    about: Mapping[str, Any]
+    seconds: float
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document of `ihp sweep`."""
+        return {
+            "digest": self.digest,
+            **self.about,
+            "rows": self.table.num_rows,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def check_output(out: Path) -> None:
+    """Refuse a file whose extension says no form, before anything is computed.
+
+    Raises
+    ------
+    DataError
+    """
+    if out.suffix not in SUFFIXES:
+        raise DataError(f"{out.name}: expected a name ending in {', '.join(SUFFIXES)}")
+
+
+def sweep(
+    run_dir: Path,
+    grid: Grid,
+    runner: Runner | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    limit: int = ROW_LIMIT,
+) -> Swept:
+    """Settle every partnership of a run under every scenario of a grid.
+
+    Parameters
+    ----------
+    run_dir : Path
+        A finished run.
+    grid : Grid
+    runner : Runner, optional
+        `LocalRunner` unless given.
+    progress : callable, optional
+        Called with (rows done, rows in all).
+    limit : int
+        Most rows, scenarios × partnerships.
+
+    Returns
+    -------
+    Swept
+
+    Raises
+    ------
+    RunError
+        If the folder is no finished run of this version, or has no replicates.
+    GridError
+        If there would be more rows than `limit`, or a value does not fit its term.
+    """
+    started = time.perf_counter()
+    terms = check(run_dir, grid, limit=limit)
+    partnerships = tuple(terms.contracts.contracts)
+    manifest = read_manifest(run_dir)
+    run = Run.open(run_dir, manifest, terms)
+    baseline = baseline_of(run)
+    rows = grid.n_scenarios * len(partnerships)
+    found = np.empty((grid.n_scenarios, len(partnerships), 4 + len(QUANTILES_MICRO)), np.int64)
+    done = 0
+    for job, values in (runner or LocalRunner()).map(summarise, jobs_of(run, grid, baseline)):
+        found[job[0], job[1]] = values
+        done += len(values)
+        if progress is not None:
+            progress(done, rows)
+    n = run.totals.n_replicates
+    payments = np.array([baseline[p].payment_cents for p in partnerships])
+    table = _table(grid, partnerships, payments, found, n)
+    about = {
+        "run_digest": manifest["digest"],
+        "method_version": ihp_compute.METHOD_VERSION,
+        "axes": grid.document(),
+        "conditioning": CONDITIONING,
+        "replicates": n,
+        "scenarios": grid.n_scenarios,
+        "partnerships": len(partnerships),
+        "draft_terms": terms.contracts.draft_lines(run.performance_year),
+    }
+    digest = digest_of_table(table, about)
+    return Swept(table, digest, about, time.perf_counter() - started)
+
+
+def check(run_dir: Path, grid: Grid, *, limit: int = ROW_LIMIT) -> RunTerms:
+    """Refuse what a run's terms or a limit rule out, in a moment; returns the run's terms.
+
+    Raises
+    ------
+    RunError
+        If the folder is no finished run.
+    GridError
+        If there would be more rows than `limit`, a path does not exist in a contract, or a value
+        does not fit its term. Values that fit or not only together are left to `sweep`.
+    """
+    terms = run_terms.read(run_dir)
+    grid.check_size(len(terms.contracts.contracts), limit)
+    distinct = {contract.sha256: contract for contract in terms.contracts.contracts.values()}
+    for contract in distinct.values():
+        check_values(contract, grid)
+    return terms
+
+
+def write(swept: Swept, out: Path) -> None:
+    """Write a sweep by its file's extension; Arrow and Parquet say what it is in their metadata.
+
+    Raises
+    ------
+    DataError
+        If the extension is not .parquet, .arrow or .csv.
+    """
+    check_output(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    about = {"digest": swept.digest, **swept.about}
+    draft = out.with_name(f".{out.name}-{os.getpid()}{out.suffix}")
+    try:
+        write_table(swept.table.replace_schema_metadata({METADATA: json.dumps(about)}), draft)
+        draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+# --- the run --------------------------------------------------------------------------------------
+
+
+# --- scenarios into jobs, jobs into rows ----------------------------------------------------------
+
+
+def _table(
+    grid: Grid,
+    partnerships: Sequence[str],
+    baseline_cents: NDArray[np.int64],
+    found: NDArray[np.int64],
+    n_replicates: int,
+) -> pa.Table:
+    n_scenarios, n_partnerships = found.shape[:2]
+    columns: dict[str, Any] = {
+        "scenario_id": pa.array(np.repeat(np.arange(1, n_scenarios + 1), n_partnerships))
+    }
+    places = np.unravel_index(np.arange(n_scenarios), grid.shape)
+    for axis, place in zip(grid.axes, places, strict=True):
+        at = np.repeat(place, n_partnerships)
+        columns[axis.path] = _axis_array(axis).take(pa.array(at))
+    names = pa.array(partnerships, pa.string())
+    columns["partnership_id"] = names.take(
+        pa.array(np.tile(np.arange(n_partnerships), n_scenarios))
+    )
+    flat = found.reshape(-1, found.shape[2])
+    columns["payment_cents"] = pa.array(flat[:, 0])
+    columns["mean"] = pa.array(mean_half_even(flat[:, 1], n_replicates))
+    for k, name in enumerate(QUANTILES_MICRO):
+        columns[name] = pa.array(np.ascontiguousarray(flat[:, 4 + k]))
+    columns["probability_gain"] = pa.array(flat[:, 2] / n_replicates)
+    columns["probability_loss"] = pa.array(flat[:, 3] / n_replicates)
+    columns["difference_cents"] = pa.array(flat[:, 0] - np.tile(baseline_cents, n_scenarios))
+    schema = pa.schema(
+        [pa.field(name, array.type, nullable=False) for name, array in columns.items()]
+    )
+    return pa.table(list(columns.values()), schema=schema)
+
+
+def _axis_array(axis: Axis) -> pa.Array:
+    """An axis' values as its column has them: numbers as float64, else all as text."""
+    if all(isinstance(value, Decimal) for value in axis.values):
+        return pa.array([float(value) for value in axis.values], pa.float64())
+    return pa.array([value_text(value) for value in axis.values], pa.string())
+
+
+def mean_half_even(total: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Whole part of total / n, half to even, in integers.
+
+    >>> mean_half_even(np.array([5, 15, -5, 7]), 10).tolist()
+    [0, 2, 0, 1]
+    """
+    whole, rest = np.divmod(total, n)
+    up = (2 * rest > n) | ((2 * rest == n) & (whole % 2 == 1))
+    return np.asarray(whole + up, dtype=np.int64)

@@ -1,0 +1,144 @@
+"""The providers of a synthetic state: who bills, and what the roster says about them.
+
+Every partnership has clinicians of each kind that a route of attribution can end at, in numbers
+that follow its size; the comparison has five times the mean. Some rostered clinicians stood under
+another partnership in the base year, which the performance year's roster overrules; some are on
+the roster for the base year only, so that their visits attribute nobody. All others (hospitals,
+laboratories, hospitalists, clinics outside) are on no roster. NPIs pass the Luhn check.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ihp_compute.codes import COMPARISON
+from ihp_compute.synth.people import COMPARISON_GROUP, N_PARTNERSHIPS, SIZES, generator
+
+KINDS: Final = ("health_care_home", "primary_care", "specialist", "behavioral_health")
+_SPECIALTY: Final = ("primary care", "primary care", "specialist", "behavioral health")
+_SHARES: Final = (0.28, 0.38, 0.22, 0.12)
+N_BASE_ONLY: Final = 40
+N_OUTSIDE: Final = 1_500
+_MOVED_SHARE: Final = 0.03
+
+
+@dataclass(frozen=True)
+class Network:
+    """NPIs and tax numbers, and where each kind of clinician of each group stands among them."""
+
+    npis: pa.Array  # text; rostered first, then base-only, then outside
+    tins: pa.Array  # text
+    tin_of_npi: NDArray[np.int32]  # [n_npis]
+    first: NDArray[np.int64]  # [n_groups, len(KINDS)] first NPI of a kind in a group
+    count: NDArray[np.int64]  # [n_groups, len(KINDS)] at least one
+    clinic: NDArray[np.int64]  # [n_groups] the group's billing NPI, on the roster as primary care
+    base_only: tuple[int, int]  # NPI positions [first, stop)
+    outside: tuple[int, int]
+    roster: pa.Table
+
+
+def partnership_ids() -> list[str]:
+    """`IHP-01` to `IHP-25`, largest first."""
+    return [f"IHP-{p + 1:02d}" for p in range(N_PARTNERSHIPS)]
+
+
+def npis(numbers: NDArray[np.int64]) -> list[str]:
+    """Nine-digit numbers with the check digit that makes them National Provider Identifiers.
+
+    The check is Luhn's over the number behind the prefix 80840 (CMS, NPI check digit rule).
+
+    >>> npis(np.array([123456789]))
+    ['1234567893']
+    """
+    digits = (numbers[:, None] // 10 ** np.arange(9)) % 10  # right to left
+    doubled = digits.copy()
+    doubled[:, ::2] *= 2
+    doubled -= 9 * (doubled > 9)
+    check = (10 - (doubled.sum(1) + 24) % 10) % 10
+    return [f"{number}{digit}" for number, digit in zip(numbers, check, strict=True)]
+
+
+def network(members: int, seed: int, base_year: int) -> Network:
+    """Clinicians, tax numbers and roster of a state of `members` people."""
+    rng = generator(seed, 3, 0)
+    per_group = np.append(np.array(SIZES) / 1200 * members, members * 0.05) / 250
+    count = np.maximum(1, np.rint(per_group[:, None] * np.array(_SHARES))).astype(np.int64)
+    sizes = count.sum(1)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    first = starts[:-1, None] + np.concatenate(
+        [np.zeros((len(sizes), 1), np.int64), np.cumsum(count, axis=1)[:, :-1]], axis=1
+    )
+    rostered = int(starts[-1])
+    n_groups = COMPARISON_GROUP + 1
+    clinic = rostered + np.arange(n_groups)
+    base_only = (rostered + n_groups, rostered + n_groups + N_BASE_ONLY)
+    outside = (base_only[1], base_only[1] + N_OUTSIDE)
+    total = outside[1]
+    # distinct nine-digit numbers beginning with 1: a stride and a random step below it
+    stride = 100_000_000 // total
+    numbers = 100_000_000 + stride * np.arange(total) + rng.integers(0, stride, total)
+    npi = npis(rng.permutation(numbers))
+
+    group = np.full(total, n_groups)
+    group[:rostered] = np.repeat(np.arange(n_groups), sizes)
+    group[clinic] = np.arange(n_groups)
+    group[base_only[0] : base_only[1]] = np.arange(N_BASE_ONLY) % N_PARTNERSHIPS
+    tins = [f"41{1_000_000 + 7_919 * g:07d}" for g in range(n_groups + 60)]
+    tin_of = np.where(group < n_groups, group, n_groups + np.arange(total) % 60).astype(np.int32)
+
+    kind = np.full(total, 1)
+    kind[:rostered] = np.concatenate([np.repeat(np.arange(len(KINDS)), row) for row in count])
+    names = [*partnership_ids(), COMPARISON]
+    rows: list[tuple[str, str | None, str, str, str, date, date | None]] = []
+    opened, base_end = date(base_year - 3, 1, 1), date(base_year, 12, 31)
+    for position in range(base_only[1]):
+        begin, end = opened, None
+        if position >= base_only[0]:
+            end = base_end
+        elif position < rostered and rng.random() < _MOVED_SHARE:
+            other = names[int(rng.integers(0, N_PARTNERSHIPS))]
+            begin = date(base_year + 1, 1, 1)
+            rows.append(
+                (npi[position], None, other, _SPECIALTY[kind[position]], "false", opened, base_end)
+            )
+        tin = tins[tin_of[position]] if rng.random() < 0.6 else None
+        rows.append(
+            (
+                npi[position],
+                tin,
+                names[group[position]],
+                _SPECIALTY[kind[position]],
+                "true" if kind[position] == 0 else "false",
+                begin,
+                end,
+            )
+        )
+    columns = list(zip(*rows, strict=True))
+    roster = pa.table(
+        {
+            "npi": pa.array(columns[0], pa.string()),
+            "tin": pa.array(columns[1], pa.string()),
+            "partnership_id": pa.array(columns[2], pa.string()),
+            "specialty": pa.array(columns[3], pa.string()),
+            "health_care_home": pa.array(columns[4], pa.string()),
+            "start_date": pa.array(columns[5], pa.date32()),
+            "end_date": pa.array(columns[6], pa.date32()),
+        }
+    )
+    return Network(
+        npis=pa.array(npi),
+        tins=pa.array(tins),
+        tin_of_npi=tin_of,
+        first=first,
+        count=count,
+        clinic=clinic,
+        base_only=base_only,
+        outside=outside,
+        roster=roster,
+    )

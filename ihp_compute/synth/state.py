@@ -1,0 +1,404 @@
+"""A synthetic state with known answers: raw tables in the input layout, `truth.json` beside them.
+
+    people (who, and what a year of them costs) -> network (roster) -> claims by block -> Parquet
+
+What is known, and how it is meant:
+
+*True savings rate.* `truth.json` gives one per partnership: 1 - (expected included cost of its
+attributed members in the performance year, after the claim cap) / (the same without savings).
+Without savings the capped cost of a member-month is expected to be the same constant times the
+supplied score in every group, cell and year, times the trend in the performance year; so a target
+made as base PMPM x trend x risk ratio, by rate cell, expects exactly that cost, and savings_rate
+recovers the truth but for chance. The comparison population and everybody else save nothing.
+`synth_people` tells how both are made exact.
+
+*Errors.* Lines by ingest fate, over all tables: planted rows only, because the clean set holds no
+duplicate, no second version, and no service outside enrolment. `synth_lines` lists them.
+
+Every table is a function of (members, seed, years): blocks of `MEMBERS_PER_BLOCK` members draw
+from their own Philox keys and are written to their own files, so threads change nothing, and
+memory holds one block of claims per thread beside about 220 bytes per member.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ihp_compute.codes import SPAN_DUAL, SPAN_PARTIAL_BENEFIT, SPAN_SPEND_DOWN
+from ihp_compute.errors import DataError
+from ihp_compute.ledger import IngestFate
+from ihp_compute.synth import columns
+from ihp_compute.synth import lines as synth_lines
+from ihp_compute.synth import network as synth_network
+from ihp_compute.synth import people as synth_people
+from ihp_compute.synth.codes import AID_CODES, CONDITIONS
+from ihp_compute.units import usd_of
+
+MEMBERS_PER_BLOCK: Final = 4_096
+RISK_MODEL: Final = "synthetic-concurrent"
+BASE_YEAR: Final = 2023
+PERFORMANCE_YEAR: Final = 2024
+VERSION: Final = 1
+"""Of the generator: it rises when the same seed gives other rows."""
+COMPRESSION: Final = "snappy"
+
+_COUNTIES: Final = [f"27{2 * county + 1:03d}" for county in range(87)]  # Minnesota's, FIPS
+_FULL_DUAL, _PARTIAL_DUAL, _NOT_DUAL = "02", "01", "00"
+
+
+def synth(
+    members: int,
+    seed: int,
+    out: Path,
+    *,
+    base_year: int = BASE_YEAR,
+    performance_year: int = PERFORMANCE_YEAR,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Write a synthetic state of `members` people into the folder `out`.
+
+    Parameters
+    ----------
+    members : int
+        People of the state over both years; about 505 in 1,200 of them end up attributed to the 25
+        partnerships in the performance year, 35 % to the comparison population.
+    seed : int
+        Non-negative; the same numbers give the same bytes on any number of threads.
+    out : Path
+        A new or empty folder. It appears complete or not at all.
+    base_year, performance_year : int
+        Calendar years.
+    threads : int, optional
+        Blocks drawn at a time; the number of cores by default.
+    progress : callable, optional
+        Called with (blocks done, blocks) after each block.
+
+    Returns
+    -------
+    dict
+        What `truth.json` holds: `partnerships[]` of `{partnership_id, true_savings_rate, …}`,
+        `errors` of lines by ingest fate, `members`, `lines`, `retained_lines`, the years, `trend`.
+
+    Raises
+    ------
+    DataError
+        If `members` or `seed` or the years are out of range, or `out` holds anything already.
+    """
+    if not 1 <= members <= 10**8:
+        raise DataError(f"members: expected 1 to 100,000,000, got {members}")
+    if not 0 <= seed < 2**64:
+        raise DataError(f"seed: expected 0 to 2^64 - 1, got {seed}")
+    if not 1990 <= base_year < performance_year <= 2100:
+        raise DataError(
+            f"years: expected base year before performance year, got {base_year} and "
+            f"{performance_year}"
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} exists already and is not an empty folder: name another one")
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        truth = _write(members, seed, partial, base_year, performance_year, threads, progress)
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return truth
+
+
+def _write(
+    members: int,
+    seed: int,
+    folder: Path,
+    base_year: int,
+    performance_year: int,
+    threads: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, Any]:
+    calendar = synth_people.Calendar(base_year, performance_year)
+    people = synth_people.people(members, seed, calendar)
+    network = synth_network.network(members, seed, base_year)
+    for name in ("medical_claim", "pharmacy_claim", "eligibility"):
+        (folder / name).mkdir()
+    blocks = [
+        (number, first, min(first + MEMBERS_PER_BLOCK, members))
+        for number, first in enumerate(range(0, members, MEMBERS_PER_BLOCK))
+    ]
+
+    def make(block: tuple[int, int, int]) -> synth_lines.Block:
+        number, first, stop = block
+        made = synth_lines.claims_block(people, network, seed, number, first, stop)
+        name = f"part-{number:05d}.parquet"
+        _parquet(made.medical, folder / "medical_claim" / name)
+        _parquet(made.pharmacy, folder / "pharmacy_claim" / name)
+        _parquet(_eligibility(people, first, stop), folder / "eligibility" / name)
+        return made
+
+    errors = {fate.label: 0 for fate in IngestFate if fate is not IngestFate.RETAINED}
+    retained = 0
+    wrong: dict[str, list[pa.Table]] = {"medical_claim": [], "pharmacy_claim": []}
+    for done, made in enumerate(_in_order(make, blocks, threads), start=1):
+        for fate, lines in made.errors.items():
+            errors[fate] += lines
+        retained += made.retained_lines
+        wrong["medical_claim"].append(made.unreadable_medical)
+        wrong["pharmacy_claim"].append(made.unreadable_pharmacy)
+        if progress is not None:
+            progress(done, len(blocks))
+    for name, parts in wrong.items():
+        table = pa.concat_tables(parts)
+        if table.num_rows:
+            _parquet(table, folder / name / "unreadable.parquet")
+
+    _parquet(network.roster, folder / "provider_roster.parquet")
+    _parquet(_scores(people), folder / "risk_score.parquet")
+    _parquet(_factors(people, seed), folder / "member_factors.parquet")
+    _parquet(_quality(seed, performance_year), folder / "quality_score.parquet")
+    truth = _truth(people, seed, errors, retained)
+    text = json.dumps(truth, indent=1)
+    (folder / "truth.json").write_text(text + "\n", encoding="utf-8")
+    return truth
+
+
+def _in_order(
+    make: Callable[[tuple[int, int, int]], synth_lines.Block],
+    blocks: list[tuple[int, int, int]],
+    threads: int | None,
+) -> Iterator[synth_lines.Block]:
+    """Blocks in their order, a few at a time; tables of claims are dropped once written."""
+    workers = threads or len(_cores())
+    if workers == 1:
+        yield from map(make, blocks)
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="synth") as pool:
+        waiting: deque[Future[synth_lines.Block]] = deque()
+        for block in blocks:
+            waiting.append(pool.submit(make, block))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _cores() -> set[int]:
+    import os  # noqa: PLC0415
+
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def _parquet(table: pa.Table, path: Path) -> None:
+    """Plain Parquet types: text columns are text, whatever they were made from."""
+    distinct = ("claim_id", "paid_amount", "allowed_amount", "charge_amount")
+    coded = [name for name in table.column_names if name not in distinct]
+    pq.write_table(
+        table,
+        path,
+        compression=COMPRESSION,
+        use_dictionary=coded,
+        store_schema=False,
+        store_decimal_as_integer=True,
+        write_statistics=False,
+    )
+
+
+# --- tables beside the claims ---------------------------------------------------------------------
+
+
+def _eligibility(people: synth_people.People, first: int, stop: int) -> pa.Table:
+    """One row per member and span of months in which nothing changes."""
+    calendar = people.calendar
+    rows = slice(first, stop)
+    width = calendar.n_months
+    second = np.arange(width) >= synth_people.MONTHS_BEFORE + 12
+    plan = people.plan[rows][:, second.astype(int)]
+    kind = people.kind[rows]
+    plan = np.where(kind == synth_people.MANAGED, plan, 0).astype(np.int64)
+    flags = people.flags[rows][:, second.astype(int)].astype(np.int64)
+    aid = people.aid[rows].astype(np.int64)
+    state = np.where(people.enrolled[rows], 1 + aid + 8 * (plan + 8 * flags), 0)
+    changes = np.ones_like(state, dtype=bool)
+    changes[:, 1:] = state[:, 1:] != state[:, :-1]
+    if calendar.performance_year != calendar.base_year + 1:
+        changes[:, synth_people.MONTHS_BEFORE + 12] = True
+    starts = changes & (state > 0)
+    member, begin = np.nonzero(starts)
+    ends = np.ones_like(changes)
+    ends[:, :-1] = changes[:, 1:]
+    _, end = np.nonzero(ends & (state > 0))
+    whole = first + member
+    aid, plan, flags = aid[member, begin], plan[member, begin], flags[member, begin]
+
+    birth, death = people.birth_day[whole], people.death_day[whole]
+    start_day = np.maximum(calendar.first_days[:-1][begin], birth)
+    end_day = calendar.first_days[:-1][end] + calendar.lengths[end] - 1
+    dead = death > birth
+    end_day = np.where(dead, np.minimum(end_day, death), end_day)
+    variant = people.aid_variant[whole]
+    code = np.where((aid == synth_people.EXPANSION) & (variant > 0), 5 + variant, aid)
+    dual = (flags & SPAN_DUAL) > 0
+    status = np.where(dual, np.where(variant == 1, 1, 2), 0)
+
+    text = columns.dictionary
+    flag = pa.array(["0", "1"])
+    return pa.table(
+        {
+            "person_id": columns.ids(np.full(len(whole), ord("P"), np.uint8), whole),
+            "gender": text(people.female[whole], pa.array(["male", "female"])),
+            "birth_date": columns.dates(birth),
+            "death_date": columns.dates(death, dead),
+            "death_flag": text(dead, flag),
+            "enrollment_start_date": columns.dates(start_day),
+            "enrollment_end_date": columns.dates(end_day),
+            "payer": text(whole * 0, pa.array(["STATE"])),
+            "payer_type": text(whole * 0, pa.array(["medicaid"])),
+            "plan": text(plan, pa.array(["FFS", *synth_people.PLANS[1:]])),
+            "original_reason_entitlement_code": text(
+                np.where(dual, np.where(aid == synth_people.DISABLED, 1, 0), -1), flag
+            ),
+            "dual_status_code": text(status, pa.array([_NOT_DUAL, _PARTIAL_DUAL, _FULL_DUAL])),
+            "medicaid_indicator": text(whole * 0 + 1, flag),
+            "data_source": text(whole * 0, pa.array(["synthetic"])),
+            "x_elgblty_grp_cd": text(code, pa.array(AID_CODES)),
+            "x_mc_plan_id": text(plan - 1, pa.array(synth_people.PLANS[1:])),
+            "x_mc_plan_type_cd": text(np.where(plan > 0, 0, -1), pa.array(["01"])),
+            "x_spenddown_flag": text((flags & SPAN_SPEND_DOWN) > 0, flag),
+            "x_partial_benefit_flag": text((flags & SPAN_PARTIAL_BENEFIT) > 0, flag),
+            "x_county_fips": text(whole % len(_COUNTIES), pa.array(_COUNTIES)),
+        }
+    )
+
+
+def _scores(people: synth_people.People) -> pa.Table:
+    """Supplied scores of every enrolled member-year, with a cell named after the score's band."""
+    member, year = np.nonzero(people.months > 0)
+    score_micro = people.score_micro[member, year]
+    bands = np.array([200_000, 500_000, 1_000_000, 2_000_000, 5_000_000])
+    years = [str(people.calendar.base_year), str(people.calendar.performance_year)]
+    return pa.table(
+        {
+            "person_id": columns.ids(np.full(len(member), ord("P"), np.uint8), member),
+            "year": columns.dictionary(year, pa.array(years)),
+            "model": columns.dictionary(year * 0, pa.array([RISK_MODEL])),
+            "score": columns.decimals(score_micro, scale=6),
+            "cell": columns.dictionary(
+                np.searchsorted(bands, score_micro), pa.array([f"band-{k}" for k in range(6)])
+            ),
+        }
+    )
+
+
+def _factors(people: synth_people.People, seed: int) -> pa.Table:
+    """Who people are and what they live with: one row per member over the whole window."""
+    n, calendar = people.n_members, people.calendar
+    rng = synth_people.generator(seed, 6, 0)
+    member = np.arange(n)
+    names = {condition.name: c for c, condition in enumerate(CONDITIONS)}
+
+    def has(*conditions: str) -> NDArray[np.bool_]:
+        bits = np.uint64(sum(1 << names[name] for name in conditions))
+        return ((people.conditions[:, 0] | people.conditions[:, 1]) & bits) > 0
+
+    def chosen(values: list[str], shares: list[float]) -> pa.Array:
+        edges = np.cumsum(shares)[:-1]
+        return columns.dictionary(np.searchsorted(edges, rng.random(n)), pa.array(values))
+
+    def flag(found: NDArray[np.bool_]) -> pa.Array:
+        return columns.dictionary(found, pa.array(["false", "true"]))
+
+    young = people.aid[:, synth_people.MONTHS_BEFORE + 6] == synth_people.CHILD
+    poor = rng.random(n) < 0.14
+    first, last = calendar.first_days[0], calendar.first_days[-1] - 1
+    return pa.table(
+        {
+            "person_id": columns.ids(np.full(n, ord("P"), np.uint8), member),
+            "start_date": columns.dates(np.full(n, first)),
+            "end_date": columns.dates(np.full(n, last)),
+            "race": chosen(
+                ["white", "black", "asian", "american indian", "other", "unknown"],
+                [0.55, 0.18, 0.08, 0.04, 0.07, 0.08],
+            ),
+            "ethnicity": chosen(["not hispanic", "hispanic"], [0.88, 0.12]),
+            "language": chosen(
+                ["english", "somali", "spanish", "hmong", "other"], [0.86, 0.03, 0.05, 0.02, 0.04]
+            ),
+            "county_fips": columns.dictionary(member % len(_COUNTIES), pa.array(_COUNTIES)),
+            "disability": flag(people.aid[:, synth_people.MONTHS_BEFORE] == synth_people.DISABLED),
+            "deep_poverty": flag(poor),
+            "homelessness": flag(rng.random(n) < np.where(poor, 0.09, 0.015)),
+            "serious_mental_illness": flag(has("bipolar disorder", "schizophrenia")),
+            "substance_use_disorder": flag(has("opioid use", "alcohol use")),
+            "past_incarceration": flag(~young & (rng.random(n) < 0.05)),
+            "child_protection": flag(young & (rng.random(n) < np.where(poor, 0.11, 0.04))),
+        }
+    )
+
+
+def _quality(seed: int, year: int) -> pa.Table:
+    ids = synth_network.partnership_ids()
+    score = synth_people.generator(seed, 5, 0).integers(550_000, 990_000, len(ids))
+    return pa.table(
+        {
+            "partnership_id": pa.array(ids),
+            "performance_year": pa.array([str(year)] * len(ids)),
+            "score": columns.decimals(score // 1000, scale=3),
+        }
+    )
+
+
+def _truth(
+    people: synth_people.People, seed: int, errors: dict[str, int], retained: int
+) -> dict[str, Any]:
+    calendar = people.calendar
+    counted = people.eligible & (people.group != synth_people.NO_GROUP)
+    found = []
+    for p, name in enumerate(synth_network.partnership_ids()):
+        mine = counted & (people.group == p)
+        rate = synth_people.TRUE_SAVINGS_MICRO[p] / 1e6
+        expected = people.expected_cents[mine[:, 1], 1].sum()
+        found.append(
+            {
+                "partnership_id": name,
+                "true_savings_rate": rate,
+                "n_members_base": int(mine[:, 0].sum()),
+                "n_members": int(mine[:, 1].sum()),
+                "member_months": int(people.months[mine[:, 1], 1].sum()),
+                "expected_observed_usd": round(float(expected) / 100, 2),
+                "expected_target_usd": round(float(expected) / 100 / (1 - rate), 2),
+            }
+        )
+    return {
+        "generator_version": VERSION,
+        "members": people.n_members,
+        "seed": seed,
+        "base_year": calendar.base_year,
+        "performance_year": calendar.performance_year,
+        "trend": synth_people.TREND,
+        "claim_cap_usd": str(usd_of(synth_people.CAP_CENTS)),
+        "risk_model": RISK_MODEL,
+        "true_savings_rate_means": (
+            "1 - expected included cost of the attributed members in the performance year, each "
+            "member-year capped, / the same without savings; without savings, expected capped cost "
+            "per member-month = constant x supplied score x trend"
+        ),
+        "partnerships": found,
+        "errors": errors,
+        "lines": retained + sum(errors.values()),
+        "retained_lines": retained,
+    }
