@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 from api.auth import ContractsReader
 from api.problems import UnknownResultError, responses
 from api.service import Service, ServiceDep
-from ihp_compute import contracts as contract
+from ihp_compute import contracts
 
 router = APIRouter(prefix="/v1/contracts", tags=["contracts"])
 
@@ -47,7 +47,7 @@ class TermsView(ContractView):
 @router.get("", operation_id="list_contracts", responses=responses())
 def listed(_principal: ContractsReader, service: ServiceDep) -> list[ContractView]:
     """Shipped contracts and the service's own."""
-    return [_view(contract.load(place)) for place in _places(service).values()]
+    return [_view(contracts.load(place)) for place in _places(service).values()]
 
 
 @router.get("/{name}", operation_id="show_contract", responses=responses(404, 422))
@@ -61,7 +61,7 @@ def show(
     place = _places(service).get(name)
     if place is None:
         raise UnknownResultError("no contract of this name; GET /v1/contracts lists them")
-    found = contract.load(place)
+    found = contracts.load(place)
     agreement = found.at(year)
     return TermsView(
         **vars(_view(found)),
@@ -81,10 +81,10 @@ def show(
 
 def _places(service: Service) -> dict[str, str | Path]:
     own = {path.stem: path for path in sorted(service.home.contracts.glob("*.toml"))}
-    return {**{name: name for name in contract.names()}, **own}
+    return {**{name: name for name in contracts.names()}, **own}
 
 
-def _view(found: contract.Contract) -> ContractView:
+def _view(found: contracts.Contract) -> ContractView:
     return ContractView(
         name=found.name,
         title=found.title,

@@ -26,7 +26,7 @@ from benchmarks.race import QUICK, Work, race
 from ihp_compute import contracts as contract
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import ContractSet
-from ihp_compute.results import kept_terms as run_terms
+from ihp_compute.results import kept_terms
 from ihp_compute.runner import LocalRunner
 from ihp_compute.settlement.program import Program
 from ihp_compute.settlement.settle import settle
@@ -129,7 +129,7 @@ def state() -> Iterator[tuple[Path, Totals, ContractSet]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         write_totals(totals, path / "totals.arrow")
-        (path / run_terms.FILE).write_text(json.dumps(run_terms.document(contracts, {})))
+        (path / kept_terms.FILE).write_text(json.dumps(kept_terms.document(contracts, {})))
         rows = settle(totals, contracts, base_year=YEARS[0], performance_year=YEARS[1])
         table = {k: [getattr(r, k) for r in rows] for k in ("partnership_id", "payment_cents")}
         pq.write_table(pa.table(table), path / "settlement.parquet")

@@ -21,6 +21,7 @@ from ihp_compute.measure.measured import Measured, ShardMeasured
 from ihp_compute.measure.plan import Plan, RunRequest, make_plan
 from ihp_compute.measure.utilisation import utilise_years
 from ihp_compute.population.shards import Shard
+from ihp_compute.report.page import write_report
 from ihp_compute.results.assemble import assemble
 from ihp_compute.results.folder import Draft, Outcome, check_target
 from ihp_compute.runner import LocalRunner, Runner, batches
@@ -62,7 +63,7 @@ def run(
     plan = make_plan(request)
     tasks = runner.map(partial(measure, plan=plan), batches(plan.shards, runner.parallelism))
     measured = Measured.merge(tasks, len(plan.shards), progress)
-    with Draft(out) as draft:
+    with Draft(out, write_report) as draft:
         draft.keep(measured)
         settled = settle(
             measured.totals,

@@ -8,12 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from api.console import app, dollars, emit_json, say, show_table, stdout
-from ihp_compute import contracts as contract
-from ihp_compute import table_files
+from ihp_compute import contracts, table_files
 from ihp_compute.contracts.vocabulary import KINDS
 from ihp_compute.errors import DataError
-from ihp_compute.settlement import exhibit
-from ihp_compute.settlement import given as aggregates
+from ihp_compute.settlement import exhibit, given
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Year = Annotated[int | None, typer.Option(help="Performance year; the latest values without it.")]
@@ -36,9 +34,7 @@ def settle_command(
     """Settle a table of targets and observed costs, one row out per row in."""
     if out.exists() and table.exists() and out.samefile(table):
         raise DataError(f"{out}: is the table to settle; choose another --out")
-    settled = aggregates.settle_table(
-        table_files.read_table(table), contract_name, where=table.name
-    )
+    settled = given.settle_table(table_files.read_table(table), contract_name, where=table.name)
     table_files.write_table(settled.table, out)
     total = int(settled.payment_cents.sum())
     if as_json:
@@ -89,7 +85,7 @@ def _shown(row: dict[str, Any]) -> list[str]:
 @contracts_app.command("list")
 def list_command(as_json: Json = False) -> None:
     """List the contracts shipped."""
-    found = [contract.load(name) for name in contract.names()]
+    found = [contracts.load(name) for name in contracts.names()]
     if as_json:
         emit_json(
             [
@@ -116,7 +112,7 @@ def show_command(
     as_json: Json = False,
 ) -> None:
     """Print a contract: steps in order, each value with its page, and an example in dollars."""
-    found = contract.load(name)
+    found = contracts.load(name)
     agreement = found.at(year)
     if as_json:
         emit_json(exhibit.document(found, agreement))
@@ -153,7 +149,7 @@ def check_command(
     as_json: Json = False,
 ) -> None:
     """Read a contract or a contract set, and say what is wrong or that nothing is."""
-    checked = contract.check(file, year)
+    checked = contracts.check(file, year)
     if as_json:
         emit_json(checked)
         return

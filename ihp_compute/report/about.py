@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ihp_compute.report import numbers as figures
+from ihp_compute.report import numbers
 from ihp_compute.report.partnerships import Row
 
 WEAK_BASES: Final = frozenset({"recalled", "assumed"})
@@ -29,9 +29,9 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Performance year", str(manifest["performance_year"])),
         ("Base year", str(manifest["base_year"])),
         ("Claims paid through", str(manifest["paid_through"])),
-        ("Contracts", contracts or figures.DASH),
+        ("Contracts", contracts or numbers.DASH),
         ("Risk model", _named(manifest.get("risk_model"))),
-        ("Replicates", f"{figures.count(replicates)} draws of members, seed {manifest['seed']}"),
+        ("Replicates", f"{numbers.count(replicates)} draws of members, seed {manifest['seed']}"),
         ("Device", str(manifest["device"]).upper()),
         ("Digest", str(manifest["digest"])),
     ]
@@ -39,8 +39,8 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _named(value: Any) -> str:
     if isinstance(value, Mapping):
-        return str(value.get("name", figures.DASH))
-    return str(value) if value else figures.DASH
+        return str(value.get("name", numbers.DASH))
+    return str(value) if value else numbers.DASH
 
 
 def device_note(manifest: Mapping[str, Any]) -> str:
@@ -61,22 +61,22 @@ def provenance(manifest: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rows: list[tuple[str, str, str]] = []
     population = manifest.get("population")
     if isinstance(population, Mapping):
-        rows.append(("population", "", str(population.get("digest", figures.DASH))))
+        rows.append(("population", "", str(population.get("digest", numbers.DASH))))
     elif manifest.get("population_digest"):
         rows.append(("population", "", str(manifest["population_digest"])))
     rows += [
-        ("contract", str(c.get("name", "")), str(c.get("sha256", figures.DASH)))
+        ("contract", str(c.get("name", "")), str(c.get("sha256", numbers.DASH)))
         for c in manifest.get("contracts", ())
     ]
     model = manifest.get("risk_model")
     if isinstance(model, Mapping):
         rows.append(("risk model", str(model.get("name", "")), str(model.get("sha256", ""))))
     rows += [
-        ("input", str(i.get("file", "")), str(i.get("sha256", figures.DASH)))
+        ("input", str(i.get("file", "")), str(i.get("sha256", numbers.DASH)))
         for i in manifest.get("inputs", ())
     ]
     rows += [
-        (figures.label(key), "", str(manifest[key]))
+        (numbers.label(key), "", str(manifest[key]))
         for key in ("method_version", "engine_version", "runner")
         if manifest.get(key) is not None
     ]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ihp_compute.codes import SOURCE_TABLES
 from ihp_compute.ledger import LINE_FATES, IngestFate, RunFate
-from ihp_compute.report import numbers as figures
+from ihp_compute.report import numbers
 from ihp_compute.report.charts.sheet import Chart
 from ihp_compute.report.charts.waterfall import Bar, waterfall
 from ihp_compute.report.partnerships import Row
@@ -19,13 +19,13 @@ def exclusion_rows(rows: Sequence[Row]) -> list[Row]:
     return [
         {
             **row,
-            "members": figures.held_back(row["n_members"]),
+            "members": numbers.held_back(row["n_members"]),
             "months": "held back"
-            if figures.is_small(row["n_members"])
-            else figures.count(row["member_months"]),
+            if numbers.is_small(row["n_members"])
+            else numbers.count(row["member_months"]),
             "dollars": "held back"
-            if figures.is_small(row["n_members"])
-            else figures.usd(row["paid_cents"]),
+            if numbers.is_small(row["n_members"])
+            else numbers.usd(row["paid_cents"]),
         }
         for row in ordered
     ]
@@ -97,9 +97,9 @@ def _ledger_chart(stages: Sequence[Row], counted: list[int], above: int, floored
             cents = row["total"][1]
             if row["fate"] == last:
                 here = cents
-                bars.append(Bar(figures.label(last), here, here, outcome=True))
+                bars.append(Bar(numbers.label(last), here, here, outcome=True))
             elif cents:
-                bars.append(Bar(figures.label(row["fate"]), -cents, here - cents, here))
+                bars.append(Bar(numbers.label(row["fate"]), -cents, here - cents, here))
                 here -= cents
     here = counted[1]
     if above:
@@ -109,7 +109,7 @@ def _ledger_chart(stages: Sequence[Row], counted: list[int], above: int, floored
         bars.append(Bar("floored", floored, here + floored, here))
         here += floored
     bars.append(Bar("cost that settles", here, here, outcome=True))
-    words = "; ".join(f"{bar.name} {figures.usd(bar.amount)}" for bar in bars)
+    words = "; ".join(f"{bar.name} {numbers.usd(bar.amount)}" for bar in bars)
     return waterfall(
         bars, title="Paid dollars from reading to cost", description=f"{words}.", from_zero=True
     )

@@ -20,7 +20,7 @@ from typing import Final
 
 import jinja2
 
-from ihp_compute.report import numbers as figures
+from ihp_compute.report import numbers
 from ihp_compute.report.about import WEAK_BASES, device_note, draft, facts, provenance
 from ihp_compute.report.left_out import exclusion_rows, ledger_section
 from ihp_compute.report.partnerships import INNER, OUTER, partnerships_of
@@ -71,12 +71,12 @@ def _template() -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(
-        usd=figures.usd,
-        usd_short=figures.usd_short,
-        percent=figures.percent,
-        count=figures.count,
-        held_back=figures.held_back,
-        words=figures.label,
+        usd=numbers.usd,
+        usd_short=numbers.usd_short,
+        percent=numbers.percent,
+        count=numbers.count,
+        held_back=numbers.held_back,
+        words=numbers.label,
     )
     return environment.get_template(REPORT)
 
@@ -104,8 +104,8 @@ def render(run_dir: Path) -> str:
         ledger=ledger_section(ledger),
         provenance=provenance(manifest),
         weak_bases=WEAK_BASES,
-        dash=figures.DASH,
-        small_cell=figures.SMALL_CELL,
+        dash=numbers.DASH,
+        small_cell=numbers.SMALL_CELL,
         rendered_levels=(INNER, OUTER),
     )
 

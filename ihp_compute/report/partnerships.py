@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ihp_compute.report import numbers as figures
+from ihp_compute.report import numbers
 from ihp_compute.results.read import result
 from ihp_compute.results.tables import INTERVALS, SETTLEMENT, WALK
 from ihp_compute.settlement.walk import Step, steps
@@ -69,8 +69,8 @@ class Partnership:
         for level in (0.95, 0.90, 0.80):
             ends = self.interval("savings_rate", "target_resampled", level)
             if ends and (ends[0] > 0 or ends[1] < 0):
-                return figures.percent(level, places=0)
-        return "no" if self.intervals else figures.DASH
+                return numbers.percent(level, places=0)
+        return "no" if self.intervals else numbers.DASH
 
 
 def partnerships_of(run_dir: Path) -> list[Partnership]:

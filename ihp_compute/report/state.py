@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ihp_compute.report import numbers as figures
+from ihp_compute.report import numbers
 from ihp_compute.report.charts.forest import ForestRow, forest
 from ihp_compute.report.charts.sheet import Whisker
 from ihp_compute.report.partnerships import INNER, OUTER, Partnership, Row
@@ -42,7 +42,7 @@ def state_row(partnerships: Sequence[Partnership]) -> Row:
         "n_owing": sum(row["payment_cents"] < 0 for row in rows),
         "owed_cents": -sum(min(row["payment_cents"], 0) for row in rows),
         "nearest": min(missed, key=lambda row: row["missed_by_cents"], default=None),
-        "n_sure": sum(p.sure_at == figures.percent(OUTER, places=0) for p in partnerships),
+        "n_sure": sum(p.sure_at == numbers.percent(OUTER, places=0) for p in partnerships),
         "n_flagged": sum(bool(p.flags) for p in partnerships),
         "n_weak": sum(_is_weak(p) for p in partnerships),
         "has_intervals": any(p.intervals for p in partnerships),

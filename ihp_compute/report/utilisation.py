@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ihp_compute.codes import COMPARISON, UNATTRIBUTED
-from ihp_compute.report import numbers as figures
+from ihp_compute.report import numbers
 from ihp_compute.report.charts.dumbbells import Dumbbell, dumbbells
 from ihp_compute.report.partnerships import Row
 
@@ -53,18 +53,18 @@ def utilisation_section(rows: Sequence[Row], manifest: Mapping[str, Any]) -> Row
             pair = (panel[index].before, panel[index].after)
             before, after = (words(v) if v is not None else "held back" for v in pair)
             change = (
-                figures.percent(pair[1] / pair[0] - 1, places=1, plus=True)
+                numbers.percent(pair[1] / pair[0] - 1, places=1, plus=True)
                 if pair[0] and pair[1] is not None
-                else figures.DASH
+                else numbers.DASH
             )
             cells.append((before, after, change))
         table.append(
             {
                 "group": _group_name(group),
                 "members": [
-                    figures.held_back(found[group][year]["n_members"])
+                    numbers.held_back(found[group][year]["n_members"])
                     if year in found[group]
-                    else figures.DASH
+                    else numbers.DASH
                     for year in (base, performance)
                 ],
                 "cells": cells,
@@ -88,7 +88,7 @@ def _per_thousand(rate: float) -> str:
 
 
 def _share(rate: float) -> str:
-    return figures.percent(rate, places=1)
+    return numbers.percent(rate, places=1)
 
 
 def _group_name(group: str) -> str:
@@ -96,6 +96,6 @@ def _group_name(group: str) -> str:
 
 
 def _rate(row: Row | None, name: str, counts: Iterable[str]) -> float | None:
-    if row is None or any(figures.is_small(row[c]) for c in (*counts, "n_members")):
+    if row is None or any(numbers.is_small(row[c]) for c in (*counts, "n_members")):
         return None
     return float(row[name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ihp_compute.report import numbers as figures
+from ihp_compute.report import numbers
 from ihp_compute.report.charts.sheet import Chart
 from ihp_compute.report.charts.waterfall import Bar, waterfall
 from ihp_compute.report.partnerships import Partnership, Row
@@ -64,7 +64,7 @@ def _half(walk: Sequence[Step], title: str, *, from_zero: bool) -> Chart | None:
         return None
     bars = [
         Bar(
-            figures.label(step.step),
+            numbers.label(step.step),
             step.amount_cents,
             step.after_cents,
             step.before_cents,
@@ -74,7 +74,7 @@ def _half(walk: Sequence[Step], title: str, *, from_zero: bool) -> Chart | None:
         if step.step != "agreed_base" or step.amount_cents  # none was agreed: nothing to draw
     ]
     words = "; ".join(
-        f"{figures.label(s.step)} {figures.usd(s.amount_cents, plus=s.before_cents is not None)}"
+        f"{numbers.label(s.step)} {numbers.usd(s.amount_cents, plus=s.before_cents is not None)}"
         for s in walk
     )
     return waterfall(bars, title=title, description=f"{words}.", from_zero=from_zero)

@@ -13,6 +13,7 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +26,7 @@ from ihp_compute.errors import RunError
 from ihp_compute.folders import file_sha256
 from ihp_compute.measure.measured import Measured
 from ihp_compute.measure.plan import Plan
-from ihp_compute.report.page import REPORT, write_report
-from ihp_compute.results import kept_terms as run_terms
+from ihp_compute.results import kept_terms
 from ihp_compute.results.assemble import Results
 from ihp_compute.results.digest import digest_of, sort_by
 from ihp_compute.results.manifest import (
@@ -93,7 +93,8 @@ def check_target(out: Path) -> None:
 class Draft:
     """A run folder on its way: `keep` what is measured, `finish` with the results.
 
-    Used as a context: whatever was written is gone unless `finish` came to its end.
+    Used as a context: whatever was written is gone unless `finish` came to its end. `write_page`
+    writes one more file from the finished tables and gives its path; the manifest holds its hash.
 
     Raises
     ------
@@ -101,10 +102,11 @@ class Draft:
         If `out` exists and is not a finished run.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, write_page: Callable[[Path], Path]) -> None:
         check_target(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         self.out = out
+        self.write_page = write_page
         self.folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._kept: list[Future[Any]] = []
@@ -137,12 +139,11 @@ class Draft:
         digest = digest_of({**results.tables, "member_years": member_years}, results.totals, terms)
         for name, table in results.tables.items():
             _write_table(table, self.folder, name)
-        kept = run_terms.document(plan.contracts, plan.quality)
-        (self.folder / run_terms.FILE).write_text(json.dumps(kept) + "\n", encoding="utf-8")
+        kept = kept_terms.document(plan.contracts, plan.quality)
+        (self.folder / kept_terms.FILE).write_text(json.dumps(kept) + "\n", encoding="utf-8")
         manifest = manifest_of(results, plan, terms, digest, runner_name, started)
         write_manifest(self.folder, manifest)
-        write_report(self.folder)
-        named = (run_terms.FILE, REPORT)
+        named = (kept_terms.FILE, self.write_page(self.folder).name)
         manifest["files"] = {name: file_sha256(self.folder / name) for name in named}
         write_manifest(self.folder, manifest)
         for writing in self._kept:

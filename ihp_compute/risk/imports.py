@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ihp_compute.errors import RiskModelError
-from ihp_compute.risk import cell_weights as cells
+from ihp_compute.risk import cell_weights
 from ihp_compute.risk.models import hhs_hcc, licensed, store
 from ihp_compute.risk.models.compile import compile_model
 from ihp_compute.risk.models.schema import decode
@@ -38,8 +38,8 @@ def import_model(
         raise RiskModelError(f"{source}: no such file or folder")
     counts: dict[str, int] = {}
     if source.suffix.lower() == ".csv":
-        table = cells.read(source)
-        sha256 = cells.save(table, name, store=model_store)
+        table = cell_weights.read(source)
+        sha256 = cell_weights.save(table, name, store=model_store)
         counts["cell_weights"] = len(table.weights)
         return {"name": name, "version": "cell weights", "sha256": sha256, "counts": counts}
     if source.is_file():

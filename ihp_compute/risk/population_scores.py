@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.codes import SPAN_LONG_TERM_INSTITUTION, SPAN_MEDICAID
 from ihp_compute.errors import RiskModelError
-from ihp_compute.risk import cell_weights as cells
+from ihp_compute.risk import cell_weights
 from ihp_compute.risk.models import store as model_store
 from ihp_compute.risk.models.compile import Compiled, clean_codes, compile_model, slim
 from ihp_compute.risk.models.engine import (
@@ -282,9 +282,9 @@ def model_provider(
         raise RiskModelError(
             f"timing must be one of {', '.join(TIMINGS)}, newborn one of {', '.join(NEWBORNS)}"
         )
-    if cells.is_cells(name, store=store):
+    if cell_weights.is_cells(name, store=store):
         return with_policy(
-            cells.provider(name, population, store=store), population, missing=missing
+            cell_weights.provider(name, population, store=store), population, missing=missing
         )
     first, last = (int(year) for year in population.manifest["service_years"])
     loaded = {

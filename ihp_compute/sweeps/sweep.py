@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 import ihp_compute
 from ihp_compute.errors import DataError
-from ihp_compute.results import kept_terms as run_terms
+from ihp_compute.results import kept_terms
 from ihp_compute.results.digest import digest_of_table
 from ihp_compute.results.kept_terms import RunTerms
 from ihp_compute.results.manifest import read_manifest
@@ -164,7 +164,7 @@ def check(run_dir: Path, grid: Grid, *, limit: int = ROW_LIMIT) -> RunTerms:
         If there would be more rows than `limit`, a path does not exist in a contract, or a value
         does not fit its term. Values that fit or not only together are left to `sweep`.
     """
-    terms = run_terms.read(run_dir)
+    terms = kept_terms.read(run_dir)
     grid.check_size(len(terms.contracts.contracts), limit)
     distinct = {contract.sha256: contract for contract in terms.contracts.contracts.values()}
     for contract in distinct.values():

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli import app
-from ihp_compute import contracts as contract
+from ihp_compute import contracts
 from ihp_compute.contracts.vocabulary import KINDS
 from ihp_compute.errors import ContractError
 
@@ -80,18 +80,18 @@ def test_a_wrong_row_is_one_line_and_exit_3(tmp_path: Path) -> None:
 def test_every_shipped_contract_is_listed() -> None:
     text = runner.invoke(app, ["contracts", "list"]).stdout
     found = json.loads(runner.invoke(app, ["contracts", "list", "--json"]).stdout)
-    assert [entry["name"] for entry in found] == contract.names()
-    assert all(name in text for name in contract.names())
+    assert [entry["name"] for entry in found] == contracts.names()
+    assert all(name in text for name in contracts.names())
 
 
-@pytest.mark.parametrize("name", contract.names())
+@pytest.mark.parametrize("name", contracts.names())
 def test_every_contract_can_be_read(name: str) -> None:
     """Steps in order, each value with unit, dates, basis and page, and an example in dollars."""
     done = runner.invoke(app, ["contracts", "show", name])
     assert done.exit_code == 0, done.exception
     lines = done.stdout.splitlines()
     steps = [line.split(": ")[1] for line in lines if line.startswith("Step ")]
-    assert tuple(steps) == contract.load(name).at(None).steps
+    assert tuple(steps) == contracts.load(name).at(None).steps
     assert any(line.startswith("Example: 12,000 members, target $60,000,000") for line in lines)
     assert any("a gain of 5 %: savings $3,000,000.00 (+5.00%)" in line for line in lines)
     assert any("settlement.gain.share" in line for line in lines)
@@ -141,10 +141,10 @@ def test_every_path_is_listed_with_what_it_may_be() -> None:
 
 def test_the_guide_s_examples_load(tmp_path: Path) -> None:
     """Every TOML block of the guide to term files is a contract or a set that checks."""
-    guide = (contract.FOLDER / "README.md").read_text()
+    guide = (contracts.FOLDER / "README.md").read_text()
     blocks = guide.split("```toml\n")[1:]
     assert len(blocks) == 2
     (tmp_path / "north_2025.toml").write_text(blocks[0].split("```")[0])
     (tmp_path / "state.toml").write_text(blocks[1].split("```")[0])
-    assert contract.check(tmp_path / "north_2025.toml")["kind"] == "contract"
-    assert contract.check(tmp_path / "state.toml", 2025)["kind"] == "set"
+    assert contracts.check(tmp_path / "north_2025.toml")["kind"] == "contract"
+    assert contracts.check(tmp_path / "state.toml", 2025)["kind"] == "set"

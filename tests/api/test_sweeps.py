@@ -20,7 +20,7 @@ from cluster.work import WORK
 from ihp_compute import contracts as contract
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import ContractSet
-from ihp_compute.results import kept_terms as run_terms
+from ihp_compute.results import kept_terms
 from ihp_compute.runner import LocalRunner
 from ihp_compute.settlement.settle import settle
 from ihp_compute.uncertainty.totals import Totals, column_names, write_totals
@@ -45,7 +45,7 @@ def swept_run(finished: Run, service: Service) -> Run:
     )
     contracts = ContractSet("x", dict.fromkeys(("P-1", "P-2"), contract.load("mn-ihp-2.0-track-2")))
     write_totals(totals, folder / "totals.arrow")
-    (folder / run_terms.FILE).write_text(json.dumps(run_terms.document(contracts, {})))
+    (folder / kept_terms.FILE).write_text(json.dumps(kept_terms.document(contracts, {})))
     rows = settle(totals, contracts, base_year=2023, performance_year=2024)
     names = ("partnership_id", "payment_cents")
     pq.write_table(
@@ -197,7 +197,7 @@ def test_a_run_without_its_terms_cannot_be_swept(
     post: Callable[..., Any], service: Service, swept_run: Run
 ) -> None:
     folder: Path = service.home.attempt(swept_run.id, swept_run.attempt)
-    (folder / run_terms.FILE).unlink()
+    (folder / kept_terms.FILE).unlink()
     response = post()
     assert response.status_code == 409
     assert "keeps no terms" in response.json()["detail"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ihp_compute import contracts as contract
+from ihp_compute import contracts
 from ihp_compute.contracts.kinds import BASES
 from ihp_compute.contracts.values import text_of
 from ihp_compute.contracts.vocabulary import KINDS
@@ -26,7 +26,7 @@ FIXED_PATHS = (
     "settlement.withhold.rate", "settlement.quality.weight",
     "settlement.adjustments.disaster_usd",
 )  # fmt: skip
-each_contract = pytest.mark.parametrize("name", contract.names())
+each_contract = pytest.mark.parametrize("name", contracts.names())
 
 
 @pytest.mark.parametrize("path", sorted(BAD.glob("*.toml")), ids=lambda path: path.stem)
@@ -34,20 +34,20 @@ def test_a_bad_contract_is_refused_with_what_was_found_and_expected(path: Path) 
     """Each file says on its first line how the message begins."""
     expected = path.read_text().splitlines()[0].removeprefix("# expect: ")
     with pytest.raises(ContractError) as refusal:
-        contract.load(path)
+        contracts.load(path)
     assert str(refusal.value).startswith(expected)
 
 
 @each_contract
 def test_every_path_stands_in_every_contract(name: str) -> None:
-    terms = contract.load(name).terms
+    terms = contracts.load(name).terms
     assert set(KINDS) <= set(terms)
     assert set(FIXED_PATHS) <= set(terms)
 
 
 @each_contract
 def test_every_value_has_a_page(name: str) -> None:
-    found = contract.load(name)
+    found = contracts.load(name)
     for term in found.terms.values():
         for entry in term.entries:
             assert entry.source.doc in found.documents
@@ -59,8 +59,8 @@ def test_every_value_has_a_page(name: str) -> None:
 @each_contract
 def test_every_document_is_cited(name: str) -> None:
     """A document that only the overview of a programme needs belongs into the summary."""
-    found = contract.load(name)
-    own = contract.FOLDER / f"{name}.toml"
+    found = contracts.load(name)
+    own = contracts.FOLDER / f"{name}.toml"
     declared = [
         line.removeprefix("[sources.").removesuffix("]")
         for line in own.read_text().splitlines()
@@ -80,12 +80,12 @@ def test_the_issue_of_contracts_is_complete() -> None:
         "cms-reach-professional", "aca-1342", "medicaid-mco-corridor", "vermont-medicaid-aco",
         "maine-accountable-communities", "massachusetts-medicaid-aco",
     }  # fmt: skip
-    assert expected <= set(contract.names())
+    assert expected <= set(contracts.names())
 
 
 def test_losses_of_the_first_generation_follow_the_contract_year() -> None:
     """Gains only, then 2:1, then 1:1, counted from the partnership's own first year."""
-    found = contract.load("mn-ihp-1.0").override({"agreement.first_performance_year": 2015})
+    found = contracts.load("mn-ihp-1.0").override({"agreement.first_performance_year": 2015})
     shares = [found.at(year)["settlement.loss.share"] for year in (2015, 2016, 2017, 2019)]
     assert shares == [0, Decimal("0.25"), Decimal("0.5"), Decimal("0.5")]
 
@@ -94,35 +94,35 @@ def test_losses_of_the_first_generation_follow_the_contract_year() -> None:
     ("year", "rate"), [(2013, "0.02"), (2018, "0.02"), (2019, "0"), (2020, "0"), (2021, "0.02")]
 )
 def test_sequestration_follows_the_performance_year(year: int, rate: str) -> None:
-    agreement = contract.load("cms-mssp-enhanced" if year >= 2019 else "cms-mssp-track-1").at(year)
+    agreement = contracts.load("cms-mssp-enhanced" if year >= 2019 else "cms-mssp-track-1").at(year)
     assert agreement["settlement.withhold.rate"] == Decimal(rate)
 
 
 def test_the_first_corridor_of_global_narrows_in_2026() -> None:
-    found = contract.load("cms-reach-global")
+    found = contracts.load("cms-reach-global")
     edges = [found.at(year)["settlement.gain.bands"][0].below for year in (2025, 2026)]
     assert edges == [Decimal("0.25"), Decimal("0.10")]
 
 
 def test_a_year_without_values_is_refused() -> None:
     with pytest.raises(ContractError, match="found no value for 2015, expected one"):
-        contract.load("mn-ihp-2.0-track-2").at(2015)
+        contracts.load("mn-ihp-2.0-track-2").at(2015)
 
 
 def test_an_override_that_no_contract_has_is_refused() -> None:
     with pytest.raises(ContractError, match=r"settlement.gain.shore: no such path .* did you mean"):
-        contract.load("mn-ihp-1.0").override({"settlement.gain.shore": "0.5"})
+        contracts.load("mn-ihp-1.0").override({"settlement.gain.shore": "0.5"})
 
 
 def test_a_band_that_the_contract_lacks_is_refused() -> None:
     with pytest.raises(ContractError, match=r"no such band or field; bands are inner, second"):
-        contract.load("cms-reach-global").override({"settlement.gain.bands.first.below": "0.1"})
+        contracts.load("cms-reach-global").override({"settlement.gain.bands.first.below": "0.1"})
     with pytest.raises(ContractError, match="bands are none"):
-        contract.load("mn-ihp-1.0").override({"settlement.gain.bands.inner.below": "0.1"})
+        contracts.load("mn-ihp-1.0").override({"settlement.gain.bands.inner.below": "0.1"})
 
 
 def test_moving_an_edge_moves_the_neighbours() -> None:
-    found = contract.load("cms-reach-global").override(
+    found = contracts.load("cms-reach-global").override(
         {"settlement.gain.bands.inner.below": "0.2", "settlement.gain.bands.outer.above": "0.6"}
     )
     bands = found.at(2023)["settlement.gain.bands"]
@@ -133,11 +133,11 @@ def test_moving_an_edge_moves_the_neighbours() -> None:
 
 def test_an_edge_cannot_pass_the_next() -> None:
     with pytest.raises(ContractError, match=r"from 0\.4 to 0\.35, expected below at least above"):
-        contract.load("cms-reach-global").override({"settlement.gain.bands.inner.below": "0.4"})
+        contracts.load("cms-reach-global").override({"settlement.gain.bands.inner.below": "0.4"})
 
 
 def test_bands_can_be_replaced_by_a_list() -> None:
-    found = contract.load("mn-ihp-1.0").override(
+    found = contracts.load("mn-ihp-1.0").override(
         {"settlement.gain.bands": "0:0.02:0;0.02:0.05:0.5"}
     )
     bands = found.at(2015)["settlement.gain.bands"]
@@ -151,7 +151,7 @@ def test_bands_can_be_replaced_by_a_list() -> None:
 def test_bands_touch_whatever_edge_moves(name: str, edge: Decimal) -> None:
     path = f"settlement.loss.bands.{name}.below"
     try:
-        found = contract.load("cms-reach-professional").override({path: edge})
+        found = contracts.load("cms-reach-professional").override({path: edge})
     except ContractError:
         return
     bands = found.at(2023)["settlement.loss.bands"]
@@ -159,35 +159,35 @@ def test_bands_touch_whatever_edge_moves(name: str, edge: Decimal) -> None:
 
 
 def test_the_digest_follows_values_and_not_the_file(tmp_path: Path) -> None:
-    original = (contract.FOLDER / "mn-ihp-2.0-track-2.toml").read_text()
+    original = (contracts.FOLDER / "mn-ihp-2.0-track-2.toml").read_text()
     same = tmp_path / "same.toml"
     same.write_text("# another comment\n" + original.replace("0.50\n", "0.50   # half\n"))
     other = tmp_path / "other.toml"
     other.write_text(original.replace("value  = 0.042", "value  = 0.043"))
-    shipped = contract.load("mn-ihp-2.0-track-2")
-    assert contract.load(same).sha256 == shipped.sha256
-    assert contract.load(other).sha256 != shipped.sha256
+    shipped = contracts.load("mn-ihp-2.0-track-2")
+    assert contracts.load(same).sha256 == shipped.sha256
+    assert contracts.load(other).sha256 != shipped.sha256
     assert shipped.override({"target.trend": "0.05"}).sha256 != shipped.sha256
 
 
 def test_recalled_and_assumed_terms_are_named() -> None:
-    line = contract.load("mn-ihp-2.0-track-2").at(2021).draft_line(("settlement.",))
+    line = contracts.load("mn-ihp-2.0-track-2").at(2021).draft_line(("settlement.",))
     assert line.startswith("DRAFT TERMS: ")
     assert "settlement.gain.share" in line
     assert "settlement.gain.bands" not in line, "a term at none binds nothing"
 
 
 def test_a_contract_without_weak_terms_has_no_draft_line(tmp_path: Path) -> None:
-    text = (contract.FOLDER / "mn-ihp-2.0-track-2.toml").read_text()
+    text = (contracts.FOLDER / "mn-ihp-2.0-track-2.toml").read_text()
     for name in ("unbound.toml",):
-        unbound = (contract.FOLDER / name).read_text()
+        unbound = (contracts.FOLDER / name).read_text()
         for basis in ("recalled", "assumed"):
             unbound = unbound.replace(f'"{basis}"', '"contract"')
             text = text.replace(f'"{basis}"', '"contract"')
         (tmp_path / name).write_text(unbound)
     signed = tmp_path / "signed.toml"
     signed.write_text(text.replace('extends   = "unbound"', 'extends   = "unbound.toml"'))
-    assert contract.load(signed).at(2021).draft_line() == ""
+    assert contracts.load(signed).at(2021).draft_line() == ""
 
 
 SET = """
@@ -222,7 +222,7 @@ def state_set(tmp_path: Path) -> Path:
 
 
 def test_generations_stand_side_by_side_in_one_set(state_set: Path) -> None:
-    found = contract.load_set([state_set], ["D", "C", "B", "A"], 2021)
+    found = contracts.load_set([state_set], ["D", "C", "B", "A"], 2021)
     assert list(found.contracts) == ["A", "B", "C", "D"]
     agreements = found.at(2021)
     assert agreements["A"]["target.base_pmpm_fixed"] == Decimal("402.15")
@@ -233,7 +233,7 @@ def test_generations_stand_side_by_side_in_one_set(state_set: Path) -> None:
 
 
 def test_each_distinct_cost_rule_is_one_rule_set(state_set: Path) -> None:
-    found = contract.load_set([state_set], ["A", "B", "C", "D"])
+    found = contracts.load_set([state_set], ["A", "B", "C", "D"])
     caps = [terms.claim_cap_cents for terms in found.rule_sets(2021)]
     assert caps == [20_000_000, 5_000_000]
     assert [found.rule_set_of(p, 2021) for p in "ABCD"] == [0, 1, 1, 0]
@@ -245,30 +245,30 @@ def test_a_partnership_without_a_contract_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ContractError, match=r"partnerships.D: found nothing, expected its contract"
     ):
-        contract.load_set([path], ["A", "B", "C", "D"])
+        contracts.load_set([path], ["A", "B", "C", "D"])
 
 
 def test_a_contract_for_a_stranger_is_refused(state_set: Path) -> None:
     with pytest.raises(ContractError, match=r"partnerships.C: not on the roster"):
-        contract.load_set([state_set], ["A", "B"])
+        contracts.load_set([state_set], ["A", "B"])
 
 
 def test_several_contracts_need_a_set() -> None:
     with pytest.raises(ContractError, match="expected one contract for all partnerships"):
-        contract.load_set(["mn-ihp-1.0", "mn-ihp-2.0-track-2"], ["A"])
+        contracts.load_set(["mn-ihp-1.0", "mn-ihp-2.0-track-2"], ["A"])
 
 
 def test_contracts_that_attribute_differently_do_not_share_a_run(tmp_path: Path) -> None:
     path = tmp_path / "state.toml"
     path.write_text(SET + '"attribution.min_months_any" = 10\n')
-    found = contract.load_set([path], ["A", "B", "C"])
+    found = contracts.load_set([path], ["A", "B", "C"])
     with pytest.raises(ContractError, match="attribution: found different terms for A"):
         found.attribution(2021)
     assert found.risk(2021).model == "supplied"
 
 
 def test_a_draft_names_its_contract_where_there_are_several(state_set: Path) -> None:
-    found = contract.load_set([state_set], ["A", "B", "C"])
+    found = contracts.load_set([state_set], ["A", "B", "C"])
     terms = found.draft_terms(2021)
     assert terms["recalled_or_assumed"] == len(terms["names"]) <= terms["total"]
     assert any(name.startswith("mn-ihp-2.0-track-1: ") for name in terms["names"])
@@ -280,8 +280,8 @@ def test_a_draft_names_its_contract_where_there_are_several(state_set: Path) -> 
 
 
 def test_a_set_is_checked_like_a_contract(state_set: Path) -> None:
-    assert contract.check(state_set)["kind"] == "set"
-    assert contract.check(contract.FOLDER / "aca-1342.toml")["name"] == "aca-1342"
+    assert contracts.check(state_set)["kind"] == "set"
+    assert contracts.check(contracts.FOLDER / "aca-1342.toml")["name"] == "aca-1342"
     state_set.write_text(SET + '"settlement.gain.shore" = 0.4\n')
     with pytest.raises(ContractError, match=r"state\.toml, partnership C: settlement\.gain\.shore"):
-        contract.check(state_set)
+        contracts.check(state_set)

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from ihp_compute.errors import RiskModelError
-from ihp_compute.risk import cell_weights as cells
-from ihp_compute.risk import imports
+from ihp_compute.risk import cell_weights, imports
 from ihp_compute.risk.models import licensed
 from ihp_compute.risk.score_files import Request, score_files
 
@@ -92,13 +91,13 @@ def test_no_licensed_table_ships() -> None:
 def test_cell_weights_have_effective_years(tmp_path: Path) -> None:
     path = tmp_path / "cells.csv"
     path.write_text("cell,weight,first_year,last_year\n0100,1.5,2022,2023\n0100,1.75,2024,\n")
-    table = cells.read(path)
+    table = cell_weights.read(path)
     assert [(w.cell, w.weight_micro, w.first_year) for w in table.weights] == [
         ("0100", 1_500_000, 2022), ("0100", 1_750_000, 2024),
     ]  # fmt: skip
     report = imports.import_model(path, "acg", model_store=tmp_path / "s")
     assert report["counts"]["cell_weights"] == 2
-    assert cells.is_cells("acg", store=tmp_path / "s")
+    assert cell_weights.is_cells("acg", store=tmp_path / "s")
 
 
 @pytest.mark.parametrize(
@@ -114,4 +113,4 @@ def test_cell_weights_that_contradict_are_refused(tmp_path: Path, rows: str, mes
     path = tmp_path / "cells.csv"
     path.write_text("cell,weight,first_year,last_year\n" + rows)
     with pytest.raises(RiskModelError, match=message):
-        cells.read(path)
+        cell_weights.read(path)

@@ -12,8 +12,7 @@ import pyarrow as pa
 import pytest
 
 from ihp_compute.errors import DataError, RiskModelError
-from ihp_compute.risk import cell_weights as cells
-from ihp_compute.risk import imports
+from ihp_compute.risk import cell_weights, imports
 from ihp_compute.risk.population_scores import ModelScores, ScoreTerms, model_provider
 from ihp_compute.risk.providers import provider
 from ihp_compute.risk.scores import enrolled_months
@@ -213,7 +212,7 @@ def test_an_unknown_timing_is_refused() -> None:
 def test_imported_cells_take_the_weight_of_the_year(tmp_path: Path) -> None:
     path = tmp_path / "cells.csv"
     path.write_text("cell,weight,first_year,last_year\n0100,1.5,,2023\n0100,1.75,2024,\n0200,9,,\n")
-    cells.save(cells.read(path), "acg", store=tmp_path / "s")
+    cell_weights.save(cell_weights.read(path), "acg", store=tmp_path / "s")
     people = [Person(scores=[(2024, 1, 1), (2023, 1, 2)]), Person(scores=[(2024, 1, 2)])]
     population = Population((Shard(people),))
     found = provider("acg", population, store=tmp_path / "s").score(
@@ -226,7 +225,7 @@ def test_imported_cells_take_the_weight_of_the_year(tmp_path: Path) -> None:
 def test_a_cell_without_weight_leaves_its_member_missing(tmp_path: Path) -> None:
     path = tmp_path / "cells.csv"
     path.write_text("cell,weight\n0200,9\n")
-    cells.save(cells.read(path), "acg", store=tmp_path / "s")
+    cell_weights.save(cell_weights.read(path), "acg", store=tmp_path / "s")
     population = Population((Shard([Person(scores=[(2024, 1, 1)])]),))
     shard = population.shards[0]
     with pytest.raises(DataError, match="no score of 'acg'"):

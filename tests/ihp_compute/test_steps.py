@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ihp_compute import contracts as contract
+from ihp_compute import contracts
 from ihp_compute.contracts import Contract
 from ihp_compute.errors import ContractError
 from ihp_compute.settlement.given import settle_table
@@ -24,7 +24,7 @@ RECIPROCAL = "mn-ihp-2.0-track-2"
 COSTS = st.lists(st.integers(0, 2_000_000), min_size=2, max_size=12)
 compiled_once = settings(deadline=None, max_examples=60)
 """The first example may compile the kernel, which takes seconds."""
-EVERY = st.sampled_from(contract.names())
+EVERY = st.sampled_from(contracts.names())
 
 
 def settled(found: Contract | str, *costs: Any, **columns: Any) -> list[dict[str, Any]]:
@@ -62,9 +62,9 @@ def test_more_cost_never_pays_the_partnership_more(name: str, costs: list[int]) 
 
     A cap of core cost moves with cost where the observed cost stands in for it, so it is given.
     """
-    found = contract.load(name).override({"settlement.core_cost_usd": str(TARGET_USD)})
+    found = contracts.load(name).override({"settlement.core_cost_usd": str(TARGET_USD)})
     paid = payments(found, *sorted(costs))
-    if contract.load(name).at(None)["settlement.direction"] == "corridor":
+    if contracts.load(name).at(None)["settlement.direction"] == "corridor":
         paid = paid[::-1]
     assert all(a >= b for a, b in pairwise(paid))
 
@@ -73,7 +73,7 @@ def test_more_cost_never_pays_the_partnership_more(name: str, costs: list[int]) 
 @given(EVERY, st.integers(0, 2_000_000))
 def test_a_gain_is_never_owed_and_a_loss_never_paid(name: str, cost: int) -> None:
     (row,) = settled(name, cost)
-    sign = -1 if contract.load(name).at(None)["settlement.direction"] == "corridor" else 1
+    sign = -1 if contracts.load(name).at(None)["settlement.direction"] == "corridor" else 1
     assert sign * row["payment_usd"] * row["savings_usd"] >= 0
 
 
@@ -90,7 +90,7 @@ def test_bands_are_continuous(percent: int, name: str) -> None:
 @compiled_once
 @given(st.integers(0, 2_000_000), st.sampled_from(["gain", "loss"]))
 def test_a_corridor_of_no_width_is_no_corridor(cost: int, side: str) -> None:
-    plain = contract.load(RECIPROCAL)
+    plain = contracts.load(RECIPROCAL)
     banded = plain.override({f"settlement.{side}.bands": "0:0:0.3;0:none:1"})
     assert payments(banded, cost) == payments(plain, cost)
 
@@ -98,8 +98,8 @@ def test_a_corridor_of_no_width_is_no_corridor(cost: int, side: str) -> None:
 @compiled_once
 @given(st.integers(0, 2_000_000), st.decimals("0.01", "0.2", places=3))
 def test_one_band_from_zero_is_a_flat_share(cost: int, share: Decimal) -> None:
-    flat = contract.load(RECIPROCAL).override({"settlement.gain.share": str(share)})
-    banded = contract.load(RECIPROCAL).override(
+    flat = contracts.load(RECIPROCAL).override({"settlement.gain.share": str(share)})
+    banded = contracts.load(RECIPROCAL).override(
         {"settlement.gain.share": "1", "settlement.gain.bands": f"0:none:{share}"}
     )
     assert payments(flat, cost) == payments(banded, cost)
@@ -108,7 +108,7 @@ def test_one_band_from_zero_is_a_flat_share(cost: int, share: Decimal) -> None:
 @compiled_once
 @given(st.integers(0, 1_000_000), st.decimals("0", "0.3", places=3))
 def test_a_cap_binds_once_and_holds(cost: int, cap: Decimal) -> None:
-    found = contract.load(RECIPROCAL).override({"settlement.gain.cap_of_target": str(cap)})
+    found = contracts.load(RECIPROCAL).override({"settlement.gain.cap_of_target": str(cap)})
     (row,) = settled(found, cost)
     (free,) = settled(RECIPROCAL, cost)
     limit = float(cap) * TARGET_USD
@@ -118,7 +118,7 @@ def test_a_cap_binds_once_and_holds(cost: int, cap: Decimal) -> None:
 
 def test_the_order_of_steps_changes_results() -> None:
     """Sequestration, then cap, pays the cap; cap, then sequestration, pays less."""
-    first = contract.load("cms-mssp-track-1")
+    first = contracts.load("cms-mssp-track-1")
     other = first.override(
         {"settlement.steps": "gate;counting;share;quality;cap;withhold;adjustments"}
     )
@@ -144,14 +144,14 @@ def test_the_gate_is_met_exactly_at_its_rate(cost: float, passed: bool) -> None:
 def test_a_gate_of_none_settles_nothing_and_a_gate_of_zero_everything() -> None:
     (one_sided,) = settled(GAIN_ONLY, 1_500_000)
     assert (one_sided["payment_usd"], one_sided["gate_rate"]) == (0, None)
-    open_gate = contract.load(RECIPROCAL).override({"settlement.gate.loss_rate": "0"})
+    open_gate = contracts.load(RECIPROCAL).override({"settlement.gate.loss_rate": "0"})
     (row,) = settled(open_gate, 1_000_001)
     assert row["payment_usd"] == -0.5
 
 
 def test_a_gain_below_the_gate_can_earn_part_of_its_share() -> None:
     """The exception of small organisations: half of the share, below the gate only."""
-    found = contract.load("cms-mssp-basic-a").override({"settlement.gate.below_gate_share": "0.5"})
+    found = contracts.load("cms-mssp-basic-a").override({"settlement.gate.below_gate_share": "0.5"})
     below, above = settled(found, 990_000, 900_000)
     assert not below["gate_passed"]
     assert below["share_usd"] == 2_000
@@ -161,10 +161,10 @@ def test_a_gain_below_the_gate_can_earn_part_of_its_share() -> None:
 @compiled_once
 @given(st.integers(0, 2_000_000), st.integers(-500_000, 500_000))
 def test_disaster_relief_ends_at_nothing_and_leaves_gains_alone(cost: int, relief: int) -> None:
-    found = contract.load("cms-mssp-basic-e").override(
+    found = contracts.load("cms-mssp-basic-e").override(
         {"settlement.adjustments.disaster_usd": str(relief), "settlement.gate.loss_rate": "0"}
     )
-    plain = contract.load("cms-mssp-basic-e").override({"settlement.gate.loss_rate": "0"})
+    plain = contracts.load("cms-mssp-basic-e").override({"settlement.gate.loss_rate": "0"})
     (row,), (free,) = settled(found, cost), settled(plain, cost)
     expected = free["payment_usd"]
     if expected < 0:
@@ -175,7 +175,7 @@ def test_disaster_relief_ends_at_nothing_and_leaves_gains_alone(cost: int, relie
 @compiled_once
 @given(st.decimals("0", "1", places=2), st.decimals("0", "1", places=2))
 def test_quality_earns_its_weight_of_a_gain(weight: Decimal, score: Decimal) -> None:
-    found = contract.load(RECIPROCAL).override({"settlement.quality.weight": str(weight)})
+    found = contracts.load(RECIPROCAL).override({"settlement.quality.weight": str(weight)})
     gain, loss = settled(found, 900_000, 1_100_000, quality_score=[str(score)] * 2)
     expected = Decimal(50_000) * ((1 - weight) + weight * score)
     assert gain["share_usd"] == pytest.approx(float(expected), abs=0.011)
@@ -189,7 +189,7 @@ def test_an_empty_score_leaves_the_share_alone() -> None:
 
 
 def test_a_score_below_the_floor_earns_nothing() -> None:
-    found = contract.load(RECIPROCAL).override({"settlement.quality.floor": "0.3"})
+    found = contracts.load(RECIPROCAL).override({"settlement.quality.floor": "0.3"})
     low, at = settled(found, 900_000, 900_000, quality_score=["0.29", "0.3"])
     assert low["payment_usd"] == 0
     assert at["payment_usd"] == 32_500
@@ -219,7 +219,7 @@ def test_a_shadow_settlement_shows_everything_and_pays_nothing() -> None:
 
 
 def test_what_else_was_agreed_is_added() -> None:
-    found = contract.load(RECIPROCAL).override({"settlement.adjustments.other_usd": "-1234.5"})
+    found = contracts.load(RECIPROCAL).override({"settlement.adjustments.other_usd": "-1234.5"})
     assert payments(found, 900_000) == [48_765.5]
 
 
@@ -231,6 +231,6 @@ def test_a_size_table_is_linear_between_its_rows_and_flat_beyond() -> None:
 
 def test_a_gate_by_size_needs_the_members() -> None:
     program = Program()
-    agreement = contract.load("cms-mssp-track-1").at(2018)
+    agreement = contracts.load("cms-mssp-track-1").at(2018)
     with pytest.raises(ContractError, match="a gate by size needs the members"):
         write_settlement(program, agreement, program.source("t"), program.source("o"))

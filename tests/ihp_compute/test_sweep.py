@@ -21,7 +21,7 @@ from ihp_compute import contracts as contract
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import ContractSet
 from ihp_compute.errors import ContractError, DataError, GridError, RunError
-from ihp_compute.results import kept_terms as run_terms
+from ihp_compute.results import kept_terms
 from ihp_compute.runner import LocalRunner
 from ihp_compute.settlement.settle import Settled, settle
 from ihp_compute.sweeps.grid import Grid, grid_of, read_grid, value_text
@@ -71,7 +71,7 @@ def write_run(folder: Path, contracts: ContractSet, replicates: int = B) -> Path
     """A finished run as far as a sweep reads it."""
     folder.mkdir(parents=True, exist_ok=True)
     write_totals(totals(replicates), folder / "totals.arrow")
-    (folder / run_terms.FILE).write_text(json.dumps(run_terms.document(contracts, QUALITY)))
+    (folder / kept_terms.FILE).write_text(json.dumps(kept_terms.document(contracts, QUALITY)))
     rows = settled(contracts, replicates)
     names = ("partnership_id", "payment_cents")
     pq.write_table(
@@ -283,8 +283,8 @@ def test_terms_come_back_as_they_were(name: str) -> None:
     first = contract.load(name)
     own = first.override({"settlement.gain.bands": CORRIDOR, "settlement.gain.share": "0.30"})
     contracts = ContractSet("both", {"P1": first, "P2": own})
-    kept = json.loads(json.dumps(run_terms.document(contracts, QUALITY)))
-    again = run_terms._read(kept)
+    kept = json.loads(json.dumps(kept_terms.document(contracts, QUALITY)))
+    again = kept_terms._read(kept)
     assert again.contracts == contracts
     assert again.contracts.sha256 == contracts.sha256
     assert again.quality == QUALITY
@@ -292,7 +292,7 @@ def test_terms_come_back_as_they_were(name: str) -> None:
 
 def test_terms_changed_after_the_run_are_refused(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", contracts_of("mn-ihp-1.0"))
-    path = folder / run_terms.FILE
+    path = folder / kept_terms.FILE
     grid = grid_of({"settlement.gain.share": [Decimal("0.5")]})
     kept = json.loads(path.read_text())
     for one in kept["contracts"].values():

@@ -20,7 +20,7 @@ from ihp_compute.errors import DataError
 from ihp_compute.ledger import IngestFate
 from ihp_compute.synth import claims as synth_claims
 from ihp_compute.synth import lines as synth_lines
-from ihp_compute.synth import network as synth_network
+from ihp_compute.synth import network
 from ihp_compute.synth import people as synth_people
 from ihp_compute.synth.codes import (
     CONDITIONS,
@@ -241,7 +241,7 @@ def test_roster_npis_pass_the_check(state: Path) -> None:
         assert len(npi) == 10
         assert total % 10 == 0
     assert {row["partnership_id"] for row in roster} == {
-        *synth_network.partnership_ids(),
+        *network.partnership_ids(),
         COMPARISON,
     }
     assert {row["specialty"] for row in roster} == {
@@ -265,7 +265,7 @@ def test_included_lines_add_up_to_the_member_year() -> None:
     """To the cent, over every clean line of the two years."""
     calendar = synth_people.Calendar(2023, 2024)
     people = synth_people.people(500, 7, calendar)
-    net = synth_network.network(500, 7, 2023)
+    net = network.network(500, 7, 2023)
     rng = synth_people.generator(7, 4, 0)
     years = synth_claims.MemberYears.of(people, 0, 500)
     claims = synth_claims.draw_claims(rng, years, net)

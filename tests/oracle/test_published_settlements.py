@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from ihp_compute import contracts as contract
+from ihp_compute import contracts
 from ihp_compute.settlement.given import SettledTable, settle_table
 from ihp_compute.settlement.steps import gate_by_size
 
@@ -130,7 +130,7 @@ def test_both_sides_of_every_track_are_met(replayed: SettledTable) -> None:
 
 def test_the_size_table_is_exact_to_its_printed_digits(published: list[dict[str, Any]]) -> None:
     """Nine places in most files, four in those of PY2015 and PY2019."""
-    table = contract.load(ONE_SIDED).at(2019)["settlement.gate.size_table"]
+    table = contracts.load(ONE_SIDED).at(2019)["settlement.gate.size_table"]
     missed = set()
     n_rows = 0
     for row in published:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ihp_compute import contracts as contract
+from ihp_compute import contracts
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import Contract, ContractSet
 from ihp_compute.settlement.given import settle_table
@@ -61,7 +61,7 @@ basis = "assumed"
 source = {{ doc = "facts", at = "4.4" }}
 {more}"""
     )
-    return contract.load(path)
+    return contracts.load(path)
 
 
 def totals(observed_pmpm: str) -> Totals:

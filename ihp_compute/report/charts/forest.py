@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ihp_compute.report import numbers as figures
+from ihp_compute.report import numbers
 from ihp_compute.report.charts.sheet import (
     ROW,
     Chart,
@@ -84,14 +84,14 @@ def forest(rows: Sequence[ForestRow], *, title: str, description: str) -> Chart:
         y = top + ROW * index + ROW / 2
         mark = "\N{DAGGER}" if row.flagged else ""
         sheet.text(0, y + 4, row.name, room=19)
-        sheet.text(214, y + 4, figures.count(row.n_members) + mark, "figure", anchor="end")
+        sheet.text(214, y + 4, numbers.count(row.n_members) + mark, "figure", anchor="end")
         for gate in row.gates:
             if gate is not None and rate.low <= gate <= rate.high:
                 sheet.line(rate(gate), y - ROW / 2, rate(gate), y + ROW / 2, "gate")
         tone = "gain" if row.rate.point >= 0 else "loss"
         draw_whisker(sheet, rate, row.rate, y, tone, solid=row.passed)
-        sheet.text(660, y + 4, figures.percent(row.rate.point), f"figure {tone}", anchor="end")
+        sheet.text(660, y + 4, numbers.percent(row.rate.point), f"figure {tone}", anchor="end")
         paid = "gain" if row.payment.point > 0 else "loss" if row.payment.point < 0 else "none"
         draw_whisker(sheet, money, row.payment, y, paid, solid=row.payment.point != 0)
-        sheet.text(width, y + 4, figures.usd(row.payment.point), f"figure {paid}", anchor="end")
+        sheet.text(width, y + 4, numbers.usd(row.payment.point), f"figure {paid}", anchor="end")
     return sheet.done()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from ihp_compute.report import numbers as figures
+from ihp_compute.report import numbers
 
 ROW: Final = 22
 """Height of a chart row; the unit is a CSS pixel at full width."""
@@ -194,7 +194,7 @@ def _round_step(rough: float) -> float:
 def percent_tick(value: float) -> str:
     """A ratio in percent, with a decimal only where it has one."""
     places = 0 if abs(value * 100 - round(value * 100)) < 1e-6 else 1
-    return figures.percent(value, places=places)
+    return numbers.percent(value, places=places)
 
 
 def money_tick(cents: float) -> str:
@@ -204,8 +204,8 @@ def money_tick(cents: float) -> str:
     for scale, name in ((100_000_000_000, "bn"), (100_000_000, "m"), (100_000, "k"), (100, "")):
         if abs(cents) >= scale:
             value = f"{abs(cents) / scale:,.3f}".rstrip("0").rstrip(".")
-            return f"{figures.MINUS if cents < 0 else ''}${value} {name}".rstrip()
-    return figures.usd(cents, places=2)
+            return f"{numbers.MINUS if cents < 0 else ''}${value} {name}".rstrip()
+    return numbers.usd(cents, places=2)
 
 
 def _n(value: float) -> str:

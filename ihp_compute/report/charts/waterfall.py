@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ihp_compute.report import numbers as figures
+from ihp_compute.report import numbers
 from ihp_compute.report.charts.sheet import ROW, Chart, Scale, Sheet, money_tick
 
 
@@ -79,7 +79,7 @@ def waterfall(bars: Sequence[Bar], *, title: str, description: str, from_zero: b
         y = top + ROW * index + ROW / 2
         strong = "strong" if bar.outcome else ""
         sheet.text(0, y + 4, bar.name, strong, room=22)
-        words = figures.usd(bar.amount, plus=bar.start is not None)
+        words = numbers.usd(bar.amount, plus=bar.start is not None)
         sheet.text(width, y + 4, words, f"figure {strong}".strip(), anchor="end")
         if bar.start is None:
             sheet.line(scale(bar.end), y - 8, scale(bar.end), y + 8, "level")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ihp_compute import METHOD_VERSION
-from ihp_compute.population import digest as fingerprint
+from ihp_compute.population import digest
 from ihp_compute.population.digest import HASHED_TABLES, digest_of, lines_of
 
 value = st.one_of(st.none(), st.text(max_size=3), st.sampled_from(["", "a", "ab", '"', "\\", "é"]))
@@ -26,7 +26,7 @@ def test_lines_are_the_rows_as_sorted_json(rows: list[tuple[str | None, ...]], b
     )
     lines = lines_of(table)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fingerprint, "_BLOCK", block)
+        patch.setattr(digest, "_BLOCK", block)
         found = b"".join(map(bytes, lines.blocks()))
     plain = [json.dumps(dict(zip(names, row, strict=True)), sort_keys=True) + "\n" for row in rows]
     assert lines.n_rows == len(rows)

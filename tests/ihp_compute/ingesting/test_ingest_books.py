@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from ihp_compute.errors import DataError
-from ihp_compute.ingest.door import books as ingest_books
+from ihp_compute.ingest.door import books
 from ihp_compute.ingest.door.books import MemberBook
 from ihp_compute.ingest.handover import Tally
 from ihp_compute.population.keys import member_keys
@@ -17,7 +17,7 @@ from ihp_compute.population.keys import member_keys
 
 def test_a_key_leads_back_to_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids met again and again, in any order and array, are held once; "" has key 0."""
-    monkeypatch.setattr(ingest_books, "_MOST_WAITING", 3)
+    monkeypatch.setattr(books, "_MOST_WAITING", 3)
     book = MemberBook()
     for met in (["b", "a", ""], ["c"], ["a", "d", "b", ""]):
         keys = book.keys(pa.array(met))
@@ -29,7 +29,7 @@ def test_a_key_leads_back_to_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_two_ids_with_one_key_stop_the_ingest(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whenever they meet; the message names neither."""
-    monkeypatch.setattr(ingest_books, "member_keys", lambda ids: np.full(len(ids), 7, np.uint64))
+    monkeypatch.setattr(books, "member_keys", lambda ids: np.full(len(ids), 7, np.uint64))
     book = MemberBook()
     book.keys(pa.array(["0001", ""]))
     book.keys(pa.array(["0001"]))

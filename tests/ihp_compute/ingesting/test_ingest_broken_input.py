@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ihp_compute.errors import DataError
-from ihp_compute.ingest import passes as ingest_module
+from ihp_compute.ingest import passes
 from ihp_compute.ingest.passes import ingest
 
 
@@ -115,7 +115,7 @@ def test_an_interrupted_ingest_leaves_the_old_population_standing(
     def interrupt(*_args: Any, **_kwargs: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ingest_module, "build", interrupt)
+    monkeypatch.setattr(passes, "build", interrupt)
     with pytest.raises(KeyboardInterrupt):
         ingest(folder, tmp_path / "out", shards=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
@@ -164,7 +164,7 @@ def test_a_killed_ingest_leaves_no_population_and_is_swept_up_later(
     with subprocess.Popen(
         [sys.executable, "-c", hang, str(folder), str(tmp_path / "out")],
         stdout=subprocess.PIPE,
-        cwd=Path(ingest_module.__file__).parents[1],
+        cwd=Path(passes.__file__).parents[1],
     ) as child:
         assert child.stdout is not None
         child.stdout.readline()
