@@ -30,8 +30,8 @@ from ihp_compute.measure.plan import Plan, RunRequest, make_plan
 from ihp_compute.pipeline import measure
 from ihp_compute.risk.providers import provider
 from ihp_compute.settlement.settle import settle
-from kernels.philox import key_schedule
-from kernels.quantiles import ranks_of
+from kernels.draws.philox import key_schedule
+from kernels.draws.quantiles import ranks_of
 
 MEMBERS: Final = int(os.environ.get("IHP_BENCH_STATE", "2000" if QUICK else "50000"))
 BOOTSTRAP: Final = (2_000, 256) if QUICK else (20_000, 2_000)
@@ -327,7 +327,7 @@ def test_bench_segment_cost(benchmark: Any) -> None:
 
 def test_bench_line_fate(benchmark: Any) -> None:
     recorded_race(
-        benchmark, "ihp_compute.measure.cost", "line_fate", "line", lambda a: len(a["cents"]),
+        benchmark, "ihp_compute.measure.line_fates", "line_fate", "line", lambda a: len(a["cents"]),
         {"numpy": claims.line_fate_numpy}, operations=10,
     )  # fmt: skip
 

@@ -36,7 +36,7 @@ from ihp_compute.sweeps.jobs import QUANTILES_MICRO
 from ihp_compute.sweeps.scenarios import classes
 from ihp_compute.sweeps.sweep import mean_half_even, sweep
 from ihp_compute.uncertainty.totals import Totals, column_names, write_totals
-from kernels.quantiles import ranks_of
+from kernels.draws.quantiles import ranks_of
 
 CONTRACT: Final = "mn-ihp-2.0-track-2"
 REPLICATES: Final = 200 if QUICK else 2_000

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 import kernels
-from kernels.philox import weights
+from kernels.draws.philox import weights
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("results")

@@ -15,34 +15,34 @@ from kernels._core import (
     to_device,
     to_host,
 )
-from kernels.code_lists import code_lists
-from kernels.condition_flags import condition_flags
-from kernels.decimal_units import decimal_units
-from kernels.distinct_count import distinct_count
-from kernels.enrolled_months import enrolled_months
-from kernels.first_row import first_row
-from kernels.key_place import key_place
-from kernels.least_words import least_words
-from kernels.line_fate import line_fate
-from kernels.list_words import list_words
-from kernels.philox import philox
-from kernels.plurality import plurality
-from kernels.quantiles import quantiles
-from kernels.replicate_totals import replicate_totals
-from kernels.risk_score import risk_score
-from kernels.roster_match import roster_match
-from kernels.row_hash import row_hash
-from kernels.row_join import row_join
-from kernels.row_order import row_order
-from kernels.row_pick import row_pick
-from kernels.segment_cost import segment_cost
-from kernels.settle_grid import settle_grid
-from kernels.settle_summary import settle_summary
-from kernels.text_hash import text_hash
-from kernels.text_key import text_key
-from kernels.word_mix import word_mix
-from kernels.word_order import word_order
-from kernels.word_pack import word_pack
+from kernels.draws.philox import philox
+from kernels.draws.quantiles import quantiles
+from kernels.draws.replicate_totals import replicate_totals
+from kernels.members.condition_flags import condition_flags
+from kernels.members.enrolled_months import enrolled_months
+from kernels.members.line_fate import line_fate
+from kernels.members.plurality import plurality
+from kernels.members.risk_score import risk_score
+from kernels.members.roster_match import roster_match
+from kernels.members.segment_cost import segment_cost
+from kernels.rows.code_lists import code_lists
+from kernels.rows.decimal_units import decimal_units
+from kernels.rows.distinct_count import distinct_count
+from kernels.rows.first_row import first_row
+from kernels.rows.key_place import key_place
+from kernels.rows.least_words import least_words
+from kernels.rows.list_words import list_words
+from kernels.rows.row_hash import row_hash
+from kernels.rows.row_join import row_join
+from kernels.rows.row_order import row_order
+from kernels.rows.row_pick import row_pick
+from kernels.rows.text_hash import text_hash
+from kernels.rows.text_key import text_key
+from kernels.rows.word_mix import word_mix
+from kernels.rows.word_order import word_order
+from kernels.rows.word_pack import word_pack
+from kernels.settle.settle_grid import settle_grid
+from kernels.settle.settle_summary import settle_summary
 
 ALL = (  # stems; tests hold each to its twin and its docstring
     "code_lists",

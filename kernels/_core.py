@@ -32,7 +32,7 @@ def cache_folder() -> Path:
     if "NUMBA_CACHE_DIR" in os.environ:
         return Path(os.environ["NUMBA_CACHE_DIR"])
     digest = hashlib.sha256()
-    for source in sorted(FOLDER.glob("*.py")):
+    for source in sorted(FOLDER.rglob("*.py")):
         digest.update(source.read_bytes())
     for part in (numba.__version__, llvmlite.__version__, llvmlite.binding.get_host_cpu_name()):
         digest.update(part.encode())
@@ -128,12 +128,13 @@ def read_only(array: Any) -> Any:
     return view
 
 
-def cuda_module(stem: str) -> Any:
-    """The compiled CUDA source `stem`.cu; needs CuPy. No fused multiply-add, as everywhere."""
+def cuda_module(place: str) -> Any:
+    """The compiled CUDA source "room/stem"; needs CuPy. No fused multiply-add, as everywhere."""
     import cupy  # noqa: PLC0415
 
-    options = ("--std=c++17", "--fmad=false", f"-I{FOLDER}")
-    return cupy.RawModule(code=(FOLDER / f"{stem}.cu").read_text(), options=options)
+    source = FOLDER / f"{place}.cu"
+    options = ("--std=c++17", "--fmad=false", f"-I{source.parent}")
+    return cupy.RawModule(code=source.read_text(), options=options)
 
 
 def device() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.settle_grid import Op, n_operands
+from kernels.settle.settle_grid import Op, n_operands
 
 
 def quantiles_partition(values: NDArray[np.int64], ranks: Sequence[int]) -> NDArray[np.int64]:

@@ -29,7 +29,7 @@ from ihp_compute.ingest.door.columns import Column
 from ihp_compute.ingest.spill_layout import SPILLED, Kept, Space
 from ihp_compute.population.hashes import text_hashes
 from kernels import row_join
-from kernels.row_join import CONSTANT, STORED
+from kernels.rows.row_join import CONSTANT, STORED
 
 _RANGES: Final = 8
 _FILL: Final = bytes(7)

@@ -38,9 +38,9 @@ from ihp_compute.contracts.rules import EXCLUDABLE, STEPS, AttributionTerms
 from ihp_compute.measure.roster import SPECIALTIES, Roster
 from ihp_compute.population.shards import ShardColumns
 from ihp_compute.units import NO_DAY, months_of_days, year_bounds
-from kernels.enrolled_months import NO_CELL, EnrolledMonths, enrolled_months
-from kernels.plurality import plurality
-from kernels.roster_match import roster_match
+from kernels.members.enrolled_months import NO_CELL, EnrolledMonths, enrolled_months
+from kernels.members.plurality import plurality
+from kernels.members.roster_match import roster_match
 
 EXCLUSION_REASONS: Final = (
     "", "not_enrolled", "dual", "spend_down", "partial_benefit", "too_few_months",

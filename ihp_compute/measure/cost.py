@@ -34,7 +34,7 @@ from ihp_compute.errors import ContractError
 from ihp_compute.measure.attribution import NOT_COUNTABLE, Attribution
 from ihp_compute.population.shards import ShardColumns
 from ihp_compute.units import NO_DAY, months_of_days, year_bounds
-from kernels.segment_cost import NO_CAP, OUTSIDE, segment_cost
+from kernels.members.segment_cost import NO_CAP, OUTSIDE, segment_cost
 
 CAPITATION: Final = 1 << LINE_KINDS.index("capitation")
 COSTS: Final = 1 << LINE_KINDS.index("fee_for_service") | 1 << LINE_KINDS.index("encounter")

@@ -15,7 +15,7 @@ from ihp_compute.ledger import RunFate
 from ihp_compute.measure.attribution import Attribution
 from ihp_compute.measure.cost import CAPITATION, COSTS, Cost, service_bits, slots
 from ihp_compute.population.shards import ShardColumns
-from kernels.line_fate import COUNTED, line_fate
+from kernels.members.line_fate import COUNTED, line_fate
 
 
 def line_fates(

@@ -61,7 +61,7 @@ def holds(entry: Entry) -> str:
     """When a value holds, in words.
 
     >>> from datetime import date
-    >>> from ihp_compute.contract import Source
+    >>> from ihp_compute.contracts import Source
     >>> holds(Entry(1, date(2013, 1, 1), None, 2, (), "assumed", Source("a", "b")))
     'from 2013-01-01, contract year 2'
     """

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError
 from ihp_compute.units import EXACT_FLOAT_LIMIT
-from kernels.settle_grid import WHOLE, Op, n_operands, settle_grid
+from kernels.settle.settle_grid import WHOLE, Op, n_operands, settle_grid
 
 _SOURCE: Final = "source"
 _TERM: Final = "term"

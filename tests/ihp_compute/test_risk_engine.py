@@ -17,8 +17,8 @@ from ihp_compute.risk.models import cms_hcc
 from ihp_compute.risk.models.compile import Compiled, clean_codes, compile_model
 from ihp_compute.risk.models.engine import Codes, Members, Scored, run
 from ihp_compute.units import NO_DAY
-from kernels.condition_flags import reference as slow_flags
-from kernels.risk_score import reference as slow_score
+from kernels.members.condition_flags import reference as slow_flags
+from kernels.members.risk_score import reference as slow_score
 
 MODELS = ("cms-hcc-v24", "cms-hcc-v28")
 COMMUNITY_SEGMENTS = ("INS", "SNPNE", "NE", "CFA", "CFD", "CPA", "CPD", "CNA", "CND")

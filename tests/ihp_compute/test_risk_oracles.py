@@ -17,8 +17,8 @@ from ihp_compute.risk.models.engine import Codes, Members, post_steps, run
 from ihp_compute.risk.models.schema import PostStep
 from ihp_compute.risk.score_files import Request, score_files
 from ihp_compute.units import NO_DAY
-from kernels.condition_flags import reference as slow_flags
-from kernels.risk_score import reference as slow_score
+from kernels.members.condition_flags import reference as slow_flags
+from kernels.members.risk_score import reference as slow_score
 
 pytestmark = pytest.mark.shared
 

@@ -1,6 +1,6 @@
 """Holds the CUDA twins without a GPU, and marks what needs one.
 
-`host_twin(stem, arguments, grid=..., block=...)` compiles `kernels/<stem>.cu` for the host with
+`host_twin(stem, arguments, grid=..., block=...)` compiles a kernel's `<stem>.cu` for the host with
 `host_cuda.h` under the address sanitizer, runs the entry `stem` (or `entry=`) in a subprocess over
 all threads of the grid, and returns the array arguments as the kernel left them, in order. Pass
 NumPy arrays for pointers and NumPy scalars of the parameter's exact width for the rest, as in a
@@ -25,8 +25,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib
 import importlib.util
+import inspect
 import os
 import re
 import shutil
@@ -42,7 +42,12 @@ import pytest
 
 import kernels
 
-SOURCES = Path(kernels.__file__).parent
+
+def source_of(stem: str) -> Path:
+    """The CUDA text beside a kernel's module."""
+    return Path(inspect.getfile(getattr(kernels, stem))).with_suffix(".cu")
+
+
 SHIM = Path(__file__).with_name("host_cuda.h")
 
 
@@ -64,7 +69,7 @@ class _HostTwin:
     """One compiled kernel, answering cases through its standard input and output."""
 
     def __init__(self, stem: str, entry: str, folder: Path) -> None:
-        source = SOURCES / f"{stem}.cu"
+        source = source_of(stem)
         driver = folder / f"{stem}.{entry}.cpp"
         driver.write_text(
             f'#include "{SHIM}"\n#include "{source}"\n'
@@ -76,7 +81,7 @@ class _HostTwin:
         if "__syncthreads" in source.read_text():
             flags.append("-DHOST_CUDA_BARRIERS")
         done = subprocess.run(
-            ["g++", *flags, f"-I{SOURCES}", "-o", self.program, driver],
+            ["g++", *flags, f"-I{source.parent}", "-o", self.program, driver],
             capture_output=True,
             text=True,
             check=False,
@@ -180,7 +185,7 @@ def numpy_as_cupy(
                 if array.flags.writeable:
                     array[...] = content
 
-        module = importlib.import_module(f"kernels.{stem}")
+        module = inspect.getmodule(getattr(kernels, stem))
         monkeypatch.setattr(module, "_entry", lambda: launch)
         monkeypatch.setattr(module, "GPU_THREADS", 3)
         monkeypatch.setattr(module, "free_bytes", lambda: 1 << 30, raising=False)
@@ -211,16 +216,16 @@ def nvrtc() -> Callable[[str, str], bytes]:
         return content.raw
 
     def build(stem: str, architecture: str) -> bytes:
-        source = (SOURCES / f"{stem}.cu").read_bytes()
+        source = source_of(stem)
         program = ctypes.c_void_p()
-        name = f"{stem}.cu".encode()
-        created = library.nvrtcCreateProgram(ctypes.byref(program), source, name, 0, None, None)
+        name, content = source.name.encode(), source.read_bytes()
+        created = library.nvrtcCreateProgram(ctypes.byref(program), content, name, 0, None, None)
         assert created == 0
         options = [
             b"--std=c++17",
             b"--fmad=false",
             f"--gpu-architecture={architecture}".encode(),
-            f"-I{SOURCES}".encode(),
+            f"-I{source.parent}".encode(),
         ]
         try:
             failed = library.nvrtcCompileProgram(
@@ -239,7 +244,7 @@ def entries() -> Callable[[str], list[str]]:
     """Names of the entries in a kernel's CUDA text."""
 
     def find(stem: str) -> list[str]:
-        text = (SOURCES / f"{stem}.cu").read_text()
+        text = source_of(stem).read_text()
         return re.findall(
             r'extern "C" __global__ void(?:\s+__launch_bounds__\([^)]*\))?\s+(\w+)\(', text
         )

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernels._core import KernelInputError, to_device, to_host
-from kernels.condition_flags import ANY_AGE, NO_DAY, condition_flags, reference
+from kernels.members.condition_flags import ANY_AGE, NO_DAY, condition_flags, reference
 
 EPOCH = date(1970, 1, 1)
 LAST = 2**31 - 1

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernels import KernelInputError, decimal_units, to_device, to_host
-from kernels.decimal_units import _gpu as decimal_units_gpu
-from kernels.decimal_units import reference
+from kernels.rows.decimal_units import _gpu as decimal_units_gpu
+from kernels.rows.decimal_units import reference
 
 value = st.one_of(
     st.integers(-3, 3), st.integers(-(2**63) - 2, 2**63 + 2), st.integers(-(2**127), 2**127 - 1)

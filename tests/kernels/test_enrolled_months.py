@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import KernelInputError, enrolled_months, to_device, to_host
-from kernels.enrolled_months import EnrolledMonths, reference
+from kernels.members.enrolled_months import EnrolledMonths, reference
 
 JANUARY = 24_288
 SCALARS = {"january": JANUARY, "exclude": 0b0011, "n_cells": 4}

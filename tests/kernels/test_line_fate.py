@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import KernelInputError, line_fate, to_device, to_host
-from kernels._lines import slot_table
-from kernels.line_fate import reference
+from kernels.members._lines import slot_table
+from kernels.members.line_fate import reference
 
 FIRST_DAY = 100
 SLOTS = np.array([*np.repeat(np.arange(12), 2), 255, *np.repeat(np.arange(12, 24), 2)], np.uint8)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from kernels import KernelInputError, philox, to_device, to_host
-from kernels.philox import LAW, THRESHOLDS, reference, weights, weights_reference
+from kernels.draws.philox import LAW, THRESHOLDS, reference, weights, weights_reference
 
 # Random123, kat_vectors, philox4x32 of 10 rounds: counter, key (low word first), words.
 KNOWN = [

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import KernelInputError, plurality, to_device, to_host
-from kernels.plurality import NO_DAY, reference
+from kernels.members.plurality import NO_DAY, reference
 
 NAMES = ("group", "step", "n_encounters", "tied", "first_day")
 KINDS = (np.int32, np.uint8, np.int32, np.bool_, np.int32)

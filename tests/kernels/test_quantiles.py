@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import KernelInputError, quantiles, to_device, to_host
-from kernels.quantiles import _gpu, ranks_of, reference
+from kernels.draws.quantiles import _gpu, ranks_of, reference
 
 probabilities = st.lists(st.integers(0, 1_000_000), max_size=5)
 

@@ -9,11 +9,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels._fused import BLOCK, LANES, Shape
-from kernels._plan import Plan
-from kernels._ranges import compiled
-from kernels.settle_grid import Op
-from kernels.settle_summary import _ranges
+from kernels.settle._fused import BLOCK, LANES, Shape
+from kernels.settle._plan import Plan
+from kernels.settle._ranges import compiled
+from kernels.settle.settle_grid import Op
+from kernels.settle.settle_summary import _ranges
 
 N_BLOCKS = 5
 MEANING: dict[Op, Any] = {

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernels import KernelInputError, replicate_totals, to_device, to_host
-from kernels._lanes import block_weights, portable_block_weights
-from kernels.philox import key_schedule, weights
-from kernels.replicate_totals import DOUBLE_LIMIT, SUM_LIMIT, _gpu, chunks_of, reference
+from kernels.draws._lanes import block_weights, portable_block_weights
+from kernels.draws.philox import key_schedule, weights
+from kernels.draws.replicate_totals import DOUBLE_LIMIT, SUM_LIMIT, _gpu, chunks_of, reference
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def test_little_memory_means_several_launches(
     numpy_as_cupy: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, case: Case
 ) -> None:
     numpy_as_cupy("replicate_totals")
-    module = sys.modules["kernels.replicate_totals"]
+    module = sys.modules["kernels.draws.replicate_totals"]
     monkeypatch.setattr(module, "free_bytes", lambda: 0)
     monkeypatch.setattr(module, "GPU_CHUNK", 7)
     n, first = case.n_groups, case.first_replicate
@@ -387,7 +387,7 @@ def test_arrays_on_different_devices_are_refused() -> None:
 
 
 def test_read_only_maps_run_the_compiled_form_that_is_there() -> None:
-    from kernels.replicate_totals import _cpu  # noqa: PLC0415
+    from kernels.draws.replicate_totals import _cpu  # noqa: PLC0415
 
     case = members()
     case.run()

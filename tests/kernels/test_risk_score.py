@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernels._core import KernelInputError, to_device, to_host
-from kernels.risk_score import (
+from kernels.members.risk_score import (
     AGES,
     AND,
     CELL,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import KernelInputError, roster_match, to_device, to_host
-from kernels.roster_match import reference
+from kernels.members.roster_match import reference
 
 VISIT = {
     "rendering_npi": np.int32,

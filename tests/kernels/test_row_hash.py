@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import KernelInputError, row_hash, text_hash, to_device, to_host, word_mix
-from kernels.row_hash import reference
-from kernels.text_hash import reference as text_reference
-from kernels.word_mix import reference as mix_reference
+from kernels.rows.row_hash import reference
+from kernels.rows.text_hash import reference as text_reference
+from kernels.rows.word_mix import reference as mix_reference
 
 SEEDS = np.array([0x9E3779B97F4A7C15, 0xD1B54A32D192ED03], np.uint64)
 word = st.integers(0, 2**64 - 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import kernels
 from kernels import (
     KernelInputError,
     code_lists,
@@ -21,15 +22,15 @@ from kernels import (
     to_device,
     to_host,
 )
-from kernels.code_lists import reference as lists_reference
-from kernels.distinct_count import reference as count_reference
-from kernels.row_join import KINDS as JOINED
-from kernels.row_join import STORED
-from kernels.row_join import reference as join_reference
-from kernels.row_order import reference as order_reference
-from kernels.row_pick import KINDS
-from kernels.row_pick import reference as pick_reference
-from kernels.text_key import reference as key_reference
+from kernels.rows.code_lists import reference as lists_reference
+from kernels.rows.distinct_count import reference as count_reference
+from kernels.rows.row_join import KINDS as JOINED
+from kernels.rows.row_join import STORED
+from kernels.rows.row_join import reference as join_reference
+from kernels.rows.row_order import reference as order_reference
+from kernels.rows.row_pick import KINDS
+from kernels.rows.row_pick import reference as pick_reference
+from kernels.rows.text_key import reference as key_reference
 
 word = st.integers(0, 2**64 - 1)
 few = st.one_of(word, st.integers(0, 9))
@@ -244,7 +245,7 @@ def test_the_cuda_text_of_lists_is_the_definition(
 
 
 def form(stem: str) -> Callable[..., Any]:
-    gpu_form: Callable[..., Any] = importlib.import_module(f"kernels.{stem}")._gpu
+    gpu_form: Callable[..., Any] = vars(inspect.getmodule(getattr(kernels, stem)))["_gpu"]
     return gpu_form
 
 

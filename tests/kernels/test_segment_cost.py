@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import KernelInputError, segment_cost, to_device, to_host
-from kernels._segments import MICRO
-from kernels.segment_cost import SegmentCost, reference
+from kernels.members._segments import MICRO
+from kernels.members.segment_cost import SegmentCost, reference
 
 FIRST_DAY = 100  # two periods of 12 months of two days, with a gap of three days between
 SLOTS = np.array(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import kernels
 from kernels import KernelInputError, settle_grid
-from kernels.settle_grid import Op, _cpu, _gpu, _varying, reference
+from kernels.settle.settle_grid import Op, _cpu, _gpu, _varying, reference
 
 Grid = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 TAKEN = {Op.SELECT: 3, Op.ROUND: 1}

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import kernels
 from kernels import KernelInputError, settle_grid, settle_summary
-from kernels._plan import Plan
-from kernels.settle_grid import Op
-from kernels.settle_summary import _cpu, _gpu, _limit, reference
+from kernels.settle._plan import Plan
+from kernels.settle.settle_grid import Op
+from kernels.settle.settle_summary import _cpu, _gpu, _limit, reference
 
 TAKEN = {Op.SELECT: 3, Op.ROUND: 1}
 P = (0, 50_000, 500_000, 950_000, 1_000_000)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import KernelInputError, text_key, to_device, to_host
-from kernels.text_key import reference
+from kernels.rows.text_key import reference
 
 long = st.integers(120, 270).flatmap(lambda n: st.binary(min_size=n, max_size=n))
 texts = st.lists(st.one_of(st.binary(max_size=20), long), max_size=20)  # eight at a time

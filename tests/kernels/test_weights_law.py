@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from kernels import replicate_totals
-from kernels.philox import LAW, weights
+from kernels.draws.philox import LAW, weights
 
 LANES = 65536
 SHARES = np.array(LAW) / LANES

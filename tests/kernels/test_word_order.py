@@ -20,14 +20,14 @@ from kernels import (
     to_host,
     word_order,
 )
-from kernels.first_row import _gpu as first_row_gpu
-from kernels.first_row import reference as slow_first_row
-from kernels.key_place import _gpu as key_place_gpu
-from kernels.key_place import reference as slow_key_place
-from kernels.least_words import _gpu as least_words_gpu
-from kernels.least_words import reference as slow_least_words
-from kernels.word_order import _gpu as word_order_gpu
-from kernels.word_order import reference as slow_word_order
+from kernels.rows.first_row import _gpu as first_row_gpu
+from kernels.rows.first_row import reference as slow_first_row
+from kernels.rows.key_place import _gpu as key_place_gpu
+from kernels.rows.key_place import reference as slow_key_place
+from kernels.rows.least_words import _gpu as least_words_gpu
+from kernels.rows.least_words import reference as slow_least_words
+from kernels.rows.word_order import _gpu as word_order_gpu
+from kernels.rows.word_order import reference as slow_word_order
 
 few = st.integers(0, 3)
 word = st.one_of(few, st.integers(0, 2**64 - 1), st.integers(2**64 - 3, 2**64 - 1))
@@ -116,7 +116,7 @@ def test_the_cuda_texts_are_the_definitions(
 ) -> None:
     for stem in ("word_order", "least_words", "first_row", "key_place"):
         numpy_as_cupy(stem)
-    monkeypatch.setattr(sys.modules["kernels.word_order"], "_GPU_CHUNK", 5)
+    monkeypatch.setattr(sys.modules["kernels.rows.word_order"], "_GPU_CHUNK", 5)
     words = case[0][:200]
     assert lists(word_order_gpu(words, case[1])) == lists(slow_word_order(words, case[1]))
     found = least_words_gpu(words, case[1], case[1] // 2)

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernels import KernelInputError, list_words, to_device, to_host, word_pack
-from kernels.list_words import _gpu as list_words_gpu
-from kernels.list_words import reference as slow_list_words
-from kernels.word_pack import KINDS
-from kernels.word_pack import _gpu as word_pack_gpu
-from kernels.word_pack import reference as slow_word_pack
+from kernels.rows.list_words import _gpu as list_words_gpu
+from kernels.rows.list_words import reference as slow_list_words
+from kernels.rows.word_pack import KINDS
+from kernels.rows.word_pack import _gpu as word_pack_gpu
+from kernels.rows.word_pack import reference as slow_word_pack
 
 word = st.one_of(st.integers(0, 3), st.integers(0, 2**64 - 1))
 

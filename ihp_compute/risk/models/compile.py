@@ -22,8 +22,8 @@ from ihp_compute.errors import RiskModelError
 from ihp_compute.risk.models.audit import audit
 from ihp_compute.risk.models.schema import SYSTEMS, Model, Rule, Step, digest
 from ihp_compute.units import NO_DAY, day_of, micro_of
-from kernels.condition_flags import ANY_AGE, RULE_COLUMNS
-from kernels.risk_score import AGES, OPERATIONS, STEP_COLUMNS
+from kernels.members.condition_flags import ANY_AGE, RULE_COLUMNS
+from kernels.members.risk_score import AGES, OPERATIONS, STEP_COLUMNS
 
 
 def clean_codes(codes: pl.Series, system: str) -> pl.Series:

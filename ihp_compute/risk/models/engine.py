@@ -21,8 +21,8 @@ from ihp_compute.errors import RiskModelError
 from ihp_compute.risk.models.compile import SEX_CODES, Compiled
 from ihp_compute.risk.models.schema import Condition
 from ihp_compute.units import MICRO, NO_DAY
-from kernels.condition_flags import OUTCOMES, condition_flags
-from kernels.risk_score import HIER, STEP_COLUMNS, risk_score
+from kernels.members.condition_flags import OUTCOMES, condition_flags
+from kernels.members.risk_score import HIER, STEP_COLUMNS, risk_score
 
 NOT_STATED = 255
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.risk.models.compile import Compiled
 from ihp_compute.risk.models.engine import Members, Scored
-from kernels.risk_score import risk_score
+from kernels.members.risk_score import risk_score
 
 CHUNK: Final = 4096
 

@@ -155,16 +155,16 @@ def test_a_killed_ingest_leaves_no_population_and_is_swept_up_later(
 ) -> None:
     folder = bench.folder(eligibility=[member()], medical_claim=[line()])
     hang = (
-        "import sys, time; from pathlib import Path; from ihp_compute import ingest\n"
+        "import sys, time; from pathlib import Path; from ihp_compute.ingest import passes\n"
         "def build(*_):\n"
         "    print('here', flush=True); time.sleep(600)\n"
-        "ingest.build = build\n"
-        "ingest.ingest(Path(sys.argv[1]), Path(sys.argv[2]), shards=2, threads=1)\n"
+        "passes.build = build\n"
+        "passes.ingest(Path(sys.argv[1]), Path(sys.argv[2]), shards=2, threads=1)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", hang, str(folder), str(tmp_path / "out")],
         stdout=subprocess.PIPE,
-        cwd=Path(passes.__file__).parents[1],
+        cwd=Path(passes.__file__).parents[2],
     ) as child:
         assert child.stdout is not None
         child.stdout.readline()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ihp_compute.ingest.shard import lines
+from ihp_compute.ingest.shard import derived
 from ihp_compute.ingest.shard.derived import _earliest_pairs
 from ihp_compute.ingest.shard.lines import least
 from ihp_compute.ingest.shard.rows import Lists
@@ -41,7 +41,7 @@ def test_the_earliest_payment_of_each_diagnosis_is_kept(
     starts = np.cumsum([0, *(len(row[3]) for row in rows)]).astype(np.int32)
     lists = Lists(np.array([code for row in rows for code in row[3]], np.int32), starts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lines, "WORD_BITS", word_bits)
+        patch.setattr(derived, "WORD_BITS", word_bits)
         found = _earliest_pairs(member, day, paid, lists, final)
     columns = [found[name].tolist() for name in ("member", "dx", "day", "paid_day")]
     assert list(zip(*columns, strict=True)) == [(*key, wanted[key]) for key in sorted(wanted)]

@@ -1,0 +1,1 @@
+"""Bootstrap weights as a function of member and replicate, sums drawn with them, and quantiles."""

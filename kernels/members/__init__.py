@@ -1,0 +1,1 @@
+"""A member's own rows: months, roster, attribution, fates and cost of lines, conditions, score."""
