@@ -12,7 +12,7 @@ from api.schemas import PopulationRequest, PopulationView
 from api.service import ServiceDep, StrictJsonRoute
 from api.settings import Settings
 from ihp_compute.errors import DataError
-from ihp_compute.population.shards import open_population
+from ihp_compute.population import open_population
 
 router = APIRouter(prefix="/v1/populations", tags=["populations"], route_class=StrictJsonRoute)
 

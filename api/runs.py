@@ -24,7 +24,7 @@ from cluster.states import FINAL, State
 from cluster.store import Run, UnknownPopulationError, UnknownRunError
 from ihp_compute import contracts as contract
 from ihp_compute.errors import DataError
-from ihp_compute.population.shards import read_manifest
+from ihp_compute.population import read_manifest
 
 KIND: Final = "run"
 RETRY_AFTER_S: Final = 2

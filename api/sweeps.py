@@ -21,8 +21,7 @@ from api.service import Service, ServiceDep, StrictJsonRoute
 from cluster.states import State
 from cluster.store import UnknownRunError
 from ihp_compute.errors import GridError, RunError
-from ihp_compute.sweeps.grid import grid_of
-from ihp_compute.sweeps.sweep import FILE, check
+from ihp_compute.sweeps import FILE, check, grid_of
 
 KIND: Final = "sweep"
 

@@ -15,10 +15,9 @@ from cluster.runner import RESULT_STORE_BYTES, RayRunner
 from cluster.store import Run
 from ihp_compute import pipeline
 from ihp_compute.codes import RATE_CELLS
-from ihp_compute.population.shards import Population, open_population
+from ihp_compute.population import Population, open_population
 from ihp_compute.runner import batches
-from ihp_compute.sweeps.grid import grid_of
-from ihp_compute.sweeps.sweep import FILE, sweep, write
+from ihp_compute.sweeps import FILE, grid_of, sweep, write
 
 Progress: TypeAlias = Callable[[int, int], None]
 Work: TypeAlias = Callable[[Run, Path, RayRunner, Progress], str]

@@ -24,17 +24,19 @@ import pyarrow.parquet as pq
 from ihp_compute.codes import LINE_KINDS, RATE_CELLS, SERVICE_CATEGORIES, SOURCE_TABLES
 from ihp_compute.errors import RunError
 from ihp_compute.ledger import RunFate
-from ihp_compute.measure.attribution import EXCLUSION_REASONS, attribute
-from ihp_compute.measure.cost import costs
-from ihp_compute.measure.line_fates import member_line_fates
-from ihp_compute.measure.member_years import STEPS
-from ihp_compute.measure.plan import Plan, RunRequest, make_plan
-from ihp_compute.population.keys import member_keys, shard_of
-from ihp_compute.population.shards import Shard, open_population
-from ihp_compute.results.manifest import read_manifest
-from ihp_compute.results.read import result
-from ihp_compute.results.tables import INTERVALS, SETTLEMENT, WALK
-from ihp_compute.settlement.walk import Step, steps
+from ihp_compute.measure import (
+    EXCLUSION_REASONS,
+    STEPS,
+    Plan,
+    RunRequest,
+    attribute,
+    costs,
+    make_plan,
+    member_line_fates,
+)
+from ihp_compute.population import Shard, member_keys, open_population, shard_of
+from ihp_compute.results import INTERVALS, SETTLEMENT, WALK, read_manifest, result
+from ihp_compute.settlement import Step, steps
 from ihp_compute.units import NO_DAY, date_of
 
 

@@ -15,17 +15,21 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from ihp_compute.measure.attribution import attribute
-from ihp_compute.measure.cost import costs
-from ihp_compute.measure.measured import Measured, ShardMeasured
-from ihp_compute.measure.plan import Plan, RunRequest, make_plan
-from ihp_compute.measure.utilisation import utilise_years
-from ihp_compute.population.shards import Shard
-from ihp_compute.report.page import write_report
-from ihp_compute.results.assemble import assemble
-from ihp_compute.results.folder import Draft, Outcome, check_target
+from ihp_compute.measure import (
+    Measured,
+    Plan,
+    RunRequest,
+    ShardMeasured,
+    attribute,
+    costs,
+    make_plan,
+    utilise_years,
+)
+from ihp_compute.population import Shard
+from ihp_compute.report import write_report
+from ihp_compute.results import Draft, Outcome, assemble, check_target
 from ihp_compute.runner import LocalRunner, Runner, batches
-from ihp_compute.settlement.settle import settle
+from ihp_compute.settlement import settle
 
 __all__ = ["Outcome", "RunRequest", "measure", "run"]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import pkgutil
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,58 @@ def test_packages_are_listed_for_distribution() -> None:
         for path in (ROOT / package).rglob("__init__.py")
     }
     assert found <= listed
+
+
+FACES = [
+    name
+    for name in _modules()
+    if name.startswith("ihp_compute.") and (ROOT / name.replace(".", "/")).is_dir()
+]
+
+
+def _imports(path: Path) -> Iterator[tuple[str, str]]:
+    """(module, name) of what a file takes of ours: imported by name, or `face.name`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    faces = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
+            for name in node.names:
+                if f"{node.module}.{name.name}" in FACES:
+                    faces[name.asname or name.name] = f"{node.module}.{name.name}"
+                else:
+                    yield str(node.module), name.name
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) in faces:
+            yield faces[node.value.id], node.attr
+
+
+def _used_through_faces() -> Iterator[tuple[str, str, str]]:
+    """(importing file, face, name) of each import that crosses the wall of a package."""
+    for package in ("ihp_compute", "cluster", "api"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            me = ".".join(parts).removesuffix(".__init__")
+            for module, name in _imports(path):
+                for face in FACES:
+                    inside = me == face or me.startswith(face + ".")
+                    if not inside and (module == face or module.startswith(face + ".")):
+                        yield str(path.relative_to(ROOT)), module, name
+                        break
+
+
+def test_packages_are_entered_by_their_faces() -> None:
+    """What stands inside a package is its own business; others import from its face."""
+    around = [use for use in _used_through_faces() if use[1] not in FACES]
+    assert not around
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_shows_what_others_use(face: str) -> None:
+    """Exactly that, and a docstring of at most ten lines says what the package decides."""
+    module = importlib.import_module(face)
+    modules = {name.rsplit(".", 1)[1] for name in _modules() if name.rsplit(".", 1)[0] == face}
+    used = {name for _, other, name in _used_through_faces() if other == face}
+    shown = set(getattr(module, "__all__", ()))
+    assert used - modules <= shown
+    assert shown <= used
+    assert len((module.__doc__ or "").strip().splitlines()) <= 10

@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from api.console import app, dollars, emit_json, say, show_table
-from ihp_compute.measure.completion import year_completion
-from ihp_compute.population.shards import open_population
-from ihp_compute.results.true_up import true_up
+from ihp_compute.measure import year_completion
+from ihp_compute.population import open_population
+from ihp_compute.results import true_up
 from ihp_compute.units import date_of, day_of
 
 

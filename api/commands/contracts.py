@@ -9,7 +9,7 @@ import typer
 
 from api.console import app, dollars, emit_json, say, show_table, stdout
 from ihp_compute import contracts, table_files
-from ihp_compute.contracts.vocabulary import KINDS
+from ihp_compute.contracts import KINDS
 from ihp_compute.errors import DataError
 from ihp_compute.settlement import exhibit, given
 

@@ -16,16 +16,15 @@ from typing import Annotated, Any
 import typer
 
 from api.console import app, dollars, emit_json, progress, say, show_table
-from ihp_compute.calibration.files import CalibrationRequest, calibrate_population
+from ihp_compute.calibration import CalibrationRequest, calibrate_population
 from ihp_compute.errors import InfrastructureError
-from ihp_compute.ingest.passes import ingest
+from ihp_compute.ingest import ingest
 from ihp_compute.pipeline import Outcome, RunRequest, run
 from ihp_compute.runner import LocalRunner, Runner
-from ihp_compute.sweeps.grid import grid_of
-from ihp_compute.sweeps.sweep import FILE as SWEEP_FILE
-from ihp_compute.sweeps.sweep import Swept, sweep
-from ihp_compute.sweeps.sweep import write as write_sweep
-from ihp_compute.synth.state import synth
+from ihp_compute.sweeps import FILE as SWEEP_FILE
+from ihp_compute.sweeps import Swept, grid_of, sweep
+from ihp_compute.sweeps import write as write_sweep
+from ihp_compute.synth import synth
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads; all cores unless given.")]

@@ -18,8 +18,7 @@ from ihp_compute.explain import (
     explain_partnership,
 )
 from ihp_compute.population import verify
-from ihp_compute.results.manifest import is_run
-from ihp_compute.results.verify import verify_run
+from ihp_compute.results import is_run, verify_run
 from ihp_compute.units import MICRO
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -52,7 +51,7 @@ def verify_command(
     if is_run(folder):
         found = {"kind": "run", "digest": verify_run(folder)}
     else:
-        found = {"kind": "population", **verify.verify(folder)}
+        found = {"kind": "population", **verify(folder)}
     if as_json:
         emit_json(found)
         return

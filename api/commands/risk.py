@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from api.console import app, emit_json, say
-from ihp_compute.calibration.files import CalibrationRequest, calibrate_population
-from ihp_compute.risk import imports
+from ihp_compute.calibration import CalibrationRequest, calibrate_population
+from ihp_compute.risk import Request, imports, score_files
 from ihp_compute.risk.models import store
-from ihp_compute.risk.score_files import Request, score_files
 from ihp_compute.runner import LocalRunner
 from ihp_compute.units import cents_of
 

@@ -9,8 +9,7 @@ import typer
 
 from api.console import app, emit_json, progress, say, stdout
 from ihp_compute.runner import LocalRunner
-from ihp_compute.sweeps.grid import ROW_LIMIT, read_grid
-from ihp_compute.sweeps.sweep import check_output, sweep, write
+from ihp_compute.sweeps import ROW_LIMIT, check_output, read_grid, sweep, write
 
 
 @app.command("sweep")

@@ -11,11 +11,10 @@ import msgspec
 from ihp_compute.calibration.fit import calibrate
 from ihp_compute.calibration.sums import CalibrationTerms
 from ihp_compute.errors import RiskModelError
-from ihp_compute.population.shards import open_population
+from ihp_compute.population import open_population
+from ihp_compute.risk import ModelScores, ScoreTerms, model_provider
+from ihp_compute.risk.models import compile_model, encode
 from ihp_compute.risk.models import store as model_store
-from ihp_compute.risk.models.compile import compile_model
-from ihp_compute.risk.models.schema import encode
-from ihp_compute.risk.population_scores import ModelScores, ScoreTerms, model_provider
 from ihp_compute.runner import Runner
 from ihp_compute.units import month_of
 

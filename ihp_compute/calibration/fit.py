@@ -38,9 +38,8 @@ from ihp_compute.calibration.sums import (
 )
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.errors import DataError, RiskModelError
-from ihp_compute.risk.models.schema import Coefficient, Model, digest
-from ihp_compute.risk.population_scores import ModelScores
-from ihp_compute.risk.scores import AGE_BANDS
+from ihp_compute.risk import AGE_BANDS, ModelScores
+from ihp_compute.risk.models import Coefficient, Model, digest
 from ihp_compute.runner import LocalRunner, Runner
 from ihp_compute.units import MICRO
 

@@ -17,11 +17,8 @@ from numpy.typing import NDArray
 
 from ihp_compute.calibration.least_squares import Constraint
 from ihp_compute.codes import SERVICE_CATEGORIES
-from ihp_compute.risk.models.audit import emitted
-from ihp_compute.risk.models.compile import Compiled
-from ihp_compute.risk.models.schema import Model
-from ihp_compute.risk.population_scores import ModelScores
-from ihp_compute.risk.scores import enrolled_months
+from ihp_compute.risk import ModelScores, enrolled_months
+from ihp_compute.risk.models import Compiled, Model, emitted
 from ihp_compute.units import year_bounds
 
 MONTHS: Final = 12

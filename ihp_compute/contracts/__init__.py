@@ -3,49 +3,66 @@
     file (+ the contract it extends) -> terms, each with unit, dates, source, basis
                                      -> overrides by path -> the agreement of one year
 
-A file is TOML. A value stands with its unit, the date from which it holds, its source (document and
-place) and its basis; a term whose value changes lists `values`, by date, by contract year or by
-rate cell. `extends` takes every term that the file does not give from another contract: a family
-of tracks is one full file and short ones that say how they differ. Nothing has a default in code.
-
-This is the front: `contract_files` reads, `agreement` holds and overrides, `contract_sets` says
-which partnership has which contract. Not here: which terms there are (`terms`), what they do
-(`target`, `steps`).
+Decides: which terms and steps there are, what each may hold, which partnership has which contract.
+Leaves to others: what a term does (`settlement`, `measure`, `risk`). Nothing has a default in code.
 """
 
 from __future__ import annotations
 
 from ihp_compute.contracts.contract import (
-    SUPPLIED,
+    MODIFIERS,
     Agreement,
     Contract,
     Document,
     Entry,
     Source,
     Term,
-    Value,
     split_band_path,
 )
-from ihp_compute.contracts.files import FOLDER, UNBOUND, load, names
-from ihp_compute.contracts.rules import RiskTerms
+from ihp_compute.contracts.files import load, names
+from ihp_compute.contracts.kinds import NONE
+from ihp_compute.contracts.rules import (
+    EXCLUDABLE,
+    INCURRED_BY,
+    STEPS,
+    AttributionTerms,
+    CostTerms,
+)
 from ihp_compute.contracts.sets import ContractSet, check, load_set
+from ihp_compute.contracts.steps import AMOUNTS, CHANGES, SIDES, SIZE_TABLE, STEP_TERMS
+from ihp_compute.contracts.values import Band, TermError, decimal_of, parse, text_of
+from ihp_compute.contracts.vocabulary import KINDS, kind_of
 
 __all__ = [
-    "FOLDER",
-    "SUPPLIED",
-    "UNBOUND",
+    "AMOUNTS",
+    "CHANGES",
+    "EXCLUDABLE",
+    "INCURRED_BY",
+    "KINDS",
+    "MODIFIERS",
+    "NONE",
+    "SIDES",
+    "SIZE_TABLE",
+    "STEPS",
+    "STEP_TERMS",
     "Agreement",
+    "AttributionTerms",
+    "Band",
     "Contract",
     "ContractSet",
+    "CostTerms",
     "Document",
     "Entry",
-    "RiskTerms",
     "Source",
     "Term",
-    "Value",
+    "TermError",
     "check",
+    "decimal_of",
+    "kind_of",
     "load",
     "load_set",
     "names",
+    "parse",
     "split_band_path",
+    "text_of",
 ]

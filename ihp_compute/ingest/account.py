@@ -11,10 +11,10 @@ import numpy as np
 from ihp_compute import METHOD_VERSION, __version__
 from ihp_compute.codes import SERVICE_CATEGORY_VERSION
 from ihp_compute.errors import UnbalancedLedgerError
-from ihp_compute.ingest.door.layout import InputFolder
+from ihp_compute.ingest.door import InputFolder
 from ihp_compute.ingest.handover import DENIAL_MARKS, Rules, ShardContent, Tally
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES, IngestFate
-from ihp_compute.population.shards import LAYOUT_VERSION
+from ihp_compute.population import LAYOUT_VERSION
 from ihp_compute.units import NO_DAY, months_of_days
 
 

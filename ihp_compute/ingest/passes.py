@@ -42,32 +42,34 @@ from ihp_compute.folders import (
     write_manifest,
 )
 from ihp_compute.ingest.account import Account
-from ihp_compute.ingest.door.batches import Part, batches, column_names, parts_of
-from ihp_compute.ingest.door.books import CodeBook, MemberBook
-from ihp_compute.ingest.door.claims import read_lines
-from ihp_compute.ingest.door.columns import Column
-from ihp_compute.ingest.door.eligibility import read_eligibility
-from ihp_compute.ingest.door.layout import (
+from ihp_compute.ingest.door import (
     LAYOUTS,
+    CodeBook,
+    Column,
     InputFile,
     InputFolder,
+    MemberBook,
+    Part,
+    Rows,
+    Words,
+    batches,
     check_columns,
+    column_names,
     find_inputs,
+    parts_of,
+    read_eligibility,
+    read_lines,
+    read_scores,
+    reference_piece,
 )
-from ihp_compute.ingest.door.reference import reference_piece
-from ihp_compute.ingest.door.rows import Rows
-from ihp_compute.ingest.door.scores import read_scores
-from ihp_compute.ingest.door.texts import Words
 from ihp_compute.ingest.handover import DENIAL_MARKS, Rules, ShardContent, Tally
 from ihp_compute.ingest.service_categories import facts_of
-from ihp_compute.ingest.shard.build import build
-from ihp_compute.ingest.shard.rows import Raw
+from ihp_compute.ingest.shard import Raw, build
 from ihp_compute.ingest.spill import Spill, Spilled
 from ihp_compute.ingest.spill_layout import SPILLED, Space
 from ihp_compute.ledger import LEDGER_TABLES
+from ihp_compute.population import REFERENCE_TABLES, text_hashes
 from ihp_compute.population import digest as fingerprint
-from ihp_compute.population.hashes import text_hashes
-from ihp_compute.population.shards import REFERENCE_TABLES
 from ihp_compute.units import NO_DAY, months_of_days
 
 Progress = Callable[[int, int], None]

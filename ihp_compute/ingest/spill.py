@@ -24,10 +24,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ihp_compute.ingest.door.by_shard import by_shard
-from ihp_compute.ingest.door.columns import Column
+from ihp_compute.ingest.door import Column, by_shard
 from ihp_compute.ingest.spill_layout import SPILLED, Kept, Space
-from ihp_compute.population.hashes import text_hashes
+from ihp_compute.population import text_hashes
 from kernels import row_join
 from kernels.rows.row_join import CONSTANT, STORED
 

@@ -1,1 +1,34 @@
-"""TODO face."""
+"""What a shard's members amount to, by a plan: belonging, cost, use of care, member-years.
+
+Decides: attribution, what counts as cost, fates of lines, completion, quality and payer months.
+Leaves to others: scores (`risk`), sums over draws (`uncertainty`), payment (`settlement`).
+"""
+
+from __future__ import annotations
+
+from ihp_compute.measure.attribution import EXCLUSION_REASONS, attribute
+from ihp_compute.measure.completion import final_less_interim, year_completion
+from ihp_compute.measure.cost import costs
+from ihp_compute.measure.line_fates import member_line_fates
+from ihp_compute.measure.measured import Measured, ShardMeasured
+from ihp_compute.measure.member_years import STEPS
+from ihp_compute.measure.payer_months import payer_weights
+from ihp_compute.measure.plan import Plan, RunRequest, make_plan
+from ihp_compute.measure.utilisation import utilise_years
+
+__all__ = [
+    "EXCLUSION_REASONS",
+    "STEPS",
+    "Measured",
+    "Plan",
+    "RunRequest",
+    "ShardMeasured",
+    "attribute",
+    "costs",
+    "final_less_interim",
+    "make_plan",
+    "member_line_fates",
+    "payer_weights",
+    "utilise_years",
+    "year_completion",
+]

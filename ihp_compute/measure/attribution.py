@@ -34,9 +34,9 @@ from ihp_compute.codes import (
     RATE_CELLS,
     VISIT_CLASSES,
 )
-from ihp_compute.contracts.rules import EXCLUDABLE, STEPS, AttributionTerms
+from ihp_compute.contracts import EXCLUDABLE, STEPS, AttributionTerms
 from ihp_compute.measure.roster import SPECIALTIES, Roster
-from ihp_compute.population.shards import ShardColumns
+from ihp_compute.population import ShardColumns
 from ihp_compute.units import NO_DAY, months_of_days, year_bounds
 from kernels.members.enrolled_months import NO_CELL, EnrolledMonths, enrolled_months
 from kernels.members.plurality import plurality

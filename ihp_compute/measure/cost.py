@@ -29,10 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.codes import LINE_KINDS, RATE_CELLS, SERVICE_CATEGORIES
-from ihp_compute.contracts.rules import INCURRED_BY, CostTerms
+from ihp_compute.contracts import INCURRED_BY, CostTerms
 from ihp_compute.errors import ContractError
 from ihp_compute.measure.attribution import NOT_COUNTABLE, Attribution
-from ihp_compute.population.shards import ShardColumns
+from ihp_compute.population import ShardColumns
 from ihp_compute.units import NO_DAY, months_of_days, year_bounds
 from kernels.members.segment_cost import NO_CAP, OUTSIDE, segment_cost
 

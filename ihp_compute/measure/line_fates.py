@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.codes import SOURCE_TABLES
-from ihp_compute.contracts.rules import INCURRED_BY, CostTerms
+from ihp_compute.contracts import INCURRED_BY, CostTerms
 from ihp_compute.errors import ContractError
 from ihp_compute.ledger import RunFate
 from ihp_compute.measure.attribution import Attribution
 from ihp_compute.measure.cost import CAPITATION, COSTS, Cost, service_bits, slots
-from ihp_compute.population.shards import ShardColumns
+from ihp_compute.population import ShardColumns
 from kernels.members.line_fate import COUNTED, line_fate
 
 

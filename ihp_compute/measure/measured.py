@@ -20,9 +20,9 @@ from ihp_compute.measure.line_fates import line_fates
 from ihp_compute.measure.member_years import member_years_of
 from ihp_compute.measure.payer_months import payer_months
 from ihp_compute.measure.utilisation import Utilisation
-from ihp_compute.population.shards import Shard
-from ihp_compute.risk.scores import Scores
-from ihp_compute.uncertainty.totals import Rows, Totals, YearRows, replicate_totals
+from ihp_compute.population import Shard
+from ihp_compute.risk import Scores
+from ihp_compute.uncertainty import Rows, Totals, YearRows, replicate_totals
 from ihp_compute.units import sums_by
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from ihp_compute.measure.attribution import EXCLUSION_REASONS, Attribution
 from ihp_compute.measure.cost import Cost
 from ihp_compute.measure.plan import Plan
 from ihp_compute.measure.utilisation import Utilisation
-from ihp_compute.risk.scores import Scores
+from ihp_compute.risk import Scores
 
 STEPS = ("none", "health_care_home", "primary_care", "specialist")
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.codes import PAYER_KINDS
 from ihp_compute.measure.attribution import NOT_COUNTABLE, Attribution
-from ihp_compute.population.shards import ShardColumns
+from ihp_compute.population import ShardColumns
 from ihp_compute.units import month_of, sums_by
 
 _IS_MANAGED = np.arange(256) % len(PAYER_KINDS) == PAYER_KINDS.index("managed")

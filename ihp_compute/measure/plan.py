@@ -16,15 +16,12 @@ from typing import Any
 
 import kernels
 from ihp_compute.codes import COMPARISON
-from ihp_compute.contracts import ContractSet, load_set
-from ihp_compute.contracts.contract import Contract
-from ihp_compute.contracts.rules import AttributionTerms, CostTerms
+from ihp_compute.contracts import AttributionTerms, Contract, ContractSet, CostTerms, load_set
 from ihp_compute.errors import ContractError, DeviceUnavailableError, RunError
 from ihp_compute.measure.quality import quality_scores
 from ihp_compute.measure.roster import Roster, compile_roster
-from ihp_compute.population.shards import Population, Shard, open_population
-from ihp_compute.risk.providers import provider
-from ihp_compute.risk.scores import ScoreProvider
+from ihp_compute.population import Population, Shard, open_population
+from ihp_compute.risk import ScoreProvider, provider
 from ihp_compute.units import date_of, day_of
 
 

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.codes import LINE_ED, LINE_INPATIENT
-from ihp_compute.population.shards import ShardColumns
+from ihp_compute.population import ShardColumns
 from ihp_compute.units import NO_DAY, year_bounds
 
 READMISSION_DAYS: Final = 30

@@ -1,1 +1,37 @@
-"""TODO face."""
+"""The prepared store: shards of memory-mapped tables, keys, code tables, one digest.
+
+Decides: which member stands in which shard, what lies in a shard, when a file is believed.
+Leaves to others: how the content comes about (`ingest`).
+"""
+
+from __future__ import annotations
+
+from ihp_compute.population.hashes import RowHash, text_hashes
+from ihp_compute.population.keys import member_keys, shard_of
+from ihp_compute.population.shards import (
+    LAYOUT_VERSION,
+    REFERENCE_TABLES,
+    Population,
+    Shard,
+    ShardColumns,
+    open_population,
+    read_manifest,
+)
+from ihp_compute.population.tables import schema_of
+from ihp_compute.population.verify import verify
+
+__all__ = [
+    "LAYOUT_VERSION",
+    "REFERENCE_TABLES",
+    "Population",
+    "RowHash",
+    "Shard",
+    "ShardColumns",
+    "member_keys",
+    "open_population",
+    "read_manifest",
+    "schema_of",
+    "shard_of",
+    "text_hashes",
+    "verify",
+]

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from ihp_compute.codes import SOURCE_TABLES
 from ihp_compute.ledger import LINE_FATES, IngestFate, RunFate
 from ihp_compute.report import numbers
-from ihp_compute.report.charts.sheet import Chart
-from ihp_compute.report.charts.waterfall import Bar, waterfall
+from ihp_compute.report.charts import Bar, Chart, waterfall
 from ihp_compute.report.partnerships import Row
 
 

@@ -27,9 +27,7 @@ from ihp_compute.report.partnerships import INNER, OUTER, partnerships_of
 from ihp_compute.report.state import state_forest, state_row
 from ihp_compute.report.utilisation import utilisation_section
 from ihp_compute.report.walks import state_walk, statement
-from ihp_compute.results.manifest import read_manifest
-from ihp_compute.results.read import result
-from ihp_compute.results.tables import EXCLUSIONS, LEDGER, UTILISATION
+from ihp_compute.results import EXCLUSIONS, LEDGER, UTILISATION, read_manifest, result
 
 REPORT: Final = "report.html"
 

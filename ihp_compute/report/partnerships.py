@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ihp_compute.report import numbers
-from ihp_compute.results.read import result
-from ihp_compute.results.tables import INTERVALS, SETTLEMENT, WALK
-from ihp_compute.settlement.walk import Step, steps
+from ihp_compute.results import INTERVALS, SETTLEMENT, WALK, result
+from ihp_compute.settlement import Step, steps
 
 INNER, OUTER = 0.80, 0.95
 """Levels of the two whiskers."""

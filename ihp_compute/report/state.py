@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ihp_compute.report import numbers
-from ihp_compute.report.charts.forest import ForestRow, forest
-from ihp_compute.report.charts.sheet import Whisker
+from ihp_compute.report.charts import ForestRow, Whisker, forest
 from ihp_compute.report.partnerships import INNER, OUTER, Partnership, Row
 
 FLAG_MARKS: Final = {"below_minimum_size": "\N{DAGGER}", "empty_cell": "\N{DOUBLE DAGGER}"}

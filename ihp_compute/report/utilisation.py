@@ -11,7 +11,7 @@ from typing import Any
 
 from ihp_compute.codes import COMPARISON, UNATTRIBUTED
 from ihp_compute.report import numbers
-from ihp_compute.report.charts.dumbbells import Dumbbell, dumbbells
+from ihp_compute.report.charts import Dumbbell, dumbbells
 from ihp_compute.report.partnerships import Row
 
 

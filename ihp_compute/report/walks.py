@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ihp_compute.report import numbers
-from ihp_compute.report.charts.sheet import Chart
-from ihp_compute.report.charts.waterfall import Bar, waterfall
+from ihp_compute.report.charts import Bar, Chart, waterfall
 from ihp_compute.report.partnerships import Partnership, Row
-from ihp_compute.settlement.walk import Step, steps
+from ihp_compute.settlement import Step, steps
 
 
 def state_walk(partnerships: Sequence[Partnership]) -> Row | None:

@@ -1,1 +1,37 @@
-"""TODO face."""
+"""A run's folder: result tables, their digest, the manifest, the terms that were kept.
+
+Decides: columns and keys of each table, what stands under the digest, how a folder appears whole.
+Leaves to others: the numbers (`measure`, `settlement`), the page (`report`).
+"""
+
+from __future__ import annotations
+
+from ihp_compute.results.assemble import assemble
+from ihp_compute.results.digest import digest_of_table
+from ihp_compute.results.folder import Draft, Outcome, check_target
+from ihp_compute.results.kept_terms import RunTerms
+from ihp_compute.results.manifest import is_run, read_manifest
+from ihp_compute.results.read import result
+from ihp_compute.results.tables import EXCLUSIONS, INTERVALS, LEDGER, SETTLEMENT, UTILISATION, WALK
+from ihp_compute.results.true_up import true_up
+from ihp_compute.results.verify import verify_run
+
+__all__ = [
+    "EXCLUSIONS",
+    "INTERVALS",
+    "LEDGER",
+    "SETTLEMENT",
+    "UTILISATION",
+    "WALK",
+    "Draft",
+    "Outcome",
+    "RunTerms",
+    "assemble",
+    "check_target",
+    "digest_of_table",
+    "is_run",
+    "read_manifest",
+    "result",
+    "true_up",
+    "verify_run",
+]

@@ -11,10 +11,7 @@ import pyarrow as pa
 from ihp_compute.codes import SOURCE_TABLES
 from ihp_compute.errors import UnbalancedLedgerError
 from ihp_compute.ledger import LINE_FATES, IngestFate, RunFate
-from ihp_compute.measure.attribution import EXCLUSION_REASONS
-from ihp_compute.measure.measured import Measured
-from ihp_compute.measure.payer_months import payer_weights
-from ihp_compute.measure.plan import Plan
+from ihp_compute.measure import EXCLUSION_REASONS, Measured, Plan, payer_weights
 from ihp_compute.results.tables import (
     EXCLUSIONS,
     INTERVALS,
@@ -24,10 +21,8 @@ from ihp_compute.results.tables import (
     UTILISATION,
     WALK,
 )
-from ihp_compute.settlement.payers import split
-from ihp_compute.settlement.settle import CONDITIONINGS, Settled
-from ihp_compute.uncertainty.intervals import intervals
-from ihp_compute.uncertainty.totals import Totals
+from ihp_compute.settlement import CONDITIONINGS, Settled, split
+from ihp_compute.uncertainty import Totals, intervals
 
 MEASURES: Final = ("savings_rate", "savings_cents", "payment_cents")
 

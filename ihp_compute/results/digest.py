@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.errors import RunError
 from ihp_compute.results.tables import KEYS
-from ihp_compute.uncertainty.totals import Totals
+from ihp_compute.uncertainty import Totals
 from kernels import word_order
 
 

@@ -24,8 +24,7 @@ import pyarrow.parquet as pq
 
 from ihp_compute.errors import RunError
 from ihp_compute.folders import file_sha256
-from ihp_compute.measure.measured import Measured
-from ihp_compute.measure.plan import Plan
+from ihp_compute.measure import Measured, Plan
 from ihp_compute.results import kept_terms
 from ihp_compute.results.assemble import Results
 from ihp_compute.results.digest import digest_of, sort_by
@@ -37,7 +36,7 @@ from ihp_compute.results.manifest import (
     write_manifest,
 )
 from ihp_compute.results.tables import KEYS
-from ihp_compute.uncertainty.totals import TOTALS, write_totals
+from ihp_compute.uncertainty import TOTALS, write_totals
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,19 @@ from typing import Any, Final
 
 import msgspec
 
-from ihp_compute.contracts import Contract, ContractSet, Document, Entry, Source, Term
-from ihp_compute.contracts.kinds import NONE
-from ihp_compute.contracts.values import Band, TermError, parse
-from ihp_compute.contracts.vocabulary import kind_of
+from ihp_compute.contracts import (
+    NONE,
+    Band,
+    Contract,
+    ContractSet,
+    Document,
+    Entry,
+    Source,
+    Term,
+    TermError,
+    kind_of,
+    parse,
+)
 from ihp_compute.errors import RunError
 from ihp_compute.results.manifest import read_manifest
 

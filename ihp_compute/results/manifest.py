@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import ihp_compute
 from ihp_compute.errors import RunError
-from ihp_compute.measure.plan import Plan
+from ihp_compute.measure import Plan
 from ihp_compute.results.assemble import Results
 
 MANIFEST: Final = "manifest.json"

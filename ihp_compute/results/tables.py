@@ -7,7 +7,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from ihp_compute.population.tables import schema_of
+from ihp_compute.population import schema_of
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "exclusions": ("year", "reason"),

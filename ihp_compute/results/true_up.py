@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from ihp_compute.errors import RunError
-from ihp_compute.measure.completion import final_less_interim
+from ihp_compute.measure import final_less_interim
 
 
 @dataclass(frozen=True)

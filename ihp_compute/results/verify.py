@@ -12,7 +12,7 @@ from ihp_compute.folders import file_sha256
 from ihp_compute.results.digest import digest_of
 from ihp_compute.results.manifest import read_manifest
 from ihp_compute.results.tables import KEYS
-from ihp_compute.uncertainty.totals import TOTALS, read_totals
+from ihp_compute.uncertainty import TOTALS, read_totals
 
 
 def verify_run(run_dir: Path) -> str:

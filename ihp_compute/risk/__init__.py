@@ -1,1 +1,25 @@
-"""TODO face."""
+"""A score for each member and year: supplied, by a model, or by weights of cells.
+
+Decides: who is scored by what, and what happens to members without a score.
+Leaves to others: what a model is (`risk.models`), the arithmetic (`kernels`).
+"""
+
+from __future__ import annotations
+
+from ihp_compute.risk.population_scores import ModelScores, ScoreTerms, model_provider
+from ihp_compute.risk.providers import provider
+from ihp_compute.risk.score_files import Request, score_files
+from ihp_compute.risk.scores import AGE_BANDS, ScoreProvider, Scores, enrolled_months
+
+__all__ = [
+    "AGE_BANDS",
+    "ModelScores",
+    "Request",
+    "ScoreProvider",
+    "ScoreTerms",
+    "Scores",
+    "enrolled_months",
+    "model_provider",
+    "provider",
+    "score_files",
+]

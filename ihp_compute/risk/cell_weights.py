@@ -18,8 +18,8 @@ from typing import Any, Final
 import msgspec
 
 from ihp_compute.errors import RiskModelError
+from ihp_compute.risk.models import read_json
 from ihp_compute.risk.models import store as model_store
-from ihp_compute.risk.models.schema import read_json
 from ihp_compute.risk.scores import Fill
 from ihp_compute.risk.supplied import SuppliedScores
 from ihp_compute.units import MICRO

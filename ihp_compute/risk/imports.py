@@ -12,9 +12,7 @@ from typing import Any
 
 from ihp_compute.errors import RiskModelError
 from ihp_compute.risk import cell_weights
-from ihp_compute.risk.models import hhs_hcc, licensed, store
-from ihp_compute.risk.models.compile import compile_model
-from ihp_compute.risk.models.schema import decode
+from ihp_compute.risk.models import compile_model, decode, hhs_hcc, licensed, store
 
 
 def import_model(

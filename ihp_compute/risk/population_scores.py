@@ -27,17 +27,20 @@ from numpy.typing import NDArray
 from ihp_compute.codes import SPAN_LONG_TERM_INSTITUTION, SPAN_MEDICAID
 from ihp_compute.errors import RiskModelError
 from ihp_compute.risk import cell_weights
-from ihp_compute.risk.models import store as model_store
-from ihp_compute.risk.models.compile import Compiled, clean_codes, compile_model, slim
-from ihp_compute.risk.models.engine import (
+from ihp_compute.risk.models import (
     NOT_STATED,
     Codes,
+    Compiled,
     Members,
     Scored,
     check,
+    clean_codes,
+    compile_model,
     run,
     segments_of,
+    slim,
 )
+from ihp_compute.risk.models import store as model_store
 from ihp_compute.risk.scores import Fill, Scores, ages_on, enrolled_months, mean_scores
 from ihp_compute.risk.supplied import SuppliedScores, with_policy
 from ihp_compute.units import NO_DAY, year_bounds

@@ -24,21 +24,23 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError
-from ihp_compute.risk.models import store as model_store
-from ihp_compute.risk.models.compile import Compiled, clean_codes, compile_model
-from ihp_compute.risk.models.engine import (
+from ihp_compute.risk.models import (
     NOT_STATED,
     Codes,
+    Compiled,
     Members,
+    Model,
     Scored,
     check,
+    clean_codes,
+    compile_model,
     csr_factors,
     differing_by_order,
+    explain,
     run,
     segments_of,
 )
-from ihp_compute.risk.models.explain import explain
-from ihp_compute.risk.models.schema import Model
+from ihp_compute.risk.models import store as model_store
 from ihp_compute.risk.scores import ages_on
 from ihp_compute.units import NO_DAY, year_bounds
 

@@ -1,1 +1,35 @@
-"""TODO face."""
+"""From totals and agreements to payment and walk.
+
+    target -> savings -> the contract's steps in its order -> payment
+
+Decides: the operations of target and steps, the walk in dollars, the split over payers.
+Leaves to others: which steps and terms there are (`contracts`), intervals (`uncertainty`).
+"""
+
+from __future__ import annotations
+
+from ihp_compute.settlement.payers import split
+from ihp_compute.settlement.program import Compiled, Program
+from ihp_compute.settlement.settle import CONDITIONINGS, Settled, SharedPrograms, settle
+from ihp_compute.settlement.steps import QUALITY_SCORE, gated_by_size, write_settlement
+from ihp_compute.settlement.target import StateSums, sources, state_sums, write_target
+from ihp_compute.settlement.walk import Step, steps
+
+__all__ = [
+    "CONDITIONINGS",
+    "QUALITY_SCORE",
+    "Compiled",
+    "Program",
+    "Settled",
+    "SharedPrograms",
+    "StateSums",
+    "Step",
+    "gated_by_size",
+    "settle",
+    "sources",
+    "split",
+    "state_sums",
+    "steps",
+    "write_settlement",
+    "write_target",
+]

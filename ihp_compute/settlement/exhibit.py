@@ -10,11 +10,16 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from ihp_compute.contracts import Agreement, Contract, Entry
-from ihp_compute.contracts.contract import MODIFIERS
-from ihp_compute.contracts.steps import AMOUNTS, STEP_TERMS
-from ihp_compute.contracts.values import text_of
-from ihp_compute.contracts.vocabulary import KINDS
+from ihp_compute.contracts import (
+    AMOUNTS,
+    KINDS,
+    MODIFIERS,
+    STEP_TERMS,
+    Agreement,
+    Contract,
+    Entry,
+    text_of,
+)
 from ihp_compute.settlement.given import settle_table
 
 PARTS: Final = (

@@ -23,10 +23,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute import contracts
-from ihp_compute.contracts import Agreement, Contract, split_band_path
-from ihp_compute.contracts.steps import AMOUNTS, SIDES, SIZE_TABLE
-from ihp_compute.contracts.values import TermError, decimal_of, parse
-from ihp_compute.contracts.vocabulary import KINDS, kind_of
+from ihp_compute.contracts import (
+    AMOUNTS,
+    KINDS,
+    SIDES,
+    SIZE_TABLE,
+    Agreement,
+    Contract,
+    TermError,
+    decimal_of,
+    kind_of,
+    parse,
+    split_band_path,
+)
 from ihp_compute.errors import ContractError, DataError
 from ihp_compute.settlement.program import Program
 from ihp_compute.settlement.steps import QUALITY_SCORE, gate_by_size, write_settlement

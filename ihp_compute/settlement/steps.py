@@ -28,9 +28,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Final
 
-from ihp_compute.contracts import Agreement
-from ihp_compute.contracts.steps import SIDES, SIZE_TABLE
-from ihp_compute.contracts.values import Band
+from ihp_compute.contracts import SIDES, SIZE_TABLE, Agreement, Band
 from ihp_compute.errors import ContractError
 from ihp_compute.settlement.program import Node, Program
 from ihp_compute.units import CENTS_PER_USD

@@ -18,9 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.contracts import Agreement
-from ihp_compute.contracts.steps import CHANGES, SIZE_TABLE
-from ihp_compute.contracts.values import text_of
+from ihp_compute.contracts import CHANGES, SIZE_TABLE, Agreement, text_of
 from ihp_compute.settlement.target import trend_factor
 from ihp_compute.units import CENTS_PER_USD, MICRO
 

@@ -1,1 +1,22 @@
-"""TODO face."""
+"""Other terms over a run's kept totals: a grid, its scenarios, settlements by the thousand.
+
+Decides: what must be compiled and computed anew for a scenario.
+Leaves to others: what a settlement is (`settlement`).
+"""
+
+from __future__ import annotations
+
+from ihp_compute.sweeps.grid import ROW_LIMIT, grid_of, read_grid
+from ihp_compute.sweeps.sweep import FILE, Swept, check, check_output, sweep, write
+
+__all__ = [
+    "FILE",
+    "ROW_LIMIT",
+    "Swept",
+    "check",
+    "check_output",
+    "grid_of",
+    "read_grid",
+    "sweep",
+    "write",
+]

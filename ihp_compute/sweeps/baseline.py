@@ -14,16 +14,22 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 import ihp_compute
-from ihp_compute.contracts import Agreement
-from ihp_compute.contracts.steps import SIDES, SIZE_TABLE
+from ihp_compute.contracts import SIDES, SIZE_TABLE, Agreement
 from ihp_compute.errors import RunError
-from ihp_compute.results.kept_terms import RunTerms
-from ihp_compute.settlement.program import Compiled, Program
-from ihp_compute.settlement.settle import SharedPrograms
-from ihp_compute.settlement.steps import gated_by_size, write_settlement
-from ihp_compute.settlement.target import StateSums, sources, state_sums, write_target
+from ihp_compute.results import RunTerms
+from ihp_compute.settlement import (
+    Compiled,
+    Program,
+    SharedPrograms,
+    StateSums,
+    gated_by_size,
+    sources,
+    state_sums,
+    write_settlement,
+    write_target,
+)
 from ihp_compute.sweeps.grid import Axis
-from ihp_compute.uncertainty.totals import TOTALS, Totals, read_totals
+from ihp_compute.uncertainty import TOTALS, Totals, read_totals
 
 Sources = dict[str, NDArray[np.int64]]
 

@@ -23,7 +23,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-from ihp_compute.contracts.values import TermError, decimal_of
+from ihp_compute.contracts import TermError, decimal_of
 from ihp_compute.errors import GridError
 
 PLACES: Final = Decimal("1e-9")

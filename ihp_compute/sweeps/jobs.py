@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 import kernels
 from ihp_compute.contracts import Agreement
-from ihp_compute.settlement.program import Compiled
-from ihp_compute.settlement.steps import QUALITY_SCORE
+from ihp_compute.settlement import QUALITY_SCORE, Compiled
 from ihp_compute.sweeps.baseline import (
     Baseline,
     Run,

@@ -25,10 +25,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.contracts import Agreement, Contract, split_band_path
-from ihp_compute.contracts.values import Band
+from ihp_compute.contracts import Agreement, Band, Contract, split_band_path
 from ihp_compute.errors import ContractError, GridError
-from ihp_compute.settlement.program import Compiled
+from ihp_compute.settlement import Compiled
 from ihp_compute.sweeps.grid import Axis, Grid
 
 Build: TypeAlias = Callable[[Agreement], Compiled]

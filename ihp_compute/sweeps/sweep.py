@@ -28,10 +28,7 @@ from numpy.typing import NDArray
 
 import ihp_compute
 from ihp_compute.errors import DataError
-from ihp_compute.results import kept_terms
-from ihp_compute.results.digest import digest_of_table
-from ihp_compute.results.kept_terms import RunTerms
-from ihp_compute.results.manifest import read_manifest
+from ihp_compute.results import RunTerms, digest_of_table, kept_terms, read_manifest
 from ihp_compute.runner import LocalRunner, Runner
 from ihp_compute.sweeps.baseline import Run, baseline_of
 from ihp_compute.sweeps.grid import ROW_LIMIT, Axis, Grid, value_text

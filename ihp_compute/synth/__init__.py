@@ -1,1 +1,12 @@
-"""TODO face."""
+"""A synthetic state in the input layout, with its known answers beside it.
+
+Decides: people, providers, claims, and the damage that is planted. Imports nothing that it tests.
+"""
+
+from __future__ import annotations
+
+from ihp_compute.synth.state import synth
+
+__all__ = [
+    "synth",
+]

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from api.cli import app
 from ihp_compute import contracts
+from ihp_compute.contracts.files import FOLDER
 from ihp_compute.contracts.vocabulary import KINDS
 from ihp_compute.errors import ContractError
 
@@ -141,7 +142,7 @@ def test_every_path_is_listed_with_what_it_may_be() -> None:
 
 def test_the_guide_s_examples_load(tmp_path: Path) -> None:
     """Every TOML block of the guide to term files is a contract or a set that checks."""
-    guide = (contracts.FOLDER / "README.md").read_text()
+    guide = (FOLDER / "README.md").read_text()
     blocks = guide.split("```toml\n")[1:]
     assert len(blocks) == 2
     (tmp_path / "north_2025.toml").write_text(blocks[0].split("```")[0])

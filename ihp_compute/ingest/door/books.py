@@ -11,9 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError
-from ihp_compute.population import tables
-from ihp_compute.population.hashes import text_hashes
-from ihp_compute.population.keys import member_keys
+from ihp_compute.population import member_keys, tables, text_hashes
 from ihp_compute.sorting import WORD_BITS
 from kernels import key_place, word_order
 

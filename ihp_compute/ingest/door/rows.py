@@ -31,7 +31,7 @@ from ihp_compute.ingest.door.values import (
 from ihp_compute.ingest.final_action import OPEN
 from ihp_compute.ingest.handover import Tally
 from ihp_compute.ledger import IngestFate
-from ihp_compute.population.hashes import RowHash, text_hashes
+from ihp_compute.population import RowHash, text_hashes
 from ihp_compute.units import NO_DAY
 
 UNREADABLE: Final = int(IngestFate.UNREADABLE)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ihp_compute.population.hashes import text_hashes
+from ihp_compute.population import text_hashes
 from kernels import row_pick
 
 _BLANK: Final = pa.array([""], pa.string())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ihp_compute.errors import DataError
 from ihp_compute.ingest.spill import Pieces
 from ihp_compute.ingest.spill_layout import FOLLOWING, Space
-from ihp_compute.population.hashes import text_hashes
+from ihp_compute.population import text_hashes
 from kernels import row_pick
 
 

@@ -1,1 +1,19 @@
-"""TODO face."""
+"""Charts as SVG: waterfall, forest of intervals, dumbbells. They know no run."""
+
+from __future__ import annotations
+
+from ihp_compute.report.charts.dumbbells import Dumbbell, dumbbells
+from ihp_compute.report.charts.forest import ForestRow, forest
+from ihp_compute.report.charts.sheet import Chart, Whisker
+from ihp_compute.report.charts.waterfall import Bar, waterfall
+
+__all__ = [
+    "Bar",
+    "Chart",
+    "Dumbbell",
+    "ForestRow",
+    "Whisker",
+    "dumbbells",
+    "forest",
+    "waterfall",
+]

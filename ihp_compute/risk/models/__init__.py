@@ -1,8 +1,46 @@
-"""Risk models: table schema, audit, compilers and the facts that published tables leave out.
+"""Risk models as data: their schema, tables of CMS and HHS, compiled form and engine.
 
-    published tables -> Model (`schema`) -> `audit` -> kernel arrays (`compile`) -> `engine`
-
-`cms_hcc` builds V24 and V28 from an installed package's data files, `hhs_hcc` imports a folder of
-tables, `licensed` reads tables whose owner allows it, `calibration` estimates a state's own
-weights. `store` keeps imported models by content. A model is data; no module here knows a member.
+A model knows no member and no population; members come as arrays.
 """
+
+from __future__ import annotations
+
+from ihp_compute.risk.models.audit import emitted
+from ihp_compute.risk.models.compile import Compiled, clean_codes, compile_model, slim
+from ihp_compute.risk.models.engine import (
+    NOT_STATED,
+    Codes,
+    Members,
+    Scored,
+    check,
+    csr_factors,
+    differing_by_order,
+    run,
+    segments_of,
+)
+from ihp_compute.risk.models.explain import explain
+from ihp_compute.risk.models.schema import Coefficient, Model, decode, digest, encode, read_json
+
+__all__ = [
+    "NOT_STATED",
+    "Codes",
+    "Coefficient",
+    "Compiled",
+    "Members",
+    "Model",
+    "Scored",
+    "check",
+    "clean_codes",
+    "compile_model",
+    "csr_factors",
+    "decode",
+    "differing_by_order",
+    "digest",
+    "emitted",
+    "encode",
+    "explain",
+    "read_json",
+    "run",
+    "segments_of",
+    "slim",
+]

@@ -20,6 +20,7 @@ import ihp_compute
 from ihp_compute import contracts as contract
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import ContractSet
+from ihp_compute.contracts.files import FOLDER
 from ihp_compute.errors import ContractError, DataError, GridError, RunError
 from ihp_compute.results import kept_terms
 from ihp_compute.runner import LocalRunner
@@ -269,7 +270,7 @@ def test_threads_do_not_change_the_digest(run_of: Callable[[str], Path]) -> None
 def test_the_contract_file_may_be_gone(tmp_path: Path) -> None:
     """A sweep starts from the terms kept with the run, not from the file they came from."""
     file = tmp_path / "own.toml"
-    file.write_text((contract.FOLDER / "mn-ihp-2.0-track-2.toml").read_text())
+    file.write_text((FOLDER / "mn-ihp-2.0-track-2.toml").read_text())
     found = contract.load(file)
     folder = write_run(tmp_path / "run", ContractSet("own", {"P1": found, "P2": found}))
     file.unlink()

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ihp_compute import contracts
+from ihp_compute.contracts.files import FOLDER
 from ihp_compute.contracts.kinds import BASES
 from ihp_compute.contracts.values import text_of
 from ihp_compute.contracts.vocabulary import KINDS
 from ihp_compute.errors import ContractError
 
-BAD = Path(__file__).resolve().parents[1] / "bad_contracts"
+BAD = Path(__file__).resolve().parents[2] / "bad_contracts"
 FIXED_PATHS = (
     "target.base_pmpm_fixed", "target.trend", "target.risk_ratio_cap_up",
     "target.risk_ratio_cap_down", "cost.claim_cap", "cost.keep_above_cap",
@@ -60,7 +61,7 @@ def test_every_value_has_a_page(name: str) -> None:
 def test_every_document_is_cited(name: str) -> None:
     """A document that only the overview of a programme needs belongs into the summary."""
     found = contracts.load(name)
-    own = contracts.FOLDER / f"{name}.toml"
+    own = FOLDER / f"{name}.toml"
     declared = [
         line.removeprefix("[sources.").removesuffix("]")
         for line in own.read_text().splitlines()
@@ -159,7 +160,7 @@ def test_bands_touch_whatever_edge_moves(name: str, edge: Decimal) -> None:
 
 
 def test_the_digest_follows_values_and_not_the_file(tmp_path: Path) -> None:
-    original = (contracts.FOLDER / "mn-ihp-2.0-track-2.toml").read_text()
+    original = (FOLDER / "mn-ihp-2.0-track-2.toml").read_text()
     same = tmp_path / "same.toml"
     same.write_text("# another comment\n" + original.replace("0.50\n", "0.50   # half\n"))
     other = tmp_path / "other.toml"
@@ -178,9 +179,9 @@ def test_recalled_and_assumed_terms_are_named() -> None:
 
 
 def test_a_contract_without_weak_terms_has_no_draft_line(tmp_path: Path) -> None:
-    text = (contracts.FOLDER / "mn-ihp-2.0-track-2.toml").read_text()
+    text = (FOLDER / "mn-ihp-2.0-track-2.toml").read_text()
     for name in ("unbound.toml",):
-        unbound = (contracts.FOLDER / name).read_text()
+        unbound = (FOLDER / name).read_text()
         for basis in ("recalled", "assumed"):
             unbound = unbound.replace(f'"{basis}"', '"contract"')
             text = text.replace(f'"{basis}"', '"contract"')
@@ -281,7 +282,7 @@ def test_a_draft_names_its_contract_where_there_are_several(state_set: Path) -> 
 
 def test_a_set_is_checked_like_a_contract(state_set: Path) -> None:
     assert contracts.check(state_set)["kind"] == "set"
-    assert contracts.check(contracts.FOLDER / "aca-1342.toml")["name"] == "aca-1342"
+    assert contracts.check(FOLDER / "aca-1342.toml")["name"] == "aca-1342"
     state_set.write_text(SET + '"settlement.gain.shore" = 0.4\n')
     with pytest.raises(ContractError, match=r"state\.toml, partnership C: settlement\.gain\.shore"):
         contracts.check(state_set)
