@@ -131,12 +131,6 @@ def show_table(
     stdout.print(table)
 
 
-def dollars(cents: int) -> str:
-    """Cents as US dollars to read: `-$1,234.56`."""
-    sign = "-" if cents < 0 else ""
-    return f"{sign}${abs(int(cents)) // 100:,}.{abs(int(cents)) % 100:02d}"
-
-
 @contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a terminal, a line each tenth of the way when piped.

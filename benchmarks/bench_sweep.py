@@ -34,8 +34,9 @@ from ihp_compute.settlement.steps import write_settlement
 from ihp_compute.sweeps.grid import Grid, grid_of
 from ihp_compute.sweeps.jobs import QUANTILES_MICRO
 from ihp_compute.sweeps.scenarios import classes
-from ihp_compute.sweeps.sweep import mean_half_even, sweep
+from ihp_compute.sweeps.sweep import sweep
 from ihp_compute.uncertainty.totals import Totals, column_names, write_totals
+from ihp_compute.units import half_even
 from kernels.draws.quantiles import ranks_of
 
 CONTRACT: Final = "mn-ihp-2.0-track-2"
@@ -162,7 +163,7 @@ def test_bench_sweep(benchmark: Any, state: tuple[Path, Totals, ContractSet]) ->
         flat = peer.reshape(-1, peer.shape[2])
         expected = {
             "payment_cents": flat[:, 0],
-            "mean": mean_half_even(flat[:, 1], REPLICATES),
+            "mean": half_even(flat[:, 1], REPLICATES),
             "probability_gain": flat[:, 2] / REPLICATES,
             "probability_loss": flat[:, 3] / REPLICATES,
             **{name: flat[:, 4 + k] for k, name in enumerate(QUANTILES_MICRO)},

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any, Final
+from fractions import Fraction
+from typing import Any, Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,54 @@ def usd_of(cents: int) -> Decimal:
     '-1234.56'
     """
     return Decimal(int(cents)).scaleb(-2)
+
+
+def dollars(cents: float, *, places: int = 2, minus: str = "-", plus: str = "") -> str:
+    """Cents as US dollars to read, with thousands separators, half to even below the last place.
+
+    Parameters
+    ----------
+    cents : int or float
+    places : int
+        0 or 2.
+    minus, plus : str
+        What stands before a negative and before a positive amount; zero has no sign.
+
+    >>> dollars(-123456), dollars(123456, places=0, plus="+"), dollars(-3, places=0)
+    ('-$1,234.56', '+$1,235', '$0')
+    """
+    amount = Decimal(str(cents)) / CENTS_PER_USD
+    shown = amount.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
+    sign = minus if shown < 0 else plus if shown > 0 else ""
+    return f"{sign}${abs(shown):,f}"
+
+
+@overload
+def half_even(numerator: int, denominator: int) -> int: ...
+
+
+@overload
+def half_even(numerator: NDArray[np.int64], denominator: int) -> NDArray[np.int64]: ...
+
+
+def half_even(numerator: int | NDArray[np.int64], denominator: int) -> int | NDArray[np.int64]:
+    """Numerators by a positive denominator, to the nearest integer, half to even, in integers.
+
+    >>> half_even(25, 10), half_even(np.array([5, 15, -5, 7]), 10).tolist()
+    (2, [0, 2, 0, 1])
+    """
+    whole, rest = divmod(numerator, denominator)
+    up = (2 * rest > denominator) | ((2 * rest == denominator) & (whole % 2 == 1))
+    return whole + up
+
+
+def six_places(value: Fraction) -> Decimal:
+    """A ratio to six places, half to even.
+
+    >>> six_places(Fraction(2, 3)), six_places(Fraction(-1, 2))
+    (Decimal('0.666667'), Decimal('-0.500000'))
+    """
+    return Decimal(half_even(value.numerator * MICRO, value.denominator)).scaleb(-6)
 
 
 def micro_of(value: Decimal | int | str) -> int:

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from api.console import app, dollars, emit_json, say, show_table
+from api.console import app, emit_json, say, show_table
 from ihp_compute.measure import year_completion
 from ihp_compute.population import open_population
 from ihp_compute.results import true_up
-from ihp_compute.units import date_of, day_of
+from ihp_compute.units import date_of, day_of, dollars
 
 
 @app.command("completion")

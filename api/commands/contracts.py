@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from api.console import app, dollars, emit_json, say, show_table, stdout
+from api.console import app, emit_json, say, show_table, stdout
 from ihp_compute import contracts, table_files
 from ihp_compute.contracts import KINDS
 from ihp_compute.errors import DataError
 from ihp_compute.settlement import exhibit, given
+from ihp_compute.units import dollars
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Year = Annotated[int | None, typer.Option(help="Performance year; the latest values without it.")]

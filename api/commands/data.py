@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.console import app, dollars, emit_json, progress, say, show_table
+from api.console import app, emit_json, progress, say, show_table
 from ihp_compute.calibration import CalibrationRequest, calibrate_population
 from ihp_compute.errors import InfrastructureError
 from ihp_compute.ingest import ingest
@@ -25,6 +25,7 @@ from ihp_compute.sweeps import FILE as SWEEP_FILE
 from ihp_compute.sweeps import Swept, grid_of, sweep
 from ihp_compute.sweeps import write as write_sweep
 from ihp_compute.synth import synth
+from ihp_compute.units import dollars
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads; all cores unless given.")]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from api.console import EXIT_INFRASTRUCTURE, app, dollars, emit_json, say, show_table
+from api.console import EXIT_INFRASTRUCTURE, app, emit_json, say, show_table
 from cluster.doctor import examine
 from ihp_compute.explain import (
     MemberExplained,
@@ -19,7 +19,7 @@ from ihp_compute.explain import (
 )
 from ihp_compute.population import verify
 from ihp_compute.results import is_run, verify_run
-from ihp_compute.units import MICRO
+from ihp_compute.units import MICRO, dollars
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 

@@ -18,16 +18,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.codes import LINE_KINDS
 from ihp_compute.errors import DataError
-from ihp_compute.units import NO_DAY, date_of, month_of, months_of_days
-
-PLACES: Final = Decimal("0.000001")
+from ihp_compute.units import NO_DAY, date_of, month_of, months_of_days, six_places
 
 
 def triangle(
@@ -105,7 +103,7 @@ def chain_ladder(paid: NDArray[np.int64]) -> list[Decimal]:
     for i in range(n_months):
         known = n_lags - 1 - i
         ultimate = to_ultimate[known] if known >= 0 else Fraction(1)
-        factors.append(_rounded(1 / ultimate))
+        factors.append(six_places(1 / ultimate))
     return factors
 
 
@@ -134,11 +132,7 @@ def overall(month_cents: Sequence[int], factors: Sequence[Decimal]) -> Decimal:
     paid = sum(month_cents)
     pairs = zip(month_cents, factors, strict=True)
     ultimate = sum((Fraction(cents) / Fraction(factor) for cents, factor in pairs), Fraction(0))
-    return Decimal(1) if ultimate == 0 else _rounded(Fraction(paid) / ultimate)
-
-
-def _rounded(value: Fraction) -> Decimal:
-    return (Decimal(value.numerator) / Decimal(value.denominator)).quantize(PLACES)
+    return Decimal(1) if ultimate == 0 else six_places(Fraction(paid) / ultimate)
 
 
 def final_less_interim(

@@ -23,9 +23,7 @@ from typing import Any, Final, Protocol
 import pyarrow as pa
 
 from ihp_compute.errors import DataError
-
-PLACES: Final = Decimal("0.000001")
-"""Computed scores have six places, half to even."""
+from ihp_compute.units import six_places
 
 
 @dataclass(frozen=True)
@@ -189,5 +187,5 @@ def score(points: Sequence[MeasurePoints]) -> dict[str, Decimal | None]:
             found[name] = None
             continue
         exact = sum(means, Fraction(0)) / len(means)
-        found[name] = (Decimal(exact.numerator) / exact.denominator).quantize(PLACES)
+        found[name] = six_places(exact)
     return found

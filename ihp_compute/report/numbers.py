@@ -7,8 +7,9 @@ are the results, these are words. Colours, columns and files belong to the calle
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
+
+from ihp_compute.units import dollars
 
 MINUS: Final = "\N{MINUS SIGN}"
 DASH: Final = "\N{EN DASH}"
@@ -24,9 +25,7 @@ def usd(cents: float, *, places: int = 0, plus: bool = False) -> str:
     >>> usd(-123456), usd(123456, places=2, plus=True), usd(0)
     ('−$1,235', '+$1,234.56', '$0')
     """
-    amount = Decimal(str(cents)) / 100
-    shown = amount.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
-    return f"{_sign(shown, plus=plus)}${abs(shown):,f}"
+    return dollars(cents, places=places, minus=MINUS, plus="+" if plus else "")
 
 
 def usd_short(cents: float, *, plus: bool = False) -> str:
@@ -90,7 +89,7 @@ def label(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _sign(value: Decimal | float, *, plus: bool = False) -> str:
+def _sign(value: float, *, plus: bool = False) -> str:
     if value < 0:
         return MINUS
     return "+" if plus and value > 0 else ""

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.errors import DataError
-from ihp_compute.units import MICRO, NO_DAY, sums_by, year_bounds
+from ihp_compute.units import MICRO, NO_DAY, half_even, sums_by, year_bounds
 
 if TYPE_CHECKING:
     pass
@@ -217,14 +217,9 @@ def mean_scores(
             weighted = [have + int(more) for have, more in zip(weighted, sums, strict=True)]
         means[year] = np.array(
             [
-                _half_even(total, int(weight)) if weight else -1
+                half_even(total, int(weight)) if weight else -1
                 for total, weight in zip(weighted, weights, strict=True)
             ],
             np.int64,
         )
     return means
-
-
-def _half_even(numerator: int, denominator: int) -> int:
-    quotient, rest = divmod(numerator, denominator)
-    return quotient + (2 * rest > denominator or (2 * rest == denominator and quotient % 2 == 1))

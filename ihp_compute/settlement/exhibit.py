@@ -21,6 +21,7 @@ from ihp_compute.contracts import (
     text_of,
 )
 from ihp_compute.settlement.given import settle_table
+from ihp_compute.units import CENTS_PER_USD, dollars
 
 PARTS: Final = (
     ("Whom it concerns", ("agreement.", "attribution.")),
@@ -189,11 +190,11 @@ def _example_lines(contract: Contract, agreement: Agreement) -> Iterator[str]:
     for row in example(contract, agreement.year):
         gate = "no gate" if row["gate_rate"] is None else f"gate {row['gate_rate']:.3%}"
         word = "passed" if row["gate_passed"] else "not settled"
-        savings = f"savings {_usd(row['savings_usd'])} ({row['savings_rate']:+.2%})"
+        savings = f"savings {_shown(row['savings_usd'])} ({row['savings_rate']:+.2%})"
         yield f"  {row['case']}: {savings}, {gate}: {word}"
-        parts = [f"{name} {_usd(row[f'{name}_usd'])}" for name in AMOUNTS[1:]]
+        parts = [f"{name} {_shown(row[f'{name}_usd'])}" for name in AMOUNTS[1:]]
         yield "    " + " · ".join(parts)
 
 
-def _usd(amount: float) -> str:
-    return f"{'-' if amount < 0 else ''}${abs(amount):,.2f}"
+def _shown(usd: float) -> str:
+    return dollars(round(usd * CENTS_PER_USD))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.contracts import CHANGES, SIZE_TABLE, Agreement, text_of
 from ihp_compute.settlement.target import trend_factor
-from ihp_compute.units import CENTS_PER_USD, MICRO
+from ihp_compute.units import CENTS_PER_USD, MICRO, dollars
 
 
 @dataclass(frozen=True)
@@ -162,11 +162,12 @@ class _Walk:
             self.add(*recomputed, "cost.claim_cap", "cost.amount")
         else:
             difference = self.cents("agreed_base") - self.cents("recomputed_base")
+            moved = f"{'' if difference < 0 else '+'}{dollars(difference)}"
             self.add(*recomputed, "cost.claim_cap", "cost.amount")
             self.add(
                 "agreed_base",
                 self.cents("agreed_base"),
-                f"{agreed:,.2f} PMPM agreed; {_signed(difference)} against the recomputed base",
+                f"{agreed:,.2f} PMPM agreed; {moved} against the recomputed base",
                 "target.base_pmpm_fixed",
             )
         level = self.cents("agreed_base")
@@ -239,7 +240,7 @@ class _Walk:
         point = self.cents("target") * n_years // 100
         return (
             f"× {' to '.join(sorted(ends))} over {n_years} years; "
-            f"a point of trend a year is about {_dollars(point)}"
+            f"a point of trend a year is about {dollars(point)}"
         )
 
     def _risk(self) -> str:
@@ -284,7 +285,7 @@ class _Walk:
             word = (
                 "passed"
                 if self.first["passed"]
-                else f"missed by {_dollars(self.cents('missed_by'))}"
+                else f"missed by {dollars(self.cents('missed_by'))}"
             )
             by_size = " by size" if self.agreement[path] == SIZE_TABLE else ""
             detail = f"{rate:.4%} of target{by_size}: {word}" if rate >= 0 else f"no {side} settles"
@@ -295,7 +296,7 @@ class _Walk:
             share = self.agreement[f"settlement.{side}.share"]
             words = [
                 "one less the final gain share" if share is None else f"{share:%}",
-                f"of {_dollars(self.cents('shareable'))}",
+                f"of {dollars(self.cents('shareable'))}",
                 str(self.agreement[f"settlement.{side}.counting"]).replace("_", " "),
             ]
             if bands is not None:
@@ -366,12 +367,3 @@ _WEAKNESS: Final = ("statute", "contract", "published", "recalled", "assumed")
 _RISK_PATHS: Final = (
     "risk.model", "risk.normalise", "target.risk_ratio_cap_up", "target.risk_ratio_cap_down",
 )  # fmt: skip
-
-
-def _dollars(cents: int) -> str:
-    sign = "-" if cents < 0 else ""
-    return f"{sign}${abs(cents) / CENTS_PER_USD:,.2f}"
-
-
-def _signed(cents: int) -> str:
-    return ("+" if cents >= 0 else "") + _dollars(cents)

@@ -35,6 +35,7 @@ from ihp_compute.sweeps.grid import ROW_LIMIT, Axis, Grid, value_text
 from ihp_compute.sweeps.jobs import QUANTILES_MICRO, jobs_of, summarise
 from ihp_compute.sweeps.scenarios import check_values
 from ihp_compute.table_files import write_table
+from ihp_compute.units import half_even
 
 CONDITIONING: Final = "target_resampled"
 SUFFIXES: Final = (".parquet", ".arrow", ".csv")
@@ -215,7 +216,7 @@ def _table(
     )
     flat = found.reshape(-1, found.shape[2])
     columns["payment_cents"] = pa.array(flat[:, 0])
-    columns["mean"] = pa.array(mean_half_even(flat[:, 1], n_replicates))
+    columns["mean"] = pa.array(half_even(flat[:, 1], n_replicates))
     for k, name in enumerate(QUANTILES_MICRO):
         columns[name] = pa.array(np.ascontiguousarray(flat[:, 4 + k]))
     columns["probability_gain"] = pa.array(flat[:, 2] / n_replicates)
@@ -232,14 +233,3 @@ def _axis_array(axis: Axis) -> pa.Array:
     if all(isinstance(value, Decimal) for value in axis.values):
         return pa.array([float(value) for value in axis.values], pa.float64())
     return pa.array([value_text(value) for value in axis.values], pa.string())
-
-
-def mean_half_even(total: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Whole part of total / n, half to even, in integers.
-
-    >>> mean_half_even(np.array([5, 15, -5, 7]), 10).tolist()
-    [0, 2, 0, 1]
-    """
-    whole, rest = np.divmod(total, n)
-    up = (2 * rest > n) | ((2 * rest == n) & (whole % 2 == 1))
-    return np.asarray(whole + up, dtype=np.int64)

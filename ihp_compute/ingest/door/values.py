@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.ingest.door.texts import as_text, read_text, validity
-from ihp_compute.units import NO_DAY, day_of
+from ihp_compute.units import NO_DAY, day_of, half_even
 from kernels import decimal_units
 
 BAD_DAY: Final = NO_DAY + 1
@@ -172,11 +172,8 @@ def _decimal_cents(array: pa.Array, places: int) -> Cents:
         divisor = 10 ** (scale - places)
         if divisor >= 2**62:
             return _text_cents(as_text(array), places)
-        quotient, rest = np.divmod(units, divisor)
-        twice = 2 * rest
-        up = (twice > divisor) | ((twice == divisor) & (quotient % 2 == 1))
-        cents = quotient + up
-        sub_cent = rest != 0
+        cents = half_even(units, divisor)
+        sub_cent = cents * divisor != units
         bad |= np.abs(cents) > MAX_CENTS
         cents = np.where(bad, 0, cents)
     if wide.any():

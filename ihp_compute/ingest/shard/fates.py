@@ -18,7 +18,7 @@ from ihp_compute.ingest.final_action import OPEN, mark_duplicates
 from ihp_compute.ingest.handover import CODED, MONTH_BITS, Fates, Rules
 from ihp_compute.ingest.shard.rows import Columns, Raw, any_of
 from ihp_compute.ledger import IngestFate
-from ihp_compute.units import months_of_days
+from ihp_compute.units import months_of_days, usd_of
 from kernels import first_row, key_place, row_pick
 
 
@@ -141,15 +141,11 @@ def _byte_key(raw: Raw, row: int, rules: Rules) -> tuple[Any, ...]:
         elif name in CODED:
             key.append(int(rules.final_code[CODED[name]][raw.numbers[name][row]]))
         elif name.endswith("_cents"):
-            key.append(_dollars(int(raw.numbers[name][row])))
+            key.append(str(usd_of(raw.numbers[name][row])).encode())
         else:
             key.append(int(raw.numbers[name][row]))
     key += [int(raw.numbers["hash_1"][row]), int(raw.numbers["hash_2"][row])]
     return tuple(key)
-
-
-def _dollars(cents: int) -> bytes:
-    return f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02}".encode()
 
 
 def _link_claims(raw: Raw, fate: NDArray[np.uint8], claim: NDArray[np.int64]) -> None:

@@ -26,7 +26,7 @@ from ihp_compute.results import kept_terms
 from ihp_compute.runner import LocalRunner
 from ihp_compute.settlement.settle import Settled, settle
 from ihp_compute.sweeps.grid import Grid, grid_of, read_grid, value_text
-from ihp_compute.sweeps.sweep import mean_half_even, sweep, write
+from ihp_compute.sweeps.sweep import sweep, write
 from ihp_compute.uncertainty.intervals import intervals
 from ihp_compute.uncertainty.totals import Totals, column_names, write_totals
 
@@ -377,11 +377,6 @@ def test_a_sweep_is_written_by_extension(
         assert first.split(",") == swept.table.column_names
     with pytest.raises(DataError, match=r"\.parquet, \.arrow, \.csv"):
         write(swept, tmp_path / "sweep.xlsx")
-
-
-def test_a_mean_of_half_a_cent_goes_to_the_even_cent() -> None:
-    found = mean_half_even(np.array([5, 15, -5, -15, 25, 7, -7]), 10)
-    assert found.tolist() == [0, 2, 0, -2, 2, 1, -1]
 
 
 # --- grids ----------------------------------------------------------------------------------------
