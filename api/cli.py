@@ -12,6 +12,8 @@ from api import commands
 from api.console import EXIT_DATA, EXIT_INFRASTRUCTURE, app, exit_code, say
 from ihp_compute.errors import IhpError
 
+__all__ = ["app", "main"]
+
 for _module in sorted(module.name for module in pkgutil.iter_modules(commands.__path__)):
     importlib.import_module(f"api.commands.{_module}")
 

@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -108,7 +108,12 @@ def _cores() -> list[int]:
 
 
 def run_suite(
-    suite: Suite, console: Console, *, label: str, tree: Path = ROOT, **extra: str
+    suite: Suite,
+    console: Console,
+    *,
+    label: str,
+    tree: Path = ROOT,
+    extra: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Run one suite in a process of its own and return what pytest-benchmark recorded.
 
@@ -121,7 +126,7 @@ def run_suite(
         stage = Path(scratch)
         (stage / "benchmarks").symlink_to(HERE)  # found first; the packages come from `tree`
         output = stage / "result.json"
-        environment = {**os.environ, **suite.environment, **extra, "PYTHONPATH": str(tree)}
+        environment = {**os.environ, **suite.environment, **(extra or {}), "PYTHONPATH": str(tree)}
         command = suite.command(output, first=stage / "benchmarks")
 
         def pin() -> None:
@@ -171,7 +176,7 @@ def measure(options: argparse.Namespace, console: Console) -> int:
         "benchmarks": [],
     }
     for suite in suites(options):
-        for found in run_suite(suite, console, label=" ".join(suite.files), **quick):
+        for found in run_suite(suite, console, label=" ".join(suite.files), extra=quick):
             result["benchmarks"].append(
                 {
                     "name": found["name"],
@@ -225,7 +230,7 @@ def compare(options: argparse.Namespace, console: Console) -> int:
                         files = tuple(f for f in suite.files if f in COMPARED)
                         part = Suite(files, suite.threads, suite.cores, suite.environment)
                         label = f"{name}, turn {turn + 1} of {COMPARE_TURNS}: {' '.join(files)}"
-                        for found in run_suite(part, console, label=label, tree=tree, **extra):
+                        for found in run_suite(part, console, label=label, tree=tree, extra=extra):
                             own = found["extra_info"].get("ours", {})
                             key = "process_seconds" if suite.threads == 1 else "wall_seconds"
                             value = own.get(key, found["stats"]["median"])

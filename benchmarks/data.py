@@ -150,7 +150,7 @@ def write_clean(made: State, population: Population) -> None:
     (out / "done").write_text(f"{rows}\n")
 
 
-def _days(column: np.ndarray) -> pl.Expr:
+def _days(column: np.ndarray) -> pl.Series:
     days = pl.Series(column)
     return pl.select(pl.when(days != NO_DAY).then(days).cast(pl.Date)).to_series()
 

@@ -88,7 +88,7 @@ def ratio_table(result: Mapping[str, Any]) -> Table:
 
 def limits_of(result: Mapping[str, Any]) -> dict[str, float]:
     """Measured limits: stream bytes a second, seconds of one Philox word."""
-    found = {}
+    found: dict[str, float] = {}
     for entry in result["benchmarks"]:
         if "ours" not in entry:
             continue

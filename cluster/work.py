@@ -16,7 +16,7 @@ from cluster.store import Run
 from ihp_compute import pipeline
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.population import Population, open_population
-from ihp_compute.runner import batches
+from ihp_compute.runner import Runner, batches
 from ihp_compute.sweeps import FILE, grid_of, sweep, write
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -61,7 +61,7 @@ def recalculate(run: Run, out: Path, runner: RayRunner, progress: Progress) -> s
     return pipeline.run(request, out, runner.placed(placement), progress).digest
 
 
-def resettle(run: Run, out: Path, runner: RayRunner, progress: Progress) -> str:
+def resettle(run: Run, out: Path, runner: Runner, progress: Progress) -> str:
     """Do one sweep over a finished run's totals; returns its digest."""
     asked = run.request
     swept = sweep(

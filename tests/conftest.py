@@ -23,7 +23,7 @@ VECTORS = {"avx512bw": "AVX-512", "avx2": "AVX2", "sse4.2": "SSE4.2", "sve": "SV
 
 def pytest_report_header() -> str:
     """What a failure may depend on: interpreter, array libraries, the vectors compiled for."""
-    features = numba.config.CPU_FEATURES
+    features = vars(numba.config)["CPU_FEATURES"]  # numba sets its config at run time
     if features is None:
         features = get_host_cpu_features().flatten()
     known = (unit for name, unit in VECTORS.items() if f"+{name}" in features.split(","))

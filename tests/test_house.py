@@ -93,8 +93,9 @@ def _imports(path: Path) -> Iterator[tuple[str, str]]:
                 else:
                     yield str(node.module), name.name
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) in faces:
-            yield faces[node.value.id], node.attr
+        match node:
+            case ast.Attribute(value=ast.Name(id=of), attr=attribute) if of in faces:
+                yield faces[of], attribute
 
 
 def _used_through_faces() -> Iterator[tuple[str, str, str]]:

@@ -71,8 +71,8 @@ def _capped(total: NDArray[np.int64], a: Arguments) -> NDArray[np.int64]:
     if cap < 0:
         return total
     above = np.maximum(total - cap, 0)
-    kept = np.rint(above * (keep / MICRO)).astype(np.int64) if keep else 0
-    return np.minimum(total, cap) + kept
+    held = np.minimum(total, cap)
+    return held + np.rint(above * (keep / MICRO)).astype(np.int64) if keep else held
 
 
 def segment_cost_polars(a: Arguments) -> Callable[[], tuple[Any, Any]]:

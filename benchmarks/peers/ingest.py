@@ -63,6 +63,6 @@ def by_duckdb(raw: Path, out: Path, *, threads: int, memory: str) -> int:
             f"COPY (SELECT {names} FROM {source} ORDER BY person_id, {date}) "  # noqa: S608
             f"TO '{target}' (FORMAT parquet, COMPRESSION snappy)"
         )
-        (count,) = connection.execute(f"SELECT count(*) FROM '{target}'").fetchone()  # noqa: S608
-        rows += count
+        counted = connection.execute(f"SELECT count(*) FROM '{target}'")  # noqa: S608
+        rows += counted.fetchall()[0][0]
     return rows

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 import ihp_compute
 from api.service import Service
 from cluster.store import Run
-from cluster.work import WORK
+from cluster.work import WORK, resettle
 from ihp_compute import contracts as contract
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import ContractSet
@@ -77,10 +77,11 @@ def work(service: Service) -> Run:
     """Does the next sweep as the dispatcher would."""
     run = service.store.lease("d1", lease_ms=60_000)
     assert run is not None
+    assert WORK[run.kind] is resettle
     out = service.home.attempt(run.id, run.attempt)
     out.parent.mkdir(parents=True)
     done: list[tuple[int, int]] = []
-    digest = WORK[run.kind](run, out, LocalRunner(1), lambda n, of: done.append((n, of)))
+    digest = resettle(run, out, LocalRunner(1), lambda n, of: done.append((n, of)))
     service.store.progress(run, *done[-1])
     ended = service.store.finish(run, "succeeded", digest=digest)
     assert ended is not None

@@ -6,6 +6,7 @@ import json
 import shutil
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -32,7 +33,7 @@ CONTRACT = "mn-ihp-2.0-track-2"
 REPLICATES = 40
 
 
-def _request(population: Path, **changes: object) -> RunRequest:
+def _request(population: Path, **changes: Any) -> RunRequest:
     return RunRequest(
         population=population, contracts=(CONTRACT,), replicates=REPLICATES, seed=3, **changes
     )
@@ -258,7 +259,11 @@ def test_without_replicates_a_run_has_no_intervals(
     ],
 )
 def test_a_request_that_cannot_be_met_is_refused_and_leaves_nothing(
-    small_population: Path, tmp_path: Path, changes: dict, error: type[Exception], says: str
+    small_population: Path,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    error: type[Exception],
+    says: str,
 ) -> None:
     if changes.get("device") == "gpu":
         import kernels  # noqa: PLC0415

@@ -257,7 +257,7 @@ def test_the_form_for_this_processor_draws_what_the_portable_one_draws() -> None
     rng = np.random.default_rng(3)
     part = rng.integers(0, 2**64, (4 * 5_000, 2), dtype=np.uint64)
     octets = rng.integers(0, 2**64, (2, 8), dtype=np.uint64)
-    found = []
+    found: list[np.ndarray] = []
     for form in (block_weights, portable_block_weights):
 
         @numba.njit
@@ -266,7 +266,7 @@ def test_the_form_for_this_processor_draws_what_the_portable_one_draws() -> None
 
         found.append(np.full((5_000, 8, 8, 4), 99, np.int16))
         draw(part, octets, key_schedule(9), found[-1])
-    assert np.array_equal(*found)
+    assert np.array_equal(found[0], found[1])
     assert np.array_equal(np.unique(found[0]), np.arange(8))
 
 

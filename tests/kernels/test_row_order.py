@@ -256,8 +256,10 @@ def test_the_launches_lay_their_arguments_out(numpy_as_cupy: Callable[[str], Non
     data, offsets = np.frombuffer(b"abbccc", np.uint8), np.array([0, 1, 3, 6], np.int32)
     for stem in ("row_order", "row_pick", "row_join", "code_lists", "text_key"):
         numpy_as_cupy(stem)
-    pieces = (np.arange(4, dtype=np.uint64), np.array([8, 0]), np.array([8, -4], np.int8))
-    pieces += np.array([-1, 1]), np.array([2, 5]), np.array([7, 8, 9])
+    pieces = (
+        np.arange(4, dtype=np.uint64), np.array([8, 0]), np.array([8, -4], np.int8),
+        np.array([-1, 1]), np.array([2, 5]), np.array([7, 8, 9]),
+    )  # fmt: skip
     made = np.zeros(5, np.int64)
     form("row_join")(*pieces, made)
     assert made.tolist() == join_reference(*pieces, np.zeros(5, np.int64)).tolist()

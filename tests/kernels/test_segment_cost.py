@@ -271,7 +271,7 @@ def test_the_cuda_text_is_the_definition(
 @settings(max_examples=60, deadline=None)
 @given(case=cases())
 def test_the_gpu_is_the_definition(case: dict[str, Any]) -> None:
-    there = {name: None if a is None else to_device(a) for name, a in case.items()}
+    there: dict[str, Any] = {name: None if a is None else to_device(a) for name, a in case.items()}
     found = segment_cost(**there, **SCALARS)
     same([to_host(array) for array in found], reference(**case, **SCALARS))
 

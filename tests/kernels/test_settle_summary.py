@@ -148,8 +148,9 @@ def test_the_gpu_gives_the_reference(case: Case) -> None:
     wanted = expected(case)
     if wanted is None:
         return
-    moved = [kernels.to_device(array) for array in case[:2]]
-    found = settle_summary(*moved, *case[2:])
+    sources, constants, program, output, p_micro = case
+    there = kernels.to_device(sources), kernels.to_device(constants)
+    found = settle_summary(*there, program, output, p_micro)
     assert np.array_equal(kernels.to_host(found), wanted)
 
 

@@ -26,7 +26,7 @@ def test_a_kernel_is_its_stem(stem: str) -> None:
 
 @each_kernel
 def test_a_kernel_takes_what_its_reference_takes(stem: str) -> None:
-    module = inspect.getmodule(getattr(kernels, stem))
+    module: Any = inspect.getmodule(getattr(kernels, stem))
     taken = [
         list(inspect.signature(form).parameters)
         for form in (getattr(module, stem), module.reference)

@@ -105,7 +105,7 @@ def test_gross_savings_come_out_wherever_they_are_published(
     """
     shareable = replayed.table.column("shareable_usd").to_pylist()
     savings = replayed.table.column("savings_usd").to_pylist()
-    missed = Counter()
+    missed: Counter[int] = Counter()
     for row, amount, saved in zip(published, shareable, savings, strict=True):
         owed = saved >= 0 or contract_of(row) != ONE_SIDED
         if row["gensaveloss"] is None or not owed:

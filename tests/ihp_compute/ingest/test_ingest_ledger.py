@@ -106,7 +106,7 @@ def test_the_ledger_equals_one_recomputed_with_sql(state: Path, tmp_path: Path, 
         rows, claims, cents = connection.execute(
             f"select count(*), count(distinct claim_id), "
             f"cast(sum(try_cast(paid_amount as decimal(18, 2))) * 100 as bigint) from {table}"
-        ).fetchone()
+        ).fetchall()[0]
     assert ours == theirs
     assert document["tables"][table] == {
         "rows_read": rows,
@@ -127,5 +127,5 @@ def test_member_months_equal_the_months_counted_with_sql(state: Path, tmp_path: 
                     enrollment_end_date::varchar::date, interval 1 month)) as month
                 from read_parquet('{pattern}'))
             """
-        ).fetchone()
+        ).fetchall()[0]
     assert document["member_months"] == months

@@ -90,8 +90,9 @@ class _Lines:
     """One shard's lines: (service day, paid day, cents, kind)."""
 
     def __init__(self, *lines: tuple[int, int, int, int]) -> None:
-        day, paid, cents, kind = zip(*lines, strict=True) if lines else ((), (), (), ())
-        self.columns = {
+        day, paid, cents, kind = zip(*lines, strict=True)
+        self.lines = lines
+        self.columns: dict[str, np.ndarray] = {
             "service_day": np.array(day, np.int32), "paid_day": np.array(paid, np.int32),
             "paid_cents": np.array(cents, np.int64), "kind": np.array(kind, np.uint8),
         }  # fmt: skip
@@ -117,20 +118,14 @@ def test_a_year_is_developed_from_a_population_s_lines() -> None:
     cutoff = day_of(date(2023, 12, 31))
     found = year_completion([lines], year=2023, first_year=2023, cutoff_day=cutoff)
     assert found.month_cents == (100,) * 11 + (80,)
-    assert found.factors == (1,) * 11 + (Decimal("0.8"),)
+    assert found.factors == (Decimal(1),) * 11 + (Decimal("0.8"),)
     assert found.ratio == Decimal("0.983333")
 
 
 def test_shards_add_up_to_the_whole() -> None:
     cutoff = day_of(date(2024, 3, 31))
     one, other = _year_of_lines(20), _year_of_lines(35)
-    together = _Lines(
-        *[
-            tuple(int(shard.columns[name][i]) for name in shard.columns)
-            for shard in (other, one)
-            for i in range(len(shard.columns["kind"]))
-        ]
-    )
+    together = _Lines(*other.lines, *one.lines)
     found = [
         year_completion(shards, year=2023, first_year=2023, cutoff_day=cutoff)
         for shards in ([one, other], [other, one], [together])

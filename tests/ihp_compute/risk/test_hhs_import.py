@@ -94,7 +94,7 @@ def folder(tmp_path: Path) -> Path:
 
 def scores(
     tmp_path: Path, folder: Path, members: str, diagnoses: str, drugs: str = "", **options: Any
-) -> list[tuple[str, float]]:
+) -> list[tuple[str, Any]]:
     imports.import_model(
         folder, "mini", diagnosis_map=tmp_path / "map.csv", model_store=tmp_path / "store"
     )

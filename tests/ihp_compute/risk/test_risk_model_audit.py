@@ -66,7 +66,7 @@ def coefficients(*terms: str) -> tuple[Coefficient, ...]:
 
 
 BASE = model()
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "listed 2 times": {"coefficients": (*BASE.coefficients, *coefficients("A"))},
     "which no step can set": {"features": (*BASE.features, Feature("X", "TERM")),
                               "coefficients": (*BASE.coefficients, *coefficients("X"))},

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +7,7 @@ from hypothesis import strategies as st
 
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.errors import DataError
+from ihp_compute.measure.attribution import Attribution
 from ihp_compute.measure.payer_months import payer_months, payer_weights
 from ihp_compute.settlement.payers import split
 from ihp_compute.units import month_of
@@ -72,9 +71,12 @@ def test_every_countable_month_has_one_payer() -> None:
     month_cell = np.full((3, 12), managed, np.uint8)
     month_cell[0, :6] = ffs
     month_cell[1, 3] = 255
-    attribution = SimpleNamespace(
-        year=2023, group=np.array([1, 1, -1], np.int32), month_cell=month_cell
-    )
+    none = np.zeros(3, np.uint8)
+    attribution = Attribution(
+        year=2023, group=np.array([1, 1, -1], np.int32), month_cell=month_cell,
+        step=none, n_visits=none.astype(np.int32), tied=none.astype(bool), reason=none,
+        months=np.zeros((len(RATE_CELLS), 3), np.int64), enrolled_months=none.astype(np.int64),
+    )  # fmt: skip
     found = payer_months(_Spans(), attribution, n_groups=2, n_plans=3)
     assert found.tolist() == [[0, 0, 0, 0], [6, 0, 6, 11]]
     assert payer_weights(found[1], ["", "Plan A", "Plan B"]) == {

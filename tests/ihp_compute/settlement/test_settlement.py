@@ -276,7 +276,7 @@ def test_partnerships_of_one_contract_settle_as_each_alone(
 ) -> None:
     """They may share a program; score and size stay each one's own."""
     found = contract.load(name)
-    quality = {p: s and Decimal(s) for p, s in zip(("P1", "P2"), scores, strict=True)}
+    quality = {p: Decimal(s) if s else None for p, s in zip(("P1", "P2"), scores, strict=True)}
     totals = state(20)
     totals.n_members[:2] = 5_200, 8_000
 
