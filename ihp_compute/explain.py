@@ -5,7 +5,7 @@
 
 A walk is a list of levels and changes. A level stands by itself (base, target, observed, payment);
 a change leads from the level before it to the next (trend, policy, quality, withhold). Which is
-which is decided here once, so that the terminal and the report draw the same steps.
+which is decided once, in `settlement.walk`, so that terminal and report draw the same steps.
 
 Not here: how a step is calculated (`settlement`), which fate a line meets (`cost`, `ingest`).
 """

@@ -10,7 +10,6 @@ Leaves to others: what a term does (`settlement`, `measure`, `risk`). Nothing ha
 from __future__ import annotations
 
 from ihp_compute.contracts.contract import (
-    MODIFIERS,
     Agreement,
     Contract,
     Document,
@@ -20,7 +19,7 @@ from ihp_compute.contracts.contract import (
     split_band_path,
 )
 from ihp_compute.contracts.files import load, names
-from ihp_compute.contracts.kinds import NONE
+from ihp_compute.contracts.kinds import BASES, DRAFT_BASES, NONE
 from ihp_compute.contracts.rules import (
     EXCLUDABLE,
     INCURRED_BY,
@@ -29,22 +28,31 @@ from ihp_compute.contracts.rules import (
     CostTerms,
 )
 from ihp_compute.contracts.sets import ContractSet, check, load_set
-from ihp_compute.contracts.steps import AMOUNTS, CHANGES, SIDES, SIZE_TABLE, STEP_TERMS
+from ihp_compute.contracts.steps import (
+    AMOUNTS,
+    MODIFIERS,
+    MOVED_BY,
+    SETTLEMENT_STEPS,
+    SIDES,
+    SIZE_TABLE,
+)
 from ihp_compute.contracts.values import Band, TermError, decimal_of, parse, text_of
 from ihp_compute.contracts.vocabulary import KINDS, kind_of
 
 __all__ = [
     "AMOUNTS",
-    "CHANGES",
+    "BASES",
+    "DRAFT_BASES",
     "EXCLUDABLE",
     "INCURRED_BY",
     "KINDS",
     "MODIFIERS",
+    "MOVED_BY",
     "NONE",
+    "SETTLEMENT_STEPS",
     "SIDES",
     "SIZE_TABLE",
     "STEPS",
-    "STEP_TERMS",
     "Agreement",
     "AttributionTerms",
     "Band",

@@ -22,6 +22,7 @@ import msgspec
 from ihp_compute.contracts import kinds, values, vocabulary
 from ihp_compute.contracts.kinds import DRAFT_BASES, NONE, Kind
 from ihp_compute.contracts.rules import AttributionTerms, CostTerms, RiskTerms
+from ihp_compute.contracts.steps import MODIFIERS
 from ihp_compute.contracts.values import Band, TermError, parse, text_of
 from ihp_compute.contracts.vocabulary import KINDS
 from ihp_compute.errors import ContractError
@@ -29,12 +30,6 @@ from ihp_compute.units import cents_of, micro_of
 
 SUPPLIED: Final = "supplied"
 """Source document of a value given by a user beside the contract."""
-MODIFIERS: Final = {
-    "settlement.withhold.applies_to": "settlement.withhold.rate",
-    "settlement.gain.counting": "settlement.gate.gain_rate",
-    "settlement.loss.counting": "settlement.gate.loss_rate",
-}
-"""Terms that say something only where another binds."""
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,13 +15,13 @@ from datetime import date
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from ihp_compute.contracts import kinds, steps
 from ihp_compute.contracts.contract import Contract, Document, Entry, Source, Term, near
-from ihp_compute.contracts.kinds import Kind
+from ihp_compute.contracts.kinds import Basis, Kind
 from ihp_compute.contracts.values import TermError, parse
 from ihp_compute.contracts.vocabulary import KINDS, kind_of
 from ihp_compute.errors import ContractError
@@ -29,7 +29,6 @@ from ihp_compute.errors import ContractError
 FOLDER: Final = Path(__file__).resolve().parent / "shipped"
 UNBOUND: Final = "unbound"
 """The file that shipped contracts extend in the end: each term at the value that does nothing."""
-Basis = Literal["statute", "contract", "published", "recalled", "assumed"]
 
 
 class _FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

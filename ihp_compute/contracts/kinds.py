@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Final, Literal, get_args
 
 NONE: Final = "none"
 
-BASES: Final = ("statute", "contract", "published", "recalled", "assumed")
-
-DRAFT_BASES: Final = ("recalled", "assumed")
+Basis = Literal["statute", "contract", "published", "recalled", "assumed"]
+"""What a value rests on, the strongest first."""
+BASES: Final[tuple[Basis, ...]] = get_args(Basis)
+DRAFT_BASES: Final[tuple[Basis, ...]] = ("recalled", "assumed")
+"""Bases that make a settlement a draft: nobody has looked at a document."""
 
 
 @dataclass(frozen=True)

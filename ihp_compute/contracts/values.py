@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts.kinds import NONE, Kind
-from ihp_compute.contracts.steps import STEPS
+from ihp_compute.contracts.steps import STEPS, fault_of
 
 
 class TermError(ValueError):
@@ -141,23 +141,9 @@ def _names(kind: Kind, raw: Any) -> tuple[str, ...]:
         raise _wrong(kind, raw)
     if len(set(names)) < len(names):
         raise TermError(f"found a name twice in {raw}, expected each at most once")
-    if kind.choices == STEPS:
-        _check_steps(names)
+    if kind.choices == STEPS and (fault := fault_of(names)):
+        raise TermError(fault)
     return tuple(names)
-
-
-def _check_steps(names: list[str]) -> None:
-    if not names or names[0] != "gate":
-        raise TermError(f"found {', '.join(names)}; expected gate as the first step")
-    if "share" not in names:
-        raise TermError(f"found {', '.join(names)}; expected a step share")
-    share = names.index("share")
-    for before in ("counting",):
-        if before in names and names.index(before) > share:
-            raise TermError(f"found {before} after share; expected it before")
-    for after in ("quality", "withhold", "adjustments", "shadow"):
-        if after in names and names.index(after) < share:
-            raise TermError(f"found {after} before share; expected it after")
 
 
 def _cells(kind: Kind, raw: Any) -> tuple[str, ...]:

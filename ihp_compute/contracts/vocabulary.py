@@ -4,8 +4,8 @@ Every path below exists in every contract; `none` is a value where it is allowed
 agreement has no such rule. Bands and policy adjustments are named by the contract and addressed by
 name: `settlement.gain.bands.inner.below`, `target.policy.fee_schedule`.
 
-Not here: what an agreement says (`contracts/*.toml`), how a file is read (`contract`), what a term
-does (`target`, `settlement`).
+Not here: terms of the steps of a settlement (`steps`), what an agreement says (`shipped/*.toml`),
+how a file is read (`files`), what a term does (`settlement`, `measure`, `risk`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 from ihp_compute.codes import SERVICE_CATEGORIES
 from ihp_compute.contracts.kinds import Kind, choice, ratio, usd
-from ihp_compute.contracts.steps import SIZE_TABLE, STEPS, side_terms
+from ihp_compute.contracts.steps import STEPS, step_kinds
 
 KINDS: Final[Mapping[str, Kind]] = {
     "agreement.first_performance_year": Kind(
@@ -111,49 +111,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         "shared_savings",
         "corridor",
     ),
-    "settlement.gate.gain_rate": Kind(
-        "least savings rate that settles a gain; none: gains do not settle",
-        "ratio of target",
-        low=Decimal(0),
-        high=Decimal(1),
-        optional=True,
-        choices=(SIZE_TABLE,),
-    ),
-    "settlement.gate.loss_rate": Kind(
-        "least loss rate that settles a loss; none: losses do not settle",
-        "ratio of target",
-        low=Decimal(0),
-        high=Decimal(1),
-        optional=True,
-        choices=(SIZE_TABLE,),
-    ),
-    "settlement.gate.size_table": Kind(
-        "gate by number of members, linear between rows", "ratio of target", "size table",
-        optional=True,
-    ),
-    "settlement.gate.below_gate_share": ratio(
-        "part of the gain share that a gain below the gate still earns"
-    ),
-    **side_terms("gain", gain=True),
-    **side_terms("loss", gain=False),
-    "settlement.loss.share_floor": ratio("least loss share where it follows the gain share"),
-    "settlement.loss.share_ceiling": ratio("most loss share where it follows the gain share"),
-    "settlement.quality.weight": ratio("part of a gain that the quality score earns"),
-    "settlement.quality.floor": ratio("a lower score earns no gain"),
-    "settlement.quality.loss": choice(
-        "how the score reduces a loss", "one_less_score", optional=True
-    ),
-    "settlement.withhold.rate": ratio("withheld or sequestered part of a payment"),
-    "settlement.withhold.applies_to": choice("payments that are withheld from", "gains", "both"),
-    "settlement.revenue_usd": usd("revenue that a cap of revenue refers to"),
-    "settlement.core_cost_usd": usd("core cost that a cap refers to; none: the observed cost"),
-    "settlement.adjustments.disaster_usd": Kind(
-        "reduces a loss after the cap, to zero at most; nothing to a gain; either sign", "USD",
-        optional=True,
-    ),
-    "settlement.adjustments.other_usd": Kind(
-        "added to the payment, positive to the partnership", "USD", optional=True
-    ),
+    **step_kinds(),
     "payers.split": choice(
         "how the payers share the settlement", "member_months", "cost", optional=True
     ),

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from ihp_compute.report import numbers
 from ihp_compute.report.partnerships import Row
-
-WEAK_BASES: Final = frozenset({"recalled", "assumed"})
 
 
 def draft(manifest: Mapping[str, Any]) -> Row:

@@ -20,8 +20,9 @@ from typing import Final
 
 import jinja2
 
+from ihp_compute.contracts import DRAFT_BASES
 from ihp_compute.report import numbers
-from ihp_compute.report.about import WEAK_BASES, device_note, draft, facts, provenance
+from ihp_compute.report.about import device_note, draft, facts, provenance
 from ihp_compute.report.left_out import exclusion_rows, ledger_section
 from ihp_compute.report.partnerships import INNER, OUTER, partnerships_of
 from ihp_compute.report.state import state_forest, state_row
@@ -101,7 +102,7 @@ def render(run_dir: Path) -> str:
         exclusions=exclusion_rows(exclusions),
         ledger=ledger_section(ledger),
         provenance=provenance(manifest),
-        weak_bases=WEAK_BASES,
+        weak_bases=DRAFT_BASES,
         dash=numbers.DASH,
         small_cell=numbers.SMALL_CELL,
         rendered_levels=(INNER, OUTER),

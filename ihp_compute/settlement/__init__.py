@@ -11,7 +11,7 @@ from __future__ import annotations
 from ihp_compute.settlement.payers import split
 from ihp_compute.settlement.program import Compiled, Program
 from ihp_compute.settlement.settle import CONDITIONINGS, Settled, SharedPrograms, settle
-from ihp_compute.settlement.steps import QUALITY_SCORE, gated_by_size, write_settlement
+from ihp_compute.settlement.steps import QUALITY_SCORE, gates_by_size, write_settlement
 from ihp_compute.settlement.target import StateSums, sources, state_sums, write_target
 from ihp_compute.settlement.walk import Step, steps
 
@@ -24,7 +24,7 @@ __all__ = [
     "SharedPrograms",
     "StateSums",
     "Step",
-    "gated_by_size",
+    "gates_by_size",
     "settle",
     "sources",
     "split",

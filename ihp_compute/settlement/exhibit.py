@@ -14,7 +14,7 @@ from ihp_compute.contracts import (
     AMOUNTS,
     KINDS,
     MODIFIERS,
-    STEP_TERMS,
+    SETTLEMENT_STEPS,
     Agreement,
     Contract,
     Entry,
@@ -90,7 +90,7 @@ def example(contract: Contract, year: int | None) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        `case` in words and the columns of `aggregates.settle_table`.
+        `case` in words and the columns of `given.settle_table`.
     """
     n = len(EXAMPLE)
     table = pa.table(
@@ -138,7 +138,9 @@ def lines(contract: Contract, agreement: Agreement) -> Iterator[str]:
     for title, prefixes in PARTS:
         yield from _part(agreement, title, prefixes)
     for number, step in enumerate(agreement.steps, start=1):
-        yield from _part(agreement, f"Step {number}: {step}", STEP_TERMS[step], always=True)
+        yield from _part(
+            agreement, f"Step {number}: {step}", SETTLEMENT_STEPS[step].paths, always=True
+        )
     yield from _part(agreement, "Payers", ("payers.",))
     yield ""
     yield from _example_lines(contract, agreement)

@@ -26,8 +26,6 @@ from ihp_compute import contracts
 from ihp_compute.contracts import (
     AMOUNTS,
     KINDS,
-    SIDES,
-    SIZE_TABLE,
     Agreement,
     Contract,
     TermError,
@@ -38,7 +36,13 @@ from ihp_compute.contracts import (
 )
 from ihp_compute.errors import ContractError, DataError
 from ihp_compute.settlement.program import Program
-from ihp_compute.settlement.steps import QUALITY_SCORE, gate_by_size, write_settlement
+from ihp_compute.settlement.steps import (
+    QUALITY_SCORE,
+    caps_without_base,
+    gate_by_size,
+    gates_by_size,
+    write_settlement,
+)
 from ihp_compute.units import CENTS_PER_USD, cents_of
 
 REQUIRED: Final = ("partnership_id", "n_members", "target_usd", "observed_usd")
@@ -56,8 +60,8 @@ class SettledTable:
     table : pa.Table
         partnership_id, contract, performance_year (null where none was given), n_members,
         target_usd, observed_usd, savings_usd, savings_rate, gate_rate (null where nothing settles
-        on that side), gate_passed, shareable_usd, share_usd, quality_usd, withhold_usd, cap_usd,
-        adjustment_usd, payment_usd. Dollars are float64 of exact cents.
+        on that side), gate_passed, then the other `contracts.AMOUNTS`, each with `_usd`:
+        shareable, share, what steps moved, payment. Dollars are float64 of exact cents.
     payment_cents : int64[n_rows]
     drafts : tuple of str
         A line per contract whose terms rest on memory or assumption.
@@ -132,7 +136,8 @@ def settle_table(
         base = contracts.load(members[0].contract) if members[0].contract else given
         values, agreement = _settle_group(members, base, where, places[0])
         draft = agreement.draft_line(RESTS_ON, given=members[0].numbers, named=True)
-        notes += [n for n in _stand_ins(agreement, members[0].numbers) if n not in notes]
+        unbased = caps_without_base(agreement, members[0].numbers)
+        notes += [note for note in unbased if note not in notes]
         if draft:
             drafts[draft] = None
         for name, array in values.items():
@@ -280,9 +285,8 @@ def _settle_group(
         kind = KINDS.get(path)
         scale = CENTS_PER_USD if kind is not None and kind.unit == "USD" else 1
         sources[path] = np.array([float(row.numbers[path] * scale) for row in rows])
-    for side in SIDES:
-        path = f"settlement.gate.{side}_rate"
-        if path not in sources and agreement[path] == SIZE_TABLE:
+    for path in gates_by_size(agreement):
+        if path not in sources:
             sizes = agreement["settlement.gate.size_table"]
             sources[path] = np.array([float(gate_by_size(sizes, row.n_members)) for row in rows])
     program = Program()
@@ -294,19 +298,6 @@ def _settle_group(
         by_row=frozenset(sources) - {"target", "observed"},
     )
     return program.compile(outputs).run(sources), agreement
-
-
-def _stand_ins(agreement: Agreement, given: Mapping[str, Decimal]) -> list[str]:
-    """What is said where a cap's base is not given."""
-    told = []
-    for of, path, what in (
-        ("cap_of_revenue", "settlement.revenue_usd", "the cap of revenue cannot bind"),
-        ("cap_of_core_cost", "settlement.core_cost_usd", "the observed cost stands in"),
-    ):
-        capped = any(agreement[f"settlement.{side}.{of}"] is not None for side in SIDES)
-        if capped and agreement[path] is None and path not in given:
-            told.append(f"{agreement.name}: {path} is not given for some rows: {what}")
-    return told
 
 
 def _result(rows: Sequence[_Row], found: Mapping[str, NDArray[Any]], given: str) -> pa.Table:

@@ -26,7 +26,7 @@ from ihp_compute.contracts import Agreement, ContractSet
 from ihp_compute.errors import ContractError
 from ihp_compute.settlement.payers import split
 from ihp_compute.settlement.program import Compiled, Program
-from ihp_compute.settlement.steps import QUALITY_SCORE, gated_by_size, write_settlement
+from ihp_compute.settlement.steps import QUALITY_SCORE, gates_by_size, write_settlement
 from ihp_compute.settlement.target import StateSums, TotalsLike, sources, state_sums, write_target
 from ihp_compute.settlement.walk import WalkRow, walk
 from ihp_compute.units import CENTS_PER_USD
@@ -69,8 +69,8 @@ class Settled:
     draft : str
         The contract's draft line; empty when no term is recalled or assumed.
     payer_cents : dict of payer kind to int
-        Parts of the payment by `tables.PAYER_KINDS`, adding up to it; empty where the contract
-        splits nothing. By plan: `payers.payer_months` and `payers.split`.
+        Parts of the payment by `codes.PAYER_KINDS`, adding up to it; empty where the contract
+        splits nothing. By plan: `measure.payer_weights` and `payers.split`.
     """
 
     partnership_id: str
@@ -164,7 +164,7 @@ class SharedPrograms:
 
     def of(self, agreement: Agreement, *, n_members: int, quality: Decimal | None) -> Compiled:
         """The program of a partnership."""
-        size = n_members if gated_by_size(agreement) else None
+        size = n_members if gates_by_size(agreement) else None
         key = agreement.contract.sha256, agreement.year, size, quality is None
         if key not in self._known:
             self._known[key] = self._build(agreement, n_members=n_members, quality=quality)

@@ -5,7 +5,8 @@
 
 Bases, target, observed, savings, gate (the dollars to be reached), share and payment are levels;
 the others are changes of what stands before them. So the base used and the changes after it add up
-to the target; share and the changes after it to the payment.
+to the target; share and the changes after it to the payment. Which line of a step is a change is
+declared with the step (`contracts.steps`); its words stand beside its operations (`steps`).
 """
 
 from __future__ import annotations
@@ -18,9 +19,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.contracts import CHANGES, SIZE_TABLE, Agreement, text_of
+from ihp_compute.contracts import BASES, SETTLEMENT_STEPS, Agreement
+from ihp_compute.settlement.steps import OPERATIONS, Outcome
 from ihp_compute.settlement.target import trend_factor
 from ihp_compute.units import CENTS_PER_USD, MICRO, dollars
+
+CHANGES: Final = frozenset({"trend", "policy", "completion", "rate_mix", "risk"}) | {
+    step.line for step in SETTLEMENT_STEPS.values() if step.shows == "change" and step.line
+}
+"""Lines of a walk whose amount is a change; every other line's amount is a level."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ def steps(rows: Sequence[Mapping[str, Any]]) -> list[Step]:
     Parameters
     ----------
     rows : sequence of mapping
-        Rows of `tables.WALK`, any order.
+        Rows of `results.WALK`, any order.
 
     Returns
     -------
@@ -108,7 +115,7 @@ def walk(
     ----------
     agreement : Agreement
     first : mapping of name to number
-        Outputs of `settlement.run_program` for replicate 0.
+        Outputs of `settle.run_program` for replicate 0.
     given : mapping of name to array
         Sources of the target; their replicate 0 is read.
     score : Decimal or None
@@ -131,7 +138,6 @@ class _Walk:
         self.first = first
         self.given = given
         self.rows: list[WalkRow] = []
-        self.side = "loss" if first["savings"] < 0 else "gain"
 
     def cents(self, name: str) -> int:
         return int(self.first[name])
@@ -143,7 +149,7 @@ class _Walk:
         citation = "; ".join(dict.fromkeys(v.citation for v in binding))
         if not citation:
             citation = f"no such rule in {self.agreement.name}" if values else "claims"
-        basis = max((v.basis for v in binding or values), key=_WEAKNESS.index, default="contract")
+        basis = max((v.basis for v in binding or values), key=BASES.index, default="contract")
         self.rows.append(WalkRow(step, amount, detail, citation, basis))
 
     def pmpm(self, name: str) -> str:
@@ -261,14 +267,16 @@ class _Walk:
     def to_payment(self, score: Decimal | None) -> None:
         rate = self.first["savings_rate"]
         self.add("savings", self.cents("savings"), f"{rate:.4%} of target")
-        told = {"counting"}
-        for step in self.agreement.steps:
-            self._step(step, score)
-            told.add(step)
-        for step in ("quality", "withhold", "cap"):
-            if step not in told:
+        outcome = Outcome(self.agreement, self.first, score)
+        for name in self.agreement.steps:
+            line = OPERATIONS[name].line(outcome)
+            if line is not None:
+                shown = SETTLEMENT_STEPS[name].line
+                self.add(shown, line.amount_cents, line.detail, *line.paths)
+        for name, step in SETTLEMENT_STEPS.items():
+            if step.missed and name not in self.agreement.steps:
                 self.rows.append(
-                    WalkRow(step, 0, "not a step of this contract", "none", "contract")
+                    WalkRow(step.line, 0, "not a step of this contract", "none", "contract")
                 )
         self.add(
             "payment",
@@ -277,93 +285,7 @@ class _Walk:
             "settlement.direction",
         )
 
-    def _step(self, step: str, score: Decimal | None) -> None:
-        side = self.side
-        if step == "gate":
-            rate = self.first["gate_rate"]
-            path = f"settlement.gate.{side}_rate"
-            word = (
-                "passed"
-                if self.first["passed"]
-                else f"missed by {dollars(self.cents('missed_by'))}"
-            )
-            by_size = " by size" if self.agreement[path] == SIZE_TABLE else ""
-            detail = f"{rate:.4%} of target{by_size}: {word}" if rate >= 0 else f"no {side} settles"
-            amount = round(max(rate, 0) * self.cents("target"))
-            self.add("gate", amount, detail, path, f"settlement.{side}.counting")
-        elif step == "share":
-            bands = self.agreement[f"settlement.{side}.bands"]
-            share = self.agreement[f"settlement.{side}.share"]
-            words = [
-                "one less the final gain share" if share is None else f"{share:%}",
-                f"of {dollars(self.cents('shareable'))}",
-                str(self.agreement[f"settlement.{side}.counting"]).replace("_", " "),
-            ]
-            if bands is not None:
-                words.append(f"through bands {text_of(bands)}")
-            self.add(
-                "share",
-                self.cents("share") - self.cents("quality"),
-                ", ".join(words),
-                f"settlement.{side}.share",
-                f"settlement.{side}.bands",
-            )
-        elif step == "quality":
-            weight = self.agreement["settlement.quality.weight"]
-            detail = (
-                "no part of the gain rests on it"
-                if weight is None
-                else f"weight {weight}, "
-                + ("no score supplied" if score is None else f"score {score}")
-            )
-            self.add("quality", self.cents("quality"), detail, "settlement.quality.weight")
-        elif step == "withhold":
-            rate_value = self.agreement["settlement.withhold.rate"]
-            self.add(
-                "withhold", self.cents("withhold"), text_of(rate_value), "settlement.withhold.rate"
-            )
-        elif step == "cap":
-            self._cap()
-        elif step in ("adjustments", "shadow"):
-            self._adjust(step)
 
-    def _cap(self) -> None:
-        at = f"settlement.{self.side}"
-        paths = [f"{at}.cap_{of}" for of in ("of_target", "usd", "of_revenue", "of_core_cost")]
-        words = [
-            f"{text_of(self.agreement[path])} {self.agreement.value(path).unit}"
-            for path in paths
-            if self.agreement[path] is not None
-        ]
-        if (
-            self.agreement[f"{at}.cap_of_revenue"] is not None
-            and self.agreement["settlement.revenue_usd"] is None
-        ):
-            words.append("revenue not given: its cap cannot bind")
-        if (
-            self.agreement[f"{at}.cap_of_core_cost"] is not None
-            and self.agreement["settlement.core_cost_usd"] is None
-        ):
-            words.append("core cost not given: the observed cost stands in")
-        self.add("cap", self.cents("cap"), "; ".join(words) or "none", *paths)
-
-    def _adjust(self, step: str) -> None:
-        both = "shadow" in self.agreement.steps
-        if both and step == "adjustments":
-            return  # told once, at the shadow step
-        paths = [f"settlement.adjustments.{what}_usd" for what in ("disaster", "other")]
-        words = [
-            f"{path.rsplit('.', 1)[1].removesuffix('_usd')} {self.agreement[path]}"
-            for path in paths
-            if self.agreement[path] is not None
-        ]
-        if step == "shadow":
-            words.append("shadow settlement: nothing is paid")
-            paths.append("settlement.steps")
-        self.add("adjustments", self.cents("adjustment"), "; ".join(words) or "none", *paths)
-
-
-_WEAKNESS: Final = ("statute", "contract", "published", "recalled", "assumed")
 _RISK_PATHS: Final = (
     "risk.model", "risk.normalise", "target.risk_ratio_cap_up", "target.risk_ratio_cap_down",
 )  # fmt: skip

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 import ihp_compute
-from ihp_compute.contracts import SIDES, SIZE_TABLE, Agreement
+from ihp_compute.contracts import SIZE_TABLE, Agreement
 from ihp_compute.errors import RunError
 from ihp_compute.results import RunTerms
 from ihp_compute.settlement import (
@@ -22,7 +22,7 @@ from ihp_compute.settlement import (
     Program,
     SharedPrograms,
     StateSums,
-    gated_by_size,
+    gates_by_size,
     sources,
     state_sums,
     write_settlement,
@@ -162,7 +162,4 @@ def compiled_settlement(
 
 def by_size(agreement: Agreement, axes: Sequence[Axis]) -> bool:
     """Whether a gate goes by the number of members, now or in some scenario."""
-    gates = [f"settlement.gate.{side}_rate" for side in SIDES]
-    return gated_by_size(agreement) or any(
-        SIZE_TABLE in axis.values for axis in axes if axis.path in gates
-    )
+    return bool(gates_by_size(agreement)) or any(SIZE_TABLE in axis.values for axis in axes)
