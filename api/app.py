@@ -65,7 +65,7 @@ async def live() -> PlainTextResponse:
 def ready(_principal: RunsReader, service: ServiceDep) -> JSONResponse:
     """Whether runs are being worked on, and how many stand in each state."""
     alive = service.dispatcher_alive()
-    body = {"database": True, "dispatcher": alive, "runs": service.store.states()}
+    body = {"database": True, "dispatcher": alive, "runs": service.store.queue.states()}
     return JSONResponse(body, 200 if alive else 503)
 
 
@@ -73,7 +73,7 @@ def metrics(_principal: RunsReader, service: ServiceDep) -> Response:
     """What a Prometheus reads: runs by state and whether a dispatcher lives. Counts only."""
     registry = CollectorRegistry()
     runs_by_state = Gauge("ihp_runs", "Runs by state", ["state"], registry=registry)
-    found = service.store.states()
+    found = service.store.queue.states()
     for state in STATES:
         runs_by_state.labels(state).set(found.get(state, 0))
     alive = Gauge("ihp_dispatcher_alive", "1 while a dispatcher lives", registry=registry)

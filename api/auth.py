@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Request
 
 from cluster.home import Home
-from cluster.store import Store
+from cluster.keys import Keys
 
 PREFIX: Final = "ihp_"
 SCOPES: Final = {
@@ -46,12 +46,12 @@ class Principal:
 
 
 def issue_key(
-    store: Store, home: Home, *, owner: str, note: str, scopes: Sequence[str], days: int
+    keys: Keys, home: Home, *, owner: str, note: str, scopes: Sequence[str], days: int
 ) -> tuple[str, str]:
     """Make a key; returns its id and the key itself, which is kept nowhere."""
     key = PREFIX + secrets.token_urlsafe(32)
     hashed = hash_key(home.secret(), key)
-    return store.add_key(hashed, owner=owner, note=note, scopes=scopes, days=days), key
+    return keys.add(hashed, owner=owner, note=note, scopes=scopes, days=days), key
 
 
 def hash_key(secret: bytes, key: str) -> str:
@@ -59,13 +59,13 @@ def hash_key(secret: bytes, key: str) -> str:
     return hmac.new(secret, key.encode(), hashlib.sha256).hexdigest()
 
 
-def principal_of(store: Store, secret: bytes, authorization: str | None) -> Principal | None:
+def principal_of(keys: Keys, secret: bytes, authorization: str | None) -> Principal | None:
     """Whoever an Authorization header stands for; None if it is missing or its key is not good."""
     scheme, _, key = (authorization or "").partition(" ")
     key = key.strip()
     if scheme.lower() != "bearer" or not key:
         return None
-    found = store.key(hash_key(secret, key))
+    found = keys.find(hash_key(secret, key))
     if found is None:
         return None
     return Principal(found.owner, found.id, frozenset(found.scopes))

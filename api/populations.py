@@ -33,7 +33,7 @@ def register(
     except DataError as error:
         told = str(error).replace(str(path), f"{request.location}/{request.prefix}")
         raise RequestError(told, "/prefix") from error
-    held, new = service.store.register_population(
+    held, new = service.store.registry.register(
         name=request.name,
         location=request.location,
         prefix=request.prefix,
@@ -52,13 +52,13 @@ def register(
 @router.get("", operation_id="list_populations", responses=responses())
 def registered(_principal: PopulationsReader, service: ServiceDep) -> list[PopulationView]:
     """Every registered population, newest first."""
-    return [PopulationView.of(held) for held in service.store.populations()]
+    return [PopulationView.of(held) for held in service.store.registry.registered()]
 
 
 @router.get("/{name}", operation_id="show_population", responses=responses(404))
 def show(name: str, _principal: PopulationsReader, service: ServiceDep) -> PopulationView:
     """One population, by name or id."""
-    return PopulationView.of(service.store.population(name))
+    return PopulationView.of(service.store.registry.find(name))
 
 
 def folder_of(settings: Settings, location: str, prefix: str) -> Path:

@@ -19,12 +19,9 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from api.auth import ForbiddenError
-from cluster.store import (
-    IdempotencyConflictError,
-    NameTakenError,
-    UnknownPopulationError,
-    UnknownRunError,
-)
+from cluster.queue import IdempotencyConflictError
+from cluster.registry import NameTakenError, UnknownPopulationError
+from cluster.runs import UnknownRunError
 from ihp_compute.errors import IhpError, InfrastructureError
 
 MEDIA_TYPE: Final = "application/problem+json"

@@ -28,7 +28,7 @@ from api.problems import ConflictError, NotAcceptableError, UnknownResultError, 
 from api.runs import KIND, run_of_kind
 from api.schemas import ResultView
 from api.service import Service, ServiceDep
-from cluster.store import Run
+from cluster.runs import Run
 
 JSON: Final = "application/json"
 ARROW: Final = "application/vnd.apache.arrow.stream"
@@ -183,7 +183,7 @@ def _admit(path: Path, principal: Principal, service: Service, run: Run) -> None
             f"this table has a row per member and needs the scope {MEMBER_SCOPE}; "
             f"`ihp keys create --scope runs:read --scope {MEMBER_SCOPE}` makes a key that has it"
         )
-    service.store.record(
+    service.store.queue.record(
         run.id, actor=principal.owner, kind="member_rows_read", detail={"table": path.stem}
     )
 

@@ -20,8 +20,9 @@ from api.populations import folder_of
 from api.problems import ConflictError, RequestError, responses
 from api.schemas import EventView, RunPage, RunRequest, RunView
 from api.service import Service, ServiceDep, StrictJsonRoute
+from cluster.registry import UnknownPopulationError
+from cluster.runs import Run, UnknownRunError
 from cluster.states import FINAL, State
-from cluster.store import Run, UnknownPopulationError, UnknownRunError
 from ihp_compute import contracts as contract
 from ihp_compute.errors import DataError
 from ihp_compute.population import read_manifest
@@ -50,7 +51,7 @@ def start(
     """
     asked = request.model_dump(mode="json")
     payload = json.dumps([KIND, asked], sort_keys=True).encode()
-    run, _ = service.store.submit(
+    run, _ = service.store.queue.submit(
         KIND,
         {**asked, **_resolved(request, service), "asked": asked},
         owner=principal.owner,
@@ -68,7 +69,7 @@ def _resolved(request: RunRequest, service: Service) -> dict[str, Any]:
     if request.replicates > limit:
         raise RequestError(f"more than {limit} replicates; ask for fewer", "/replicates")
     try:
-        held = service.store.population(request.population)
+        held = service.store.registry.find(request.population)
     except UnknownPopulationError as error:
         raise RequestError(str(error), "/population") from error
     path = folder_of(service.settings, held.location, held.prefix)
@@ -107,7 +108,7 @@ def listed(
     page_token: str | None = None,
 ) -> RunPage:
     """Runs, newest first."""
-    found = service.store.runs(KIND, limit=limit + 1, before=page_token, state=state)
+    found = service.store.queue.runs(KIND, limit=limit + 1, before=page_token, state=state)
     return RunPage(
         runs=[RunView.of(run) for run in found[:limit]],
         next_page_token=found[limit - 1].id if len(found) > limit else None,
@@ -145,7 +146,7 @@ def run_of_kind(service: Service, run_id: str, kind: str) -> Run:
     ------
     UnknownRunError
     """
-    run = service.store.run(run_id)
+    run = service.store.queue.run(run_id)
     if run.kind != kind:
         raise UnknownRunError(f"no {kind} has this id; GET /v1/{kind}s lists them")
     return run
@@ -162,7 +163,7 @@ def cancel(run_id: str, response: Response, principal: RunsWriter, service: Serv
 def cancelled(service: Service, run_id: str, kind: str, actor: str, response: Response) -> Run:
     """A run of a kind, its end asked for; status 200 where it has ended already."""
     run_of_kind(service, run_id, kind)
-    run = service.store.request_cancel(run_id, actor=actor)
+    run = service.store.queue.request_cancel(run_id, actor=actor)
     if run.state in FINAL:
         response.status_code = 200
     return run
@@ -194,7 +195,7 @@ def told(service: Service, run_id: str, kind: str, request: Request, after: int)
     if "text/event-stream" in request.headers.get("accept", ""):
         stream = _stream(service, run_id, after)
         return StreamingResponse(stream, media_type="text/event-stream")
-    found = service.store.events(run_id, after=after)
+    found = service.store.queue.events(run_id, after=after)
     return JSONResponse([EventView.of(event).model_dump(mode="json") for event in found])
 
 
@@ -202,7 +203,7 @@ async def _stream(service: Service, run_id: str, after: int) -> AsyncIterator[by
     shown: tuple[int, int] | None = None
     quiet_since_s = time.monotonic()
     while not service.closing():
-        run = await to_thread.run_sync(service.store.run, run_id)
+        run = await to_thread.run_sync(service.store.queue.run, run_id)
         for event in await to_thread.run_sync(_events, service, run_id, after):
             after = event.seq
             view = EventView.of(event).model_dump_json()
@@ -222,4 +223,4 @@ async def _stream(service: Service, run_id: str, after: int) -> AsyncIterator[by
 
 
 def _events(service: Service, run_id: str, after: int) -> list[Any]:
-    return list(service.store.events(run_id, after=after))
+    return list(service.store.queue.events(run_id, after=after))

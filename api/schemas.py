@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from cluster.keys import Key
+from cluster.registry import Registered
+from cluster.runs import Event, Run
 from cluster.states import State
-from cluster.store import Event, Key, Registered, Run
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Prefix = Annotated[

@@ -107,7 +107,7 @@ class Gate:
         headers = Headers(scope=scope)
         if (scope["method"], scope["path"]) not in OPEN:
             principal = await to_thread.run_sync(
-                principal_of, self._service.store, self._secret, headers.get("authorization")
+                principal_of, self._service.store.keys, self._secret, headers.get("authorization")
             )
             if principal is None:
                 refusal = problems.problem(

@@ -18,8 +18,8 @@ from api.results import FORMS, finished, table_response
 from api.runs import RETRY_AFTER_S, awaited, cancelled, told
 from api.schemas import EventView, SweepPage, SweepRequest, SweepView
 from api.service import Service, ServiceDep, StrictJsonRoute
+from cluster.runs import UnknownRunError
 from cluster.states import State
-from cluster.store import UnknownRunError
 from ihp_compute.errors import GridError, RunError
 from ihp_compute.sweeps import FILE, check, grid_of
 
@@ -45,7 +45,7 @@ def start(
     """
     asked = request.model_dump(mode="json", by_alias=True)
     payload = json.dumps([KIND, asked], sort_keys=True).encode()
-    sweep, _ = service.store.submit(
+    sweep, _ = service.store.queue.submit(
         KIND,
         {"asked": asked, **_resolved(asked, service)},
         owner=principal.owner,
@@ -87,7 +87,7 @@ def listed(
     page_token: str | None = None,
 ) -> SweepPage:
     """Sweeps, newest first."""
-    found = service.store.runs(KIND, limit=limit + 1, before=page_token, state=state)
+    found = service.store.queue.runs(KIND, limit=limit + 1, before=page_token, state=state)
     return SweepPage(
         sweeps=[SweepView.of(sweep) for sweep in found[:limit]],
         next_page_token=found[limit - 1].id if len(found) > limit else None,

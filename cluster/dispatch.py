@@ -8,8 +8,8 @@ results are a function of their request, so nothing is lost but time. An attempt
 its own, which counts only once the database says so. Without work and without a living HTTP server
 it ends by itself.
 
-Not here: the states of a run (`states`), its rows (`store`), what it computes (`work`), who starts
-this process (`supervisor`).
+Not here: the states of a run (`states`), its rows (`runs`, `leases`), what it computes (`work`),
+who starts this process (`supervisor`).
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ from typing import Final, Self
 import structlog
 
 from cluster.home import Home, discard
+from cluster.leases import Leases
 from cluster.runner import LOCAL, RayRunner, StoppedError, scratch_folder
+from cluster.runs import Run
 from cluster.states import State
-from cluster.store import Run, Store
+from cluster.store import Store
 from cluster.supervisor import TAG, sweep
 from cluster.work import WORK, Work, warm
 from ihp_compute.errors import (
@@ -72,7 +74,7 @@ class Dispatcher:
 
     Parameters
     ----------
-    store : Store
+    leases : Leases
     home : Home
     runner : RayRunner
     work : mapping of kind to Work
@@ -82,7 +84,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        store: Store,
+        leases: Leases,
         home: Home,
         runner: RayRunner,
         *,
@@ -91,7 +93,7 @@ class Dispatcher:
         lease_ms: int = LEASE_MS,
         beat_s: float = BEAT_S,
     ) -> None:
-        self._store = store
+        self._leases = leases
         self._home = home
         self._runner = runner
         self._name = name
@@ -105,7 +107,7 @@ class Dispatcher:
         front = self._home.front_lock()
         alone_since_s = time.monotonic()
         while not self.stopping.is_set():
-            for run_id in self._store.reclaim(actor=self._name):
+            for run_id in self._leases.reclaim(actor=self._name):
                 log.warning("lease_expired", run_id=run_id)
             if self.step() or front.held():
                 alone_since_s = time.monotonic()
@@ -116,12 +118,12 @@ class Dispatcher:
 
     def step(self) -> bool:
         """Take one queued run and end it; False when none waits."""
-        run = self._store.lease(self._name, lease_ms=self._lease_ms)
+        run = self._leases.take(self._name, lease_ms=self._lease_ms)
         if run is None:
             return False
         started_s = time.monotonic()
         log.info("started", run_id=run.id, attempt=run.attempt)
-        attempt = _Attempt(self._store, run, self._lease_ms, self._beat_s, self.stopping)
+        attempt = _Attempt(self._leases, run, self._lease_ms, self._beat_s, self.stopping)
         folder = self._home.runs / run.id
         shutil.rmtree(folder, ignore_errors=True)  # what dead attempts left
         folder.mkdir(parents=True, mode=0o700)
@@ -142,7 +144,7 @@ class Dispatcher:
             if attempt.cancelled.is_set():
                 return self._end(run, "cancelled")
             if not attempt.lost.is_set():
-                self._store.release(run)
+                self._leases.release(run)
             return "released", None
         except IhpError as error:
             return self._end(run, "failed", reason=_reason(error), detail=str(error))
@@ -165,7 +167,7 @@ class Dispatcher:
         return self._end(run, "failed", reason="defect", detail=detail)
 
     def _end(self, run: Run, state: State, **values: str) -> tuple[str, Run | None]:
-        ended = self._store.finish(run, state, **values)
+        ended = self._leases.finish(run, state, **values)
         return ("lost" if ended is None else ended.state), ended
 
 
@@ -173,12 +175,12 @@ class _Attempt:
     """One attempt's lease, kept alive by a thread; as a context."""
 
     def __init__(
-        self, store: Store, run: Run, lease_ms: int, beat_s: float, stopping: threading.Event
+        self, leases: Leases, run: Run, lease_ms: int, beat_s: float, stopping: threading.Event
     ) -> None:
         self.run = run
         self.cancelled = threading.Event()
         self.lost = threading.Event()
-        self._store = store
+        self._leases = leases
         self._lease_ms = lease_ms
         self._beat_s = beat_s
         self._stopping = stopping
@@ -203,7 +205,7 @@ class _Attempt:
         now_s = time.monotonic()
         if done == total or now_s - self._told_s > BEAT_S / 4:
             self._told_s = now_s
-            self._store.progress(self.run, done, total)
+            self._leases.progress(self.run, done, total)
         if self.unwanted():
             raise StoppedError
 
@@ -211,7 +213,7 @@ class _Attempt:
         kept_s = time.monotonic()
         while not self._over.wait(self._beat_s):
             try:
-                now = self._store.heartbeat(self.run, lease_ms=self._lease_ms)
+                now = self._leases.heartbeat(self.run, lease_ms=self._lease_ms)
             except Exception as error:  # noqa: BLE001 (a database that is away may come back)
                 log.warning("heartbeat_failed", run_id=self.run.id, error=type(error).__name__)
                 if time.monotonic() - kept_s > self._lease_ms / 1000:
@@ -288,10 +290,10 @@ def _serve(
     store = Store(given.database or home.database_url)
     # The lock was free: whoever held a lease from here is dead, whatever the lease says.
     name = f"{place_name}{os.getpid()}"
-    for run_id in store.reclaim(actor=name, dead=place_name):
+    for run_id in store.leases.reclaim(actor=name, dead=place_name):
         log.warning("taken_over", run_id=run_id)
     with RayRunner(given.ray_address, cpus=given.cpus, scratch=scratch) as runner:
-        dispatcher = Dispatcher(store, home, runner, name=name, work=work)
+        dispatcher = Dispatcher(store.leases, home, runner, name=name, work=work)
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             dispatcher.stopping.set()

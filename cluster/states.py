@@ -4,7 +4,7 @@
        ^         |
        +---------+   the dispatcher stopped or died: somebody else starts again
 
-A state without a successor is final. Who moves a run, and when, is decided in `store`.
+A state without a successor is final. Who moves a run, and when, is decided in `queue` and `leases`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import structlog
 
 from cluster.placement import Workload, place
 from cluster.runner import RESULT_STORE_BYTES, RayRunner
-from cluster.store import Run
+from cluster.runs import Run
 from ihp_compute import pipeline
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.population import Population, open_population

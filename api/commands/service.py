@@ -99,7 +99,7 @@ def _serve(settings: Settings) -> None:
     try:
         supervisor.start()
         _, key = issue_key(
-            store,
+            store.keys,
             settings.folder,
             owner="operator",
             note="printed by ihp serve",
@@ -189,7 +189,12 @@ def create_key(
     store = _store(settings)
     try:
         key_id, key = issue_key(
-            store, settings.folder, owner=owner, note=note, scopes=scope, days=settings.key_days
+            store.keys,
+            settings.folder,
+            owner=owner,
+            note=note,
+            scopes=scope,
+            days=settings.key_days,
         )
     finally:
         store.close()
@@ -207,7 +212,7 @@ def list_keys(
 
     store = _store(_settings(home=home))
     try:
-        views = [KeyView.of(key) for key in store.issued_keys()]
+        views = [KeyView.of(key) for key in store.keys.issued()]
     finally:
         store.close()
     if as_json:
@@ -229,7 +234,7 @@ def revoke_key(
     """Make an API key useless from now on."""
     store = _store(_settings(home=home))
     try:
-        done = store.revoke_key(key_id)
+        done = store.keys.revoke(key_id)
     finally:
         store.close()
     if not done:

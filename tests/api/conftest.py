@@ -14,7 +14,8 @@ from api.app import create_app
 from api.auth import OPERATOR_SCOPES, issue_key
 from api.service import Service
 from api.settings import Settings
-from cluster.store import Run, Store
+from cluster.runs import Run
+from cluster.store import Store
 from ihp_compute.population.shards import LAYOUT_VERSION
 
 CONTRACT = "mn-ihp-2.0-track-2"
@@ -44,7 +45,7 @@ def key_with(service: Service) -> Callable[..., dict[str, str]]:
 
     def make(*scopes: str, owner: str = "operator", days: int = 1) -> dict[str, str]:
         _, key = issue_key(
-            service.store, service.home, owner=owner, note="test", scopes=scopes, days=days
+            service.store.keys, service.home, owner=owner, note="test", scopes=scopes, days=days
         )
         return {"Authorization": f"Bearer {key}"}
 
@@ -131,7 +132,7 @@ MEMBER_YEARS = pa.table(
 def finished(service: Service, start: Callable[..., Any]) -> Run:
     """A run that succeeded, with a table for all and one that is restricted."""
     run_id = start().json()["id"]
-    run = service.store.lease("d1", lease_ms=60_000)
+    run = service.store.leases.take("d1", lease_ms=60_000)
     assert run is not None
     assert run.id == run_id
     folder = service.home.attempt(run.id, run.attempt)
@@ -140,6 +141,6 @@ def finished(service: Service, start: Callable[..., Any]) -> Run:
     pq.write_table(MEMBER_YEARS, folder / "member_years.parquet")
     (folder / "manifest.json").write_text('{"kind": "run"}')
     (folder / "report.html").write_text("<!doctype html><title>Report</title>")
-    ended = service.store.finish(run, "succeeded", digest="cd" * 32)
+    ended = service.store.leases.finish(run, "succeeded", digest="cd" * 32)
     assert ended is not None
     return ended

@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.client import Client, ServiceError
-from cluster.store import Run
+from cluster.runs import Run
 
 
 class ToApp(httpx.BaseTransport):

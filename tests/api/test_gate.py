@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 from api.app import create_app
 from api.service import Service
-from cluster.store import Run, Store
+from cluster.queue import Queue
+from cluster.runs import Run
 
 UNKNOWN = [
     "/",
@@ -90,7 +91,7 @@ def test_an_expired_or_revoked_key_is_refused(
 ) -> None:
     good = key_with("runs:read")
     assert anonymous.get("/v1/runs", headers=good).status_code == 200
-    service.store.revoke_key(service.store.issued_keys()[0].id)
+    service.store.keys.revoke(service.store.keys.issued()[0].id)
     assert anonymous.get("/v1/runs", headers=good).status_code == 401
     assert anonymous.get("/v1/runs", headers=key_with("runs:read", days=0)).status_code == 401
 
@@ -142,7 +143,7 @@ def test_a_defect_is_a_problem_without_its_message(
     def broken(*_args: object, **_more: object) -> None:
         raise RuntimeError("member Q4711")
 
-    monkeypatch.setattr(Store, "runs", broken)
+    monkeypatch.setattr(Queue, "runs", broken)
     with capture_logs() as logs:
         response = client.get("/v1/runs")
     assert response.status_code == 500
@@ -160,7 +161,7 @@ def test_a_database_that_is_away_is_told_as_such(
     def away(*_args: object, **_more: object) -> None:
         raise OperationalError("SELECT secret", {}, RuntimeError("locked"))
 
-    monkeypatch.setattr(Store, "runs", away)
+    monkeypatch.setattr(Queue, "runs", away)
     response = client.get("/v1/runs")
     assert response.status_code == 503
     assert response.headers["content-type"] == "application/problem+json"

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from api.problems import NotAcceptableError
 from api.results import ARROW, CSV, JSON, PARQUET, accepted
 from api.service import Service
-from cluster.store import Run
+from cluster.runs import Run
 
 ROWS = [
     {"partnership_id": "P-1", "payment_cents": 2**53 + 1, "savings_rate": 0.1},
@@ -125,11 +125,11 @@ def test_rows_of_members_need_a_scope_of_their_own(
     assert refused.status_code == 403
     assert refused.headers["content-type"] == "application/problem+json"
     assert "results:member" in refused.json()["detail"]
-    assert "member_rows_read" not in [e.kind for e in service.store.events(finished.id)]
+    assert "member_rows_read" not in [e.kind for e in service.store.queue.events(finished.id)]
     headers = key_with("runs:read", "results:member", owner="an auditor")
     allowed = client.get(url, headers={**headers, "Accept": ARROW})
     assert pa.ipc.open_stream(allowed.content).read_all().num_rows == 2
-    event = service.store.events(finished.id)[-1]
+    event = service.store.queue.events(finished.id)[-1]
     assert (event.kind, event.actor, event.detail) == (
         "member_rows_read",
         "an auditor",
@@ -160,7 +160,7 @@ def test_a_run_that_has_not_succeeded_has_no_results(
 ) -> None:
     """Not even when an attempt has left files: only the database says what counts."""
     run_id = start().json()["id"]
-    run = service.store.lease("d1", lease_ms=60_000)
+    run = service.store.leases.take("d1", lease_ms=60_000)
     assert run is not None
     folder = service.home.attempt(run.id, run.attempt)
     folder.mkdir(parents=True)

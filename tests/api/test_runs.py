@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.service import Service
-from cluster.store import Run
+from cluster.runs import Run
 
 GOOD = '{"population": "state", "contracts": ["mn-ihp-2.0-track-2"]'
 
@@ -44,7 +44,7 @@ def test_the_dispatcher_gets_the_folder_and_the_caller_does_not(
     service: Service, start: Callable[..., Any]
 ) -> None:
     response = start()
-    held = service.store.run(response.json()["id"]).request
+    held = service.store.queue.run(response.json()["id"]).request
     assert held["population"] == str(service.home.populations / "state")
     assert str(service.home.path) not in response.text
 
@@ -177,7 +177,7 @@ def test_a_contract_of_the_services_own_is_found_by_name(
     response = start(contracts=["ours"])
     assert response.status_code == 202
     assert response.json()["contracts"] == ["ours"]
-    held = service.store.run(response.json()["id"]).request
+    held = service.store.queue.run(response.json()["id"]).request
     assert held["contracts"] == [str(service.home.contracts / "ours.toml")]
 
 
@@ -210,7 +210,7 @@ def test_a_long_poll_answers_as_soon_as_the_run_has_ended(
     client: TestClient, service: Service, start: Callable[..., Any]
 ) -> None:
     run_id = start().json()["id"]
-    timer = threading.Timer(0.4, service.store.request_cancel, [run_id], {"actor": "a"})
+    timer = threading.Timer(0.4, service.store.queue.request_cancel, [run_id], {"actor": "a"})
     timer.start()
     started_s = time.monotonic()
     view = client.get(f"/v1/runs/{run_id}", params={"wait": 30}).json()
@@ -244,7 +244,7 @@ def test_a_running_run_is_asked_to_stop(
     client: TestClient, service: Service, start: Callable[..., Any]
 ) -> None:
     run_id = start().json()["id"]
-    service.store.lease("d1", lease_ms=60_000)
+    service.store.leases.take("d1", lease_ms=60_000)
     response = client.post(f"/v1/runs/{run_id}/cancel")
     assert response.status_code == 202
     assert (response.json()["state"], response.json()["cancel_requested"]) == ("running", True)
@@ -259,10 +259,12 @@ def test_a_failure_is_told_without_the_servers_paths(
     client: TestClient, service: Service, start: Callable[..., Any]
 ) -> None:
     start()
-    run = service.store.lease("d1", lease_ms=60_000)
+    run = service.store.leases.take("d1", lease_ms=60_000)
     assert run is not None
     path = run.request["population"]
-    service.store.finish(run, "failed", reason="data_error", detail=f"{path}: performance year")
+    service.store.leases.finish(
+        run, "failed", reason="data_error", detail=f"{path}: performance year"
+    )
     view = client.get(f"/v1/runs/{run.id}").json()
     assert (view["reason"], view["detail"]) == ("data_error", "state: performance year")
 

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 import ihp_compute
 from api.service import Service
-from cluster.store import Run
+from cluster.runs import Run
 from cluster.work import WORK, resettle
 from ihp_compute import contracts as contract
 from ihp_compute.codes import RATE_CELLS
@@ -75,15 +75,15 @@ def post(client: TestClient, swept_run: Run) -> Callable[..., Any]:
 
 def work(service: Service) -> Run:
     """Does the next sweep as the dispatcher would."""
-    run = service.store.lease("d1", lease_ms=60_000)
+    run = service.store.leases.take("d1", lease_ms=60_000)
     assert run is not None
     assert WORK[run.kind] is resettle
     out = service.home.attempt(run.id, run.attempt)
     out.parent.mkdir(parents=True)
     done: list[tuple[int, int]] = []
     digest = resettle(run, out, LocalRunner(1), lambda n, of: done.append((n, of)))
-    service.store.progress(run, *done[-1])
-    ended = service.store.finish(run, "succeeded", digest=digest)
+    service.store.leases.progress(run, *done[-1])
+    ended = service.store.leases.finish(run, "succeeded", digest=digest)
     assert ended is not None
     return ended
 
@@ -162,7 +162,7 @@ def test_a_grid_that_is_too_large_is_refused_with_its_number(
     assert response.status_code == 422
     assert "1,200,000 rows, more than the limit of 1,000,000" in response.json()["detail"]
     assert response.json()["errors"][0]["pointer"] == "/axes"
-    assert service.store.runs("sweep", limit=1) == []
+    assert service.store.queue.runs("sweep", limit=1) == []
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cluster.home import Home
+from cluster.runs import Run
 from cluster.store import Store
 
 if TYPE_CHECKING:
@@ -25,6 +27,35 @@ def store(home: Home) -> Iterator[Store]:
     store = Store(home.database_url)
     yield store
     store.close()
+
+
+@pytest.fixture
+def submit(store: Store) -> Callable[..., Run]:
+    """Queues a run; gives it."""
+
+    def send(key: str = "k", payload: str = "p", owner: str = "operator") -> Run:
+        run, _ = store.queue.submit(
+            "run",
+            {"seed": 1},
+            owner=owner,
+            idempotency_key=key,
+            payload_sha256=hashlib.sha256(payload.encode()).hexdigest(),
+        )
+        return run
+
+    return send
+
+
+@pytest.fixture
+def take(store: Store) -> Callable[..., Run]:
+    """Takes the oldest queued run, of which there must be one."""
+
+    def lease(lease_ms: int = 60_000, dispatcher: str = "d1") -> Run:
+        run = store.leases.take(dispatcher, lease_ms=lease_ms)
+        assert run is not None
+        return run
+
+    return lease
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ from structlog.testing import capture_logs
 from cluster.dispatch import Dispatcher
 from cluster.home import Home
 from cluster.runner import RayRunner
-from cluster.store import Run, Store
+from cluster.runs import Run
+from cluster.store import Store
 from cluster.supervisor import Supervisor, tagged
 from cluster.work import Progress, Work
 from ihp_compute.errors import ContractError, UnbalancedLedgerError
@@ -58,7 +59,7 @@ DIGEST = hashlib.sha256(f"1 {sum(n * n for n in range(N_SHARDS))}".encode()).hex
 
 
 def submit(store: Store, key: str = "k") -> Run:
-    run, _ = store.submit(
+    run, _ = store.queue.submit(
         "run", {"seed": 1}, owner="o", idempotency_key=key, payload_sha256="0" * 64
     )
     return run
@@ -68,7 +69,7 @@ def submit(store: Store, key: str = "k") -> Run:
 def dispatcher(store: Store, home: Home, ray_runner: RayRunner) -> Callable[..., Dispatcher]:
     def make(work: Work, lease_ms: int = 60_000) -> Dispatcher:
         return Dispatcher(
-            store,
+            store.leases,
             home,
             ray_runner,
             name="host:home:1",
@@ -91,7 +92,7 @@ def test_a_queued_run_becomes_a_result(
     worker = dispatcher(squares())
     assert worker.step()
     assert not worker.step()
-    ended = store.run(run.id)
+    ended = store.queue.run(run.id)
     assert (ended.state, ended.digest, ended.attempt) == ("succeeded", DIGEST, 1)
     assert (ended.shards_done, ended.shards_total) == (N_SHARDS, N_SHARDS)
     assert files(home) == [f"{run.id}/1/settlement.parquet"]
@@ -127,7 +128,7 @@ def test_a_failure_has_a_reason_and_leaves_nothing(
     run = submit(store)
     with capture_logs() as logs:
         dispatcher(squares(error=error)).step()
-    ended = store.run(run.id)
+    ended = store.queue.run(run.id)
     assert (ended.state, ended.reason) == ("failed", reason)
     assert str(ended.detail).startswith(detail)
     assert "Q4711" not in f"{ended} {logs}"
@@ -138,13 +139,13 @@ def test_a_run_is_cancelled_within_seconds_and_leaves_nothing(
     store: Store, home: Home, dispatcher: Callable[..., Dispatcher]
 ) -> None:
     run = submit(store)
-    timer = threading.Timer(0.5, store.request_cancel, [run.id], {"actor": "a"})
+    timer = threading.Timer(0.5, store.queue.request_cancel, [run.id], {"actor": "a"})
     timer.start()
     started_s = time.monotonic()
     dispatcher(squares(seconds=60)).step()
     assert time.monotonic() - started_s < 5
     timer.join()
-    assert store.run(run.id).state == "cancelled"
+    assert store.queue.run(run.id).state == "cancelled"
     assert files(home) == []
 
 
@@ -152,9 +153,9 @@ def test_a_cancellation_after_the_last_shard_still_holds(
     store: Store, home: Home, dispatcher: Callable[..., Dispatcher]
 ) -> None:
     run = submit(store)
-    late = squares(before=lambda: store.request_cancel(run.id, actor="a"))
+    late = squares(before=lambda: store.queue.request_cancel(run.id, actor="a"))
     dispatcher(late).step()
-    assert (store.run(run.id).state, store.run(run.id).digest) == ("cancelled", None)
+    assert (store.queue.run(run.id).state, store.queue.run(run.id).digest) == ("cancelled", None)
     assert files(home) == []
 
 
@@ -167,10 +168,10 @@ def test_a_dispatcher_that_is_stopped_puts_its_run_back(
     timer.start()
     worker.step()
     timer.join()
-    assert (store.run(run.id).state, store.run(run.id).losses) == ("queued", 0)
+    assert (store.queue.run(run.id).state, store.queue.run(run.id).losses) == ("queued", 0)
     assert files(home) == []
     dispatcher(squares()).step()
-    assert (store.run(run.id).digest, store.run(run.id).attempt) == (DIGEST, 2)
+    assert (store.queue.run(run.id).digest, store.queue.run(run.id).attempt) == (DIGEST, 2)
 
 
 def test_a_heartbeat_keeps_a_lease_shorter_than_the_run(
@@ -182,7 +183,7 @@ def test_a_heartbeat_keeps_a_lease_shorter_than_the_run(
 
     def reclaim() -> None:
         while not over.wait(0.05):
-            reclaimed.extend(store.reclaim(actor="another"))
+            reclaimed.extend(store.leases.reclaim(actor="another"))
 
     thread = threading.Thread(target=reclaim)
     thread.start()
@@ -190,7 +191,7 @@ def test_a_heartbeat_keeps_a_lease_shorter_than_the_run(
     over.set()
     thread.join()
     assert reclaimed == []
-    assert store.run(run.id).state == "succeeded"
+    assert store.queue.run(run.id).state == "succeeded"
 
 
 def test_an_attempt_whose_lease_was_taken_shows_nothing(
@@ -200,13 +201,13 @@ def test_an_attempt_whose_lease_was_taken_shows_nothing(
     run = submit(store)
 
     def taken_over() -> None:
-        assert store.reclaim(actor="another", dead="host:home:") == [run.id]
-        second = store.lease("another", lease_ms=60_000)
+        assert store.leases.reclaim(actor="another", dead="host:home:") == [run.id]
+        second = store.leases.take("another", lease_ms=60_000)
         assert second is not None
-        store.finish(second, "succeeded", digest="of the second")
+        store.leases.finish(second, "succeeded", digest="of the second")
 
     dispatcher(squares(before=taken_over)).step()
-    assert (store.run(run.id).digest, store.run(run.id).attempt) == ("of the second", 2)
+    assert (store.queue.run(run.id).digest, store.queue.run(run.id).attempt) == ("of the second", 2)
     assert files(home) == []
 
 
@@ -214,11 +215,11 @@ def test_what_a_dead_attempt_left_is_removed(
     store: Store, home: Home, dispatcher: Callable[..., Dispatcher]
 ) -> None:
     run = submit(store)
-    first = store.lease("dead", lease_ms=-1)
+    first = store.leases.take("dead", lease_ms=-1)
     assert first is not None
     home.attempt(run.id, 1).mkdir(parents=True)
     (home.attempt(run.id, 1) / "settlement.parquet").write_text("half")
-    store.reclaim(actor="x")
+    store.leases.reclaim(actor="x")
     dispatcher(squares()).step()
     assert files(home) == [f"{run.id}/2/settlement.parquet"]
 
@@ -264,7 +265,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
 
 
 def start_run(store: Store, seconds: float, key: str = "k") -> str:
-    run, _ = store.submit(
+    run, _ = store.queue.submit(
         "run", {"seconds": seconds}, owner="o", idempotency_key=key, payload_sha256="0" * 64
     )
     return run.id
@@ -276,12 +277,12 @@ def test_a_killed_dispatcher_is_replaced_and_its_run_ends_the_same(
     """Then the service stops, and not one process of either dispatcher is left."""
     run_id = start_run(store, 0.7)
     supervisor.start()
-    wait_for(lambda: store.run(run_id).shards_done >= 2)
+    wait_for(lambda: store.queue.run(run_id).shards_done >= 2)
     first = home.dispatcher_lock().note()
     os.kill(first["pid"], signal.SIGKILL)
-    wait_for(lambda: store.run(run_id).state == "succeeded")
-    assert (store.run(run_id).digest, store.run(run_id).attempt) == ("140", 2)
-    kinds = [event.kind for event in store.events(run_id)]
+    wait_for(lambda: store.queue.run(run_id).state == "succeeded")
+    assert (store.queue.run(run_id).digest, store.queue.run(run_id).attempt) == ("140", 2)
+    kinds = [event.kind for event in store.queue.events(run_id)]
     assert kinds == ["submitted", "started", "lost", "started", "succeeded"]
     second = home.dispatcher_lock().note()
     assert second["tag"] != first["tag"]
@@ -290,12 +291,12 @@ def test_a_killed_dispatcher_is_replaced_and_its_run_ends_the_same(
     assert stat.S_IMODE(Path(second["scratch"]).stat().st_mode) == 0o700
     assert tagged(second["tag"]) != []
     waiting = start_run(store, 60, "k2")
-    wait_for(lambda: store.run(waiting).state == "running")
+    wait_for(lambda: store.queue.run(waiting).state == "running")
     supervisor.stop()
     assert not supervisor.alive()
     assert tagged(second["tag"]) == []
     assert not Path(second["scratch"]).exists()
-    assert (store.run(waiting).state, store.run(waiting).losses) == ("queued", 0)
+    assert (store.queue.run(waiting).state, store.queue.run(waiting).losses) == ("queued", 0)
 
 
 def test_a_dispatcher_without_work_or_server_ends_by_itself(
@@ -308,7 +309,7 @@ def test_a_dispatcher_without_work_or_server_ends_by_itself(
 
     def running() -> bool:
         supervisor._ensure()  # once more should Ray not come up on a busy machine
-        return store.run(run_id).state == "running"
+        return store.queue.run(run_id).state == "running"
 
     wait_for(running)
     other = Supervisor(home, command=supervisor._command, arguments=[])
@@ -317,7 +318,7 @@ def test_a_dispatcher_without_work_or_server_ends_by_itself(
     assert other._child is None
     front.release()
     wait_for(lambda: not supervisor.alive())
-    assert store.run(run_id).state == "succeeded"
+    assert store.queue.run(run_id).state == "succeeded"
     assert supervisor._child is not None
     assert supervisor._child.wait(timeout=60) == 0
     assert tagged(home.dispatcher_lock().note()["tag"]) == []
