@@ -6,17 +6,19 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ihp_compute import contracts
-from ihp_compute.contracts import Contract
+from ihp_compute.contracts import SETTLEMENT_STEPS, Agreement, Contract
 from ihp_compute.errors import ContractError
 from ihp_compute.settlement.given import settle_table
 from ihp_compute.settlement.program import Program
-from ihp_compute.settlement.steps import gate_by_size, write_settlement
+from ihp_compute.settlement.settle import steps_program
+from ihp_compute.settlement.steps import OPERATIONS, Outcome, gate_by_size, write_settlement
 
 TARGET_USD = 1_000_000
 GAIN_ONLY = "mn-ihp-1.0-virtual"
@@ -42,6 +44,15 @@ def settled(found: Contract | str, *costs: Any, **columns: Any) -> list[dict[str
     return settle_table(table, found).table.to_pylist()
 
 
+def outcome_of(agreement: Agreement, observed_usd: int) -> Outcome:
+    """The settlement of a target of a million dollars, as the walk's lines see it."""
+    cents = {"target": TARGET_USD * 100, "observed": observed_usd * 100}
+    given_cents = {name: np.array([value]) for name, value in cents.items()}
+    program = steps_program(agreement, n_members=8_000, quality=None)
+    found = {name: array[0].item() for name, array in program.run(given_cents).items()}
+    return Outcome(agreement, {**cents, **found}, None)
+
+
 def payments(found: Contract | str, *costs: Any) -> list[float]:
     return [row["payment_usd"] for row in settled(found, *costs)]
 
@@ -50,9 +61,29 @@ def payments(found: Contract | str, *costs: Any) -> list[float]:
 @given(EVERY, COSTS)
 def test_a_payment_is_the_sum_of_its_parts(name: str, costs: list[int]) -> None:
     for row in settled(name, *costs):
-        cents = {key: round(row[f"{key}_usd"] * 100) for key in ("share", "withhold", "cap")}
-        cents["adjustment"] = round(row["adjustment_usd"] * 100)
-        assert sum(cents.values()) == round(row["payment_usd"] * 100)
+        parts = {step.moves[0] for step in SETTLEMENT_STEPS.values() if step.moves}
+        cents = [round(row[f"{part}_usd"] * 100) for part in parts]
+        assert sum(cents) == round(row["payment_usd"] * 100)
+
+
+def test_every_declared_step_has_its_operations() -> None:
+    assert list(OPERATIONS) == list(SETTLEMENT_STEPS)
+
+
+@pytest.mark.parametrize("name", [n for n, step in SETTLEMENT_STEPS.items() if step.line])
+def test_a_declared_line_has_its_words(name: str) -> None:
+    """Whatever the contract, of a gain and of a loss; adjustments are told by a shadow's line."""
+    for contract in contracts.names():
+        agreement = contracts.load(contract).at(None)
+        for observed in (900_000, 1_100_000):
+            outcome = outcome_of(agreement, observed)
+            line = OPERATIONS[name].line(outcome)
+            if name == "adjustments" and "shadow" in agreement.steps:
+                assert line is None
+            else:
+                assert line is not None
+                assert line.detail
+                assert set(line.paths) <= set(contracts.KINDS)
 
 
 @compiled_once
