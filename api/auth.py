@@ -12,12 +12,15 @@ import hmac
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
+from pydantic import BaseModel
 
+from api.bodies import moment
 from cluster.home import Home
-from cluster.keys import Keys
+from cluster.keys import Key, Keys
 
 PREFIX: Final = "ihp_"
 SCOPES: Final = {
@@ -94,3 +97,32 @@ PopulationsWriter = Annotated[Principal, may("populations:write")]
 ContractsReader = Annotated[Principal, may("contracts:read")]
 RunsReader = Annotated[Principal, may("runs:read")]
 RunsWriter = Annotated[Principal, may("runs:write")]
+
+
+class KeyView(BaseModel):
+    """An API key without the key."""
+
+    id: str
+    owner: str
+    note: str
+    scopes: list[str]
+    state: str
+    created_at: datetime
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, key: Key) -> KeyView:
+        """The view of a stored row."""
+        expires_at = moment(key.expires_ms)
+        state = "revoked" if key.revoked_ms is not None else "in use"
+        if state == "in use" and expires_at < datetime.now(UTC):
+            state = "expired"
+        return cls(
+            **{
+                **vars(key),
+                "scopes": list(key.scopes),
+                "state": state,
+                "created_at": moment(key.created_ms),
+                "expires_at": expires_at,
+            }
+        )

@@ -2,19 +2,56 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 from fastapi import APIRouter, Response
+from pydantic import BaseModel, StringConstraints
 
 from api.auth import PopulationsReader, PopulationsWriter
+from api.bodies import Name, Strict, StrictJsonRoute, moment
 from api.problems import RequestError, responses
-from api.schemas import PopulationRequest, PopulationView
-from api.service import ServiceDep, StrictJsonRoute
+from api.service import ServiceDep
 from api.settings import Settings
+from cluster.registry import Registered
 from ihp_compute.errors import DataError
 from ihp_compute.population import open_population
 
+Prefix = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$", max_length=500
+    ),
+]
 router = APIRouter(prefix="/v1/populations", tags=["populations"], route_class=StrictJsonRoute)
+
+
+class PopulationRequest(Strict):
+    """Which prepared population to register: a folder below a configured location."""
+
+    name: Name
+    location: Name = "default"
+    prefix: Prefix
+
+
+class PopulationView(BaseModel):
+    """A registered population."""
+
+    id: str
+    name: str
+    location: str
+    prefix: str
+    population_digest: str
+    members: int
+    member_months: int
+    shards: int
+    created_at: datetime
+
+    @classmethod
+    def of(cls, held: Registered) -> PopulationView:
+        """The view of a stored row."""
+        return cls(**vars(held), shards=held.n_shards, created_at=moment(held.created_ms))
 
 
 @router.post(

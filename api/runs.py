@@ -2,37 +2,94 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import json
-import time
-from collections.abc import AsyncIterator
+from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-from anyio import to_thread
-from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
-from fastapi.sse import format_sse_event
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field, StringConstraints, field_validator
 
+from api import queued
 from api.auth import RunsReader, RunsWriter
+from api.bodies import Name, Strict, StrictJsonRoute
 from api.populations import folder_of
 from api.problems import ConflictError, RequestError, responses
-from api.schemas import EventView, RunPage, RunRequest, RunView
-from api.service import Service, ServiceDep, StrictJsonRoute
+from api.queued import EventView, IdempotencyKey, LastEventId, PageSize, WaitSeconds
+from api.service import Service, ServiceDep
 from cluster.registry import UnknownPopulationError
-from cluster.runs import Run, UnknownRunError
-from cluster.states import FINAL, State
+from cluster.runs import Run
+from cluster.states import State
 from ihp_compute import contracts as contract
 from ihp_compute.errors import DataError
 from ihp_compute.population import read_manifest
 
-KIND: Final = "run"
-RETRY_AFTER_S: Final = 2
-LOOK_S: Final = 0.2
-COMMENT_S: Final = 15.0
-
+Year = Annotated[int, Field(strict=True, ge=1900, le=2200)]
 router = APIRouter(prefix="/v1/runs", tags=["runs"], route_class=StrictJsonRoute)
+
+
+class RunRequest(Strict):
+    """A recalculation to make; what is left out follows the contracts, else the population."""
+
+    population: Name
+    contracts: Annotated[list[Name], Field(min_length=1, max_length=200)]
+    performance_year: Year | None = None
+    base_year: Year | None = None
+    paid_through: date | None = None
+    replicates: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 2000
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**64)] = 1
+    allow_inconsistent: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = (
+        None
+    )
+
+    @field_validator("contracts", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class RunView(BaseModel):
+    """A run: what was asked, where it stands, where its results are."""
+
+    id: str
+    state: State
+    population: str
+    contracts: list[str]
+    performance_year: int | None
+    base_year: int | None
+    paid_through: date | None
+    replicates: int
+    seed: int
+    allow_inconsistent: str | None
+    shards_done: int
+    shards_total: int
+    cancel_requested: bool
+    attempt: int
+    digest: str | None
+    reason: str | None
+    detail: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, run: Run) -> RunView:
+        """The view of a stored row; folders of the server stay inside."""
+        asked = run.request["asked"]
+        common = queued.shown(
+            run,
+            folder=run.request["population"],
+            name=asked["population"],
+            parts=("events", "cancel", "results", "manifest", "report"),
+        )
+        return cls(**{**common, **RunRequest.model_validate(asked).model_dump()})
+
+
+class RunPage(BaseModel):
+    """Runs, newest first; `next_page_token` asks for the ones before."""
+
+    runs: list[RunView]
+    next_page_token: str | None
 
 
 @router.post(
@@ -41,7 +98,7 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"], route_class=StrictJsonRoute
 def start(
     request: RunRequest,
     response: Response,
-    idempotency_key: Annotated[str, Header(min_length=1, max_length=200)],
+    idempotency_key: IdempotencyKey,
     principal: RunsWriter,
     service: ServiceDep,
 ) -> RunView:
@@ -49,17 +106,15 @@ def start(
 
     The same Idempotency-Key with the same payload is the same run, however often it is sent.
     """
-    asked = request.model_dump(mode="json")
-    payload = json.dumps([KIND, asked], sort_keys=True).encode()
-    run, _ = service.store.queue.submit(
-        KIND,
-        {**asked, **_resolved(request, service), "asked": asked},
+    run = queued.submitted(
+        service,
+        "run",
+        request.model_dump(mode="json"),
+        _resolved(request, service),
         owner=principal.owner,
         idempotency_key=idempotency_key,
-        payload_sha256=hashlib.sha256(payload).hexdigest(),
+        response=response,
     )
-    response.headers["Location"] = f"/v1/runs/{run.id}"
-    response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return RunView.of(run)
 
 
@@ -84,7 +139,8 @@ def _resolved(request: RunRequest, service: Service) -> dict[str, Any]:
             "register it again under another name"
         )
     contracts = [_contract(name, n, service) for n, name in enumerate(request.contracts)]
-    return {"population": str(path), "contracts": contracts}
+    asked = request.model_dump(mode="json")
+    return {**asked, "population": str(path), "contracts": contracts}
 
 
 def _contract(name: str, position: int, service: Service) -> str:
@@ -104,15 +160,12 @@ def listed(
     _principal: RunsReader,
     service: ServiceDep,
     state: State | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: PageSize = 50,
     page_token: str | None = None,
 ) -> RunPage:
     """Runs, newest first."""
-    found = service.store.queue.runs(KIND, limit=limit + 1, before=page_token, state=state)
-    return RunPage(
-        runs=[RunView.of(run) for run in found[:limit]],
-        next_page_token=found[limit - 1].id if len(found) > limit else None,
-    )
+    found, token = queued.page(service, "run", limit=limit, before=page_token, state=state)
+    return RunPage(runs=[RunView.of(run) for run in found], next_page_token=token)
 
 
 @router.get("/{run_id}", operation_id="show_run", responses=responses(404, 422))
@@ -121,35 +174,10 @@ async def show(
     response: Response,
     _principal: RunsReader,
     service: ServiceDep,
-    wait: Annotated[float, Query(ge=0, le=3600, allow_inf_nan=False)] = 0,
+    wait: WaitSeconds = 0,
 ) -> RunView:
     """One run. With `wait`, answers as soon as it has ended, or after so many seconds."""
-    return RunView.of(await awaited(service, run_id, KIND, wait, response))
-
-
-async def awaited(service: Service, run_id: str, kind: str, wait: float, response: Response) -> Run:
-    """A run of a kind, as soon as it has ended or after `wait` seconds."""
-    until_s = time.monotonic() + min(wait, service.settings.max_wait_s)
-    run = await to_thread.run_sync(run_of_kind, service, run_id, kind)
-    while run.state not in FINAL and time.monotonic() < until_s and not service.closing():
-        await asyncio.sleep(LOOK_S)
-        run = await to_thread.run_sync(run_of_kind, service, run_id, kind)
-    if run.state not in FINAL:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return run
-
-
-def run_of_kind(service: Service, run_id: str, kind: str) -> Run:
-    """The run of this id, if it is one of a kind: runs and sweeps share the queue, not the paths.
-
-    Raises
-    ------
-    UnknownRunError
-    """
-    run = service.store.queue.run(run_id)
-    if run.kind != kind:
-        raise UnknownRunError(f"no {kind} has this id; GET /v1/{kind}s lists them")
-    return run
+    return RunView.of(await queued.awaited(service, "run", run_id, wait, response))
 
 
 @router.post(
@@ -157,16 +185,7 @@ def run_of_kind(service: Service, run_id: str, kind: str) -> Run:
 )
 def cancel(run_id: str, response: Response, principal: RunsWriter, service: ServiceDep) -> RunView:
     """Cancel a run. Answers 200 when it has ended already, whichever way."""
-    return RunView.of(cancelled(service, run_id, KIND, principal.owner, response))
-
-
-def cancelled(service: Service, run_id: str, kind: str, actor: str, response: Response) -> Run:
-    """A run of a kind, its end asked for; status 200 where it has ended already."""
-    run_of_kind(service, run_id, kind)
-    run = service.store.queue.request_cancel(run_id, actor=actor)
-    if run.state in FINAL:
-        response.status_code = 200
-    return run
+    return RunView.of(queued.cancelled(service, "run", run_id, principal.owner, response))
 
 
 @router.get(
@@ -180,47 +199,10 @@ def events(
     request: Request,
     _principal: RunsReader,
     service: ServiceDep,
-    last_event_id: Annotated[int, Header(ge=0)] = 0,
+    last_event_id: LastEventId = 0,
 ) -> Response:
     """What happened to a run: a list, or as server-sent events until the run has ended.
 
     A stream goes on after `Last-Event-ID`.
     """
-    return told(service, run_id, KIND, request, last_event_id)
-
-
-def told(service: Service, run_id: str, kind: str, request: Request, after: int) -> Response:
-    """What happened to a run of a kind after an event, as the request's Accept wants it."""
-    run_of_kind(service, run_id, kind)
-    if "text/event-stream" in request.headers.get("accept", ""):
-        stream = _stream(service, run_id, after)
-        return StreamingResponse(stream, media_type="text/event-stream")
-    found = service.store.queue.events(run_id, after=after)
-    return JSONResponse([EventView.of(event).model_dump(mode="json") for event in found])
-
-
-async def _stream(service: Service, run_id: str, after: int) -> AsyncIterator[bytes]:
-    shown: tuple[int, int] | None = None
-    quiet_since_s = time.monotonic()
-    while not service.closing():
-        run = await to_thread.run_sync(service.store.queue.run, run_id)
-        for event in await to_thread.run_sync(_events, service, run_id, after):
-            after = event.seq
-            view = EventView.of(event).model_dump_json()
-            yield format_sse_event(data_str=view, event=event.kind, id=str(event.seq))
-            quiet_since_s = time.monotonic()
-        if run.state in FINAL:
-            return
-        now = (run.shards_done, run.shards_total)
-        if now != shown and run.shards_total:
-            shown = now
-            progress = json.dumps({"shards_done": now[0], "shards_total": now[1]})
-            yield format_sse_event(data_str=progress, event="progress")
-        if time.monotonic() - quiet_since_s > COMMENT_S:
-            quiet_since_s = time.monotonic()
-            yield format_sse_event(comment="waiting")
-        await asyncio.sleep(LOOK_S)
-
-
-def _events(service: Service, run_id: str, after: int) -> list[Any]:
-    return list(service.store.queue.events(run_id, after=after))
+    return queued.history(service, "run", run_id, request, last_event_id)

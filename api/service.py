@@ -8,17 +8,15 @@ own text: no query, no body, no name.
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import structlog
 from anyio import to_thread
 from fastapi import Depends, Request
-from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -140,51 +138,3 @@ class Gate:
 
 def _too_large(limit: int) -> str:
     return f"the body is larger than {limit:,} bytes; claims are ingested on the server"
-
-
-class StrictJsonRequest(Request):
-    """A request whose JSON names every key once and knows no NaN."""
-
-    async def json(self) -> Any:
-        """The body; refused where a lenient parser would choose silently."""
-        if not hasattr(self, "_json"):
-            body = await self.body()
-            try:
-                text = body.decode("utf-8")
-            except UnicodeDecodeError:
-                raise json.JSONDecodeError("not UTF-8", "", 0) from None
-            try:
-                self._json = json.loads(text, object_pairs_hook=_unique, parse_constant=_constant)
-            except RecursionError:
-                raise json.JSONDecodeError("nested too deeply", "", 0) from None
-            except json.JSONDecodeError:
-                raise
-            except ValueError as error:  # a number of thousands of digits
-                raise json.JSONDecodeError(str(error), "", 0) from None
-        return self._json
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise json.JSONDecodeError(f"the key {key[:50]!r} stands there twice", "", 0)
-        found[key] = value
-    return found
-
-
-def _constant(name: str) -> Any:
-    raise json.JSONDecodeError(f"{name} is no JSON number", "", 0)
-
-
-class StrictJsonRoute(APIRoute):
-    """Routes whose bodies are read by `StrictJsonRequest`."""
-
-    def get_route_handler(self) -> Callable[[Request], Any]:
-        """The handler, given a strict request."""
-        handler = super().get_route_handler()
-
-        async def strict(request: Request) -> Any:
-            return await handler(StrictJsonRequest(request.scope, request.receive))
-
-        return strict

@@ -6,26 +6,97 @@ known, and refused, before anything is queued.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import Annotated, Any, Final
+from datetime import datetime
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field, StringConstraints
 
+from api import queued
 from api.auth import RunsReader, RunsWriter
+from api.bodies import Strict, StrictJsonRoute
+from api.forms import TABLE, table_response
 from api.problems import ConflictError, RequestError, UnknownResultError, responses
-from api.results import FORMS, finished, table_response
-from api.runs import RETRY_AFTER_S, awaited, cancelled, told
-from api.schemas import EventView, SweepPage, SweepRequest, SweepView
-from api.service import Service, ServiceDep, StrictJsonRoute
-from cluster.runs import UnknownRunError
+from api.queued import EventView, IdempotencyKey, LastEventId, PageSize, WaitSeconds
+from api.service import Service, ServiceDep
+from cluster.runs import Run, UnknownRunError
 from cluster.states import State
 from ihp_compute.errors import GridError, RunError
 from ihp_compute.sweeps import FILE, check, grid_of
 
-KIND: Final = "sweep"
-
+AxisValue = Annotated[str, StringConstraints(min_length=1, max_length=1000)] | bool | int | float
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"], route_class=StrictJsonRoute)
+
+
+class AxisRange(Strict):
+    """`count` values from one end to the other."""
+
+    first: Annotated[int | float, Field(alias="from")]
+    last: Annotated[int | float, Field(alias="to")]
+    count: Annotated[int, Field(strict=True, ge=1)]
+
+
+class SweepRequest(Strict):
+    """A grid of terms to settle a finished run's partnerships by."""
+
+    run: Annotated[str, StringConstraints(min_length=1, max_length=36)]
+    axes: Annotated[
+        dict[
+            Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.]+$", max_length=200)],
+            Annotated[list[AxisValue], Field(min_length=1, max_length=100_000)] | AxisRange,
+        ],
+        Field(min_length=1, max_length=50),
+    ]
+
+
+class SweepView(BaseModel):
+    """A sweep: what was asked, where it stands, where its rows are."""
+
+    id: str
+    state: State
+    run: str
+    axes: dict[str, Any]
+    scenarios: int
+    rows: int
+    rows_done: int
+    cancel_requested: bool
+    attempt: int
+    digest: str | None
+    reason: str | None
+    detail: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, run: Run) -> SweepView:
+        """The view of a stored row; folders of the server stay inside."""
+        request = run.request
+        asked = request["asked"]
+        common = queued.shown(
+            run,
+            folder=request["run_dir"],
+            name=f"run {asked['run']}",
+            parts=("events", "cancel", "results"),
+        )
+        common["links"]["run"] = f"/v1/runs/{asked['run']}"
+        return cls(
+            **{
+                **common,
+                **asked,
+                "scenarios": request["scenarios"],
+                "rows": request["rows"],
+                "rows_done": run.shards_done,
+            }
+        )
+
+
+class SweepPage(BaseModel):
+    """Sweeps, newest first; `next_page_token` asks for the ones before."""
+
+    sweeps: list[SweepView]
+    next_page_token: str | None
 
 
 @router.post(
@@ -34,7 +105,7 @@ router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"], route_class=StrictJsonR
 def start(
     request: SweepRequest,
     response: Response,
-    idempotency_key: Annotated[str, Header(min_length=1, max_length=200)],
+    idempotency_key: IdempotencyKey,
     principal: RunsWriter,
     service: ServiceDep,
 ) -> SweepView:
@@ -44,23 +115,22 @@ def start(
     Idempotency-Key with the same payload is the same sweep, however often it is sent.
     """
     asked = request.model_dump(mode="json", by_alias=True)
-    payload = json.dumps([KIND, asked], sort_keys=True).encode()
-    sweep, _ = service.store.queue.submit(
-        KIND,
-        {"asked": asked, **_resolved(asked, service)},
+    sweep = queued.submitted(
+        service,
+        "sweep",
+        asked,
+        _resolved(asked, service),
         owner=principal.owner,
         idempotency_key=idempotency_key,
-        payload_sha256=hashlib.sha256(payload).hexdigest(),
+        response=response,
     )
-    response.headers["Location"] = f"/v1/sweeps/{sweep.id}"
-    response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return SweepView.of(sweep)
 
 
 def _resolved(asked: dict[str, Any], service: Service) -> dict[str, Any]:
     """Where the run lies, and how large the sweep will be."""
     try:
-        run, folder = finished(service, asked["run"])
+        run, folder = queued.finished(service, "run", asked["run"])
     except UnknownRunError as error:
         raise RequestError(str(error), "/run") from error
     try:
@@ -83,15 +153,12 @@ def listed(
     _principal: RunsReader,
     service: ServiceDep,
     state: State | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: PageSize = 50,
     page_token: str | None = None,
 ) -> SweepPage:
     """Sweeps, newest first."""
-    found = service.store.queue.runs(KIND, limit=limit + 1, before=page_token, state=state)
-    return SweepPage(
-        sweeps=[SweepView.of(sweep) for sweep in found[:limit]],
-        next_page_token=found[limit - 1].id if len(found) > limit else None,
-    )
+    found, token = queued.page(service, "sweep", limit=limit, before=page_token, state=state)
+    return SweepPage(sweeps=[SweepView.of(sweep) for sweep in found], next_page_token=token)
 
 
 @router.get("/{sweep_id}", operation_id="show_sweep", responses=responses(404, 422))
@@ -100,10 +167,10 @@ async def show(
     response: Response,
     _principal: RunsReader,
     service: ServiceDep,
-    wait: Annotated[float, Query(ge=0, le=3600, allow_inf_nan=False)] = 0,
+    wait: WaitSeconds = 0,
 ) -> SweepView:
     """One sweep. With `wait`, answers as soon as it has ended, or after so many seconds."""
-    return SweepView.of(await awaited(service, sweep_id, KIND, wait, response))
+    return SweepView.of(await queued.awaited(service, "sweep", sweep_id, wait, response))
 
 
 @router.post(
@@ -113,7 +180,7 @@ def cancel(
     sweep_id: str, response: Response, principal: RunsWriter, service: ServiceDep
 ) -> SweepView:
     """Cancel a sweep. Answers 200 when it has ended already, whichever way."""
-    return SweepView.of(cancelled(service, sweep_id, KIND, principal.owner, response))
+    return SweepView.of(queued.cancelled(service, "sweep", sweep_id, principal.owner, response))
 
 
 @router.get(
@@ -127,24 +194,23 @@ def events(
     request: Request,
     _principal: RunsReader,
     service: ServiceDep,
-    last_event_id: Annotated[int, Header(ge=0)] = 0,
+    last_event_id: LastEventId = 0,
 ) -> Response:
     """What happened to a sweep: a list, or as server-sent events until it has ended."""
-    return told(service, sweep_id, KIND, request, last_event_id)
+    return queued.history(service, "sweep", sweep_id, request, last_event_id)
 
 
 @router.get(
     "/{sweep_id}/results",
     operation_id="read_sweep",
     response_class=Response,
-    responses=responses(404, 406, 409)
-    | {200: {"content": {form: {} for form in FORMS}}, 304: {"description": "Not Modified"}},
+    responses=TABLE,
 )
 def results(
     sweep_id: str, request: Request, _principal: RunsReader, service: ServiceDep
 ) -> Response:
     """The rows of a sweep, in the form the caller accepts."""
-    _, folder = finished(service, sweep_id, KIND)
+    _, folder = queued.finished(service, "sweep", sweep_id)
     path = folder / FILE
     if not path.is_file():
         raise UnknownResultError("the rows of this sweep are gone; submit it again")

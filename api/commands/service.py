@@ -208,7 +208,7 @@ def list_keys(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """List the API keys, without the keys themselves."""
-    from api.schemas import KeyView  # noqa: PLC0415 (the service is an extra)
+    from api.auth import KeyView  # noqa: PLC0415 (the service is an extra)
 
     store = _store(_settings(home=home))
     try:

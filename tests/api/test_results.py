@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
+from api.forms import ARROW, CSV, JSON, PARQUET, accepted
 from api.problems import NotAcceptableError
-from api.results import ARROW, CSV, JSON, PARQUET, accepted
 from api.service import Service
 from cluster.runs import Run
 
