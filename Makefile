@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: setup demo test test-without-ray test-others check bench bench-compare serve gpu-check lock \
+.PHONY: setup demo test test-without-ray test-others check picture bench bench-compare serve gpu-check lock \
     clean
 
 define FITS
@@ -58,6 +58,11 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/house_picture.py
+
+# ARCHITECTURE.md's picture of the packages, drawn anew from the imports.
+picture: $(STAMP)
+	$(BIN)/python tests/house_picture.py --write
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -50,6 +50,16 @@ def test_the_readme_s_example_holds() -> None:
     assert (found.failed, found.attempted > 3) == (0, True)
 
 
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"])
+def test_pages_name_files_that_exist(page: str) -> None:
+    """A path of ours in a page for developers is one that can be opened."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    folders = "|".join((*PACKAGES, "tests", "benchmarks", "requirements"))
+    named = set(re.findall(rf"[`(]((?:{folders})/[^\s`)]*)[`)]", text))
+    assert named
+    assert not [path for path in named if not any(ROOT.glob(path))]
+
+
 def test_requirements_pin_hashes_and_name_no_host() -> None:
     for path in (ROOT / "requirements").iterdir():
         text = path.read_text(encoding="utf-8")
