@@ -2,7 +2,8 @@
 
     find the attempt that counts -> may they? -> give it in the form they accept (`forms`)
 
-Tables with a row per member are restricted, and every read of one is recorded.
+Which tables there are, and which are restricted, is declared (`ihp_compute.results.TABLES`); every
+read of a restricted one is recorded.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from api.problems import UnknownResultError, responses
 from api.queued import finished
 from api.service import Service, ServiceDep
 from cluster.runs import Run
+from ihp_compute.results import TABLES
 
 MEMBER_SCOPE: Final = "results:member"
-MEMBER_COLUMNS: Final = frozenset({"member_key", "member_id", "person_id"})
-"""A table with one of these has a row per member."""
 PAGE_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:"
 
 router = APIRouter(prefix="/v1/runs/{run_id}", tags=["results"])
@@ -45,18 +45,19 @@ def listed(run_id: str, _principal: RunsReader, service: ServiceDep) -> list[Res
     """The tables of a run."""
     _, folder = finished(service, "run", run_id)
     views = []
-    for path in sorted(folder.glob("*.parquet")):
-        about = pq.read_metadata(path)
-        columns = about.schema.to_arrow_schema().names
-        views.append(
-            ResultView(
-                table=path.stem,
-                rows=about.num_rows,
-                columns=columns,
-                restricted=not MEMBER_COLUMNS.isdisjoint(columns),
-                href=f"/v1/runs/{run_id}/results/{path.stem}",
+    for name, declared in sorted(TABLES.items()):
+        path = folder / f"{name}.parquet"
+        if path.is_file():
+            about = pq.read_metadata(path)
+            views.append(
+                ResultView(
+                    table=name,
+                    rows=about.num_rows,
+                    columns=about.schema.to_arrow_schema().names,
+                    restricted=declared.restricted,
+                    href=f"/v1/runs/{run_id}/results/{name}",
+                )
             )
-        )
     return views
 
 
@@ -71,12 +72,13 @@ def read(
 ) -> Response:
     """One table of a run."""
     run, folder = finished(service, "run", run_id)
-    path = next((path for path in folder.glob("*.parquet") if path.stem == table), None)
-    if path is None:
+    path = folder / f"{table}.parquet"
+    if table not in TABLES or not path.is_file():
         raise UnknownResultError(
             f"the run has no such table; GET /v1/runs/{run_id}/results lists them"
         )
-    _admit(path, principal, service, run)
+    if TABLES[table].restricted:
+        _admit(table, principal, service, run)
     return table_response(path, request)
 
 
@@ -96,16 +98,14 @@ def report(run_id: str, _principal: RunsReader, service: ServiceDep) -> FileResp
     return response
 
 
-def _admit(path: Path, principal: Principal, service: Service, run: Run) -> None:
-    if MEMBER_COLUMNS.isdisjoint(pq.read_schema(path).names):
-        return
+def _admit(table: str, principal: Principal, service: Service, run: Run) -> None:
     if MEMBER_SCOPE not in principal.scopes:
         raise ForbiddenError(
             f"this table has a row per member and needs the scope {MEMBER_SCOPE}; "
             f"`ihp keys create --scope runs:read --scope {MEMBER_SCOPE}` makes a key that has it"
         )
     service.store.queue.record(
-        run.id, actor=principal.owner, kind="member_rows_read", detail={"table": path.stem}
+        run.id, actor=principal.owner, kind="member_rows_read", detail={"table": table}
     )
 
 

@@ -26,7 +26,7 @@ from ihp_compute.errors import RunError
 from ihp_compute.ledger import RunFate
 from ihp_compute.measure import (
     EXCLUSION_REASONS,
-    STEPS,
+    VISIT_STEPS,
     Plan,
     RunRequest,
     attribute,
@@ -84,14 +84,14 @@ def explain_partnership(run_dir: Path, partnership_id: str) -> PartnershipExplai
     RunError
         If the folder is not a finished run or the partnership is not in it.
     """
-    settlement = result(run_dir, "settlement", SETTLEMENT)
+    settlement = result(run_dir, SETTLEMENT)
     row = settlement.filter(pc.equal(settlement.column("partnership_id"), partnership_id))
     if row.num_rows == 0:
         known = settlement.column("partnership_id").to_pylist()
         some = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
         raise RunError(f"{run_dir}: no partnership {partnership_id!r}; the run has {some}")
-    walk = result(run_dir, "walk", WALK)
-    intervals = result(run_dir, "intervals", INTERVALS)
+    walk = result(run_dir, WALK)
+    intervals = result(run_dir, INTERVALS)
     return PartnershipExplained(
         row.to_pylist()[0],
         steps(walk.filter(pc.equal(walk.column("partnership_id"), partnership_id)).to_pylist()),
@@ -166,7 +166,7 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
                 "year": attribution.year,
                 "group": plan.roster.groups[group] if group >= 0 else "",
                 "exclusion": EXCLUSION_REASONS[attribution.reason[member]],
-                "step": STEPS[attribution.step[member]],
+                "step": VISIT_STEPS[attribution.step[member]],
                 "n_visits": int(attribution.n_visits[member]),
                 "tied": bool(attribution.tied[member]),
                 "months": {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +16,64 @@ from ihp_compute.measure.cost import Cost
 from ihp_compute.measure.plan import Plan
 from ihp_compute.measure.utilisation import Utilisation
 from ihp_compute.risk import Scores
+from ihp_compute.table_schema import Column, TableSchema
 
-STEPS = ("none", "health_care_home", "primary_care", "specialist")
+VISIT_STEPS: Final = ("none", "health_care_home", "primary_care", "specialist")
+"""What `Attribution.step` says."""
+RULE_SET: Final = "rule set"
+_LABEL: Final = pa.dictionary(pa.int16(), pa.string())
+
+MEMBER_YEARS: Final = TableSchema(
+    "member_years",
+    "one row a member and year, from which every total can be recomputed",
+    (
+        Column("member_key", pa.uint64(), "the member", "identifier"),
+        Column("year", pa.int16(), "year of the claims", "year"),
+        Column("group", _LABEL, "partnership, COMPARISON or UNATTRIBUTED; empty if not eligible"),
+        Column("exclusion", _LABEL, "why the member is not eligible; empty if eligible"),
+        Column("step", _LABEL, "step of attribution that found the group"),
+        Column("n_visits", pa.int32(), "encounters with the group at that step", "visits"),
+        Column("tied", pa.bool_(), "whether another group had as many"),
+        Column("score_micro", pa.int64(), "risk score", "micro"),
+        Column("score_missing", pa.bool_(), "whether no score was found for the member"),
+        Column("stays", pa.int16(), "acute stays discharged in the year", "stays"),
+        Column("ed_visits", pa.int16(), "emergency visits that led into no stay", "visits"),
+        Column("readmissions", pa.int16(), "stays followed by another within 30 days", "stays"),
+        *(
+            Column(f"months_{cell}", pa.int8(), f"months counted in {cell}", "member months")
+            for cell in RATE_CELLS
+        ),
+        *(
+            Column(f"{name}_r{{rule_set}}_cents", pa.int64(), meaning, "cents", RULE_SET)
+            for name, meaning in (
+                ("uncapped", "cost before floor and cap, by rule set {rule_set}"),
+                ("above_cap", "what the cap took away, by rule set {rule_set}"),
+                ("floored", "what raised a negative cost to zero, by rule set {rule_set}"),
+                ("cost", "cost after floor and cap, by rule set {rule_set}"),
+            )
+        ),
+    ),
+    keys=("member_key", "year"),
+    restricted=True,
+)
+
+
+def member_years_schema(n_rule_sets: int) -> TableSchema:
+    """The table as a run has it: its columns of costs once for each rule set."""
+    costs = [column for column in MEMBER_YEARS.columns if column.each == RULE_SET]
+    return MEMBER_YEARS.with_each(
+        RULE_SET,
+        (
+            replace(
+                column,
+                name=column.name.format(rule_set=r),
+                meaning=column.meaning.format(rule_set=r),
+                each="",
+            )
+            for r in range(n_rule_sets)
+            for column in costs
+        ),
+    )
 
 
 def member_years_of(
@@ -24,13 +81,14 @@ def member_years_of(
     plan: Plan,
     years: Sequence[tuple[Attribution, Scores, Sequence[Cost], Utilisation]],
 ) -> pa.Table:
-    """One row a member and year: the audit artefact from which every total can be recomputed."""
+    """One row a member and year, in the columns of `MEMBER_YEARS`."""
     attributions, scores, costs, uses = zip(*years, strict=True)
+    schema = member_years_schema(len(costs[0])).arrow
     n = member_key.size
 
-    def rows(kind: type, values: Iterable[Any]) -> NDArray[Any]:
+    def rows(kind: pa.DataType, values: Iterable[Any]) -> NDArray[Any]:
         """Values of the years side by side, member by member."""
-        out: NDArray[Any] = np.empty((n, len(years)), kind)
+        out: NDArray[Any] = np.empty((n, len(years)), kind.to_pandas_dtype())
         for column, value in zip(out.T, values, strict=True):
             column[:] = value
         return out.reshape(-1)
@@ -38,27 +96,33 @@ def member_years_of(
     labels = {
         "group": (("", *plan.roster.groups), (a.group + 1 for a in attributions)),
         "exclusion": (EXCLUSION_REASONS, (a.reason for a in attributions)),
-        "step": (STEPS, (a.step for a in attributions)),
+        "step": (VISIT_STEPS, (a.step for a in attributions)),
     }
-    columns: dict[str, pa.Array] = {
-        "member_key": rows(np.uint64, (member_key for _ in years)),
-        "year": rows(np.int16, (a.year for a in attributions)),
-        **{
-            name: pa.DictionaryArray.from_arrays(pa.array(rows(np.int16, codes)), pa.array(names))
-            for name, (names, codes) in labels.items()
-        },
-        "n_visits": rows(np.int32, (a.n_visits for a in attributions)),
-        "tied": rows(np.bool_, (a.tied for a in attributions)),
-        "score_micro": rows(np.int64, (score.score_micro for score in scores)),
-        "score_missing": rows(np.bool_, (score.missing for score in scores)),
+    values: dict[str, Iterable[Any]] = {
+        "member_key": (member_key for _ in years),
+        "year": (a.year for a in attributions),
+        "n_visits": (a.n_visits for a in attributions),
+        "tied": (a.tied for a in attributions),
+        "score_micro": (score.score_micro for score in scores),
+        "score_missing": (score.missing for score in scores),
+        "stays": (use.stays for use in uses),
+        "ed_visits": (use.ed_visits for use in uses),
+        "readmissions": (use.readmissions for use in uses),
     }
-    for name in ("stays", "ed_visits", "readmissions"):
-        columns[name] = rows(np.int16, (getattr(use, name) for use in uses))
     for c, cell in enumerate(RATE_CELLS):
-        columns[f"months_{cell}"] = rows(np.int8, (a.months[c] for a in attributions))
+        values[f"months_{cell}"] = [a.months[c] for a in attributions]
     for r in range(len(costs[0])):
-        for name in ("uncapped", "above_cap", "floored", "capped"):
-            cents = (getattr(cost[r], f"{name}_cents") for cost in costs)
-            columns[f"{'cost' if name == 'capped' else name}_r{r}_cents"] = rows(np.int64, cents)
-    table = pa.table(columns)
-    return table.cast(pa.schema([field.with_nullable(False) for field in table.schema]))
+        under = [cost[r] for cost in costs]
+        values[f"uncapped_r{r}_cents"] = [cost.uncapped_cents for cost in under]
+        values[f"above_cap_r{r}_cents"] = [cost.above_cap_cents for cost in under]
+        values[f"floored_r{r}_cents"] = [cost.floored_cents for cost in under]
+        values[f"cost_r{r}_cents"] = [cost.capped_cents for cost in under]
+
+    def array(field: pa.Field) -> pa.Array:
+        if field.name not in labels:
+            return pa.array(rows(field.type, values[field.name]), field.type)
+        names, codes = labels[field.name]
+        index = pa.array(rows(field.type.index_type, codes))
+        return pa.DictionaryArray.from_arrays(index, pa.array(names, pa.string()))
+
+    return pa.Table.from_arrays([array(field) for field in schema], schema=schema)

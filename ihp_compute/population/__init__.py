@@ -17,7 +17,6 @@ from ihp_compute.population.shards import (
     open_population,
     read_manifest,
 )
-from ihp_compute.population.tables import schema_of
 from ihp_compute.population.verify import verify
 
 __all__ = [
@@ -30,7 +29,6 @@ __all__ = [
     "member_keys",
     "open_population",
     "read_manifest",
-    "schema_of",
     "shard_of",
     "text_hashes",
     "verify",

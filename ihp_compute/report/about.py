@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ihp_compute.report import numbers
-from ihp_compute.report.partnerships import Row
+from ihp_compute.report.rows import Row
 
 
 def draft(manifest: Mapping[str, Any]) -> Row:

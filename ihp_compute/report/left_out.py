@@ -9,7 +9,7 @@ from ihp_compute.codes import SOURCE_TABLES
 from ihp_compute.ledger import LINE_FATES, IngestFate, RunFate
 from ihp_compute.report import numbers
 from ihp_compute.report.charts import Bar, Chart, waterfall
-from ihp_compute.report.partnerships import Row
+from ihp_compute.report.rows import Row
 
 
 def exclusion_rows(rows: Sequence[Row]) -> list[Row]:

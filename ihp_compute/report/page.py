@@ -9,7 +9,7 @@ chart has its numbers in a table beside it. The page is for inside the boundary,
 sizes are known to both parties; all other counts of people and events from 1 to 10 are held back,
 with the rates made of them. That is primary suppression, not enough for publication.
 
-Not here: how a chart is drawn (`report_charts`), how a number is written (`figures`).
+Not here: how a chart is drawn (`charts`), how a number is written (`numbers`).
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from ihp_compute.report import numbers
 from ihp_compute.report.about import device_note, draft, facts, provenance
 from ihp_compute.report.left_out import exclusion_rows, ledger_section
 from ihp_compute.report.partnerships import INNER, OUTER, partnerships_of
+from ihp_compute.report.rows import RowsOf
 from ihp_compute.report.state import state_forest, state_row
 from ihp_compute.report.utilisation import utilisation_section
 from ihp_compute.report.walks import state_walk, statement
-from ihp_compute.results import EXCLUSIONS, LEDGER, UTILISATION, read_manifest, result
+from ihp_compute.results import read_manifest
 
 REPORT: Final = "report.html"
 
@@ -39,7 +40,7 @@ def write_report(run_dir: Path) -> Path:
     Parameters
     ----------
     run_dir : Path
-        A finished run: manifest.json and the result tables of `tables`.
+        A finished run: its manifest and result tables.
 
     Returns
     -------
@@ -83,12 +84,11 @@ def _template() -> jinja2.Template:
 def render(run_dir: Path) -> str:
     """The report as HTML text. Parameters and errors as `write_report`."""
     manifest = read_manifest(run_dir)
-    partnerships = partnerships_of(run_dir)
-    utilisation = result(run_dir, "utilisation", UTILISATION).to_pylist()
-    exclusions = result(run_dir, "exclusions", EXCLUSIONS).to_pylist()
-    ledger = result(run_dir, "ledger", LEDGER).to_pylist()
+    rows = RowsOf(run_dir)
+    partnerships = partnerships_of(rows)
     return _template().render(
         manifest=manifest,
+        rows=rows,
         draft=draft(manifest),
         facts=facts(manifest),
         device_note=device_note(manifest),
@@ -98,24 +98,12 @@ def render(run_dir: Path) -> str:
         forest=state_forest(partnerships),
         state_walk=state_walk(partnerships),
         statements=[statement(p) for p in partnerships],
-        utilisation=utilisation_section(utilisation, manifest),
-        exclusions=exclusion_rows(exclusions),
-        ledger=ledger_section(ledger),
+        utilisation=utilisation_section(rows["utilisation"], manifest),
+        exclusions=exclusion_rows(rows["exclusions"]),
+        ledger=ledger_section(rows["ledger"]),
         provenance=provenance(manifest),
         weak_bases=DRAFT_BASES,
         dash=numbers.DASH,
         small_cell=numbers.SMALL_CELL,
         rendered_levels=(INNER, OUTER),
     )
-
-
-# --- reading -------------------------------------------------------------------------------------
-
-
-# --- the state -----------------------------------------------------------------------------------
-
-
-# --- walks ---------------------------------------------------------------------------------------
-
-
-# --- utilisation, exclusions, ledger -------------------------------------------------------------

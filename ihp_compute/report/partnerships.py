@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from ihp_compute.report import numbers
-from ihp_compute.results import INTERVALS, SETTLEMENT, WALK, result
+from ihp_compute.report.rows import Row, RowsOf
 from ihp_compute.settlement import Step, steps
 
 INNER, OUTER = 0.80, 0.95
 """Levels of the two whiskers."""
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -24,10 +20,10 @@ class Partnership:
     Attributes
     ----------
     row : dict
-        Of `tables.SETTLEMENT`.
+        Of the table `settlement`.
     walk : list of Step
     intervals : dict
-        (measure, conditioning, level) to a row of `tables.INTERVALS`.
+        (measure, conditioning, level) to a row of the table `intervals`.
     """
 
     row: Row
@@ -72,18 +68,19 @@ class Partnership:
         return "no" if self.intervals else numbers.DASH
 
 
-def partnerships_of(run_dir: Path) -> list[Partnership]:
+def partnerships_of(rows: RowsOf) -> list[Partnership]:
     """All partnerships, largest first."""
     walks: dict[str, list[Row]] = defaultdict(list)
-    for row in result(run_dir, "walk", WALK).to_pylist():
+    for row in rows["walk"]:
         walks[row["partnership_id"]].append(row)
     found: dict[str, dict[tuple[str, str, float], Row]] = defaultdict(dict)
-    for row in result(run_dir, "intervals", INTERVALS).to_pylist():
+    for row in rows["intervals"]:
         if row["method"] == "percentile":
             key = (row["measure"], row["conditioning"], round(row["level"], 4))
             found[row["partnership_id"]][key] = row
-    settlement = result(run_dir, "settlement", SETTLEMENT).to_pylist()
-    settlement.sort(key=lambda row: (-row["n_members"], row["partnership_id"]))
+    settlement = sorted(
+        rows["settlement"], key=lambda row: (-row["n_members"], row["partnership_id"])
+    )
     return [
         Partnership(row, steps(walks[row["partnership_id"]]), found[row["partnership_id"]])
         for row in settlement

@@ -7,7 +7,8 @@ from typing import Final
 
 from ihp_compute.report import numbers
 from ihp_compute.report.charts import ForestRow, Whisker, forest
-from ihp_compute.report.partnerships import INNER, OUTER, Partnership, Row
+from ihp_compute.report.partnerships import INNER, OUTER, Partnership
+from ihp_compute.report.rows import Row
 
 FLAG_MARKS: Final = {"below_minimum_size": "\N{DAGGER}", "empty_cell": "\N{DOUBLE DAGGER}"}
 

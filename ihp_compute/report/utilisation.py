@@ -12,7 +12,7 @@ from typing import Any
 from ihp_compute.codes import COMPARISON, UNATTRIBUTED
 from ihp_compute.report import numbers
 from ihp_compute.report.charts import Dumbbell, dumbbells
-from ihp_compute.report.partnerships import Row
+from ihp_compute.report.rows import Row
 
 
 def utilisation_section(rows: Sequence[Row], manifest: Mapping[str, Any]) -> Row:

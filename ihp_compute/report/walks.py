@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ihp_compute.report import numbers
 from ihp_compute.report.charts import Bar, Chart, waterfall
-from ihp_compute.report.partnerships import Partnership, Row
+from ihp_compute.report.partnerships import Partnership
+from ihp_compute.report.rows import Row
 from ihp_compute.settlement import Step, steps
 
 

@@ -12,16 +12,14 @@ from ihp_compute.results.folder import Draft, Outcome, check_target
 from ihp_compute.results.kept_terms import RunTerms
 from ihp_compute.results.manifest import is_run, read_manifest
 from ihp_compute.results.read import result
-from ihp_compute.results.tables import EXCLUSIONS, INTERVALS, LEDGER, SETTLEMENT, UTILISATION, WALK
+from ihp_compute.results.tables import INTERVALS, SETTLEMENT, TABLES, WALK
 from ihp_compute.results.true_up import true_up
 from ihp_compute.results.verify import verify_run
 
 __all__ = [
-    "EXCLUSIONS",
     "INTERVALS",
-    "LEDGER",
     "SETTLEMENT",
-    "UTILISATION",
+    "TABLES",
     "WALK",
     "Draft",
     "Outcome",

@@ -22,6 +22,7 @@ from ihp_compute.results.tables import (
     WALK,
 )
 from ihp_compute.settlement import CONDITIONINGS, Settled, split
+from ihp_compute.table_schema import TableSchema
 from ihp_compute.uncertainty import Totals, intervals
 
 MEASURES: Final = ("savings_rate", "savings_cents", "payment_cents")
@@ -47,13 +48,13 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
     """
     return Results(
         tables={
-            "settlement": _settlement(settled),
-            "intervals": _intervals(settled),
-            "walk": _walk(settled, _age_warning(plan, measured)),
-            "payments": _payments(plan, measured, settled),
-            "ledger": _ledger(plan, measured),
-            "exclusions": _exclusions(plan, measured),
-            "utilisation": _utilisation(plan, measured),
+            SETTLEMENT.name: _settlement(settled),
+            INTERVALS.name: _intervals(settled),
+            WALK.name: _walk(settled, _age_warning(plan, measured)),
+            PAYMENTS.name: _payments(plan, measured, settled),
+            LEDGER.name: _ledger(plan, measured),
+            EXCLUSIONS.name: _exclusions(plan, measured),
+            UTILISATION.name: _utilisation(plan, measured),
         },
         totals=measured.totals,
         settled=settled,
@@ -61,8 +62,8 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
     )
 
 
-def _table(schema: pa.Schema, rows: Sequence[dict[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist(list(rows), schema=schema)
+def _table(declared: TableSchema, rows: Sequence[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), schema=declared.arrow)
 
 
 def _settlement(settled: Sequence[Settled]) -> pa.Table:

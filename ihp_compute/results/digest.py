@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.errors import RunError
-from ihp_compute.results.tables import KEYS
+from ihp_compute.results.tables import LEDGER, TABLES
 from ihp_compute.uncertainty import Totals
 from kernels import word_order
 
@@ -124,7 +124,7 @@ def digest_of(tables: Mapping[str, pa.Table], totals: Totals, terms: Mapping[str
     Parameters
     ----------
     tables : mapping of name to table
-        Must hold every table of `KEYS`; others are left out.
+        Must hold every table declared to be under the digest; others are left out.
     totals : Totals
     terms : mapping
         What was asked for: method version, years, cutoff, seed, replicates, contract hashes.
@@ -135,11 +135,13 @@ def digest_of(tables: Mapping[str, pa.Table], totals: Totals, terms: Mapping[str
         64 hexadecimal digits.
     """
     digest = hashlib.sha256(json.dumps(terms, sort_keys=True).encode())
-    for name, keys in KEYS.items():
+    for name, declared in TABLES.items():
+        if not declared.in_digest:
+            continue
         table = tables[name]
-        if name == "ledger":
+        if declared is LEDGER:
             table = ledger_over_files(table)
-        table = sort_by(table, keys)
+        table = sort_by(table, [key for key in declared.keys if key in table.column_names])
         digest.update(f"\n{name} {table.num_rows}\n".encode())
         for field in table.schema:
             digest.update(f"{field.name} {field.type}\n".encode())

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from ihp_compute.errors import RunError
 from ihp_compute.folders import file_sha256
-from ihp_compute.measure import Measured, Plan
+from ihp_compute.measure import MEMBER_YEARS, Measured, Plan
 from ihp_compute.results import kept_terms
 from ihp_compute.results.assemble import Results
 from ihp_compute.results.digest import digest_of, sort_by
@@ -35,7 +35,7 @@ from ihp_compute.results.manifest import (
     manifest_of,
     write_manifest,
 )
-from ihp_compute.results.tables import KEYS
+from ihp_compute.results.tables import INTERVALS, SETTLEMENT, TABLES
 from ihp_compute.uncertainty import TOTALS, write_totals
 
 
@@ -125,7 +125,7 @@ class Draft:
         self._kept = [
             ordered,
             self._writer.submit(
-                lambda: _write_table(ordered.result(), self.folder, "member_years")
+                lambda: _write_table(ordered.result(), self.folder, MEMBER_YEARS.name)
             ),
         ]
 
@@ -135,7 +135,9 @@ class Draft:
         terms = digest_terms(plan)
         write_totals(results.totals, self.folder / TOTALS)
         member_years = self._kept[0].result()
-        digest = digest_of({**results.tables, "member_years": member_years}, results.totals, terms)
+        digest = digest_of(
+            {**results.tables, MEMBER_YEARS.name: member_years}, results.totals, terms
+        )
         for name, table in results.tables.items():
             _write_table(table, self.folder, name)
         kept = kept_terms.document(plan.contracts, plan.quality)
@@ -153,14 +155,14 @@ class Draft:
             digest=digest,
             run_dir=self.out,
             seconds=time.perf_counter() - started,
-            settlement=results.tables["settlement"].to_pylist(),
+            settlement=results.tables[SETTLEMENT.name].to_pylist(),
             headlines=headlines_of(plan),
-            rate_intervals=_rate_intervals(results.tables["intervals"]),
+            rate_intervals=_rate_intervals(results.tables[INTERVALS.name]),
         )
 
 
 def _member_years(measured: Measured) -> pa.Table:
-    return sort_by(pa.concat_tables(measured.member_years), KEYS["member_years"])
+    return sort_by(pa.concat_tables(measured.member_years), MEMBER_YEARS.keys)
 
 
 def _publish(draft: Path, out: Path) -> None:
@@ -183,7 +185,7 @@ def _write_table(table: pa.Table, folder: Path, name: str) -> None:
     ]
     pq.write_table(
         table, folder / f"{name}.parquet", use_dictionary=repeats, write_page_checksum=True,
-        write_statistics=list(KEYS[name]),
+        write_statistics=list(TABLES[name].keys),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Result tables of a finished run, read back and held against their declared schema."""
+"""Result tables of a finished run, read back and held against what is declared."""
 
 from __future__ import annotations
 
@@ -8,34 +8,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ihp_compute.errors import RunError
+from ihp_compute.table_schema import TableSchema
 
 
-def result(run_dir: Path, name: str, schema: pa.Schema) -> pa.Table:
-    """A result table of a run.
-
-    Parameters
-    ----------
-    run_dir : Path
-    name : str
-        Stem of the Parquet file.
-    schema : pa.Schema
-        Columns that must be there; others are left out.
-
-    Returns
-    -------
-    pa.Table
+def result(run_dir: Path, declared: TableSchema) -> pa.Table:
+    """A result table of a run, with the declared columns; others are left out.
 
     Raises
     ------
     RunError
         If the file is missing or lacks a column.
     """
-    path = run_dir / f"{name}.parquet"
+    path = run_dir / f"{declared.name}.parquet"
     if not path.is_file():
         raise RunError(f"{path}: missing, so the run is not finished; make one with ihp run")
+    names = list(declared.names)
     try:
-        return pq.read_table(path, columns=schema.names).select(schema.names).cast(schema)
+        return pq.read_table(path, columns=names).select(names).cast(declared.arrow)
     except (pa.ArrowInvalid, pa.ArrowKeyError, KeyError, ValueError) as error:
         raise RunError(
-            f"{path}: expected columns {', '.join(schema.names)}: {error}; run it again"
+            f"{path}: expected columns {', '.join(names)}: {error}; run it again"
         ) from error

@@ -1,4 +1,9 @@
-"""The tables of a run, declared: columns with types, keys, and what stands under the digest."""
+"""The tables of a run, declared: what each column is, keys, the digest's share, who may read.
+
+    RUN/<name>.parquet for each of `TABLES`
+
+What is read, written, digested, listed and served follows from here.
+"""
 
 from __future__ import annotations
 
@@ -7,94 +12,134 @@ from typing import Final
 
 import pyarrow as pa
 
-from ihp_compute.population import schema_of
+from ihp_compute.measure import MEMBER_YEARS
+from ihp_compute.table_schema import Column, TableSchema
 
-KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "exclusions": ("year", "reason"),
-    "intervals": ("partnership_id", "measure", "method", "conditioning", "level"),
-    "ledger": ("table", "stage", "fate"),
-    "member_years": ("member_key", "year"),
-    "payments": ("partnership_id", "payer"),
-    "settlement": ("partnership_id",),
-    "utilisation": ("group", "year"),
-    "walk": ("partnership_id", "position"),
-}
-"""Tables under the digest and the columns that order their rows."""
+_PARTNERSHIP: Final = Column("partnership_id", pa.string(), "the partnership")
+_YEAR: Final = Column("year", pa.int16(), "year of the claims", "year")
+_MONTHS: Final = Column("member_months", pa.int64(), "months that count", "member months")
 
-# --- results: RUN/<table>.parquet -----------------------------------------------------------------
+SETTLEMENT: Final = TableSchema(
+    "settlement",
+    "what each partnership is paid or owes, and what that rests on",
+    (
+        _PARTNERSHIP,
+        Column("contract", pa.string(), "name of the contract it was settled by"),
+        Column("performance_year", pa.int16(), "year that was settled", "year"),
+        Column("n_members", pa.int64(), "members of the performance year", "members"),
+        _MONTHS,
+        Column("base_pmpm_usd", pa.float64(), "base used: agreed, else recomputed",
+               "USD per member month"),
+        Column("risk_ratio", pa.float64(), "risk of the performance year over the base year's",
+               "ratio"),
+        Column("target_cents", pa.int64(), "what care was to cost", "cents"),
+        Column("observed_cents", pa.int64(), "what care cost", "cents"),
+        Column("savings_cents", pa.int64(), "target less observed", "cents"),
+        Column("savings_rate", pa.float64(), "savings over target", "ratio"),
+        Column("gate_passed", pa.bool_(), "whether savings or loss reached the gate"),
+        Column("missed_by_cents", pa.int64(), "dollars short of the gate; 0 if met or none",
+               "cents"),
+        Column("payment_cents", pa.int64(), "positive: to the partnership; negative: owed by it",
+               "cents"),
+    ),
+    keys=("partnership_id",),
+)  # fmt: skip
 
-SETTLEMENT: Final = schema_of(
-    ("partnership_id", pa.string()),
-    ("contract", pa.string()),
-    ("performance_year", pa.int16()),
-    ("n_members", pa.int64()),
-    ("member_months", pa.int64()),
-    ("base_pmpm_usd", pa.float64()),
-    ("risk_ratio", pa.float64()),
-    ("target_cents", pa.int64()),
-    ("observed_cents", pa.int64()),
-    ("savings_cents", pa.int64()),
-    ("savings_rate", pa.float64()),
-    ("gate_passed", pa.bool_()),
-    ("missed_by_cents", pa.int64()),
-    ("payment_cents", pa.int64()),
+INTERVALS: Final = TableSchema(
+    "intervals",
+    "how sure each partnership's savings and payment are, over replicates",
+    (
+        _PARTNERSHIP,
+        Column("measure", pa.string(), "savings_rate, savings_cents or payment_cents"),
+        Column("method", pa.string(), "percentile or basic"),
+        Column("conditioning", pa.string(), "target_resampled or target_fixed"),
+        Column("level", pa.float64(), "part of the replicates between the ends", "ratio"),
+        Column("point", pa.float64(), "the measure as observed", "of the measure"),
+        Column("low", pa.float64(), "lower end", "of the measure"),
+        Column("high", pa.float64(), "upper end", "of the measure"),
+        Column("std_error", pa.float64(), "standard deviation over replicates", "of the measure"),
+        Column("flag", pa.string(),
+               "why to be careful: below_minimum_size, empty_cell; empty if nothing is"),
+    ),
+    keys=("partnership_id", "measure", "method", "conditioning", "level"),
+)  # fmt: skip
+
+WALK: Final = TableSchema(
+    "walk",
+    "the steps from base to payment of each partnership",
+    (
+        _PARTNERSHIP,
+        Column("position", pa.int16(), "place of the step", "position"),
+        Column("step", pa.string(), "name of the step"),
+        Column("amount_cents", pa.int64(), "the level reached, or the change", "cents"),
+        Column("detail", pa.string(), "the rate or ratio applied, in words"),
+        Column("citation", pa.string(), "where the rule is written"),
+        Column("basis", pa.string(), "how good that source is"),
+    ),
+    keys=("partnership_id", "position"),
 )
 
-INTERVALS: Final = schema_of(
-    ("partnership_id", pa.string()),
-    ("measure", pa.string()),  # savings_rate (a fraction), savings_cents, payment_cents
-    ("method", pa.string()),  # percentile, basic
-    ("conditioning", pa.string()),  # target_resampled, target_fixed
-    ("level", pa.float64()),  # 0.80, 0.90, 0.95
-    ("point", pa.float64()),
-    ("low", pa.float64()),
-    ("high", pa.float64()),
-    ("std_error", pa.float64()),
-    ("flag", pa.string()),  # "", or why to be careful: below_minimum_size, empty_cell
+PAYMENTS: Final = TableSchema(
+    "payments",
+    "each partnership's payment by payer, adding up to it",
+    (
+        _PARTNERSHIP,
+        Column("payer", pa.string(), "ffs and each plan; ffs and managed by cost; all if unsplit"),
+        Column("payment_cents", pa.int64(), "the payer's part of the payment", "cents"),
+    ),
+    keys=("partnership_id", "payer"),
 )
 
-WALK: Final = schema_of(
-    ("partnership_id", pa.string()),
-    ("position", pa.int16()),
-    ("step", pa.string()),
-    ("amount_cents", pa.int64()),
-    ("detail", pa.string()),  # the rate or ratio applied, in words
-    ("citation", pa.string()),
-    ("basis", pa.string()),
+LEDGER: Final = TableSchema(
+    "ledger",
+    "the fate of every line and dollar, at ingest and in the run",
+    (
+        Column("table", pa.string(), "input table"),
+        Column("file", pa.string(), "input file; empty for dollars of no line"),
+        Column("stage", pa.string(), "ingest or run"),
+        Column("fate", pa.string(), "what became of the lines"),
+        Column("lines", pa.int64(), "lines of this fate", "lines"),
+        Column("paid_cents", pa.int64(), "paid amount of the lines", "cents"),
+    ),
+    keys=("table", "stage", "fate", "file"),
 )
 
-PAYMENTS: Final = schema_of(  # adds up to settlement.payment_cents, partnership by partnership
-    ("partnership_id", pa.string()),
-    ("payer", pa.string()),  # ffs and each plan; ffs and managed by cost; "all" where unsplit
-    ("payment_cents", pa.int64()),
+EXCLUSIONS: Final = TableSchema(
+    "exclusions",
+    "members who did not count, and why",
+    (
+        _YEAR,
+        Column("reason", pa.string(), "why they are not eligible"),
+        Column("n_members", pa.int64(), "members not eligible", "members"),
+        Column("member_months", pa.int64(), "their months enrolled", "member months"),
+        Column("paid_cents", pa.int64(), "paid for them in the year", "cents"),
+    ),
+    keys=("year", "reason"),
 )
 
-LEDGER: Final = schema_of(
-    ("table", pa.string()),
-    ("file", pa.string()),
-    ("stage", pa.string()),  # ingest, run
-    ("fate", pa.string()),
-    ("lines", pa.int64()),
-    ("paid_cents", pa.int64()),
-)
+UTILISATION: Final = TableSchema(
+    "utilisation",
+    "stays, emergency visits and readmissions of each group and year",
+    (
+        Column("group", pa.string(), "a partnership, COMPARISON or UNATTRIBUTED"),
+        _YEAR,
+        Column("n_members", pa.int64(), "members of the group", "members"),
+        _MONTHS,
+        Column("stays", pa.int64(), "acute stays discharged in the year", "stays"),
+        Column("ed_visits", pa.int64(), "emergency visits that led into no stay", "visits"),
+        Column("readmissions", pa.int64(), "stays followed by another within 30 days", "stays"),
+        Column("stays_per_1000", pa.float64(), "rate of stays", "per 1,000 member years"),
+        Column("ed_visits_per_1000", pa.float64(), "rate of visits", "per 1,000 member years"),
+        Column("readmission_rate", pa.float64(),
+               "readmissions over the stays that one could follow", "ratio"),
+    ),
+    keys=("group", "year"),
+)  # fmt: skip
 
-EXCLUSIONS: Final = schema_of(
-    ("year", pa.int16()),
-    ("reason", pa.string()),
-    ("n_members", pa.int64()),
-    ("member_months", pa.int64()),
-    ("paid_cents", pa.int64()),
-)
-
-UTILISATION: Final = schema_of(
-    ("group", pa.string()),  # a partnership, COMPARISON or UNATTRIBUTED
-    ("year", pa.int16()),
-    ("n_members", pa.int64()),
-    ("member_months", pa.int64()),
-    ("stays", pa.int64()),
-    ("ed_visits", pa.int64()),
-    ("readmissions", pa.int64()),
-    ("stays_per_1000", pa.float64()),
-    ("ed_visits_per_1000", pa.float64()),
-    ("readmission_rate", pa.float64()),
-)
+TABLES: Final[Mapping[str, TableSchema]] = {
+    table.name: table
+    for table in (
+        EXCLUSIONS, INTERVALS, LEDGER, MEMBER_YEARS, PAYMENTS, SETTLEMENT, UTILISATION, WALK,
+    )
+}  # fmt: skip
+"""Every table of a run by name; the digest takes them in this order, by name."""

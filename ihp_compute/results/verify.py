@@ -11,7 +11,7 @@ from ihp_compute.errors import RunError
 from ihp_compute.folders import file_sha256
 from ihp_compute.results.digest import digest_of
 from ihp_compute.results.manifest import read_manifest
-from ihp_compute.results.tables import KEYS
+from ihp_compute.results.tables import TABLES
 from ihp_compute.uncertainty import TOTALS, read_totals
 
 
@@ -31,7 +31,7 @@ def verify_run(run_dir: Path) -> str:
     """
     manifest = read_manifest(run_dir)
     try:
-        tables = {name: pq.read_table(run_dir / f"{name}.parquet") for name in KEYS}
+        tables = {name: pq.read_table(run_dir / f"{name}.parquet") for name in TABLES}
         totals = read_totals(run_dir / TOTALS)
     except (OSError, pa.ArrowException, AttributeError, KeyError, ValueError) as error:
         raise RunError(f"{run_dir}: cannot be read back: {error}; run it again") from error

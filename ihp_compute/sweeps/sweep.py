@@ -27,7 +27,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 import ihp_compute
-from ihp_compute.errors import DataError
+from ihp_compute.contracts import kind_of
+from ihp_compute.errors import DataError, GridError
 from ihp_compute.results import RunTerms, digest_of_table, kept_terms, read_manifest
 from ihp_compute.runner import LocalRunner, Runner
 from ihp_compute.sweeps.baseline import Run, baseline_of
@@ -35,12 +36,34 @@ from ihp_compute.sweeps.grid import ROW_LIMIT, Axis, Grid, value_text
 from ihp_compute.sweeps.jobs import QUANTILES_MICRO, jobs_of, summarise
 from ihp_compute.sweeps.scenarios import check_values
 from ihp_compute.table_files import write_table
-from ihp_compute.units import half_even
+from ihp_compute.table_schema import Column, TableSchema
+from ihp_compute.units import MICRO, half_even
 
 CONDITIONING: Final = "target_resampled"
 SUFFIXES: Final = (".parquet", ".arrow", ".csv")
 METADATA: Final = b"ihp_sweep"
-FILE: Final = "sweep.parquet"
+AXIS: Final = "axis"
+SWEEP: Final = TableSchema(
+    "sweep",
+    "what each partnership would be paid in each scenario, in the grid's order",
+    (
+        Column("scenario_id", pa.int64(), "the scenario, from 1", "identifier"),
+        Column("{axis}", pa.null(), "the value of the term that the axis moves", each=AXIS),
+        Column("partnership_id", pa.string(), "the partnership"),
+        Column("payment_cents", pa.int64(), "payment as observed", "cents"),
+        Column("mean", pa.int64(), "mean payment over replicates, half to even", "cents"),
+        *(
+            Column(name, pa.int64(), f"quantile {micro / MICRO} over replicates", "cents")
+            for name, micro in QUANTILES_MICRO.items()
+        ),
+        Column("probability_gain", pa.float64(), "part of the replicates with a gain", "ratio"),
+        Column("probability_loss", pa.float64(), "part of the replicates with a loss", "ratio"),
+        Column("difference_cents", pa.int64(), "payment less the run's own", "cents"),
+    ),
+    keys=("scenario_id", "partnership_id"),
+    in_digest=False,
+)
+FILE: Final = f"{SWEEP.name}.parquet"
 """Name of a sweep beside other results."""
 
 
@@ -51,10 +74,8 @@ class Swept:
     Attributes
     ----------
     table : pa.Table
-        A row per scenario and partnership, in the grid's order and by partnership id: scenario_id
-        (from 1), a column per moved term, partnership_id, payment_cents (observed), mean, p05, p50,
-        p95 (cents over the replicates; the mean half to even), probability_gain, probability_loss
-        (of the replicates), difference_cents (observed, less the run's own).
+        The columns of `SWEEP`, one in the place of `AXIS` for each moved term; by scenario, then
+        partnership id.
     digest : str
         SHA-256 of the table in canonical form and of what was asked for.
     about : mapping
@@ -189,12 +210,6 @@ def write(swept: Swept, out: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-# --- the run --------------------------------------------------------------------------------------
-
-
-# --- scenarios into jobs, jobs into rows ----------------------------------------------------------
-
-
 def _table(
     grid: Grid,
     partnerships: Sequence[str],
@@ -203,13 +218,13 @@ def _table(
     n_replicates: int,
 ) -> pa.Table:
     n_scenarios, n_partnerships = found.shape[:2]
+    axes = {axis.path: _axis_array(axis) for axis in grid.axes}
     columns: dict[str, Any] = {
         "scenario_id": pa.array(np.repeat(np.arange(1, n_scenarios + 1), n_partnerships))
     }
     places = np.unravel_index(np.arange(n_scenarios), grid.shape)
-    for axis, place in zip(grid.axes, places, strict=True):
-        at = np.repeat(place, n_partnerships)
-        columns[axis.path] = _axis_array(axis).take(pa.array(at))
+    for (path, values), place in zip(axes.items(), places, strict=True):
+        columns[path] = values.take(pa.array(np.repeat(place, n_partnerships)))
     names = pa.array(partnerships, pa.string())
     columns["partnership_id"] = names.take(
         pa.array(np.tile(np.arange(n_partnerships), n_scenarios))
@@ -222,10 +237,16 @@ def _table(
     columns["probability_gain"] = pa.array(flat[:, 2] / n_replicates)
     columns["probability_loss"] = pa.array(flat[:, 3] / n_replicates)
     columns["difference_cents"] = pa.array(flat[:, 0] - np.tile(baseline_cents, n_scenarios))
-    schema = pa.schema(
-        [pa.field(name, array.type, nullable=False) for name, array in columns.items()]
-    )
-    return pa.table(list(columns.values()), schema=schema)
+    declared = SWEEP.with_each(AXIS, (_axis_column(path, a.type) for path, a in axes.items()))
+    return pa.table(columns, schema=declared.arrow)
+
+
+def _axis_column(path: str, type_: pa.DataType) -> Column:
+    """The column of a moved term: a number has the term's unit, a text none."""
+    kind = kind_of(path)
+    if kind is None:
+        raise GridError(f"unknown term {path}")
+    return Column(path, type_, kind.meaning, "" if pa.types.is_string(type_) else kind.unit)
 
 
 def _axis_array(axis: Axis) -> pa.Array:

@@ -146,6 +146,16 @@ def test_the_tables_of_a_run_are_listed(client: TestClient, finished: Run) -> No
     assert client.get(found[1]["href"]).status_code == 200
 
 
+def test_a_file_that_is_no_declared_table_is_neither_listed_nor_given(
+    client: TestClient, service: Service, finished: Run
+) -> None:
+    folder = service.home.attempt(finished.id, finished.attempt)
+    pq.write_table(pa.table({"member_id": ["a"]}), folder / "work.parquet")
+    listed = client.get(f"/v1/runs/{finished.id}/results").json()
+    assert [table["table"] for table in listed] == ["member_years", "settlement"]
+    assert client.get(f"/v1/runs/{finished.id}/results/work").status_code == 404
+
+
 @pytest.mark.parametrize(
     "table", ["nothing", "settlement.parquet", "..%2fsettlement", "*", "manifest"]
 )
@@ -175,8 +185,8 @@ def test_an_empty_table_is_given_in_every_form(
     client: TestClient, service: Service, finished: Run
 ) -> None:
     folder = service.home.attempt(finished.id, finished.attempt)
-    pq.write_table(pa.table({"x": pa.array([], pa.int64())}), folder / "empty.parquet")
-    url = f"/v1/runs/{finished.id}/results/empty"
+    pq.write_table(pa.table({"x": pa.array([], pa.int64())}), folder / "exclusions.parquet")
+    url = f"/v1/runs/{finished.id}/results/exclusions"
     assert client.get(url).json() == []
     assert client.get(url, headers={"Accept": CSV}).text == '"x"\n'
     stream = client.get(url, headers={"Accept": ARROW}).content

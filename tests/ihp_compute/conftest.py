@@ -218,17 +218,20 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                 ("too_few_months", 61_222),
             )
         ]
-        for name, schema, rows in (
-            ("settlement", SETTLEMENT, settlement),
-            ("intervals", INTERVALS, intervals),
-            ("walk", WALK, walk),
-            ("utilisation", UTILISATION, use),
-            ("ledger", LEDGER, ledger),
-            ("exclusions", EXCLUSIONS, exclusions),
+        for declared, rows in (
+            (SETTLEMENT, settlement),
+            (INTERVALS, intervals),
+            (WALK, walk),
+            (UTILISATION, use),
+            (LEDGER, ledger),
+            (EXCLUSIONS, exclusions),
         ):
+            schema = declared.arrow
             columns = list(zip(*rows, strict=True)) or [()] * len(schema)
             arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
-            pq.write_table(pa.Table.from_arrays(arrays, schema=schema), run_dir / f"{name}.parquet")
+            pq.write_table(
+                pa.Table.from_arrays(arrays, schema=schema), run_dir / f"{declared.name}.parquet"
+            )
         (run_dir / "manifest.json").write_text(
             json.dumps(
                 _manifest(replicates, recalled=recalled, device=device, requested=requested)

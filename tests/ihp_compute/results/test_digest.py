@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ihp_compute.measure import MEMBER_YEARS
 from ihp_compute.results.digest import sort_by
-from ihp_compute.results.tables import KEYS
 
 YEARS = (2023, 2024)
 
@@ -46,7 +46,7 @@ def test_members_of_several_shards_come_into_one_order(
         parts.append(rows(sorted(shard - met), years))
         met |= shard
     table = pa.concat_tables(parts)
-    ordered = sort_by(table, KEYS["member_years"])
+    ordered = sort_by(table, MEMBER_YEARS.keys)
     assert plain(ordered) == sorted(plain(table))
     assert ordered.schema == table.schema
 
@@ -61,9 +61,9 @@ def test_members_of_several_shards_come_into_one_order(
     ],
 )
 def test_rows_that_do_not_stand_member_by_member_are_ordered_too(table: pa.Table) -> None:
-    assert plain(sort_by(table, KEYS["member_years"])) == sorted(plain(table))
+    assert plain(sort_by(table, MEMBER_YEARS.keys)) == sorted(plain(table))
 
 
 def test_rows_in_order_stay() -> None:
     table = rows([1, 2, 3])
-    assert sort_by(table, KEYS["member_years"]).equals(table.combine_chunks())
+    assert sort_by(table, MEMBER_YEARS.keys).equals(table.combine_chunks())

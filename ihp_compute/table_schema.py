@@ -1,0 +1,106 @@
+"""A table declared once: columns with type, unit and meaning, keys, and who may read it.
+
+The Arrow schema follows, with `unit` and `meaning` in the metadata of each field. Tables are
+compared by names, types and values: metadata says what a column is and is no part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final, Self
+
+import pyarrow as pa
+
+UNITS: Final[Mapping[str, str]] = {
+    "cents": "US cents",
+    "USD per member month": "US dollars for each member month",
+    "ratio": "a part or a multiple: 1 is the whole",
+    "micro": "millionths of a score",
+    "of the measure": "the unit of the measure that the row names: ratio or cents",
+    "members": "people",
+    "member months": "months in which a member counts",
+    "lines": "claim lines, or rows of another input table",
+    "visits": "encounters",
+    "stays": "stays in an acute hospital",
+    "per 1,000 member years": "events for every 12,000 member months",
+    "year": "a calendar year",
+    "position": "a place in an order, from 0",
+    "identifier": "a number that names and does not count",
+}
+"""Units of numbers, and what each says; text and truth values have none."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, which holds no nulls.
+
+    Attributes
+    ----------
+    name : str
+    type : pa.DataType
+    meaning : str
+        In a line.
+    unit : str
+        One of `UNITS` for a number, else empty.
+    each : str
+        What the column stands once for, where a table has one a rule set, say; else empty.
+    """
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    unit: str = ""
+    each: str = ""
+
+    @property
+    def field(self) -> pa.Field:
+        """The Arrow field, with unit and meaning as metadata."""
+        about = {"unit": self.unit} if self.unit else {}
+        return pa.field(
+            self.name, self.type, nullable=False, metadata={**about, "meaning": self.meaning}
+        )
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """What a table is.
+
+    Attributes
+    ----------
+    name : str
+        Stem of its file, and its name over HTTP.
+    meaning : str
+        In a line.
+    columns : tuple of Column
+    keys : tuple of str
+        Columns that tell its rows apart and, in this order, order them.
+    in_digest : bool
+        Whether the digest of a run covers it.
+    restricted : bool
+        Whether it has rows of members, and who reads it needs leave.
+    """
+
+    name: str
+    meaning: str
+    columns: tuple[Column, ...]
+    keys: tuple[str, ...]
+    in_digest: bool = True
+    restricted: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns, in order."""
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def arrow(self) -> pa.Schema:
+        """The Arrow schema."""
+        return pa.schema([column.field for column in self.columns])
+
+    def with_each(self, each: str, columns: Iterable[Column]) -> Self:
+        """The table with these in place of the columns that stand once for `each`."""
+        at = [i for i, column in enumerate(self.columns) if column.each == each]
+        before, after = self.columns[: at[0]], self.columns[at[-1] + 1 :]
+        return replace(self, columns=(*before, *columns, *after))
