@@ -11,7 +11,7 @@ import msgspec
 from ihp_compute.calibration.fit import calibrate
 from ihp_compute.calibration.sums import CalibrationTerms
 from ihp_compute.errors import RiskModelError
-from ihp_compute.population import open_population
+from ihp_compute.population import Population, open_population
 from ihp_compute.risk import ModelScores, ScoreTerms, model_provider
 from ihp_compute.risk.models import compile_model, encode
 from ihp_compute.risk.models import store as model_store
@@ -80,7 +80,7 @@ def calibrate_population(
     return found.report
 
 
-def last_full_year(population: Any) -> int:
+def last_full_year(population: Population) -> int:
     """The last year in whose December somebody was enrolled, and which has a whole January on."""
     first, last = (int(year) for year in population.manifest["service_years"])
     for year in range(last, first - 1, -1):

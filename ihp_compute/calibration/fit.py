@@ -38,6 +38,7 @@ from ihp_compute.calibration.sums import (
 )
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.errors import DataError, RiskModelError
+from ihp_compute.population import Population
 from ihp_compute.risk import AGE_BANDS, ModelScores
 from ihp_compute.risk.models import Coefficient, Model, digest
 from ihp_compute.runner import LocalRunner, Runner
@@ -68,7 +69,7 @@ class Calibrated:
 def calibrate(
     scores: ModelScores,
     full: Model,
-    population: Any,
+    population: Population,
     terms: CalibrationTerms,
     *,
     name: str,

@@ -10,13 +10,14 @@ are made of whole groups.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.calibration.least_squares import Constraint
 from ihp_compute.codes import SERVICE_CATEGORIES
+from ihp_compute.population import ShardColumns
 from ihp_compute.risk import ModelScores, enrolled_months
 from ihp_compute.risk.models import Compiled, Model, emitted
 from ihp_compute.units import year_bounds
@@ -110,7 +111,7 @@ def design_of(compiled: Compiled, full: Model) -> Design:
 
 
 def annual_cost(
-    shard: Any, terms: CalibrationTerms, months: NDArray[np.int64]
+    shard: ShardColumns, terms: CalibrationTerms, months: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Months x capped annual cost of each member, int64[n] cents; and who met the cap.
 
@@ -145,7 +146,7 @@ class Rows:
     skipped: int
 
 
-def rows_of(shard: Any, scores: ModelScores, terms: CalibrationTerms) -> Rows:
+def rows_of(shard: ShardColumns, scores: ModelScores, terms: CalibrationTerms) -> Rows:
     """The regression rows of one shard."""
     by_cell = enrolled_months(shard, year=terms.year)
     months = by_cell.sum(axis=0)
@@ -163,7 +164,9 @@ def rows_of(shard: Any, scores: ModelScores, terms: CalibrationTerms) -> Rows:
     )  # fmt: skip
 
 
-def indicators(rows: Rows, design: Design, segment: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
+def indicators(
+    rows: Rows, design: Design, segment: str
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Positions of a segment's members, and their 0/1 matrix, float64[n, p]."""
     number = design.compiled.segment_names.index(segment)
     at = np.flatnonzero(rows.segment == number)

@@ -18,13 +18,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.codes import LINE_KINDS
 from ihp_compute.errors import DataError
+from ihp_compute.population import ShardColumns
 from ihp_compute.units import NO_DAY, date_of, month_of, months_of_days, six_places
 
 
@@ -149,12 +149,6 @@ def final_less_interim(
     return {name: final_cents.get(name, 0) - interim_cents.get(name, 0) for name in names}
 
 
-class LinesOf(Protocol):
-    """What is needed of a population's shard."""
-
-    def column(self, table: str, name: str) -> NDArray[Any]: ...  # noqa: D102 - as in `population`
-
-
 @dataclass(frozen=True)
 class YearCompletion:
     """Completion of one year as of a cutoff.
@@ -180,7 +174,7 @@ class YearCompletion:
 
 
 def year_completion(
-    shards: Iterable[LinesOf], *, year: int, first_year: int, cutoff_day: int
+    shards: Iterable[ShardColumns], *, year: int, first_year: int, cutoff_day: int
 ) -> YearCompletion:
     """Completion factors of a year from the lines of a population.
 

@@ -7,7 +7,6 @@
 2. It is cost when it was paid by the cutoff (or its paid day is not stated), it is neither a
    capitation nor a supplemental line, its service category is included, and its month is countable.
 3. Its amount is what the contract says; an encounter with nothing paid may take its allowed amount.
-   A completion factor, where one is given, multiplies it line by line, half to even.
 4. Per member and year, on the sum: a negative total is raised to zero, then the cap, then what is
    kept above it. What the cap leaves is given back to rate cells in proportion, to the cent.
 
@@ -15,13 +14,13 @@ Every line also has one fate (`ledger.RunFate`), by the same tests: counted line
 members attributed to partnerships. Cost is measured for everybody, because the market trend and
 the statewide mean need it.
 
-Not here: whose member a person is (`attribution`), completion factors (`settlement`), which
-category a line falls in (`ingest`).
+Not here: whose member a person is (`attribution`), how complete the claims are (`completion`,
+`settlement`), which category a line falls in (`ingest`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,9 +30,9 @@ from numpy.typing import NDArray
 from ihp_compute.codes import LINE_KINDS, RATE_CELLS, SERVICE_CATEGORIES
 from ihp_compute.contracts import INCURRED_BY, CostTerms
 from ihp_compute.errors import ContractError
-from ihp_compute.measure.attribution import NOT_COUNTABLE, Attribution
+from ihp_compute.measure.attribution import Attribution
 from ihp_compute.population import ShardColumns
-from ihp_compute.units import NO_DAY, months_of_days, year_bounds
+from ihp_compute.units import months_of_days, year_bounds
 from kernels.members.segment_cost import NO_CAP, OUTSIDE, segment_cost
 
 CAPITATION: Final = 1 << LINE_KINDS.index("capitation")
@@ -69,31 +68,6 @@ class Cost:
     paid_cents: NDArray[np.int64]
 
 
-# --- cost ----------------------------------------------------------------------------------------
-
-
-def cost(
-    shard: ShardColumns,
-    terms: CostTerms,
-    *,
-    cutoff_day: int,
-    attribution: Attribution,
-    by_category: bool = False,
-    completion_micro: NDArray[np.int64] | None = None,
-) -> Cost:
-    """Cost of one year under one rule set; see `costs`."""
-    factors = None if completion_micro is None else completion_micro.reshape(1, 1, 12)
-    ((found,),) = costs(
-        shard,
-        (terms,),
-        cutoff_day=cutoff_day,
-        attributions=(attribution,),
-        by_category=by_category,
-        completion_micro=factors,
-    )
-    return found
-
-
 def costs(
     shard: ShardColumns,
     rule_sets: Sequence[CostTerms],
@@ -101,7 +75,6 @@ def costs(
     cutoff_day: int,
     attributions: Sequence[Attribution],
     by_category: bool = False,
-    completion_micro: NDArray[np.int64] | None = None,
 ) -> list[list[Cost]]:
     """Cost of several years under several rule sets, in one pass over the lines.
 
@@ -116,8 +89,6 @@ def costs(
         One a year, of different years: which months count and in which rate cell.
     by_category : bool
         Whether to sum by service category too.
-    completion_micro : int64[n_rule_sets, n_years, 12], optional
-        Factor of each month, millionths (1 / share complete); none: 1.
 
     Returns
     -------
@@ -128,10 +99,6 @@ def costs(
     first_day, slot_of_day = slots(years)
     for members in _passes(rule_sets):
         group = [rule_sets[r] for r in members]
-        factors = None
-        if completion_micro is not None:
-            factors = np.ascontiguousarray(completion_micro[members], np.int64)
-            factors = factors.reshape(len(members), 12 * len(years))
         sums = segment_cost(
             _amount_cents(shard, group[0]),
             shard.column("lines", "paid_cents"),
@@ -148,7 +115,7 @@ def costs(
             np.array([terms.keep_above_cap_micro for terms in group], np.int64),
             np.array([terms.floor_at_zero for terms in group], np.bool_),
             np.array([terms.prorate_cap for terms in group], np.bool_),
-            factors,
+            None,
             first_day=first_day,
             cutoff_day=cutoff_day,
             kind_bits=COSTS,
@@ -217,68 +184,3 @@ def slots(years: Sequence[int]) -> tuple[int, NDArray[np.uint8]]:
         months = months_of_days(np.arange(low, high, dtype=np.int32)) - 12 * year
         slot_of_day[low - first : high - first] = 12 * position + months
     return first, slot_of_day
-
-
-# --- fates ---------------------------------------------------------------------------------------
-
-
-# --- completion ----------------------------------------------------------------------------------
-
-
-def incurred_paid(
-    shard: ShardColumns,
-    terms: CostTerms,
-    *,
-    first_month: int,
-    n_months: int,
-    cutoff_day: int,
-    attributions: Mapping[int, Attribution] | None = None,
-) -> NDArray[np.int64]:
-    """Included cents by month incurred and months until paid: what a chain ladder starts from.
-
-    Parameters
-    ----------
-    shard : Shard
-    terms : CostTerms
-        Its amount and services; uncapped, unfloored.
-    first_month : int
-        First calendar month (`units.month_of`) of the table.
-    n_months : int
-        Rows and columns.
-    cutoff_day : int
-        Lines paid after it are left out; so are lines without a paid day, whose lag is unknown.
-    attributions : mapping of year to Attribution, optional
-        Only lines in countable months of these years; none: all lines.
-
-    Returns
-    -------
-    int64[n_months, n_months]
-        Row: month of the service day. Column: months from then to the paid day, the last column
-        holding all longer lags; a line paid before its service is in column 0.
-    """
-    paid_day = shard.column("lines", "paid_day")
-    service_day = shard.column("lines", "service_day")
-    bits = np.uint64(terms.service_bits)
-    kind = shard.column("lines", "kind").astype(np.uint64)
-    category = shard.column("lines", "category").astype(np.uint64)
-    keep = (
-        (paid_day != NO_DAY)
-        & (paid_day <= cutoff_day)
-        & (((np.uint64(COSTS) >> kind) & (bits >> category) & np.uint64(1)) != 0)
-    )
-    rows = np.flatnonzero(keep)
-    month = months_of_days(service_day[rows]).astype(np.int64)
-    lag = np.clip(months_of_days(paid_day[rows]) - month, 0, n_months - 1)
-    inside = (month >= first_month) & (month < first_month + n_months)
-    if attributions is not None:
-        member = np.searchsorted(shard.offsets("lines"), rows, side="right") - 1
-        countable = np.zeros(rows.size, np.bool_)
-        for year, attribution in attributions.items():
-            here = month // 12 == year
-            cell = attribution.month_cell[member[here], month[here] % 12]
-            countable[here] = cell != NOT_COUNTABLE
-        inside &= countable
-    place = (month[inside] - first_month) * n_months + lag[inside]
-    table = np.zeros(n_months * n_months, np.int64)
-    np.add.at(table, place, _amount_cents(shard, terms)[rows[inside]])
-    return table.reshape(n_months, n_months)

@@ -165,6 +165,7 @@ class _OneMember:
     n_members = 1
 
     def __init__(self, shard: ShardColumns, member: int) -> None:
+        self.index = shard.index
         self.shard = shard
         self.member = member
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -19,24 +18,12 @@ from ihp_compute.measure.cost import Cost
 from ihp_compute.measure.line_fates import line_fates
 from ihp_compute.measure.member_years import member_years_of
 from ihp_compute.measure.payer_months import payer_months
+from ihp_compute.measure.plan import Plan
 from ihp_compute.measure.utilisation import Utilisation
 from ihp_compute.population import Shard
 from ihp_compute.risk import Scores
 from ihp_compute.uncertainty import Rows, Totals, YearRows, replicate_totals
 from ihp_compute.units import sums_by
-
-if TYPE_CHECKING:
-    from ihp_compute.measure.plan import Plan
-
-UTILISATION_SUMS = (
-    "n_members",
-    "member_months",
-    "stays",
-    "ed_visits",
-    "readmissions",
-    "index_stays",
-)
-EXCLUSION_SUMS = ("n_members", "member_months", "paid_cents")
 
 
 @dataclass(frozen=True)
@@ -51,11 +38,12 @@ class Measured:
     ledger : int64[n_tables, n_files, n_run_fates, 2]
         Lines and paid cents of retained rows by run fate.
     exclusions : int64[2, n_reasons, 3]
-        `EXCLUSION_SUMS` per year (base, performance) and reason.
+        Members, member months and paid cents per year (base, performance) and reason.
     utilisation : int64[2, n_groups, 6]
-        `UTILISATION_SUMS` per year and group.
+        Members, member months, stays, emergency visits, readmissions and index stays per year and
+        group.
     payer_months : int64[n_groups, 1 + n_plans]
-        Countable months of the performance year by payer (`payers.payer_months`).
+        Countable months of the performance year by payer (`payer_months`).
     counts : Counter
         What the score provider counted, as "year:what".
     n_shards : int

@@ -18,11 +18,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import pyarrow as pa
 
 from ihp_compute.errors import DataError
+from ihp_compute.population import Population
 from ihp_compute.units import six_places
 
 
@@ -67,13 +68,7 @@ class MeasurePoints:
     points: Fraction | None
 
 
-class HasReference(Protocol):
-    """What is needed of a population."""
-
-    def reference(self, name: str) -> pa.Table | None: ...  # noqa: D102 - as in `population`
-
-
-def quality_scores(population: HasReference, performance_year: int) -> dict[str, Decimal | None]:
+def quality_scores(population: Population, performance_year: int) -> dict[str, Decimal | None]:
     """Score of each partnership for a performance year, from 0 to 1.
 
     Returns

@@ -72,12 +72,6 @@ class Stays:
     is_index: NDArray[np.bool_]
 
 
-def utilise(shard: ShardColumns, *, year: int, cutoff_day: int) -> Utilisation:
-    """Use of care in one calendar year; see `utilise_years`."""
-    (found,) = utilise_years(shard, years=(year,), cutoff_day=cutoff_day)
-    return found
-
-
 def utilise_years(
     shard: ShardColumns, *, years: Sequence[int], cutoff_day: int
 ) -> list[Utilisation]:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from ihp_compute import METHOD_VERSION
 from ihp_compute.population import tables
 from ihp_compute.population.hashes import RowHash, text_hashes
-from ihp_compute.population.shards import Population, Shard
+from ihp_compute.population.shards import REFERENCE_TABLES, Population, Shard
 from ihp_compute.sorting import order_by
 
 CODE_COLUMNS: Final[Mapping[tuple[str, str], str]] = {
@@ -193,8 +193,6 @@ def lines_of(table: pa.Table) -> Lines:
 
 def population_digest(population: Population) -> str:
     """The digest of a prepared population, recomputed from its rows."""
-    from ihp_compute.population.shards import REFERENCE_TABLES  # noqa: PLC0415
-
     codes = {system: code_words(population.codes(system)) for system in tables.CODE_SYSTEMS}
     sums = np.zeros((len(HASHED_TABLES), 3), np.uint64)
     for shard in population.shards:

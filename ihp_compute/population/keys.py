@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,9 @@ def member_keys(ids: Iterable[str] | pa.Array) -> NDArray[np.uint64]:
     return keys
 
 
-def shard_of(member_key: Any, n_shards: int) -> Any:
+KeyT = TypeVar("KeyT", np.uint64, NDArray[np.uint64])
+
+
+def shard_of(member_key: KeyT, n_shards: int) -> KeyT:
     """Shard number of a key, or an array of keys: the key modulo the number of shards."""
     return member_key % np.uint64(n_shards)

@@ -10,7 +10,7 @@ Decided here: which member stands in which shard (`member_keys`, `shard_of`), an
 read again to be believed: always when its size or time stamp differs from the manifest's, and on
 request (`verify`). A process keeps the maps of the populations that it read last, so that the next
 run finds them mapped; they are keyed by the manifest's digest, so that what was prepared anew is
-mapped anew. Not here: how the content is made (`ingest`) and hashed (`fingerprint`).
+mapped anew. Not here: how the content is made (`ingest`) and hashed (`population.digest`).
 """
 
 from __future__ import annotations
@@ -32,11 +32,16 @@ from ihp_compute.population import tables
 
 
 class ShardColumns(Protocol):
-    """What measuring needs of a shard."""
+    """What scoring and measuring need of members: a `Shard`, or one member of it."""
+
+    @property
+    def index(self) -> int:
+        """Number of the shard, for messages."""
+        ...
 
     @property
     def n_members(self) -> int:
-        """Members of the shard."""
+        """How many members stand here."""
         ...
 
     def column(self, table: str, name: str) -> NDArray[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ihp_compute.errors import PopulationError
-from ihp_compute.population import digest as fingerprint
+from ihp_compute.population.digest import population_digest
 from ihp_compute.population.shards import Population, check_file, read_manifest
 
 
@@ -30,7 +30,7 @@ def verify(path: Path) -> dict[str, Any]:
     for name, stamp in manifest["files"].items():
         check_file(path, name, stamp, always_hash=True)
     population = Population(path, manifest)
-    digest = fingerprint.population_digest(population)
+    digest = population_digest(population)
     if digest != population.digest:
         raise PopulationError(
             f"{path}: the rows hash to {digest[:16]}…, the manifest says "

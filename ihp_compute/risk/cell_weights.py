@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from ihp_compute.errors import RiskModelError
+from ihp_compute.population import Population
 from ihp_compute.risk.models import read_json
 from ihp_compute.risk.models import store as model_store
 from ihp_compute.risk.scores import Fill
@@ -107,7 +108,7 @@ def is_cells(name: str, *, store: Path | None = None) -> bool:
     return _pointer(name, store).get("kind") == "cells"
 
 
-def provider(name: str, population: Any, *, store: Path | None = None) -> SuppliedScores:
+def provider(name: str, population: Population, *, store: Path | None = None) -> SuppliedScores:
     """Provider of the weights of the members' cells.
 
     Raises

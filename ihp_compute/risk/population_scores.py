@@ -4,9 +4,9 @@
 
 Which year's codes count is a parameter: `concurrent` takes those of the scored year, `prospective`
 those of the year before. So are the short-enrolment cut, the metal column, and what happens to a
-newborn without a birth code, whose birth is often coded on the mother's claims. `linked` is the
-hook for a mother-infant linkage: extra diagnoses by member, found outside. Members whom the model
-cannot score (age or sex unknown, too few months) fall under the missing-member policy, counted.
+newborn without a birth code, whose birth is often coded on the mother's claims. Members whom the
+model cannot score (age or sex unknown, too few months) fall under the missing-member policy,
+counted.
 
 The map vintage of a CMS-HCC model follows the diagnosis year; all vintages used enter the digest.
 """
@@ -17,15 +17,15 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.codes import SPAN_LONG_TERM_INSTITUTION, SPAN_MEDICAID
 from ihp_compute.errors import RiskModelError
+from ihp_compute.population import Population, ShardColumns
 from ihp_compute.risk import cell_weights
 from ihp_compute.risk.models import (
     NOT_STATED,
@@ -57,8 +57,7 @@ class ScoreTerms:
 
     timing : one of `TIMINGS`; min_months : members with fewer countable months in the year are
     missing; column : of the model's columns, "" its default; newborn : one of `NEWBORNS`, what a
-    newborn without a birth code is; code_edits : whether the code editor's ages are tested;
-    linked : extra diagnoses, columns member_key (uint64) and diagnosis_code (text).
+    newborn without a birth code is; code_edits : whether the code editor's ages are tested.
     """
 
     timing: str = "concurrent"
@@ -66,7 +65,6 @@ class ScoreTerms:
     column: str = ""
     newborn: str = "as_published"
     code_edits: bool = True
-    linked: pa.Table | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class ModelScores:
         return self.by_year[wanted]
 
     def indicators(
-        self, shard: Any, *, year: int, cutoff_day: int, months: NDArray[np.int64]
+        self, shard: ShardColumns, *, year: int, cutoff_day: int, months: NDArray[np.int64]
     ) -> tuple[Members, Scored, NDArray[np.bool_]]:
         """Facts, bits and raw scores of a shard's members, and who can be scored."""
         compiled = self.compiled(year)
@@ -122,7 +120,9 @@ class ModelScores:
             able &= ~self._no_birth_code(compiled, members, scored)
         return members, scored, able
 
-    def score(self, shard: Any, *, year: int, cutoff_day: int, months: NDArray[np.int64]) -> Scores:
+    def score(
+        self, shard: ShardColumns, *, year: int, cutoff_day: int, months: NDArray[np.int64]
+    ) -> Scores:
         """Score the members of a shard; see `risk.ScoreProvider`."""
         members, scored, able = self.indicators(
             shard, year=year, cutoff_day=cutoff_day, months=months
@@ -152,7 +152,7 @@ class ModelScores:
         by_default = scored.terms[:, bit // 64] >> np.uint64(bit % 64) & np.uint64(1) == 1
         return by_default & (members.age == 0)
 
-    def _rows(self, shard: Any, system: str, *, year: int, cutoff_day: int) -> Codes:
+    def _rows(self, shard: ShardColumns, system: str, *, year: int, cutoff_day: int) -> Codes:
         first, last = year_bounds(self.diagnosis_year(year))
         table = "diagnoses" if system == "ICD10" else "drugs"
         day = shard.column(table, "day")
@@ -164,40 +164,16 @@ class ModelScores:
             code = shard.column(table, "code")
         offsets = np.concatenate([[0], np.cumsum(keep)])[shard.offsets(table)]
         entry = self.entry[self.diagnosis_year(year), system]
-        rows = Codes(entry, code[keep], day[keep], offsets.astype(np.int64))
-        if system == "ICD10" and self.terms.linked is not None:
-            return self._with_linked(shard, rows, self.terms.linked, year=year)
-        return rows
-
-    def _with_linked(self, shard: Any, rows: Codes, linked: pa.Table, *, year: int) -> Codes:
-        """The rows with linked diagnoses added at the end of each member's run."""
-        keys = linked["member_key"].to_numpy()
-        own = shard.column("members", "member_key")
-        at = np.searchsorted(own, keys)
-        here = (
-            (at < len(own)) & (own[np.minimum(at, len(own) - 1)] == keys) if len(own) else keys < 0
-        )
-        codes = pl.Series(linked["diagnosis_code"].to_pylist(), dtype=pl.String)
-        table = self.compiled(year).tables["ICD10"]
-        extra = table.entry(clean_codes(codes, "ICD10").to_list())[here]
-        member = np.concatenate([np.repeat(np.arange(len(own)), np.diff(rows.offsets)), at[here]])
-        # linked codes are numbered after the population's own
-        number = np.concatenate(
-            [rows.codes, np.arange(len(extra), dtype=np.int32) + len(rows.entry)]
-        )
-        days = np.concatenate([rows.days, np.full(len(extra), NO_DAY, np.int32)])
-        order = np.argsort(member, kind="stable")
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(member, minlength=len(own)))])
-        return Codes(
-            np.concatenate([rows.entry, extra]).astype(np.int32),
-            number[order].astype(np.int32),
-            days[order].astype(np.int32),
-            offsets.astype(np.int64),
-        )
+        return Codes(entry, code[keep], day[keep], offsets.astype(np.int64))
 
 
 def facts(
-    shard: Any, compiled: Compiled, *, year: int, months: NDArray[np.int64], terms: ScoreTerms
+    shard: ShardColumns,
+    compiled: Compiled,
+    *,
+    year: int,
+    months: NDArray[np.int64],
+    terms: ScoreTerms,
 ) -> Members:
     """What a model may ask of a shard's members for one year.
 
@@ -256,7 +232,11 @@ def _age(
 
 
 def _last_stated(
-    shard: Any, column: str, member: NDArray[np.int64], within: NDArray[np.bool_], n: int
+    shard: ShardColumns,
+    column: str,
+    member: NDArray[np.int64],
+    within: NDArray[np.bool_],
+    n: int,
 ) -> NDArray[np.uint8]:
     value = shard.column("spans", column)
     rows = within & (value != NOT_STATED)
@@ -267,7 +247,7 @@ def _last_stated(
 
 def model_provider(
     name: str,
-    population: Any,
+    population: Population,
     *,
     missing: str = "error",
     store: Path | None = None,
@@ -312,15 +292,14 @@ def model_provider(
     }
     shas = sorted({compiled.sha256 for compiled in by_year.values()})
     sha256 = shas[0] if len(shas) == 1 else hashlib.sha256("".join(shas).encode()).hexdigest()
-    if terms.linked is None:
-        by_year = {year: slim(compiled) for year, compiled in by_year.items()}
+    by_year = {year: slim(compiled) for year, compiled in by_year.items()}
     known_as = loaded[last].name if Path(name).is_file() else name
     bare = ModelScores(known_as, sha256, by_year, entry, terms)
     if missing == "error":
         return bare
     whole_year = tuple(y for y in by_year if bare.diagnosis_year(y) in by_year)
 
-    def scores(shard: Any, year: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def scores(shard: ShardColumns, year: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         months = enrolled_months(shard, year=year)
         _, scored, able = bare.indicators(shard, year=year, cutoff_day=2**31 - 1, months=months)
         return scored.score_micro, able

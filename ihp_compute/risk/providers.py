@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from ihp_compute.errors import RiskModelError
+from ihp_compute.population import Population
 from ihp_compute.risk.population_scores import ScoreTerms, model_provider
 from ihp_compute.risk.scores import POLICIES, Everyone, ScoreProvider
 from ihp_compute.risk.supplied import supplied
@@ -13,7 +13,7 @@ from ihp_compute.risk.supplied import supplied
 
 def provider(
     name: str,
-    population: Any,
+    population: Population,
     *,
     missing: str = "error",
     store: Path | None = None,
@@ -30,9 +30,9 @@ def provider(
     missing : str
         One of `POLICIES`: what to do with a member who has months and no score.
     store : Path, optional
-        Model store; None takes the default (`risk_models.store`).
+        Model store; None takes the default (`risk.models.store`).
     terms : ScoreTerms, optional
-        How a model scores a population: timing, short enrolment, newborns, linked diagnoses.
+        How a model scores a population: timing, short enrolment, newborns.
 
     Raises
     ------

@@ -10,24 +10,22 @@ member has most months), `demographic_cell` that of the same age band and sex. E
 state's for that year, and every member so filled is counted.
 
 Not here: normalisation to 1.000 and caps on growth (`settlement`, per replicate), how a model is
-read (`risk_models`).
+read (`risk.models`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.errors import DataError
+from ihp_compute.population import Shard, ShardColumns
 from ihp_compute.units import MICRO, NO_DAY, half_even, sums_by, year_bounds
-
-if TYPE_CHECKING:
-    pass
 
 POLICIES: Final = ("error", "group_average", "demographic_cell")
 """What to do with a member who has months but no score."""
@@ -35,8 +33,6 @@ POLICIES: Final = ("error", "group_average", "demographic_cell")
 AGE_BANDS: Final = (0, 1, 2, 5, 10, 15, 21, 25, 30, 35, 40, 45, 50, 55, 60, 65)
 """Lower bounds of the age bands of `demographic_cell`; age at the end of the year."""
 N_DEMOGRAPHIC: Final = 3 * (len(AGE_BANDS) + 1)
-
-DAYS_PER_YEAR: Final = 365.2425
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,9 @@ class ScoreProvider(Protocol):
         """Digest of everything the scores depend on beside the members' own rows."""
         ...
 
-    def score(self, shard: Any, *, year: int, cutoff_day: int, months: NDArray[np.int64]) -> Scores:
+    def score(
+        self, shard: ShardColumns, *, year: int, cutoff_day: int, months: NDArray[np.int64]
+    ) -> Scores:
         """Score the members of a shard for `year`, from what was known on `cutoff_day`.
 
         `months` is int64[len(RATE_CELLS), n_members]: countable months of the year.
@@ -87,7 +85,9 @@ class Everyone:
     name: str = "none"
     model_sha256: str = ""
 
-    def score(self, shard: Any, *, year: int, cutoff_day: int, months: NDArray[np.int64]) -> Scores:
+    def score(
+        self, shard: ShardColumns, *, year: int, cutoff_day: int, months: NDArray[np.int64]
+    ) -> Scores:
         """1.000 for each member."""
         del year, cutoff_day, months
         n = shard.n_members
@@ -106,7 +106,7 @@ class Fill:
         self,
         score_micro: NDArray[np.int64],
         scored: NDArray[np.bool_],
-        shard: Any,
+        shard: ShardColumns,
         *,
         year: int,
         months: NDArray[np.int64],
@@ -163,7 +163,9 @@ def ages_on(birth_day: NDArray[np.int32], day: int) -> NDArray[np.int16]:
     )
 
 
-def cells_of(policy: str, shard: Any, *, year: int, months: NDArray[np.int64]) -> NDArray[np.int64]:
+def cells_of(
+    policy: str, shard: ShardColumns, *, year: int, months: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Cell of each member under a policy: int64[n_members], indexes of `Fill.mean_micro`."""
     if policy == "group_average":
         return _fullest(months)
@@ -182,7 +184,7 @@ def _fullest(months: NDArray[np.int64]) -> NDArray[np.int64]:
     return cell.astype(np.int64)
 
 
-def enrolled_months(shard: Any, *, year: int) -> NDArray[np.int64]:
+def enrolled_months(shard: ShardColumns, *, year: int) -> NDArray[np.int64]:
     """Months of the year by rate cell, from the spans alone: int64[len(RATE_CELLS), n_members]."""
     n = shard.n_members
     first = shard.column("spans", "first_month") - np.int32(12 * year)
@@ -194,13 +196,14 @@ def enrolled_months(shard: Any, *, year: int) -> NDArray[np.int64]:
     return sums_by(place, within[spans], len(RATE_CELLS) * n).reshape(len(RATE_CELLS), n)
 
 
-def mean_scores(
-    policy: str, shards: Any, *, years: tuple[int, ...], scores: Any
-) -> dict[int, NDArray[np.int64]]:
-    """Month-weighted mean score by year and cell over all shards: integers, half to even.
+ScoresOfYear = Callable[[ShardColumns, int], tuple[NDArray[np.int64], NDArray[np.bool_]]]
+"""(shard, year) -> score_micro int64[n_members], and bool[n_members]: who has a score."""
 
-    `scores(shard, year)` gives (score_micro, scored) for the members of one shard.
-    """
+
+def mean_scores(
+    policy: str, shards: Sequence[Shard], *, years: tuple[int, ...], scores: ScoresOfYear
+) -> dict[int, NDArray[np.int64]]:
+    """Month-weighted mean score by year and cell over all shards: integers, half to even."""
     n_cells = len(RATE_CELLS) if policy == "group_average" else N_DEMOGRAPHIC
     means = {}
     for year in years:

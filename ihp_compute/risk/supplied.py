@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError, RiskModelError
+from ihp_compute.population import Population, ShardColumns
 from ihp_compute.risk.scores import Fill, Scores, mean_scores
 
 
@@ -24,7 +24,14 @@ class SuppliedScores:
     weight_micro: Mapping[tuple[int, int], int] | None = None
     """Imported cells: weight by (year, cell code). None: the score column counts as it stands."""
 
-    def _own(self, shard: Any, year: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def own(self, shard: ShardColumns, year: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """int64[n_members]: the members' own scores of a year; bool[n_members]: who has one.
+
+        Raises
+        ------
+        DataError
+            If a member has two different ones.
+        """
         n = shard.n_members
         offsets = shard.offsets("scores")
         rows = (shard.column("scores", "year") == year) & (
@@ -50,16 +57,18 @@ class SuppliedScores:
         scored[member] = known
         return score_micro, scored
 
-    def score(self, shard: Any, *, year: int, cutoff_day: int, months: NDArray[np.int64]) -> Scores:
+    def score(
+        self, shard: ShardColumns, *, year: int, cutoff_day: int, months: NDArray[np.int64]
+    ) -> Scores:
         """Supplied scores of the year; a supplied score carries no paid date, so no cutoff."""
         del cutoff_day
-        own, scored = self._own(shard, year)
+        own, scored = self.own(shard, year)
         return self.fill.apply(
             own, scored, shard, year=year, months=months, provider_name=self.name
         )
 
 
-def supplied(name: str, population: Any, *, missing: str) -> SuppliedScores:
+def supplied(name: str, population: Population, *, missing: str) -> SuppliedScores:
     """The provider of supplied scores that a term names: `supplied`, or `supplied:MODEL`.
 
     Raises
@@ -94,7 +103,7 @@ def supplied(name: str, population: Any, *, missing: str) -> SuppliedScores:
     return with_policy(bare, population, missing=missing)
 
 
-def with_policy(bare: SuppliedScores, population: Any, *, missing: str) -> SuppliedScores:
+def with_policy(bare: SuppliedScores, population: Population, *, missing: str) -> SuppliedScores:
     """The same provider, with the means its missing-member policy needs read from all shards."""
     if missing == "error":
         return bare
@@ -108,7 +117,7 @@ def with_policy(bare: SuppliedScores, population: Any, *, missing: str) -> Suppl
             missing,
             population.shards,
             years=years,
-            scores=bare._own,  # noqa: SLF001 - the same class's own rows
+            scores=bare.own,
         ),
     )
     return SuppliedScores(

@@ -27,8 +27,9 @@ from ihp_compute.errors import ContractError
 from ihp_compute.settlement.payers import split
 from ihp_compute.settlement.program import Compiled, Program
 from ihp_compute.settlement.steps import QUALITY_SCORE, gates_by_size, write_settlement
-from ihp_compute.settlement.target import StateSums, TotalsLike, sources, state_sums, write_target
+from ihp_compute.settlement.target import StateSums, sources, state_sums, write_target
 from ihp_compute.settlement.walk import WalkRow, walk
+from ihp_compute.uncertainty import Totals
 from ihp_compute.units import CENTS_PER_USD
 
 CONDITIONINGS: Final = ("target_resampled", "target_fixed")
@@ -96,7 +97,7 @@ class Settled:
 
 
 def settle(
-    totals: TotalsLike,
+    totals: Totals,
     contract_set: ContractSet,
     *,
     base_year: int,

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,24 +28,10 @@ from ihp_compute.codes import COMPARISON
 from ihp_compute.contracts import Agreement
 from ihp_compute.errors import ContractError
 from ihp_compute.settlement.program import Node, Program
+from ihp_compute.uncertainty import Totals
 from ihp_compute.units import CENTS_PER_USD
 
 _YEARS: Final = ("base", "perf")
-
-
-class TotalsLike(Protocol):
-    """What a target needs of `uncertainty.Totals`."""
-
-    @property
-    def groups(self) -> tuple[str, ...]: ...  # noqa: D102 - as in `uncertainty.Totals`
-    @property
-    def strata(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def columns(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def values(self) -> NDArray[np.int64]: ...  # noqa: D102
-    @property
-    def n_members(self) -> NDArray[np.int64]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -94,7 +80,7 @@ class StateSums:
         Whether something stands in rate cells that the contract does not list.
     """
 
-    totals: TotalsLike
+    totals: Totals
     contract: str
     columns: dict[str, int]
     by_cell: NDArray[np.int64]
@@ -103,7 +89,7 @@ class StateSums:
     left_out: NDArray[np.bool_]
 
 
-def state_sums(totals: TotalsLike, agreement: Agreement, rule_set: int) -> StateSums:
+def state_sums(totals: Totals, agreement: Agreement, rule_set: int) -> StateSums:
     """Sums over merged rate cells and over groups, once for all partnerships. Integers only."""
     cells: tuple[str, ...] = agreement["target.rate_cells"]
     places = [[totals.strata.index(part) for part in cell.split("+")] for cell in cells]

@@ -79,7 +79,6 @@ _ATTRIBUTED_PER_HOME: Final = 0.745
 CHILD, ADULT, EXPANSION, DISABLED, NEWBORN, MATERNITY = range(len(AID_GROUPS))
 FFS, MANAGED = range(len(PAYER_KINDS))
 PLANS: Final = ("", "MCO-A", "MCO-B", "MCO-C", "MCO-D", "MCO-E")
-ROUTES: Final = ("health_care_home", "primary_care", "specialist")
 _MIX_OF_AID: Final = np.array([0, 1, 1, 2, 0, 1])
 """Column of `Condition.rates` and `Template.mix` by aid group."""
 
@@ -171,7 +170,7 @@ class People:
     premature: NDArray[np.bool_]
     relative: Floats  # [n, 2] lambda, then scaled by g
     sigma: Floats  # [n, 2]
-    route: NDArray[np.uint8]  # [n] index into ROUTES
+    route: NDArray[np.uint8]  # [n] 0 health care home, 1 primary care, 2 specialist
     group: NDArray[np.int8]  # [n, 2] who sees them: partnership, COMPARISON_GROUP or NO_GROUP
     months: NDArray[np.int64]  # [n, 2] enrolled months of the year
     eligible: NDArray[np.bool_]  # [n, 2] may be attributed

@@ -16,6 +16,7 @@ from ihp_compute.calibration.fit import calibrate
 from ihp_compute.calibration.least_squares import Constraint, credibility, solve, within
 from ihp_compute.calibration.sums import CalibrationTerms, design_of, rows_of, sums_of
 from ihp_compute.errors import DataError, RiskModelError
+from ihp_compute.population import Population
 from ihp_compute.risk import imports
 from ihp_compute.risk.models import store
 from ihp_compute.risk.models.compile import compile_model
@@ -107,8 +108,10 @@ class Shard:
 
 
 @dataclass
-class Population:
-    shards: tuple[Shard, ...]
+class InMemory(Population):
+    """A population in memory, of the shards given."""
+
+    shards: Any
     manifest: dict[str, Any] = field(
         default_factory=lambda: {"service_years": [2024, 2024], "population_digest": "ab" * 32}
     )
@@ -117,7 +120,7 @@ class Population:
         return pa.array(CODES if system == "dx" else [""])
 
 
-def state(n: int, *, shards: int = 1, noise: bool = True, seed: int = 5) -> Population:
+def state(n: int, *, shards: int = 1, noise: bool = True, seed: int = 5) -> InMemory:
     """A state whose expected annual cost is the sum of the planted weights."""
     rng = np.random.default_rng(seed)
     has = rng.random((n, 4)) < np.array([0.1, 0.15, 0.2, 0.002])
@@ -133,7 +136,7 @@ def state(n: int, *, shards: int = 1, noise: bool = True, seed: int = 5) -> Popu
     born = np.where(grown, day_of(date(1970, 1, 1)), day_of(date(2000, 1, 1)))
     keys = rng.integers(0, 2**63, n).astype(np.uint64)
     parts = np.arange(n) % shards
-    return Population(
+    return InMemory(
         tuple(
             Shard(k, keys[own], born[own], has[own], months[own], cents[own])
             for k in range(shards)
@@ -142,7 +145,7 @@ def state(n: int, *, shards: int = 1, noise: bool = True, seed: int = 5) -> Popu
     )
 
 
-def fitted(population: Population, model_store: Path, **changes: Any) -> Any:
+def fitted(population: InMemory, model_store: Path, **changes: Any) -> Any:
     scores = model_provider("small", population, store=model_store)
     assert isinstance(scores, ModelScores)
     terms = CalibrationTerms(**{"year": 2024, "replicates": 20, "full_months": 1, **changes})

@@ -19,6 +19,8 @@ UNSTATED = {"paid_day": NO_DAY, "birth_day": NO_DAY, "death_day": NO_DAY, "dispo
 class TinyShard:
     """What `population.Shard` offers to measuring, over arrays in memory."""
 
+    index = 0
+
     def __init__(self, *members: Member) -> None:
         self.n_members = len(members)
         self._columns: dict[tuple[str, str], np.ndarray[Any, Any]] = {}

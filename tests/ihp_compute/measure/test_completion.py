@@ -16,6 +16,7 @@ from ihp_compute.measure.completion import (
     triangle,
     year_completion,
 )
+from ihp_compute.population import Shard
 from ihp_compute.units import NO_DAY, day_of
 
 
@@ -86,7 +87,7 @@ def test_final_less_interim_is_paid_or_recouped() -> None:
     }
 
 
-class _Lines:
+class _Lines(Shard):
     """One shard's lines: (service day, paid day, cents, kind)."""
 
     def __init__(self, *lines: tuple[int, int, int, int]) -> None:

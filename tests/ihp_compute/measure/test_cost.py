@@ -17,9 +17,9 @@ from ihp_compute.contracts.rules import CostTerms
 from ihp_compute.errors import ContractError
 from ihp_compute.ledger import RunFate
 from ihp_compute.measure.attribution import NOT_COUNTABLE, Attribution
-from ihp_compute.measure.cost import Cost, cost, costs, incurred_paid
+from ihp_compute.measure.cost import Cost, costs
 from ihp_compute.measure.line_fates import line_fates, member_line_fates
-from ihp_compute.units import NO_DAY, day_of, month_of
+from ihp_compute.units import NO_DAY, day_of
 
 TERMS = CostTerms(
     amount="paid",
@@ -69,7 +69,8 @@ def standing(group: list[int], cells: Any = 0, year: int = 2024) -> Attribution:
 def measured(shard: Any, cells: Any = 0, **changes: Any) -> Cost:
     terms = replace(TERMS, **changes)
     there = standing([0] * shard.n_members, cells)
-    return cost(shard, terms, cutoff_day=CUTOFF, attribution=there, by_category=True)
+    ((found,),) = costs(shard, (terms,), cutoff_day=CUTOFF, attributions=(there,), by_category=True)
+    return found
 
 
 def test_a_reversed_claim_lowers_cost(tiny_shard: Maker) -> None:
@@ -164,19 +165,6 @@ def test_a_negative_year_is_floored_and_reported(tiny_shard: Maker) -> None:
     assert measured(shard, floor_at_zero=False).capped_cents.tolist() == [-400]
 
 
-def test_completion_raises_the_month_it_is_for(tiny_shard: Maker) -> None:
-    factors = np.full(12, 1_000_000, np.int64)
-    factors[11] = 1_250_000
-    found = cost(
-        tiny_shard({"lines": [line(1_000, 11), line(1_000, 12)]}),
-        TERMS,
-        cutoff_day=CUTOFF,
-        attribution=standing([0], [0] * 11 + [1]),
-        completion_micro=factors,
-    )
-    assert found.cell_cents[:2, 0].tolist() == [1_000, 1_250]
-
-
 def test_rule_sets_measured_together_are_those_measured_alone(tiny_shard: Maker) -> None:
     rule_sets = (
         replace(TERMS, claim_cap_cents=300),
@@ -190,7 +178,7 @@ def test_rule_sets_measured_together_are_those_measured_alone(tiny_shard: Maker)
     together = costs(shard, rule_sets, cutoff_day=CUTOFF, attributions=there)
     for p, attribution in enumerate(there):
         for r, terms in enumerate(rule_sets):
-            alone = cost(shard, terms, cutoff_day=CUTOFF, attribution=attribution)
+            ((alone,),) = costs(shard, (terms,), cutoff_day=CUTOFF, attributions=(attribution,))
             assert together[p][r].year == attribution.year == YEARS[p]
             assert np.array_equal(together[p][r].cell_cents, alone.cell_cents)
             assert np.array_equal(together[p][r].paid_cents, alone.paid_cents)
@@ -332,37 +320,6 @@ def test_counted_less_the_cap_plus_the_floor_is_the_cost_that_settles(
         lines = ledger[table, :, : RunFate.COUNTED + 1]
         assert lines[..., 0].sum() == here.sum()
         assert lines[..., 1].sum() == given_cents[here].sum()
-
-
-# --- completion ----------------------------------------------------------------------------------
-
-
-def test_incurred_and_paid_make_a_triangle(tiny_shard: Maker) -> None:
-    lines = [
-        line(1, 1, paid_day=day_of(date(2024, 1, 31))),
-        line(2, 1, paid_day=day_of(date(2024, 3, 1))),
-        line(4, 1, paid_day=day_of(date(2025, 6, 1))),
-        line(8, 2, paid_day=day_of(date(2024, 3, 1))),
-        line(16, 2, paid_day=CUTOFF + 1),
-        line(32, 2, category=DENTAL, paid_day=day_of(date(2024, 3, 1))),
-        line(64, 2),
-        line(128, 5, paid_day=day_of(date(2024, 6, 1))),
-    ]
-    shard = tiny_shard({"lines": lines}, {"lines": [line(256, 3, paid_day=0)]})
-    found = incurred_paid(
-        shard, TERMS, first_month=month_of(2024, 1), n_months=3, cutoff_day=CUTOFF
-    )
-    assert found.tolist() == [[1, 0, 6], [0, 8, 0], [256, 0, 0]]
-    months = [NOT_COUNTABLE] + [0] * 11
-    some = incurred_paid(
-        shard,
-        TERMS,
-        first_month=month_of(2024, 1),
-        n_months=3,
-        cutoff_day=CUTOFF,
-        attributions={2024: standing([0, 0], months)},
-    )
-    assert some.tolist() == [[0, 0, 0], [0, 8, 0], [256, 0, 0]]
 
 
 @pytest.mark.parametrize(

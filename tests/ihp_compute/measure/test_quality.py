@@ -18,9 +18,12 @@ from ihp_compute.measure.quality import (
     quality_scores,
     score,
 )
+from ihp_compute.population import Population
 
 
-class _Reference:
+class _Reference(Population):
+    """A population of reference tables alone."""
+
     def __init__(self, **tables: list[dict[str, Any]]) -> None:
         self.tables = {name: pa.Table.from_pylist(rows) for name, rows in tables.items()}
 

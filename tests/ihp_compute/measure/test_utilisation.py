@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ihp_compute.codes import LINE_ED, LINE_INPATIENT
-from ihp_compute.measure.utilisation import Utilisation, utilise
+from ihp_compute.measure.utilisation import Utilisation, utilise_years
 from ihp_compute.units import NO_DAY, day_of
 
 CUTOFF = day_of(date(2025, 6, 30))
@@ -31,11 +31,16 @@ def emergency(day: int, flags: int = LINE_ED, **other: int) -> dict[str, int]:
     return {"service_day": MARCH + day, "flags": flags, **other}
 
 
+def of_year(shard: Any, year: int = 2024) -> Utilisation:
+    (found,) = utilise_years(shard, years=(year,), cutoff_day=CUTOFF)
+    return found
+
+
 @pytest.fixture
 def use(tiny_shard: Maker) -> Callable[..., Utilisation]:
     def make(*stays: Any, lines: Any = (), year: int = 2024, **member: Any) -> Utilisation:
         shard = tiny_shard({"stays": list(stays), "lines": list(lines), **member})
-        return utilise(shard, year=year, cutoff_day=CUTOFF)
+        return of_year(shard, year)
 
     return make
 
@@ -121,11 +126,11 @@ def test_members_do_not_share_stays(tiny_shard: Maker) -> None:
         {},
         {"stays": [stay(6, 9)], "lines": [emergency(2), emergency(6)]},
     )
-    found = utilise(shard, year=2024, cutoff_day=CUTOFF)
+    found = of_year(shard)
     assert found.stays.tolist() == [1, 0, 1]
     assert found.readmissions.tolist() == [0, 0, 0]
     assert found.ed_visits.tolist() == [1, 0, 1]
 
 
 def test_an_empty_shard_has_no_use(tiny_shard: Maker) -> None:
-    assert utilise(tiny_shard(), year=2024, cutoff_day=CUTOFF).stays.tolist() == []
+    assert of_year(tiny_shard()).stays.tolist() == []

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.errors import DataError, RiskModelError
+from ihp_compute.population import Population
 from ihp_compute.risk.providers import provider
 from ihp_compute.risk.scores import ages_on, enrolled_months
 from ihp_compute.units import MICRO, NO_DAY, day_of, month_of
@@ -33,8 +34,10 @@ class FakeShard:
 
 
 @dataclass
-class FakePopulation:
-    shards: tuple[FakeShard, ...]
+class FakePopulation(Population):
+    """A population in memory, of the shards given."""
+
+    shards: Any
     models: list[str]
     manifest: dict[str, Any] = field(
         default_factory=lambda: {"service_years": [2023, 2024], "population_digest": "ab"}

@@ -50,6 +50,7 @@ def test_impossible_weights_are_refused(weights: dict[str, int]) -> None:
 class _Spans:
     """Three members: fee for service then a plan; all year in a plan; not attributed."""
 
+    index = 0
     n_members = 3
 
     def column(self, table: str, name: str) -> np.ndarray:
