@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, StringConstraints, field_validator
@@ -20,11 +20,19 @@ from cluster.registry import UnknownPopulationError
 from cluster.runs import Run
 from cluster.states import State
 from ihp_compute import contracts as contract
+from ihp_compute import pipeline
 from ihp_compute.errors import DataError
 from ihp_compute.population import read_manifest
 
-Year = Annotated[int, Field(strict=True, ge=1900, le=2200)]
+OPTIONS: Final = pipeline.RunRequest.options()
+
 router = APIRouter(prefix="/v1/runs", tags=["runs"], route_class=StrictJsonRoute)
+
+
+def _whole(name: str) -> Any:
+    """A whole number within the limits of an option of a run."""
+    limits = OPTIONS[name].limits
+    return Field(strict=True, ge=limits.get("ge"), le=limits.get("le"), lt=limits.get("lt"))
 
 
 class RunRequest(Strict):
@@ -32,11 +40,11 @@ class RunRequest(Strict):
 
     population: Name
     contracts: Annotated[list[Name], Field(min_length=1, max_length=200)]
-    performance_year: Year | None = None
-    base_year: Year | None = None
+    performance_year: Annotated[int, _whole("performance_year")] | None = None
+    base_year: Annotated[int, _whole("base_year")] | None = None
     paid_through: date | None = None
-    replicates: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 2000
-    seed: Annotated[int, Field(strict=True, ge=0, lt=2**64)] = 1
+    replicates: Annotated[int, _whole("replicates")] = pipeline.RunRequest.replicates
+    seed: Annotated[int, _whole("seed")] = pipeline.RunRequest.seed
     allow_inconsistent: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = (
         None
     )
@@ -140,7 +148,8 @@ def _resolved(request: RunRequest, service: Service) -> dict[str, Any]:
         )
     contracts = [_contract(name, n, service) for n, name in enumerate(request.contracts)]
     asked = request.model_dump(mode="json")
-    return {**asked, "population": str(path), "contracts": contracts}
+    resolved = {**asked, "population": str(path), "contracts": contracts}
+    return pipeline.RunRequest.of(resolved).document()
 
 
 def _contract(name: str, position: int, service: Service) -> str:

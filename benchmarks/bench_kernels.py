@@ -26,7 +26,8 @@ from benchmarks.peers import arrays, bootstrap, claims
 from benchmarks.race import QUICK, WITH_PEERS, Work, race
 from ihp_compute.errors import DataError
 from ihp_compute.measure.attribution import attribute
-from ihp_compute.measure.plan import Plan, RunRequest, make_plan
+from ihp_compute.measure.plan import Plan, make_plan
+from ihp_compute.measure.request import RunRequest
 from ihp_compute.pipeline import measure
 from ihp_compute.risk.providers import provider
 from ihp_compute.settlement.settle import settle

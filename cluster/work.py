@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from datetime import date
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -28,14 +27,16 @@ log = structlog.get_logger(__name__)
 
 def recalculate(run: Run, out: Path, runner: RayRunner, progress: Progress) -> str:
     """Do one recalculation; returns its digest."""
-    asked = run.request
-    population = open_population(Path(asked["population"]))
+    request = pipeline.RunRequest.of(
+        {name: value for name, value in run.request.items() if name != "asked"}
+    )
+    population = open_population(request.population)
     placement = place(
         workload(
             population,
             n_tasks=len(batches(population.shards, runner.parallelism)),
-            n_replicates=asked["replicates"] + 1,
-            n_contracts=len(asked["contracts"]),
+            n_replicates=request.replicates + 1,
+            n_contracts=len(request.contracts),
         ),
         cpus=runner.parallelism,
         result_budget_bytes=RESULT_STORE_BYTES // 2,
@@ -46,17 +47,6 @@ def recalculate(run: Run, out: Path, runner: RayRunner, progress: Progress) -> s
         in_flight=placement.in_flight,
         task_mib=placement.task_memory_bytes >> 20,
         expected_s=round(placement.seconds, 3),
-    )
-    paid_through = asked.get("paid_through")
-    request = pipeline.RunRequest(
-        population=population.path,
-        contracts=tuple(asked["contracts"]),
-        performance_year=asked.get("performance_year"),
-        base_year=asked.get("base_year"),
-        paid_through=None if paid_through is None else date.fromisoformat(paid_through),
-        replicates=asked["replicates"],
-        seed=asked["seed"],
-        allow_inconsistent=asked.get("allow_inconsistent"),
     )
     return pipeline.run(request, out, runner.placed(placement), progress).digest
 

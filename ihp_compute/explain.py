@@ -12,8 +12,7 @@ Not here: how a step is calculated (`settlement`), which fate a line meets (`cos
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +27,13 @@ from ihp_compute.measure import (
     EXCLUSION_REASONS,
     VISIT_STEPS,
     Plan,
-    RunRequest,
     attribute,
     costs,
     make_plan,
     member_line_fates,
 )
 from ihp_compute.population import Shard, member_keys, open_population, shard_of
-from ihp_compute.results import INTERVALS, SETTLEMENT, WALK, read_manifest, result
+from ihp_compute.results import INTERVALS, SETTLEMENT, WALK, read_manifest, request_of, result
 from ihp_compute.settlement import Step, steps
 from ihp_compute.units import NO_DAY, date_of
 
@@ -204,18 +202,8 @@ def _plan_of(run_dir: Path) -> Plan:
         raise RunError(
             f"{path}: is no longer the population that {run_dir} was made from; run again"
         )
-    plan = make_plan(
-        RunRequest(
-            population=path,
-            contracts=tuple(manifest["contract_arguments"]),
-            performance_year=manifest["performance_year"],
-            base_year=manifest["base_year"],
-            paid_through=date.fromisoformat(manifest["paid_through"]),
-            replicates=0,
-            device="cpu",
-            allow_inconsistent=manifest["allow_inconsistent"],
-        )
-    )
+    request = replace(request_of(manifest), replicates=0, device="cpu")
+    plan = make_plan(request)
     if plan.contracts.hashes() != {c["name"]: c["sha256"] for c in manifest["contracts"]}:
         raise RunError(f"{run_dir}: the contract has changed since this run; run again")
     return plan

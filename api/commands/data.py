@@ -29,6 +29,7 @@ from ihp_compute.units import dollars
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads; all cores unless given.")]
+OPTIONS = RunRequest.options()
 
 DEMO_CONTRACT = "mn-ihp-2.0-track-2"
 DEMO_SHARDS = 8
@@ -83,12 +84,15 @@ def run_command(
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="Claims paid later are left out."),
     ] = None,
-    replicates: Annotated[int, typer.Option(min=0, help="Draws beside the observed row.")] = 2000,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
+    replicates: Annotated[
+        int,
+        typer.Option(min=OPTIONS["replicates"].least, help="Draws beside the observed row."),
+    ] = RunRequest.replicates,
+    seed: Annotated[int, typer.Option(min=OPTIONS["seed"].least)] = RunRequest.seed,
     runner: Annotated[str, typer.Option(help="local or ray.")] = "local",
     ray_address: Annotated[str, typer.Option(help="Cluster to use with --runner ray.")] = "local",
     threads: Threads = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    device: Annotated[str, typer.Option(help=f"{OPTIONS['device'].expected}.")] = RunRequest.device,
     allow_inconsistent: Annotated[
         str | None, typer.Option(help="Reason to let base and performance rules differ.")
     ] = None,
@@ -120,8 +124,10 @@ def demo_command(
     out: Annotated[Path, typer.Option(help="Folder to make; a demo there is replaced.")] = Path(
         "out/demo"
     ),
-    seed: Annotated[int, typer.Option(min=0)] = 1,
-    replicates: Annotated[int, typer.Option(min=0)] = 2000,
+    seed: Annotated[int, typer.Option(min=OPTIONS["seed"].least)] = RunRequest.seed,
+    replicates: Annotated[
+        int, typer.Option(min=OPTIONS["replicates"].least)
+    ] = RunRequest.replicates,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:

@@ -8,7 +8,7 @@ A plan is small and picklable: it travels to every worker. Nothing is chosen lat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -19,25 +19,11 @@ from ihp_compute.codes import COMPARISON
 from ihp_compute.contracts import AttributionTerms, Contract, ContractSet, CostTerms, load_set
 from ihp_compute.errors import ContractError, DeviceUnavailableError, RunError
 from ihp_compute.measure.quality import quality_scores
+from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.roster import Roster, compile_roster
 from ihp_compute.population import Population, Shard, open_population
 from ihp_compute.risk import ScoreProvider, provider
 from ihp_compute.units import date_of, day_of
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What somebody asks for; None means: the contract set's default, else the population's."""
-
-    population: Path
-    contracts: tuple[str, ...]
-    performance_year: int | None = None
-    base_year: int | None = None
-    paid_through: date | None = None
-    replicates: int = 2000
-    seed: int = 1
-    device: str = "auto"
-    allow_inconsistent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +86,16 @@ class Plan:
         """Claims paid after this date are left out."""
         return date_of(self.cutoff_day)
 
+    def decided(self) -> RunRequest:
+        """The request with nothing left to a default: it makes this run again."""
+        return replace(
+            self.request,
+            population=self.origin.path,
+            performance_year=self.performance_year,
+            base_year=self.base_year,
+            paid_through=self.paid_through,
+        )
+
 
 def make_plan(request: RunRequest) -> Plan:
     """Decide a run.
@@ -109,10 +105,8 @@ def make_plan(request: RunRequest) -> Plan:
     PopulationError, ContractError, RiskModelError, RunError, DeviceUnavailableError
         If a part of the request cannot be met.
     """
-    if not 0 <= request.seed < 2**64:
-        raise RunError(f"seed: expected a whole number of 64 bits, got {request.seed}")
-    if not 0 <= request.replicates <= 1_000_000:
-        raise RunError(f"replicates: expected 0 to 1,000,000, got {request.replicates}")
+    for name in ("seed", "replicates"):  # years are held against those of the data, below
+        request.check(name)
     population = open_population(request.population)
     roster_table = population.reference("provider_roster")
     if roster_table is None:
@@ -134,7 +128,7 @@ def make_plan(request: RunRequest) -> Plan:
         performance_year=performance_year,
     )
     risk = contracts.risk(performance_year)
-    device, notes = _device(request.device)
+    device, notes = _device(request)
     return Plan(
         request=request,
         origin=Origin(
@@ -215,10 +209,9 @@ def _cutoff_day(request: RunRequest, contracts: ContractSet, population: Populat
     return int(population.manifest["last_paid_day"]) if chosen is None else day_of(chosen)
 
 
-def _device(asked: str) -> tuple[str, tuple[str, ...]]:
-    if asked not in ("auto", "cpu", "gpu"):
-        raise RunError(f"device: expected auto, cpu or gpu, got {asked}")
-    found = kernels.device()
+def _device(request: RunRequest) -> tuple[str, tuple[str, ...]]:
+    request.check("device")
+    asked, found = request.device, kernels.device()
     if asked == "gpu" and found != "gpu":
         raise DeviceUnavailableError(
             "device gpu was asked for, and no GPU with CuPy is here; "

@@ -10,7 +10,7 @@ from ihp_compute.results.assemble import assemble
 from ihp_compute.results.digest import digest_of_table
 from ihp_compute.results.folder import Draft, Outcome, check_target
 from ihp_compute.results.kept_terms import RunTerms
-from ihp_compute.results.manifest import is_run, read_manifest
+from ihp_compute.results.manifest import is_run, read_manifest, request_of
 from ihp_compute.results.read import result
 from ihp_compute.results.tables import INTERVALS, SETTLEMENT, TABLES, WALK
 from ihp_compute.results.true_up import true_up
@@ -29,6 +29,7 @@ __all__ = [
     "digest_of_table",
     "is_run",
     "read_manifest",
+    "request_of",
     "result",
     "true_up",
     "verify_run",

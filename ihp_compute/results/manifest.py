@@ -10,10 +10,12 @@ from typing import Any, Final
 
 import ihp_compute
 from ihp_compute.errors import RunError
-from ihp_compute.measure import Plan
+from ihp_compute.measure import Plan, RunRequest
 from ihp_compute.results.assemble import Results
 
 MANIFEST: Final = "manifest.json"
+ENTRIES: Final = {"contracts": "contract_arguments", "device": "device_requested"}
+"""Options of a request that a manifest holds under another name."""
 
 
 def read_manifest(run_dir: Path) -> dict[str, Any]:
@@ -79,35 +81,50 @@ def manifest_of(
     started: float,
 ) -> dict[str, Any]:
     """Everything that the manifest of a run says."""
+    asked = plan.decided().document()
+
+    def entries(*options: str) -> dict[str, Any]:
+        return {ENTRIES.get(name, name): asked.pop(name) for name in options}
+
     return {
         "kind": "run",
         "digest": digest,
         "terms": terms,
         "method_version": ihp_compute.METHOD_VERSION,
         "engine_version": ihp_compute.__version__,
-        "base_year": plan.base_year,
-        "performance_year": plan.performance_year,
-        "paid_through": str(plan.paid_through),
-        "replicates": plan.replicates,
-        "seed": plan.seed,
+        **entries("base_year", "performance_year", "paid_through", "replicates", "seed"),
         "device": plan.device,
-        "device_requested": plan.request.device,
+        **entries("device"),
         "runner": runner_name,
-        "population": {"path": str(plan.origin.path), "digest": plan.origin.digest},
+        "population": {"path": asked.pop("population"), "digest": plan.origin.digest},
         "inputs": plan.origin.inputs,
         "contracts": [
             {"name": name, "sha256": sha} for name, sha in sorted(plan.contracts.hashes().items())
         ],
-        "contract_arguments": list(plan.request.contracts),
+        **entries("contracts"),
         "risk_model": {"name": plan.scores.name, "sha256": plan.scores.model_sha256},
         "draft_terms": plan.contracts.draft_terms(plan.performance_year),
-        "allow_inconsistent": plan.request.allow_inconsistent,
+        **entries("allow_inconsistent"),
         "groups": list(plan.roster.groups),
         "notes": list(plan.notes),
         "counts": results.counts,
         "timings": {"seconds": round(time.perf_counter() - started, 3)},
         "python": sys.version.split()[0],
+        **entries(*asked),  # options that came later
     }
+
+
+def request_of(manifest: dict[str, Any]) -> RunRequest:
+    """The request that makes a run again, as its manifest holds it: nothing is left to a default.
+
+    Raises
+    ------
+    RunError
+        If the manifest was cut or edited.
+    """
+    names = {name: ENTRIES.get(name, name) for name in RunRequest.options()}
+    held = {name: manifest[entry] for name, entry in names.items() if entry in manifest}
+    return RunRequest.of({**held, "population": manifest["population"]["path"]})
 
 
 def headlines_of(plan: Plan) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from api.service import Service
 from cluster.runs import Run
+from ihp_compute.pipeline import RunRequest
 
 GOOD = '{"population": "state", "contracts": ["mn-ihp-2.0-track-2"]'
 
@@ -286,3 +287,17 @@ def test_events_are_streamed_until_the_run_has_ended(client: TestClient, finishe
         f"/v1/runs/{finished.id}/events", headers={**headers, "Last-Event-ID": ids[1]}
     )
     assert rest.text.count("event:") == 1
+
+
+def test_a_row_of_the_queue_is_the_document_of_a_request(
+    service: Service, start: Callable[..., Any]
+) -> None:
+    """What the dispatcher reads is what was asked, with folders of the server for names."""
+    run_id = start(paid_through="2025-06-30").json()["id"]
+    row = service.store.queue.run(run_id).request
+    asked = row.pop("asked")
+    assert RunRequest.of(row).document() == row
+    named = {"population", "contracts", "device"}
+    assert {key: row[key] for key in set(row) - named} == {
+        key: asked[key] for key in set(asked) - named
+    }

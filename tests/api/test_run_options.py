@@ -1,0 +1,47 @@
+"""A run's options are declared once; command line and HTTP have all of them, within its limits."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from api.commands.data import run_command
+from api.runs import RunRequest as Body
+from ihp_compute.pipeline import RunRequest
+
+OPTIONS = RunRequest.options()
+NOT_IN_HTTP = {"device"}
+"""The service's own machines decide."""
+NOT_OF_A_REQUEST = {"out", "further", "runner", "ray_address", "threads", "as_json"}
+"""Where and how the command line works, what it prints, and further contracts."""
+
+
+def test_the_command_line_has_every_option_with_its_default() -> None:
+    parameters = inspect.signature(run_command).parameters
+    assert set(parameters) - NOT_OF_A_REQUEST == set(OPTIONS)
+    for name in OPTIONS:
+        default = getattr(RunRequest, name, inspect.Parameter.empty)
+        assert parameters[name].default == default, name
+
+
+def test_a_body_has_every_option_with_its_default() -> None:
+    assert set(Body.model_fields) == set(OPTIONS) - NOT_IN_HTTP
+    for name, entry in Body.model_fields.items():
+        assert entry.is_required() == (not hasattr(RunRequest, name)), name
+        if not entry.is_required():
+            assert entry.default == getattr(RunRequest, name), name
+
+
+@pytest.mark.parametrize("name", [name for name, option in OPTIONS.items() if option.limits])
+def test_a_body_takes_what_an_option_allows_and_no_more(name: str) -> None:
+    limits = OPTIONS[name].limits
+    least = limits["ge"]
+    most = limits["le"] if "le" in limits else limits["lt"] - 1
+    body: dict[str, Any] = {"population": "state", "contracts": ["a"]}
+    for value in (least, most):
+        assert getattr(Body.model_validate({**body, name: value}), name) == value
+    for value in (least - 1, most + 1):
+        with pytest.raises(ValueError, match=name):
+            Body.model_validate({**body, name: value})
