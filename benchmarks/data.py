@@ -26,12 +26,12 @@ from ihp_compute.codes import (
     LINE_INPATIENT,
     RATE_CELLS,
     SERVICE_CATEGORIES,
-    SOURCE_TABLES,
     SPAN_DUAL,
     SPAN_PARTIAL_BENEFIT,
     SPAN_SPEND_DOWN,
 )
 from ihp_compute.ingest.passes import ingest
+from ihp_compute.ledger import CLAIM_TABLES
 from ihp_compute.population.shards import Population, open_population
 from ihp_compute.synth.state import VERSION, synth
 from ihp_compute.units import NO_DAY
@@ -116,7 +116,7 @@ def write_clean(made: State, population: Population) -> None:
     """Raw rows that ingest retained, file by file, and enrolment by span."""
     out = made.clean
     retained = _retained(population)
-    for table in SOURCE_TABLES:
+    for table in CLAIM_TABLES:
         (out / table).mkdir(parents=True)
     rows = 0
     for (file,), wanted in retained.partition_by("file", as_dict=True).items():
@@ -217,6 +217,6 @@ def clean_rows(made: State) -> int:
     """Claim lines in the clean Parquet."""
     return sum(
         pq.ParquetFile(path).metadata.num_rows
-        for table in SOURCE_TABLES
+        for table in CLAIM_TABLES
         for path in (made.clean / table).glob("*.parquet")
     )

@@ -47,8 +47,6 @@ LINE_KINDS: Final = ("fee_for_service", "capitation", "encounter", "supplemental
 
 VISIT_CLASSES: Final = ("none", "health_care_home", "evaluation")
 
-SOURCE_TABLES: Final = ("medical_claim", "pharmacy_claim")
-
 SERVICE_CATEGORIES: Final = (
     "inpatient",
     "outpatient_hospital",

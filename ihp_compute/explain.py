@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ihp_compute.codes import LINE_KINDS, RATE_CELLS, SERVICE_CATEGORIES, SOURCE_TABLES
+from ihp_compute.codes import LINE_KINDS, RATE_CELLS, SERVICE_CATEGORIES
 from ihp_compute.errors import RunError
-from ihp_compute.ledger import RunFate
+from ihp_compute.ledger import CLAIM_TABLES, RunFate
 from ihp_compute.measure import (
     EXCLUSION_REASONS,
     VISIT_STEPS,
@@ -224,7 +224,7 @@ def _line(shard: Shard, row: int, fate: int) -> dict[str, Any]:
     return {
         "stage": "run",
         "fate": RunFate(fate).label,
-        "table": SOURCE_TABLES[value("table")],
+        "table": CLAIM_TABLES[value("table")],
         "claim_id": str(shard.strings("line_detail", "claim_id")[row]),
         "claim_line_number": str(shard.strings("line_detail", "claim_line_number")[row]),
         "service_date": _day(value("service_day")),
@@ -238,7 +238,7 @@ def _line(shard: Shard, row: int, fate: int) -> dict[str, Any]:
 def _put_aside(plan: Plan, member_id: str) -> list[dict[str, Any]]:
     """The member's rows that did not pass the door."""
     found = []
-    for name in SOURCE_TABLES:
+    for name in CLAIM_TABLES:
         path = plan.request.population / "quarantine" / f"{name}.parquet"
         if not path.is_file():
             continue

@@ -1,4 +1,8 @@
-"""What an ingest reports: a ledger that foots, what was noticed, and the manifest."""
+"""What an ingest reports: a ledger that foots, what was noticed, and the manifest.
+
+Decides: that rows and dollars read equal those that met a fate, file by file, and which years count
+as full. Not here: what was counted (`door`, `shard`).
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,8 @@ import numpy as np
 from ihp_compute import METHOD_VERSION, __version__
 from ihp_compute.codes import SERVICE_CATEGORY_VERSION
 from ihp_compute.errors import UnbalancedLedgerError
-from ihp_compute.ingest.door import InputFolder
-from ihp_compute.ingest.handover import DENIAL_MARKS, Rules, ShardContent, Tally
+from ihp_compute.ingest.handover import DENIAL_MARKS, Rules, ShardContent
+from ihp_compute.ingest.input_files import InputFolder, Tally
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES, IngestFate
 from ihp_compute.population import LAYOUT_VERSION
 from ihp_compute.units import NO_DAY, months_of_days
@@ -27,7 +31,7 @@ class Account:
     folder : InputFolder
     tallies : mapping of file index to Tally
     unknown_columns : sequence of list of str
-        Columns of each file that no layout knows.
+        Columns of each file that no declaration knows.
     rules : Rules
     contents : sequence of ShardContent
         Their tables may be gone.

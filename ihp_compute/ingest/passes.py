@@ -3,8 +3,8 @@
     find -> read (spilled by piece of an input file, rows in order of shard)
          -> shard (gather, fates, tables, digest) -> ledger -> manifest -> rename
 
-Read this file for the order; values are read in `ingest_read`, typed and hashed in `ingest_rows`,
-compared and classified in `ingest_shard` and what it names, accounted for in `ingest_manifest`.
+Read this file for the order; files are read and their values typed in `door`, rows compared and
+classified in `shard`, and all of it accounted for in `account`.
 
 Every row of a claim or enrolment file meets one fate (`ledger.IngestFate`), and the ledger must
 foot per file: rows and dollars read in the first pass equal the sum over fates in the second, or
@@ -43,32 +43,32 @@ from ihp_compute.folders import (
 )
 from ihp_compute.ingest.account import Account
 from ihp_compute.ingest.door import (
-    LAYOUTS,
     CodeBook,
     Column,
-    InputFile,
-    InputFolder,
     MemberBook,
     Part,
     Rows,
     Words,
     batches,
+    by_shard,
     check_columns,
     column_names,
     find_inputs,
     parts_of,
     read_eligibility,
     read_lines,
+    read_reference,
     read_scores,
-    reference_piece,
 )
-from ihp_compute.ingest.handover import DENIAL_MARKS, Rules, ShardContent, Tally
+from ihp_compute.ingest.handover import DENIAL_MARKS, Rules, ShardContent
+from ihp_compute.ingest.input_files import InputFile, InputFolder, Tally
 from ihp_compute.ingest.service_categories import facts_of
-from ihp_compute.ingest.shard import Raw, build
-from ihp_compute.ingest.spill import Spill, Spilled
-from ihp_compute.ingest.spill_layout import SPILLED, Space
+from ihp_compute.ingest.shard import ShardRows, build
+from ihp_compute.ingest.spill import Spill
+from ihp_compute.ingest.spill_layout import Scratch, Spilled
+from ihp_compute.input_columns import INPUT_TABLES, REFERENCE_TABLES, SPILLED
 from ihp_compute.ledger import LEDGER_TABLES
-from ihp_compute.population import REFERENCE_TABLES, text_hashes
+from ihp_compute.population import text_hashes
 from ihp_compute.population import digest as fingerprint
 from ihp_compute.units import NO_DAY, months_of_days
 
@@ -92,7 +92,7 @@ def ingest(
     Parameters
     ----------
     input_dir : Path
-        Folder of Tuva input-layer tables (`ingest_layout.find_inputs`), CSV or Parquet.
+        Folder of Tuva input-layer tables (`door.layout.find_inputs`), CSV or Parquet.
     out : Path
         Folder to make. An existing population there is replaced; anything else is refused.
     shards : int
@@ -138,7 +138,7 @@ class _Own(threading.local):
     """What each worker has for itself."""
 
     def __init__(self) -> None:
-        self.space = Space()
+        self.scratch = Scratch()
         self.words: dict[str, dict[str, Words]] = {}
 
 
@@ -245,14 +245,18 @@ class _Ingest:
         """Check the header of a file; its parts, if its table is sharded."""
         file = self.folder.files[index]
         _, self.unknown_columns[index] = check_columns(
-            LAYOUTS[file.table], column_names(file), file.name
+            INPUT_TABLES[file.table], column_names(file), file.name
         )
         return parts_of(file, index) if file.table in SPILLED else []
 
     def _read_part(self, part: Part) -> list[Spilled]:
         total = Tally()
+        table = part.file.table
         spilled = [
-            self.spill.write(part.file.table, columns) for columns in self._batches(part, total)
+            self.spill.write(
+                table, by_shard(columns, SPILLED[table], self.n_shards, self._own.scratch)
+            )
+            for columns in self._batches(part, total)
         ]
         with self._lock:
             self.tallies.setdefault(part.file_index, Tally()).add(total)
@@ -261,7 +265,7 @@ class _Ingest:
     def _batches(self, part: Part, total: Tally) -> Iterator[dict[str, Column]]:
         # files have many dictionaries in common, above all those of one value
         known = self._own.words.setdefault(part.file.table, {})
-        for first_row, columns in batches(part, LAYOUTS[part.file.table]):
+        for first_row, columns in batches(part, INPUT_TABLES[part.file.table]):
             rows = Rows(part.file.table, columns, first_row, known)
             if rows.n:
                 yield self._read_batch(part, rows)
@@ -276,24 +280,10 @@ class _Ingest:
         return read_lines(rows, table, index, self.members, self.codes)
 
     def _reference(self, name: str) -> pa.Table:
-        """A table that is not sharded: text columns, trimmed, dates in ISO form, rows sorted."""
-        layout = LAYOUTS[name]
-        pieces = []
-        for index, file in self.folder.of(name):
-            rows = 0
-            for part in parts_of(file, index):
-                for first_row, columns in batches(part, layout):
-                    n = len(next(iter(columns.values())))
-                    rows += n
-                    pieces.append(reference_piece(file, layout.known, columns, first_row, n))
-            with self._lock:
-                self.tallies[index] = Tally(rows=rows)
-        schema = pa.schema([(column, pa.string()) for column in layout.known])
-        table = pa.concat_tables(pieces) if pieces else schema.empty_table()
-        table = table.sort_by([(column, "ascending") for column in table.column_names])
-        if name == "provider_roster":
-            for column, system in (("npi", "npi"), ("tin", "tin")):
-                self.codes.numbers(system, table.column(column).unique().to_pylist())
+        """Read a table that is not sharded, and write it down."""
+        table, rows = read_reference(self.folder, name, self.codes)
+        with self._lock:
+            self.tallies.update({index: Tally(rows=n) for index, n in rows.items()})
         for batch in table.combine_chunks().to_batches():
             write_arrow(self.staging / "reference" / f"{name}.arrow", batch)
         return table
@@ -326,19 +316,19 @@ class _Ingest:
         code_words: fingerprint.CodeWords,
     ) -> tuple[ShardContent, NDArray[np.uint64], dict[str, dict[str, Any]]]:
         pieces = {table: self.spill.pieces(table, index) for table in SPILLED}
-        space = self._own.space
+        scratch = self._own.scratch
 
-        def raw(label: str, *of: str) -> Raw:
-            return Raw(label, [pieces[table] for table in of], SPILLED[of[0]], space)
+        def rows(label: str, *of: str) -> ShardRows:
+            return ShardRows(label, [pieces[table] for table in of], SPILLED[of[0]], scratch)
 
         content = build(
-            raw("eligibility", "eligibility"),
-            raw("claims", "medical_claim", "pharmacy_claim"),
+            rows("eligibility", "eligibility"),
+            rows("claims", "medical_claim", "pharmacy_claim"),
             pieces["medical_claim"].n,
-            raw("scores", "risk_score"),
+            rows("scores", "risk_score"),
             rules,
             len(self.folder.files),
-            space,
+            scratch,
         )
         folder = self.staging / "shards" / f"{index:05d}"
         folder.mkdir()

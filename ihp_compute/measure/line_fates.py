@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.codes import SOURCE_TABLES
 from ihp_compute.contracts import INCURRED_BY, CostTerms
 from ihp_compute.errors import ContractError
-from ihp_compute.ledger import RunFate
+from ihp_compute.ledger import CLAIM_TABLES, RunFate
 from ihp_compute.measure.attribution import Attribution
 from ihp_compute.measure.cost import CAPITATION, COSTS, Cost, service_bits, slots
 from ihp_compute.population import ShardColumns
@@ -63,7 +62,7 @@ def line_fates(
         shard, rule_sets, cutoff_day=cutoff_day, attributions=attributions,
         group_rule_set=group_rule_set, n_partnerships=n_partnerships, n_files=n_files,
     )  # fmt: skip
-    ledger = np.zeros((len(SOURCE_TABLES), n_files, len(RunFate), 2), np.int64)
+    ledger = np.zeros((len(CLAIM_TABLES), n_files, len(RunFate), 2), np.int64)
     ledger[:, :, : COUNTED + 1] = lines
     for p, attribution in enumerate(attributions):
         settles = (attribution.group >= 0) & (attribution.group < n_partnerships)
@@ -153,7 +152,7 @@ def _fates(
         cutoff_day=cutoff_day,
         kind_bits=COSTS,
         never_bits=CAPITATION,
-        n_tables=len(SOURCE_TABLES),
+        n_tables=len(CLAIM_TABLES),
         n_files=n_files,
     )
     return fate, ledger

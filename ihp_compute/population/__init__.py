@@ -10,7 +10,6 @@ from ihp_compute.population.hashes import RowHash, text_hashes
 from ihp_compute.population.keys import member_keys, shard_of
 from ihp_compute.population.shards import (
     LAYOUT_VERSION,
-    REFERENCE_TABLES,
     Population,
     Shard,
     ShardColumns,
@@ -21,7 +20,6 @@ from ihp_compute.population.verify import verify
 
 __all__ = [
     "LAYOUT_VERSION",
-    "REFERENCE_TABLES",
     "Population",
     "RowHash",
     "Shard",

@@ -27,27 +27,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute import METHOD_VERSION
+from ihp_compute.input_columns import CODE_SYSTEMS, CODED, REFERENCE_TABLES
 from ihp_compute.population import tables
 from ihp_compute.population.hashes import RowHash, text_hashes
-from ihp_compute.population.shards import REFERENCE_TABLES, Population, Shard
+from ihp_compute.population.shards import Population, Shard
 from ihp_compute.sorting import order_by
 
 CODE_COLUMNS: Final[Mapping[tuple[str, str], str]] = {
-    ("spans", "plan"): "plan",
-    ("line_detail", "hcpcs"): "hcpcs",
-    ("line_detail", "revenue"): "revenue",
-    ("line_detail", "bill_type"): "bill_type",
-    ("line_detail", "place_of_service"): "place_of_service",
-    ("line_detail", "ndc"): "ndc",
-    ("line_detail", "rendering_npi"): "npi",
-    ("line_detail", "billing_npi"): "npi",
-    ("diagnoses", "dx"): "dx",
-    ("visits", "rendering_npi"): "npi",
-    ("visits", "billing_npi"): "npi",
-    ("visits", "tin"): "tin",
-    ("stays", "facility_npi"): "npi",
-    ("scores", "model"): "risk_model",
-    ("scores", "cell"): "risk_cell",
+    (table, field.name): CODED[field.name]
+    for table, schema in tables.SHARD_TABLES.items()
+    for field in schema
+    if field.name in CODED
 }
 """Which code system an integer column of a shard table belongs to (`drugs.code` has two)."""
 
@@ -193,7 +183,7 @@ def lines_of(table: pa.Table) -> Lines:
 
 def population_digest(population: Population) -> str:
     """The digest of a prepared population, recomputed from its rows."""
-    codes = {system: code_words(population.codes(system)) for system in tables.CODE_SYSTEMS}
+    codes = {system: code_words(population.codes(system)) for system in CODE_SYSTEMS}
     sums = np.zeros((len(HASHED_TABLES), 3), np.uint64)
     for shard in population.shards:
         sums += shard_sums(shard, codes)

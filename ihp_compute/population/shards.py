@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.errors import PopulationError
 from ihp_compute.folders import MANIFEST, file_sha256
+from ihp_compute.input_columns import CODE_SYSTEMS, REFERENCE_TABLES
 from ihp_compute.population import tables
 
 
@@ -56,7 +57,6 @@ class ShardColumns(Protocol):
 T = TypeVar("T")
 
 LAYOUT_VERSION: Final = 1
-REFERENCE_TABLES: Final = ("provider_roster", "quality_score", "quality_measure", "member_factors")
 
 _MANIFEST_ENTRIES: Final = (
     "population_digest", "n_shards", "files", "inputs", "ledger", "members", "member_months",
@@ -159,8 +159,8 @@ class Population:
 
     def codes(self, system: str) -> pa.Array:
         """The texts that integer codes of a system stand for; entry 0 is "", not stated."""
-        if system not in tables.CODE_SYSTEMS:
-            raise KeyError(f"no code system {system!r}; there are {list(tables.CODE_SYSTEMS)}")
+        if system not in CODE_SYSTEMS:
+            raise KeyError(f"no code system {system!r}; there are {list(CODE_SYSTEMS)}")
         return read_batch(self.path / "codes" / f"{system}.arrow").column("code")
 
     def reference(self, name: str) -> pa.Table | None:

@@ -59,7 +59,7 @@ LINES: Final = (
         ("category", pa.uint8()),  # SERVICE_CATEGORIES
         ("kind", pa.uint8()),  # LINE_KINDS
         ("flags", pa.uint8()),  # LINE_*
-        ("table", pa.uint8()),  # SOURCE_TABLES
+        ("table", pa.uint8()),  # CLAIM_TABLES
         ("file", pa.uint16()),  # index into manifest["inputs"]
     )
 )
@@ -120,7 +120,3 @@ SHARD_TABLES: Final = {
     "drugs": DRUGS,
     "scores": SCORES,
 }
-CODE_SYSTEMS: Final = (
-    "dx", "hcpcs", "ndc", "revenue", "bill_type", "place_of_service", "npi", "tin", "plan",
-    "risk_model", "risk_cell",
-)  # fmt: skip

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ihp_compute.codes import SOURCE_TABLES
-from ihp_compute.ledger import LINE_FATES, IngestFate, RunFate
+from ihp_compute.ledger import CLAIM_TABLES, LINE_FATES, IngestFate, RunFate
 from ihp_compute.report import numbers
 from ihp_compute.report.charts import Bar, Chart, waterfall
 from ihp_compute.report.rows import Row
@@ -32,7 +31,7 @@ def exclusion_rows(rows: Sequence[Row]) -> list[Row]:
 
 def ledger_section(rows: Sequence[Row]) -> Row:
     """Lines and dollars by stage, fate and table, and whether the two stages meet."""
-    names = [t for t in SOURCE_TABLES if any(row["table"] == t for row in rows)]
+    names = [t for t in CLAIM_TABLES if any(row["table"] == t for row in rows)]
     rows = [row for row in rows if row["table"] in names]  # other tables carry no claim
     stages: list[Row] = []
     totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])

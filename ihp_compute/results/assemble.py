@@ -8,9 +8,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from ihp_compute.codes import SOURCE_TABLES
 from ihp_compute.errors import UnbalancedLedgerError
-from ihp_compute.ledger import LINE_FATES, IngestFate, RunFate
+from ihp_compute.ledger import CLAIM_TABLES, LINE_FATES, IngestFate, RunFate
 from ihp_compute.measure import EXCLUSION_REASONS, Measured, Plan, payer_weights
 from ihp_compute.results.tables import (
     EXCLUSIONS,
@@ -145,10 +144,10 @@ def _ledger(plan: Plan, measured: Measured) -> pa.Table:
     retained = {
         (row["table"], row["file"]): (row["lines"], row["paid_cents"])
         for row in rows
-        if row["fate"] == IngestFate.RETAINED.label and row["table"] in SOURCE_TABLES
+        if row["fate"] == IngestFate.RETAINED.label and row["table"] in CLAIM_TABLES
     }
     met: dict[tuple[str, str], tuple[int, int]] = {}
-    for t, table in enumerate(SOURCE_TABLES):
+    for t, table in enumerate(CLAIM_TABLES):
         for f, file in enumerate(plan.origin.files):
             for fate in RunFate:
                 lines, cents = (int(x) for x in measured.ledger[t, f, fate])

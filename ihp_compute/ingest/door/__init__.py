@@ -12,24 +12,15 @@ from ihp_compute.ingest.door.by_shard import by_shard
 from ihp_compute.ingest.door.claims import read_lines
 from ihp_compute.ingest.door.columns import Column
 from ihp_compute.ingest.door.eligibility import read_eligibility
-from ihp_compute.ingest.door.layout import (
-    LAYOUTS,
-    InputFile,
-    InputFolder,
-    check_columns,
-    find_inputs,
-)
-from ihp_compute.ingest.door.reference import reference_piece
+from ihp_compute.ingest.door.layout import check_columns, find_inputs
+from ihp_compute.ingest.door.reference import read_reference
 from ihp_compute.ingest.door.rows import Rows
 from ihp_compute.ingest.door.scores import read_scores
 from ihp_compute.ingest.door.texts import Words
 
 __all__ = [
-    "LAYOUTS",
     "CodeBook",
     "Column",
-    "InputFile",
-    "InputFolder",
     "MemberBook",
     "Part",
     "Rows",
@@ -42,6 +33,6 @@ __all__ = [
     "parts_of",
     "read_eligibility",
     "read_lines",
+    "read_reference",
     "read_scores",
-    "reference_piece",
 ]

@@ -4,7 +4,7 @@
 
 A Parquet column of text is read as codes of its dictionary where its pages hold such. CSV fields
 are text; nothing is inferred, so leading zeros live. A file that breaks off stops the ingest, named
-with the line where that is known. Not here: what a value says (`ingest_read`).
+with the line where that is known. Not here: what a value says (`values`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from ihp_compute.errors import DataError
-from ihp_compute.ingest.door.layout import InputFile, TableLayout, check_columns
+from ihp_compute.ingest.door.layout import check_columns
+from ihp_compute.ingest.input_files import InputFile
+from ihp_compute.input_columns import InputTable
 
 BATCH_ROWS: Final = 1 << 18
 """Rows of a batch, about."""
@@ -94,7 +96,7 @@ def column_names(file: InputFile) -> list[str]:
         raise _unreadable(file, error) from error
 
 
-def batches(part: Part, layout: TableLayout) -> Iterator[tuple[int, dict[str, pa.Array]]]:
+def batches(part: Part, table: InputTable) -> Iterator[tuple[int, dict[str, pa.Array]]]:
     """Known columns of a part, a batch at a time.
 
     Yields
@@ -112,7 +114,7 @@ def batches(part: Part, layout: TableLayout) -> Iterator[tuple[int, dict[str, pa
         names = column_names(part.file)
     else:
         names = part.metadata.schema.to_arrow_schema().names
-    known, _ = check_columns(layout, names, part.file.name)
+    known, _ = check_columns(table, names, part.file.name)
     if part.metadata is not None:
         source = _parquet_batches(part, part.metadata, known)
     else:

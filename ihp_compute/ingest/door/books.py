@@ -11,7 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError
-from ihp_compute.population import member_keys, tables, text_hashes
+from ihp_compute.input_columns import CODE_SYSTEMS
+from ihp_compute.population import member_keys, text_hashes
 from ihp_compute.sorting import WORD_BITS
 from kernels import key_place, word_order
 
@@ -24,7 +25,7 @@ class CodeBook:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._number = {system: {"": 0} for system in tables.CODE_SYSTEMS}
+        self._number = {system: {"": 0} for system in CODE_SYSTEMS}
 
     def numbers(self, system: str, codes: Sequence[str]) -> NDArray[np.int32]:
         """Provisional number of each code."""

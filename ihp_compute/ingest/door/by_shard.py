@@ -1,7 +1,7 @@
-"""Typed columns of a batch, and its rows in order of shard, each column as narrow as it goes.
+"""A batch's rows in order of shard, each column written as narrow as it goes.
 
 A column is described by what it is made of - one value a row, distinct values and an index, or one
-value for all rows - and written down once, in the order in which it is spilled (`ingest_spill`).
+value for all rows - and written down once, in the order in which it is spilled (`ingest.spill`).
 What is the same in all rows is not written at all, and of few distinct values only their places
 are: the values stay in memory (`Kept`). Less written is less for the machine to find room for.
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.ingest.door.columns import Coded, Column, Following, Stated
 from ihp_compute.ingest.door.texts import Text
-from ihp_compute.ingest.spill_layout import Kept, Ordered, Space
+from ihp_compute.ingest.spill_layout import Kept, Ordered, Scratch
 from ihp_compute.units import NO_DAY
 from kernels import code_lists, row_order, row_pick
 
@@ -28,9 +28,9 @@ _MANY: Final = 16
 
 
 def by_shard(
-    columns: Mapping[str, Column], schema: pa.Schema, n_shards: int, space: Space
+    columns: Mapping[str, Column], schema: pa.Schema, n_shards: int, scratch: Scratch
 ) -> Ordered:
-    """The batch in order of shard; it stands in `space` until another one does."""
+    """The batch in order of shard; it stands in `scratch` until another one does."""
     key = columns["member_key"]
     order, starts = row_order(key.rows() if isinstance(key, Coded) else key, n_shards)
     kept = Kept()
@@ -44,7 +44,7 @@ def by_shard(
             kept.values[name], index = coded
             if isinstance(column, Stated | Text):
                 kept.hashes[name] = _text_of(column).words.hashes
-            numbers[name] = _picked(_narrow(index, np.int32), None, order, space, name)
+            numbers[name] = _picked(_narrow(index, np.int32), None, order, scratch, name)
         elif isinstance(column, Following):
             texts[name] = _followed(column, order, starts)
         elif isinstance(column, Stated | Text):
@@ -52,9 +52,9 @@ def by_shard(
             places = pa.array(row_pick(index, None, order))
             texts[name] = pc.take(values, places, boundscheck=False)
         elif isinstance(column, list):
-            texts[name] = _lists(column, order, space)
+            texts[name] = _lists(column, order, scratch)
         else:
-            numbers[name] = _ordered(column, order, entry, space)
+            numbers[name] = _ordered(column, order, entry, scratch)
     return Ordered(numbers, texts, kept, starts)
 
 
@@ -97,16 +97,16 @@ def _narrow(values: NDArray[Any], kind: Any) -> NDArray[Any]:
 
 
 def _ordered(
-    column: Column, order: NDArray[np.int32], field: pa.Field, space: Space
+    column: Column, order: NDArray[np.int32], field: pa.Field, scratch: Scratch
 ) -> NDArray[Any]:
     """Numbers, a value a row."""
     kind = field.type.to_pandas_dtype()
     if isinstance(column, range):
         return _narrow(order + np.int64(column.start), kind)
     if isinstance(column, Coded):
-        return _picked(_narrow(column.values, kind), column.index, order, space, field.name)
+        return _picked(_narrow(column.values, kind), column.index, order, scratch, field.name)
     if isinstance(column, np.ndarray):
-        return _picked(_narrow(column, kind), None, order, space, field.name)
+        return _picked(_narrow(column, kind), None, order, scratch, field.name)
     raise TypeError(f"a column of {type(column).__name__} has no rows")
 
 
@@ -168,19 +168,19 @@ def _picked(
     values: NDArray[Any],
     index: NDArray[np.int32] | None,
     order: NDArray[np.int32],
-    space: Space,
+    scratch: Scratch,
     name: str,
 ) -> NDArray[Any]:
-    out = space.array(name, len(order), values.dtype)
+    out = scratch.array(name, len(order), values.dtype)
     picked: NDArray[Any] = row_pick(values, index, order, out)
     return picked
 
 
-def _lists(columns: Sequence[Coded], order: NDArray[np.int32], space: Space) -> pa.Array:
+def _lists(columns: Sequence[Coded], order: NDArray[np.int32], scratch: Scratch) -> pa.Array:
     """The codes above 0 that each row has, column by column."""
     k, n, kind = len(columns), len(order), np.dtype(np.int32)
-    codes = space.array("codes", k * n, kind).reshape(k, n)
+    codes = scratch.array("codes", k * n, kind).reshape(k, n)
     for column, out in zip(columns, codes, strict=True):
         row_pick(column.values, column.index, order, out)
-    stated, starts = code_lists(codes, space.array("stated", k * n, kind))
+    stated, starts = code_lists(codes, scratch.array("stated", k * n, kind))
     return pa.ListArray.from_arrays(pa.array(starts), pa.array(_narrow(stated, np.int32)))

@@ -9,19 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.ingest.door.books import CodeBook, MemberBook
-from ihp_compute.ingest.door.columns import Coded, Column, Following, Stated
+from ihp_compute.ingest.door.columns import Column, Following
 from ihp_compute.ingest.door.rows import FIRST_DAY, OPEN_END_DAY, Rows, coalesce, small
 from ihp_compute.ingest.door.values import flag_of_text
 from ihp_compute.ingest.final_action import INDICATORS, NOT_STATED, OPEN
 from ihp_compute.ingest.handover import DENIAL_MARKS
 from ihp_compute.ingest.service_categories import CLAIM_TYPES
+from ihp_compute.input_columns import Kind
 from ihp_compute.units import NO_DAY
 
 LINE_KIND_OF: Final = {
     "": 0, "1": 0, "A": 0, "U": 0, "2": 1, "B": 1, "V": 1, "3": 2, "C": 2, "W": 2,
     "4": 3, "D": 3, "X": 3, "5": 3, "E": 3, "Y": 3, "Z": 0,
 }  # fmt: skip
-"""TAF claim type: Medicaid 1-5, CHIP A-E, other programmes U-Y; as `tables.LINE_KINDS`. Z is a
+"""TAF claim type: Medicaid 1-5, CHIP A-E, other programmes U-Y; as `codes.LINE_KINDS`. Z is a
 denied claim and meets that fate."""
 
 _CLAIM_TYPE_OF: Final = {name.upper(): k for k, name in enumerate(CLAIM_TYPES)}
@@ -41,72 +42,44 @@ def _first_stated(*days: NDArray[np.int32]) -> NDArray[np.int32]:
 def read_lines(
     rows: Rows, table: str, file_index: int, members: MemberBook, codes: CodeBook
 ) -> dict[str, Column]:
-    """A batch of claim lines as columns of `SPILLED_LINES`.
+    """A batch of claim lines as spilled columns.
 
     Unreadable: no member id, no claim id, no service date, a date or an amount that cannot be read,
     an unknown claim type (`x_clm_type_cd`). A blank amount is zero and counted.
     """
     n = rows.n
     _, key = rows.member_keys(members)
-    claim_id, line = rows.strings("claim_id"), rows.text("claim_line_number")
+    claim_id = rows.strings("claim_id")
     claim_hash = (
         claim_id.words if isinstance(claim_id, Following) else claim_id.take(claim_id.words.hashes)
     )
     paid = rows.cents("paid_amount")
-    allowed, third_party = rows.cents("allowed_amount"), rows.cents("x_tpl_amt")
+    amounts = rows.carried(codes, Kind.AMOUNT)
     paid_day, file_day = rows.days("paid_date"), rows.days("file_date")
     if table == "medical_claim":
         start, end = rows.days("claim_start_date"), rows.days("claim_end_date")
         line_start, line_end = rows.days("claim_line_start_date"), rows.days("claim_line_end_date")
-        admission: Column = rows.days("admission_date")
-        discharge: Column = rows.days("discharge_date")
         service = _first_stated(line_start, start)
         claim_start = _first_stated(start, line_start)
         claim_end = _first_stated(end, line_end, claim_start)
         service_column = "claim_line_start_date and claim_start_date"
-        tin = [rows.codes(f"{who}_tin", "tin", codes) for who in ("rendering", "billing")]
-        coded: dict[str, Column] = {
+        by_rule: dict[str, Column] = {
             "claim_type": rows.lookup("claim_type", "type", _CLAIM_TYPE_OF, 0),
             "disposition": rows.read("discharge_disposition_code", "small", small, np.uint8),
             "has_drg": rows.read("drg_code", "stated", bool, np.bool_),
-            "hcpcs": rows.codes("hcpcs_code", "hcpcs", codes, str.upper),
-            "revenue": rows.codes("revenue_center_code", "revenue", codes),
-            "bill_type": rows.codes("bill_type_code", "bill_type", codes),
-            "place_of_service": rows.codes("place_of_service_code", "place_of_service", codes),
-            "ndc": 0,
-            **{
-                f"{who}_npi": rows.codes(f"{who}_npi", "npi", codes)
-                for who in ("rendering", "billing", "facility")
-            },
-            "tin": coalesce(*tin),
-            "dx": _diagnoses(rows, codes),
+            "tin": coalesce(*(rows.codes(f"{who}_tin", codes) for who in ("rendering", "billing"))),
         }
     else:
         service = claim_start = claim_end = rows.days("dispensing_date")
         service_column = "dispensing_date"
-        admission = discharge = NO_DAY
-        coded = {
-            "claim_type": CLAIM_TYPES.index("pharmacy"),
-            "disposition": 255,
-            "has_drg": 0,
-            "hcpcs": 0,
-            "revenue": 0,
-            "bill_type": 0,
-            "place_of_service": 0,
-            "ndc": rows.codes("ndc_code", "ndc", codes),
-            "rendering_npi": rows.codes("prescribing_provider_npi", "npi", codes),
-            "billing_npi": rows.codes("dispensing_provider_npi", "npi", codes),
-            "facility_npi": 0,
-            "tin": 0,
-            "dx": [],
-        }
+        by_rule = {"claim_type": CLAIM_TYPES.index("pharmacy")}
     kind = rows.lookup("x_clm_type_cd", "kind", LINE_KIND_OF, 255)
     indicator = rows.lookup("x_adjstmt_ind", "indicator", _INDICATOR_OF, NOT_STATED)
-    original, adjustment = rows.text("x_orgnl_clm_num"), rows.text("x_adjstmt_clm_num")
     denial = rows.read("x_clm_dnd_ind", "mark", _denial_mark, np.uint8)
     denied = denial.rows()
     is_denied = rows.lookup("x_clm_type_cd", "denied", {"Z": 1}, 0)
     denied[is_denied.where(is_denied.values == 1)] = DENIAL_MARKS.index("yes")
+    carried = rows.carried(codes)
 
     rows.mark(key.where(key.values == 0), "no member id")
     rows.mark(np.flatnonzero(claim_hash == 0), "no claim_id")
@@ -133,6 +106,9 @@ def read_lines(
     tally.last_day = int(service[timely].max(initial=NO_DAY))
 
     return {
+        **amounts,
+        **carried,
+        **by_rule,
         "member_key": key,
         "fate": fate,
         "reason": reason,
@@ -141,35 +117,17 @@ def read_lines(
         "hash_1": hashes[0],
         "hash_2": hashes[1],
         "claim_id": claim_id,
-        "claim_line_number": line,
-        "original_claim": Stated(original),
-        "adjustment_claim": Stated(adjustment),
         "service_day": service,
         "claim_start_day": claim_start,
         "claim_end_day": claim_end,
         "paid_day": paid_day,
         "file_day": file_day,
-        "admission_day": admission,
-        "discharge_day": discharge,
         "paid_cents": paid.cents,
-        "allowed_cents": allowed.cents,
-        "third_party_cents": third_party.cents,
         "blank_amount": paid.blank,
         "indicator": indicator,
         "denial": denied,
         "kind": kind,
-        **coded,
     }
-
-
-def _diagnoses(rows: Rows, codes: CodeBook) -> list[Coded]:
-    """The stated diagnosis codes of each line, upper case without the dot."""
-    names = [f"diagnosis_code_{k}" for k in range(1, 26)]
-    return [
-        rows.codes(name, "dx", codes, lambda code: code.upper().replace(".", ""))
-        for name in names
-        if not rows.text(name).is_blank
-    ]
 
 
 def _denial_mark(text: str) -> int:

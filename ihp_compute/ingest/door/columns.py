@@ -43,7 +43,7 @@ class Stated:
 class Following:
     """A column of one text a row, none null, often that of the row before.
 
-    words : uint64 a row, `fingerprint.text_hashes`; rows of one hash have one text
+    words : uint64 a row, `population.text_hashes`; rows of one hash have one text
     """
 
     texts: pa.Array

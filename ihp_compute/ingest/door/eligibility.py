@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import numpy as np
@@ -18,15 +19,17 @@ from ihp_compute.ingest.door.books import CodeBook, MemberBook
 from ihp_compute.ingest.door.columns import Column
 from ihp_compute.ingest.door.rows import FIRST_DAY, OPEN_END_DAY, Rows, coalesce, small
 from ihp_compute.ingest.final_action import OPEN
+from ihp_compute.input_columns import INPUT_TABLES, Kind
 from ihp_compute.units import NO_DAY
 
+_NO_PLAN_ID: Final = re.compile(str(INPUT_TABLES["eligibility"].by_name["x_mc_plan_id"].nothing))
 _SEX_OF: Final = {"F": 1, "FEMALE": 1, "2": 1, "M": 2, "MALE": 2, "1": 2}
 
 
 def read_eligibility(
     rows: Rows, file_index: int, members: MemberBook, codes: CodeBook
 ) -> dict[str, Column]:
-    """A batch of enrolment rows as columns of `SPILLED_ELIGIBILITY`.
+    """A batch of enrolment rows as spilled columns.
 
     Unreadable: no member id, no start date, a date that cannot be read, an end before the start. A
     blank end, or one in 2100 or later, is open. Dual: CMS dual status 01-06 and 08; partial
@@ -35,8 +38,7 @@ def read_eligibility(
     """
     ids, key = rows.member_keys(members)
     start, end = rows.days("enrollment_start_date"), rows.days("enrollment_end_date")
-    birth, death = rows.days("birth_date"), rows.days("death_date")
-    file_day = rows.days("file_date")
+    dates = rows.carried(codes, Kind.DATE)
     end = np.where(end >= OPEN_END_DAY, np.int32(NO_DAY), end)
     sex = rows.lookup("gender", "sex", _SEX_OF, 0)
     dual = rows.read("dual_status_code", "dual", _dual, np.uint8).rows()
@@ -50,9 +52,7 @@ def read_eligibility(
         named |= rows.read(name, "managed", rate_cells.names_managed_care, np.bool_).rows()
     has_plan_id = rows.read("x_mc_plan_id", "stated", _is_plan_id, np.bool_).rows()
     managed = np.where(plan_type == 255, has_plan_id | named, plan_type).astype(np.uint8)
-    plan_code = coalesce(
-        *(rows.codes(name, "plan", codes) for name in ("x_mc_plan_id", "plan", "payer"))
-    )
+    plan_code = coalesce(*(rows.codes(name, codes) for name in ("x_mc_plan_id", "plan", "payer")))
     is_medicaid = np.zeros(rows.n, bool)
     for name in ("payer_type", "payer"):
         is_medicaid |= rows.read(
@@ -68,6 +68,7 @@ def read_eligibility(
         + rows.flag("long_term_institutional_flag") * SPAN_LONG_TERM_INSTITUTION
         + medicaid * SPAN_MEDICAID
     ).astype(np.uint8)
+    carried = rows.carried(codes)
     rows.mark(key.where(key.values == 0), "no member id")
     rows.mark(np.flatnonzero(start == NO_DAY), "no enrollment_start_date")
     rows.mark(np.flatnonzero((end != NO_DAY) & (end < start)), "enrolment ends before it starts")
@@ -81,11 +82,16 @@ def read_eligibility(
     tally.last_day = int(np.maximum(start, end)[readable].max(initial=NO_DAY))
     for what, count in (
         ("open-ended enrolment rows", int((readable & (end == NO_DAY)).sum())),
-        ("enrolment rows without a birth date", int((readable & (birth == NO_DAY)).sum())),
+        (
+            "enrolment rows without a birth date",
+            int((readable & (dates["birth_day"] == NO_DAY)).sum()),
+        ),
     ):
         if count:
             tally.notes[what] = count
     return {
+        **dates,
+        **carried,
         "member_key": key,
         "fate": fate,
         "reason": reason,
@@ -96,9 +102,6 @@ def read_eligibility(
         "member_id": ids,
         "start_day": start,
         "end_day": end,
-        "file_day": file_day,
-        "birth_day": birth,
-        "death_day": death,
         "sex": sex,
         "aid": aid,
         "managed": managed,
@@ -115,7 +118,7 @@ def _reason(text: str) -> int:
 
 
 def _is_plan_id(text: str) -> bool:
-    return bool(text.strip("089"))
+    return bool(text) and not _NO_PLAN_ID.fullmatch(text)
 
 
 def _dual(text: str) -> int:

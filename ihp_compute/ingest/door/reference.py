@@ -2,32 +2,65 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pyarrow as pa
 
 from ihp_compute.errors import DataError
-from ihp_compute.ingest.door.layout import InputFile
+from ihp_compute.ingest.door.batches import batches, parts_of
+from ihp_compute.ingest.door.books import CodeBook
 from ihp_compute.ingest.door.texts import as_text
 from ihp_compute.ingest.door.values import BAD_DAY, day_of_text
+from ihp_compute.ingest.input_files import InputFile, InputFolder
+from ihp_compute.input_columns import INPUT_TABLES, InputTable, Kind
 from ihp_compute.units import NO_DAY, date_of
 
 
-def reference_piece(
-    file: InputFile, known: tuple[str, ...], columns: dict[str, pa.Array], first_row: int, n: int
-) -> pa.Table:
-    """One batch of a reference table: known columns as text, days as YYYY-MM-DD.
+def read_reference(
+    folder: InputFolder, name: str, codes: CodeBook
+) -> tuple[pa.Table, Counter[int]]:
+    """A table that is not sharded, and how many rows each of its files has, by index.
+
+    Columns are text, trimmed, days as YYYY-MM-DD; rows are sorted. Codes of columns that belong to
+    a system are numbered.
 
     Raises
     ------
     DataError
-        If a day cannot be read; names file and row.
+        If a file is damaged or a day cannot be read; names file and row.
     """
+    table = INPUT_TABLES[name]
+    pieces = []
+    rows: Counter[int] = Counter()
+    for index, file in folder.of(name):
+        rows[index] = 0
+        for part in parts_of(file, index):
+            for first_row, columns in batches(part, table):
+                n = len(next(iter(columns.values())))
+                rows[index] += n
+                pieces.append(_piece(file, table, columns, first_row, n))
+    schema = pa.schema([(column, pa.string()) for column in table.known])
+    whole = pa.concat_tables(pieces) if pieces else schema.empty_table()
+    whole = whole.sort_by([(column, "ascending") for column in table.known])
+    for column in table.columns:
+        if column.code_system:
+            found = whole.column(column.name).unique().to_pylist()
+            codes.numbers(column.code_system, found)
+    return whole, rows
+
+
+def _piece(
+    file: InputFile, table: InputTable, columns: dict[str, pa.Array], first_row: int, n: int
+) -> pa.Table:
+    """One batch of a table: known columns as text."""
     piece = {}
-    for name in known:
+    for column in table.columns:
+        name = column.name
         if name not in columns:
             piece[name] = pa.array([""] * n, pa.string())
             continue
         texts = as_text(columns[name]).cast(pa.string())
-        if name.endswith("_date"):
+        if column.kind is Kind.DATE:
             written = texts.dictionary_encode()
             days = [day_of_text(text) for text in written.dictionary.to_pylist()]
             if BAD_DAY in days:

@@ -1,24 +1,25 @@
-"""First pass: raw rows of one batch as typed columns, with what cannot be read marked.
+"""Raw rows of one batch as typed columns, with what cannot be read marked.
 
-    raw columns -> ids, codes, days, cents -> row hash -> rows in order of shard (`ingest_spill`)
+    raw columns -> ids, codes, days, cents -> row hash
 
-Every row keeps its file and row number, and two 64-bit hashes of all its mapped columns: equal rows
-have equal hashes whatever file they stand in. Codes are numbered as they are met; `CodeBook` sorts
-them once all files are read. Nothing here needs another row; what does is in `ingest_shard`.
+A column is read as it is declared (`input_columns`); what needs a rule of its own is asked for by
+the reader of its table, and `carried` reads the rest of what is spilled. Every row keeps its file
+and row number, and two 64-bit hashes of all columns that are content: equal rows have equal hashes
+whatever file they stand in. Codes are numbered as they are met; `CodeBook` sorts them once all
+files are read. Nothing here needs another row; what does is in `ingest.shard`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.ingest.door.books import CodeBook, MemberBook
-from ihp_compute.ingest.door.columns import Coded, Following, Stated
-from ihp_compute.ingest.door.layout import LAYOUTS
+from ihp_compute.ingest.door.columns import Coded, Column, Following, Stated
 from ihp_compute.ingest.door.texts import Text, Words, as_text, read_text
 from ihp_compute.ingest.door.values import (
     BAD_DAY,
@@ -29,14 +30,22 @@ from ihp_compute.ingest.door.values import (
     read_days,
 )
 from ihp_compute.ingest.final_action import OPEN
-from ihp_compute.ingest.handover import Tally
+from ihp_compute.ingest.input_files import Tally
+from ihp_compute.input_columns import (
+    CODE_SYSTEMS,
+    INPUT_TABLES,
+    OPEN_END,
+    SPILL_COLUMNS,
+    InputColumn,
+    Kind,
+    SpillColumn,
+)
 from ihp_compute.ledger import IngestFate
 from ihp_compute.population import RowHash, text_hashes
-from ihp_compute.units import NO_DAY
+from ihp_compute.units import NO_DAY, day_of
 
 UNREADABLE: Final = int(IngestFate.UNREADABLE)
-OPEN_END_YEAR: Final = 2100
-OPEN_END_DAY: Final = int(np.datetime64(f"{OPEN_END_YEAR}-01-01", "D").astype(int))
+OPEN_END_DAY: Final = day_of(OPEN_END)
 FIRST_DAY: Final = int(np.datetime64("1850-01-01", "D").astype(int))
 
 
@@ -50,18 +59,21 @@ class Rows:
         first_row: int,
         known: dict[str, Words] | None = None,
     ) -> None:
+        self.table = INPUT_TABLES[table]
         self.columns = columns
         self.n = len(next(iter(columns.values())))
         self.first_row = first_row
         self.hash = RowHash(self.n)
-        self.tally = Tally(rows=self.n, columns=dict.fromkeys(columns))
+        self.tally = Tally(rows=self.n)
         self._known = {} if known is None else known
-        self._left = dict.fromkeys(name for name in LAYOUTS[table].mapped if name in columns)
+        self._left = dict.fromkeys(name for name in self.table.content if name in columns)
+        self._asked: set[str] = set()
         self._bad: dict[int, str] = {}
         self._texts: dict[str, Text] = {}
 
     def text(self, name: str) -> Text:
         """A code or name, trimmed, as distinct values."""
+        self._asked.add(name)
         text = self._texts.get(name)
         if text is None:
             if name not in self.columns:
@@ -79,6 +91,7 @@ class Rows:
         """A column of mostly distinct texts."""
         if name not in self.columns or pa.types.is_dictionary(self.columns[name].type):
             return self.text(name)
+        self._asked.add(name)
         self._left.pop(name, None)
         array = as_text(self.columns[name])
         if pa.types.is_large_string(array.type):
@@ -89,6 +102,7 @@ class Rows:
 
     def days(self, name: str) -> NDArray[np.int32]:
         """A date column; what is not a date is marked and becomes blank."""
+        self._asked.add(name)
         if name not in self.columns:
             return np.full(self.n, NO_DAY, np.int32)
         self._left.pop(name, None)
@@ -103,6 +117,7 @@ class Rows:
 
     def cents(self, name: str) -> Cents:
         """A dollar column; what is not an amount is marked and becomes zero."""
+        self._asked.add(name)
         if name not in self.columns:
             return no_amounts(self.n)
         self._left.pop(name, None)
@@ -112,18 +127,25 @@ class Rows:
         self._hash_cents(name, read)
         return read
 
+    def scaled(self, name: str) -> Cents:
+        """A number as an integer of the places that are kept of it; what is bad is not marked."""
+        self._asked.add(name)
+        return read_cents(self.columns[name], self.table.by_name[name].places)
+
     def read(self, name: str, what: str, of: Callable[[str], int], kind: type) -> Coded:
         """What a function says of each text; `what` names it among those asked of the column."""
         text = self.text(name)
         values = text.words.made(what, lambda: np.array([of(v) for v in text.values], kind))
         return Coded(values, text.index)
 
-    def codes(self, name: str, system: str, book: CodeBook, clean: Any = None) -> Coded:
-        """Provisional numbers of a code column, of what `clean` makes of each code."""
-        text = self.text(name)
+    def codes(self, name: str, book: CodeBook) -> Coded:
+        """Provisional numbers of a code column, each code spelled as its system has it."""
+        text, system = self.text(name), self.table.by_name[name].code_system
+        spelling = CODE_SYSTEMS[system].spelling
 
         def numbers() -> NDArray[np.int32]:
-            return book.numbers(system, [clean(v) for v in text.values] if clean else text.values)
+            codes = text.values
+            return book.numbers(system, list(map(spelling, codes)) if spelling else codes)
 
         return Coded(text.words.made(system, numbers), text.index)
 
@@ -154,6 +176,46 @@ class Rows:
         ids = self.member_ids()
         return ids, Coded(ids.words.made("key", lambda: book.keys(ids.words.texts)), ids.index)
 
+    def carried(self, book: CodeBook, kind: Kind | None = None) -> dict[str, Column]:
+        """Spilled columns of what nobody has asked for yet, each read as it is declared.
+
+        Given a kind, those of that kind. Else all that are left, and the blank of each spilled
+        column that no column of this table fills. Of two faults in a row the first one read stands.
+        """
+        found: dict[str, Column] = {}
+        for column in self.table.columns:
+            if column.spill and column.name not in self._asked and kind in (None, column.kind):
+                spilled = column.spill[0]
+                if pa.types.is_list(spilled.type):
+                    codes = found.setdefault(spilled.name, [])
+                    if isinstance(codes, list) and not self.text(column.name).is_blank:
+                        codes.append(self.codes(column.name, book))
+                else:
+                    found[spilled.name] = self._as_declared(column, book)
+        if kind is None:
+            filled = {spilled.name for column in self.table.columns for spilled in column.spill}
+            for spilled in SPILL_COLUMNS[self.table.name]:
+                if spilled not in self.table.own and spilled.name not in filled:
+                    found[spilled.name] = self._nothing(spilled)
+        return found
+
+    def _as_declared(self, column: InputColumn, book: CodeBook) -> Column:
+        if column.kind is Kind.AMOUNT:
+            return self.cents(column.name).cents
+        if column.kind is Kind.DATE:
+            return self.days(column.name)
+        if column.code_system:
+            return self.codes(column.name, book)
+        if pa.types.is_string(column.spill[0].type):
+            text = self.text(column.name)
+            return Stated(text) if column.spill[0].blank is None else text
+        raise TypeError(f"{self.table.name}.{column.name} is spilled by a rule that nobody applied")
+
+    def _nothing(self, spilled: SpillColumn) -> Column:
+        if pa.types.is_list(spilled.type):
+            return []
+        return Text.blank(self.n) if isinstance(spilled.blank, str) else spilled.blank
+
     def mark(self, rows: NDArray[np.intp], reason: str, column: str = "") -> None:
         """Set rows aside as unreadable; the first reason stands, with the value as written."""
         raw = self.columns.get(column) if column else None
@@ -163,16 +225,15 @@ class Rows:
                 self._bad[row] = reason + value
 
     def finish(self) -> tuple[NDArray[np.uint64], NDArray[np.uint8], Stated | None]:
-        """Hash the mapped columns nobody asked for; hashes, fates and reasons."""
+        """Hash the content that nobody asked for; hashes, fates and reasons."""
         for name in list(self._left):
-            if name.endswith(("_amount", "_amt")):
+            if self.table.by_name[name].kind is Kind.AMOUNT:
                 self._hash_amount(name)
             else:
                 self.text(name)
         fate = np.full(self.n, OPEN, np.uint8)
         rows = sorted(self._bad)
         fate[rows] = UNREADABLE
-        self.tally.unreadable = len(rows)
         if not rows:
             return self.hash.finish(), fate, None
         reasons: list[str | None] = [None] * self.n

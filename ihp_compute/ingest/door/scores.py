@@ -8,13 +8,12 @@ from ihp_compute.errors import DataError
 from ihp_compute.ingest.door.books import CodeBook, MemberBook
 from ihp_compute.ingest.door.columns import Column
 from ihp_compute.ingest.door.rows import Rows
-from ihp_compute.ingest.door.values import read_cents
 
 
 def read_scores(
     rows: Rows, file_name: str, members: MemberBook, codes: CodeBook
 ) -> dict[str, Column]:
-    """A batch of supplied risk scores as columns of `SPILLED_SCORES`.
+    """A batch of supplied risk scores as spilled columns.
 
     Scores are millionths, half to even.
 
@@ -25,9 +24,8 @@ def read_scores(
     """
     _, key = rows.member_keys(members)
     year = rows.read("year", "year", _year, np.int16)
-    model = rows.codes("model", "risk_model", codes)
-    cell = rows.codes("cell", "risk_cell", codes)
-    score = read_cents(rows.columns["score"], places=6)
+    model = rows.codes("model", codes)
+    score = rows.scaled("score")
     unread = score.bad | score.blank | (score.cents < 0)
     wrong = np.flatnonzero((key.rows() == 0) | (year.rows() < 0) | (model.rows() == 0) | unread)
     if len(wrong):
@@ -36,11 +34,11 @@ def read_scores(
             f"a year, a model and a decimal score ({len(wrong):,} rows of this batch lack one)."
         )
     return {
+        **rows.carried(codes),
         "member_key": key,
         "year": year,
         "model": model,
         "score_micro": score.cents,
-        "cell": cell,
     }
 
 

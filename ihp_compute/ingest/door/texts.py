@@ -12,17 +12,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ihp_compute.input_columns import NOTHING
 from ihp_compute.population import text_hashes
 from kernels import row_pick
 
 _BLANK: Final = pa.array([""], pa.string())
 
-_BLANKS: Final = pa.array(["null", "none", "nan", "<na>", r"\n"])
-"""Spellings of nothing, in lower case; `\\N` is how databases unload a null into CSV."""
+_BLANKS: Final = pa.array(NOTHING[1:])
 
-_BLANK_LENGTH: Final = 4
+_BLANK_LENGTH: Final = max(map(len, NOTHING))
 
-_BLANK_WORDS: Final = frozenset(_BLANKS.to_pylist())
+_BLANK_WORDS: Final = frozenset(NOTHING)
 
 _FEW: Final = 32
 
@@ -53,7 +53,7 @@ class Words:
 
     @cached_property
     def hashes(self) -> NDArray[np.uint64]:
-        """The hash of each text; 0 for "" (`fingerprint.text_hashes`)."""
+        """The hash of each text; 0 for "" (`population.text_hashes`)."""
         return text_hashes(self.texts)
 
     def made(self, what: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
@@ -130,7 +130,8 @@ def _trimmed(array: pa.Array) -> pa.Array:
         return array
     trimmed = pc.ascii_trim_whitespace(array)
     short = pc.and_(
-        pc.greater_equal(pc.binary_length(trimmed), 2), pc.less_equal(pc.binary_length(trimmed), 4)
+        pc.greater_equal(pc.binary_length(trimmed), 2),
+        pc.less_equal(pc.binary_length(trimmed), _BLANK_LENGTH),
     )
     if pc.any(short).as_py():
         blank = pc.is_in(pc.ascii_lower(trimmed), value_set=_BLANKS)

@@ -7,9 +7,9 @@ Leaves to others: reading and typing (`ingest.door`), writing and digests (`inge
 from __future__ import annotations
 
 from ihp_compute.ingest.shard.build import build
-from ihp_compute.ingest.shard.rows import Raw
+from ihp_compute.ingest.shard.rows import ShardRows
 
 __all__ = [
-    "Raw",
+    "ShardRows",
     "build",
 ]

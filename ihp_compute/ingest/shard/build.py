@@ -1,11 +1,12 @@
-"""Second pass: one shard's rows from every file, made into population tables.
+"""One shard's rows from every file, made into population tables.
 
-    enrolment rows -> members, one span per member-month            ingest_members
-    claim rows     -> fates                                         ingest_fates
-                   -> retained lines, diagnoses, visits, stays, …   ingest_lines
+    enrolment rows -> members, one span per member-month    `members`
+    claim rows     -> fates                                 `fates`
+                   -> retained lines                        `lines`
+                   -> diagnoses, visits, stays, drugs       `derived`
 
-All rows of a member are here. Where rows compete, content decides (dates, then hashes of the mapped
-columns), never file or position, so that the result does not depend on how the input was ordered
+All rows of a member are here. Where rows compete, content decides (dates, then hashes of all that
+a row says), never file or position, so that the result does not depend on how the input was ordered
 or split. Left to this file: the shard's share of the ledger, and the rows put aside.
 """
 
@@ -23,25 +24,25 @@ from ihp_compute.ingest.shard.derived import diagnoses, drugs, scores, stays, vi
 from ihp_compute.ingest.shard.fates import claim_row_fates
 from ihp_compute.ingest.shard.lines import MAX_MEMBERS, Sorted, lines_of, sort_out
 from ihp_compute.ingest.shard.members import members_of
-from ihp_compute.ingest.shard.rows import Raw
-from ihp_compute.ingest.spill_layout import Space
+from ihp_compute.ingest.shard.rows import ShardRows
+from ihp_compute.ingest.spill_layout import Scratch
 from ihp_compute.ledger import LEDGER_TABLES, IngestFate
 from ihp_compute.population import tables
 from ihp_compute.units import NO_DAY
 
 
 def build(
-    eligibility: Raw,
-    claims: Raw,
+    eligibility: ShardRows,
+    claims: ShardRows,
     n_medical: int,
-    supplied: Raw,
+    supplied: ShardRows,
     rules: Rules,
     n_files: int,
-    space: Space,
+    scratch: Scratch,
 ) -> ShardContent:
     """All tables of a shard. The first `n_medical` claim rows are medical, the rest pharmacy.
 
-    The tables stand in `space` until the next shard is built there.
+    The tables stand in `scratch` until the next shard is built there.
     """
     ledger = np.zeros((len(LEDGER_TABLES), n_files, len(IngestFate), 2), np.int64)
     quarantine: dict[str, pa.Table] = {}
@@ -63,16 +64,16 @@ def build(
         _enter(ledger, table, raw, fates.fate)
         quarantine[table] = _aside(raw, fates.fate, table)
         parts.append(sort_out(raw, fates, table, rules))
-    lines = lines_of(claims, parts, rules, space)
+    lines = lines_of(claims, parts, rules, scratch)
     contents = dict(members.tables)
     counts = {"spans": members.span_counts}
     n = len(members.key)
     contents["lines"], contents["line_detail"], counts["lines"] = lines.tables(n)
     for name, made in (
-        ("diagnoses", diagnoses(lines, n)),
-        ("visits", visits(lines, n)),
+        ("diagnoses", diagnoses(lines, rules, n)),
+        ("visits", visits(lines, rules, n)),
         ("stays", stays(lines, n)),
-        ("drugs", drugs(lines, n)),
+        ("drugs", drugs(lines, rules, n)),
         ("scores", scores(supplied, members, rules, notes)),
     ):
         contents[name], counts[name] = made
@@ -102,7 +103,7 @@ def build(
     )
 
 
-def _enter(ledger: NDArray[np.int64], table: str, raw: Raw, fate: NDArray[np.uint8]) -> None:
+def _enter(ledger: NDArray[np.int64], table: str, raw: ShardRows, fate: NDArray[np.uint8]) -> None:
     """Add the rows of one table to the ledger by file and fate."""
     entry = ledger[LEDGER_TABLES.index(table)]
     if not raw.n:
@@ -122,7 +123,7 @@ def _enter(ledger: NDArray[np.int64], table: str, raw: Raw, fate: NDArray[np.uin
         np.subtract.at(entry[:, IngestFate.RETAINED, 1], met[0], cents[others])
 
 
-def _aside(raw: Raw, fate: NDArray[np.uint8], table: str) -> pa.Table:
+def _aside(raw: ShardRows, fate: NDArray[np.uint8], table: str) -> pa.Table:
     """Rows that are not retained, with what is needed to find and judge them."""
     rows = np.flatnonzero(fate != IngestFate.RETAINED)
     labels = pa.array([fate_.label for fate_ in IngestFate], pa.string())

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.codes import LINE_ED, LINE_INPATIENT, VISIT_CLASSES
-from ihp_compute.ingest.handover import Members, Rules
-from ihp_compute.ingest.shard.lines import Lines, least, settle_ties
-from ihp_compute.ingest.shard.rows import Columns, Lists, Raw, count_by_member, record
+from ihp_compute.ingest.handover import Rules
+from ihp_compute.ingest.shard.rows import (
+    Columns,
+    Lines,
+    Lists,
+    Members,
+    ShardRows,
+    count_by_member,
+    record,
+    settle_ties,
+)
 from ihp_compute.population import tables
 from ihp_compute.sorting import WORD_BITS, fields, order_by, packed, width
 from ihp_compute.units import NO_DAY
 from kernels import key_place, least_words, list_words, row_pick
 
 
-def diagnoses(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+def diagnoses(
+    lines: Lines, rules: Rules, n_members: int
+) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
     """Unique diagnosis and day of each member, with the earliest paid day that carries it."""
     raw, retained = lines.raw, lines.retained
     if not len(lines.rows):
@@ -27,7 +37,7 @@ def diagnoses(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.
     member = np.where(retained, lines.of_row["member"], n_members)
     day = np.where(retained, raw.numbers["service_day"], lines.column("service_day")[0])
     paid, blank = _blank_before(raw.numbers["paid_day"])
-    found = _earliest_pairs(member, day, paid, raw.lists["dx"], lines.rules.final_code["dx"])
+    found = _earliest_pairs(member, day, paid, raw.lists["dx"], rules.final_code["dx"])
     stop = np.searchsorted(found["member"], n_members)
     made = {name: values[:stop] for name, values in found.items()}
     made["paid_day"][made["paid_day"] == blank] = NO_DAY
@@ -74,9 +84,9 @@ def _earliest_pairs(
 _NO_PAIRS: Final = {name: np.empty(0, np.int32) for name in ("dx", "day", "paid_day")}
 
 
-def visits(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+def visits(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
     """Lines that can attribute: visit codes outside hospital, emergency and laboratory places."""
-    facts = lines.rules.facts
+    facts = rules.facts
     kind = row_pick(facts.visit_class, None, lines.column("hcpcs"))
     at = np.flatnonzero(kind)
     at = at[lines.rows[at] < lines.n_medical]
@@ -142,17 +152,31 @@ def stays(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int6
     )
 
 
+def least(values: NDArray[Any], blank: int, claim: NDArray[np.intp], n: int) -> NDArray[np.int64]:
+    """The least stated value of each of n claims, `blank` where none is: int64[n].
+
+    What stands for none is int64, whatever the values are: a Python integer beside an array takes
+    the array's type, which may be too small for it.
+    """
+    none = np.iinfo(np.int64).max
+    found = np.full(n, none)
+    stated = np.flatnonzero(values != blank)
+    np.minimum.at(found, claim[stated], values[stated])
+    found[found == none] = blank
+    return found
+
+
 _STAY_COLUMNS: Final = (
     "admission_day", "claim_start_day", "discharge_day", "claim_end_day", "paid_day",
     "facility_npi", "billing_npi", "disposition",
 )  # fmt: skip
 
 
-def drugs(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+def drugs(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
     """Unique drug code and day of a member: NDC of pharmacy lines, drug HCPCS of medical ones."""
     medical = lines.rows < lines.n_medical
     hcpcs, ndc = lines.column("hcpcs"), lines.column("ndc")
-    is_drug = row_pick(lines.rules.facts.drug, None, hcpcs)
+    is_drug = row_pick(rules.facts.drug, None, hcpcs)
     at = np.flatnonzero(np.where(medical, is_drug, ndc > 0))
     member, system = lines.member[at], medical[at].astype(np.uint8)
     made = {
@@ -171,7 +195,7 @@ def drugs(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int6
 
 
 def scores(
-    raw: Raw, members: Members, rules: Rules, notes: dict[str, int]
+    raw: ShardRows, members: Members, rules: Rules, notes: dict[str, int]
 ) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
     """Supplied scores of known members, by year, model, cell."""
     columns = raw.numbers

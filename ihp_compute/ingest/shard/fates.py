@@ -1,29 +1,31 @@
 """The fate of each claim row of a shard: duplicates, final action, denial, membership, enrolment.
 
 All rows of a member are here, so every rule that compares rows is decided here, by content: dates,
-then the mapped columns, never file or position. What makes a version void or superseded is in
+then what the rows say, never file or position. What makes a version void or superseded is in
 `final_action`; this module finds the rows that can be versions of each other, which few are.
 """
 
 from __future__ import annotations
 
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.ingest import final_action
 from ihp_compute.ingest.final_action import OPEN, mark_duplicates
-from ihp_compute.ingest.handover import CODED, MONTH_BITS, Fates, Rules
-from ihp_compute.ingest.shard.rows import Columns, Raw, any_of
+from ihp_compute.ingest.handover import Rules
+from ihp_compute.ingest.shard.rows import MONTH_BITS, Columns, Fates, ShardRows, any_of
+from ihp_compute.input_columns import CLAIM_CONTENT
 from ihp_compute.ledger import IngestFate
 from ihp_compute.units import months_of_days, usd_of
 from kernels import first_row, key_place, row_pick
 
 
 def claim_row_fates(
-    raw: Raw, member_key: NDArray[np.uint64], enrolled: NDArray[np.int64], rules: Rules
+    raw: ShardRows, member_key: NDArray[np.uint64], enrolled: NDArray[np.int64], rules: Rules
 ) -> Fates:
     """Fate, member and claim of each row of one table."""
     columns = raw.numbers
@@ -62,7 +64,7 @@ def claim_row_fates(
     return Fates(fate, member, claim)
 
 
-def _line_words(raw: Raw, rows: NDArray[np.intp]) -> NDArray[np.uint64]:
+def _line_words(raw: ShardRows, rows: NDArray[np.intp]) -> NDArray[np.uint64]:
     """What tells lines of a claim apart: the number, as a hash.
 
     A line without a number cannot be a version of another: its own content is its number.
@@ -97,20 +99,10 @@ def _covered(
     return key_place(asked.view(np.uint64), enrolled.view(np.uint64)) >= 0
 
 
-_TEXTS: Final = ("claim_id", "claim_line_number", "original_claim", "adjustment_claim")
-_BYTE_ORDER: Final = (  # mapped columns that the population keeps, in the layout's order
-    "claim_id", "claim_line_number", "claim_type", "claim_start_day", "claim_end_day",
-    "service_day", "admission_day", "discharge_day", "disposition", "place_of_service",
-    "bill_type", "has_drg", "revenue", "hcpcs", "rendering_npi", "tin", "billing_npi",
-    "facility_npi", "ndc", "paid_cents", "allowed_cents", "dx", "kind", "indicator",
-    "original_claim", "adjustment_claim", "denial", "third_party_cents",
-)  # fmt: skip
-
-
 def _byte_ranks(
-    raw: Raw, rows: NDArray[np.intp], group: NDArray[np.int64], rules: Rules
+    raw: ShardRows, rows: NDArray[np.intp], group: NDArray[np.int64], rules: Rules
 ) -> NDArray[np.int64]:
-    """Order of versions that tie on both dates: their mapped columns as text, then their hash."""
+    """Order of versions that tie on both dates: what they say as text, then their hash."""
     columns = raw.numbers
     rank = np.zeros(len(rows), np.int64)
     days = columns["paid_day"][rows], columns["file_day"][rows]
@@ -128,18 +120,19 @@ def _byte_ranks(
     return rank
 
 
-def _byte_key(raw: Raw, row: int, rules: Rules) -> tuple[Any, ...]:
+def _byte_key(raw: ShardRows, row: int, rules: Rules) -> tuple[Any, ...]:
     """What a row is compared by. Final code numbers are in byte order; days and dates alike."""
     key: list[Any] = []
-    for name in _BYTE_ORDER:
-        if name in _TEXTS:
+    for column in CLAIM_CONTENT:
+        name = column.name
+        if pa.types.is_string(column.type):
             key.append((raw.some_texts(np.array([row]), name)[0].as_py() or "").encode())
-        elif name == "dx":
-            lists = raw.lists["dx"]
+        elif pa.types.is_list(column.type):
+            lists = raw.lists[name]
             found = lists.codes[lists.starts[row] : lists.starts[row + 1]]
-            key.append(tuple(rules.final_code["dx"][found].tolist()))
-        elif name in CODED:
-            key.append(int(rules.final_code[CODED[name]][raw.numbers[name][row]]))
+            key.append(tuple(rules.final_code[column.system][found].tolist()))
+        elif column.system:
+            key.append(int(rules.final_code[column.system][raw.numbers[name][row]]))
         elif name.endswith("_cents"):
             key.append(str(usd_of(raw.numbers[name][row])).encode())
         else:
@@ -148,7 +141,7 @@ def _byte_key(raw: Raw, row: int, rules: Rules) -> tuple[Any, ...]:
     return tuple(key)
 
 
-def _link_claims(raw: Raw, fate: NDArray[np.uint8], claim: NDArray[np.int64]) -> None:
+def _link_claims(raw: ShardRows, fate: NDArray[np.uint8], claim: NDArray[np.int64]) -> None:
     """Apply the rule for claims linked by original and adjustment claim numbers.
 
     A member's claim is known here by one word, the hash of its id mixed with the member's key.
@@ -180,7 +173,7 @@ def _link_claims(raw: Raw, fate: NDArray[np.uint8], claim: NDArray[np.int64]) ->
 
 
 def _versions(
-    raw: Raw, fate: NDArray[np.uint8], rows: NDArray[np.intp], claims: list[list[int]]
+    raw: ShardRows, fate: NDArray[np.uint8], rows: NDArray[np.intp], claims: list[list[int]]
 ) -> list[final_action.ClaimVersion]:
     """Claims of families, each given by the places of its rows among `rows`.
 
@@ -218,7 +211,7 @@ def _versions(
 
 
 def _links(
-    raw: Raw, own: NDArray[np.uint64]
+    raw: ShardRows, own: NDArray[np.uint64]
 ) -> tuple[NDArray[np.intp], NDArray[np.uint64], NDArray[np.bool_]]:
     """Rows that name another claim, and the claim they name, where that can matter.
 

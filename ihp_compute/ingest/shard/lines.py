@@ -1,4 +1,4 @@
-"""Retained claim rows of a shard as population tables: lines, diagnoses, visits, stays, drugs.
+"""Claim rows of a shard as retained lines: what each says, and in which order they stand.
 
     claim rows of every table -> what each says (`sort_out`) -> retained lines in their order
 
@@ -7,20 +7,18 @@ Rows stay where they were spilled until their order is known, so that each colum
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.codes import LINE_BLANK_AMOUNT, LINE_ED, LINE_INPATIENT, SERVICE_CATEGORIES
-from ihp_compute.ingest.handover import CODED, Fates, Rules
+from ihp_compute.ingest.handover import Rules
 from ihp_compute.ingest.service_categories import CLAIM_TYPES, CodeFacts, LineFacts, classify
-from ihp_compute.ingest.shard.rows import Columns, Raw, any_of, count_by_member, record
-from ihp_compute.ingest.spill_layout import Space
+from ihp_compute.ingest.shard.rows import Columns, Fates, Lines, ShardRows, any_of, settle_ties
+from ihp_compute.ingest.spill_layout import Scratch
 from ihp_compute.ledger import IngestFate
-from ihp_compute.population import tables
 from ihp_compute.sorting import order_by
 from ihp_compute.units import NO_DAY
 from kernels import first_row, row_pick
@@ -44,7 +42,7 @@ class Sorted:
     admitted: NDArray[np.bool_]
 
 
-def sort_out(raw: Raw, fates: Fates, table: str, rules: Rules) -> Sorted:
+def sort_out(raw: ShardRows, fates: Fates, table: str, rules: Rules) -> Sorted:
     """Category and flags of each row of one table, from what retained rows of its claim say."""
     flags = raw.numbers["blank_amount"].astype(np.uint8) * np.uint8(LINE_BLANK_AMOUNT)
     if table != "medical_claim":
@@ -97,82 +95,7 @@ def _acute(
     return inpatient, admitted
 
 
-@dataclass(frozen=True)
-class Lines:
-    """Retained lines of all tables, by member, service day, then row hash.
-
-    raw : spilled rows of all tables, medical ones first
-    n_medical : how many are medical
-    rows : int32, the spilled row of each line
-    member : int32, the place of each line's member
-    retained : bool, of each spilled row
-    of_row : of each spilled row: member, category, flags, admitted, claim
-    """
-
-    raw: Raw
-    rules: Rules
-    n_medical: int
-    rows: NDArray[np.int32]
-    member: NDArray[np.int32]
-    retained: NDArray[np.bool_]
-    of_row: Columns
-    space: Space
-    _taken: Columns = field(default_factory=dict)
-
-    def column(self, name: str) -> NDArray[Any]:
-        """A column of the lines, codes final; taken once."""
-        found = self._taken.get(name)
-        if found is None:
-            source = self.of_row.get(name)
-            if source is None:
-                source = self.raw.passing(name)
-            final = self.rules.final_code[CODED[name]] if name in CODED else None
-            found = self._taken[name] = self._picked(name, source, final)
-        return found
-
-    def _picked(
-        self, name: str, source: NDArray[Any], final: NDArray[np.int32] | None = None
-    ) -> NDArray[Any]:
-        values, index = (source, None) if final is None else (final, source)
-        out = self.space.array(f"lines.{name}", len(self.rows), values.dtype)
-        picked: NDArray[Any] = row_pick(values, index, self.rows, out)
-        return picked
-
-    def hashes(self, name: str) -> NDArray[np.uint64]:
-        """`fingerprint.text_hashes` of a text column of `line_detail`."""
-        return self._picked(f"{name} hashes", self.raw.hashes[name])
-
-    def some(self, name: str, at: NDArray[np.intp]) -> NDArray[Any]:
-        """A column of a few of the lines, codes final."""
-        if name in self._taken:
-            return self._taken[name][at]
-        found = self.raw.passing(name)[self.rows[at]]
-        return self.rules.final_code[CODED[name]].take(found) if name in CODED else found
-
-    def tables(self, n_members: int) -> tuple[pa.RecordBatch, pa.RecordBatch, NDArray[np.int64]]:
-        """`lines`, `line_detail`, and the number of lines of each member."""
-        lines = record(
-            tables.LINES,
-            {
-                field.name: (self.rows >= self.n_medical)
-                if field.name == "table"
-                else self.column(field.name)
-                for field in tables.LINES
-            },
-        )
-        detail = pa.RecordBatch.from_arrays(
-            [
-                self.raw.some_texts(self.rows, field.name)
-                if pa.types.is_string(field.type)
-                else pa.array(self.column(field.name), field.type)
-                for field in tables.LINE_DETAIL
-            ],
-            schema=tables.LINE_DETAIL,
-        )
-        return lines, detail, count_by_member(self.member, n_members)
-
-
-def lines_of(raw: Raw, parts: list[Sorted], rules: Rules, space: Space) -> Lines:
+def lines_of(raw: ShardRows, parts: list[Sorted], rules: Rules, scratch: Scratch) -> Lines:
     """Retained lines of the spilled rows, whose tables stand one after another."""
     of_row: Columns = {
         "member": np.concatenate([part.fates.member for part in parts]),
@@ -193,30 +116,4 @@ def lines_of(raw: Raw, parts: list[Sorted], rules: Rules, space: Space) -> Lines
     rows, member = row_pick(rows, None, order), row_pick(member, None, order)
     settle_ties(rows, fresh, tuple(raw.numbers[name] for name in ("hash_1", "hash_2", "file")))
     n_medical = len(parts[0].category)
-    return Lines(raw, rules, n_medical, rows, member, retained, of_row, space)
-
-
-def settle_ties(
-    rows: NDArray[Any], fresh: NDArray[np.bool_], columns: tuple[NDArray[Any], ...]
-) -> None:
-    """Order rows that stand alike so far by further columns, in place."""
-    tie = np.flatnonzero(~fresh)
-    if len(tie):
-        at = np.union1d(tie, tie - 1)
-        group = np.cumsum(fresh[at])
-        tied = rows[at]
-        rows[at] = tied[np.lexsort((*(c[tied] for c in reversed(columns)), group))]
-
-
-def least(values: NDArray[Any], blank: int, claim: NDArray[np.intp], n: int) -> NDArray[np.int64]:
-    """The least stated value of each of n claims, `blank` where none is: int64[n].
-
-    What stands for none is int64, whatever the values are: a Python integer beside an array takes
-    the array's type, which may be too small for it.
-    """
-    none = np.iinfo(np.int64).max
-    found = np.full(n, none)
-    stated = np.flatnonzero(values != blank)
-    np.minimum.at(found, claim[stated], values[stated])
-    found[found == none] = blank
-    return found
+    return Lines(raw, rules.final_code, n_medical, rows, member, retained, of_row, scratch)

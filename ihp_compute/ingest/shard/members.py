@@ -15,16 +15,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.ingest.final_action import OPEN, mark_duplicates
-from ihp_compute.ingest.handover import MONTH_BITS, Members, Rules
+from ihp_compute.ingest.handover import Rules
 from ihp_compute.ingest.rate_cells import rate_cells
-from ihp_compute.ingest.shard.rows import Raw, record
+from ihp_compute.ingest.shard.rows import MONTH_BITS, Members, ShardRows, record
 from ihp_compute.ledger import IngestFate
 from ihp_compute.population import tables
 from ihp_compute.sorting import order_by
 from ihp_compute.units import NO_DAY, months_of_days
 
 
-def members_of(raw: Raw, rules: Rules) -> Members:
+def members_of(raw: ShardRows, rules: Rules) -> Members:
     """Enrolment rows to members and spans; their fates are unreadable, duplicate or retained."""
     columns = raw.numbers
     fate = columns["fate"].copy()

@@ -1,10 +1,10 @@
-"""Spilled rows of one shard as columns, and what all shards share once every file is read."""
+"""Rows of one shard as columns: as they were spilled, what is found of them, and those retained."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -12,18 +12,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError
-from ihp_compute.ingest.spill import Pieces
-from ihp_compute.ingest.spill_layout import FOLLOWING, Space
-from ihp_compute.population import text_hashes
+from ihp_compute.ingest.spill_layout import Pieces, Scratch
+from ihp_compute.input_columns import CODED, SPILL_COLUMNS
+from ihp_compute.population import tables, text_hashes
 from kernels import row_pick
 
-
-def any_of(first: NDArray[np.int64], marked: NDArray[Any]) -> NDArray[np.bool_]:
-    """Rows of whose kind, known by its first row, some row is marked, by a mask or by number."""
-    found = np.zeros(len(first), bool)
-    found[first[marked]] = True
-    return found.take(first)
-
+_FOLLOWING: Final = frozenset(
+    column.name for columns in SPILL_COLUMNS.values() for column in columns if column.follows
+)
+"""Columns in which null stands for the text of the row before."""
 
 Columns = dict[str, NDArray[Any]]
 Strings = dict[str, pa.Array]
@@ -49,7 +46,7 @@ def take_texts(texts: pa.Array, rows: NDArray[np.integer[Any]]) -> pa.Array:
 class CodedTexts:
     """A column of texts as values, which may be alike, and which of them each row has.
 
-    words : uint64, `fingerprint.text_hashes` of the values
+    words : uint64, `population.text_hashes` of the values
     """
 
     values: pa.Array
@@ -69,7 +66,7 @@ class Lists:
         return Lists(self.codes, self.starts[rows.start : rows.stop + 1])
 
 
-class Raw:
+class ShardRows:
     """Spilled rows of one kind of table, in order of file and position.
 
     A column is joined from its pieces when it is first asked for: `numbers`, `texts`, `lists` and
@@ -82,20 +79,20 @@ class Raw:
         label: str,
         pieces: Sequence[Pieces],
         schema: pa.Schema,
-        space: Space,
-        part: tuple[Raw, slice] | None = None,
+        scratch: Scratch,
+        part: tuple[ShardRows, slice] | None = None,
     ) -> None:
         # nothing made here may refer to this object: a cycle would hold its columns for a while
-        self._label, self._pieces, self._schema, self._space = label, pieces, schema, space
+        self._label, self._pieces, self._schema, self._scratch = label, pieces, schema, scratch
         self._part = part
         self._rows = slice(0, sum(of.n for of in pieces)) if part is None else part[1]
         self.n: int = self._rows.stop - self._rows.start
         if part is None:
             coded: dict[str, CodedTexts | None] = _Made(
-                lambda name: _coded(pieces, name, space, label)
+                lambda name: _coded(pieces, name, scratch, label)
             )
             self.numbers: Columns = _Made(
-                lambda name: _numbers(pieces, schema.field(name), space, f"{label}.{name}")
+                lambda name: _numbers(pieces, schema.field(name), scratch, f"{label}.{name}")
             )
             texts: Strings = _Made(
                 lambda name: (
@@ -105,9 +102,9 @@ class Raw:
                 )
             )
             self.hashes: Columns = _Made(
-                lambda name: _hashes(texts, name, coded[name], space, label)
+                lambda name: _hashes(texts, name, coded[name], scratch, label)
             )
-            self.lists: dict[str, Lists] = _Made(lambda name: _lists(pieces, name, space, label))
+            self.lists: dict[str, Lists] = _Made(lambda name: _lists(pieces, name, scratch, label))
             self.texts, self.coded = texts, coded
         else:
             whole, rows = part
@@ -122,11 +119,11 @@ class Raw:
             )
             self.coded = whole.coded
 
-    def rows(self, first: int, stop: int) -> Raw:
+    def rows(self, first: int, stop: int) -> ShardRows:
         """Neighbouring rows, which share their columns with these."""
         whole, before = self if self._part is None else self._part[0], self._rows.start
         part = whole, slice(before + first, before + stop)
-        return Raw(self._label, self._pieces, self._schema, self._space, part)
+        return ShardRows(self._label, self._pieces, self._schema, self._scratch, part)
 
     def some_texts(self, rows: NDArray[np.integer[Any]], name: str) -> pa.Array:
         """A text column of some of the rows."""
@@ -155,12 +152,14 @@ class Raw:
         if self._part is not None:
             whole, rows = self._part
             return whole.passing(name)[rows]
-        return _numbers(self._pieces, self._schema.field(name), self._space, "passing")
+        return _numbers(self._pieces, self._schema.field(name), self._scratch, "passing")
 
 
-def _numbers(pieces: Sequence[Pieces], field: pa.Field, space: Space, place: str) -> NDArray[Any]:
+def _numbers(
+    pieces: Sequence[Pieces], field: pa.Field, scratch: Scratch, place: str
+) -> NDArray[Any]:
     kind = np.dtype(field.type.to_pandas_dtype())
-    found = space.array(place, sum(of.n for of in pieces), kind)
+    found = scratch.array(place, sum(of.n for of in pieces), kind)
     row = 0
     for of in pieces:
         of.join(of.range.numbers(field.name, kind), found[row : row + of.n])
@@ -168,13 +167,13 @@ def _numbers(pieces: Sequence[Pieces], field: pa.Field, space: Space, place: str
     return found
 
 
-def _coded(pieces: Sequence[Pieces], name: str, space: Space, label: str) -> CodedTexts | None:
+def _coded(pieces: Sequence[Pieces], name: str, scratch: Scratch, label: str) -> CodedTexts | None:
     """A column of texts, if only places or what does not follow were written of it."""
     every = [of.range.texts(name) for of in pieces]
     known = [texts for texts in every if texts is not None]
     if len(known) < len(every):
-        return _followed(_joined(pieces, name)) if name in FOLLOWING else None
-    found = space.array(f"{label}.{name}", sum(of.n for of in pieces), np.dtype(np.int32))
+        return _followed(_joined(pieces, name)) if name in _FOLLOWING else None
+    found = scratch.array(f"{label}.{name}", sum(of.n for of in pieces), np.dtype(np.int32))
     row = before = 0
     for of, texts in zip(pieces, known, strict=True):
         part = found[row : row + of.n]
@@ -209,9 +208,9 @@ def _joined(pieces: Sequence[Pieces], name: str) -> pa.Array:
 
 
 def _hashes(
-    texts: Strings, name: str, coded: CodedTexts | None, space: Space, label: str
+    texts: Strings, name: str, coded: CodedTexts | None, scratch: Scratch, label: str
 ) -> NDArray[np.uint64]:
-    """uint64 a row: `fingerprint.text_hashes` of a column of texts."""
+    """uint64 a row: `population.text_hashes` of a column of texts."""
     if coded is None:
         return text_hashes(texts[name])
     words = coded.words
@@ -219,16 +218,16 @@ def _hashes(
         words,
         None,
         coded.index,
-        space.array(f"{label}.{name} hashes", len(coded.index), words.dtype),
+        scratch.array(f"{label}.{name} hashes", len(coded.index), words.dtype),
     )
     return found
 
 
-def _lists(pieces: Sequence[Pieces], name: str, space: Space, label: str) -> Lists:
+def _lists(pieces: Sequence[Pieces], name: str, scratch: Scratch, label: str) -> Lists:
     every = [of.lists(name) for of in pieces]
     kind, n_codes = np.dtype(np.int32), sum(lists.n_codes for lists in every)
-    codes = space.array(f"{label}.{name}", n_codes, kind)
-    starts = space.array(f"{label}.{name} starts", sum(of.n for of in pieces) + 1, kind)
+    codes = scratch.array(f"{label}.{name}", n_codes, kind)
+    starts = scratch.array(f"{label}.{name} starts", sum(of.n for of in pieces) + 1, kind)
     starts[0] = row = code = 0
     for of, lists in zip(pieces, every, strict=True):
         lists.join(codes[code : code + lists.n_codes], starts[row + 1 : row + 1 + of.n])
@@ -253,3 +252,130 @@ def record(schema: pa.Schema, columns: Mapping[str, NDArray[Any]]) -> pa.RecordB
         ],
         schema=schema,
     )  # fmt: skip
+
+
+MONTH_BITS: Final = 16
+"""A member-month is known by member << MONTH_BITS | month."""
+
+
+@dataclass(frozen=True)
+class Fates:
+    """What was found of each claim row of one table.
+
+    fate : uint8, `IngestFate`
+    member : int32, the member's place in the shard, -1 unknown
+    claim : int64, the first row of the same claim and member
+    """
+
+    fate: NDArray[np.uint8]
+    member: NDArray[np.int32]
+    claim: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Members:
+    """Members of a shard by key, their tables, and the months in which they are enrolled."""
+
+    key: NDArray[np.uint64]
+    fate: NDArray[np.uint8]  # of the enrolment rows
+    enrolled: NDArray[np.int64]  # sorted member << MONTH_BITS | month
+    tables: dict[str, pa.RecordBatch]
+    span_counts: NDArray[np.int64]
+    member_months: int
+    open_end_months: int
+    covered_months: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Retained lines of all tables, by member, service day, then row hash.
+
+    raw : spilled rows of all tables, medical ones first
+    final_code : final number of each provisional code, by system
+    n_medical : how many are medical
+    rows : int32, the spilled row of each line
+    member : int32, the place of each line's member
+    retained : bool, of each spilled row
+    of_row : of each spilled row: member, category, flags, admitted, claim
+    """
+
+    raw: ShardRows
+    final_code: Mapping[str, NDArray[np.int32]]
+    n_medical: int
+    rows: NDArray[np.int32]
+    member: NDArray[np.int32]
+    retained: NDArray[np.bool_]
+    of_row: Columns
+    scratch: Scratch
+    _taken: Columns = field(default_factory=dict)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A column of the lines, codes final; taken once."""
+        found = self._taken.get(name)
+        if found is None:
+            source = self.of_row.get(name)
+            if source is None:
+                source = self.raw.passing(name)
+            final = self.final_code[CODED[name]] if name in CODED else None
+            found = self._taken[name] = self._picked(name, source, final)
+        return found
+
+    def _picked(
+        self, name: str, source: NDArray[Any], final: NDArray[np.int32] | None = None
+    ) -> NDArray[Any]:
+        values, index = (source, None) if final is None else (final, source)
+        out = self.scratch.array(f"lines.{name}", len(self.rows), values.dtype)
+        picked: NDArray[Any] = row_pick(values, index, self.rows, out)
+        return picked
+
+    def hashes(self, name: str) -> NDArray[np.uint64]:
+        """`population.text_hashes` of a text column of `line_detail`."""
+        return self._picked(f"{name} hashes", self.raw.hashes[name])
+
+    def some(self, name: str, at: NDArray[np.intp]) -> NDArray[Any]:
+        """A column of a few of the lines, codes final."""
+        if name in self._taken:
+            return self._taken[name][at]
+        found = self.raw.passing(name)[self.rows[at]]
+        return self.final_code[CODED[name]].take(found) if name in CODED else found
+
+    def tables(self, n_members: int) -> tuple[pa.RecordBatch, pa.RecordBatch, NDArray[np.int64]]:
+        """`lines`, `line_detail`, and the number of lines of each member."""
+        lines = record(
+            tables.LINES,
+            {
+                field.name: (self.rows >= self.n_medical)
+                if field.name == "table"
+                else self.column(field.name)
+                for field in tables.LINES
+            },
+        )
+        detail = pa.RecordBatch.from_arrays(
+            [
+                self.raw.some_texts(self.rows, field.name)
+                if pa.types.is_string(field.type)
+                else pa.array(self.column(field.name), field.type)
+                for field in tables.LINE_DETAIL
+            ],
+            schema=tables.LINE_DETAIL,
+        )
+        return lines, detail, count_by_member(self.member, n_members)
+
+
+def any_of(first: NDArray[np.int64], marked: NDArray[Any]) -> NDArray[np.bool_]:
+    """Rows of whose kind, known by its first row, some row is marked, by a mask or by number."""
+    found = np.zeros(len(first), bool)
+    found[first[marked]] = True
+    return found.take(first)
+
+
+def settle_ties(
+    rows: NDArray[Any], fresh: NDArray[np.bool_], columns: tuple[NDArray[Any], ...]
+) -> None:
+    """Order rows that stand alike so far by further columns, in place."""
+    tie = np.flatnonzero(~fresh)
+    if len(tie):
+        at = np.union1d(tie, tie - 1)
+        group = np.cumsum(fresh[at])
+        tied = rows[at]
+        rows[at] = tied[np.lexsort((*(c[tied] for c in reversed(columns)), group))]

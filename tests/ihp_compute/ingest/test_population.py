@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from ihp_compute.errors import PopulationError
+from ihp_compute.input_columns import CODE_SYSTEMS
 from ihp_compute.population import tables
 from ihp_compute.population.keys import member_keys, shard_of
 from ihp_compute.population.shards import open_population
@@ -113,7 +114,7 @@ def test_references_and_codes_are_text(made: Any) -> None:
     assert roster[0]["start_date"] == "2023-01-01"
     assert roster[0]["health_care_home"] == roster[0]["end_date"] == ""
     assert made.reference("quality_score") is None
-    for system in tables.CODE_SYSTEMS:
+    for system in CODE_SYSTEMS:
         codes = made.codes(system).to_pylist()
         assert codes[0] == ""
         assert codes == sorted(codes, key=str.encode)

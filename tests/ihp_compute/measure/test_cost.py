@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ihp_compute.codes import LINE_KINDS, RATE_CELLS, SERVICE_CATEGORIES, SOURCE_TABLES
+from ihp_compute.codes import LINE_KINDS, RATE_CELLS, SERVICE_CATEGORIES
 from ihp_compute.contracts.rules import CostTerms
 from ihp_compute.errors import ContractError
-from ihp_compute.ledger import RunFate
+from ihp_compute.ledger import CLAIM_TABLES, RunFate
 from ihp_compute.measure.attribution import NOT_COUNTABLE, Attribution
 from ihp_compute.measure.cost import Cost, costs
 from ihp_compute.measure.line_fates import line_fates, member_line_fates
@@ -315,7 +315,7 @@ def test_counted_less_the_cap_plus_the_floor_is_the_cost_that_settles(
     given_cents = shard.column("lines", "paid_cents")
     assert cents[: RunFate.COUNTED + 1].sum() == given_cents.sum()
     assert ledger[..., 0].sum() == given_cents.size
-    for table in range(len(SOURCE_TABLES)):
+    for table in range(len(CLAIM_TABLES)):
         here = shard.column("lines", "table") == table
         lines = ledger[table, :, : RunFate.COUNTED + 1]
         assert lines[..., 0].sum() == here.sum()

@@ -1,0 +1,87 @@
+"""The files of an input folder, and what each was found to hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ihp_compute.units import NO_DAY
+from kernels import distinct_count, row_order, row_pick
+
+_CLAIM_RANGES: Final = 64
+"""Claims are counted one range of their hashes at a time."""
+
+_RANGE_SHIFT: Final = np.uint64(58)
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One file of one table. `name` is its path inside the input folder, with forward slashes."""
+
+    table: str
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class InputFolder:
+    """The files of a folder by table, ordered by name, and what was left alone."""
+
+    files: tuple[InputFile, ...]
+    left_out: tuple[str, ...]
+
+    def of(self, table: str) -> list[tuple[int, InputFile]]:
+        """Files of one table with their index in `files`."""
+        return [(index, file) for index, file in enumerate(self.files) if file.table == table]
+
+
+@dataclass
+class Tally:
+    """What one file was found to hold in the first pass; sums of parts add up."""
+
+    rows: int = 0
+    paid_cents: int = 0
+    blank_amounts: int = 0
+    sub_cents: int = 0
+    last_day: int = NO_DAY
+    claim_hashes: list[tuple[NDArray[np.uint64], NDArray[np.int64]]] = field(default_factory=list)
+    denials: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Tally) -> None:
+        """Add another part of the same file or table."""
+        self.rows += other.rows
+        self.paid_cents += other.paid_cents
+        self.blank_amounts += other.blank_amounts
+        self.sub_cents += other.sub_cents
+        self.last_day = max(self.last_day, other.last_day)
+        self.claim_hashes += other.claim_hashes
+        self.denials += other.denials
+        self.notes += other.notes
+
+    def see_claims(self, claim_hash: NDArray[np.uint64]) -> None:
+        """Keep the claims of rows just read, rows of a claim once where they follow each other."""
+        stated = claim_hash[claim_hash != 0] if not claim_hash.all() else claim_hash
+        if not len(stated):
+            return
+        fresh = np.empty(len(stated), bool)
+        fresh[0] = True
+        np.not_equal(stated[1:], stated[:-1], out=fresh[1:])
+        claims = stated[fresh]
+        order, starts = row_order(claims >> _RANGE_SHIFT, _CLAIM_RANGES)
+        self.claim_hashes.append((row_pick(claims, None, order), starts))
+
+    def distinct_claims(self) -> int:
+        """How many different claim ids stand in the rows read."""
+        found = 0
+        for start in range(_CLAIM_RANGES if self.claim_hashes else 0):
+            pieces = [
+                claims[starts[start] : starts[start + 1]] for claims, starts in self.claim_hashes
+            ]
+            found += distinct_count(np.concatenate(pieces))
+        return found
