@@ -68,8 +68,8 @@ from ihp_compute.ingest.spill import Spill
 from ihp_compute.ingest.spill_layout import Scratch, Spilled
 from ihp_compute.input_columns import INPUT_TABLES, REFERENCE_TABLES, SPILLED
 from ihp_compute.ledger import LEDGER_TABLES
+from ihp_compute.population import digest as population_digest
 from ihp_compute.population import text_hashes
-from ihp_compute.population import digest as fingerprint
 from ihp_compute.units import NO_DAY, months_of_days
 
 Progress = Callable[[int, int], None]
@@ -197,10 +197,10 @@ class _Ingest:
             # what the first pass has freed would stand beside what the second one needs
             pa.system_memory_pool().release_unused()
         sorted_codes, rules = self._rules()
-        code_words = {system: fingerprint.code_words(c) for system, c in sorted_codes.items()}
+        code_words = {system: population_digest.code_words(c) for system, c in sorted_codes.items()}
         second = [
             self.members.check,
-            *(partial(fingerprint.lines_of, table) for table in tables_),
+            *(partial(population_digest.lines_of, table) for table in tables_),
             *(
                 partial(self._make_shard, index, rules, code_words)
                 for index in range(self.n_shards)
@@ -213,7 +213,7 @@ class _Ingest:
         totals = np.stack(sums).sum(axis=0, dtype=np.uint64)
         last = [
             *(partial(self._write_quarantine, table) for table in LEDGER_TABLES),
-            partial(fingerprint.digest_of, totals, references),
+            partial(population_digest.digest_of, totals, references),
             *(account.table(table).distinct_claims for table in LEDGER_TABLES),
         ]
         digest, *claims = self._map(call, last)[len(LEDGER_TABLES) :]
@@ -313,7 +313,7 @@ class _Ingest:
         self,
         index: int,
         rules: Rules,
-        code_words: fingerprint.CodeWords,
+        code_words: population_digest.CodeWords,
     ) -> tuple[ShardContent, NDArray[np.uint64], dict[str, dict[str, Any]]]:
         pieces = {table: self.spill.pieces(table, index) for table in SPILLED}
         scratch = self._own.scratch
@@ -407,8 +407,8 @@ def _memory_kept() -> Iterator[None]:
         pa.set_memory_pool(usual)
 
 
-def _sums(content: ShardContent, code_words: fingerprint.CodeWords) -> NDArray[np.uint64]:
-    """`fingerprint.shard_sums` of tables still in memory."""
+def _sums(content: ShardContent, code_words: population_digest.CodeWords) -> NDArray[np.uint64]:
+    """`population_digest.shard_sums` of tables still in memory."""
     made = content.tables
     key = made["members"].column("member_key").to_numpy()
     offsets = made["offsets"]
@@ -419,7 +419,7 @@ def _sums(content: ShardContent, code_words: fingerprint.CodeWords) -> NDArray[n
 
     return np.stack(
         [
-            fingerprint.table_sums(
+            population_digest.table_sums(
                 names,
                 key
                 if names[0] in ("members", "identity")
@@ -428,7 +428,7 @@ def _sums(content: ShardContent, code_words: fingerprint.CodeWords) -> NDArray[n
                 hashes,
                 code_words,
             )
-            for names in fingerprint.HASHED_TABLES
+            for names in population_digest.HASHED_TABLES
         ]
     )
 

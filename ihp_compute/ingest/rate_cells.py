@@ -100,7 +100,7 @@ def rate_cells(
 
     Returns
     -------
-    uint8, index into `tables.RATE_CELLS`
+    uint8, index into `codes.RATE_CELLS`
     """
     known = birth_month >= 0
     age_months = np.where(known, month - birth_month, 12 * 30)

@@ -5,7 +5,7 @@
 `facts_of` looks at distinct codes once; `classify` then only indexes arrays. The ranges are
 facts of the code sets (UB-04 bill types and revenue centres, CMS place of service, HCPCS level II
 sections, numeric ranges of CPT); no descriptor of a licensed code set stands here. Version:
-`tables.SERVICE_CATEGORY_VERSION`.
+`codes.SERVICE_CATEGORY_VERSION`.
 
 Decided here: the category of a line, whether it is part of an emergency visit or an acute stay, and
 whether it can attribute a member. Contracts decide which categories count (`cost`); rosters decide

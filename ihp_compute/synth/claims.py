@@ -9,18 +9,19 @@ which its later visit wins. Every claim begins and ends in one enrolled calendar
 are uniform over the year's enrolled days, so that a rate cell's share of a member's cost is its
 share of the months.
 
-Not here: dollars, adjustments and errors (`synth_lines`).
+Not here: dollars, adjustments and errors (`lines`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.synth.codes import DRUGS, TEMPLATES
+from ihp_compute.synth.columns import Array, Ints
 from ihp_compute.synth.network import Network
 from ihp_compute.synth.people import (
     MANAGED,
@@ -30,9 +31,6 @@ from ihp_compute.synth.people import (
     NO_GROUP,
     People,
 )
-
-Array = NDArray[Any]
-Ints = NDArray[np.int64]
 
 _ROUTE_HOME, _ROUTE_PRIMARY, _ROUTE_SPECIALIST = 0, 1, 2
 _KIND_HOME, _KIND_PRIMARY, _KIND_SPECIALIST, _KIND_BEHAVIORAL = 0, 1, 2, 3

@@ -5,7 +5,7 @@ A *condition* carries ICD-10-CM codes, a relative cost and how often each aid gr
 formed NDC. Codes are real where a code system defines them (ICD-10-CM, HCPCS level II and CPT
 numbers, revenue centres, bill types, places of service, MS-DRG); prices and frequencies are
 invented and only shape the mix, because a member-year's dollars are drawn first and split over its
-lines afterwards (`synth_lines`). Ordered lists: their order is part of the generator's version.
+lines afterwards (`lines`). Ordered lists: their order is part of the generator's version.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 AID_CODES: Final = ("07", "01", "72", "11", "06", "05", "73", "74", "75")
-"""Eligibility group codes in use; the first six stand in the order of `tables.AID_GROUPS`."""
+"""Eligibility group codes in use; the first six stand in the order of `codes.AID_GROUPS`."""
 
 
 @dataclass(frozen=True)

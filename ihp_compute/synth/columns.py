@@ -1,14 +1,37 @@
-"""Columns of the synthetic state's files: dictionaries, dates, amounts, ids, and planted damage."""
+"""Columns of the synthetic state's files: dictionaries, dates, amounts, ids, and planted damage.
+
+Which columns a file may have, and of which types, is declared in `input_columns`.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ihp_compute.synth.claims import Array, Ints
+from ihp_compute.input_columns import INPUT_TABLES
+
+Array = NDArray[Any]
+Ints = NDArray[np.int64]
+
+
+def raw_table(name: str, columns: Mapping[str, pa.Array]) -> pa.Table:
+    """A raw table of these columns, each declared and of the type that its declaration gives.
+
+    Raises
+    ------
+    TypeError
+        If a column is not declared, or is of another type; names it.
+    """
+    declared = INPUT_TABLES[name].by_name
+    for column, values in columns.items():
+        kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+        if column not in declared or kind != declared[column].arrow_type:
+            raise TypeError(f"{name}.{column}: {kind} is not what is declared in input_columns")
+    return pa.table(dict(columns))
 
 
 def dictionary(index: Array, values: pa.Array) -> pa.Array:

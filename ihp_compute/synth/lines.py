@@ -33,9 +33,7 @@ from ihp_compute.ledger import IngestFate
 from ihp_compute.synth.claims import (
     SHAPES,
     STAY_ROLES,
-    Array,
     Claims,
-    Ints,
     MemberYears,
     draw_claims,
 )
@@ -47,7 +45,17 @@ from ihp_compute.synth.codes import (
     PREMATURE_CODES,
     WELL_CODES,
 )
-from ihp_compute.synth.columns import dates, decimals, dictionary, ids, some_ids, spoil
+from ihp_compute.synth.columns import (
+    Array,
+    Ints,
+    dates,
+    decimals,
+    dictionary,
+    ids,
+    raw_table,
+    some_ids,
+    spoil,
+)
 from ihp_compute.synth.network import Network
 from ihp_compute.synth.people import MANAGED, MONTHS_BEFORE, PLANS, People, generator
 
@@ -408,7 +416,7 @@ class Lines:
         }
         for slot in range(N_DX_SLOTS):
             columns[f"diagnosis_code_{slot + 1}"] = dictionary(diagnoses[:, slot], _ALL_DX)
-        return pa.table({**columns, **shared})
+        return raw_table("medical_claim", {**columns, **shared})
 
     def _pharmacy(self, out: _Output) -> pa.Table:
         claims, net = self.claims, self.net
@@ -419,7 +427,8 @@ class Lines:
         supplies = sorted({drug.days_supply for drug in DRUGS})
         known = pa.array([str(days) for days in supplies])
         position = np.searchsorted(supplies, supply)
-        return pa.table(
+        return raw_table(
+            "pharmacy_claim",
             {
                 "claim_id": shared.pop("claim_id"),
                 "claim_line_number": shared.pop("claim_line_number"),
@@ -431,7 +440,7 @@ class Lines:
                 "quantity": dictionary(position, known),
                 "days_supply": dictionary(position, known),
                 **shared,
-            }
+            },
         )
 
     def _diagnoses(self) -> NDArray[np.int32]:

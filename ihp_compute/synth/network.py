@@ -18,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.codes import COMPARISON
+from ihp_compute.synth.columns import raw_table
 from ihp_compute.synth.people import COMPARISON_GROUP, N_PARTNERSHIPS, SIZES, generator
 
 KINDS: Final = ("health_care_home", "primary_care", "specialist", "behavioral_health")
@@ -120,7 +121,8 @@ def network(members: int, seed: int, base_year: int) -> Network:
             )
         )
     columns = list(zip(*rows, strict=True))
-    roster = pa.table(
+    roster = raw_table(
+        "provider_roster",
         {
             "npi": pa.array(columns[0], pa.string()),
             "tin": pa.array(columns[1], pa.string()),
@@ -129,7 +131,7 @@ def network(members: int, seed: int, base_year: int) -> Network:
             "health_care_home": pa.array(columns[4], pa.string()),
             "start_date": pa.array(columns[5], pa.date32()),
             "end_date": pa.array(columns[6], pa.date32()),
-        }
+        },
     )
     return Network(
         npis=pa.array(npi),

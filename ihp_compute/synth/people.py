@@ -20,13 +20,13 @@ make the known answer exact:
   exactly (1 - true savings rate) times what it is without savings.
 
 Everything here is drawn in blocks of `BLOCK` members, each block from its own Philox key, so
-member i of a seed is the same in every run. Not here: claims (`synth_claims`), files (`synth`).
+member i of a seed is the same in every run. Not here: claims (`claims`), files (`state`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,10 +41,10 @@ from ihp_compute.codes import (
     SPAN_SPEND_DOWN,
 )
 from ihp_compute.synth.codes import CONDITIONS
+from ihp_compute.synth.columns import Array
 from ihp_compute.units import months_of_days, year_bounds
 
 Floats = NDArray[np.float64]
-Array = NDArray[Any]
 
 BLOCK: Final = 65_536
 MONTHS_BEFORE: Final = 1

@@ -10,10 +10,10 @@ Without savings the capped cost of a member-month is expected to be the same con
 supplied score in every group, cell and year, times the trend in the performance year; so a target
 made as base PMPM x trend x risk ratio, by rate cell, expects exactly that cost, and savings_rate
 recovers the truth but for chance. The comparison population and everybody else save nothing.
-`synth_people` tells how both are made exact.
+`people` tells how both are made exact.
 
 *Errors.* Lines by ingest fate, over all tables: planted rows only, because the clean set holds no
-duplicate, no second version, and no service outside enrolment. `synth_lines` lists them.
+duplicate, no second version, and no service outside enrolment. `lines` lists them.
 
 Every table is a function of (members, seed, years): blocks of `MEMBERS_PER_BLOCK` members draw
 from their own Philox keys and are written to their own files, so threads change nothing, and
@@ -257,7 +257,8 @@ def _eligibility(people: synth_people.People, first: int, stop: int) -> pa.Table
 
     text = columns.dictionary
     flag = pa.array(["0", "1"])
-    return pa.table(
+    return columns.raw_table(
+        "eligibility",
         {
             "person_id": columns.ids(np.full(len(whole), ord("P"), np.uint8), whole),
             "gender": text(people.female[whole], pa.array(["male", "female"])),
@@ -281,7 +282,7 @@ def _eligibility(people: synth_people.People, first: int, stop: int) -> pa.Table
             "x_spenddown_flag": text((flags & SPAN_SPEND_DOWN) > 0, flag),
             "x_partial_benefit_flag": text((flags & SPAN_PARTIAL_BENEFIT) > 0, flag),
             "x_county_fips": text(whole % len(_COUNTIES), pa.array(_COUNTIES)),
-        }
+        },
     )
 
 
@@ -291,7 +292,8 @@ def _scores(people: synth_people.People) -> pa.Table:
     score_micro = people.score_micro[member, year]
     bands = np.array([200_000, 500_000, 1_000_000, 2_000_000, 5_000_000])
     years = [str(people.calendar.base_year), str(people.calendar.performance_year)]
-    return pa.table(
+    return columns.raw_table(
+        "risk_score",
         {
             "person_id": columns.ids(np.full(len(member), ord("P"), np.uint8), member),
             "year": columns.dictionary(year, pa.array(years)),
@@ -300,7 +302,7 @@ def _scores(people: synth_people.People) -> pa.Table:
             "cell": columns.dictionary(
                 np.searchsorted(bands, score_micro), pa.array([f"band-{k}" for k in range(6)])
             ),
-        }
+        },
     )
 
 
@@ -325,7 +327,8 @@ def _factors(people: synth_people.People, seed: int) -> pa.Table:
     young = people.aid[:, synth_people.MONTHS_BEFORE + 6] == synth_people.CHILD
     poor = rng.random(n) < 0.14
     first, last = calendar.first_days[0], calendar.first_days[-1] - 1
-    return pa.table(
+    return columns.raw_table(
+        "member_factors",
         {
             "person_id": columns.ids(np.full(n, ord("P"), np.uint8), member),
             "start_date": columns.dates(np.full(n, first)),
@@ -346,19 +349,20 @@ def _factors(people: synth_people.People, seed: int) -> pa.Table:
             "substance_use_disorder": flag(has("opioid use", "alcohol use")),
             "past_incarceration": flag(~young & (rng.random(n) < 0.05)),
             "child_protection": flag(young & (rng.random(n) < np.where(poor, 0.11, 0.04))),
-        }
+        },
     )
 
 
 def _quality(seed: int, year: int) -> pa.Table:
     ids = synth_network.partnership_ids()
     score = synth_people.generator(seed, 5, 0).integers(550_000, 990_000, len(ids))
-    return pa.table(
+    return columns.raw_table(
+        "quality_score",
         {
             "partnership_id": pa.array(ids),
             "performance_year": pa.array([str(year)] * len(ids)),
             "score": columns.decimals(score // 1000, scale=3),
-        }
+        },
     )
 
 

@@ -6,8 +6,8 @@ CSV fields are text until a rule here reads them; nothing is inferred, so leadin
 Decided here: which spellings of a date, a flag and an amount are readable, and how a fraction of a
 cent is rounded (half to even, counted). An unreadable value does not stop the ingest: it is marked,
 and the row is put aside with its reason.
-Not here: which columns a table has (`ingest_layout`), how a file is read (`ingest_batches`) and
-what becomes of a row (`ingest`).
+Not here: which columns a table has (`input_columns`), how a file is read (`batches`) and
+what becomes of a row (`rows`).
 """
 
 from __future__ import annotations
@@ -40,9 +40,6 @@ _WRITTEN_AMOUNT: Final = re.compile(
 _ISO: Final = re.compile(r"^(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?$")
 _PACKED: Final = re.compile(r"^(\d{4})(\d{2})(\d{2})$")
 _PACKED_TIME: Final = re.compile(r"^(\d{4})(\d{2})(\d{2})(?:\d{6}|\.0+)$")
-
-
-# --- text -----------------------------------------------------------------------------
 
 
 # --- dates ----------------------------------------------------------------------------

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from ihp_compute.ingest.door.by_shard import by_shard
 from ihp_compute.ingest.door.columns import Column, Stated
 from ihp_compute.ingest.door.texts import read_text
-from ihp_compute.ingest.shard.rows import Raw, take_texts
+from ihp_compute.ingest.shard.rows import ShardRows, take_texts
 from ihp_compute.ingest.spill import Spill
-from ihp_compute.ingest.spill_layout import SPILLED, Space
+from ihp_compute.ingest.spill_layout import Scratch
+from ihp_compute.input_columns import SPILLED
 
 ROWS = 40
 
@@ -34,13 +36,15 @@ def batch(first: int, **others: Column) -> dict[str, Column]:
     return {**columns, **others}
 
 
-def rows(folder: Path) -> Raw:
+def rows(folder: Path) -> ShardRows:
     """Two batches, of which one writes the texts that the other only points at."""
     spill = Spill(folder, 1)
     numbers = read_text(pa.array([f"{k}" for k in range(ROWS)]))
     batches = [batch(1), batch(1_000_000, claim_line_number=numbers)]
-    spill.finish({"medical_claim": [spill.write("medical_claim", columns) for columns in batches]})
-    return Raw("rows", [spill.pieces("medical_claim", 0)], SPILLED["medical_claim"], Space())
+    schema, scratch = SPILLED["medical_claim"], Scratch()
+    written = [by_shard(columns, schema, 1, scratch) for columns in batches]
+    spill.finish({"medical_claim": [spill.write("medical_claim", made) for made in written]})
+    return ShardRows("rows", [spill.pieces("medical_claim", 0)], schema, Scratch())
 
 
 def test_columns_join_the_pieces_and_parts_share_them(tmp_path: Path) -> None:
@@ -75,8 +79,8 @@ def test_rows_are_gone_when_nobody_holds_them(tmp_path: Path) -> None:
 
 
 def test_space_is_used_again_by_name() -> None:
-    space, kind = Space(), np.dtype(np.int32)
-    first = space.array("a", 4, kind)
+    scratch, kind = Scratch(), np.dtype(np.int32)
+    first = scratch.array("a", 4, kind)
     first[:] = 7
-    assert space.array("a", 3, kind).tolist() == [7, 7, 7]
-    assert len(space.array("a", 4000, kind)) == 4000
+    assert scratch.array("a", 3, kind).tolist() == [7, 7, 7]
+    assert len(scratch.array("a", 4000, kind)) == 4000

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ihp_compute.ingest.shard import derived
-from ihp_compute.ingest.shard.derived import _earliest_pairs
-from ihp_compute.ingest.shard.lines import least
+from ihp_compute.ingest.shard.derived import _earliest_pairs, least
 from ihp_compute.ingest.shard.rows import Lists
 
 DAYS = st.integers(18_000, 18_002)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ihp_compute.ingest.door.layout import LAYOUTS
+from ihp_compute.input_columns import INPUT_TABLES
 
 JUNK = (
     "", "0", "1", "-1", "NULL", "nan", "2023-05-05", "20230505", "9999-12-31", "1e5", "é", "a,b",
@@ -40,8 +40,8 @@ def test_damaged_rows_have_one_fate_wherever_they_stand(bench: Any, seed: int) -
     draw = random.Random(seed)  # noqa: S311  repeatable, not secret
     raw = {}
     for table in ("medical_claim", "pharmacy_claim", "eligibility"):
-        layout = LAYOUTS[table]
-        needed = {*layout.required, *(name for names in layout.one_of for name in names)}
+        layout = INPUT_TABLES[table]
+        needed = {*layout.required_columns, *(name for names in layout.one_of for name in names)}
         columns = [c for c in layout.known if c in needed or draw.random() < 0.4]
         raw[table] = [_row(draw, columns) for _ in range(1 + draw.randrange(40))]
     document, _ = bench.ingest(bench.folder(**raw), shards=1, threads=1)

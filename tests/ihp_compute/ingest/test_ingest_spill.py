@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ import pytest
 from ihp_compute.ingest.door.by_shard import by_shard
 from ihp_compute.ingest.door.columns import Coded, Column, Following, Stated
 from ihp_compute.ingest.door.texts import Text, read_text
-from ihp_compute.ingest.shard.rows import Raw
-from ihp_compute.ingest.spill import Spill, Spilled, ranges
-from ihp_compute.ingest.spill_layout import SPILLED, Space
+from ihp_compute.ingest.shard.rows import ShardRows
+from ihp_compute.ingest.spill import Spill, ranges
+from ihp_compute.ingest.spill_layout import Scratch, Spilled
+from ihp_compute.input_columns import SPILLED
 from ihp_compute.population.hashes import text_hashes
 from ihp_compute.units import NO_DAY
 
@@ -70,6 +70,12 @@ def plain(column: Any, n: int) -> list[Any]:
     return [column.values[k] for k in column.index]
 
 
+def spilled(spill: Spill, columns: dict[str, Column], n_shards: int = 1) -> Spilled:
+    """A batch of claims, written."""
+    schema = SPILLED["medical_claim"]
+    return spill.write("medical_claim", by_shard(columns, schema, n_shards, Scratch()))
+
+
 @pytest.mark.parametrize("n_shards", [1, 3, 20])
 def test_rows_come_back_in_their_shards_and_order(tmp_path: Path, n_shards: int) -> None:
     few = np.arange(3, dtype=np.int32).repeat(150)
@@ -92,11 +98,11 @@ def test_rows_come_back_in_their_shards_and_order(tmp_path: Path, n_shards: int)
         ),
     ]
     spill = Spill(tmp_path, n_shards)
-    spill.finish({"medical_claim": [spill.write("medical_claim", columns) for columns in batches]})
+    spill.finish({"medical_claim": [spilled(spill, columns, n_shards) for columns in batches]})
     schema = SPILLED["medical_claim"]
     keys = [plain(columns["member_key"], 0) for columns in batches]
     for shard in range(n_shards):
-        raw = Raw("rows", [spill.pieces("medical_claim", shard)], schema, Space())
+        raw = ShardRows("rows", [spill.pieces("medical_claim", shard)], schema, Scratch())
         for field in schema:
             wanted = [
                 value
@@ -117,7 +123,7 @@ def test_rows_come_back_in_their_shards_and_order(tmp_path: Path, n_shards: int)
     assert not list(tmp_path.iterdir())
 
 
-def check_lists(raw: Raw, wanted: list[list[int]]) -> None:
+def check_lists(raw: ShardRows, wanted: list[list[int]]) -> None:
     """The diagnoses of all rows, and of a part."""
     middle = raw.n // 3
     for rows, first in ((raw, 0), (raw.rows(middle, raw.n), middle)):
@@ -127,7 +133,7 @@ def check_lists(raw: Raw, wanted: list[list[int]]) -> None:
         assert ends == wanted[first:]
 
 
-def check_texts(raw: Raw, name: str, wanted: list[str | None]) -> None:
+def check_texts(raw: ShardRows, name: str, wanted: list[str | None]) -> None:
     """A text column as all, as few, as those stated, and as hashes; of rows and of a part."""
     words = text_hashes(pa.array(wanted, pa.string()))
     middle = raw.n // 3
@@ -144,7 +150,7 @@ def check_texts(raw: Raw, name: str, wanted: list[str | None]) -> None:
 def test_what_all_rows_or_many_share_is_not_written() -> None:
     days = np.where(np.arange(500) % 7 == 0, 19_000 + np.arange(500) % 5, NO_DAY).astype(np.int32)
     columns = batch(500, 1, admission_day=days)
-    made = by_shard(columns, SPILLED["medical_claim"], 2, Space())
+    made = by_shard(columns, SPILLED["medical_claim"], 2, Scratch())
     kept, numbers, claims = made.kept, made.numbers, made.texts["claim_id"]
     assert {"file", "paid_day", "adjustment_claim", "reason", "tin"} <= set(kept.constant)
     assert not set(kept.constant) & {*numbers, *made.texts}
@@ -155,15 +161,15 @@ def test_what_all_rows_or_many_share_is_not_written() -> None:
     assert claims.is_valid()[int(made.starts[1])].as_py()
 
 
-def written(spill: Spill, batches: list[dict[str, Column]]) -> list[Spilled]:
+def written(spill: Spill, batches: list[dict[str, Column]], n_shards: int) -> list[Spilled]:
     """The batches, written by four workers."""
     with ThreadPoolExecutor(4) as pool:
-        return list(pool.map(partial(spill.write, "medical_claim"), batches))
+        return list(pool.map(lambda columns: spilled(spill, columns, n_shards), batches))
 
 
 def test_a_range_of_shards_goes_when_all_of_it_are_made(tmp_path: Path) -> None:
     spill = Spill(tmp_path, 20)
-    spill.finish({"medical_claim": written(spill, [batch(100, 1)])})
+    spill.finish({"medical_claim": written(spill, [batch(100, 1)], 20)})
     for shard in (0, 2, 1):
         assert len(list(tmp_path.iterdir())) == len(ranges(20))
         spill.made(shard)
@@ -175,12 +181,12 @@ def test_a_range_of_shards_goes_when_all_of_it_are_made(tmp_path: Path) -> None:
 def test_workers_share_the_files_and_no_row_is_lost(tmp_path: Path) -> None:
     spill, n_shards = Spill(tmp_path, 3), 3
     batches = [batch(200, seed) for seed in range(12)]
-    spill.finish({"medical_claim": written(spill, batches)})
+    spill.finish({"medical_claim": written(spill, batches, n_shards)})
     assert len(list(tmp_path.iterdir())) == n_shards
     found: list[int] = []
     for shard in range(n_shards):
         pieces = [spill.pieces("medical_claim", shard)]
-        raw = Raw("rows", pieces, SPILLED["medical_claim"], Space())
+        raw = ShardRows("rows", pieces, SPILLED["medical_claim"], Scratch())
         keys = [k for columns in batches for k in plain(columns["member_key"], 0)]
         assert raw.numbers["member_key"].tolist() == [k for k in keys if k % n_shards == shard]
         found += raw.numbers["member_key"].tolist()
@@ -193,11 +199,11 @@ def test_a_range_may_have_no_rows_and_nothing_in_its_file(tmp_path: Path) -> Non
     columns = batch(64, 1, member_key=key, claim_id=claim, claim_line_number=claim, dx=[])
     columns["original_claim"] = None
     spill = Spill(tmp_path, 9)
-    spill.finish({"medical_claim": written(spill, [columns])})
+    spill.finish({"medical_claim": written(spill, [columns], 9)})
     assert sorted(path.stat().st_size > 0 for path in tmp_path.iterdir()) == [False] * 4 + [True]
     schema = SPILLED["medical_claim"]
     for shard in range(9):
-        raw = Raw("rows", [spill.pieces("medical_claim", shard)], schema, Space())
+        raw = ShardRows("rows", [spill.pieces("medical_claim", shard)], schema, Scratch())
         assert raw.texts["claim_id"].to_pylist() == ["c"] * (64 if shard == 5 else 0)
         assert raw.numbers["row"].tolist() == (list(range(1, 65)) if shard == 5 else [])
     spill.close()
@@ -211,9 +217,9 @@ def test_what_is_written_in_part_is_finished(
     monkeypatch.setattr(os, "writev", lambda file, parts: whole(file, b"".join(parts)[:1000]))
     monkeypatch.setattr(os, "write", lambda file, rest: whole(file, rest[:999]))
     spill, columns = Spill(tmp_path, 1), batch(300, 1)
-    spill.finish({"medical_claim": [spill.write("medical_claim", columns)]})
+    spill.finish({"medical_claim": [spilled(spill, columns)]})
     pieces = [spill.pieces("medical_claim", 0)]
-    raw = Raw("rows", pieces, SPILLED["medical_claim"], Space())
+    raw = ShardRows("rows", pieces, SPILLED["medical_claim"], Scratch())
     assert raw.numbers["hash_1"].tolist() == plain(columns["hash_1"], 300)
     assert raw.texts["claim_id"].to_pylist() == plain(columns["claim_id"], 300)
 
@@ -221,7 +227,7 @@ def test_what_is_written_in_part_is_finished(
 def test_without_batches_there_are_no_files_and_no_rows(tmp_path: Path) -> None:
     spill = Spill(tmp_path, 2)
     spill.finish({})
-    raw = Raw("rows", [spill.pieces("medical_claim", 1)], SPILLED["medical_claim"], Space())
+    raw = ShardRows("rows", [spill.pieces("medical_claim", 1)], SPILLED["medical_claim"], Scratch())
     assert raw.n == len(raw.numbers["row"]) == len(raw.texts["claim_id"]) == 0
     assert raw.stated("original_claim")[0].tolist() == []
     assert len(raw.lists["dx"].codes) == 0

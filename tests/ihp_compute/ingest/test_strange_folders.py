@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ihp_compute.errors import DataError
-from ihp_compute.ingest.door.layout import ELIGIBILITY_COLUMNS, MEDICAL_COLUMNS, PHARMACY_COLUMNS
 from ihp_compute.ingest.door.values import read_cents
 from ihp_compute.ingest.passes import ingest
+from ihp_compute.input_columns import INPUT_TABLES
 
 Rows = list[dict[str, str]]
 
@@ -53,15 +53,18 @@ PHARMACY: Rows = [
      "dispensing_date": "2023-02-28", "ndc_code": "00093505698"},
 ]  # fmt: skip
 TABLES = {
-    "eligibility": (ELIGIBILITY_COLUMNS, ELIGIBILITY),
-    "medical_claim": (MEDICAL_COLUMNS, MEDICAL),
-    "pharmacy_claim": (PHARMACY_COLUMNS, PHARMACY),
+    name: ([column for column in INPUT_TABLES[name].known if not column.startswith("x_")], rows)
+    for name, rows in (
+        ("eligibility", ELIGIBILITY),
+        ("medical_claim", MEDICAL),
+        ("pharmacy_claim", PHARMACY),
+    )
 }
 
 
 def _write(
     path: Path,
-    columns: tuple[str, ...],
+    columns: list[str],
     rows: Rows,
     *,
     blank: str = "",
