@@ -21,7 +21,7 @@ made:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -260,7 +260,7 @@ class Lines:
         self.unreadable = first[chosen]  # the first line of each
         self.errors[IngestFate.UNREADABLE.label] += len(chosen)
 
-    def _plant_outside(self, lines_of: Any, plant: Any) -> None:
+    def _plant_outside(self, lines_of: Callable[[Array], Ints], plant: Callable[..., None]) -> None:
         """Claims moved into a month of the window in which the member is not enrolled."""
         enrolled = self.people.enrolled[self.member]
         draw = self.rng.random(len(self.claims))
