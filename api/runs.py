@@ -21,7 +21,7 @@ from cluster.runs import Run
 from cluster.states import State
 from ihp_compute import contracts as contract
 from ihp_compute import pipeline
-from ihp_compute.errors import DataError
+from ihp_compute.errors import ContractError, DataError
 from ihp_compute.population import read_manifest
 
 OPTIONS: Final = pipeline.RunRequest.options()
@@ -146,21 +146,27 @@ def _resolved(request: RunRequest, service: Service) -> dict[str, Any]:
             f"population {held.name} holds other content than when it was registered; "
             "register it again under another name"
         )
-    contracts = [_contract(name, n, service) for n, name in enumerate(request.contracts)]
+    contracts = [
+        _contract(name, f"/contracts/{n}", request.performance_year, service)
+        for n, name in enumerate(request.contracts)
+    ]
     asked = request.model_dump(mode="json")
     resolved = {**asked, "population": str(path), "contracts": contracts}
     return pipeline.RunRequest.of(resolved).document()
 
 
-def _contract(name: str, position: int, service: Service) -> str:
+def _contract(name: str, pointer: str, year: int | None, service: Service) -> str:
+    """A contract's name or file, checked: what a run would refuse of it is refused now."""
     own: Path = service.home.contracts / f"{name.removesuffix('.toml')}.toml"
-    if own.is_file():
-        return str(own)
-    if name not in contract.names():
-        raise RequestError(
-            "no contract of this name; GET /v1/contracts lists them",
-            f"/contracts/{position}",
-        )
+    if not own.is_file() and name not in contract.names():
+        raise RequestError("no contract of this name; GET /v1/contracts lists them", pointer)
+    try:
+        if own.is_file():
+            contract.check(own, year)
+            return str(own)
+        contract.load(name).at(year)
+    except ContractError as error:
+        raise RequestError(str(error), pointer) from error
     return name
 
 

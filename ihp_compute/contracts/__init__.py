@@ -19,13 +19,15 @@ from ihp_compute.contracts.contract import (
     split_band_path,
 )
 from ihp_compute.contracts.files import load, names
-from ihp_compute.contracts.kinds import BASES, DRAFT_BASES, NONE
+from ihp_compute.contracts.kinds import BASES, DRAFT_BASES, NONE, Kind
 from ihp_compute.contracts.rules import (
+    ATTRIBUTION_STEPS,
     EXCLUDABLE,
     INCURRED_BY,
-    STEPS,
+    MISSING_SCORE,
     AttributionTerms,
     CostTerms,
+    incurred_by,
 )
 from ihp_compute.contracts.sets import ContractSet, check, load_set
 from ihp_compute.contracts.steps import (
@@ -41,18 +43,19 @@ from ihp_compute.contracts.vocabulary import KINDS, kind_of
 
 __all__ = [
     "AMOUNTS",
+    "ATTRIBUTION_STEPS",
     "BASES",
     "DRAFT_BASES",
     "EXCLUDABLE",
     "INCURRED_BY",
     "KINDS",
+    "MISSING_SCORE",
     "MODIFIERS",
     "MOVED_BY",
     "NONE",
     "SETTLEMENT_STEPS",
     "SIDES",
     "SIZE_TABLE",
-    "STEPS",
     "Agreement",
     "AttributionTerms",
     "Band",
@@ -61,11 +64,13 @@ __all__ = [
     "CostTerms",
     "Document",
     "Entry",
+    "Kind",
     "Source",
     "Term",
     "TermError",
     "check",
     "decimal_of",
+    "incurred_by",
     "kind_of",
     "load",
     "load_set",

@@ -22,7 +22,7 @@ import msgspec
 from ihp_compute.contracts import kinds, values, vocabulary
 from ihp_compute.contracts.kinds import DRAFT_BASES, NONE, Kind
 from ihp_compute.contracts.rules import AttributionTerms, CostTerms, RiskTerms
-from ihp_compute.contracts.steps import MODIFIERS
+from ihp_compute.contracts.steps import MODIFIERS, SIDES, SIZE_TABLE
 from ihp_compute.contracts.values import Band, TermError, parse, text_of
 from ihp_compute.contracts.vocabulary import KINDS
 from ihp_compute.errors import ContractError
@@ -161,22 +161,81 @@ class Contract:
         Raises
         ------
         ContractError
-            If a term has no value for the year.
+            If a term has no value for the year, or a gate by size has no table.
         """
         first = self._pick("agreement.first_performance_year", year, None).value
         if like is not None and first == like["agreement.first_performance_year"]:
             known, terms = like.values, like.contract.terms
-            return Agreement(
-                self,
-                year,
-                {
-                    path: known[path] if terms.get(path) is term else self._pick(path, year, first)
-                    for path, term in self.terms.items()
-                },
-            )
-        return Agreement(self, year, {path: self._pick(path, year, first) for path in self.terms})
+            values = {
+                path: known[path] if terms.get(path) is term else self._pick(path, year, first)
+                for path, term in self.terms.items()
+            }
+        else:
+            values = {path: self._pick(path, year, first) for path in self.terms}
+        self._check_gates({path: values[path].value for path in _GATES})
+        return Agreement(self, year, values)
+
+    def check_years(self) -> None:
+        """Refuse what no single term can say, in every year in which its terms may hold.
+
+        Raises
+        ------
+        ContractError
+            If a gate by size has no table, or rate cells of different trends are merged.
+        """
+        for year in self._turns():
+            first = self._fitting("agreement.first_performance_year", year, None)
+            if first is None:
+                continue  # no run can be of this year
+            together = (*_GATES, "target.rate_cells")
+            found = {path: self._fitting(path, year, first.value) for path in together}
+            held = {path: entry.value for path, entry in found.items() if entry is not None}
+            if all(path in held for path in _GATES):
+                self._check_gates(held)
+            for cell in held.get("target.rate_cells", ()):
+                parts = cell.split("+")
+                if all(self._fitting("target.trend", year, None, part) for part in parts):
+                    self.trend(year, cell)
+
+    def _turns(self) -> list[int]:
+        """Years from which on a value of a term that is checked with others may be another."""
+        paths = (*_GATES, "target.rate_cells", "target.trend", "agreement.first_performance_year")
+        entries = [e for path in paths for e in self.terms[path].entries]
+        starts = [e.value for e in self.terms["agreement.first_performance_year"].entries]
+        years = {e.first.year for e in entries if e.first is not None}
+        years |= {e.last.year + 1 for e in entries if e.last is not None}
+        years |= {
+            start + e.contract_year - 1
+            for start in starts
+            if start is not None
+            for e in entries
+            if e.contract_year is not None
+        }
+        return sorted(years) or [date.max.year]
+
+    def _check_gates(self, held: Mapping[str, Any]) -> None:
+        for path in _GATES[1:]:
+            if held[path] == SIZE_TABLE and held[_GATES[0]] is None:
+                raise ContractError(
+                    f"{self.file}: {path}: found {SIZE_TABLE}, expected rows in {_GATES[0]}"
+                )
 
     def _pick(self, path: str, year: int | None, first_year: int | None, cell: str = "") -> Value:
+        entry = self._fitting(path, year, first_year, cell)
+        term = self.terms[path]
+        if entry is None:
+            spans = ", ".join(_span(e) for e in term.entries)
+            raise ContractError(
+                f"{self.file}: {path}: found no value for {year}, expected one; values hold {spans}"
+            )
+        return Value(
+            path, entry.value, term.kind.unit, entry.basis, entry.source, entry.first, entry.last,
+            entry.note,
+        )  # fmt: skip
+
+    def _fitting(
+        self, path: str, year: int | None, first_year: int | None, cell: str = ""
+    ) -> Entry | None:
         term = self.terms[path]
         fitting = [e for e in term.entries if not e.cells or not cell or cell in e.cells]
         if year is None:
@@ -187,26 +246,30 @@ class Contract:
         if first_year is not None and year is not None:
             so_far = year - first_year + 1
             fitting = [e for e in fitting if e.contract_year is None or e.contract_year <= so_far]
-        if not fitting:
-            spans = ", ".join(_span(e) for e in term.entries)
-            raise ContractError(
-                f"{self.file}: {path}: found no value for {year}, expected one; values hold {spans}"
-            )
-        entry = max(fitting, key=lambda e: (e.contract_year or 0, bool(cell and cell in e.cells)))
-        return Value(
-            path, entry.value, term.kind.unit, entry.basis, entry.source, entry.first, entry.last,
-            entry.note,
-        )  # fmt: skip
+        return max(
+            fitting,
+            key=lambda e: (e.contract_year or 0, bool(cell and cell in e.cells)),
+            default=None,
+        )
 
     def trend(self, year: int, cell: str) -> Value:
-        """Trend of a calendar year for a rate cell.
+        """Trend of a calendar year for a rate cell, or for cells merged by +.
 
         Raises
         ------
         ContractError
-            If the contract has no trend for the year and cell.
+            If the contract has no trend for the year and cell, or merged cells differ.
         """
-        return self._pick("target.trend", year, None, cell)
+        found = {part: self._pick("target.trend", year, None, part) for part in cell.split("+")}
+        (first, one), *others = found.items()
+        for part, value in others:
+            if value.value != one.value:
+                raise ContractError(
+                    f"{self.file}: target.trend: found {text_of(one.value)} for {first} and "
+                    f"{text_of(value.value)} for {part} in {year}, expected one trend for {cell}, "
+                    "which target.rate_cells merges"
+                )
+        return one
 
     def override(self, values: Mapping[str, Any], where: str = "override") -> Contract:
         """The contract with other values, whatever the year.
@@ -286,6 +349,7 @@ class Agreement:
     def attribution(self) -> AttributionTerms:
         """Terms of attribution."""
         return AttributionTerms(
+            # whole by its kind: nothing is cut
             min_months_continuous=int(self["attribution.min_months_continuous"]),
             min_months_any=int(self["attribution.min_months_any"]),
             exclude=self["attribution.exclude"],
@@ -303,6 +367,7 @@ class Agreement:
             incurred_by=self["cost.incurred_by"],
             zero_paid_encounter=self["cost.zero_paid_encounter"],
             floor_at_zero=self["cost.floor_at_zero"],
+            # whole cents and millionths by their kinds: nothing is rounded
             claim_cap_cents=None if cap is None else cents_of(cap),
             keep_above_cap_micro=micro_of(self["cost.keep_above_cap"] or 0),
             prorate_cap=self["cost.prorate_cap"],
@@ -384,7 +449,7 @@ def _moved(bands: tuple[Band, ...] | None, name: str, edge: str, raw: Any) -> tu
             f"no such band or field; bands are {', '.join(names) or 'none'}, "
             f"fields {', '.join(values.BAND_FIELDS)}"
         )
-    value = None if raw == kinds.NONE and edge == "below" else values.decimal_of(raw)
+    value = None if raw == kinds.NONE and edge == "below" else values.bounded(raw)
     moved = list(bands or ())
     i = names.index(name)
     fields: dict[str, Any] = {edge: value}
@@ -404,6 +469,12 @@ def near(path: str, known: Iterable[str]) -> str:
     return (
         f"did you mean {' or '.join(close)}?" if close else "`ihp contracts show` lists the paths"
     )
+
+
+_GATES: Final = (
+    "settlement.gate.size_table", *(f"settlement.gate.{side}_rate" for side in SIDES),
+)  # fmt: skip
+"""The table of sizes, and the gates that may go by it."""
 
 
 def _span(entry: Entry) -> str:

@@ -19,7 +19,8 @@ from typing import Any, Final
 
 import msgspec
 
-from ihp_compute.contracts import kinds, steps
+from ihp_compute.codes import RATE_CELLS
+from ihp_compute.contracts import kinds
 from ihp_compute.contracts.contract import Contract, Document, Entry, Source, Term, near
 from ihp_compute.contracts.kinds import Basis, Kind
 from ihp_compute.contracts.values import TermError, parse
@@ -29,6 +30,8 @@ from ihp_compute.errors import ContractError
 FOLDER: Final = Path(__file__).resolve().parent / "shipped"
 UNBOUND: Final = "unbound"
 """The file that shipped contracts extend in the end: each term at the value that does nothing."""
+TREND: Final = "target.trend"
+"""The only term whose values may differ between rate cells."""
 
 
 class _FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,7 +125,7 @@ def _load(
         terms=terms,
     )
     if not extended:
-        _check_together(contract)
+        contract.check_years()
     return contract
 
 
@@ -155,7 +158,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, ArithmeticError) as error:  # also numbers that no number type holds
         raise ContractError(f"{path.name}: not TOML: {error}; expected a contract") from None
 
 
@@ -273,6 +276,7 @@ def _entry(
         raise ContractError(
             f"{file}: {path}.contract_year: found {row.contract_year}, expected at least 1"
         )
+    _check_cells(file, path, row.cells)
     try:
         value = parse(kind, row.value)
     except TermError as error:
@@ -288,7 +292,10 @@ def _check_dates(file: str, path: str, entries: tuple[Entry, ...]) -> None:
     for i, later in enumerate(entries):
         for earlier in entries[:i]:
             apart = later.contract_year != earlier.contract_year or later.cells != earlier.cells
-            if apart or later.first is None or earlier.first is None:
+            if later.first is None or earlier.first is None:
+                continue
+            if apart:
+                _check_cells_apart(file, path, earlier, later)
                 continue
             if later.first <= earlier.first:
                 raise ContractError(
@@ -302,15 +309,28 @@ def _check_dates(file: str, path: str, entries: tuple[Entry, ...]) -> None:
                 )
 
 
-def _check_together(contract: Contract) -> None:
-    """What no single term can say: a gate by size needs its table."""
-    table = contract.terms["settlement.gate.size_table"]
-    for side in steps.SIDES:
-        term = contract.terms[f"settlement.gate.{side}_rate"]
-        if any(e.value == steps.SIZE_TABLE for e in term.entries) and all(
-            e.value is None for e in table.entries
-        ):
-            raise ContractError(
-                f"{contract.file}: {term.path}: found size_table, expected rows in "
-                "settlement.gate.size_table"
-            )
+def _check_cells(file: str, path: str, cells: list[str] | None) -> None:
+    if cells is None:
+        return
+    if path.partition(".values[")[0] != TREND:
+        raise ContractError(
+            f"{file}: {path}.cells: found {', '.join(cells)}, expected none: only {TREND} differs "
+            "between rate cells"
+        )
+    if not cells or set(cells) - set(RATE_CELLS) or len(set(cells)) < len(cells):
+        raise ContractError(
+            f"{file}: {path}.cells: found {', '.join(cells) or 'nothing'}, expected rate cells, "
+            "each once"
+        )
+
+
+def _check_cells_apart(file: str, path: str, earlier: Entry, later: Entry) -> None:
+    """Of two lists of rate cells that hold in one year, none may name the other's cell."""
+    shared = [cell for cell in later.cells if cell in earlier.cells]
+    if not shared or later.contract_year != earlier.contract_year:
+        return
+    starts = [e.first.year for e in (earlier, later) if e.first is not None]
+    if all(entry.covers(max(starts)) for entry in (earlier, later)):
+        raise ContractError(
+            f"{file}: {path}: found two values for {shared[0]} in {max(starts)}, expected one"
+        )

@@ -19,7 +19,9 @@ DRAFT_BASES: Final[tuple[Basis, ...]] = ("recalled", "assumed")
 class Kind:
     """What a term may be: its unit, the type of its values and their range.
 
-    `form` is number, flag, choice, names, year, cells, bands or size table.
+    `form` is number, flag, choice, text, names, year, cells, bands or size table. `places` are the
+    decimal places that a number may have, 0 a whole number, None any. `least` is how many names a
+    list holds at least; `orders`, where given, are the only lists there are.
     """
 
     meaning: str
@@ -29,6 +31,9 @@ class Kind:
     high: Decimal | None = None
     optional: bool = False
     choices: tuple[str, ...] = ()
+    places: int | None = None
+    least: int = 0
+    orders: tuple[tuple[str, ...], ...] = ()
 
     def expected(self) -> str:
         """The values allowed, in words."""
@@ -38,13 +43,18 @@ class Kind:
                 ends.append(f"at least {self.low}")
             if self.high is not None:
                 ends.append(f"at most {self.high}")
-            text = "a number" + (" " + " and ".join(ends) if ends else "")
+            text = "a whole number" if self.places == 0 else "a number"
+            text += " " + " and ".join(ends) if ends else ""
+            text += f", to {self.places} decimal places" if self.places else ""
         elif self.form == "flag":
             text = "true or false"
         elif self.form == "choice":
             text = " or ".join(self.choices)
+        elif self.form == "names" and self.orders:
+            text = "a list: " + ", or ".join(" then ".join(order) for order in self.orders)
         elif self.form == "names":
-            text = "a list of names among " + ", ".join(self.choices)
+            text = f"a list of {self.least} or more names" if self.least else "a list of names"
+            text += " among " + ", ".join(self.choices)
         elif self.form == "text":
             text = "a name"
         elif self.form == "year":
@@ -60,14 +70,14 @@ class Kind:
         return text + (", or none" if self.optional else "")
 
 
-def ratio(meaning: str, unit: str = "ratio", *, optional: bool = True, high: int = 1) -> Kind:
-    """A ratio from 0 to `high`."""
-    return Kind(meaning, unit, low=Decimal(0), high=Decimal(high), optional=optional)
+def ratio(meaning: str, unit: str = "ratio", *, places: int | None = None) -> Kind:
+    """A ratio from 0 to 1; `none` is allowed."""
+    return Kind(meaning, unit, low=Decimal(0), high=Decimal(1), optional=True, places=places)
 
 
-def usd(meaning: str, unit: str = "USD", low: int | None = 0) -> Kind:
-    """Dollars, at least `low` where that is given; `none` is allowed."""
-    return Kind(meaning, unit, low=None if low is None else Decimal(low), optional=True)
+def usd(meaning: str, unit: str = "USD", *, places: int | None = None) -> Kind:
+    """Dollars, at least 0; `none` is allowed."""
+    return Kind(meaning, unit, low=Decimal(0), optional=True, places=places)
 
 
 def choice(meaning: str, *choices: str, optional: bool = False) -> Kind:

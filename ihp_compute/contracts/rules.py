@@ -1,116 +1,146 @@
-"""Typed rules of attribution, cost and risk, as an agreement states them.
+"""The rules of attribution, cost and risk: what each term may be, and the terms typed.
+
+`KINDS` says once what a value may be. A contract's file, an override, a column of a table and the
+typed rules below are all read against it, so that none of them refuses what another passes.
 
 Arrays-free: what a rule does to members and lines stands in `measure` and `risk`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import Any, Final
 
 from ihp_compute.codes import SERVICE_CATEGORIES, SPAN_DUAL, SPAN_PARTIAL_BENEFIT, SPAN_SPEND_DOWN
+from ihp_compute.contracts.kinds import Kind, choice, ratio, usd
+from ihp_compute.contracts.values import TermError, parse
 from ihp_compute.errors import ContractError
-from ihp_compute.units import MICRO
-
-
-@dataclass(frozen=True)
-class RiskTerms:
-    """How sickness enters the target."""
-
-    model: str
-    normalise: str | None
-    missing: str
-
 
 EXCLUDABLE: Final = {
     "dual": SPAN_DUAL,
     "spend_down": SPAN_SPEND_DOWN,
     "partial_benefit": SPAN_PARTIAL_BENEFIT,
 }
+"""Months that a contract may leave out, and the flag of a span by which they are known."""
 
-STEPS: Final = ("health_care_home", "primary_care", "specialist")
-
-TIE_BREAKS: Final = (("latest_visit", "lowest_id"), ("lowest_id",))
-
-
-@dataclass(frozen=True)
-class AttributionTerms:
-    """The contract's attribution rule.
-
-    Attributes
-    ----------
-    min_months_continuous, min_months_any : int
-        Eligible with this many countable months in a row, or this many in all.
-    exclude : tuple of str
-        Flags whose months do not count: among `EXCLUDABLE`.
-    steps : tuple of str
-        Ordered subset of `STEPS`.
-    keep_pre_visit : bool
-        Whether months before the first encounter with the attributed group stay countable.
-    tie_break : tuple of str
-        One of `TIE_BREAKS`.
-
-    Raises
-    ------
-    ContractError
-        If a name is unknown or given twice, or a minimum lies outside 1 to 12.
-    """
-
-    min_months_continuous: int
-    min_months_any: int
-    exclude: tuple[str, ...]
-    steps: tuple[str, ...]
-    keep_pre_visit: bool = True
-    tie_break: tuple[str, ...] = ("latest_visit", "lowest_id")
-
-    def __post_init__(self) -> None:
-        """Refuse what the rule cannot mean."""
-        for name in ("min_months_continuous", "min_months_any"):
-            if not 1 <= getattr(self, name) <= 12:
-                raise ContractError(
-                    f"attribution.{name}: expected 1 to 12, got {getattr(self, name)}"
-                )
-        for term, values, known in (
-            ("exclude", self.exclude, tuple(EXCLUDABLE)),
-            ("steps", self.steps, STEPS),
-        ):
-            if len(set(values)) != len(values) or not set(values) <= set(known):
-                raise ContractError(
-                    f"attribution.{term}: expected a subset of {', '.join(known)}, "
-                    f"got {', '.join(values)}"
-                )
-        if not self.steps:
-            raise ContractError("attribution.steps: expected at least one step, got none")
-        if self.tie_break not in TIE_BREAKS:
-            raise ContractError(
-                f"attribution.tie_break: expected latest_visit then lowest_id, or lowest_id, "
-                f"got {', '.join(self.tie_break)}"
-            )
-
-
-AMOUNTS: Final = ("paid", "allowed", "paid_less_third_party")
+ATTRIBUTION_STEPS: Final = ("health_care_home", "primary_care", "specialist")
+"""Visits that may attribute a member."""
 
 INCURRED_BY: Final = {
     "claim_end": "claim_end_day",
     "claim_start": "claim_start_day",
     "line": "service_day",
 }
+"""Days that may put a line into a year, and the column of lines that holds each."""
 
-ZERO_PAID_ENCOUNTER: Final = ("as_paid", "allowed")
+MISSING_SCORE: Final = ("error", "group_average", "demographic_cell")
+"""What may be done with a member who has months but no score."""
+
+
+def _months(meaning: str) -> Kind:
+    return Kind(meaning, "months", low=Decimal(1), high=Decimal(12), places=0)
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "attribution.min_months_continuous": _months("months in a row that make a person eligible"),
+    "attribution.min_months_any": _months("months in all that make a person eligible"),
+    "attribution.exclude": Kind(
+        "months that do not count", "names", "names", choices=tuple(EXCLUDABLE)
+    ),
+    "attribution.steps": Kind(
+        "which visits attribute, in order", "names", "names", choices=ATTRIBUTION_STEPS, least=1
+    ),
+    "attribution.keep_pre_visit": Kind("months before the first visit count", "flag", "flag"),
+    "attribution.tie_break": Kind(
+        "who wins a tie, in order",
+        "names",
+        "names",
+        choices=("latest_visit", "lowest_id"),
+        orders=(("latest_visit", "lowest_id"), ("lowest_id",)),
+    ),
+    "cost.amount": choice(
+        "the amount of a line that is cost", "paid", "allowed", "paid_less_third_party"
+    ),
+    "cost.incurred_by": choice("the day that puts a line into a year", *INCURRED_BY),
+    "cost.zero_paid_encounter": choice(
+        "what an encounter line with zero paid costs", "as_paid", "allowed"
+    ),
+    "cost.floor_at_zero": Kind("a member's negative year counts as zero", "flag", "flag"),
+    "cost.claim_cap": usd("cost of a member above it is cut", "USD per member per year", places=2),
+    "cost.keep_above_cap": ratio("part of the cost above the cap that is kept", places=6),
+    "cost.prorate_cap": Kind("the cap is scaled by months over 12", "flag", "flag"),
+    "cost.services": Kind("services that count", "names", "names", choices=SERVICE_CATEGORIES),
+    "risk.model": Kind(
+        "risk score: supplied, a model's name, or none (everybody 1.000)",
+        "name",
+        "text",
+        optional=True,
+    ),
+    "risk.normalise": choice(
+        "what the mean risk is divided by, each year",
+        "statewide_rate_cell",
+        "statewide",
+        optional=True,
+    ),
+    "risk.missing": choice("a member without a score", *MISSING_SCORE),
+}
+"""What each term of attribution, cost and risk may be."""
+
+
+def _refuse(given: Mapping[str, Any]) -> None:
+    """Refuse values, by path, that their kinds do not allow."""
+    for path, value in given.items():
+        try:
+            parse(KINDS[path], value)
+        except TermError as error:
+            raise ContractError(f"{path}: {error}") from None
+
+
+@dataclass(frozen=True)
+class AttributionTerms:
+    """The contract's attribution rule; each field as `KINDS` has it under `attribution.`.
+
+    Attributes
+    ----------
+    min_months_continuous, min_months_any : int
+        Eligible with this many countable months in a row, or this many in all.
+    exclude : tuple of str
+        Flags whose months do not count.
+    steps : tuple of str
+        Visits that attribute, in order.
+    keep_pre_visit : bool
+        Whether months before the first encounter with the attributed group stay countable.
+    tie_break : tuple of str
+
+    Raises
+    ------
+    ContractError
+        If a value is not what its kind allows.
+    """
+
+    min_months_continuous: int
+    min_months_any: int
+    exclude: tuple[str, ...]
+    steps: tuple[str, ...]
+    keep_pre_visit: bool
+    tie_break: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what the rule cannot mean."""
+        _refuse({f"attribution.{f.name}": getattr(self, f.name) for f in fields(self)})
 
 
 @dataclass(frozen=True)
 class CostTerms:
-    """The contract's definition of cost.
+    """The contract's definition of cost; each field as `KINDS` has it under `cost.`.
 
     Attributes
     ----------
-    amount : str
-        One of `AMOUNTS`.
+    amount, zero_paid_encounter : str
     incurred_by : str
         One of `INCURRED_BY`: the day that decides a line's year.
-    zero_paid_encounter : str
-        One of `ZERO_PAID_ENCOUNTER`.
     floor_at_zero : bool
         Whether a member-year below zero becomes zero.
     claim_cap_cents : int or None
@@ -125,7 +155,7 @@ class CostTerms:
     Raises
     ------
     ContractError
-        If a name is unknown or a number out of range.
+        If a value is not what its kind allows.
     """
 
     amount: str
@@ -139,29 +169,56 @@ class CostTerms:
 
     def __post_init__(self) -> None:
         """Refuse what no cost can mean."""
-        for term, value, known in (
-            ("amount", self.amount, AMOUNTS),
-            ("incurred_by", self.incurred_by, tuple(INCURRED_BY)),
-            ("zero_paid_encounter", self.zero_paid_encounter, ZERO_PAID_ENCOUNTER),
-        ):
-            if value not in known:
-                raise ContractError(f"cost.{term}: expected {', '.join(known)}, got {value}")
-        unknown = sorted(self.services - set(SERVICE_CATEGORIES))
-        if unknown:
-            raise ContractError(
-                f"cost.services: unknown category {', '.join(unknown)}; "
-                f"known are {', '.join(SERVICE_CATEGORIES)}"
-            )
-        if self.claim_cap_cents is not None and not 0 <= self.claim_cap_cents < 2**50:
-            raise ContractError(
-                f"cost.claim_cap: expected 0 to 2^50 cents or none, got {self.claim_cap_cents}"
-            )
-        if not 0 <= self.keep_above_cap_micro <= MICRO:
-            raise ContractError(
-                f"cost.keep_above_cap: expected 0 to 1, got {self.keep_above_cap_micro} millionths"
-            )
+        cap = self.claim_cap_cents
+        given: dict[str, Any] = {
+            "amount": self.amount,
+            "incurred_by": self.incurred_by,
+            "zero_paid_encounter": self.zero_paid_encounter,
+            "floor_at_zero": self.floor_at_zero,
+            "claim_cap": None if cap is None else Decimal(cap).scaleb(-2),
+            "keep_above_cap": Decimal(self.keep_above_cap_micro).scaleb(-6),
+            "prorate_cap": self.prorate_cap,
+            "services": sorted(self.services),
+        }
+        _refuse({f"cost.{name}": value for name, value in given.items()})
 
     @property
     def service_bits(self) -> int:
         """Bit c is set when category c of `SERVICE_CATEGORIES` is included."""
         return sum(1 << c for c, name in enumerate(SERVICE_CATEGORIES) if name in self.services)
+
+
+@dataclass(frozen=True)
+class RiskTerms:
+    """How sickness enters the target; each field as `KINDS` has it under `risk.`.
+
+    Raises
+    ------
+    ContractError
+        If a value is not what its kind allows.
+    """
+
+    model: str
+    normalise: str | None
+    missing: str
+
+    def __post_init__(self) -> None:
+        """Refuse what no score can mean."""
+        _refuse({f"risk.{f.name}": getattr(self, f.name) for f in fields(self)})
+
+
+def incurred_by(rule_sets: Iterable[CostTerms]) -> str:
+    """The day that decides a line's year, under all cost terms of a run.
+
+    Raises
+    ------
+    ContractError
+        If they differ: a line has one year.
+    """
+    found = {terms.incurred_by for terms in rule_sets}
+    if len(found) > 1:
+        raise ContractError(
+            f"cost.incurred_by: the contracts of one run must agree, got "
+            f"{', '.join(sorted(found))}; run them apart"
+        )
+    return found.pop()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +24,7 @@ import msgspec
 
 from ihp_compute.contracts.contract import Agreement, Contract
 from ihp_compute.contracts.files import load, read_toml, words_of
-from ihp_compute.contracts.rules import AttributionTerms, CostTerms, RiskTerms
+from ihp_compute.contracts.rules import AttributionTerms, CostTerms, RiskTerms, incurred_by
 from ihp_compute.errors import ContractError
 
 
@@ -80,15 +80,24 @@ class ContractSet:
             self._agreed[year] = {p: made[id(c)] for p, c in self.contracts.items()}
         return self._agreed[year]
 
-    def rule_sets(self, year: int) -> tuple[CostTerms, ...]:
-        """The distinct cost terms of the set, in the order in which partnerships meet them."""
-        return tuple(dict.fromkeys(agreement.cost for agreement in self.at(year).values()))
+    def rule_sets(self, year: int | None) -> tuple[CostTerms, ...]:
+        """The distinct cost terms of the set, in the order in which partnerships meet them.
+
+        Raises
+        ------
+        ContractError
+            If they put lines into years by different days: a line has one year.
+        """
+        found = tuple(dict.fromkeys(agreement.cost for agreement in self.at(year).values()))
+        if found:
+            incurred_by(found)
+        return found
 
     def rule_set_of(self, partnership: str, year: int) -> int:
         """Index into `rule_sets` of a partnership's cost terms."""
         return self.rule_sets(year).index(self.at(year)[partnership].cost)
 
-    def attribution(self, year: int) -> AttributionTerms:
+    def attribution(self, year: int | None) -> AttributionTerms:
         """The attribution terms that all contracts of the set share.
 
         Raises
@@ -98,7 +107,7 @@ class ContractSet:
         """
         return self._shared("attribution", {p: a.attribution for p, a in self.at(year).items()})
 
-    def risk(self, year: int) -> RiskTerms:
+    def risk(self, year: int | None) -> RiskTerms:
         """The risk model and the policy for the unscored that all contracts of the set share.
 
         Normalisation is each contract's own: the terms are those of the first partnership.
@@ -111,6 +120,18 @@ class ContractSet:
         agreements = self.at(year)
         self._shared("risk", {p: (a.risk.model, a.risk.missing) for p, a in agreements.items()})
         return next(iter(agreements.values())).risk
+
+    def check_trends(self, base_year: int, performance_year: int) -> None:
+        """Refuse contracts that leave a year's trend open between base and performance year.
+
+        Raises
+        ------
+        ContractError
+        """
+        for agreement in {id(a): a for a in self.at(performance_year).values()}.values():
+            for cell in agreement["target.rate_cells"]:
+                for year in range(base_year + 1, performance_year + 1):
+                    agreement.contract.trend(year, cell)
 
     def _shared(self, what: str, found: Mapping[str, Any]) -> Any:
         distinct = dict.fromkeys(found.values())
@@ -200,7 +221,7 @@ def load_set(
     path = Path(contracts[0])
     tree = read_toml(path) if path.suffix == ".toml" and path.is_file() else {}
     made = (
-        _set_of(path, tree, partnerships)
+        _set_of(path, _set_file(path, tree), partnerships)
         if "set" in tree
         else _same_for_all(load(contracts[0]), partnerships)
     )
@@ -213,11 +234,14 @@ def _same_for_all(contract: Contract, partnerships: Sequence[str]) -> ContractSe
     return ContractSet(contract.name, dict.fromkeys(sorted(partnerships), contract))
 
 
-def _set_of(path: Path, tree: Mapping[str, Any], partnerships: Sequence[str]) -> ContractSet:
+def _set_file(path: Path, tree: Mapping[str, Any]) -> _SetFile:
     try:
-        given = msgspec.convert(tree, _SetFile, builtin_types=(date, Decimal))
+        return msgspec.convert(tree, _SetFile, builtin_types=(date, Decimal))
     except msgspec.ValidationError as error:
         raise ContractError(f"{path.name}: {words_of(error)}") from None
+
+
+def _set_of(path: Path, given: _SetFile, partnerships: Sequence[str]) -> ContractSet:
     strangers = sorted(set(given.partnerships) - set(partnerships))
     if strangers:
         raise ContractError(
@@ -232,12 +256,12 @@ def _set_of(path: Path, tree: Mapping[str, Any], partnerships: Sequence[str]) ->
                 f"{path.name}: partnerships.{partnership}: found nothing, expected its contract "
                 "(or a [default])"
             )
-        found[partnership] = _member_contract(path, partnership, member)
+        found[partnership] = _member_contract(path, member, f"partnership {partnership}")
     head = given.set
     return ContractSet(head.name, found, head.performance_year, head.base_year, head.paid_through)
 
 
-def _member_contract(path: Path, partnership: str, member: _SetMember) -> Contract:
+def _member_contract(path: Path, member: _SetMember, whose: str) -> Contract:
     named = Path(member.contract)
     beside = path.parent / named if named.suffix == ".toml" and not named.is_absolute() else named
     contract = load(str(beside))
@@ -246,11 +270,23 @@ def _member_contract(path: Path, partnership: str, member: _SetMember) -> Contra
         overrides["target.base_pmpm_fixed"] = member.base_pmpm_usd
     if not overrides:
         return contract
-    return contract.override(overrides, where=f"{path.name}, partnership {partnership}")
+    where = f"{path.name}, {whose}"
+    own = contract.override(overrides, where=where)
+    try:
+        own.check_years()
+    except ContractError as error:
+        raise ContractError(f"{where}: {error}") from None
+    return own
 
 
 def check(file: Path, year: int | None = None) -> dict[str, Any]:
-    """Read a contract or a contract set and resolve it for a year.
+    """Read a contract or a contract set, and refuse what a run of a year would refuse of it.
+
+    Parameters
+    ----------
+    file : Path
+    year : int, optional
+        Performance year; None takes that of the set, else the latest values.
 
     Returns
     -------
@@ -266,10 +302,14 @@ def check(file: Path, year: int | None = None) -> dict[str, Any]:
         raise ContractError(f"{file.name}: no such file, expected a contract (.toml)")
     tree = read_toml(file)
     if "set" in tree:
-        partnerships = tree.get("partnerships", {})
-        ids = list(partnerships) if isinstance(partnerships, dict) else []
-        made = _set_of(file, tree, ids)
-        agreements = made.at(made.performance_year if year is None else year)
+        given = _set_file(file, tree)
+        made = _set_of(file, given, list(given.partnerships))
+        when = made.performance_year if year is None else year
+        agreements = made.at(when)
+        everybody = dict(made.contracts)
+        if given.default is not None:
+            everybody["default"] = _member_contract(file, given.default, "default")
+        _check_run(replace(made, contracts=everybody), when)
         return {
             "kind": "set",
             "name": made.name,
@@ -279,6 +319,7 @@ def check(file: Path, year: int | None = None) -> dict[str, Any]:
         }
     found = load(file)
     agreement = found.at(year)
+    _check_run(_same_for_all(found, [found.name]), year)
     line = agreement.draft_line()
     return {
         "kind": "contract",
@@ -287,3 +328,14 @@ def check(file: Path, year: int | None = None) -> dict[str, Any]:
         "terms": len(agreement.values),
         "draft_terms": [line] if line else [],
     }
+
+
+def _check_run(contracts: ContractSet, year: int | None) -> None:
+    """Refuse what a run under these contracts refuses before it reads a claim."""
+    if not contracts.contracts:
+        return
+    contracts.attribution(year)
+    contracts.rule_sets(year)
+    contracts.risk(year)
+    if year is not None and contracts.base_year is not None:
+        contracts.check_trends(contracts.base_year, year)

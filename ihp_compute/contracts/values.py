@@ -33,6 +33,8 @@ class Band:
 
 
 BAND_FIELDS: Final = ("above", "below", "share")
+NUMBERS_BELOW: Final = Decimal(10) ** 13
+"""No number of a term is as large, of either sign; dollars below it are cents in 64 bits."""
 
 
 def parse(kind: Kind, raw: Any) -> Any:
@@ -42,7 +44,7 @@ def parse(kind: Kind, raw: Any) -> Any:
     ----------
     kind : Kind
     raw : object
-        As TOML gives it (Decimal for floats), or text as a table cell gives it.
+        As TOML gives it (Decimal for floats), as text of a table cell, or parsed already.
 
     Returns
     -------
@@ -98,6 +100,20 @@ def decimal_of(raw: Any) -> Decimal:
     return value
 
 
+def bounded(raw: Any) -> Decimal:
+    """A Decimal as `decimal_of` reads it, of a size that a term can have.
+
+    Raises
+    ------
+    TermError
+        If it is no number, or reaches `NUMBERS_BELOW`.
+    """
+    value = decimal_of(raw)
+    if abs(value) >= NUMBERS_BELOW:
+        raise TermError(f"found {raw}, expected a number below {NUMBERS_BELOW:,}")
+    return value
+
+
 def _number(kind: Kind, raw: Any) -> Decimal:
     try:
         value = decimal_of(raw)
@@ -105,7 +121,14 @@ def _number(kind: Kind, raw: Any) -> Decimal:
         raise _wrong(kind, raw) from None
     if (kind.low is not None and value < kind.low) or (kind.high is not None and value > kind.high):
         raise _wrong(kind, raw)
+    bounded(value)
+    if kind.places is not None and not _fits_places(value, kind.places):
+        raise _wrong(kind, raw)
     return value
+
+
+def _fits_places(value: Decimal, places: int) -> bool:
+    return value == value.quantize(Decimal(1).scaleb(-places))
 
 
 def _flag(kind: Kind, raw: Any) -> bool:
@@ -130,17 +153,19 @@ def _text(kind: Kind, raw: Any) -> str:
 
 def _year(kind: Kind, raw: Any) -> int:
     value = decimal_of(raw)
-    if value != int(value) or not 2000 <= value <= 2100:
+    if not 2000 <= value <= 2100 or value != int(value):
         raise _wrong(kind, raw)
     return int(value)
 
 
 def _names(kind: Kind, raw: Any) -> tuple[str, ...]:
     names = raw.split(";") if isinstance(raw, str) else raw
-    if not isinstance(names, list) or any(name not in kind.choices for name in names):
+    if not isinstance(names, list | tuple) or any(name not in kind.choices for name in names):
         raise _wrong(kind, raw)
     if len(set(names)) < len(names):
         raise TermError(f"found a name twice in {raw}, expected each at most once")
+    if len(names) < kind.least or (kind.orders and tuple(names) not in kind.orders):
+        raise _wrong(kind, raw)
     if kind.choices == STEPS and (fault := fault_of(names)):
         raise TermError(fault)
     return tuple(names)
@@ -165,7 +190,10 @@ def _size_table(kind: Kind, raw: Any) -> tuple[tuple[int, Decimal], ...]:
         or any(not isinstance(row, list) or len(row) != 2 for row in raw)
     ):
         raise _wrong(kind, raw)
-    rows = tuple((int(decimal_of(row[0])), decimal_of(row[1])) for row in raw)
+    given = [(bounded(row[0]), bounded(row[1])) for row in raw]
+    rows = tuple((int(members), rate) for members, rate in given)
+    if any(n != members for (n, _), (members, _) in zip(rows, given, strict=True)):
+        raise _wrong(kind, raw)
     if any(a[0] >= b[0] or a[1] < b[1] for a, b in pairwise(rows)):
         raise _wrong(kind, raw)
     if any(n < 1 or not 0 <= rate <= 1 for n, rate in rows):
@@ -190,9 +218,9 @@ def _bands(kind: Kind, raw: Any) -> tuple[Band, ...]:
         bands.append(
             Band(
                 name,
-                decimal_of(row["above"]),
-                None if row["below"] == NONE else decimal_of(row["below"]),
-                decimal_of(row["share"]),
+                bounded(row["above"]),
+                None if row["below"] == NONE else bounded(row["below"]),
+                bounded(row["share"]),
             )
         )
     return check_bands(bands)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-from ihp_compute.codes import SERVICE_CATEGORIES
+from ihp_compute.contracts import rules
 from ihp_compute.contracts.kinds import Kind, choice, ratio, usd
 from ihp_compute.contracts.steps import STEPS, step_kinds
 
@@ -25,57 +25,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "agreement.minimum_members": Kind(
         "fewer members are flagged, never dropped", "members", low=Decimal(0), optional=True
     ),
-    "attribution.min_months_continuous": Kind(
-        "months in a row that make a person eligible", "months", low=Decimal(0), high=Decimal(12)
-    ),
-    "attribution.min_months_any": Kind(
-        "months in all that make a person eligible", "months", low=Decimal(0), high=Decimal(12)
-    ),
-    "attribution.exclude": Kind(
-        "months that do not count",
-        "names",
-        "names",
-        choices=("dual", "spend_down", "partial_benefit"),
-    ),
-    "attribution.steps": Kind(
-        "which visits attribute, in order",
-        "names",
-        "names",
-        choices=("health_care_home", "primary_care", "specialist"),
-    ),
-    "attribution.keep_pre_visit": Kind("months before the first visit count", "flag", "flag"),
-    "attribution.tie_break": Kind(
-        "who wins a tie, in order", "names", "names", choices=("latest_visit", "lowest_id")
-    ),
-    "cost.amount": choice(
-        "the amount of a line that is cost", "paid", "allowed", "paid_less_third_party"
-    ),
-    "cost.incurred_by": choice(
-        "the day that puts a line into a year", "claim_end", "claim_start", "line"
-    ),
-    "cost.zero_paid_encounter": choice(
-        "what an encounter line with zero paid costs", "as_paid", "allowed"
-    ),
-    "cost.floor_at_zero": Kind("a member's negative year counts as zero", "flag", "flag"),
-    "cost.claim_cap": usd("cost of a member above it is cut", "USD per member per year"),
-    "cost.keep_above_cap": ratio("part of the cost above the cap that is kept"),
-    "cost.prorate_cap": Kind("the cap is scaled by months over 12", "flag", "flag"),
-    "cost.services": Kind("services that count", "names", "names", choices=SERVICE_CATEGORIES),
-    "risk.model": Kind(
-        "risk score: supplied, a model's name, or none (everybody 1.000)",
-        "name",
-        "text",
-        optional=True,
-    ),
-    "risk.normalise": choice(
-        "what the mean risk is divided by, each year",
-        "statewide_rate_cell",
-        "statewide",
-        optional=True,
-    ),
-    "risk.missing": choice(
-        "a member without a score", "error", "group_average", "demographic_cell"
-    ),
+    **rules.KINDS,
     "target.base_pmpm_fixed": usd("agreed base, not recomputed", "USD per member per month"),
     "target.rate_cells": Kind("strata of the target", "names", "cells"),
     "target.empty_cell": choice(

@@ -34,7 +34,7 @@ from ihp_compute.codes import (
     RATE_CELLS,
     VISIT_CLASSES,
 )
-from ihp_compute.contracts import EXCLUDABLE, STEPS, AttributionTerms
+from ihp_compute.contracts import ATTRIBUTION_STEPS, EXCLUDABLE, AttributionTerms
 from ihp_compute.measure.roster import SPECIALTIES, Roster
 from ihp_compute.population import ShardColumns
 from ihp_compute.units import NO_DAY, months_of_days, year_bounds
@@ -186,7 +186,9 @@ def attribute(
     group[group < 0] = len(roster.groups) - 1
     for column, nothing in ((group, -1), (step, 0), (n_visits, 0), (tied, False)):
         column[~eligible] = nothing
-    step_number = np.array([0, *(STEPS.index(name) + 1 for name in terms.steps)], np.uint8)
+    step_number = np.array(
+        [0, *(ATTRIBUTION_STEPS.index(name) + 1 for name in terms.steps)], np.uint8
+    )
     return Attribution(
         year=year,
         group=group,

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.contracts import INCURRED_BY, CostTerms
-from ihp_compute.errors import ContractError
+from ihp_compute.contracts import INCURRED_BY, CostTerms, incurred_by
 from ihp_compute.ledger import CLAIM_TABLES, RunFate
 from ihp_compute.measure.attribution import Attribution
 from ihp_compute.measure.cost import CAPITATION, COSTS, Cost, service_bits, slots
@@ -124,19 +123,13 @@ def _fates(
     n_partnerships: int,
     n_files: int,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    incurred_by = {terms.incurred_by for terms in rule_sets}
-    if len(incurred_by) > 1:
-        raise ContractError(
-            f"cost.incurred_by: the contracts of one run must agree, got "
-            f"{', '.join(sorted(incurred_by))}; run them apart"
-        )
     first_day, slot_of_day = slots([attribution.year for attribution in attributions])
     groups = np.stack([attribution.group for attribution in attributions])
     standing = np.where(groups < 0, 0, np.where(groups < n_partnerships, 2, 1)).astype(np.uint8)
     fate, ledger = line_fate(
         shard.column("lines", "paid_cents"),
         shard.column("lines", "service_day"),
-        shard.column("lines", INCURRED_BY[incurred_by.pop()]),
+        shard.column("lines", INCURRED_BY[incurred_by(rule_sets)]),
         shard.column("lines", "paid_day"),
         shard.column("lines", "category"),
         shard.column("lines", "kind"),

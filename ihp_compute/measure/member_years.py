@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.codes import RATE_CELLS
+from ihp_compute.contracts import ATTRIBUTION_STEPS
 from ihp_compute.measure.attribution import EXCLUSION_REASONS, Attribution
 from ihp_compute.measure.cost import Cost
 from ihp_compute.measure.plan import Plan
@@ -18,7 +19,7 @@ from ihp_compute.measure.utilisation import Utilisation
 from ihp_compute.risk import Scores
 from ihp_compute.table_schema import Column, TableSchema
 
-VISIT_STEPS: Final = ("none", "health_care_home", "primary_care", "specialist")
+VISIT_STEPS: Final = ("none", *ATTRIBUTION_STEPS)
 """What `Attribution.step` says."""
 RULE_SET: Final = "rule set"
 _LABEL: Final = pa.dictionary(pa.int16(), pa.string())

@@ -120,6 +120,7 @@ def make_plan(request: RunRequest) -> Plan:
     contracts = load_set(request.contracts, partnerships)
     base_year, performance_year = _years(request, contracts, population)
     rule_sets = contracts.rule_sets(performance_year)
+    contracts.check_trends(base_year, performance_year)
     _check_consistent(request, contracts, base_year, performance_year)
     roster = compile_roster(
         roster_table,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ihp_compute.contracts import MISSING_SCORE
 from ihp_compute.errors import RiskModelError
 from ihp_compute.population import Population
 from ihp_compute.risk.population_scores import ScoreTerms, model_provider
-from ihp_compute.risk.scores import POLICIES, Everyone, ScoreProvider
+from ihp_compute.risk.scores import Everyone, ScoreProvider
 from ihp_compute.risk.supplied import supplied
 
 
@@ -28,7 +29,7 @@ def provider(
         "cms-hcc-v28", a name imported into the model store, or "none".
     population : Population
     missing : str
-        One of `POLICIES`: what to do with a member who has months and no score.
+        One of `MISSING_SCORE`: what to do with a member who has months and no score.
     store : Path, optional
         Model store; None takes the default (`risk.models.store`).
     terms : ScoreTerms, optional
@@ -39,9 +40,9 @@ def provider(
     RiskModelError
         If the name or the policy is unknown, or the model does not fit the population.
     """
-    if missing not in POLICIES:
+    if missing not in MISSING_SCORE:
         raise RiskModelError(
-            f"missing-member policy {missing!r} is unknown; use one of {', '.join(POLICIES)}"
+            f"missing-member policy {missing!r} is unknown; use one of {', '.join(MISSING_SCORE)}"
         )
     if name == "none":
         return Everyone()

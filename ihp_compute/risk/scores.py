@@ -23,12 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.codes import RATE_CELLS
+from ihp_compute.contracts import MISSING_SCORE
 from ihp_compute.errors import DataError
 from ihp_compute.population import Shard, ShardColumns
 from ihp_compute.units import MICRO, NO_DAY, half_even, sums_by, year_bounds
-
-POLICIES: Final = ("error", "group_average", "demographic_cell")
-"""What to do with a member who has months but no score."""
 
 AGE_BANDS: Final = (0, 1, 2, 5, 10, 15, 21, 25, 30, 35, 40, 45, 50, 55, 60, 65)
 """Lower bounds of the age bands of `demographic_cell`; age at the end of the year."""
@@ -119,7 +117,7 @@ class Fill:
             raise DataError(
                 f"{count} members of shard {shard.index} have months in {year} and no score of "
                 f"{provider_name!r}; supply their scores, or set the contract's missing-member "
-                f"policy to one of {', '.join(POLICIES[1:])}"
+                f"policy to one of {', '.join(MISSING_SCORE[1:])}"
             )
         score_micro = np.where(scored, score_micro, 0)
         if count:

@@ -28,11 +28,13 @@ from ihp_compute.contracts import (
     KINDS,
     Agreement,
     Contract,
+    Kind,
     TermError,
     decimal_of,
     kind_of,
     parse,
     split_band_path,
+    text_of,
 )
 from ihp_compute.errors import ContractError, DataError
 from ihp_compute.settlement.program import Program
@@ -220,20 +222,27 @@ def _own_terms(
     shapes = []
     for path in terms:
         cell = cells[path]
-        if _blank(cell) or not path.startswith(("settlement.", "agreement.")):
+        if _blank(cell):
             continue
         raw = cell.strip() if isinstance(cell, str) else cell
         kind = kind_of(path)
         if kind is not None and kind.form == "number" and path.startswith("settlement."):
-            try:
-                value = parse(kind, raw)
-            except TermError as error:
-                raise ContractError(f"{at}, {path}: {error}") from None
+            value = _own_value(kind, raw, f"{at}, {path}")
             if isinstance(value, Decimal):
                 numbers[path] = value
                 continue
-        shapes.append((path, raw if isinstance(raw, str) else str(decimal_of(raw))))
+        elif kind is not None:  # also where the term moves nothing here
+            _own_value(kind, raw, f"{at}: {path}")
+        if path.startswith(("settlement.", "agreement.")):
+            shapes.append((path, raw if isinstance(raw, str) else text_of(raw)))
     return numbers, tuple(shapes)
+
+
+def _own_value(kind: Kind, raw: Any, at: str) -> Any:
+    try:
+        return parse(kind, raw)
+    except TermError as error:
+        raise ContractError(f"{at}: {error}") from None
 
 
 def _number(cell: Any, at: str) -> Decimal:
@@ -256,7 +265,7 @@ def _cents(cell: Any, at: str) -> int:
 
 def _whole(cell: Any, at: str, low: int, high: int) -> int:
     value = None if _blank(cell) else _number(cell, at)
-    if value is None or value != int(value) or not low <= value <= high:
+    if value is None or not low <= value <= high or value != int(value):
         found = "nothing" if value is None else value
         raise DataError(f"{at}: found {found}, expected a whole number from {low:,}")
     return int(value)
@@ -275,8 +284,14 @@ def _settle_group(
     """Outputs of rows that share a program, and the agreement they settle under."""
     first = rows[0]
     if first.shapes:
-        contract = contract.override(dict(first.shapes), where=f"{where}: row {place + 1}")
-    agreement = contract.at(first.year)
+        row = f"{where}: row {place + 1}"
+        try:
+            agreement = contract.override(dict(first.shapes), where=row).at(first.year)
+        except ContractError as error:
+            told = str(error)
+            raise ContractError(told if told.startswith(row) else f"{row}: {told}") from None
+    else:
+        agreement = contract.at(first.year)
     sources: dict[str, NDArray[Any]] = {
         "target": np.array([row.target_cents for row in rows], dtype=np.int64),
         "observed": np.array([row.observed_cents for row in rows], dtype=np.int64),

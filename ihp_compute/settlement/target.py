@@ -255,11 +255,10 @@ def trend_factor(
     """
     factor = Decimal(1)
     found = False
-    part = cell.split("+", maxsplit=1)[0]
     with localcontext() as context:
         context.prec = 40
         for year in range(base_year + 1, performance_year + 1):
-            rate = agreement.contract.trend(year, part).value
+            rate = agreement.contract.trend(year, cell).value
             if rate is not None:
                 found = True
                 factor *= 1 + rate

@@ -59,6 +59,60 @@ def test_a_run_without_an_idempotency_key_is_a_bad_request(client: TestClient) -
     assert response.json()["errors"][0]["pointer"] == "header:idempotency-key"
 
 
+OWN = """
+name = "ours"
+title = "Terms of our own"
+programme = "test"
+extends = "mn-ihp-2.0-track-2"
+[sources.own]
+title = "own"
+[{path}]
+value = {value}
+unit = "{unit}"
+from = 2013-01-01
+basis = "contract"
+source = {{ doc = "own", at = "p. 1" }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "unit"),
+    [
+        ("attribution.min_months_any", "0", "months"),
+        ("attribution.steps", "[]", "names"),
+        ("cost.claim_cap", "0.001", "USD per member per year"),
+    ],
+)
+def test_a_contract_that_no_run_takes_is_refused_at_once(
+    client: TestClient,
+    service: Service,
+    start: Callable[..., Any],
+    path: str,
+    value: str,
+    unit: str,
+) -> None:
+    """Nothing is queued; the problem names file and term, and the contract of the request."""
+    own = service.home.contracts / "zero.toml"
+    own.write_text(OWN.format(path=path, value=value, unit=unit))
+    response = start(contracts=["zero"])
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["detail"].startswith(f"zero.toml: {path}.value: found {value}, expected")
+    assert problem["errors"][0]["pointer"] == "/contracts/0"
+    assert client.get("/v1/runs").json()["runs"] == []
+    assert client.get("/v1/contracts/zero").status_code == 422
+
+
+def test_a_contract_without_values_for_the_year_is_refused_at_once(
+    client: TestClient, start: Callable[..., Any]
+) -> None:
+    response = start(performance_year=2015)
+    assert response.status_code == 422
+    assert "found no value for 2015, expected one" in response.json()["detail"]
+    assert client.get("/v1/runs").json()["runs"] == []
+
+
 def test_the_same_key_and_payload_are_the_same_run(start: Callable[..., Any]) -> None:
     first, second = start(), start()
     assert (second.status_code, second.json()) == (202, first.json())
@@ -174,7 +228,8 @@ def test_a_population_that_changed_since_it_was_registered_is_not_run(
 def test_a_contract_of_the_services_own_is_found_by_name(
     service: Service, start: Callable[..., Any]
 ) -> None:
-    (service.home.contracts / "ours.toml").write_text("")
+    text = OWN.format(path="attribution.min_months_any", value="7", unit="months")
+    (service.home.contracts / "ours.toml").write_text(text)
     response = start(contracts=["ours"])
     assert response.status_code == 202
     assert response.json()["contracts"] == ["ours"]

@@ -383,11 +383,12 @@ def test_a_roster_may_hold_dates_and_booleans(tiny_shard: Maker, span: Maker) ->
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"min_months_any": 13}, "min_months_any: expected 1 to 12, got 13"),
-        ({"exclude": ("dead",)}, "exclude: expected a subset"),
-        ({"steps": ()}, "expected at least one step"),
-        ({"steps": ("specialist", "specialist")}, "steps: expected a subset"),
-        ({"tie_break": ("coin",)}, "tie_break: expected latest_visit"),
+        ({"min_months_any": 13}, "min_months_any: found 13, expected a whole number at least 1"),
+        ({"min_months_continuous": 6.5}, "min_months_continuous: found 6.5, expected a whole"),
+        ({"exclude": ("dead",)}, "exclude: found .* expected a list of names among dual"),
+        ({"steps": ()}, "steps: found .* 1 or more names among"),
+        ({"steps": ("specialist", "specialist")}, "steps: found a name twice"),
+        ({"tie_break": ("coin",)}, "tie_break: found .* expected a list: latest_visit then"),
     ],
 )
 def test_terms_that_cannot_be_meant_are_refused(change: dict[str, Any], message: str) -> None:
