@@ -206,6 +206,8 @@ def _plan_of(run_dir: Path) -> Plan:
     plan = make_plan(request)
     if plan.contracts.hashes() != {c["name"]: c["sha256"] for c in manifest["contracts"]}:
         raise RunError(f"{run_dir}: the contract has changed since this run; run again")
+    if plan.scores.model_sha256 != manifest["risk_model"]["sha256"]:
+        raise RunError(f"{run_dir}: the risk model has changed since this run; run again")
     return plan
 
 

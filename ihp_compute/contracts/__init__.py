@@ -28,6 +28,7 @@ from ihp_compute.contracts.rules import (
     AttributionTerms,
     CostTerms,
     incurred_by,
+    names_a_file,
 )
 from ihp_compute.contracts.sets import ContractSet, check, load_set
 from ihp_compute.contracts.steps import (
@@ -75,6 +76,7 @@ __all__ = [
     "load",
     "load_set",
     "names",
+    "names_a_file",
     "parse",
     "split_band_path",
     "text_of",

@@ -3,7 +3,8 @@
     Contract (every dated value) -> override by path -> at(year) -> Agreement (one value a term)
 
 An override holds whatever the year and cites where it was given. Moving a band's edge moves its
-neighbour's. The digest is over values, dates, units and sources, not over a file's bytes.
+neighbour's. The digest is over values, dates, units and sources, not over a file's bytes; a risk
+model that is named by its file has no name in it, its content is the run's to identify.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import msgspec
 
 from ihp_compute.contracts import kinds, values, vocabulary
 from ihp_compute.contracts.kinds import DRAFT_BASES, NONE, Kind
-from ihp_compute.contracts.rules import AttributionTerms, CostTerms, RiskTerms
+from ihp_compute.contracts.rules import AttributionTerms, CostTerms, RiskTerms, names_a_file
 from ihp_compute.contracts.steps import MODIFIERS, SIDES, SIZE_TABLE
 from ihp_compute.contracts.values import Band, TermError, parse, text_of
 from ihp_compute.contracts.vocabulary import KINDS
@@ -30,6 +31,8 @@ from ihp_compute.units import cents_of, micro_of
 
 SUPPLIED: Final = "supplied"
 """Source document of a value given by a user beside the contract."""
+MODEL_FILE: Final = "a model's file"
+"""Stands in a contract's digest for the path of a risk model; no model has this name."""
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,7 +140,7 @@ class Contract:
                 term.kind.unit,
                 [
                     [
-                        text_of(e.value), str(e.first), str(e.last), str(e.contract_year),
+                        _identity(path, e.value), str(e.first), str(e.last), str(e.contract_year),
                         list(e.cells), e.basis, e.source.doc, e.source.at,
                     ]
                     for e in term.entries
@@ -475,6 +478,12 @@ _GATES: Final = (
     "settlement.gate.size_table", *(f"settlement.gate.{side}_rate" for side in SIDES),
 )  # fmt: skip
 """The table of sizes, and the gates that may go by it."""
+
+
+def _identity(path: str, value: Any) -> str:
+    """A value as the digest has it: one model's file is told from another by its content."""
+    is_file = path == "risk.model" and value is not None and names_a_file(value)
+    return MODEL_FILE if is_file else text_of(value)
 
 
 def _span(entry: Entry) -> str:

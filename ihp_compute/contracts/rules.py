@@ -207,6 +207,17 @@ class RiskTerms:
         _refuse({f"risk.{f.name}": getattr(self, f.name) for f in fields(self)})
 
 
+def names_a_file(model: str) -> bool:
+    """Whether a risk model is named by the path of its file.
+
+    >>> [names_a_file(m) for m in ("own/weights.json", "cms-hcc-v28", "supplied:ACG 11/2")]
+    [True, False, False]
+    """
+    if model.startswith(("supplied:", "sha256:")):
+        return False
+    return "/" in model or "\\" in model or model.endswith(".json")
+
+
 def incurred_by(rule_sets: Iterable[CostTerms]) -> str:
     """The day that decides a line's year, under all cost terms of a run.
 

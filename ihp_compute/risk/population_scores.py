@@ -24,6 +24,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ihp_compute.codes import SPAN_LONG_TERM_INSTITUTION, SPAN_MEDICAID
+from ihp_compute.contracts import names_a_file
 from ihp_compute.errors import RiskModelError
 from ihp_compute.population import Population, ShardColumns
 from ihp_compute.risk import cell_weights
@@ -269,6 +270,9 @@ def model_provider(
         return with_policy(
             cell_weights.provider(name, population, store=store), population, missing=missing
         )
+    if model_store.is_file(name, store=store) and not names_a_file(name):
+        # a contract's digest leaves out a path, and must know it for one
+        raise RiskModelError(f"risk model {name!r} is a file here; expected its path, ./{name}")
     first, last = (int(year) for year in population.manifest["service_years"])
     loaded = {
         year: model_store.load(name, store=store, diagnosis_year=year)
@@ -293,7 +297,7 @@ def model_provider(
     shas = sorted({compiled.sha256 for compiled in by_year.values()})
     sha256 = shas[0] if len(shas) == 1 else hashlib.sha256("".join(shas).encode()).hexdigest()
     by_year = {year: slim(compiled) for year, compiled in by_year.items()}
-    known_as = loaded[last].name if Path(name).is_file() else name
+    known_as = loaded[last].name if model_store.is_file(name, store=store) else name
     bare = ModelScores(known_as, sha256, by_year, entry, terms)
     if missing == "error":
         return bare

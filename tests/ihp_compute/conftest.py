@@ -7,6 +7,7 @@ import json
 import math
 import random
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -320,3 +321,23 @@ def _manifest(replicates: int, *, recalled: bool, device: str, requested: str) -
         ],
         "timings": {"measure": 3.1, "settle": 0.4},
     }
+
+
+@pytest.fixture(scope="session")
+def weights() -> Callable[..., Path]:
+    """Writes a built-in risk model to a file, one of its weights changed if asked."""
+    from ihp_compute.risk.models import encode  # noqa: PLC0415 - few tests need a model
+    from ihp_compute.risk.models.store import load  # noqa: PLC0415
+
+    text = encode(load("cms-hcc-v28"))
+
+    def write(path: Path, *, changed: bool = False) -> Path:
+        model = json.loads(text)
+        if changed:
+            first = model["coefficients"][0]
+            first["value"] = str(Decimal(first["value"]) + 1)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(model), encoding="utf-8")
+        return path
+
+    return write

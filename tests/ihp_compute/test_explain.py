@@ -131,3 +131,22 @@ def test_fake_runs_are_explained_too(make_run: Callable[..., Path]) -> None:
     found = explain_partnership(make_run(), "IHP01")
     assert found.walk[-1].step == "payment"
     assert len(found.document()["intervals"]) == len(found.intervals)
+
+
+def test_a_model_s_file_that_changed_since_the_run_is_refused(
+    small_population: Path, tmp_path: Path, weights: Callable[..., Path]
+) -> None:
+    """A contract's digest does not know the content of the file it names; the run's terms do."""
+    model = weights(tmp_path / "weights.json")
+    contract = tmp_path / "own.toml"
+    contract.write_text(
+        '[set]\nname = "own"\n[default]\ncontract = "mn-ihp-2.0-track-2"\n'
+        f'[default.overrides]\n"risk.model" = {json.dumps(str(model))}\n'
+    )
+    request = RunRequest(small_population, (str(contract),), replicates=0)
+    out = run(request, tmp_path / "run", LocalRunner(1)).run_dir
+    member = _member_ids(small_population)[0]
+    assert explain_member(out, member).member_id == member
+    weights(model, changed=True)
+    with pytest.raises(RunError, match="the risk model has changed since this run"):
+        explain_member(out, member)

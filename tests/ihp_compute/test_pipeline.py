@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ihp_compute.errors import (
     ContractError,
     DeviceUnavailableError,
     PopulationError,
+    RiskModelError,
     RunError,
 )
 from ihp_compute.ingest.passes import ingest
@@ -74,6 +76,50 @@ def test_threads_and_runs_do_not_change_the_digest(
 ) -> None:
     again = run(_request(small_population), tmp_path / "run", LocalRunner(2))
     assert again.digest == outcome.digest
+
+
+def test_the_folder_of_a_model_s_file_does_not_change_the_digest_and_its_content_does(
+    small_population: Path, tmp_path: Path, weights: Callable[..., Path]
+) -> None:
+    """Nor the folder of the contract set that names it, or of a contract that a set names."""
+
+    def digest(folder: str, *, changed: bool = False) -> str:
+        model = weights(tmp_path / folder / f"{folder}.json", changed=changed)
+        contract = model.with_name("own.toml")
+        contract.write_text(
+            'name = "own"\ntitle = "Own weights"\nprogramme = "test"\n'
+            f'extends = "{CONTRACT}"\n[sources.own]\ntitle = "Own agreement"\n'
+            f'[risk.model]\nvalue = {json.dumps(str(model))}\nunit = "name"\nfrom = 2018-01-01\n'
+            'basis = "contract"\nsource = { doc = "own", at = "p. 1" }\n'
+        )
+        both = model.with_name("set.toml")
+        both.write_text(f'[set]\nname = "own"\n[default]\ncontract = {json.dumps(str(contract))}\n')
+        request = RunRequest(small_population, (str(both),), replicates=0)
+        return run(request, tmp_path / f"run-{folder}-{changed}", LocalRunner(1)).digest
+
+    first = digest("a")
+    assert digest("b") == first
+    assert digest("a", changed=True) != first
+
+
+def test_a_model_s_file_is_named_by_a_path_and_not_like_a_model(
+    small_population: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    weights: Callable[..., Path],
+) -> None:
+    """A name stands in a contract's digest, a path does not: no file passes for a name."""
+    monkeypatch.chdir(tmp_path)
+    weights(Path("plain"))
+    Path("set.toml").write_text(
+        f'[set]\nname = "own"\n[default]\ncontract = "{CONTRACT}"\n'
+        '[default.overrides]\n"risk.model" = "plain"\n'
+    )
+    request = RunRequest(small_population, ("set.toml",), replicates=0)
+    with pytest.raises(
+        RiskModelError, match=r"'plain' is a file here; expected its path, \./plain"
+    ):
+        run(request, Path("run"), LocalRunner(1))
 
 
 def test_shards_row_order_and_file_split_do_not_change_the_digest(

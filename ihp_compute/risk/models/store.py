@@ -141,6 +141,19 @@ def load(name: str, *, store: Path | None = None, diagnosis_year: int | None = N
     )
 
 
+def is_file(name: str, *, store: Path | None = None) -> bool:
+    """Whether `load` takes a name for the path of a file: no model bears it."""
+    pointer = (store or default_store()) / "names" / f"{name}.json"
+    return (
+        not (
+            name.partition("@")[0] in cms_hcc.NAMES
+            or name.startswith("sha256:")
+            or (NAME.fullmatch(name) and pointer.is_file())
+        )
+        and Path(name).is_file()
+    )
+
+
 def _stored(folder: Path, sha256: str) -> Model:
     path = folder / "models" / f"{sha256}.json"
     if not path.is_file():

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ihp_compute import contracts
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import Agreement, Kind
+from ihp_compute.contracts.contract import MODEL_FILE
 from ihp_compute.contracts.rules import KINDS as RULES
 from ihp_compute.contracts.rules import CostTerms
 from ihp_compute.contracts.vocabulary import KINDS
@@ -343,6 +344,35 @@ def test_a_set_that_leaves_a_trend_open_between_its_years_is_refused(tmp_path: P
     parts = "base_year = 2019\n", '[default]\ncontract = "own.toml"\n'
     with pytest.raises(ContractError, match="found no value for 2020"):
         contracts.check(contract_set(tmp_path, *parts))
+
+
+@pytest.mark.parametrize("path", ["a/weights.json", "/b/weights.json", "own.json", "./weights"])
+def test_the_path_of_a_model_is_no_part_of_a_digest(tmp_path: Path, path: str) -> None:
+    """Nor in a contract, nor in a set; the model's own digest stands beside it in a run."""
+    one, other, named = (
+        contracts.load(written(tmp_path, term("risk.model", f'"{model}"')))
+        for model in ("elsewhere/model.json", path, "cms-hcc-v28")
+    )
+    assert one.sha256 == other.sha256 != named.sha256
+    assert other.at(2021).risk.model == path
+    sets = [
+        contracts.load_set(
+            [contract_set(tmp_path, f'[default]\ncontract = "{PARENT}"\n[default.overrides]\n'
+                                    f'"risk.model" = "{model}"\n')],
+            ["P1"],
+        ).sha256
+        for model in ("elsewhere/model.json", path)
+    ]  # fmt: skip
+    assert sets[0] == sets[1]
+
+
+@pytest.mark.parametrize("model", ["cms-hcc-v28@2026", "supplied:ACG 11/2", "sha256:ab", "own"])
+def test_a_model_that_has_a_name_keeps_it_in_the_digest(model: str) -> None:
+    contract = contracts.load(PARENT)
+    own, file = (contract.override({"risk.model": value}).sha256 for value in (model, "model.json"))
+    assert own not in (file, contract.sha256)
+    assert own == contract.override({"risk.model": model}).sha256
+    assert MODEL_FILE not in model
 
 
 def test_cents_of_a_cap_are_exact() -> None:
