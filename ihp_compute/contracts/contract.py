@@ -117,7 +117,7 @@ class Contract:
         The file's name, for messages; no folder.
     documents : mapping of key to Document
     terms : mapping of path to Term
-        Every path of `terms.KINDS`, and the policy adjustments that the contract names.
+        Every path of `vocabulary.KINDS`, and the policy adjustments that the contract names.
     overrides : mapping of path to text
         Values given beside the file.
     """
@@ -280,7 +280,7 @@ class Contract:
         Parameters
         ----------
         values : mapping of path to raw value
-            Paths of `terms.KINDS`, of policy adjustments, or of a band's edge or share
+            Paths of `vocabulary.KINDS`, of policy adjustments, or of a band's edge or share
             (`settlement.gain.bands.inner.below`). Moving an edge moves the neighbour's.
         where : str
             Where the values stand, for messages and as their source.
@@ -390,7 +390,7 @@ class Agreement:
         return steps
 
     def terms(self, prefix: str = "") -> list[Value]:
-        """Values of the terms under a prefix, in the order of `terms.KINDS`."""
+        """Values of the terms under a prefix, in the order of `vocabulary.KINDS`."""
         order = {path: i for i, path in enumerate(KINDS)}
         found = [v for path, v in self.values.items() if path.startswith(prefix)]
         return sorted(found, key=lambda v: (order.get(v.path, len(order)), v.path))

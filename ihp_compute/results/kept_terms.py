@@ -124,7 +124,7 @@ def _written(contract: Contract) -> dict[str, Any]:
 
 
 def raw_of(value: Any) -> Any:
-    """A value in the form in which `terms.parse` reads it back; Decimals as text."""
+    """A value in the form in which `contracts.parse` reads it back; Decimals as text."""
     if value is None:
         return NONE
     if isinstance(value, Decimal):

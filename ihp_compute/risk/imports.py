@@ -1,8 +1,8 @@
 """Importing a model under a name: read, audited, stored by content, with what it came from.
 
 A folder of HHS-HCC tables goes to `hhs_hcc`, a folder with a `model.toml` to `licensed`, a CSV
-file is a table of cell weights (`cells`), and a JSON file is a model as this package writes it (a
-calibrated one, say).
+file is a table of cell weights (`cell_weights`), and a JSON file is a model as this package writes
+it (a calibrated one, say).
 """
 
 from __future__ import annotations
