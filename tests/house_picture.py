@@ -2,11 +2,13 @@
 
     imports of modules -> imports of rooms -> what is not reached anyway -> floors -> text
 
-Without `--write` it only looks, and fails where the page shows another house: so does `make check`.
+Without `--write` it only looks, and fails where the page shows another house, or its table lacks a
+room: so does `make check`.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
@@ -96,7 +98,7 @@ def picture() -> str:
             last = floor[room]
             taken = sorted(shown[room], key=order)
             arrow = f" ▸ {'  '.join(_name(below, house) for below in taken)}" if taken else ""
-            lines.append(f"{number:>3}  {_name(room, house):<12}{arrow}".rstrip())
+            lines.append(f"{number:>3}  {_name(room, house):<13}{arrow}".rstrip())
     return "\n".join(lines) + "\n"
 
 
@@ -122,6 +124,11 @@ def main() -> str | None:
         PAGE.write_text(before + begin + new + end + after, encoding="utf-8")
     elif old != new:
         return f"{PAGE.name}: shows another house than the imports; `make picture` draws it anew"
+    rows = re.findall(r"^\| (`.*?) \|", after, re.MULTILINE)
+    told = {word for row in rows for word in row.split("`")}
+    domain = {_name(room, "") for room in imports_of_rooms() if _house(room) == "ihp_compute"}
+    if missing := domain - told:
+        return f"{PAGE.name}: its table of rooms lacks {', '.join(sorted(missing))}"
     return None
 
 

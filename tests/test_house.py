@@ -37,6 +37,33 @@ def test_no_module_is_an_attic() -> None:
     assert not [name for name in _modules() if name.rsplit(".", 1)[-1] in FORBIDDEN_STEMS]
 
 
+def _names() -> set[str]:
+    """What can be meant by a name: modules, and what stands in them outside of functions."""
+    found = {part for name in _modules() for part in name.split(".")}
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                    found.add(node.name)
+                elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    found.add(node.id)
+    return found
+
+
+def test_a_module_leaves_things_to_others_that_exist() -> None:
+    """Who is named in "Not here" or "Leaves to others" is found under that name."""
+    known = _names()
+    astray = []
+    for name in _modules():
+        path = ROOT / name.replace(".", "/")
+        source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        text = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+        for said in re.findall(r"(?:Not here|Leaves to others):(.*?)(?:\n\n|\Z)", text, re.DOTALL):
+            meant = re.findall(r"`([a-z_.]+)`", said)
+            astray += [(name, who) for who in meant if not set(who.split(".")) <= known]
+    assert not astray
+
+
 @pytest.mark.parametrize(
     "name", [name for name in _modules() if name.startswith(("ihp_compute.", "kernels."))]
 )
