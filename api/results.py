@@ -22,6 +22,7 @@ from api.problems import UnknownResultError, responses
 from api.queued import finished
 from api.service import Service, ServiceDep
 from cluster.runs import Run
+from ihp_compute.folders import MANIFEST
 from ihp_compute.results import TABLES
 
 MEMBER_SCOPE: Final = "results:member"
@@ -86,7 +87,7 @@ def read(
 def manifest(run_id: str, _principal: RunsReader, service: ServiceDep) -> FileResponse:
     """What went into a run and what came out: digests, versions, years, terms, timings."""
     _, folder = finished(service, "run", run_id)
-    return _file(folder, "manifest.json", JSON)
+    return _file(folder, MANIFEST, JSON)
 
 
 @router.get("/report", operation_id="read_report", responses=responses(404, 409))

@@ -1,9 +1,17 @@
-"""Where a population is written: beside its place, each file hashed, put in place when whole."""
+"""Folders that appear whole or not at all, and say in a manifest what they are.
+
+    check_target -> beside: files, then the manifest -> publish
+
+A folder is made beside its place and renamed; what stood there is whole until then. What a killed
+process left is removed by the next that makes the same folder. Files are hashed while they are
+written.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import io
 import json
@@ -12,6 +20,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,47 +31,119 @@ from ihp_compute.errors import DataError
 MANIFEST: Final = "manifest.json"
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+@dataclass(frozen=True)
+class Kind:
+    """A kind of folder, and the words in which another is refused.
+
+    Words are format strings of `folder`, `manifest` (its path) and what is named below.
+
+    Attributes
+    ----------
+    name : str
+        `kind` in the manifest.
+    entries : tuple of str
+        What else the manifest must have.
+    error : type of DataError
+    no_folder, no_manifest : str
+    unreadable : str
+        With `reason`.
+    another : str
+        The manifest is of another kind; with `found`.
+    incomplete : str
+        Entries are missing; with `missing`.
+    is_file, occupied : str
+        A folder of this kind cannot be made in this place; `occupied` with `what`.
+    layout_version : int, optional
+        `layout_version` in the manifest.
+    other_layout : str
+        With `found` and `expected`.
+    """
+
+    name: str
+    entries: tuple[str, ...]
+    error: type[DataError]
+    no_folder: str
+    no_manifest: str
+    unreadable: str
+    another: str
+    incomplete: str
+    is_file: str
+    occupied: str
+    layout_version: int | None = None
+    other_layout: str = ""
+
+    def refusal(self, words: str, folder: Path, **found: Any) -> DataError:
+        """The error in these words."""
+        return self.error(words.format(folder=folder, manifest=folder / MANIFEST, **found))
 
 
-_STALE_SECONDS: Final = 60
-_WRITE_BYTES: Final = 1 << 17
-"""Hashed and written at a time. An ingest of 500,000 members took 27.4 s so, 28.4 s beside it with
-256 KiB; and with 1 MiB 30.0 s, beside 28.2 s with 256 KiB (medians of four): the system takes
-longer over larger writes."""
-
-
-def check_target(out: Path) -> None:
-    """Refuse a place where something other than a population stands.
+def read_manifest(folder: Path, kind: Kind) -> dict[str, Any]:
+    """The manifest of a folder of this kind, with every entry that it must have.
 
     Raises
     ------
     DataError
-        If `out` is a file, or a folder that holds anything but a population.
+        `kind.error`, if the folder is none of this kind and layout, or its manifest is damaged.
+    """
+    if not folder.is_dir():
+        raise kind.refusal(kind.no_folder, folder)
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise kind.refusal(kind.no_manifest, folder) from None
+    except (OSError, ValueError) as error:
+        raise kind.refusal(kind.unreadable, folder, reason=error) from error
+    found = manifest.get("kind") if isinstance(manifest, dict) else None
+    if found != kind.name:
+        raise kind.refusal(kind.another, folder, found=found)
+    if kind.layout_version is not None and manifest.get("layout_version") != kind.layout_version:
+        raise kind.refusal(
+            kind.other_layout,
+            folder,
+            found=manifest.get("layout_version"),
+            expected=kind.layout_version,
+        )
+    missing = [name for name in kind.entries if name not in manifest]
+    if missing:
+        raise kind.refusal(kind.incomplete, folder, missing=", ".join(missing))
+    return dict(manifest)
+
+
+def kind_of(folder: Path) -> Any:
+    """What kind a folder says it is; None if it says nothing."""
+    try:
+        return json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("kind")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def check_target(out: Path, kind: Kind) -> None:
+    """Refuse a place where something else stands; a folder of this kind will be replaced.
+
+    Raises
+    ------
+    DataError
+        `kind.error`, if `out` is a file, or a folder that holds anything of another kind.
     """
     if not out.exists():
         return
     if not out.is_dir():
-        raise DataError(f"{out} is a file: give the folder that the population shall be")
-    try:
-        kind = json.loads((out / MANIFEST).read_text(encoding="utf-8")).get("kind")
-    except (OSError, ValueError, AttributeError):
-        kind = None
-    if kind != "population" and any(out.iterdir()):
-        raise DataError(
-            f"{out} exists and is not a population: it will not be overwritten. "
-            "Give another folder, or remove it."
-        )
+        raise kind.refusal(kind.is_file, out)
+    found = kind_of(out)
+    if found != kind.name and any(out.iterdir()):
+        what = f"holds a {found}" if isinstance(found, str) else f"exists and is not a {kind.name}"
+        raise kind.refusal(kind.occupied, out, what=what)
+
+
+_STALE_SECONDS: Final = 60
 
 
 @contextlib.contextmanager
 def beside(out: Path) -> Iterator[Path]:
     """An empty folder on the same file system, gone at the end whatever happens."""
-    _sweep(out)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.ingest-", dir=out.parent))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(out)
+    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.draft-", dir=out.parent))
     lock = os.open(staging, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -72,9 +153,9 @@ def beside(out: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _sweep(out: Path) -> None:
-    """Remove what a killed ingest into the same folder left: old, and locked by nobody."""
-    for stale in out.parent.glob(f".{out.name}.ingest-*"):
+def _remove_stale(out: Path) -> None:
+    """Remove what a killed process left beside the same folder: old, and locked by nobody."""
+    for stale in out.parent.glob(f".{glob.escape(out.name)}.draft-*"):
         with contextlib.suppress(OSError):
             if time.time() - stale.stat().st_mtime < _STALE_SECONDS:
                 continue
@@ -87,7 +168,7 @@ def _sweep(out: Path) -> None:
 
 
 def publish(staging: Path, out: Path) -> None:
-    """Put the finished folder in place of what stood there."""
+    """Put the finished folder in place of what stood there, which stays if that fails."""
     staging.chmod(0o755)
     if out.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old-", dir=out.parent))
@@ -106,6 +187,24 @@ def publish(staging: Path, out: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A place beside a file's own to write it to: it appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_arrow(path: Path, batch: pa.RecordBatch) -> dict[str, Any]:
@@ -130,11 +229,17 @@ def stamp_of(path: Path, sha256: str | None = None) -> dict[str, Any]:
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write the manifest to the disk itself: it is what makes a folder a population."""
+    """Write the manifest to the disk itself: it says what the folder is."""
     with (folder / MANIFEST).open("w", encoding="utf-8") as stream:
-        json.dump(manifest, stream, indent=1)
+        stream.write(json.dumps(manifest, indent=2) + "\n")
         stream.flush()
         os.fsync(stream.fileno())
+
+
+_WRITE_BYTES: Final = 1 << 17
+"""Hashed and written at a time. An ingest of 500,000 members took 27.4 s so, 28.4 s beside it with
+256 KiB; and with 1 MiB 30.0 s, beside 28.2 s with 256 KiB (medians of four): the system takes
+longer over larger writes."""
 
 
 class _Hashed(io.FileIO):

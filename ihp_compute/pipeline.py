@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from ihp_compute.folders import check_target
 from ihp_compute.measure import (
     Measured,
     Plan,
@@ -27,7 +28,7 @@ from ihp_compute.measure import (
 )
 from ihp_compute.population import Shard
 from ihp_compute.report import write_report
-from ihp_compute.results import Draft, Outcome, assemble, check_target
+from ihp_compute.results import RUN, Draft, Outcome, assemble
 from ihp_compute.runner import LocalRunner, Runner, batches
 from ihp_compute.settlement import settle
 
@@ -63,7 +64,7 @@ def run(
     """
     started = time.perf_counter()
     runner = runner or LocalRunner()
-    check_target(out)
+    check_target(out, RUN)
     plan = make_plan(request)
     tasks = runner.map(partial(measure, plan=plan), batches(plan.shards, runner.parallelism))
     measured = Measured.merge(tasks, len(plan.shards), progress)

@@ -17,8 +17,9 @@ from ihp_compute.explain import (
     explain_member,
     explain_partnership,
 )
+from ihp_compute.folders import kind_of
 from ihp_compute.population import verify
-from ihp_compute.results import is_run, verify_run
+from ihp_compute.results import RUN, verify_run
 from ihp_compute.units import MICRO, dollars
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -48,7 +49,7 @@ def verify_command(
     as_json: Json = False,
 ) -> None:
     """Recompute the digests of a population or a run from its files."""
-    if is_run(folder):
+    if kind_of(folder) == RUN.name:
         found = {"kind": "run", "digest": verify_run(folder)}
     else:
         found = {"kind": "population", **verify(folder)}

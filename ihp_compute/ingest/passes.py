@@ -68,8 +68,8 @@ from ihp_compute.ingest.spill import Spill
 from ihp_compute.ingest.spill_layout import Scratch, Spilled
 from ihp_compute.input_columns import INPUT_TABLES, REFERENCE_TABLES, SPILLED
 from ihp_compute.ledger import LEDGER_TABLES
+from ihp_compute.population import POPULATION, text_hashes
 from ihp_compute.population import digest as population_digest
-from ihp_compute.population import text_hashes
 from ihp_compute.units import NO_DAY, months_of_days
 
 Progress = Callable[[int, int], None]
@@ -120,9 +120,8 @@ def ingest(
     input_dir, out = Path(input_dir), Path(out)
     if not 1 <= shards <= MAX_SHARDS:
         raise DataError(f"shards: expected 1 to {MAX_SHARDS:,}, got {shards}")
-    check_target(out)
+    check_target(out, POPULATION)
     folder = find_inputs(input_dir)
-    out.parent.mkdir(parents=True, exist_ok=True)
     workers = max(1, threads or os.cpu_count() or 1)
     with _memory_kept(), beside(out) as staging:
         work = _Ingest(folder, staging, shards, workers, progress)

@@ -10,6 +10,7 @@ from ihp_compute.population.hashes import RowHash, text_hashes
 from ihp_compute.population.keys import member_keys, shard_of
 from ihp_compute.population.shards import (
     LAYOUT_VERSION,
+    POPULATION,
     Population,
     Shard,
     ShardColumns,
@@ -20,6 +21,7 @@ from ihp_compute.population.verify import verify
 
 __all__ = [
     "LAYOUT_VERSION",
+    "POPULATION",
     "Population",
     "RowHash",
     "Shard",

@@ -26,8 +26,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ihp_compute import folders
 from ihp_compute.errors import PopulationError
-from ihp_compute.folders import MANIFEST, file_sha256
+from ihp_compute.folders import MANIFEST, Kind, file_sha256
 from ihp_compute.input_columns import CODE_SYSTEMS, REFERENCE_TABLES
 from ihp_compute.population import tables
 
@@ -58,9 +59,32 @@ T = TypeVar("T")
 
 LAYOUT_VERSION: Final = 1
 
-_MANIFEST_ENTRIES: Final = (
-    "population_digest", "n_shards", "files", "inputs", "ledger", "members", "member_months",
-    "full_years", "last_paid_day",
+_AGAIN: Final = "Make one with `ihp ingest INPUT_DIR --out POPULATION`."
+POPULATION: Final = Kind(
+    "population",
+    entries=(
+        "population_digest", "n_shards", "files", "inputs", "ledger", "members", "member_months",
+        "full_years", "last_paid_day",
+    ),
+    error=PopulationError,
+    no_folder=f"{{folder}} is not a folder, so not a prepared population. {_AGAIN}",
+    no_manifest=f"{{folder}} is not a prepared population: it has no {MANIFEST}. {_AGAIN}",
+    unreadable=f"{{manifest}} cannot be read ({{reason}}). {_AGAIN}",
+    another=f"{{manifest}} does not describe a population. {_AGAIN}",
+    incomplete=(
+        "{manifest} lacks {missing}, so it is cut off or was edited. "
+        "Prepare the population again with `ihp ingest`."
+    ),
+    is_file="{folder} is a file: give the folder that the population shall be",
+    occupied=(
+        "{folder} exists and is not a population: it will not be overwritten. "
+        "Give another folder, or remove it."
+    ),
+    layout_version=LAYOUT_VERSION,
+    other_layout=(
+        "{folder} has population layout {found}, this version reads {expected}. "
+        "Prepare it again with `ihp ingest`."
+    ),
 )  # fmt: skip
 HELD: Final = 2
 """Populations whose maps a process keeps: disk that their files take is freed when they go."""
@@ -193,32 +217,8 @@ def open_population(path: Path) -> Population:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a population folder, checked for kind and layout version only."""
-    again = "Make one with `ihp ingest INPUT_DIR --out POPULATION`."
-    if not path.is_dir():
-        raise PopulationError(f"{path} is not a folder, so not a prepared population. {again}")
-    try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PopulationError(
-            f"{path} is not a prepared population: it has no {MANIFEST}. {again}"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise PopulationError(f"{path / MANIFEST} cannot be read ({error}). {again}") from error
-    if not isinstance(manifest, dict) or manifest.get("kind") != "population":
-        raise PopulationError(f"{path / MANIFEST} does not describe a population. {again}")
-    if manifest.get("layout_version") != LAYOUT_VERSION:
-        raise PopulationError(
-            f"{path} has population layout {manifest.get('layout_version')}, this version reads "
-            f"{LAYOUT_VERSION}. Prepare it again with `ihp ingest`."
-        )
-    missing = [name for name in _MANIFEST_ENTRIES if name not in manifest]
-    if missing:
-        raise PopulationError(
-            f"{path / MANIFEST} lacks {', '.join(missing)}, so it is cut off or was edited. "
-            "Prepare the population again with `ihp ingest`."
-        )
-    return manifest
+    """The manifest of a population folder, checked for kind, layout version and entries only."""
+    return folders.read_manifest(path, POPULATION)
 
 
 def read_batch(path: Path) -> pa.RecordBatch:

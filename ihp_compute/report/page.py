@@ -21,6 +21,7 @@ from typing import Final
 import jinja2
 
 from ihp_compute.contracts import DRAFT_BASES
+from ihp_compute.folders import whole
 from ihp_compute.report import numbers
 from ihp_compute.report.about import device_note, draft, facts, provenance
 from ihp_compute.report.left_out import exclusion_rows, ledger_section
@@ -54,9 +55,8 @@ def write_report(run_dir: Path) -> Path:
     """
     page = render(run_dir)
     path = run_dir / REPORT
-    unfinished = path.with_suffix(".html.part")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(path)
+    with whole(path) as draft:
+        draft.write_text(page, encoding="utf-8")
     return path
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from ihp_compute.results.assemble import assemble
 from ihp_compute.results.digest import digest_of_table
-from ihp_compute.results.folder import Draft, Outcome, check_target
+from ihp_compute.results.folder import Draft, Outcome
 from ihp_compute.results.kept_terms import RunTerms
-from ihp_compute.results.manifest import is_run, read_manifest, request_of
+from ihp_compute.results.manifest import RUN, read_manifest, request_of
 from ihp_compute.results.read import result
 from ihp_compute.results.tables import INTERVALS, SETTLEMENT, TABLES, WALK
 from ihp_compute.results.true_up import true_up
@@ -18,6 +18,7 @@ from ihp_compute.results.verify import verify_run
 
 __all__ = [
     "INTERVALS",
+    "RUN",
     "SETTLEMENT",
     "TABLES",
     "WALK",
@@ -25,9 +26,7 @@ __all__ = [
     "Outcome",
     "RunTerms",
     "assemble",
-    "check_target",
     "digest_of_table",
-    "is_run",
     "read_manifest",
     "request_of",
     "result",

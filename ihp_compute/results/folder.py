@@ -1,20 +1,18 @@
-"""Results as Arrow tables: assembled from settled partnerships, digested, written whole.
+"""A run's folder on its way: tables digested, written, and put in place when whole.
 
-    settled + sums -> tables -> digest -> RUN/*.parquet, totals.arrow, manifest.json, report.html
+    tables + totals -> digest -> RUN/*.parquet, totals.arrow, contracts.json, manifest.json, page
 
-A run folder appears whole or not at all: it is written beside its place and renamed. Member-years
-are most of what is written and nothing waits for them, so they are ordered and written beside the
-settling.
+Member-years are most of what is written and nothing waits for them, so they are ordered and written
+beside the settling.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -22,19 +20,12 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ihp_compute.errors import RunError
-from ihp_compute.folders import file_sha256
+from ihp_compute.folders import beside, check_target, file_sha256, publish, write_manifest
 from ihp_compute.measure import MEMBER_YEARS, Measured, Plan
 from ihp_compute.results import kept_terms
 from ihp_compute.results.assemble import Results
 from ihp_compute.results.digest import digest_of, sort_by
-from ihp_compute.results.manifest import (
-    MANIFEST,
-    digest_terms,
-    headlines_of,
-    manifest_of,
-    write_manifest,
-)
+from ihp_compute.results.manifest import RUN, digest_terms, headlines_of, manifest_of
 from ihp_compute.results.tables import INTERVALS, SETTLEMENT, TABLES
 from ihp_compute.uncertainty import TOTALS, write_totals
 
@@ -68,27 +59,6 @@ class Outcome:
         return f"{low:+.2%} to {high:+.2%}"
 
 
-def check_target(out: Path) -> None:
-    """Refuse a place where something other than a run stands; a run there will be replaced.
-
-    Raises
-    ------
-    RunError
-        If `out` is a file, or a folder that holds anything but a finished run.
-    """
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise RunError(f"{out}: is a file, expected a folder to make; choose another --out")
-    try:
-        kind = json.loads((out / MANIFEST).read_text(encoding="utf-8")).get("kind")
-    except (OSError, ValueError, AttributeError):
-        kind = None
-    if kind != "run" and any(out.iterdir()):
-        what = f"holds a {kind}" if isinstance(kind, str) else "exists and is not a run"
-        raise RunError(f"{out}: {what}, which will not be overwritten; choose another --out")
-
-
 class Draft:
     """A run folder on its way: `keep` what is measured, `finish` with the results.
 
@@ -102,22 +72,22 @@ class Draft:
     """
 
     def __init__(self, out: Path, write_page: Callable[[Path], Path]) -> None:
-        check_target(out)
-        out.parent.mkdir(parents=True, exist_ok=True)
+        check_target(out, RUN)
         self.out = out
         self.write_page = write_page
-        self.folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        self._open = ExitStack()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._kept: list[Future[Any]] = []
 
     def __enter__(self) -> Self:
         """The draft itself."""
+        self.folder = self._open.enter_context(beside(self.out))
         return self
 
     def __exit__(self, *failure: object) -> None:
         """Leave nothing behind but a finished run."""
         self._writer.shutdown(cancel_futures=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._open.close()
 
     def keep(self, measured: Measured) -> None:
         """Order and write member-years while others go on."""
@@ -131,7 +101,7 @@ class Draft:
 
     def finish(self, results: Results, plan: Plan, *, runner_name: str, started: float) -> Outcome:
         """Digest the tables, write what is not yet written, and put the folder in its place."""
-        check_target(self.out)
+        check_target(self.out, RUN)
         terms = digest_terms(plan)
         write_totals(results.totals, self.folder / TOTALS)
         member_years = self._kept[0].result()
@@ -149,8 +119,7 @@ class Draft:
         write_manifest(self.folder, manifest)
         for writing in self._kept:
             writing.result()
-        self.folder.chmod(0o755)
-        _publish(self.folder, self.out)
+        publish(self.folder, self.out)
         return Outcome(
             digest=digest,
             run_dir=self.out,
@@ -163,17 +132,6 @@ class Draft:
 
 def _member_years(measured: Measured) -> pa.Table:
     return sort_by(pa.concat_tables(measured.member_years), MEMBER_YEARS.keys)
-
-
-def _publish(draft: Path, out: Path) -> None:
-    """Put the draft in its place; a run that stood there is whole until then, and gone after."""
-    if not out.exists():
-        draft.rename(out)
-        return
-    aside = draft.with_name(f"{draft.name}-old")
-    out.rename(aside)
-    draft.rename(out)
-    shutil.rmtree(aside)
 
 
 def _write_table(table: pa.Table, folder: Path, name: str) -> None:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
 from typing import Any, Final
 
 import ihp_compute
+from ihp_compute import folders
 from ihp_compute.errors import RunError
+from ihp_compute.folders import MANIFEST, Kind
 from ihp_compute.measure import Plan, RunRequest
 from ihp_compute.results.assemble import Results
 
-MANIFEST: Final = "manifest.json"
+RUN: Final = Kind(
+    "run",
+    entries=("digest", "terms", "population"),
+    error=RunError,
+    no_folder=f"{{folder}}: not a finished run, it has no {MANIFEST}; make one with ihp run",
+    no_manifest=f"{{folder}}: not a finished run, it has no {MANIFEST}; make one with ihp run",
+    unreadable="{manifest}: cannot be read ({reason}); run it again",
+    another="{manifest}: expected the manifest of a run, got {found!r}",
+    incomplete="{manifest}: lacks {missing}, cut off or edited; run it again",
+    is_file="{folder}: is a file, expected a folder to make; choose another --out",
+    occupied="{folder}: {what}, which will not be overwritten; choose another --out",
+)
 ENTRIES: Final = {"contracts": "contract_arguments", "device": "device_requested"}
 """Options of a request that a manifest holds under another name."""
 
@@ -26,36 +38,7 @@ def read_manifest(run_dir: Path) -> dict[str, Any]:
     RunError
         If the folder is not a finished run.
     """
-    path = run_dir / MANIFEST
-    if not path.is_file():
-        raise RunError(
-            f"{run_dir}: not a finished run, it has no {MANIFEST}; make one with ihp run"
-        )
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read ({error}); run it again") from error
-    kind = manifest.get("kind") if isinstance(manifest, dict) else None
-    if kind != "run":
-        raise RunError(f"{path}: expected the manifest of a run, got {kind!r}")
-    missing = [name for name in ("digest", "terms", "population") if name not in manifest]
-    if missing:
-        raise RunError(f"{path}: lacks {', '.join(missing)}, cut off or edited; run it again")
-    return dict(manifest)
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a folder says of itself that it is a run."""
-    path = folder / MANIFEST
-    try:
-        return bool(json.loads(path.read_text(encoding="utf-8")).get("kind") == "run")
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write the manifest of a run."""
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    return folders.read_manifest(run_dir, RUN)
 
 
 def digest_terms(plan: Plan) -> dict[str, Any]:

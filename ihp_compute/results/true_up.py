@@ -7,16 +7,28 @@ other.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
-
-import pyarrow.parquet as pq
+from typing import Final
 
 from ihp_compute.errors import RunError
+from ihp_compute.folders import MANIFEST, read_manifest
 from ihp_compute.measure import final_less_interim
+from ihp_compute.results.manifest import RUN
+from ihp_compute.results.read import result
+from ihp_compute.results.tables import SETTLEMENT
+
+SETTLED: Final = replace(
+    RUN,
+    entries=(
+        "performance_year", "base_year", "paid_through", "contracts", "risk_model",
+        "method_version",
+    ),
+    no_folder=f"{{folder}}: no {MANIFEST}, expected a finished run",
+    no_manifest=f"{{folder}}: no {MANIFEST}, expected a finished run",
+    another="{folder}: found a {found}, expected a finished run",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,7 @@ def true_up(final: Path, interim: Path) -> TrueUp:
         If a folder is no run, the runs settle other years, or the interim run saw claims paid
         later than the final one.
     """
-    last, first = _manifest(final), _manifest(interim)
+    last, first = (read_manifest(folder, SETTLED) for folder in (final, interim))
     for key in ("performance_year", "base_year"):
         if last[key] != first[key]:
             raise RunError(
@@ -71,17 +83,6 @@ def true_up(final: Path, interim: Path) -> TrueUp:
     )
 
 
-def _manifest(run: Path) -> dict[str, Any]:
-    path = run / "manifest.json"
-    if not path.is_file():
-        raise RunError(f"{run}: no manifest.json, expected a finished run")
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if found.get("kind") != "run":
-        raise RunError(f"{run}: found a {found.get('kind')}, expected a finished run")
-    return found
-
-
 def _payments(run: Path) -> dict[str, int]:
-    columns = ["partnership_id", "payment_cents"]
-    rows = pq.read_table(run / "settlement.parquet", columns=columns).to_pylist()
+    rows = result(run, SETTLEMENT, ("partnership_id", "payment_cents")).to_pylist()
     return {row["partnership_id"]: row["payment_cents"] for row in rows}

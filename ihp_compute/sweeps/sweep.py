@@ -14,7 +14,6 @@ Not here: axes and their values (`grid`), how terms become constants (`scenarios
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +26,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 import ihp_compute
-from ihp_compute.contracts import kind_of
+from ihp_compute.contracts import kind_of, split_band_path
 from ihp_compute.errors import DataError, GridError
+from ihp_compute.folders import whole
 from ihp_compute.results import RunTerms, digest_of_table, kept_terms, read_manifest
 from ihp_compute.runner import LocalRunner, Runner
 from ihp_compute.sweeps.baseline import Run, baseline_of
@@ -200,14 +200,9 @@ def write(swept: Swept, out: Path) -> None:
         If the extension is not .parquet, .arrow or .csv.
     """
     check_output(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     about = {"digest": swept.digest, **swept.about}
-    draft = out.with_name(f".{out.name}-{os.getpid()}{out.suffix}")
-    try:
+    with whole(out) as draft:
         write_table(swept.table.replace_schema_metadata({METADATA: json.dumps(about)}), draft)
-        draft.replace(out)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _table(
@@ -243,10 +238,14 @@ def _table(
 
 def _axis_column(path: str, type_: pa.DataType) -> Column:
     """The column of a moved term: a number has the term's unit, a text none."""
-    kind = kind_of(path)
+    band = split_band_path(path)
+    kind = kind_of(path if band is None else band[0])
     if kind is None:
         raise GridError(f"unknown term {path}")
-    return Column(path, type_, kind.meaning, "" if pa.types.is_string(type_) else kind.unit)
+    meaning, unit = kind.meaning, kind.unit
+    if band is not None:
+        meaning, unit = f"{meaning}: {band[2]} of {band[1]}", "ratio"
+    return Column(path, type_, meaning, "" if pa.types.is_string(type_) else unit)
 
 
 def _axis_array(axis: Axis) -> pa.Array:

@@ -23,7 +23,6 @@ memory holds one block of claims per thread beside about 220 bytes per member.
 from __future__ import annotations
 
 import json
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,6 +36,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.codes import SPAN_DUAL, SPAN_PARTIAL_BENEFIT, SPAN_SPEND_DOWN
 from ihp_compute.errors import DataError
+from ihp_compute.folders import beside, publish
 from ihp_compute.ledger import IngestFate
 from ihp_compute.synth import columns
 from ihp_compute.synth import lines as synth_lines
@@ -107,17 +107,9 @@ def synth(
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists already and is not an empty folder: name another one")
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        truth = _write(members, seed, partial, base_year, performance_year, threads, progress)
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    with beside(out) as staging:
+        truth = _write(members, seed, staging, base_year, performance_year, threads, progress)
+        publish(staging, out)
     return truth
 
 

@@ -169,7 +169,7 @@ def test_a_killed_ingest_leaves_no_population_and_is_swept_up_later(
         assert child.stdout is not None
         child.stdout.readline()
         child.kill()
-    left = list(tmp_path.glob(".out.ingest-*"))
+    left = list(tmp_path.glob(".out.draft-*"))
     assert len(left) == 1
     assert not (tmp_path / "out").exists()
     os.utime(left[0], (0, 0))

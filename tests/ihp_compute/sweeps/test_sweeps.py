@@ -207,6 +207,14 @@ GRIDS: Mapping[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+def test_the_column_of_a_band_s_edge_says_what_it_is(run_of: Callable[[str], Path]) -> None:
+    name, axes = GRIDS["named bands"]
+    table = sweep(run_of(name), grid_of(axes), LocalRunner(1)).table
+    about = table.schema.field("settlement.gain.bands.inner.below").metadata
+    assert about[b"unit"] == b"ratio"
+    assert about[b"meaning"].endswith(b": below of inner")
+
+
 @pytest.mark.parametrize("title", GRIDS)
 def test_a_sweep_is_many_settlements(run_of: Callable[[str], Path], title: str) -> None:
     """To the cent, in every scenario, for contracts of several programmes."""
