@@ -146,25 +146,27 @@ def _resolved(request: RunRequest, service: Service) -> dict[str, Any]:
             f"population {held.name} holds other content than when it was registered; "
             "register it again under another name"
         )
-    contracts = [
-        _contract(name, f"/contracts/{n}", request.performance_year, service)
-        for n, name in enumerate(request.contracts)
-    ]
+    try:
+        contract.the_one(request.contracts)
+    except ContractError as error:
+        raise RequestError(str(error), "/contracts") from error
+    contracts = [_contract(request, n, service) for n in range(len(request.contracts))]
     asked = request.model_dump(mode="json")
     resolved = {**asked, "population": str(path), "contracts": contracts}
     return pipeline.RunRequest.of(resolved).document()
 
 
-def _contract(name: str, pointer: str, year: int | None, service: Service) -> str:
+def _contract(request: RunRequest, position: int, service: Service) -> str:
     """A contract's name or file, checked: what a run would refuse of it is refused now."""
+    name, pointer = request.contracts[position], f"/contracts/{position}"
     own: Path = service.home.contracts / f"{name.removesuffix('.toml')}.toml"
     if not own.is_file() and name not in contract.names():
         raise RequestError("no contract of this name; GET /v1/contracts lists them", pointer)
     try:
         if own.is_file():
-            contract.check(own, year)
+            contract.check(own, request.performance_year, request.base_year)
             return str(own)
-        contract.load(name).at(year)
+        contract.load(name).at(request.performance_year)
     except ContractError as error:
         raise RequestError(str(error), pointer) from error
     return name

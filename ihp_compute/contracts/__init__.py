@@ -30,7 +30,7 @@ from ihp_compute.contracts.rules import (
     incurred_by,
     names_a_file,
 )
-from ihp_compute.contracts.sets import ContractSet, check, load_set
+from ihp_compute.contracts.sets import ContractSet, check, load_set, the_one
 from ihp_compute.contracts.steps import (
     AMOUNTS,
     MODIFIERS,
@@ -80,4 +80,5 @@ __all__ = [
     "parse",
     "split_band_path",
     "text_of",
+    "the_one",
 ]

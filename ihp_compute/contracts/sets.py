@@ -213,12 +213,7 @@ def load_set(
         If there is none or more than one, a partnership has no contract, a set names a
         partnership that the roster lacks, or a contract is wrong.
     """
-    if len(contracts) != 1:
-        raise ContractError(
-            f"found {len(contracts)} contracts, expected one contract for all partnerships, or one "
-            "contract-set file that says which partnership has which"
-        )
-    path = Path(contracts[0])
+    path = Path(the_one(contracts))
     tree = read_toml(path) if path.suffix == ".toml" and path.is_file() else {}
     made = (
         _set_of(path, _set_file(path, tree), partnerships)
@@ -228,6 +223,22 @@ def load_set(
     if year is not None:
         made.at(year)
     return made
+
+
+def the_one(contracts: Sequence[str | Path]) -> str | Path:
+    """The only contract of a run.
+
+    Raises
+    ------
+    ContractError
+        If there is none or more than one.
+    """
+    if len(contracts) != 1:
+        raise ContractError(
+            f"found {len(contracts)} contracts, expected one contract for all partnerships, or one "
+            "contract-set file that says which partnership has which"
+        )
+    return contracts[0]
 
 
 def _same_for_all(contract: Contract, partnerships: Sequence[str]) -> ContractSet:
@@ -279,7 +290,7 @@ def _member_contract(path: Path, member: _SetMember, whose: str) -> Contract:
     return own
 
 
-def check(file: Path, year: int | None = None) -> dict[str, Any]:
+def check(file: Path, year: int | None = None, base_year: int | None = None) -> dict[str, Any]:
     """Read a contract or a contract set, and refuse what a run of a year would refuse of it.
 
     Parameters
@@ -287,6 +298,8 @@ def check(file: Path, year: int | None = None) -> dict[str, Any]:
     file : Path
     year : int, optional
         Performance year; None takes that of the set, else the latest values.
+    base_year : int, optional
+        None takes that of the set, if it has one.
 
     Returns
     -------
@@ -305,11 +318,17 @@ def check(file: Path, year: int | None = None) -> dict[str, Any]:
         given = _set_file(file, tree)
         made = _set_of(file, given, list(given.partnerships))
         when = made.performance_year if year is None else year
+        base = made.base_year if base_year is None else base_year
+        if when is not None and base is not None and base >= when:
+            raise ContractError(
+                f"{file.name}: set.base_year: found {base}, expected a year before {when}, the "
+                "performance year"
+            )
         agreements = made.at(when)
         everybody = dict(made.contracts)
         if given.default is not None:
             everybody["default"] = _member_contract(file, given.default, "default")
-        _check_run(replace(made, contracts=everybody), when)
+        _check_run(replace(made, contracts=everybody), when, base)
         return {
             "kind": "set",
             "name": made.name,
@@ -319,7 +338,7 @@ def check(file: Path, year: int | None = None) -> dict[str, Any]:
         }
     found = load(file)
     agreement = found.at(year)
-    _check_run(_same_for_all(found, [found.name]), year)
+    _check_run(_same_for_all(found, [found.name]), year, base_year)
     line = agreement.draft_line()
     return {
         "kind": "contract",
@@ -330,12 +349,12 @@ def check(file: Path, year: int | None = None) -> dict[str, Any]:
     }
 
 
-def _check_run(contracts: ContractSet, year: int | None) -> None:
+def _check_run(contracts: ContractSet, year: int | None, base_year: int | None) -> None:
     """Refuse what a run under these contracts refuses before it reads a claim."""
     if not contracts.contracts:
         return
     contracts.attribution(year)
     contracts.rule_sets(year)
     contracts.risk(year)
-    if year is not None and contracts.base_year is not None:
-        contracts.check_trends(contracts.base_year, year)
+    if year is not None and base_year is not None:
+        contracts.check_trends(base_year, year)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import product
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ from ihp_compute.contracts import Agreement, Band, Contract, split_band_path
 from ihp_compute.errors import ContractError, GridError
 from ihp_compute.settlement import Compiled
 from ihp_compute.sweeps.grid import Axis, Grid
+
+_GATE: Final = "settlement.gate."
 
 Build: TypeAlias = Callable[[Agreement], Compiled]
 """Compiles an agreement to a program whose only output is the payment."""
@@ -110,19 +112,25 @@ def classes(
             bundles = [b for b in bundles if b not in (first, second)] + [joined]
 
 
-def check_values(contract: Contract, grid: Grid, *, where: str = "grid") -> None:
+def check_values(contract: Contract, year: int, grid: Grid, *, where: str = "grid") -> None:
     """Refuse values that do not fit their term in a contract, whatever the others are.
+
+    A gate by size and its table are left to the sweep where both move.
 
     Raises
     ------
     GridError
     """
+    own = contract.at(year)
+    one_gate = sum(axis.path.startswith(_GATE) for axis in grid.axes) <= 1
     for bundle in _bundled(grid.axes):
         if len(bundle.axes) > 1:
             continue  # edges that fit or not only together
         for values in bundle.combinations:
             try:
-                contract.override(values, where=where)
+                moved = contract.override(values, where=where)
+                if one_gate:
+                    moved.at(year, like=own)
             except ContractError as error:
                 raise GridError(f"{contract.name}: {error}") from None
 

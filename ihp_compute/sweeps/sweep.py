@@ -184,10 +184,11 @@ def check(run_dir: Path, grid: Grid, *, limit: int = ROW_LIMIT) -> RunTerms:
         does not fit its term. Values that fit or not only together are left to `sweep`.
     """
     terms = kept_terms.read(run_dir)
+    year = read_manifest(run_dir)["performance_year"]
     grid.check_size(len(terms.contracts.contracts), limit)
     distinct = {contract.sha256: contract for contract in terms.contracts.contracts.values()}
     for contract in distinct.values():
-        check_values(contract, grid)
+        check_values(contract, year, grid)
     return terms
 
 

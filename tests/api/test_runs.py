@@ -104,6 +104,15 @@ def test_a_contract_that_no_run_takes_is_refused_at_once(
     assert client.get("/v1/contracts/zero").status_code == 422
 
 
+def test_a_run_of_two_contracts_is_refused_at_once(
+    client: TestClient, start: Callable[..., Any]
+) -> None:
+    response = start(contracts=["mn-ihp-1.0", "mn-ihp-2.0-track-2"])
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"] == "/contracts"
+    assert client.get("/v1/runs").json()["runs"] == []
+
+
 def test_a_contract_without_values_for_the_year_is_refused_at_once(
     client: TestClient, start: Callable[..., Any]
 ) -> None:

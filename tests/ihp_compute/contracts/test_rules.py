@@ -339,6 +339,15 @@ def test_a_set_whose_contracts_cannot_share_a_run_is_refused(
         contracts.check(file)
 
 
+def test_a_set_of_a_base_year_that_is_not_before_the_performance_year_is_refused(
+    tmp_path: Path,
+) -> None:
+    file = contract_set(tmp_path, "base_year = 2021\n", f'[default]\ncontract = "{PARENT}"\n')
+    with pytest.raises(ContractError, match=r"set\.toml: set\.base_year: found 2021, expected"):
+        contracts.check(file)
+    assert contracts.check(file, 2022)["kind"] == contracts.check(file, 2021, 2020)["kind"] == "set"
+
+
 def test_a_set_that_leaves_a_trend_open_between_its_years_is_refused(tmp_path: Path) -> None:
     written(tmp_path, dated("target.trend", "value = 0.03, from = 2021-01-01"))
     parts = "base_year = 2019\n", '[default]\ncontract = "own.toml"\n'

@@ -172,6 +172,27 @@ def test_a_cap_without_its_base_is_said() -> None:
             ContractError,
             "bands are none",
         ),
+        (
+            {"attribution__min_months_any": ["0", ""]},
+            ContractError,
+            "row 1: attribution.min_months_any: found 0, expected a whole number",
+        ),
+        (
+            {"settlement__gate__gain_rate": ["size_table", ""]},
+            ContractError,
+            "row 1: mn-ihp-2.0-track-2.toml: settlement.gate.gain_rate: found size_table",
+        ),
+        (
+            {"settlement__gate__size_table": ["1000.5:0.03", ""]},
+            ContractError,
+            "row 1: settlement.gate.size_table: found",
+        ),
+        (
+            {"settlement__steps": [True, False]},
+            ContractError,
+            "row 1: settlement.steps: found true",
+        ),
+        ({"settlement__gain__cap_usd": ["1e400", ""]}, ContractError, "expected a number below"),
         ({"quality_scores": ["1", "1"]}, DataError, "unknown column quality_scores; did you mean"),
     ],
 )

@@ -26,7 +26,7 @@ from ihp_compute.results import kept_terms
 from ihp_compute.runner import LocalRunner
 from ihp_compute.settlement.settle import Settled, settle
 from ihp_compute.sweeps.grid import Grid, grid_of, read_grid, value_text
-from ihp_compute.sweeps.sweep import sweep, write
+from ihp_compute.sweeps.sweep import check, sweep, write
 from ihp_compute.uncertainty.intervals import intervals
 from ihp_compute.uncertainty.totals import Totals, column_names, write_totals
 
@@ -365,6 +365,16 @@ def test_an_unknown_band_or_value_is_refused(run_of: Callable[[str], Path]) -> N
         )
     with pytest.raises(GridError, match=r"found 1\.5, expected a number at least 0 and at most 1"):
         sweep(run_of("aca-1342"), grid_of({"settlement.gain.share": [Decimal("1.5")]}))
+
+
+def test_a_gate_by_size_without_a_table_is_refused_before_anything_is_settled(
+    run_of: Callable[[str], Path],
+) -> None:
+    gate = {"settlement.gate.gain_rate": ["size_table"]}
+    with pytest.raises(GridError, match="found size_table, expected rows"):
+        check(run_of("aca-1342"), grid_of(gate))
+    table = {"settlement.gate.size_table": ["1000:0.03;5000:0.02"]}
+    check(run_of("aca-1342"), grid_of({**gate, **table}))
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv"])
