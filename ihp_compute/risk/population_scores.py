@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from ihp_compute.codes import SPAN_LONG_TERM_INSTITUTION, SPAN_MEDICAID
@@ -284,13 +283,11 @@ def model_provider(
             distinct[model.version] = compile_model(model, code_years=(first, last))
     by_year = {year: distinct[model.version] for year, model in loaded.items()}
     words = {
-        system: clean_codes(
-            pl.Series(population.codes(column).to_pylist(), dtype=pl.String), system
-        )
+        system: clean_codes(population.codes(column).to_pylist(), system)
         for system, column in SYSTEMS.items()
     }
     entry = {
-        (year, system): compiled.tables[system].entry(words[system].to_list())
+        (year, system): compiled.tables[system].entry(words[system])
         for year, compiled in by_year.items()
         for system in SYSTEMS
     }

@@ -11,16 +11,16 @@ codes and codes that an edit refuses are counted, and a member who cannot be sco
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
-import pyarrow.compute
-import pyarrow.parquet
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError
@@ -42,11 +42,15 @@ from ihp_compute.risk.models import (
 )
 from ihp_compute.risk.models import store as model_store
 from ihp_compute.risk.scores import ages_on
-from ihp_compute.units import NO_DAY, year_bounds
+from ihp_compute.table_files import read_table, write_table
+from ihp_compute.units import NO_DAY, day_of, year_bounds
 
 SEXES: Final = {"f": 1, "female": 1, "2": 1, "m": 2, "male": 2, "1": 2}
-TRUE: Final = frozenset({"1", "y", "yes", "true", "t"})
-FALSE: Final = frozenset({"", "0", "n", "no", "false", "f"})
+FACTS: Final = dict.fromkeys(("1", "y", "yes", "true", "t"), 1) | dict.fromkeys(
+    ("", "0", "n", "no", "false", "f"), 0
+)
+WHOLE: Final = re.compile("[+-]?[0-9]+")
+PLAIN_DATE: Final = re.compile("[0-9]{8}")
 NO_CSR: Final = frozenset({"", "0"})
 FULL_YEAR: Final = 12
 SCORE_TYPE: Final = pa.decimal128(14, 6)
@@ -82,16 +86,16 @@ def score_files(request: Request) -> dict[str, Any]:
     RiskModelError
         If there is no such model.
     """
-    people = read_table(request.members)
-    diagnoses = read_table(request.diagnoses)
-    drugs = None if request.drugs is None else read_table(request.drugs)
+    people = _table(request.members)
+    diagnoses = _table(request.diagnoses)
+    drugs = None if request.drugs is None else _table(request.drugs)
     dx_days = _days(diagnoses, "service_date", request.diagnoses.name)
     known = dx_days[dx_days != NO_DAY]
     year = int(np.datetime64(int(known.max()), "D").item().year) if len(known) else None
     model = model_store.load(request.model, store=request.store, diagnosis_year=year)
     compiled = compile_model(model, hierarchies=request.hierarchies)
     ids = _text(people, "member_id", request.members.name)
-    if ids.n_unique() != len(ids) or ids.eq("").any():
+    if pc.count_distinct(ids).as_py() != len(ids) or pc.any(pc.equal(ids, "")).as_py():
         raise DataError(
             f"{request.members.name}: member_id must be present and unique in every row"
         )
@@ -114,7 +118,7 @@ def score_files(request: Request) -> dict[str, Any]:
     if request.explain:
         path = request.out.with_suffix(".explain.jsonl")
         with path.open("w", encoding="utf-8") as file:
-            for document in explain(compiled, members, scored, ids.to_list()):
+            for document in explain(compiled, members, scored, ids.to_pylist()):
                 file.write(json.dumps(document) + "\n")
     return {
         "model": model.name,
@@ -128,127 +132,148 @@ def score_files(request: Request) -> dict[str, Any]:
 
 
 def _coded(
-    request: Request, diagnoses: pl.DataFrame, drugs: pl.DataFrame | None
-) -> Iterator[tuple[str, pl.DataFrame, str, str]]:
+    request: Request, diagnoses: pa.Table, drugs: pa.Table | None
+) -> Iterator[tuple[str, pa.Table, str, str]]:
     yield "ICD10", diagnoses, "diagnosis_code", request.diagnoses.name
     if drugs is None or request.drugs is None:
         return
-    columns = [c for c in ("ndc_code", "hcpcs_code") if c in drugs.columns]
+    columns = [c for c in ("ndc_code", "hcpcs_code") if c in drugs.column_names]
     if not columns:
         raise DataError(f"{request.drugs.name}: expected a column ndc_code or hcpcs_code")
     for column in columns:
         yield "NDC" if column == "ndc_code" else "HCPCS", drugs, column, request.drugs.name
 
 
-def read_table(path: Path) -> pl.DataFrame:
-    """A CSV, Parquet or Arrow file by its extension; CSV columns are text.
-
-    Raises
-    ------
-    DataError
-        If the extension is another one or the file cannot be read.
-    """
-    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
-        ".csv": lambda p: pl.read_csv(p, infer_schema_length=0),
-        ".parquet": pl.read_parquet,
-        ".arrow": lambda p: pl.read_ipc(p.read_bytes()),
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(f"{path.name}: expected .csv, .parquet or .arrow")
-    try:
-        table = reader(path)
-    except (OSError, pl.exceptions.PolarsError) as problem:
-        raise DataError(f"{path.name}: cannot be read: {problem}") from problem
-    return table.rename({name: name.strip().lower() for name in table.columns})
+def _table(path: Path) -> pa.Table:
+    """A table with its column names in lower case."""
+    table = read_table(path)
+    names = [name.strip().lower() for name in table.column_names]
+    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+        raise DataError(f"{path.name}: column {twice[0]!r} stands twice; keep one")
+    return table.rename_columns(names)
 
 
-def _text(table: pl.DataFrame, column: str, name: str) -> pl.Series:
-    if column not in table.columns:
-        raise DataError(f"{name}: no column {column!r}; it has {', '.join(table.columns)}")
+def _text(table: pa.Table, column: str, name: str) -> pa.ChunkedArray:
+    """A column as text, nothing as ""."""
+    if column not in table.column_names:
+        raise DataError(f"{name}: no column {column!r}; it has {', '.join(table.column_names)}")
     found = table[column]
-    if found.dtype.is_float():
+    if pa.types.is_dictionary(found.type):
+        found = found.cast(found.type.value_type)
+    if pa.types.is_floating(found.type):
         raise DataError(f"{name}: column {column!r} holds decimals; write it as text")
-    if found.dtype in (pl.Categorical, pl.Enum) or not found.dtype.is_nested():
-        return found.cast(pl.String).fill_null("").str.strip_chars()
-    raise DataError(f"{name}: column {column!r} must be text")
+    if pa.types.is_nested(found.type):
+        raise DataError(f"{name}: column {column!r} must be text")
+    return pc.utf8_trim_whitespace(pc.fill_null(found.cast(pa.string()), ""))
 
 
-def _code_text(table: pl.DataFrame, column: str, name: str) -> pl.Series:
-    if column in table.columns and table[column].dtype.is_numeric():
-        raise DataError(
-            f"{name}: column {column!r} holds numbers, so leading zeros are lost; write text"
-        )
+def _code_text(table: pa.Table, column: str, name: str) -> pa.ChunkedArray:
+    if column in table.column_names:
+        kind = table[column].type
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+            raise DataError(
+                f"{name}: column {column!r} holds numbers, so leading zeros are lost; write text"
+            )
     return _text(table, column, name)
 
 
-def _days(table: pl.DataFrame, column: str, name: str) -> NDArray[np.int32]:
+def _numbered(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:
+    """The distinct texts of a column, and which of them each row has."""
+    coded = column.dictionary_encode().combine_chunks()
+    if isinstance(coded, pa.ChunkedArray):  # no rows, no chunk
+        return [], np.zeros(0, np.int32)
+    return coded.dictionary.to_pylist(), coded.indices.to_numpy()
+
+
+def _by_text(
+    column: pa.ChunkedArray, value: Callable[[str], int | None]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The value of each text, 0 where it is None, and where it is None; each text is read once."""
+    texts, number = _numbered(column)
+    values = [value(text) for text in texts]
+    unknown = np.array([one is None for one in values], np.bool_)
+    known = np.array([one or 0 for one in values], np.int64)
+    return known[number], unknown[number]
+
+
+def _days(table: pa.Table, column: str, name: str) -> NDArray[np.int32]:
     """Days since 1970-01-01, `NO_DAY` where blank or no such column."""
-    if column not in table.columns:
-        return np.full(table.height, NO_DAY, np.int32)
-    series = table[column]
-    if series.dtype == pl.Datetime:
-        series = series.cast(pl.Date)
-    if series.dtype != pl.Date:
-        text = _text(table, column, name)
-        plain = text.str.replace_all("-", "", literal=True).str.head(8)
-        series = plain.str.to_date("%Y%m%d", strict=False)
-        bad = int((series.is_null() & (text != "")).sum())
-        if bad:
-            raise DataError(
-                f"{name}: column {column!r} has {bad} values that are not dates; expected "
-                "YYYY-MM-DD or YYYYMMDD"
-            )
-    return series.cast(pl.Int32).fill_null(NO_DAY).to_numpy()
+    if column not in table.column_names:
+        return np.full(table.num_rows, NO_DAY, np.int32)
+    kind = table[column].type
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        days = pc.cast(table[column], pa.date32(), safe=False).cast(pa.int32())
+        return pc.fill_null(days, NO_DAY).to_numpy()
+    found, bad = _by_text(_text(table, column, name), _day)
+    if bad.any():
+        raise DataError(
+            f"{name}: column {column!r} has {int(bad.sum())} values that are not dates; expected "
+            "YYYY-MM-DD or YYYYMMDD"
+        )
+    return found.astype(np.int32)
+
+
+def _day(text: str) -> int | None:
+    if text == "":
+        return NO_DAY
+    plain = text.replace("-", "")[:8]
+    if not PLAIN_DATE.fullmatch(plain):
+        return None
+    try:
+        return day_of(date(int(plain[:4]), int(plain[4:6]), int(plain[6:])))
+    except ValueError:
+        return None
 
 
 def _numbers(
-    table: pl.DataFrame, column: str, name: str, *, low: int, high: int, blank: int
+    table: pa.Table, column: str, name: str, *, low: int, high: int, blank: int
 ) -> NDArray[np.int64]:
-    if column not in table.columns:
-        return np.full(table.height, blank, np.int64)
-    text = _text(table, column, name)
-    number = text.str.to_integer(strict=False)
-    bad = ((number.is_null() & (text != "")) | (number < low) | (number > high)).fill_null(
-        value=False
-    )
+    if column not in table.column_names:
+        return np.full(table.num_rows, blank, np.int64)
+
+    def number(text: str) -> int | None:
+        if text == "":
+            return blank
+        return int(text) if WHOLE.fullmatch(text) and low <= int(text) <= high else None
+
+    found, bad = _by_text(_text(table, column, name), number)
     if bad.any():
         raise DataError(
             f"{name}: column {column!r} has {int(bad.sum())} values that are not whole numbers "
             f"from {low} to {high}"
         )
-    return number.fill_null(blank).to_numpy().astype(np.int64)
+    return found
 
 
-def _facts(table: pl.DataFrame, column: str, name: str) -> NDArray[np.bool_]:
-    if column not in table.columns:
-        return np.zeros(table.height, np.bool_)
-    text = _text(table, column, name).str.to_lowercase()
-    bad = ~text.is_in(list(TRUE | FALSE))
+def _facts(table: pa.Table, column: str, name: str) -> NDArray[np.bool_]:
+    if column not in table.column_names:
+        return np.zeros(table.num_rows, np.bool_)
+    found, bad = _by_text(_text(table, column, name), lambda text: FACTS.get(text.lower()))
     if bad.any():
         raise DataError(
             f"{name}: column {column!r} has {int(bad.sum())} values that are not 1 or 0"
         )
-    return text.is_in(list(TRUE)).to_numpy()
+    return found == 1
 
 
 def _choices(
-    table: pl.DataFrame, column: str, name: str, *, numbers: dict[str, int], blank: int
+    table: pa.Table, column: str, name: str, *, numbers: dict[str, int], blank: int
 ) -> NDArray[np.int64]:
     """Number of each value, by lower-case name; blank and absent take `blank`."""
-    if column not in table.columns:
-        return np.full(table.height, blank, np.int64)
-    text = _text(table, column, name).str.to_lowercase()
-    found = text.replace_strict({**numbers, "": blank}, default=None, return_dtype=pl.Int64)
-    if found.is_null().any():
+    if column not in table.column_names:
+        return np.full(table.num_rows, blank, np.int64)
+    known = {**numbers, "": blank}
+    found, bad = _by_text(_text(table, column, name), lambda text: known.get(text.lower()))
+    if bad.any():
         raise DataError(
-            f"{name}: column {column!r} has {int(found.is_null().sum())} values that the model "
+            f"{name}: column {column!r} has {int(bad.sum())} values that the model "
             f"does not know; expected {', '.join(sorted(numbers))}"
         )
-    return found.to_numpy()
+    return found
 
 
-def read_members(people: pl.DataFrame, compiled: Compiled, name: str) -> Members:
+def read_members(people: pa.Table, compiled: Compiled, name: str) -> Members:
     """Facts about members from a table with the columns of `ihp score`.
 
     Raises
@@ -258,14 +283,14 @@ def read_members(people: pl.DataFrame, compiled: Compiled, name: str) -> Members
     """
     model = compiled.model
     birth_day = _days(people, "birth_date", name)
-    if not {"age", "birth_date"} & set(people.columns):
+    if not {"age", "birth_date"} & set(people.column_names):
         raise DataError(f"{name}: expected a column birth_date or age")
     stated = _numbers(people, "age", name, low=0, high=127, blank=-1)
     age = stated
     if (stated < 0).any():
         age = np.where(stated >= 0, stated, ages_on(birth_day, _age_day(model)))
-    sex_column = "sex" if "sex" in people.columns else "gender"
-    if sex_column not in people.columns:
+    sex_column = "sex" if "sex" in people.column_names else "gender"
+    if sex_column not in people.column_names:
         raise DataError(f"{name}: expected a column sex or gender")
     csr_codes, _ = csr_factors(compiled)
     csr = {text: i for i, code in enumerate(csr_codes) for text in (code, code.zfill(2))}
@@ -294,12 +319,12 @@ def read_members(people: pl.DataFrame, compiled: Compiled, name: str) -> Members
         column=(
             _choices(people, "metal_level", name, numbers=columns, blank=default)
             if model.columns != ("",)
-            else np.zeros(people.height, np.int64)
+            else np.zeros(people.num_rows, np.int64)
         ).astype(np.int16),
         csr=(
             _choices(people, "csr_indicator", name, numbers=csr, blank=-1)
             if model.csr
-            else np.full(people.height, -1, np.int64)
+            else np.full(people.num_rows, -1, np.int64)
         ).astype(np.int16),
         segment=_choices(people, "segment", name, numbers=segments, blank=-1).astype(np.int16),
     )
@@ -315,29 +340,26 @@ def _age_day(model: Model) -> int:
 def _refuse(compiled: Compiled, members: Members, name: str) -> None:
     problems = check(compiled, members, segments_of(compiled, members))
     if problems:
-        told = "; ".join(
+        reasons = "; ".join(
             f"{int(bad.sum())} members: {reason} (first in row {int(bad.argmax()) + 1})"
             for reason, bad in problems.items()
         )
-        raise DataError(f"{name}: {told}")
+        raise DataError(f"{name}: {reasons}")
 
 
 def _by_member(
-    table: pl.DataFrame,
+    table: pa.Table,
     column: str,
     system: str,
     compiled: Compiled,
-    place: pl.Series,
+    place: pa.ChunkedArray,
     name: str,
 ) -> tuple[Codes, int]:
     """Rows sorted by member, codes numbered by their own dictionary; and rows without member."""
-    given = _code_text(table, column, name)
-    code = given.to_arrow().dictionary_encode()
-    at = pa.compute.index_in(_text(table, "member_id", name).to_arrow(), value_set=place.to_arrow())
-    member = at.fill_null(-1).to_numpy(zero_copy_only=False)
-    number = code.indices.to_numpy(zero_copy_only=False).astype(np.int32)
-    words = pl.Series(code.dictionary, dtype=pl.String)
-    stated = (words != "").to_numpy()[number]
+    words, number = _numbered(_code_text(table, column, name))
+    ids = _text(table, "member_id", name)
+    member = pc.fill_null(pc.index_in(ids, value_set=place), -1).to_numpy()
+    stated = np.array([word != "" for word in words], np.bool_)[number]
     day = _days(table, "service_date", name)
     keep = stated & (member >= 0)
     member, number, day = member[keep], number[keep], day[keep]
@@ -345,7 +367,7 @@ def _by_member(
         order = np.argsort(member, kind="stable")
         member, number, day = member[order], number[order], day[order]
     offsets = np.searchsorted(member, np.arange(len(place) + 1)).astype(np.int64)
-    entry = compiled.tables[system].entry(clean_codes(words, system).to_list())
+    entry = compiled.tables[system].entry(clean_codes(words, system))
     without = int(stated.sum()) - int(keep.sum())
     return Codes(entry, number, day, offsets), without
 
@@ -359,23 +381,38 @@ def _decimal(micro: NDArray[np.int64]) -> pa.Array:
     )
 
 
-def _write(path: Path, ids: pl.Series, compiled: Compiled, scored: Scored) -> None:
-    names = np.array(compiled.segment_names, dtype=object)
+def _write(path: Path, ids: pa.ChunkedArray, compiled: Compiled, scored: Scored) -> None:
+    names = pa.array(compiled.segment_names, pa.string())
     table = pa.table(
         {
-            "member_id": pa.array(ids.to_list(), pa.string()),
-            "segment": pa.array(names[scored.segment], pa.string()),
+            "member_id": ids,
+            "segment": names.take(pa.array(scored.segment)),
             "raw_score": _decimal(scored.raw_micro),
             "score": _decimal(scored.score_micro),
         }
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix.lower() == ".csv":
-        pl.DataFrame(table).write_csv(path)
-    elif path.suffix.lower() == ".parquet":
-        pa.parquet.write_table(table, path)
-    elif path.suffix.lower() == ".arrow":
-        with pa.ipc.new_file(path, table.schema) as writer:
-            writer.write_table(table)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_csv(table))
     else:
-        raise DataError(f"{path.name}: expected .csv, .parquet or .arrow")
+        write_table(table, path)
+
+
+def _csv(table: pa.Table) -> bytes:
+    """A table as CSV, a value in quotes only where it needs them."""
+    texts = [column.combine_chunks().cast(pa.large_string()) for column in table.columns]
+    ends, comma = pa.scalar("\n", pa.large_string()), pa.scalar(",", pa.large_string())
+    nothing = pa.scalar("", pa.large_string())
+    *others, last = (_quoted(values) for values in texts)
+    last = pc.binary_join_element_wise(last, ends, nothing)
+    lines = pc.binary_join_element_wise(*others, last, comma)
+    return ",".join(table.column_names).encode() + b"\n" + lines.buffers()[2].to_pybytes()
+
+
+def _quoted(values: pa.Array) -> pa.Array:
+    needs = pc.or_(pc.equal(values, ""), pc.match_substring_regex(values, '[",\n\r]'))
+    if not pc.any(needs).as_py():
+        return values
+    quote, nothing = pa.scalar('"', pa.large_string()), pa.scalar("", pa.large_string())
+    doubled = pc.replace_substring(values, '"', '""')
+    return pc.if_else(needs, pc.binary_join_element_wise(quote, doubled, quote, nothing), values)

@@ -15,7 +15,6 @@ from typing import Final
 
 import msgspec
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from ihp_compute.errors import RiskModelError
@@ -26,24 +25,20 @@ from kernels.members.condition_flags import ANY_AGE, RULE_COLUMNS
 from kernels.members.risk_score import AGES, OPERATIONS, STEP_COLUMNS
 
 
-def clean_codes(codes: pl.Series, system: str) -> pl.Series:
+def clean_codes(codes: Iterable[str], system: str) -> list[str]:
     """Codes as the maps write them: upper case, no dots, blanks or hyphens; NDC of 11 digits."""
-    plain = codes.str.to_uppercase().str.replace_all(r"[.\s]", "")
-    if system != "NDC":
-        return plain
-    parts = plain.str.split("-")
-    padded = pl.Series(
-        [
-            "".join(p.zfill(w) for p, w in zip(part, (5, 4, 2), strict=True))
-            if len(part) == 3
-            else "".join(part).zfill(11)
-            for part in parts.to_list()
-        ],
-        dtype=pl.String,
-    )
-    return padded.set(plain == "", "")
+    plain = ["".join(code.upper().replace(".", "").split()) for code in codes]
+    return [_of_eleven_digits(code) for code in plain] if system == "NDC" else plain
 
 
+def _of_eleven_digits(code: str) -> str:
+    parts = code.split("-")
+    if len(parts) == len(NDC_WIDTHS):
+        return "".join(part.zfill(n) for part, n in zip(parts, NDC_WIDTHS, strict=True))
+    return "".join(parts).zfill(sum(NDC_WIDTHS)) if code else ""
+
+
+NDC_WIDTHS: Final = (5, 4, 2)
 SEX_CODES: Final = {"": 0, "F": 1, "M": 2}
 LAST_DAY: Final = 2**31 - 1
 MOST_SEGMENTS: Final = 30

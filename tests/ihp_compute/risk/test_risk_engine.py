@@ -7,7 +7,6 @@ from functools import lru_cache
 from random import Random
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -51,7 +50,7 @@ def members(ages: list[int], sexes: list[int], segments: list[int] | None = None
 def coded(model: Compiled, codes: list[list[str]]) -> Codes:
     words = sorted({code for own in codes for code in own})
     number = {code: i for i, code in enumerate(words)}
-    plain = clean_codes(pl.Series(words, dtype=pl.String), "ICD10").to_list()
+    plain = clean_codes(words, "ICD10")
     rows = [number[code] for own in codes for code in own]
     return Codes(
         model.tables["ICD10"].entry(plain),

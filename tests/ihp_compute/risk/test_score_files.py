@@ -94,6 +94,10 @@ def test_the_segment_is_derived_unless_given(
         ("member_id,age,sex,segment\n1,40,M,CNA\n", "no coefficients for this age"),
         ("member_id,age,sex,segment\n1,40,M,XYZ\n", "does not know"),
         ("member_id,birth_date,sex\n1,70/01/02,M\n", "not dates"),
+        ("member_id,birth_date,sex\n1,1940101,M\n", "not dates"),
+        ("member_id,birth_date,sex\n1,1940-02-30,M\n", "not dates"),
+        ("member_id,age,sex\n1,70\n", "1 rows have more or fewer values than the header's 3"),
+        ("member_id,age,sex,Sex\n1,70,M,F\n", "column 'sex' stands twice"),
         ("member_id,age,sex,medicaid_indicator\n1,70,M,maybe\n", "not 1 or 0"),
     ],
 )
@@ -198,6 +202,21 @@ def test_members_whom_the_order_of_hierarchies_changes_are_counted(tmp_path: Pat
     rows = "member_id,diagnosis_code\n" + "".join(f"1,{code}\n" for code in codes)
     _, report = scored(tmp_path, "member_id,age,sex\n1,70,M\n2,70,M\n", rows)
     assert report["counts"]["members_differing_by_hierarchy_order"] == 1
+
+
+def test_ids_that_need_quotes_in_a_csv_have_them_and_others_none(tmp_path: Path) -> None:
+    ids = ["plain", "a,b", 'say "x"', "two\nlines", " kept apart "]
+    pl.DataFrame({"member_id": ids, "age": [70] * 5, "sex": ["F"] * 5}).write_csv(
+        tmp_path / "members.csv"
+    )
+    (tmp_path / "d.csv").write_text("member_id,diagnosis_code\n")
+    out = tmp_path / "out.csv"
+    score_files(Request(tmp_path / "members.csv", tmp_path / "d.csv", "cms-hcc-v28", out))
+    text = out.read_text()
+    assert text.startswith("member_id,segment,raw_score,score\nplain,CNA,0.")
+    assert pl.read_csv(out, infer_schema_length=0)["member_id"].to_list() == [
+        one.strip() for one in ids
+    ]
 
 
 def test_a_stated_age_stands_before_the_birth_date(tmp_path: Path) -> None:
