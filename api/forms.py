@@ -29,8 +29,9 @@ ARROW: Final = "application/vnd.apache.arrow.stream"
 PARQUET: Final = "application/vnd.apache.parquet"
 CSV: Final = "text/csv"
 FORMS: Final = (JSON, ARROW, PARQUET, CSV)
-"""Forms a table is given in; the first is for those who do not mind."""
+"""Forms a table is given in; the first is given where any is accepted."""
 BATCH_ROWS: Final = 65_536
+"""Rows in memory while a table is sent."""
 TABLE: Final = responses(404, 406, 409) | {
     200: {"content": {form: {} for form in FORMS}},
     304: {"description": "Not Modified"},
@@ -53,11 +54,14 @@ def table_response(path: Path, request: Request) -> Response:
 
 
 def accepted(header: str | None) -> str:
-    """The form that an Accept header prefers.
+    """The form that an Accept header prefers; among equals, the first of `FORMS`.
+
+    For each form the most exact part of the header counts: `type/subtype`, `type/*`, `*/*`.
 
     Raises
     ------
     NotAcceptableError
+        If no form has a weight above 0.
 
     >>> accepted("text/csv;q=0.5, application/vnd.apache.arrow.stream")
     'application/vnd.apache.arrow.stream'

@@ -68,8 +68,8 @@ def register(
     try:
         population = open_population(path)
     except DataError as error:
-        told = str(error).replace(str(path), f"{request.location}/{request.prefix}")
-        raise RequestError(told, "/prefix") from error
+        detail = str(error).replace(str(path), f"{request.location}/{request.prefix}")
+        raise RequestError(detail, "/prefix") from error
     held, new = service.store.registry.register(
         name=request.name,
         location=request.location,

@@ -27,8 +27,11 @@ from cluster.runs import Event, Run, UnknownRunError
 from cluster.states import FINAL, State
 
 RETRY_AFTER_S: Final = 2
+"""When a caller may look again at what has not ended."""
 LOOK_S: Final = 0.2
+"""How often the database is asked while a request waits."""
 COMMENT_S: Final = 15.0
+"""How long a stream may be silent, or a proxy would close it."""
 
 Kind: TypeAlias = Literal["run", "sweep"]
 """Kinds of one queue; each has the paths `/v1/KINDs`."""
@@ -135,7 +138,12 @@ def page(
 async def awaited(
     service: Service, kind: Kind, run_id: str, wait: float, response: Response
 ) -> Run:
-    """A run of a kind, as soon as it has ended or after `wait` seconds."""
+    """A run of a kind, as soon as it has ended or after `wait` seconds.
+
+    Raises
+    ------
+    UnknownRunError
+    """
     until_s = time.monotonic() + min(wait, service.settings.max_wait_s)
     run = await to_thread.run_sync(run_of_kind, service, kind, run_id)
     while run.state not in FINAL and time.monotonic() < until_s and not service.closing():
@@ -160,7 +168,12 @@ def run_of_kind(service: Service, kind: Kind, run_id: str) -> Run:
 
 
 def cancelled(service: Service, kind: Kind, run_id: str, actor: str, response: Response) -> Run:
-    """A run of a kind, its end asked for; status 200 where it has ended already."""
+    """A run of a kind, its end asked for; status 200 where it has ended already.
+
+    Raises
+    ------
+    UnknownRunError
+    """
     run_of_kind(service, kind, run_id)
     run = service.store.queue.request_cancel(run_id, actor=actor)
     if run.state in FINAL:
@@ -185,7 +198,12 @@ def finished(service: Service, kind: Kind, run_id: str) -> tuple[Run, Path]:
 
 
 def history(service: Service, kind: Kind, run_id: str, request: Request, after: int) -> Response:
-    """What happened to a run of a kind after an event, a list or a stream as Accept has it."""
+    """What happened to a run of a kind after an event, a list or a stream as Accept has it.
+
+    Raises
+    ------
+    UnknownRunError
+    """
     run_of_kind(service, kind, run_id)
     if "text/event-stream" in request.headers.get("accept", ""):
         stream = _stream(service, run_id, after)
@@ -195,7 +213,7 @@ def history(service: Service, kind: Kind, run_id: str, request: Request, after: 
 
 
 async def _stream(service: Service, run_id: str, after: int) -> AsyncIterator[bytes]:
-    shown: tuple[int, int] | None = None
+    before: tuple[int, int] | None = None
     quiet_since_s = time.monotonic()
     while not service.closing():
         run = await to_thread.run_sync(service.store.queue.run, run_id)
@@ -207,8 +225,8 @@ async def _stream(service: Service, run_id: str, after: int) -> AsyncIterator[by
         if run.state in FINAL:
             return
         now = (run.shards_done, run.shards_total)
-        if now != shown and run.shards_total:
-            shown = now
+        if now != before and run.shards_total:
+            before = now
             progress = json.dumps({"shards_done": now[0], "shards_total": now[1]})
             yield format_sse_event(data_str=progress, event="progress")
         if time.monotonic() - quiet_since_s > COMMENT_S:

@@ -139,8 +139,7 @@ def _resolved(request: RunRequest, service: Service) -> dict[str, Any]:
     try:
         digest = read_manifest(path)["population_digest"]
     except DataError as error:
-        told = str(error).replace(str(path), held.name)
-        raise ConflictError(told) from error
+        raise ConflictError(str(error).replace(str(path), held.name)) from error
     if digest != held.population_digest:
         raise ConflictError(
             f"population {held.name} holds other content than when it was registered; "

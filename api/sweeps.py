@@ -139,8 +139,7 @@ def _resolved(asked: dict[str, Any], service: Service) -> dict[str, Any]:
     except GridError as error:
         raise RequestError(str(error), "/axes") from error
     except RunError as error:
-        told_of = str(error).replace(str(folder), f"run {run.id}")
-        raise ConflictError(told_of) from error
+        raise ConflictError(str(error).replace(str(folder), f"run {run.id}")) from error
     return {
         "run_dir": str(folder),
         "scenarios": grid.n_scenarios,

@@ -38,7 +38,7 @@ from cluster.runner import LOCAL, RayRunner, StoppedError, scratch_folder
 from cluster.runs import Run
 from cluster.states import State
 from cluster.store import Store
-from cluster.supervisor import TAG, sweep
+from cluster.supervisor import TAG, end_tagged
 from cluster.work import WORK, Work, warm
 from ihp_compute.errors import (
     ContractError,
@@ -151,8 +151,10 @@ class Dispatcher:
         except (MemoryError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in _MACHINE:
                 return self._defect(run, error)
-            told = os.strerror(error.errno or 0) if isinstance(error, OSError) else "no memory left"
-            detail = f"the machine failed: {told}; make room and submit the run again"
+            cause = "no memory left"
+            if isinstance(error, OSError):
+                cause = os.strerror(error.errno or 0)
+            detail = f"the machine failed: {cause}; make room and submit the run again"
             return self._end(run, "failed", reason="infrastructure", detail=detail)
         except Exception as error:  # noqa: BLE001 (one bad run must not end the others)
             return self._defect(run, error)
@@ -185,7 +187,7 @@ class _Attempt:
         self._beat_s = beat_s
         self._stopping = stopping
         self._over = threading.Event()
-        self._told_s = 0.0
+        self._noted_s = 0.0
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
@@ -203,8 +205,8 @@ class _Attempt:
     def progress(self, done: int, total: int) -> None:
         """Note how far the attempt is, several times a second at most."""
         now_s = time.monotonic()
-        if done == total or now_s - self._told_s > BEAT_S / 4:
-            self._told_s = now_s
+        if done == total or now_s - self._noted_s > BEAT_S / 4:
+            self._noted_s = now_s
             self._leases.progress(self.run, done, total)
         if self.unwanted():
             raise StoppedError
@@ -265,7 +267,7 @@ def main(argv: list[str] | None = None, *, work: Mapping[str, Work] = WORK) -> i
         if scratch is not None:
             scratch.rmdir()
         return EXIT_ANOTHER_LIVES
-    if before.get("tag") not in (None, tag) and (left := sweep(str(before["tag"]))):
+    if before.get("tag") not in (None, tag) and (left := end_tagged(str(before["tag"]))):
         log.warning("swept", processes=len(left))
     if before.get("scratch"):  # of one that was killed; otherwise it is gone
         discard(Path(before["scratch"]))

@@ -1,4 +1,4 @@
-"""What this machine has, before it disappoints: memory for sharing, disk, threads, GPU and Ray.
+"""What `ihp doctor` finds out about this machine: memory, disk, threads, caches, GPU and Ray.
 
 Looks and never changes anything; Ray and CuPy are looked for, not started.
 """

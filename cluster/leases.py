@@ -104,7 +104,19 @@ class Leases:
     ) -> Run | None:
         """End an attempt and its run.
 
-        A success that meets a wish to cancel ends as cancelled: whoever asked was told so.
+        A success that meets a wish to cancel ends as cancelled: whoever asked for that was
+        promised it.
+
+        Parameters
+        ----------
+        run : Run
+            As `take` gave it: the attempt that ends.
+        state : State
+            succeeded, failed or cancelled.
+        digest : str, optional
+            Of the results of a success.
+        reason, detail : str, optional
+            Of a failure: one word for programs, a sentence for people.
 
         Returns
         -------

@@ -51,12 +51,14 @@ class Workload:
 
 @dataclass(frozen=True)
 class Placement:
-    """What a runner is told."""
+    """How a runner spreads a run: tasks at a time, memory to ask for each, time to expect.
+
+    `seconds` leave loading, compiling and settling aside.
+    """
 
     in_flight: int
     task_memory_bytes: int
     seconds: float
-    """Time to expect, loading, compiling and settling aside."""
 
 
 def place(work: Workload, *, cpus: int, result_budget_bytes: int) -> Placement:

@@ -47,6 +47,16 @@ class Queue:
     ) -> tuple[Run, bool]:
         """Queue a run, once for an owner's idempotency key.
 
+        Parameters
+        ----------
+        kind : str
+            Which work of the dispatcher.
+        request : mapping
+            All that the work needs, in JSON's own values.
+        owner, idempotency_key : str
+        payload_sha256 : str
+            Hash of what the caller sent: the same key may come again with the same only.
+
         Returns
         -------
         Run, bool

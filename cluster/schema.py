@@ -1,6 +1,6 @@
-"""Tables of the service's database. Times are milliseconds since 1970 by the database's clock.
+"""Tables of the service's database, and its clock: milliseconds since 1970, one for every lease.
 
-`migrations` builds them; a test holds the two equal. No column holds member data.
+`migrations` builds the tables; a test holds the two equal. No column holds member data.
 """
 
 from __future__ import annotations

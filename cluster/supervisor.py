@@ -85,7 +85,7 @@ class Supervisor:
             child.wait()
         note = lock.note()
         if note.get("tag"):
-            sweep(str(note["tag"]))
+            end_tagged(str(note["tag"]))
         if note.get("scratch"):
             discard(Path(note["scratch"]))
 
@@ -138,8 +138,8 @@ def tagged(tag: str) -> list[int]:
     return found
 
 
-def sweep(tag: str) -> list[int]:
-    """Kill what a dispatcher left behind; returns the process ids."""
+def end_tagged(tag: str) -> list[int]:
+    """Kill what a dispatcher left behind, found by its tag; returns the process ids."""
     ended = []
     for _ in range(3):  # a dying process may still have started another
         left = tagged(tag)

@@ -1,4 +1,8 @@
-"""The kinds of work a dispatcher knows, by the `kind` of a queued run."""
+"""The kinds of work a dispatcher knows, by the `kind` of a queued run.
+
+A row of kind `run` holds the document of a `RunRequest`; one of kind `sweep` the folder of a run
+and how many rows to expect. What the caller sent stands beside them under `asked`.
+"""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def _serve(settings: Settings) -> None:
         )
     )
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _told_to_stop)
+        signal.signal(number, _stop)
     try:
         supervisor.start()
         _, key = issue_key(
@@ -121,7 +121,7 @@ def _serve(settings: Settings) -> None:
         front.release()
 
 
-def _told_to_stop(_number: int, _frame: FrameType | None) -> None:
+def _stop(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
