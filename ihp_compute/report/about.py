@@ -1,4 +1,4 @@
-"""What a run rests on, in words: draft terms, facts of the run, provenance, the device."""
+"""What a run rests on, in words: draft terms, facts of the run, hashes, the device."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """How numbers are written for people: dollars, rates, counts, and the cells that are held back.
 
-One place decides the sign, the rounding for display and the small-cell rule, so that a report, a
-terminal table and a page never disagree. Display rounding is half to even; the stored integers
-are the results, these are words. Colours, columns and files belong to the callers.
+One place decides the sign and the small-cell rule of the page; dollars are written by `units`. The
+stored integers are the results, these are words. Colours and columns belong to the callers.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def usd(cents: float, *, places: int = 0, plus: bool = False) -> str:
 
 
 def usd_short(cents: float, *, plus: bool = False) -> str:
-    """Cents as dollars in three figures, for axes and headlines.
+    """Cents as dollars in three digits, for axes and headlines.
 
     >>> usd_short(512_345_600), usd_short(-98_765_432_100), usd_short(4_200), usd_short(2_500_000)
     ('$5.12 m', '−$988 m', '$42', '$25.0 k')

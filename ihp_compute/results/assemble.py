@@ -1,4 +1,4 @@
-"""Settled partnerships and sums as result tables, in the columns that `tables` declares."""
+"""Settled partnerships and sums as result tables, in the columns declared in `tables`."""
 
 from __future__ import annotations
 
