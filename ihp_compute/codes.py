@@ -1,7 +1,7 @@
 """Code lists that every step shares: rate cells, flags of spans and lines, services, groups.
 
 Each list is part of the method: an integer column of the prepared population is a place in one of
-them. Not here: what a state's own codes mean (`population.tables`, global code tables).
+them. Not here: what a state's own codes mean (`input_columns.CODE_SYSTEMS`).
 """
 
 from __future__ import annotations

@@ -4,9 +4,10 @@
 
 The input is every row of a claim and line of one member, in any order. Rules, in this order:
 
-1. A row equal to another in every mapped column is a duplicate; the first read stays.
-2. Versions are ordered by paid date, then file date, then the mapped columns in byte order. A
-   blank date comes first. File names and positions never decide.
+1. A row equal to another in every column that is content (`input_columns`) is a duplicate; the
+   first read stays.
+2. Versions are ordered by paid date, then file date, then what they say, in byte order. A blank
+   date comes first. File names and positions never decide.
 3. A void (adjustment indicator 1) and the version it cancels are voided. So are a reversal, which
    is a version with a negative amount and no indicator of its own, and the version with the
    opposite amount. Of several candidates the latest not later than the void goes first, a version

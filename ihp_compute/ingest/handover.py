@@ -1,4 +1,8 @@
-"""What the passes of ingest share: rules of the whole input, and a shard's content on its way."""
+"""What the passes of ingest hand on: rules of the whole input, and a shard's content on its way.
+
+`Rules` need every file read and go to every shard; a `ShardContent` goes to who writes it and who
+accounts for it. Not here: rows on their way (`spill_layout`).
+"""
 
 from __future__ import annotations
 

@@ -6,11 +6,11 @@
     POPULATION/reference/<table>.arrow           small tables that belong to nobody's shard
     POPULATION/quarantine/<table>.parquet        rows put aside at the door, with their fate
 
-Decided here: which member stands in which shard (`member_keys`, `shard_of`), and when a file is
-read again to be believed: always when its size or time stamp differs from the manifest's, and on
-request (`verify`). A process keeps the maps of the populations that it read last, so that the next
-run finds them mapped; they are keyed by the manifest's digest, so that what was prepared anew is
-mapped anew. Not here: how the content is made (`ingest`) and hashed (`population.digest`).
+Decided here: when a file is read again to be believed: always when its size or time stamp differs
+from the manifest's, and on request (`verify`). A process keeps the maps of the populations that it
+read last, so that the next run finds them mapped; they are keyed by the manifest's digest, so that
+what was prepared anew is mapped anew. Not here: which member stands in which shard
+(`population.keys`), how the content is made (`ingest`) and hashed (`population.digest`).
 """
 
 from __future__ import annotations

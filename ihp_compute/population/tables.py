@@ -1,9 +1,10 @@
-"""Arrow schemas of everything that lies between two stages, and the code lists they share.
+"""Arrow schemas of a population's tables, which every shard has.
 
-    raw tables (`ingest`) -> population tables (per shard) -> member-years -> results
+    raw tables (`ingest`) -> these -> member-years (`measure`) -> results
 
 Integer codes index sorted global code tables (`Population.codes(name)`); entry 0 is always the
-empty string, "not stated". No population column holds nulls.
+empty string, "not stated". A column named as one that ingest spills is of the same code system
+(`input_columns.CODED`). No column holds nulls.
 """
 
 from __future__ import annotations

@@ -30,6 +30,8 @@ from ihp_compute.input_columns import InputTable
 
 BATCH_ROWS: Final = 1 << 18
 """Rows of a batch, about."""
+PART_ROWS: Final = 4_000_000
+"""Rows of what one worker reads, about."""
 _CODED_BYTES: Final = 3
 _CSV_BLOCK_BYTES: Final = 32 << 20
 
@@ -46,8 +48,8 @@ class Part:
     metadata: pq.FileMetaData | None = None
 
 
-def parts_of(file: InputFile, index: int, rows_a_part: int = 4_000_000) -> list[Part]:
-    """Cut a Parquet file at row groups into pieces of about `rows_a_part`; a CSV is one piece.
+def parts_of(file: InputFile, index: int) -> list[Part]:
+    """Cut a Parquet file at row groups into pieces of about `PART_ROWS`; a CSV is one piece.
 
     Raises
     ------
@@ -65,7 +67,7 @@ def parts_of(file: InputFile, index: int, rows_a_part: int = 4_000_000) -> list[
     parts, start, rows, before = [], 0, 0, 0
     for k, size in enumerate(sizes):
         rows += size
-        if rows >= rows_a_part or k == len(sizes) - 1:
+        if rows >= PART_ROWS or k == len(sizes) - 1:
             parts.append(Part(file, index, start, k + 1, before, metadata))
             before, start, rows = before + rows, k + 1, 0
     return parts or [Part(file, index, 0, 0, 0, metadata)]

@@ -1,4 +1,8 @@
-"""What the first pass remembers: codes and members met, for all workers, and each file's tally."""
+"""What the first pass remembers for all its workers: the codes and the members that were met.
+
+Decides: the number of a code, provisional while files are read and final once all are, and that no
+two member ids share a key. Not here: how a code is spelled (`input_columns`).
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """A batch's rows in order of shard, each column written as narrow as it goes.
 
-A column is described by what it is made of - one value a row, distinct values and an index, or one
-value for all rows - and written down once, in the order in which it is spilled (`ingest.spill`).
-What is the same in all rows is not written at all, and of few distinct values only their places
-are: the values stay in memory (`Kept`). Less written is less for the machine to find room for.
+A column comes as what it is made of (`columns`): one value a row, distinct values and an index, or
+one value for all rows. It is put in order once, as it is then written (`ingest.spill`). What is the
+same in all rows is not written at all, and of few distinct values only their places are: the values
+stay in memory (`Kept`). Less written is less for the machine to find room for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""Rows of the claim tables: amounts, days, codes and marks of one batch, each row with its fate."""
+"""Rows of the claim tables, a batch at a time: which are unreadable, and what the others say.
+
+Decides: the day of service, the tax number that counts, what a claim type, an adjustment indicator
+and a denial mean. Columns without such a rule are read as declared. Not here: what compares rows
+with each other (`ingest.shard.fates`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Columns of a batch by what they are made of: coded, stated once for all rows, or following."""
+"""Columns of a batch by what they are made of: a value a row, values and places, one for all rows.
+
+How a column is made decides how little of it need be written (`by_shard`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Rows of eligibility: spans of a member with aid group, plan, sex, birth and death."""
+"""Rows of enrolment, a batch at a time: which are unreadable, and what the others say.
+
+Decides: when a span is open, what makes a member dual, in managed care or in Medicaid, and which
+plan counts. Not here: what holds when spans overlap (`ingest.shard.members`), rate cells
+(`rate_cells`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Reference tables, which belong to nobody's shard: read whole, kept as one Arrow file each."""
+"""Reference tables, which belong to nobody's shard: read whole, as text, in an order of their own.
+
+Decides: that a day which cannot be read stops the ingest. What the tables say is read where it is
+used (`measure`).
+"""
 
 from __future__ import annotations
 

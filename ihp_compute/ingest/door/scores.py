@@ -1,4 +1,7 @@
-"""Rows of supplied risk scores: member, year, model, score in millionths, cell."""
+"""Rows of supplied risk scores, a batch at a time: member, year, model, score in millionths, cell.
+
+Decides: that a score which cannot be read stops the ingest, as no row of it may be guessed.
+"""
 
 from __future__ import annotations
 

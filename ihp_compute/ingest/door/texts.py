@@ -1,4 +1,8 @@
-"""Text columns as distinct words and places: trimmed, blanks known, damage found once a word."""
+"""Text columns as distinct words and places: trimmed, spellings of nothing made one.
+
+What is done with a text is done once for each word, however many rows have it. Which texts state
+nothing is declared in `input_columns`.
+"""
 
 from __future__ import annotations
 

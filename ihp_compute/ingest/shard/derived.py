@@ -1,4 +1,8 @@
-"""Tables derived from a shard's retained lines: diagnoses, visits, stays, drugs; and scores."""
+"""Tables derived from a shard's retained lines: diagnoses, visits, stays, drugs; and scores.
+
+Decides: which lines can attribute a member, what is one stay and when it began and ended, and that
+a diagnosis or a drug stands once a day, with its earliest payment.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Rows of one shard as columns: as they were spilled, what is found of them, and those retained."""
+"""Rows of one shard as columns: as they were spilled, what is found of them, and those retained.
+
+    pieces of batches -> `ShardRows` -> `Fates`, `Members` -> `Lines`
+
+A column is joined from its pieces when it is first asked for. Nothing is decided here.
+"""
 
 from __future__ import annotations
 
