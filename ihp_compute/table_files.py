@@ -40,21 +40,20 @@ def read_table(path: Path) -> pa.Table:
 
 
 def _read_csv(path: Path) -> pa.Table:
-    with path.open("rb") as stream:
-        names = pa_csv.open_csv(stream).schema.names
     broken: list[pa_csv.InvalidRow] = []
 
     def leave_out(row: pa_csv.InvalidRow) -> str:
         broken.append(row)
         return "skip"
 
-    table = pa_csv.read_csv(
-        path,
-        parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=leave_out),
-        convert_options=pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-        ),
+    rows = pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=leave_out)
+    with path.open("rb") as stream:
+        names = pa_csv.open_csv(stream, parse_options=rows).schema.names
+    broken.clear()
+    text = pa_csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
     )
+    table = pa_csv.read_csv(path, parse_options=rows, convert_options=text)
     if broken:  # the row itself may be about a member
         raise DataError(
             f"{path.name}: cannot be read: {len(broken)} rows have more or fewer values than the "
