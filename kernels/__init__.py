@@ -1,10 +1,16 @@
 """Arrays in, arrays out: the arithmetic, and nothing of the domain.
 
-Every kernel is one file of this folder with its CUDA twin of the same stem beside it. NumPy arrays
-in give NumPy arrays out; CuPy in, CuPy out. A mixture is refused; nothing changes device unasked.
+    rows      columns of many rows: hashes, orders, joins, texts, codes, units
+    members   rows by member: months, visits, cost, fates of lines, conditions, scores
+    draws     replicates: the members' weights, sums under them, quantiles
+    settle    a settlement over all replicates, and its summary; uses `draws`
+    _core     devices, streams, and the checks that every kernel makes
+
+Every kernel is one file of its room with its CUDA twin of the same stem beside it. NumPy arrays in
+give NumPy arrays out; CuPy in, CuPy out. A mixture is refused; nothing changes device unasked.
 
 `kernels.replicate_totals` is the kernel; its module, with `reference` and the private forms, is
-what `from kernels.replicate_totals import reference` finds.
+`kernels.draws.replicate_totals`.
 """
 
 from kernels._core import (
