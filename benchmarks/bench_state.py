@@ -88,7 +88,9 @@ def terms(members: int) -> expert.Terms:
     agreement = next(iter(plan.contracts.at(plan.performance_year).values()))
     hcpcs, places = (population.codes(s).to_pylist() for s in ("hcpcs", "place_of_service"))
     facts = facts_of(hcpcs, [""], [""], places)
-    kinds: dict[int, list[str]] = {VISIT_CLASSES.index("health_care_home"): []}
+    kinds: dict[int, list[str]] = {
+        VISIT_CLASSES.index(name): [] for name in ("evaluation", "health_care_home")
+    }
     for code, kind in zip(hcpcs, facts.visit_class, strict=True):
         if int(kind) in kinds:
             kinds[int(kind)].append(code)
