@@ -23,6 +23,7 @@ memory holds one block of claims per thread beside about 220 bytes per member.
 from __future__ import annotations
 
 import json
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -188,8 +189,6 @@ def _in_order(
 
 
 def _cores() -> set[int]:
-    import os  # noqa: PLC0415
-
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))

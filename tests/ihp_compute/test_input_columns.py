@@ -13,7 +13,7 @@ import pytest
 from ihp_compute.errors import DataError
 from ihp_compute.ingest.door.books import CodeBook, MemberBook
 from ihp_compute.ingest.door.claims import read_lines
-from ihp_compute.ingest.door.columns import Coded, Column
+from ihp_compute.ingest.door.columns import Coded, Column, Stated
 from ihp_compute.ingest.door.eligibility import read_eligibility
 from ihp_compute.ingest.door.layout import check_columns
 from ihp_compute.ingest.door.rows import Rows
@@ -121,6 +121,16 @@ def test_a_declaration_is_all_it_takes_to_carry_a_column(
     else:
         assert isinstance(found, Coded | np.ndarray)
         assert (found.rows() if isinstance(found, Coded) else found).tolist() == values
+
+
+def test_of_two_faults_in_a_row_an_amount_is_told_before_a_date() -> None:
+    """Which reason a row is put aside with does not hang on the order of declarations."""
+    faults = {"allowed_amount": "much", "paid_date": "soon", "x_tpl_amt": "some"}
+    stated = {**STATED, "discharge_date": "later", **faults}
+    rows = Rows("medical_claim", {name: pa.array([text]) for name, text in stated.items()}, 1)
+    reason = read_lines(rows, "medical_claim", 0, MemberBook(), CodeBook())["reason"]
+    assert isinstance(reason, Stated)
+    assert reason.text.values[0] == "allowed_amount is not an amount: 'much'"
 
 
 def test_a_code_that_is_carried_by_a_rule_is_not_read_without_it() -> None:
