@@ -7,7 +7,7 @@ A walk is a list of levels and changes. A level stands by itself (base, target, 
 a change leads from the level before it to the next (trend, policy, quality, withhold). Which is
 which is decided once, in `settlement.walk`, so that terminal and report draw the same steps.
 
-Not here: how a step is calculated (`settlement`), which fate a line meets (`cost`, `ingest`).
+Not here: how a step is calculated (`settlement`), which fate a line meets (`measure`, `ingest`).
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import pairwise
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -25,7 +26,7 @@ class Runner(Protocol):
     name: str
     parallelism: int
 
-    def map(self, task: Callable[[Any], T], shards: Sequence[Any]) -> Iterator[T]:
+    def map(self, task: Callable[[S], T], shards: Sequence[S]) -> Iterator[T]:
         """Yield `task(shard)` for every shard, in any order."""
         ...
 
@@ -38,7 +39,7 @@ class LocalRunner:
     def __init__(self, threads: int | None = None) -> None:
         self.parallelism = threads or os.cpu_count() or 1
 
-    def map(self, task: Callable[[Any], T], shards: Sequence[Any]) -> Iterator[T]:
+    def map(self, task: Callable[[S], T], shards: Sequence[S]) -> Iterator[T]:
         """Yield results as they finish. The first failure stops the rest and is raised."""
         if self.parallelism == 1 or len(shards) == 1:
             yield from map(task, shards)

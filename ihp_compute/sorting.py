@@ -37,24 +37,24 @@ class Field:
 
 def fields(*ranges: tuple[int, int]) -> tuple[Field, ...]:
     """Fields for columns of these least and greatest values, first column highest."""
-    made: list[Field] = []
+    placed: list[Field] = []
     shift = 0
     for least, most in reversed(ranges):
         bits = max(int(most) - int(least), 0).bit_length()
-        made.append(Field(shift, bits, int(least)))
+        placed.append(Field(shift, bits, int(least)))
         shift += bits
-    return tuple(reversed(made))
+    return tuple(reversed(placed))
 
 
-def width(made: tuple[Field, ...]) -> int:
+def width(layout: tuple[Field, ...]) -> int:
     """How many low bits words of these fields have."""
-    return made[0].shift + made[0].bits
+    return layout[0].shift + layout[0].bits
 
 
-def packed(made: Sequence[Field], columns: Sequence[NDArray[Any]]) -> NDArray[np.uint64]:
+def packed(layout: Sequence[Field], columns: Sequence[NDArray[Any]]) -> NDArray[np.uint64]:
     """Words that hold these columns, each in its field."""
     words = np.zeros(len(columns[0]), np.uint64)
-    for field, values in zip(made, columns, strict=True):
+    for field, values in zip(layout, columns, strict=True):
         word_pack(words, values, field.least, field.shift)
     return words
 
@@ -71,10 +71,10 @@ def order_by(
     fresh = np.ones(n, bool)
     if not n:
         return np.empty(0, np.int64), fresh
-    made = fields(*((values.min(), values.max()) for values in columns))
-    if width(made) <= WORD_BITS:
-        order, words = word_order(packed(made, columns), width(made))
-        words >>= np.uint64(made[kind - 1].shift)
+    layout = fields(*((values.min(), values.max()) for values in columns))
+    if width(layout) <= WORD_BITS:
+        order, words = word_order(packed(layout, columns), width(layout))
+        words >>= np.uint64(layout[kind - 1].shift)
         np.not_equal(words[1:], words[:-1], out=fresh[1:])
         return order, fresh
     order = np.lexsort(columns[::-1])

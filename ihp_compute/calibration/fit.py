@@ -231,11 +231,11 @@ def _level_cells(
 def _fold_weights(
     total: Sums, design: Design, full: Model, terms: CalibrationTerms, fold: int
 ) -> dict[str, NDArray[np.float64]]:
-    kept = np.arange(terms.groups) % terms.folds != fold
+    others = np.arange(terms.groups) % terms.folds != fold
     return {
         segment: _estimate(
-            segment, design, total.gram[segment][kept].sum(axis=0),
-            total.moment[segment][kept].sum(axis=0), full, terms,
+            segment, design, total.gram[segment][others].sum(axis=0),
+            total.moment[segment][others].sum(axis=0), full, terms,
         )[3]
         for segment in design.features
     }  # fmt: skip

@@ -1,12 +1,14 @@
-"""Weighted least squares from sums alone: constraints, credibility, standard errors.
+"""Weights of a model fitted from sums alone, no member in sight: constraints, standard errors.
 
-The sums are exact integers: for features 0/1 and weights in member months,
+Each member-year is an equation: the weights of its features add up to its annual cost, and it
+counts as many times as it has months. All that a fit needs of them are two sums; with features 0
+or 1 they are exact integers,
 
     gram[i, j] = sum of months over members with i and j
     moment[i]  = sum over members with i of months x annual cost = sum of 12 x capped cents
 
 so they add up over shards in any order. What is solved from them uses LAPACK and stands outside
-the digest.
+the digest of a run.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from ihp_compute.errors import DataError
 RIDGE: Final = 1e-9
 """Added to the scaled diagonal: features that always come together share their cost evenly."""
 TINY: Final = 1e-12
+"""What is nearer to zero than this is zero, in units of the largest scaled moment."""
 
 
 @dataclass(frozen=True)

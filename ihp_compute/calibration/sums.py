@@ -53,13 +53,13 @@ class CalibrationTerms:
 class Sums:
     """Sums over members by segment and random group; adding them is exact in any order.
 
-    gram, moment: by segment int64[n_groups, p, p] and int64[n_groups, p], over the segment's
-    features; members by segment int64[n_groups]; outliers: members whose cost met the cap.
+    gram, moment : by segment int64[n_groups, p, p] and int64[n_groups, p], over the segment's
+    features; capped : members whose cost met the cap; skipped : members with months who do not
+    enter, for they cannot be scored or have too few.
     """
 
     gram: dict[str, NDArray[np.int64]]
     moment: dict[str, NDArray[np.int64]]
-    members: dict[str, NDArray[np.int64]]
     capped: int
     skipped: int
 
@@ -68,7 +68,6 @@ class Sums:
         return Sums(
             {s: self.gram[s] + other.gram[s] for s in self.gram},
             {s: self.moment[s] + other.moment[s] for s in self.moment},
-            {s: self.members[s] + other.members[s] for s in self.members},
             self.capped + other.capped,
             self.skipped + other.skipped,
         )
@@ -177,17 +176,16 @@ def indicators(
 
 def sums_of(rows: Rows, design: Design, n_groups: int) -> Sums:
     """Exact sums of one shard. Products of 0/1 and months stay far below 2^53 in float64."""
-    gram, moment, members = {}, {}, {}
+    gram, moment = {}, {}
     for segment, features in design.features.items():
         at, matrix = indicators(rows, design, segment)
         p = len(features)
         gram[segment] = np.zeros((n_groups, p, p), np.int64)
         moment[segment] = np.zeros((n_groups, p), np.int64)
-        members[segment] = np.bincount(rows.group[at], minlength=n_groups)
         for group in np.unique(rows.group[at]):
             own = rows.group[at] == group
             x = matrix[own]
             weighted = x * rows.months[at][own, None]
             gram[segment][group] = np.rint(weighted.T @ x).astype(np.int64)
             moment[segment][group] = x.astype(np.int64).T @ rows.weighted_cost[at][own]
-    return Sums(gram, moment, members, rows.capped, rows.skipped)
+    return Sums(gram, moment, rows.capped, rows.skipped)

@@ -19,13 +19,13 @@ One roster serves both years: the performance year's. That year's visits are hel
 dates; visits of any other year against the entries valid on any day of the performance year, the
 latest one first.
 
-Not here: which lines can be visits (`ingest`), what the terms are (`contract`).
+Not here: which lines can be visits (`ingest`), what the terms are (`contracts`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,7 +204,10 @@ def attribute(
 
 def _plurality(
     shard: ShardColumns, roster: Roster, terms: AttributionTerms, year: int, cutoff_day: int
-) -> tuple[NDArray[Any], ...]:
+) -> tuple[
+    NDArray[np.int32], NDArray[np.uint8], NDArray[np.int32], NDArray[np.bool_], NDArray[np.int32]
+]:
+    """By member: group or -1, step from 1 or 0, encounters, whether tied, day of the first."""
     first_day, end_day = year_bounds(year)
     entries = roster.dated if year == roster.performance_year else roster.undated
     visit_group, visit_step = roster_match(
@@ -225,7 +228,7 @@ def _plurality(
         end_day=end_day,
         cutoff_day=cutoff_day,
     )
-    return plurality(
+    group, step, n_visits, tied, first_visit = plurality(
         visit_group,
         visit_step,
         shard.column("visits", "day"),
@@ -234,6 +237,7 @@ def _plurality(
         n_steps=len(terms.steps),
         latest="latest_visit" in terms.tie_break,
     )
+    return group, step, n_visits, tied, first_visit
 
 
 def _step_of(steps: tuple[str, ...]) -> NDArray[np.uint8]:

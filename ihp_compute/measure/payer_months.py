@@ -1,8 +1,6 @@
-"""Who pays a settlement: its parts by payer, adding up to the cent.
+"""Member months by payer: fee for service, or the managed-care plan that a month's span names.
 
-Fee for service and each managed-care plan pay for their own people, by member months or by cost.
-A part is the payment times the payer's weight over all weights, rounded down towards zero; the
-cents left over go to the largest remainders, ties to the first name. So the parts always add up.
+They are the weights by which a payment is split among those who pay it (`settlement.payers`).
 """
 
 from __future__ import annotations

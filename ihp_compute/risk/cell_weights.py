@@ -1,9 +1,10 @@
-"""Imported cells with weights: a member's cell comes with the population, its weight from a table.
+"""Weights of a grouper's cells: a member's cell comes with the population, its weight from a table.
 
     cell, weight[, first_year, last_year]        CSV, weights in units of 1.000
 
-For groupers that assign each member one cell (ACG and others): the cell stands in the population's
-scores table, and the table of weights is imported under a name. A weight has effective years; a
+A grouper (ACG and others) puts each member into one cell; these are not the rate cells of a
+contract. The cell stands in the population's table of scores, and the table of weights is imported
+under a name. A weight has effective years; a
 cell without a weight for the year leaves its member without a score, under the declared policy.
 """
 

@@ -285,10 +285,10 @@ def read_members(people: pa.Table, compiled: Compiled, name: str) -> Members:
     birth_day = _days(people, "birth_date", name)
     if not {"age", "birth_date"} & set(people.column_names):
         raise DataError(f"{name}: expected a column birth_date or age")
-    stated = _numbers(people, "age", name, low=0, high=127, blank=-1)
-    age = stated
-    if (stated < 0).any():
-        age = np.where(stated >= 0, stated, ages_on(birth_day, _age_day(model)))
+    given = _numbers(people, "age", name, low=0, high=127, blank=-1)
+    age = given
+    if (given < 0).any():
+        age = np.where(given >= 0, given, ages_on(birth_day, _age_day(model)))
     sex_column = "sex" if "sex" in people.column_names else "gender"
     if sex_column not in people.column_names:
         raise DataError(f"{name}: expected a column sex or gender")
@@ -359,16 +359,16 @@ def _by_member(
     words, number = _numbered(_code_text(table, column, name))
     ids = _text(table, "member_id", name)
     member = pc.fill_null(pc.index_in(ids, value_set=place), -1).to_numpy()
-    stated = np.array([word != "" for word in words], np.bool_)[number]
+    has_code = np.array([word != "" for word in words], np.bool_)[number]
     day = _days(table, "service_date", name)
-    keep = stated & (member >= 0)
+    keep = has_code & (member >= 0)
     member, number, day = member[keep], number[keep], day[keep]
     if (member[1:] < member[:-1]).any():
         order = np.argsort(member, kind="stable")
         member, number, day = member[order], number[order], day[order]
     offsets = np.searchsorted(member, np.arange(len(place) + 1)).astype(np.int64)
     entry = compiled.tables[system].entry(clean_codes(words, system))
-    without = int(stated.sum()) - int(keep.sum())
+    without = int(has_code.sum()) - int(keep.sum())
     return Codes(entry, number, day, offsets), without
 
 

@@ -159,8 +159,8 @@ class _Compiler:
             moved = self._contract.override(ordered, where=self._where)
             return moved.at(self._year, like=self._own)
         except ContractError as error:
-            told = ", ".join(f"{path} = {value}" for path, value in ordered.items())
-            raise GridError(f"{self._contract.name}, scenario {told}: {error}") from None
+            named = ", ".join(f"{path} = {value}" for path, value in ordered.items())
+            raise GridError(f"{self._contract.name}, scenario {named}: {error}") from None
 
     def __call__(self, values: Mapping[str, Any]) -> tuple[Agreement, Compiled]:
         key = tuple(values.get(path) for path in self._paths)
@@ -232,9 +232,9 @@ def _class_of(
         for i in members:
             _, compiled = compile_at({**at_first, **combos[i]})
             if _structure(compiled) != _structure(base):
-                told = ", ".join(f"{path} = {value}" for path, value in combos[i].items())
+                named = ", ".join(f"{path} = {value}" for path, value in combos[i].items())
                 raise GridError(
-                    f"{agreement.name}: {told} changes the steps of the settlement in a way that "
+                    f"{agreement.name}: {named} changes the steps of the settlement in a way that "
                     "cannot stand in one grid with the other values; sweep it apart"
                 )
             rows.append(compiled.constants()[0])

@@ -103,5 +103,5 @@ def _in_order(bits: NDArray[np.int64]) -> NDArray[np.int64]:
     return bits ^ ((bits >> (_WORD_BITS - 1)) & np.iinfo(np.int64).max)
 
 
-def _reflect(point: Any, low: Any, high: Any) -> tuple[Any, Any]:
+def _reflect(point: float, low: float, high: float) -> tuple[float, float]:
     return 2 * point - high, 2 * point - low
