@@ -80,9 +80,7 @@ class _JointError(Exception):
         self.pair = first, second
 
 
-def classes(
-    contract: Contract, year: int, grid: Grid, build: Build, *, where: str = "grid"
-) -> list[ScenarioClass]:
+def classes(contract: Contract, year: int, grid: Grid, build: Build) -> list[ScenarioClass]:
     """The scenarios of a grid under one contract.
 
     Parameters
@@ -93,8 +91,6 @@ def classes(
     grid : Grid
     build : callable
         Compiles an agreement.
-    where : str
-        Where the values stand, for messages.
 
     Raises
     ------
@@ -105,14 +101,14 @@ def classes(
     bundles = _bundled(grid.axes)
     while True:
         try:
-            return _classes(contract, year, grid, bundles, build, where)
+            return _classes(contract, year, grid, bundles, build)
         except _JointError as found:
             first, second = (bundles[k] for k in found.pair)
             joined = _Bundle((*first.axes, *second.axes))
             bundles = [b for b in bundles if b not in (first, second)] + [joined]
 
 
-def check_values(contract: Contract, year: int, grid: Grid, *, where: str = "grid") -> None:
+def check_values(contract: Contract, year: int, grid: Grid) -> None:
     """Refuse values that do not fit their term in a contract, whatever the others are.
 
     A gate by size and its table are left to the sweep where both move.
@@ -128,7 +124,7 @@ def check_values(contract: Contract, year: int, grid: Grid, *, where: str = "gri
             continue  # edges that fit or not only together
         for values in bundle.combinations:
             try:
-                moved = contract.override(values, where=where)
+                moved = contract.override(values, where="grid")
                 if one_gate:
                     moved.at(year, like=own)
             except ContractError as error:
@@ -147,8 +143,8 @@ def _bundled(axes: Sequence[Axis]) -> list[_Bundle]:
 class _Compiler:
     """Compiles combinations of overrides, each once."""
 
-    def __init__(self, contract: Contract, year: int, grid: Grid, build: Build, where: str) -> None:
-        self._contract, self._year, self._build, self._where = contract, year, build, where
+    def __init__(self, contract: Contract, year: int, grid: Grid, build: Build) -> None:
+        self._contract, self._year, self._build = contract, year, build
         self._own = contract.at(year)
         self._paths = [axis.path for axis in grid.axes]
         self._known: dict[tuple[Any, ...], tuple[Agreement, Compiled]] = {}
@@ -156,7 +152,7 @@ class _Compiler:
     def agreement(self, values: Mapping[str, Any]) -> Agreement:
         ordered = {path: values[path] for path in self._paths if path in values}
         try:
-            moved = self._contract.override(ordered, where=self._where)
+            moved = self._contract.override(ordered, where="grid")
             return moved.at(self._year, like=self._own)
         except ContractError as error:
             named = ", ".join(f"{path} = {value}" for path, value in ordered.items())
@@ -176,9 +172,8 @@ def _classes(
     grid: Grid,
     bundles: Sequence[_Bundle],
     build: Build,
-    where: str,
 ) -> list[ScenarioClass]:
-    compile_at = _Compiler(contract, year, grid, build, where)
+    compile_at = _Compiler(contract, year, grid, build)
     first = {axis.path: axis.values[0] for axis in grid.axes}
     by_shape = []
     for bundle in bundles:
