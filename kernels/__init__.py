@@ -26,6 +26,7 @@ from kernels.draws.quantiles import quantiles
 from kernels.draws.replicate_totals import replicate_totals
 from kernels.members.condition_flags import condition_flags
 from kernels.members.enrolled_months import enrolled_months
+from kernels.members.history_fates import history_fates
 from kernels.members.line_fate import line_fate
 from kernels.members.plurality import plurality
 from kernels.members.risk_score import risk_score
@@ -57,6 +58,7 @@ ALL = (  # stems; tests hold each to its twin and its docstring
     "distinct_count",
     "enrolled_months",
     "first_row",
+    "history_fates",
     "key_place",
     "least_words",
     "line_fate",
@@ -92,6 +94,7 @@ __all__ = [
     "distinct_count",
     "enrolled_months",
     "first_row",
+    "history_fates",
     "key_place",
     "least_words",
     "line_fate",
