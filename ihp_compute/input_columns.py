@@ -11,6 +11,7 @@ of them (`ingest.shard`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -90,6 +91,30 @@ class SpillColumn:
     follows: bool = False
 
 
+def as_number(text: str) -> str:
+    """A whole number in its shortest spelling; other text as it stands.
+
+    >>> as_number("01"), as_number("1.0"), as_number("00"), as_number("A1")
+    ('1', '1', '0', 'A1')
+    """
+    whole, _, places = text.partition(".")
+    if not (whole.isascii() and whole.isdigit() and not places.strip("0")):
+        return text
+    return whole.lstrip("0") or "0"
+
+
+_FILLER: Final = re.compile(r"~+|0+|8+|9+|n/?a|null|none", re.IGNORECASE)
+
+
+def linking_number(text: str) -> str:
+    """A number that may name a claim; nothing where it is a filler.
+
+    >>> [linking_number(text) for text in ("~", "000", "8888", "N/A", "A1")]
+    ['', '', '', '', 'A1']
+    """
+    return "" if _FILLER.fullmatch(text) else text
+
+
 def _text(name: str, *, blank: str | None = "", follows: bool = False) -> SpillColumn:
     return SpillColumn(name, pa.string(), blank, follows=follows)
 
@@ -120,6 +145,7 @@ class InputColumn:
     required : whether a file without it is refused
     nothing : a pattern of further texts (`NOTHING`) that state nothing, or the first day that does
     places : decimal places that are kept of a number
+    spelling : what is made of a text as written, or None where it stands as it is
     is_content : whether it says what a row says; else how the row came here: two rows that differ
         only in such columns are the same row, and none decides which version is the later one
     """
@@ -134,6 +160,7 @@ class InputColumn:
     nothing: str | date = ""
     places: int = 0
     is_content: bool = True
+    spelling: Callable[[str], str] | None = None
 
     @property
     def code_system(self) -> str:
@@ -214,12 +241,14 @@ _PERSON: Final = (
     InputColumn("member_id", Kind.ID, "the member, where person_id says nothing"),
 )
 _PERSON_NAMES: Final = ("person_id", "member_id")
+_ISSUER: Final = SpillColumn("issuer", pa.uint64())
+"""Whose numbers a claim's number is one of: a hash of data source, payer and plan."""
 _SOURCE: Final = InputColumn("data_source", Kind.TEXT, "where the row was taken from")
 _CAME: Final = (
     InputColumn("file_name", Kind.TEXT, "file that the row came in", is_content=False),
     InputColumn(
         "file_date", Kind.DATE, "day of the file; of two versions alike, the later stands",
-        (_day("file_day"),),
+        (_day("file_day"),), is_content=False,
     ),
     InputColumn(
         "ingest_datetime", Kind.TEXT, "when the row was loaded upstream", is_content=False
@@ -249,12 +278,17 @@ _CLAIM: Final = (
         "claim_id", Kind.ID, "the claim", (_text("claim_id", follows=True),), required=True
     ),
     InputColumn(
-        "claim_line_number", Kind.ID, "the line within the claim", (_text("claim_line_number"),)
+        "claim_line_number", Kind.ID, "the line within the claim; 1, 01 and 1.0 are one",
+        (_text("claim_line_number"),), spelling=as_number,
     ),
 )  # fmt: skip
+_ACTION: Final = _small("action")
+_CLAIM_SOURCE: Final = InputColumn(
+    "data_source", Kind.TEXT, "where the row was taken from; part of what a claim is", (_ISSUER,)
+)
 _PAYER: Final = (
-    InputColumn("payer", Kind.TEXT, "who pays"),
-    InputColumn("plan", Kind.TEXT, "the payer's plan"),
+    InputColumn("payer", Kind.TEXT, "who pays", (_ISSUER,)),
+    InputColumn("plan", Kind.TEXT, "the payer's plan", (_ISSUER,)),
 )
 _PAID: Final = (
     InputColumn("paid_date", Kind.DATE, "day of payment", (_day("paid_day"),)),
@@ -286,15 +320,15 @@ _CLAIM_EXTENSIONS: Final = (
     ),
     InputColumn(
         "x_adjstmt_ind", Kind.CODE, "original, void, replacement, gross credit or gross debit",
-        (_small("indicator"),),
+        (_ACTION,),
     ),
     InputColumn(
         "x_orgnl_clm_num", Kind.ID, "claim that this one adjusts",
-        (_text("original_claim", blank=None),),
+        (_text("original_claim", blank=None),), spelling=linking_number,
     ),
     InputColumn(
         "x_adjstmt_clm_num", Kind.ID, "claim that adjusts, by its own number",
-        (_text("adjustment_claim", blank=None),),
+        (_text("adjustment_claim", blank=None),), spelling=linking_number,
     ),
     InputColumn(
         "x_clm_dnd_ind", Kind.CODE,
@@ -338,7 +372,8 @@ _MEDICAL: Final = (
         (_coded("place_of_service", "place_of_service"),),
     ),
     InputColumn(
-        "bill_type_code", Kind.CODE, "type of bill", (_coded("bill_type", "bill_type"),)
+        "bill_type_code", Kind.CODE, "type of bill; its last digit may say void or replacement",
+        (_coded("bill_type", "bill_type"), _ACTION),
     ),
     InputColumn("drg_code_type", Kind.TEXT, "grouper of the DRG"),
     InputColumn(
@@ -371,7 +406,7 @@ _MEDICAL: Final = (
     *_numbered("procedure_code", Kind.CODE, "inpatient procedure", 25),
     *_numbered("procedure_date", Kind.DATE, "day of the inpatient procedure", 25),
     _IN_NETWORK,
-    _SOURCE,
+    _CLAIM_SOURCE,
     *_CAME,
     *_CLAIM_EXTENSIONS,
 )  # fmt: skip
@@ -392,7 +427,7 @@ _PHARMACY: Final = (
     InputColumn("refills", Kind.NUMBER, "how often it may be dispensed again", unit="refills"),
     *_PAID,
     _IN_NETWORK,
-    _SOURCE,
+    _CLAIM_SOURCE,
     *_CAME,
     *_CLAIM_EXTENSIONS,
 )  # fmt: skip

@@ -23,10 +23,11 @@ class IngestFate(IntEnum):
     DUPLICATE = 1
     VOIDED = 2
     SUPERSEDED = 3
-    DENIED = 4
-    UNKNOWN_MEMBER = 5
-    OUTSIDE_ELIGIBILITY = 6
-    RETAINED = 7
+    ORPHAN_VOID = 4
+    DENIED = 5
+    UNKNOWN_MEMBER = 6
+    OUTSIDE_ELIGIBILITY = 7
+    RETAINED = 8
 
     @property
     def label(self) -> str:

@@ -6,6 +6,7 @@ as full. Not here: what was counted (`door`, `shard`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +86,7 @@ class Account:
                 name: {"blank": wholes[name].blank_amounts, "sub_cent": wholes[name].sub_cents}
                 for name in CLAIM_TABLES
             },
+            "findings": self._findings(),
             "notes": self._notes(),
         }
 
@@ -126,6 +128,20 @@ class Account:
             "horizon_month": self.rules.horizon_month,
             "files": dict(files),
         }
+
+    def _findings(self) -> list[dict[str, Any]]:
+        """Lines and dollars of what the histories of claims came to."""
+        lines: Counter[tuple[str, str]] = Counter()
+        cents: Counter[tuple[str, str]] = Counter()
+        for content in self.contents:
+            for key, (n, amount) in content.findings.items():
+                lines[key] += n
+                cents[key] += amount
+        return [
+            {"table": table, "finding": finding, "lines": lines[table, finding],
+             "paid_cents": cents[table, finding]}
+            for table, finding in sorted(lines)
+        ]  # fmt: skip
 
     def _ledger(self) -> list[dict[str, Any]]:
         """Rows of the ledger that are not empty, after checking that every file foots."""

@@ -1,38 +1,78 @@
-"""Final action: which version of a claim line stands, from adjusted history.
+"""Final action: which rows of a claim's adjusted history stand, and the rules of it.
 
-    duplicates -> versions in order -> voids and reversals pair off -> the last version stands
+    rows equal in all that has meaning -> histories of claims -> what stands
 
-The input is every row of a claim and line of one member, in any order. Rules, in this order:
+1. A claim is known by member, data source, payer, plan and number. A number that starts anew, seen
+   by lines that repeat on service dates that have nothing in common, is two claims.
+2. Rows equal in every column but how they came here are duplicates; the first read stays. With
+   `equal_rows = billed` each of them is a bill of its own.
+3. Claims that name one another, and stated adjustments that name one number, are one history. A
+   filler names nothing, and a number counts only where it names a claim that stands here or a
+   stated adjustment says so. A name may cross source, payer or plan; such are counted.
+4. Where a row says that it voids (indicator 1, frequency 8) or replaces (indicators 2 and 4,
+   frequency 7), or names another claim, versions are of claims as wholes. Where nothing does, lines
+   are compared line by line, their numbers as numbers: a later positive amount is the later version
+   (`later_amounts = restated`) or more of the line (`additional`). Later is by paid date, then file
+   date; a void without a paid date is the last.
+5. A void or reversal cancels what has its amount: what it names first, then the latest. Only then
+   does a void without an amount of its own cancel the latest version, and a replacement replace.
+   The order is that of `kernels.history_fates`.
+6. A void that finds nothing is an orphan and no cost. A negative that finds nothing is money moved,
+   as indicators 3, 5 and 6 say of themselves: it stands and supersedes nothing. Unmarked negatives
+   of a claim of which another line is voided on the same paid day belong to that void.
 
-1. A row equal to another in every column that is content (`input_columns`) is a duplicate; the
-   first read stays.
-2. Versions are ordered by paid date, then file date, then what they say, in byte order. A blank
-   date comes first. File names and positions never decide.
-3. A void (adjustment indicator 1) and the version it cancels are voided. So are a reversal, which
-   is a version with a negative amount and no indicator of its own, and the version with the
-   opposite amount. Of several candidates the latest not later than the void goes first, a version
-   of equal size before any other; a void may cancel a version of another size, a reversal may not.
-4. Credits and debits (indicators 3, 5, 6) are money moved beside a claim: not versions of it. They
-   neither supersede nor are superseded.
-5. Any version followed by another is superseded, also when the later one was voided afterwards: a
-   cancelled replacement does not bring its predecessor back.
-6. Claims linked by original or adjustment claim numbers are versions of one claim, as wholes: the
-   later claim supersedes, or, being a void or an exact negative, voids, every line of the earlier.
-
-Indicators are those of the TAF claim adjustment code: 0 original, 1 void, 2 resubmittal, 3 credit
-adjustment, 4 replacement, 5 gross credit, 6 gross debit (ResDAC, "Claim Line Adjustment Code").
+No result depends on the spelling of a number, the digits of an amount, or the order of rows or
+files. Indicators are those of the TAF claim adjustment code (ResDAC, "Claim Line Adjustment Code"),
+frequencies the last digit of an institutional bill type (NUBC).
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.ledger import IngestFate
+from kernels.members.history_fates import BESIDE, PLAIN, REPLACES, VOID
+
+OPEN: Final = 255
+"""No fate yet."""
+NOT_STATED: Final = 255
+
+ACTION_OF_INDICATOR: Final = {
+    "0": PLAIN, "1": VOID, "2": REPLACES, "3": BESIDE, "4": REPLACES, "5": BESIDE, "6": BESIDE,
+}  # fmt: skip
+ACTION_OF_FREQUENCY: Final = {"7": REPLACES, "8": VOID}
+"""By the last digit of a bill type of three digits or four."""
+
+EqualRows = Literal["duplicate", "billed"]
+LaterAmounts = Literal["restated", "additional"]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a history may leave open, decided once for an ingest.
+
+    equal_rows : rows equal in all that has meaning are one bill, or a bill each
+    later_amounts : a later positive amount of a line without indicator is its new version, or more
+    """
+
+    equal_rows: EqualRows = "duplicate"
+    later_amounts: LaterAmounts = "restated"
+
+
+def frequency_action(bill_type: str) -> int:
+    """What the last digit of a bill type says: `PLAIN`, `REPLACES` or `VOID`.
+
+    >>> frequency_action("117") == REPLACES, frequency_action("0118") == VOID
+    (True, True)
+    >>> frequency_action("111") == PLAIN == frequency_action("")
+    True
+    """
+    return ACTION_OF_FREQUENCY.get(bill_type[-1:], PLAIN) if len(bill_type) in (3, 4) else PLAIN
 
 
 def mark_duplicates(
@@ -45,173 +85,19 @@ def mark_duplicates(
     fate[order[1:][same]] = IngestFate.DUPLICATE
 
 
-OPEN: Final = 255
-"""No fate yet."""
-NOT_STATED: Final = 255
-VOID: Final = 1
-ADDITIVE: Final = (3, 5, 6)
-INDICATORS: Final = frozenset("0123456")
-
-_VOIDED: Final = int(IngestFate.VOIDED)
-_SUPERSEDED: Final = int(IngestFate.SUPERSEDED)
+Name = TypeVar("Name", bound=Hashable)
 
 
-@dataclass(frozen=True)
-class Versions:
-    """Rows that share claim and line with another row: arrays of one length.
+def families(links: Iterable[tuple[Name, Name]]) -> dict[Name, Name]:
+    """What belongs together by links: of each name, one of its family."""
+    parent: dict[Name, Name] = {}
 
-    group : int64, rows of one claim and line of one member
-    paid_day, file_day : int32 days, `NO_DAY` blank
-    rank : int64, order of the mapped columns in bytes among rows that tie on the days
-    paid_cents : int64
-    indicator : uint8, 0-6, `NOT_STATED`
-    """
-
-    group: NDArray[np.int64]
-    paid_day: NDArray[np.int32]
-    file_day: NDArray[np.int32]
-    rank: NDArray[np.int64]
-    paid_cents: NDArray[np.int64]
-    indicator: NDArray[np.uint8]
-
-
-def line_fates(versions: Versions) -> NDArray[np.uint8]:
-    """Fate of each row by rules 2 to 5: `OPEN`, voided or superseded.
-
-    Returns
-    -------
-    uint8[n], in the order of the input
-    """
-    n = len(versions.group)
-    order = np.lexsort((versions.rank, versions.file_day, versions.paid_day, versions.group))
-    group = versions.group[order]
-    cents = versions.paid_cents[order]
-    indicator = versions.indicator[order]
-    additive = np.isin(indicator, ADDITIVE)
-    fate = np.full(n, OPEN, np.uint8)
-    version = ~additive  # counts as a later version of what stands before it
-    starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]]) if n else np.empty(0, np.intp)
-    stops = np.r_[starts[1:], n]
-    cancels = (indicator == VOID) | ((cents < 0) & _plain(indicator))
-    if n:
-        busy = np.logical_or.reduceat(cancels, starts)
-        plain_pair, voided = _plain_pairs(starts[busy], stops[busy], cents, indicator)
-        fate[voided] = fate[voided + 1] = _VOIDED
-        busy[np.flatnonzero(busy)[plain_pair]] = False
-        rows = np.flatnonzero(busy.repeat(stops - starts))
-        days = (values[order[rows]].tolist() for values in (versions.paid_day, versions.file_day))
-        when = list(zip(*days, strict=True))
-        amounts, marks = cents[rows].tolist(), indicator[rows].tolist()
-        first = 0
-        for start, size in zip(starts[busy].tolist(), (stops - starts)[busy].tolist(), strict=True):
-            own = slice(first, first + size)
-            for row in _pair_off(when[own], amounts[own], marks[own]):
-                fate[start + row] = _VOIDED
-            first += size
-        version &= ~(cancels & (fate == _VOIDED))
-        # rows after which another version of the group follows
-        later: NDArray[np.int64] = np.cumsum(version[::-1])[::-1] - version.astype(np.int64)
-        after_group = np.repeat(np.r_[later[stops[:-1] - 1], 0], stops - starts)
-        followed = later - after_group > 0
-        fate[(fate == OPEN) & version & followed] = _SUPERSEDED
-    result = np.empty(n, np.uint8)
-    result[order] = fate
-    return result
-
-
-def _plain(indicator: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    return (indicator == NOT_STATED) | (indicator == 0)
-
-
-def _plain_pairs(
-    starts: NDArray[np.intp],
-    stops: NDArray[np.intp],
-    cents: NDArray[np.int64],
-    indicator: NDArray[np.uint8],
-) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """Groups of a version and the one row that may cancel it; and the starts of those it does.
-
-    A shorter way to what `_pair_off` says of them: a void cancels the version before it, a reversal
-    if the amount is the opposite.
-    """
-    plain = stops - starts == 2
-    first, second = starts, np.where(plain, starts + 1, starts)
-    plain &= (indicator[first] != VOID) & ~np.isin(indicator[first], ADDITIVE) & (cents[first] >= 0)
-    void = indicator[second] == VOID
-    plain &= void | (_plain(indicator[second]) & (cents[second] < 0))
-    return plain, starts[plain & (void | (cents[first] == -cents[second]))]
-
-
-def _pair_off(when: list[tuple[int, int]], cents: list[int], indicator: list[int]) -> set[int]:
-    """Positions voided among the ordered versions of one claim and line."""
-    voided: set[int] = set()
-    live = [
-        k for k, mark in enumerate(indicator) if mark not in ADDITIVE and mark != VOID
-    ]  # in order
-    for k, mark in enumerate(indicator):
-        reversal = mark in (0, NOT_STATED) and cents[k] < 0
-        if mark == VOID:
-            voided.add(k)
-        elif not reversal or k in voided:
-            continue
-        before = [j for j in live if j != k and j not in voided and when[j] <= when[k]]
-        before = [j for j in before if mark == VOID or cents[j] > 0]
-        same = [j for j in before if abs(cents[j]) == abs(cents[k])]
-        earlier = [j for j in before if when[j] < when[k]]
-        partner = same or ((earlier or before) if mark == VOID else [])
-        if partner:
-            voided.update((k, partner[-1]))
-    return voided
-
-
-@dataclass(frozen=True)
-class ClaimVersion:
-    """One claim of a family of linked claims.
-
-    rows : positions of its rows
-    order : what decides which claim is later
-    cents : sum of its rows still open
-    indicator : of its rows; the void if any row is one
-    """
-
-    rows: tuple[int, ...]
-    order: tuple[Hashable, ...]
-    cents: int
-    indicator: int
-
-
-def claim_fates(family: list[ClaimVersion]) -> dict[int, int]:
-    """Fates that rule 6 gives to rows of linked claims; rows not named keep theirs."""
-    fates: dict[int, int] = {}
-    live: list[ClaimVersion] = []
-    for claim in sorted(family, key=lambda version: version.order):
-        if claim.indicator in ADDITIVE:
-            continue
-        opposite = claim.cents < 0 and any(version.cents == -claim.cents for version in live)
-        if claim.indicator == VOID or (claim.indicator in (0, NOT_STATED) and opposite):
-            match = [v for v in live if v.cents == abs(claim.cents)] or live
-            fates.update(dict.fromkeys(claim.rows, _VOIDED))
-            if match:
-                fates.update(dict.fromkeys(match[-1].rows, _VOIDED))
-            live = []
-            continue
-        for version in live:
-            fates.update(dict.fromkeys(version.rows, _SUPERSEDED))
-        live = [claim]
-    return fates
-
-
-def families(links: Iterable[tuple[int, int]]) -> dict[int, int]:
-    """Which claims, known by number, belong together: of each, the smallest of its family."""
-    parent: dict[int, int] = {}
-
-    def root(name: int) -> int:
+    def root(name: Name) -> Name:
         while parent.setdefault(name, name) != name:
             parent[name] = parent[parent[name]]
             name = parent[name]
         return name
 
     for left, right in links:
-        a, b = root(left), root(right)
-        parent[max(a, b)] = min(a, b)
+        parent[root(left)] = root(right)
     return {name: root(name) for name in list(parent)}

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ihp_compute.ingest.final_action import Choices
 from ihp_compute.ingest.service_categories import CodeFacts
 
 
@@ -25,6 +26,7 @@ class Rules:
     denied_marks : bool per `DENIAL_MARKS`: which of them say denied
     final_code : final number of each provisional code, by system
     facts, spilled_facts : what the codes say, by final and by provisional number
+    choices : what histories of claims leave open, decided
     """
 
     horizon_month: int
@@ -32,6 +34,7 @@ class Rules:
     final_code: Mapping[str, NDArray[np.int32]]
     facts: CodeFacts
     spilled_facts: CodeFacts
+    choices: Choices
 
 
 DENIAL_MARKS: Final = ("", "0", "1", "yes", "no")
@@ -45,6 +48,7 @@ class ShardContent:
     hashes : uint64 a row, `population.text_hashes` of some text columns, by table and name
     ledger : int64[len(LEDGER_TABLES), n_files, len(IngestFate), 2], lines and paid cents
     covered_months : calendar months in which somebody is enrolled
+    findings : lines and paid cents of what the histories of claims came to, by table and finding
     service_days : first and last service day of retained lines, or None
     """
 
@@ -58,3 +62,4 @@ class ShardContent:
     service_days: tuple[int, int] | None
     last_paid_day: int
     notes: dict[str, int]
+    findings: dict[tuple[str, str], tuple[int, int]]

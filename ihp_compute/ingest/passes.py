@@ -60,6 +60,7 @@ from ihp_compute.ingest.door import (
     read_reference,
     read_scores,
 )
+from ihp_compute.ingest.final_action import Choices
 from ihp_compute.ingest.handover import DENIAL_MARKS, Rules, ShardContent
 from ihp_compute.ingest.input_files import InputFile, InputFolder, Tally
 from ihp_compute.ingest.service_categories import facts_of
@@ -85,6 +86,7 @@ def ingest(
     *,
     shards: int = 64,
     threads: int | None = None,
+    choices: Choices | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Prepare the population in `out` from the tables in `input_dir`.
@@ -99,6 +101,9 @@ def ingest(
         Number of shards, 1 to 65,535. Never changes the content's digest.
     threads : int, optional
         Workers; by default one a core. Never changes the content's digest.
+    choices : Choices, optional
+        What histories of claims leave open; by default equal rows are duplicates and a later
+        amount of a line is its new version.
     progress : callable, optional
         Called with (pieces done, pieces in all).
 
@@ -124,7 +129,7 @@ def ingest(
     folder = find_inputs(input_dir)
     workers = max(1, threads or os.cpu_count() or 1)
     with _memory_kept(), beside(out) as staging:
-        work = _Ingest(folder, staging, shards, workers, progress)
+        work = _Ingest(folder, staging, shards, workers, choices or Choices(), progress)
         try:
             document = work.run()
         finally:
@@ -150,9 +155,11 @@ class _Ingest:
         staging: Path,
         n_shards: int,
         workers: int,
+        choices: Choices,
         progress: Progress | None,
     ) -> None:
         self.folder = folder
+        self.choices = choices
         self.staging = staging
         self.spill_dir = staging / "spill"
         self.spill = Spill(self.spill_dir, n_shards)
@@ -304,7 +311,9 @@ class _Ingest:
         ones = sum(tally.denials["1"] for tally in self.tallies.values())
         denied = {"yes", "0" if 2 * ones > rows else "1"}
         marks = np.array([mark in denied for mark in DENIAL_MARKS])
-        return sorted_codes, Rules(horizon, marks, final, facts, facts.renumbered(final))
+        return sorted_codes, Rules(
+            horizon, marks, final, facts, facts.renumbered(final), self.choices
+        )
 
     # --- second pass
 

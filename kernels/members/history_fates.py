@@ -340,7 +340,7 @@ def _is_named(c: Any, head: Any, end: Any, batch: Any, claim: Any, own: Any, oth
     """Whether a batch, by its head and the end of its group, names a claim."""
     if claim[head] == c:
         return True
-    for r in range(head, end):
+    for r in range(head, end):  # noqa: SIM110 - Numba compiles no generators
         if batch[r] == head and (own[r] == c or other[r] == c):
             return True
     return False
@@ -366,7 +366,6 @@ def _cancel_by_amount(
     now: Any,
     superseded: Any,
     when: Any,
-    phase: Any,
     claim: Any,
     cents: Any,
     own: Any,
@@ -615,7 +614,6 @@ def _family(
                     now,
                     False,
                     when,
-                    phase,
                     claim,
                     cents,
                     own,
@@ -680,7 +678,6 @@ def _family(
                 now,
                 True,
                 when,
-                phase,
                 claim,
                 cents,
                 own,

@@ -14,14 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.ingest.door.books import CodeBook, MemberBook
-from ihp_compute.ingest.door.columns import Column, Following
+from ihp_compute.ingest.door.columns import Coded, Column, Following
 from ihp_compute.ingest.door.rows import FIRST_DAY, OPEN_END_DAY, Rows, coalesce, small
 from ihp_compute.ingest.door.values import flag_of_text
-from ihp_compute.ingest.final_action import INDICATORS, NOT_STATED, OPEN
+from ihp_compute.ingest.final_action import (
+    ACTION_OF_INDICATOR,
+    NOT_STATED,
+    OPEN,
+    frequency_action,
+)
 from ihp_compute.ingest.handover import DENIAL_MARKS
 from ihp_compute.ingest.service_categories import CLAIM_TYPES
 from ihp_compute.input_columns import Kind
 from ihp_compute.units import NO_DAY
+from kernels.members.history_fates import PLAIN, REPLACES, VOID
 
 LINE_KIND_OF: Final = {
     "": 0, "1": 0, "A": 0, "U": 0, "2": 1, "B": 1, "V": 1, "3": 2, "C": 2, "W": 2,
@@ -31,8 +37,6 @@ LINE_KIND_OF: Final = {
 denied claim and meets that fate."""
 
 _CLAIM_TYPE_OF: Final = {name.upper(): k for k, name in enumerate(CLAIM_TYPES)}
-
-_INDICATOR_OF: Final = {code: int(code) for code in INDICATORS}
 
 
 def _first_stated(*days: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -79,11 +83,12 @@ def read_lines(
         service_column = "dispensing_date"
         by_rule = {"claim_type": CLAIM_TYPES.index("pharmacy")}
     kind = rows.lookup("x_clm_type_cd", "kind", LINE_KIND_OF, 255)
-    indicator = rows.lookup("x_adjstmt_ind", "indicator", _INDICATOR_OF, NOT_STATED)
+    indicator = rows.lookup("x_adjstmt_ind", "action", ACTION_OF_INDICATOR, NOT_STATED)
     denial = rows.read("x_clm_dnd_ind", "mark", _denial_mark, np.uint8)
     denied = denial.rows()
     is_denied = rows.lookup("x_clm_type_cd", "denied", {"Z": 1}, 0)
     denied[is_denied.where(is_denied.values == 1)] = DENIAL_MARKS.index("yes")
+    issuer, action = _issuer(rows), _action(rows, indicator)
     carried = rows.carried(codes)
 
     rows.mark(key.where(key.values == 0), "no member id")
@@ -129,10 +134,39 @@ def read_lines(
         "file_day": file_day,
         "paid_cents": paid.cents,
         "blank_amount": paid.blank,
-        "indicator": indicator,
+        "issuer": issuer,
+        "action": action,
         "denial": denied,
         "kind": kind,
     }
+
+
+def _issuer(rows: Rows) -> Column:
+    """Whose numbers the claims of a row are: one word of data source, payer and plan, 0 of none."""
+    texts = [rows.text(name) for name in ("data_source", "payer", "plan")]
+    stated = [(k, text) for k, text in enumerate(texts) if not text.is_blank]
+    if not stated:
+        return 0
+    word = np.zeros(rows.n, np.uint64)
+    for k, text in stated:
+        turn = np.uint64(2 * k + 1)
+        word ^= text.take(text.words.hashes * turn)
+    values, index = np.unique(word, return_inverse=True)
+    return Coded(values, index.astype(np.int32))
+
+
+def _action(rows: Rows, indicator: Coded) -> Column:
+    """What a row says that it does to its claim: the indicator, else the type of bill."""
+    if "bill_type_code" not in rows.columns:
+        return Coded(
+            np.where(indicator.values == NOT_STATED, PLAIN, indicator.values), indicator.index
+        )
+    frequency = rows.read("bill_type_code", "frequency", frequency_action, np.uint8)
+    said, bill = indicator.rows(), frequency.rows()
+    plain = (said == NOT_STATED) | (said == PLAIN)
+    found = np.where(plain, bill, said)
+    found[(bill == VOID) & (said == REPLACES)] = VOID
+    return found
 
 
 def _denial_mark(text: str) -> int:

@@ -81,8 +81,11 @@ class Rows:
             else:
                 self._left.pop(name, None)
                 text = read_text(self.columns[name], self._known.get(name))
+                spelling = self.table.by_name[name].spelling
                 if not text.is_blank:
                     self._known[name] = text.words
+                    if spelling:
+                        text = Text(text.words.spelled(spelling), text.index)
                     self.hash.add_coded(name, text.index, text.words.hashes)
             self._texts[name] = text
         return text
@@ -111,6 +114,8 @@ class Rows:
         if bad.any():
             self.mark(np.flatnonzero(bad), f"{name} is not a date", name)
             days = np.where(bad, np.int32(NO_DAY), days)
+        if not self.table.by_name[name].is_content:
+            return days
         # words from 1, blank as 0
         self.hash.add(name, days.view(np.uint32) - np.array(NO_DAY, np.int32).view(np.uint32))
         return days

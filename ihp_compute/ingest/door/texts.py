@@ -43,6 +43,7 @@ class Words:
         self.source = source
         self.remap: NDArray[np.int32] | None = None
         self._made: dict[str, NDArray[Any]] = {}
+        self._spelled: dict[Callable[[str], str], Words] = {}
 
     @property
     def blank(self) -> int:
@@ -59,6 +60,14 @@ class Words:
     def hashes(self) -> NDArray[np.uint64]:
         """The hash of each text; 0 for "" (`population.text_hashes`)."""
         return text_hashes(self.texts)
+
+    def spelled(self, spelling: Callable[[str], str]) -> Words:
+        """The texts as a column spells them; several may become alike."""
+        found = self._spelled.get(spelling)
+        if found is None:
+            texts = [spelling(text) for text in self.values]
+            found = self._spelled[spelling] = Words(pa.array(texts, pa.string()))
+        return found
 
     def made(self, what: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """An array over the texts, made when first asked for by this name."""

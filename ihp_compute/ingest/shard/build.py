@@ -22,6 +22,7 @@ from ihp_compute.errors import DataError
 from ihp_compute.ingest.handover import Rules, ShardContent
 from ihp_compute.ingest.shard.derived import diagnoses, drugs, scores, stays, visits
 from ihp_compute.ingest.shard.fates import claim_row_fates
+from ihp_compute.ingest.shard.histories import Histories
 from ihp_compute.ingest.shard.lines import MAX_MEMBERS, Sorted, lines_of, sort_out
 from ihp_compute.ingest.shard.members import members_of
 from ihp_compute.ingest.shard.rows import ShardRows
@@ -56,11 +57,13 @@ def build(
     _enter(ledger, "eligibility", eligibility, members.fate)
     quarantine["eligibility"] = _aside(eligibility, members.fate, "eligibility")
     parts: list[Sorted] = []
+    found: list[tuple[str, Histories]] = []
     for table, raw in (
         ("medical_claim", claims.rows(0, n_medical)),
         ("pharmacy_claim", claims.rows(n_medical, claims.n)),
     ):
-        fates = claim_row_fates(raw, members.key, members.enrolled, rules)
+        fates, histories = claim_row_fates(raw, members.key, members.enrolled, rules)
+        found.append((table, histories))
         _enter(ledger, table, raw, fates.fate)
         quarantine[table] = _aside(raw, fates.fate, table)
         parts.append(sort_out(raw, fates, table, rules))
@@ -100,6 +103,11 @@ def build(
         service_days=(int(days.min()), int(days.max())) if len(days) else None,
         last_paid_day=int(paid.max(initial=NO_DAY)),
         notes=notes,
+        findings={
+            (table, finding): (of.lines[finding], of.cents[finding])
+            for table, of in found
+            for finding in of.lines
+        },
     )
 
 
