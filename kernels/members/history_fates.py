@@ -122,8 +122,11 @@ def history_fates(
         )
     inputs = (when, phase, claim, line, cents, own_name, other_name, offsets)
     if device == "cpu":
-        return _cpu(*map(read_only, inputs), additional, largest)
-    return _gpu(*inputs, additional)
+        when, phase, claim, line, cents, own_name, other_name, offsets = map(read_only, inputs)
+        return _cpu(
+            when, phase, claim, line, cents, own_name, other_name, offsets, additional, largest
+        )
+    return _gpu(when, phase, claim, line, cents, own_name, other_name, offsets, additional)
 
 
 def reference(

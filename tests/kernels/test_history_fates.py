@@ -23,6 +23,7 @@ from kernels.members.history_fates import (
     SUPERSEDED,
     VOID,
     VOIDED,
+    _gpu,
     reference,
 )
 
@@ -181,7 +182,7 @@ raw_row = st.tuples(
 def family(raw: list[tuple[Any, ...]]) -> list[Row]:
     """Rows as the host hands them over: claims from 0, signs that fit their phase."""
     claims = {claim: k for k, claim in enumerate(sorted({row[2] for row in raw}))}
-    rows = []
+    rows: list[Row] = []
     for when, phase, claim, line, amount, negative, own, other in raw:
         cents = -max(amount, 1) if phase == N else amount
         if phase in (V, B) and negative:
@@ -218,11 +219,10 @@ def test_the_cuda_text_is_the_definition(
 
 
 def test_the_launch_lays_its_arguments_out(numpy_as_cupy: Callable[[str], None]) -> None:
-    from kernels.members.history_fates import _gpu  # noqa: PLC0415 - what is under test
-
     numpy_as_cupy("history_fates")
     case = arrays([[(4, P, 0, 1, 100), (5, V, 0, 1, -100)], [], [(4, P, 0, 1, 7)]])
-    assert _gpu(*case.values(), False).tolist() == [VOIDED, VOIDED, STANDS]
+    arguments: Any = [*case.values(), False]
+    assert _gpu(*arguments).tolist() == [VOIDED, VOIDED, STANDS]
 
 
 @pytest.mark.gpu

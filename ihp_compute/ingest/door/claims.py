@@ -74,6 +74,7 @@ def read_lines(
         service_column = "claim_line_start_date and claim_start_date"
         by_rule: dict[str, Column] = {
             "claim_type": rows.lookup("claim_type", "type", _CLAIM_TYPE_OF, 0),
+            "bill_type": rows.codes("bill_type_code", codes),
             "disposition": rows.read("discharge_disposition_code", "small", small, np.uint8),
             "has_drg": rows.read("drg_code", "stated", bool, np.bool_),
             "tin": coalesce(*(rows.codes(f"{who}_tin", codes) for who in ("rendering", "billing"))),

@@ -82,7 +82,7 @@ def read_histories(raw: ShardRows, fate: NDArray[np.uint8], choices: Choices) ->
     """Give rows that are duplicates, voided, superseded or orphans their fate, in place."""
     columns = raw.numbers
     cents, action = columns["paid_cents"], columns["action"]
-    words: NDArray[np.uint64] = raw.hashes["claim_id"] ^ columns["issuer"]
+    words: NDArray[np.uint64] = np.bitwise_xor(raw.hashes["claim_id"], columns["issuer"])
     found = Histories(first_row(words, columns["member_key"]))
     claim, readable, negative = found.claim, fate == OPEN, cents < 0
     company = _shared(claim)
@@ -159,7 +159,7 @@ def _links(
     )
     away = np.flatnonzero(target < 0)
     if len(away):
-        target[away] = _claims_of(number ^ member, readable, claim, name[away])
+        target[away] = _claims_of(np.bitwise_xor(number, member), readable, claim, name[away])
         crossed = away[target[away] >= 0]
         found.see("links_across_payers", columns["paid_cents"][rows[crossed]])
     stated = np.isin(columns["action"][rows], (VOID, REPLACES))
@@ -229,17 +229,18 @@ def _split(
 def _parts(raw: ShardRows, pieces: list[NDArray[np.intp]]) -> list[NDArray[np.intp]]:
     """Pieces of a claim, apart in time, as claims: one where no line of one stands in another.
 
-    Negatives by themselves go with the piece that has their amounts.
+    Unmarked negatives by themselves go with the piece that has their amounts.
     """
-    columns = raw.numbers
-    cents = columns["paid_cents"]
-    lines = [set(_lines(raw, piece[cents[piece] >= 0]).tolist()) - {0} for piece in pieces]
+    cents, action = raw.numbers["paid_cents"], raw.numbers["action"]
+    billed = [piece[(cents[piece] >= 0) & (action[piece] != VOID)] for piece in pieces]
+    lines = [set(_lines(raw, piece).tolist()) for piece in billed]
     if not any(a & b for k, a in enumerate(lines) for b in lines[k + 1 :]):
         return [np.concatenate(pieces)]
-    kept = [piece for piece in pieces if (cents[piece] >= 0).any()]
+    loose = [((cents[piece] < 0) & (action[piece] == PLAIN)).all() for piece in pieces]
+    kept = [piece for piece, is_loose in zip(pieces, loose, strict=True) if not is_loose]
     amounts = [set(cents[piece].tolist()) for piece in kept]
-    for piece in pieces:
-        if (cents[piece] >= 0).any():
+    for piece, is_loose in zip(pieces, loose, strict=True):
+        if not is_loose:
             continue
         taken = set((-cents[piece]).tolist())
         home = next((k for k, known in enumerate(amounts) if taken <= known), None)
@@ -291,6 +292,29 @@ class _Family:
         self.names = np.full((2, len(rows)), -1, np.int64)
         self.names[links.second.astype(int), at] = target
         self.hash = columns["hash_1"][rows], columns["hash_2"][rows]
+        self._number_lines(raw.hashes["claim_line_number"].take(rows) == 0)
+
+    def _number_lines(self, blank: NDArray[np.bool_]) -> None:
+        """Tell lines without a number apart where only amounts can.
+
+        A negative is of a line of its claim with its amount. Several rows of one void are each of
+        some line, not of the header.
+        """
+        billed: dict[tuple[int, int], list[int]] = {}
+        for k in np.flatnonzero(blank & (self.phase <= REPLACES)).tolist():
+            key = int(self.claim[k]), int(self.cents[k])
+            billed.setdefault(key, []).append(int(self.line[k]))
+        for k in np.flatnonzero(blank & (self.phase == NEGATIVE)).tolist():
+            known = billed.get((int(self.claim[k]), -int(self.cents[k])))
+            if known:
+                self.line[k] = max(known)
+                known.remove(max(known))
+        voids = np.flatnonzero(blank & (self.phase == VOID))
+        at = list(zip(self.claim[voids].tolist(), self.when[voids].tolist(), strict=True))
+        several = Counter(at)
+        for k, key in zip(voids.tolist(), at, strict=True):
+            if several[key] > 1:
+                self.line[k] = self.hash[0][k] | np.uint64(1)
 
     def _phases(self, action: NDArray[np.uint8], paid_day: NDArray[np.int32]) -> NDArray[np.uint8]:
         phase = action.copy()
@@ -318,10 +342,10 @@ class _Family:
         family = self.family[order]
         starts = np.flatnonzero(np.r_[True, family[1:] != family[:-1]])
         local = self._numbered(order)
-        names = [
+        own, other = (
             np.where(named >= 0, local.take(np.maximum(named, 0)), -1).astype(np.int32)
             for named in self.names[:, order]
-        ]
+        )
         found = np.full(len(leave), OPEN, np.uint8)
         found[order] = history_fates(
             self.when[order],
@@ -329,7 +353,8 @@ class _Family:
             local[self.claim[order]].astype(np.int32),
             self.line[order],
             self.cents[order],
-            *names,
+            own,
+            other,
             np.append(starts, len(order)).astype(np.int64),
             additional=additional,
         )
