@@ -196,7 +196,7 @@ class Account:
             )
         if not self._years()[2]:
             notes.append("no calendar year is full; the years of service stand for full years")
-        return notes
+        return [*notes, *self.folder.notes]
 
     def _years(self) -> tuple[list[int], list[int], bool]:
         days = [content.service_days for content in self.contents if content.service_days]

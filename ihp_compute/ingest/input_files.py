@@ -24,19 +24,29 @@ _RANGE_SHIFT: Final = np.uint64(58)
 
 @dataclass(frozen=True)
 class InputFile:
-    """One file of one table. `name` is its path inside the input folder, with forward slashes."""
+    """One file of one table.
+
+    name : its path inside the input folder, with forward slashes
+    stated : columns that its folders `name=value` state of all its rows, by lower-case name; "" is
+        blank
+    """
 
     table: str
     name: str
     path: Path
+    stated: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class InputFolder:
-    """The files of a folder by table, ordered by name, and what was left alone."""
+    """The files of a folder by table, ordered by name, and what was left alone.
+
+    notes : what is asked and said about what was left alone, a sentence each
+    """
 
     files: tuple[InputFile, ...]
     left_out: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def of(self, table: str) -> list[tuple[int, InputFile]]:
         """Files of one table with their index in `files`."""

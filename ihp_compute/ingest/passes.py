@@ -53,6 +53,7 @@ from ihp_compute.ingest.door import (
     by_shard,
     check_columns,
     column_names,
+    converting,
     find_inputs,
     parts_of,
     read_eligibility,
@@ -251,7 +252,10 @@ class _Ingest:
         """Check the header of a file; its parts, if its table is sharded."""
         file = self.folder.files[index]
         _, self.unknown_columns[index] = check_columns(
-            INPUT_TABLES[file.table], column_names(file), file.name
+            INPUT_TABLES[file.table],
+            column_names(file),
+            file.name,
+            [name for name, _ in file.stated],
         )
         return parts_of(file, index) if file.table in SPILLED else []
 
@@ -274,7 +278,9 @@ class _Ingest:
         for first_row, columns in batches(part, INPUT_TABLES[part.file.table]):
             rows = Rows(part.file.table, columns, first_row, known)
             if rows.n:
-                yield self._read_batch(part, rows)
+                with converting(part.file, first_row):
+                    read = self._read_batch(part, rows)
+                yield read
                 total.add(rows.tally)
 
     def _read_batch(self, part: Part, rows: Rows) -> dict[str, Column]:

@@ -6,7 +6,13 @@ Leaves to others: what needs all rows of a member (`ingest.shard`).
 
 from __future__ import annotations
 
-from ihp_compute.ingest.door.batches import Part, batches, column_names, parts_of
+from ihp_compute.ingest.door.batches import (
+    Part,
+    batches,
+    column_names,
+    converting,
+    parts_of,
+)
 from ihp_compute.ingest.door.books import CodeBook, MemberBook
 from ihp_compute.ingest.door.by_shard import by_shard
 from ihp_compute.ingest.door.claims import read_lines
@@ -29,6 +35,7 @@ __all__ = [
     "by_shard",
     "check_columns",
     "column_names",
+    "converting",
     "find_inputs",
     "parts_of",
     "read_eligibility",

@@ -11,7 +11,7 @@ from collections import Counter
 import pyarrow as pa
 
 from ihp_compute.errors import DataError
-from ihp_compute.ingest.door.batches import batches, parts_of
+from ihp_compute.ingest.door.batches import batches, converting, parts_of
 from ihp_compute.ingest.door.books import CodeBook
 from ihp_compute.ingest.door.texts import as_text
 from ihp_compute.ingest.door.values import BAD_DAY, day_of_text
@@ -42,7 +42,8 @@ def read_reference(
             for first_row, columns in batches(part, table):
                 n = len(next(iter(columns.values())))
                 rows[index] += n
-                pieces.append(_piece(file, table, columns, first_row, n))
+                with converting(file, first_row):
+                    pieces.append(_piece(file, table, columns, first_row, n))
     schema = pa.schema([(column, pa.string()) for column in table.known])
     whole = pa.concat_tables(pieces) if pieces else schema.empty_table()
     whole = whole.sort_by([(column, "ascending") for column in table.known])

@@ -194,7 +194,7 @@ def test_what_was_left_aside_is_named_when_a_table_is_missing(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("column", "array", "words"),
     [
-        ("claim_type", pa.array([{"a": "x"}] * 6), "claim_type holds struct"),
+        ("claim_type", pa.array([{"a": "x"}] * 6), "claim_type holds a struct"),
         ("claim_id", pa.array([b"\xff"] * 6), "claim_id is not UTF-8"),
     ],
 )

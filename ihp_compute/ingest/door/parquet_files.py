@@ -1,0 +1,260 @@
+"""Parquet files: what a footer promises, and columns as they are stored.
+
+A footer is judged before any page is read: its rows, columns and sizes have limits that no table of
+claims meets, so that a small file cannot ask for much memory. A column of text is read as codes of
+its dictionary where its pages hold such. Pages are held against their checksums where a file has
+them. Text is UTF-8, a UUID its usual text; a column that is nested or of raw bytes is refused where
+it is read. No message shows a value. Not here: what a value says (`values`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ihp_compute.errors import DataError
+from ihp_compute.ingest.door.layout import MAX_COLUMNS
+from ihp_compute.ingest.input_files import InputFile
+
+_CODED_BYTES: Final = 3
+_FREE_ROWS: Final = 1 << 20
+"""Rows that any file may have; more of them take a byte of the file each."""
+_FREE_BYTES: Final = 256 << 20
+"""Bytes that the columns of a row group may come to in any file."""
+_MOST_UNPACKED: Final = 200
+"""Most bytes that a packed byte of a row group may become."""
+_MOST_OF_COLUMN: Final = 2 << 30
+"""Most bytes of one column of a row group: ten million rows of 200 bytes."""
+_MOST_OF_VALUE: Final = 1 << 16
+"""Most bytes of one text."""
+_UUID_BYTES: Final = 16
+
+
+def read_footer(file: InputFile) -> pq.FileMetaData:
+    """A file's footer.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or promises what no table of claims has.
+    """
+    with reading(file):
+        size = file.path.stat().st_size
+        with pq.ParquetFile(file.path) as source:
+            footer = source.metadata
+    if footer.num_columns > MAX_COLUMNS:
+        raise DataError(
+            f"{file.name} has {footer.num_columns:,} columns, more than {MAX_COLUMNS:,}. Write "
+            f"those that {file.table} has."
+        )
+    if footer.num_rows > max(_FREE_ROWS, size):
+        raise DataError(
+            f"{file.name} promises {footer.num_rows:,} rows in {size:,} bytes, which no table of "
+            "claims does. Check where it comes from; if it is right, write it without repeating "
+            "rows."
+        )
+    return footer
+
+
+def schema_of(file: InputFile, footer: pq.FileMetaData) -> pa.Schema:
+    """Arrow types of a file's columns."""
+    with reading(file):
+        return footer.schema.to_arrow_schema()
+
+
+def parquet_batches(
+    file: InputFile,
+    footer: pq.FileMetaData,
+    groups: list[int],
+    known: list[str],
+    ids: frozenset[str],
+    batch_rows: int,
+) -> Iterator[pa.RecordBatch]:
+    """Columns of some row groups, about `batch_rows` at a time; text may be dictionaries.
+
+    `ids` are columns of mostly distinct texts, read as codes only where the file stores codes.
+
+    Raises
+    ------
+    DataError
+        If the file is cut off or damaged, or a column is no plain value or no UTF-8 text.
+    """
+    if not groups:
+        return
+    schema = schema_of(file, footer)
+    for name in known:
+        _check_type(file, name, schema.field(name).type)
+    with reading(file):
+        _check_groups(file, footer, groups, set(known))
+        stored = _stored_coded(footer, groups)
+        coded = [
+            name
+            for name in known
+            if _is_text(schema.field(name).type) and (name in stored or name not in ids)
+        ]
+        uuids = _uuids(footer, known)
+        rows = sum(footer.row_group(group).num_rows for group in groups)
+        size = -(-max(1, rows) // max(1, round(rows / batch_rows)))  # no small one at the end
+        with pq.ParquetFile(
+            file.path,
+            metadata=footer,
+            memory_map=True,
+            read_dictionary=coded,
+            page_checksum_verification=True,
+        ) as source:
+            for batch in source.iter_batches(size, groups, columns=known, use_threads=False):
+                plain = [
+                    _plain(file, name, batch.column(name), is_uuid=name in uuids) for name in known
+                ]
+                yield pa.RecordBatch.from_arrays(plain, names=known)
+
+
+@contextmanager
+def reading(file: InputFile) -> Iterator[None]:
+    """Say of whatever a reader raises that the file cannot be read, without what it holds."""
+    try:
+        yield
+    except MemoryError as error:
+        raise DataError(f"{file.name} needs more memory to be read than there is.") from error
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        raise DataError(
+            f"{file.name} is not a readable Parquet file, or is cut off ({_why(error)}). Get a "
+            "complete copy of the file."
+        ) from error
+
+
+def _why(error: Exception) -> str:
+    """What a library's message says, in our words: its own may show what the file holds."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    for word, why in (
+        ("CRC", "a page does not agree with its checksum"),
+        ("magic bytes", "it does not end as Parquet files do"),
+        ("file size", "it does not end as Parquet files do"),
+        ("encrypt", "it is encrypted"),
+        ("nd of stream", "a page ends too early"),
+        ("EOF", "it ends too early"),
+    ):
+        if word in str(error):
+            return why
+    return "its footer or a page is damaged, or of a kind that is not known"
+
+
+def _check_type(file: InputFile, name: str, kind: pa.DataType) -> None:
+    if isinstance(kind, pa.ExtensionType):
+        kind = kind.storage_type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_nested(kind):
+        raise DataError(
+            f"{file.name}: column {name} holds {_nested(kind)} in each row, where one text, number "
+            "or date is expected. Write it as a plain column."
+        )
+
+
+def _nested(kind: pa.DataType) -> str:
+    return (
+        "a map" if pa.types.is_map(kind) else "a struct" if pa.types.is_struct(kind) else "a list"
+    )
+
+
+def _check_groups(
+    file: InputFile, footer: pq.FileMetaData, groups: list[int], known: set[str]
+) -> None:
+    """Refuse row groups whose columns come to more than a table's do."""
+    for group in map(footer.row_group, groups):
+        chunks = [group.column(k) for k in range(group.num_columns)]
+        read = [chunk for chunk in chunks if chunk.path_in_schema in known]
+        bytes_ = sum(chunk.total_uncompressed_size for chunk in read)
+        packed = sum(chunk.total_compressed_size for chunk in read)
+        most = max((chunk.total_uncompressed_size for chunk in read), default=0)
+        if bytes_ > max(_FREE_BYTES, _MOST_UNPACKED * packed) or most > _MOST_OF_COLUMN:
+            raise DataError(
+                f"{file.name}: a row group comes to {bytes_:,} bytes, of one column {most:,}, from "
+                f"{packed:,} packed ones. At most {_MOST_UNPACKED} are read for each, and "
+                f"{_MOST_OF_COLUMN:,} of a column. Write it with smaller row groups."
+            )
+
+
+def _stored_coded(footer: pq.FileMetaData, groups: list[int]) -> set[str]:
+    """Columns whose pages hold codes of a dictionary: few bytes a value, in every row group."""
+    found: set[str] | None = None
+    for group in map(footer.row_group, groups):
+        chunks = [group.column(k) for k in range(group.num_columns)]
+        small = {
+            chunk.path_in_schema
+            for chunk in chunks
+            if chunk.has_dictionary_page
+            and chunk.total_uncompressed_size < _CODED_BYTES * chunk.num_values
+        }
+        found = small if found is None else found & small
+    return found or set()
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _uuids(footer: pq.FileMetaData, known: list[str]) -> set[str]:
+    """Columns whose values are UUIDs, by the file's own word."""
+    columns = map(footer.schema.column, range(footer.num_columns))
+    return {c.path for c in columns if c.logical_type.type == "UUID"} & set(known)
+
+
+def _plain(file: InputFile, name: str, array: pa.Array, *, is_uuid: bool) -> pa.Array:
+    """A column of one value a row: checked text, a number or a date."""
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        words = _plain(file, name, array.dictionary, is_uuid=is_uuid)
+        return pa.DictionaryArray.from_arrays(array.indices, words, safe=False)
+    if is_uuid and kind == pa.binary(_UUID_BYTES):
+        return _uuid_texts(array)
+    if pa.types.is_fixed_size_binary(kind) or pa.types.is_binary(kind):
+        array = array.cast(pa.binary()).cast(pa.string(), safe=False)
+    elif pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        array = array.cast(pa.large_binary()).cast(pa.large_string(), safe=False)
+    elif pa.types.is_string_view(kind):
+        array = array.cast(pa.large_string())
+    if _is_text(array.type):
+        _check_text(file, name, array)
+    return array
+
+
+def _check_text(file: InputFile, name: str, text: pa.Array) -> None:
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        raise DataError(
+            f"{file.name}: column {name} is not UTF-8 text. Convert it, or leave the column out."
+        ) from None
+    width = np.int64 if pa.types.is_large_string(text.type) else np.int32
+    offsets = np.frombuffer(text.buffers()[1], width, len(text) + 1, text.offset * width().itemsize)
+    if len(text) and int(np.diff(offsets).max()) > _MOST_OF_VALUE:
+        raise DataError(
+            f"{file.name}: column {name} holds a text of more than {_MOST_OF_VALUE:,} bytes, where "
+            "a name, code or number is expected. Leave the column out."
+        )
+
+
+_HEX: Final = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), "S2")
+
+
+def _uuid_texts(array: pa.Array) -> pa.Array:
+    """UUIDs as text, 8-4-4-4-12."""
+    values = np.frombuffer(
+        array.buffers()[1], np.uint8, len(array) * _UUID_BYTES, array.offset * _UUID_BYTES
+    )
+    digits = _HEX[values].reshape(len(array), _UUID_BYTES).view(np.uint8)
+    dash = np.full((len(array), 1), ord("-"), np.uint8)
+    cuts = np.split(digits, (8, 12, 16, 20), axis=1)
+    spelled = np.hstack([piece for cut in cuts for piece in (dash, cut)][1:])
+    texts = np.ascontiguousarray(spelled).view("S36").ravel()
+    mask = array.is_null().to_numpy(zero_copy_only=False)
+    return pa.array(texts, pa.binary(), mask=mask).cast(pa.string())
