@@ -230,3 +230,30 @@ def test_bench_list_words(benchmark: Any) -> None:
         work(12 * N + 4 * len(codes)),
         check={"numpy": same_words},
     )
+
+
+def test_bench_history_fates(benchmark: Any) -> None:
+    """Bills of two lines, each replaced as a whole, or voided, or left as it is."""
+    rng = np.random.default_rng(47)
+    n_families = N // 3
+    what = rng.integers(0, 3, n_families)  # 0 left, 1 replaced, 2 voided
+    offsets = np.append(0, np.where(what == 0, 2, 4).cumsum())
+    family = np.repeat(np.arange(n_families), np.diff(offsets))
+    at = np.arange(offsets[-1]) - offsets[family]
+    cents = rng.integers(1, 10**6, offsets[-1])
+    second = at >= 2
+    void = second & (what[family] == 2)
+    cents[void] = -cents[np.flatnonzero(void) - 2]
+    none = np.full(offsets[-1], -1, np.int32)
+    phase = np.where(second, what[family], 0).astype(np.uint8)
+    arrays = (
+        second.astype(np.int64), phase, np.zeros(offsets[-1], np.int32),
+        (at % 2 + 1).astype(np.uint64), cents, none, none, offsets,
+    )  # fmt: skip
+    race(
+        benchmark,
+        lambda: kernels.history_fates(*arrays, additional=False),
+        {"numpy": lambda: columns.history_fates(phase, offsets)},
+        work(42 * len(cents), len(cents)),
+        note="the peer knows only bills that are replaced or voided as wholes",
+    )

@@ -126,3 +126,12 @@ def list_words(words: Words, starts: Any, codes: Any, parts: Words) -> Words:
     found = words.repeat(np.diff(starts))
     found |= parts.take(codes)
     return found
+
+
+def history_fates(phase: Any, offsets: Any) -> Any:
+    """Fates where a bill is at most once replaced, or voided by its amount, as a whole."""
+    last = np.maximum.reduceat(phase, offsets[:-1]).repeat(np.diff(offsets))
+    fate = np.zeros(len(phase), np.uint8)
+    fate[(last == 1) & (phase == 0)] = 2  # superseded
+    fate[last == 2] = 1  # voided
+    return fate
