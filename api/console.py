@@ -28,6 +28,7 @@ from rich.progress import (
 from rich.table import Table
 
 from ihp_compute.errors import (
+    AcceptanceError,
     ContractError,
     DataError,
     GridError,
@@ -37,10 +38,12 @@ from ihp_compute.errors import (
     UnbalancedLedgerError,
 )
 
+EXIT_USAGE: Final = 2
 EXIT_DATA: Final = 3
 EXIT_UNBALANCED: Final = 4
 EXIT_INFRASTRUCTURE: Final = 5
 EXIT_CODES: Final[Mapping[type[IhpError], int]] = {
+    AcceptanceError: EXIT_USAGE,
     ContractError: EXIT_DATA,
     DataError: EXIT_DATA,
     GridError: EXIT_DATA,

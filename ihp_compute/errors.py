@@ -4,6 +4,11 @@ Each message says what, instead of what, where, and what next, and never shows m
 The domain knows neither exit codes nor HTTP statuses: the fronts map these classes to them.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 
 class IhpError(Exception):
     """Base of every error that a user can act on; anything else is a defect of ours."""
@@ -11,6 +16,18 @@ class IhpError(Exception):
 
 class DataError(IhpError):
     """An input file or table cannot be used as it stands."""
+
+
+class GateError(DataError):
+    """Data tripped a gate that nobody accepted; `document` is what else is known of them."""
+
+    def __init__(self, message: str, document: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.document = {} if document is None else document
+
+
+class AcceptanceError(IhpError):
+    """A gate was set or accepted that does not exist, or accepted and did not trip."""
 
 
 class PopulationError(DataError):

@@ -11,14 +11,15 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from api.console import app, emit_json, progress, say, show_table
 from ihp_compute.calibration import CalibrationRequest, calibrate_population
-from ihp_compute.errors import InfrastructureError
-from ihp_compute.ingest import ingest
+from ihp_compute.data_quality import DATA_QUALITY, FINDINGS, GATES, GateTerms
+from ihp_compute.errors import GateError, InfrastructureError
+from ihp_compute.ingest import Choices, EqualRows, LaterAmounts, ingest
 from ihp_compute.pipeline import Outcome, RunRequest, run
 from ihp_compute.runner import LocalRunner, Runner
 from ihp_compute.sweeps import FILE as SWEEP_FILE
@@ -30,6 +31,9 @@ from ihp_compute.units import dollars
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads; all cores unless given.")]
 OPTIONS = RunRequest.options()
+
+SHOWN: Final = 10
+"""Rows of a finding, and notes, that are printed."""
 
 DEMO_CONTRACT = "mn-ihp-2.0-track-2"
 DEMO_SHARDS = 8
@@ -57,15 +61,78 @@ def ingest_command(
     out: Annotated[Path, typer.Option(help="Population folder to make.")],
     shards: Annotated[int, typer.Option(min=1, max=65_535, help="Shards to cut into.")] = 64,
     threads: Threads = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GATE=REASON", help="Let a gate trip, for this reason; repeatable."),
+    ] = None,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GATE=VALUE",
+            help=f"Threshold of a gate; repeatable. Gates: {', '.join(GATES)}.",
+        ),
+    ] = None,
+    control: Annotated[
+        Path | None,
+        typer.Option(help="Control totals: table, file, month, plan, lines, dollars."),
+    ] = None,
+    equal_rows: Annotated[
+        EqualRows, typer.Option(help="What rows equal in all that has meaning are.")
+    ] = Choices.equal_rows,
+    later_amounts: Annotated[
+        LaterAmounts, typer.Option(help="What a later amount of a line is that says nothing else.")
+    ] = Choices.later_amounts,
     as_json: Json = False,
 ) -> None:
-    """Prepare a population from raw tables and print where every dollar went."""
-    with progress("ingest") as tell:
-        report = ingest(input_dir, out, shards=shards, threads=threads, progress=tell)
+    """Prepare a population from raw tables and print where every dollar went.
+
+    What looks wrong in the data stops it at a gate, with exit code 3, unless accepted.
+    """
+    choices = Choices(equal_rows=equal_rows, later_amounts=later_amounts)
+    gates = GateTerms(
+        {name: _number(text, "--gate") for name, text in _named(gate, "--gate").items()},
+        _named(accept, "--accept"),
+    )
+    try:
+        with progress("ingest") as tell:
+            report = ingest(
+                input_dir,
+                out,
+                shards=shards,
+                threads=threads,
+                choices=choices,
+                gates=gates,
+                control=control,
+                progress=tell,
+            )
+    except GateError as error:
+        if not as_json:
+            _show_ingest(dict(error.document))
+        raise
     if as_json:
         emit_json(report)
         return
     _show_ingest(report)
+
+
+def _named(given: list[str] | None, option: str) -> dict[str, str]:
+    """What is given of each name, as NAME=TEXT."""
+    found: dict[str, str] = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"expected NAME=VALUE, got {text}", param_hint=option)
+        if name in found:
+            raise typer.BadParameter(f"{name} is given twice", param_hint=option)
+        found[name.strip()] = value.strip()
+    return found
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"expected a number, got {text}", param_hint=option) from None
 
 
 @app.command("run")
@@ -261,10 +328,61 @@ def _show_ingest(report: dict[str, Any]) -> None:
             for (table, fate), (lines, cents) in _ledger_over_files(report["ledger"]).items()
         ],
     )
+    _show_noticed(report[DATA_QUALITY.name])
+    notes = [*report["notes"], *(f"gate {k} accepted: {v}" for k, v in report["accepted"].items())]
+    for note in notes[:SHOWN]:
+        say(f"note: {note}")
+    if len(notes) > SHOWN:
+        say(f"and {len(notes) - SHOWN:,} more notes; --json has them")
     say(
         f"balanced; {report['members']:,} members, {report['member_months']:,} member months, "
         f"population {report['population_digest'][:16]}"
     )
+
+
+def _show_noticed(rows: list[dict[str, Any]]) -> None:
+    """What was noticed, by finding: the first rows of each, what tripped a gate first."""
+    shown = []
+    for name, finding in FINDINGS.items():
+        found = [row for row in rows if row["finding"] == name]
+        found.sort(key=lambda row: not row["tripped"])
+        for row in found[:SHOWN]:
+            where = (row["source_table"], row["file"], row["column_name"], row["subject"])
+            shown.append(
+                [
+                    finding.meaning,
+                    " ".join(filter(None, where)),
+                    f"{row['lines']:,}" if row["lines"] else "",
+                    dollars(row["paid_cents"]) if row["paid_cents"] else "",
+                    f"{row['share']:.2%}" if row["share"] and row["lines"] else "",
+                    "" if not row["tripped"] else "accepted" if row["accepted"] else row["gate"],
+                ]
+            )
+        if len(found) > SHOWN:
+            shown.append(
+                [
+                    finding.meaning,
+                    f"and {len(found) - SHOWN:,} more; --json has them",
+                    "",
+                    "",
+                    "",
+                    "",
+                ]
+            )
+    if shown:
+        show_table(
+            "What was noticed",
+            {
+                "finding": "left",
+                "where": "left",
+                "lines": "right",
+                "dollars": "right",
+                "share": "right",
+                "gate": "left",
+            },
+            shown,
+            optional=("gate", "share"),
+        )
 
 
 def _ledger_over_files(rows: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[int, int]]:

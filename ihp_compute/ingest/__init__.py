@@ -8,8 +8,12 @@ Decides: what each row means, and its one fate. Leaves to others: the prepared s
 
 from __future__ import annotations
 
+from ihp_compute.ingest.final_action import Choices, EqualRows, LaterAmounts
 from ihp_compute.ingest.passes import ingest
 
 __all__ = [
+    "Choices",
+    "EqualRows",
+    "LaterAmounts",
     "ingest",
 ]

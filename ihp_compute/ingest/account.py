@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from ihp_compute import METHOD_VERSION, __version__
 from ihp_compute.codes import SERVICE_CATEGORY_VERSION
+from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.errors import UnbalancedLedgerError
 from ihp_compute.ingest.handover import DENIAL_MARKS, Rules, ShardContent
 from ihp_compute.ingest.input_files import InputFolder, Tally
@@ -48,11 +49,37 @@ class Account:
         """What the files of a table were found to hold."""
         whole = Tally()
         for index, _ in self.folder.of(name):
-            whole.add(self.tallies.get(index, Tally()))
+            whole.add(self.tally(index))
         return whole
 
+    def tally(self, index: int) -> Tally:
+        """What a file was found to hold."""
+        return self.tallies.get(index, Tally())
+
+    def by_fate(self) -> tuple[Counter[tuple[str, IngestFate]], Counter[tuple[str, IngestFate]]]:
+        """Lines and cents by table and fate, of all files."""
+        lines: Counter[tuple[str, IngestFate]] = Counter()
+        cents: Counter[tuple[str, IngestFate]] = Counter()
+        for content in self.contents:
+            of_table = content.ledger.sum(axis=1)
+            for t, table in enumerate(LEDGER_TABLES):
+                for fate in IngestFate:
+                    lines[table, fate] += int(of_table[t, fate, 0])
+                    cents[table, fate] += int(of_table[t, fate, 1])
+        return lines, cents
+
+    def histories(self) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
+        """Lines and cents by table and finding of what the histories of claims came to."""
+        lines: Counter[tuple[str, str]] = Counter()
+        cents: Counter[tuple[str, str]] = Counter()
+        for content in self.contents:
+            for key, (n, amount) in content.findings.items():
+                lines[key] += n
+                cents[key] += amount
+        return lines, cents
+
     def document(self, *, digest: str, members: int, claims: Mapping[str, int]) -> dict[str, Any]:
-        """The JSON document of an ingest; `claims` are distinct ones by table.
+        """The JSON document of an ingest but what was noticed; `claims` are distinct by table.
 
         Raises
         ------
@@ -86,7 +113,7 @@ class Account:
                 name: {"blank": wholes[name].blank_amounts, "sub_cent": wholes[name].sub_cents}
                 for name in CLAIM_TABLES
             },
-            "findings": self._findings(),
+            "choices": asdict(self.rules.choices),
             "notes": self._notes(),
         }
 
@@ -110,13 +137,13 @@ class Account:
             "engine_version": __version__,
             "method_version": METHOD_VERSION,
             "service_category_version": SERVICE_CATEGORY_VERSION,
-            **document,
+            **{name: of for name, of in document.items() if name != DATA_QUALITY.name},
             "inputs": [
                 {
                     "table": file.table,
                     "file": file.name,
                     **stamp,
-                    "rows": self.tallies.get(index, Tally()).rows,
+                    "rows": self.tally(index).rows,
                 }
                 for index, (file, stamp) in enumerate(zip(self.folder.files, inputs, strict=True))
             ],
@@ -129,20 +156,6 @@ class Account:
             "files": dict(files),
         }
 
-    def _findings(self) -> list[dict[str, Any]]:
-        """Lines and dollars of what the histories of claims came to."""
-        lines: Counter[tuple[str, str]] = Counter()
-        cents: Counter[tuple[str, str]] = Counter()
-        for content in self.contents:
-            for key, (n, amount) in content.findings.items():
-                lines[key] += n
-                cents[key] += amount
-        return [
-            {"table": table, "finding": finding, "lines": lines[table, finding],
-             "paid_cents": cents[table, finding]}
-            for table, finding in sorted(lines)
-        ]  # fmt: skip
-
     def _ledger(self) -> list[dict[str, Any]]:
         """Rows of the ledger that are not empty, after checking that every file foots."""
         total = np.zeros_like(self.contents[0].ledger)
@@ -151,7 +164,7 @@ class Account:
         rows = []
         for t, table in enumerate(LEDGER_TABLES):
             for index, file in self.folder.of(table):
-                read = self.tallies.get(index, Tally())
+                read = self.tally(index)
                 lines, cents = (int(x) for x in total[t, index].sum(axis=0))
                 if (lines, cents) != (read.rows, read.paid_cents):
                     raise UnbalancedLedgerError(

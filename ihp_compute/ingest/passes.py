@@ -17,9 +17,11 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from operator import call
@@ -31,6 +33,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ihp_compute.data_quality import DATA_QUALITY, GATES, GateTerms, table_of
 from ihp_compute.errors import DataError
 from ihp_compute.folders import (
     beside,
@@ -42,9 +45,11 @@ from ihp_compute.folders import (
     write_manifest,
 )
 from ihp_compute.ingest.account import Account
+from ihp_compute.ingest.control import ControlTotal, differences, read_control
 from ihp_compute.ingest.door import (
     CodeBook,
     Column,
+    Delivered,
     MemberBook,
     Part,
     Rows,
@@ -55,6 +60,7 @@ from ihp_compute.ingest.door import (
     column_names,
     converting,
     find_inputs,
+    number_reference,
     parts_of,
     read_eligibility,
     read_lines,
@@ -64,12 +70,13 @@ from ihp_compute.ingest.door import (
 from ihp_compute.ingest.final_action import Choices
 from ihp_compute.ingest.handover import DENIAL_MARKS, Rules, ShardContent
 from ihp_compute.ingest.input_files import InputFile, InputFolder, Tally
+from ihp_compute.ingest.noticed import RosterMet, noticed
 from ihp_compute.ingest.service_categories import facts_of
 from ihp_compute.ingest.shard import ShardRows, build
 from ihp_compute.ingest.spill import Spill
 from ihp_compute.ingest.spill_layout import Scratch, Spilled
 from ihp_compute.input_columns import INPUT_TABLES, REFERENCE_TABLES, SPILLED
-from ihp_compute.ledger import LEDGER_TABLES
+from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES
 from ihp_compute.population import POPULATION, text_hashes
 from ihp_compute.population import digest as population_digest
 from ihp_compute.units import NO_DAY, months_of_days
@@ -88,6 +95,8 @@ def ingest(
     shards: int = 64,
     threads: int | None = None,
     choices: Choices | None = None,
+    gates: GateTerms | None = None,
+    control: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Prepare the population in `out` from the tables in `input_dir`.
@@ -105,6 +114,10 @@ def ingest(
     choices : Choices, optional
         What histories of claims leave open; by default equal rows are duplicates and a later
         amount of a line is its new version.
+    gates : GateTerms, optional
+        Thresholds of gates and those that may trip; by default the declared ones, and none.
+    control : Path, optional
+        Control totals (`control.read_control`) that what is read must meet.
     progress : callable, optional
         Called with (pieces done, pieces in all).
 
@@ -113,13 +126,18 @@ def ingest(
     dict
         The JSON document: `tables` with `rows_read, claims, paid_cents`, `members`,
         `member_months`, `ledger` (table, file, fate, lines, paid_cents), `balanced`,
-        `population_digest`, and what was noticed: `left_out` files and columns, blank and
-        sub-cent amounts, `notes`.
+        `population_digest`, and what was noticed: `data_quality` (rows of
+        `data_quality.DATA_QUALITY`), `left_out` files and columns, blank and sub-cent amounts,
+        `notes`, with the `choices` made and the gates `accepted`.
 
     Raises
     ------
     DataError
         If the folder, a file or a required column cannot be used; nothing is left behind.
+    GateError
+        If what was noticed trips a gate that is not accepted; nothing is left behind.
+    AcceptanceError
+        If a gate was accepted that did not trip; nothing is left behind.
     UnbalancedLedgerError
         If rows or dollars were lost or counted twice.
     """
@@ -128,9 +146,11 @@ def ingest(
         raise DataError(f"shards: expected 1 to {MAX_SHARDS:,}, got {shards}")
     check_target(out, POPULATION)
     folder = find_inputs(input_dir)
+    totals = [] if control is None else read_control(Path(control))
     workers = max(1, threads or os.cpu_count() or 1)
     with _memory_kept(), beside(out) as staging:
-        work = _Ingest(folder, staging, shards, workers, choices or Choices(), progress)
+        asked = _Asked(choices or Choices(), gates or GateTerms(), totals)
+        work = _Ingest(folder, staging, shards, workers, asked, progress)
         try:
             document = work.run()
         finally:
@@ -147,6 +167,15 @@ class _Own(threading.local):
         self.words: dict[str, dict[str, Words]] = {}
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What decides what is accepted and how histories are read."""
+
+    choices: Choices
+    gates: GateTerms
+    control: list[ControlTotal]
+
+
 class _Ingest:
     """One ingest on its way; `run` is the order of its steps."""
 
@@ -156,11 +185,11 @@ class _Ingest:
         staging: Path,
         n_shards: int,
         workers: int,
-        choices: Choices,
+        asked: _Asked,
         progress: Progress | None,
     ) -> None:
         self.folder = folder
-        self.choices = choices
+        self.asked = asked
         self.staging = staging
         self.spill_dir = staging / "spill"
         self.spill = Spill(self.spill_dir, n_shards)
@@ -170,6 +199,7 @@ class _Ingest:
         self.members = MemberBook()
         self.codes = CodeBook()
         self.tallies: dict[int, Tally] = {}
+        self.delivered: dict[int, Delivered] = {}
         self.unknown_columns: list[list[str]] = [[] for _ in folder.files]
         self._lock = threading.Lock()
         self._own = _Own()
@@ -203,6 +233,10 @@ class _Ingest:
         if sum(stamp["bytes"] for stamp in stamped) > _LARGE_BYTES:
             # what the first pass has freed would stand beside what the second one needs
             pa.system_memory_pool().release_unused()
+        fresh = {
+            name: number_reference(name, table, self.codes)
+            for name, table in zip(stated, tables_, strict=True)
+        }
         sorted_codes, rules = self._rules()
         code_words = {system: population_digest.code_words(c) for system, c in sorted_codes.items()}
         second = [
@@ -237,6 +271,12 @@ class _Ingest:
             members=int(totals[0, 0]),
             claims=dict(zip(LEDGER_TABLES, claims, strict=True)),
         )
+        roster = dict(zip(stated, tables_, strict=True)).get("provider_roster")
+        document |= self._judged(
+            account,
+            None if roster is None else _roster_met(roster, fresh["provider_roster"]["npi"]),
+            document,
+        )
         manifest = account.manifest(
             document,
             inputs=[stamp_of_file[file.path] for file in files],
@@ -245,6 +285,29 @@ class _Ingest:
         )
         write_manifest(self.staging, manifest)
         return document
+
+    def _judged(
+        self, account: Account, roster: RosterMet | None, document: dict[str, Any]
+    ) -> dict[str, Any]:
+        """What was noticed, written down, once the gates have let it pass; and what they took."""
+        gates = self.asked.gates
+        thin = max(GATES["thin_month"].threshold, gates.threshold("thin_month"))
+        rows = gates.judge(
+            (
+                *differences(self.asked.control, self.folder, self.tallies, self.delivered),
+                *noticed(account, self.delivered, roster, thin),
+            )
+        )
+        found = {
+            "accepted": dict(gates.accept),
+            "thresholds": dict(gates.thresholds),
+            DATA_QUALITY.name: rows,
+        }
+        gates.refuse(rows, document | found)
+        pq.write_table(
+            table_of(rows), self.staging / f"{DATA_QUALITY.name}.parquet", compression="zstd"
+        )
+        return found
 
     # --- first pass
 
@@ -260,19 +323,22 @@ class _Ingest:
         return parts_of(file, index) if file.table in SPILLED else []
 
     def _read_part(self, part: Part) -> list[Spilled]:
-        total = Tally()
+        total, delivered = Tally(), Delivered()
         table = part.file.table
         spilled = [
             self.spill.write(
                 table, by_shard(columns, SPILLED[table], self.n_shards, self._own.scratch)
             )
-            for columns in self._batches(part, total)
+            for columns in self._batches(part, total, delivered)
         ]
         with self._lock:
             self.tallies.setdefault(part.file_index, Tally()).add(total)
+            self.delivered.setdefault(part.file_index, Delivered()).add(delivered)
         return spilled
 
-    def _batches(self, part: Part, total: Tally) -> Iterator[dict[str, Column]]:
+    def _batches(
+        self, part: Part, total: Tally, delivered: Delivered
+    ) -> Iterator[dict[str, Column]]:
         # files have many dictionaries in common, above all those of one value
         known = self._own.words.setdefault(part.file.table, {})
         for first_row, columns in batches(part, INPUT_TABLES[part.file.table]):
@@ -280,6 +346,8 @@ class _Ingest:
             if rows.n:
                 with converting(part.file, first_row):
                     read = self._read_batch(part, rows)
+                if part.file.table in CLAIM_TABLES:
+                    delivered.see(rows, read)
                 yield read
                 total.add(rows.tally)
 
@@ -293,7 +361,7 @@ class _Ingest:
 
     def _reference(self, name: str) -> pa.Table:
         """Read a table that is not sharded, and write it down."""
-        table, rows = read_reference(self.folder, name, self.codes)
+        table, rows = read_reference(self.folder, name)
         with self._lock:
             self.tallies.update({index: Tally(rows=n) for index, n in rows.items()})
         for batch in table.combine_chunks().to_batches():
@@ -318,7 +386,7 @@ class _Ingest:
         denied = {"yes", "0" if 2 * ones > rows else "1"}
         marks = np.array([mark in denied for mark in DENIAL_MARKS])
         return sorted_codes, Rules(
-            horizon, marks, final, facts, facts.renumbered(final), self.choices
+            horizon, marks, final, facts, facts.renumbered(final), self.asked.choices
         )
 
     # --- second pass
@@ -385,6 +453,8 @@ class _Ingest:
         for folder in ("codes", "reference", "quarantine"):
             for path in sorted((self.staging / folder).iterdir()):
                 yield f"{folder}/{path.name}", stamp_of(path)
+        name = f"{DATA_QUALITY.name}.parquet"
+        yield name, stamp_of(self.staging / name)
 
     def _map(self, task: Callable[[Any], Any], items: list[Any], *, counted: bool = True) -> Any:
         """Results in order of the items. The first failure stops what has not begun."""
@@ -445,6 +515,12 @@ def _sums(content: ShardContent, code_words: population_digest.CodeWords) -> NDA
             for names in population_digest.HASHED_TABLES
         ]
     )
+
+
+def _roster_met(rows: pa.Table, fresh: list[str]) -> RosterMet:
+    """The roster's providers, and those that nothing read before the roster names."""
+    lines = Counter(rows.column("npi").to_pylist())
+    return RosterMet(len(lines.keys() - {""}), {npi: lines[npi] for npi in fresh})
 
 
 def _stamp(file: InputFile) -> dict[str, Any]:

@@ -17,16 +17,19 @@ from ihp_compute.ingest.door.books import CodeBook, MemberBook
 from ihp_compute.ingest.door.by_shard import by_shard
 from ihp_compute.ingest.door.claims import read_lines
 from ihp_compute.ingest.door.columns import Column
+from ihp_compute.ingest.door.delivered import NO_MONTH, Delivered
 from ihp_compute.ingest.door.eligibility import read_eligibility
 from ihp_compute.ingest.door.layout import check_columns, find_inputs
-from ihp_compute.ingest.door.reference import read_reference
+from ihp_compute.ingest.door.reference import number_reference, read_reference
 from ihp_compute.ingest.door.rows import Rows
 from ihp_compute.ingest.door.scores import read_scores
 from ihp_compute.ingest.door.texts import Words
 
 __all__ = [
+    "NO_MONTH",
     "CodeBook",
     "Column",
+    "Delivered",
     "MemberBook",
     "Part",
     "Rows",
@@ -37,6 +40,7 @@ __all__ = [
     "column_names",
     "converting",
     "find_inputs",
+    "number_reference",
     "parts_of",
     "read_eligibility",
     "read_lines",

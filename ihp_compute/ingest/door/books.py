@@ -43,6 +43,10 @@ class CodeBook:
             found = list(map(known.get, codes))
         return np.array(found, np.int32)
 
+    def unmet(self, system: str, codes: Sequence[str]) -> list[str]:
+        """Those that were not met yet."""
+        return [code for code in codes if code not in self._number[system]]
+
     def sort(self) -> tuple[dict[str, pa.Array], dict[str, NDArray[np.int32]]]:
         """Sorted codes of every system, and the final number of each provisional one."""
         sorted_codes, final = {}, {}

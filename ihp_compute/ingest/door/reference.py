@@ -20,13 +20,10 @@ from ihp_compute.input_columns import INPUT_TABLES, InputTable, Kind
 from ihp_compute.units import NO_DAY, date_of
 
 
-def read_reference(
-    folder: InputFolder, name: str, codes: CodeBook
-) -> tuple[pa.Table, Counter[int]]:
+def read_reference(folder: InputFolder, name: str) -> tuple[pa.Table, Counter[int]]:
     """A table that is not sharded, and how many rows each of its files has, by index.
 
-    Columns are text, trimmed, days as YYYY-MM-DD; rows are sorted. Codes of columns that belong to
-    a system are numbered.
+    Columns are text, trimmed, days as YYYY-MM-DD; rows are sorted.
 
     Raises
     ------
@@ -47,11 +44,18 @@ def read_reference(
     schema = pa.schema([(column, pa.string()) for column in table.known])
     whole = pa.concat_tables(pieces) if pieces else schema.empty_table()
     whole = whole.sort_by([(column, "ascending") for column in table.known])
-    for column in table.columns:
-        if column.code_system:
-            found = whole.column(column.name).unique().to_pylist()
-            codes.numbers(column.code_system, found)
     return whole, rows
+
+
+def number_reference(name: str, rows: pa.Table, codes: CodeBook) -> dict[str, list[str]]:
+    """Number the codes of a table's columns; by column, those that nothing read before has."""
+    fresh = {}
+    for column in INPUT_TABLES[name].columns:
+        if column.code_system:
+            found = rows.column(column.name).unique().to_pylist()
+            fresh[column.name] = codes.unmet(column.code_system, found)
+            codes.numbers(column.code_system, found)
+    return fresh
 
 
 def _piece(

@@ -1,0 +1,229 @@
+"""What an ingest noticed, as findings: of files, rows, histories of claims, months and the roster.
+
+Decides: of what a finding is told and what its share is taken of; which months are judged. Not
+here: what findings there are and when one stops the work (`data_quality`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from ihp_compute.data_quality import Noticed
+from ihp_compute.ingest.account import Account
+from ihp_compute.ingest.door import NO_MONTH, Delivered
+from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES, IngestFate
+from ihp_compute.units import NO_DAY, date_of
+
+_PENDING: Final = 3
+"""Months before the last paid day whose claims may still be on their way; they are not judged."""
+_FEWEST: Final = 10
+"""Fewer lines in a month beside it say nothing about a month."""
+_OPEN_CHOICES: Final = {
+    "equal_rows": ("duplicate", "billed"), "later_amounts": ("restated", "additional"),
+}  # fmt: skip
+_STANDING: Final = (
+    IngestFate.DENIED, IngestFate.UNKNOWN_MEMBER, IngestFate.OUTSIDE_ELIGIBILITY,
+    IngestFate.RETAINED,
+)  # fmt: skip
+"""Fates of rows that the history of their claim leaves standing."""
+
+
+@dataclass(frozen=True)
+class RosterMet:
+    """Providers of the roster, and those of them that no claim names.
+
+    lines : rows of the roster by NPI that no claim names
+    providers : distinct NPIs of the roster
+    """
+
+    providers: int
+    lines: Mapping[str, int]
+
+
+def noticed(
+    account: Account,
+    delivered: Mapping[int, Delivered],
+    roster: RosterMet | None,
+    thin: float,
+) -> Iterator[Noticed]:
+    """Everything that is told of an ingest beside its ledger.
+
+    `delivered` is by index of the file; months below `thin` of their neighbours are told.
+    """
+    yield from _of_folder(account)
+    yield from _of_fates(account)
+    yield from _of_amounts(account)
+    yield from _of_histories(account)
+    yield from _of_months(account, delivered, thin)
+    if roster is not None:
+        yield from _of_roster(account, roster)
+
+
+def _claim_lines(account: Account) -> int:
+    return sum(account.table(table).rows for table in CLAIM_TABLES)
+
+
+def _of_folder(account: Account) -> Iterator[Noticed]:
+    size = _claim_lines(account)
+    for table in CLAIM_TABLES:
+        if not account.table(table).rows:
+            yield Noticed("missing_claim_table", table, share=1.0, size=size)
+    if not account.folder.of("provider_roster"):
+        yield Noticed("missing_roster", "provider_roster")
+    for name in account.folder.left_out:
+        yield Noticed("file_left_out", file=name)
+    for file, names in zip(account.folder.files, account.unknown_columns, strict=True):
+        for name in dict.fromkeys(names):
+            yield Noticed("column_left_out", file.table, file.name, name)
+
+
+def _of_fates(account: Account) -> Iterator[Noticed]:
+    """Shares of a table's rows that cannot be read, repeat another, or were replaced."""
+    lines, cents = account.by_fate()
+    for table in LEDGER_TABLES:
+        size = account.table(table).rows
+        for finding, fate in (
+            ("unreadable_rows", IngestFate.UNREADABLE),
+            ("duplicate_rows", IngestFate.DUPLICATE),
+            ("superseded_lines", IngestFate.SUPERSEDED),
+        ):
+            if n := lines[table, fate]:
+                yield Noticed(
+                    finding, table,
+                    lines=n, paid_cents=cents[table, fate], share=n / size, size=size,
+                )  # fmt: skip
+
+
+def _of_amounts(account: Account) -> Iterator[Noticed]:
+    for index, file in enumerate(account.folder.files):
+        tally = account.tally(index)
+        for finding, n in (
+            ("blank_amount", tally.blank_amounts), ("sub_cent_amount", tally.sub_cents),
+        ):  # fmt: skip
+            if n:
+                # a row may have more than one amount that is finer than a cent
+                column = "paid_amount" if finding == "blank_amount" else ""
+                yield Noticed(finding, file.table, file.name, column, lines=n, share=n / tally.rows)
+
+
+def _of_histories(account: Account) -> Iterator[Noticed]:
+    """What histories of claims came to; of what they leave open, both readings."""
+    lines, cents = account.histories()
+    by_fate = account.by_fate()[1]
+    for table, finding in sorted(lines):
+        n, moved = lines[table, finding], cents[table, finding]
+        share = n / account.table(table).rows
+        if finding not in _OPEN_CHOICES:
+            yield Noticed(finding, table, lines=n, paid_cents=moved, share=share)
+            continue
+        chosen = getattr(account.rules.choices, finding)
+        stands = sum(by_fate[table, fate] for fate in _STANDING)
+        for reading in _OPEN_CHOICES[finding]:
+            is_chosen = reading == chosen
+            yield Noticed(
+                finding,
+                table,
+                subject=f"{'read as' if is_chosen else 'if read as'} {reading}, what stands",
+                lines=n,
+                share=share,
+                paid_cents=stands if is_chosen else stands + moved,
+            )
+
+
+def _of_roster(account: Account, roster: RosterMet) -> Iterator[Noticed]:
+    if not roster.lines:
+        return
+    yield Noticed(
+        "roster_without_claims",
+        "provider_roster",
+        column_name="npi",
+        lines=sum(roster.lines.values()),
+        share=len(roster.lines) / roster.providers,
+        size=_claim_lines(account),
+    )
+    for npi, n in roster.lines.items():
+        yield Noticed(
+            "roster_npi_without_claims", "provider_roster",
+            column_name="npi", subject=npi, lines=n,
+        )  # fmt: skip
+
+
+# --- months ---------------------------------------------------------------------------------------
+
+
+def _of_months(
+    account: Account, delivered: Mapping[int, Delivered], thin: float
+) -> Iterator[Noticed]:
+    """Months of few lines or none, by table and plan and of all plans together."""
+    last_paid = max((content.last_paid_day for content in account.contents), default=NO_DAY)
+    for table in CLAIM_TABLES:
+        by_plan: dict[str, Counter[int]] = {}
+        for index, _ in account.folder.of(table):
+            for (plan, month), n in delivered.get(index, Delivered()).readable.items():
+                if month != NO_MONTH and n:
+                    by_plan.setdefault(plan, Counter())[month] += n
+        if not by_plan:
+            continue
+        whole = sum(by_plan.values(), Counter[int]())
+        first, last = min(whole), max(whole)
+        paid_until = last if last_paid == NO_DAY else _month(last_paid)
+        judged = range(first + 1, min(last, paid_until - _PENDING) + 1)
+        for plan, counts in sorted(by_plan.items()):
+            yield from _thin(table, f"plan {plan or 'not stated'}", counts, judged, thin)
+            if empty := [month for month in judged if month not in counts]:
+                yield Noticed(
+                    "months_without_claims", table,
+                    subject=f"plan {plan or 'not stated'}: {_spelled(empty)}",
+                )  # fmt: skip
+        if len(by_plan) > 1:
+            yield from _thin(table, "all plans", whole, judged, thin)
+
+
+def _thin(
+    table: str, of: str, counts: Counter[int], judged: range, thin: float
+) -> Iterator[Noticed]:
+    """Months with few lines for the lesser of the months with lines before and after them."""
+    known = sorted(counts)
+    average = counts.total() // (known[-1] - known[0] + 1)
+    before = {month: known[k - 1] for k, month in enumerate(known) if k}
+    after = {month: known[k + 1] for k, month in enumerate(known[:-1])}
+    for earlier, later in pairwise(known):
+        for month in range(earlier + 1, later):
+            before[month], after[month] = earlier, later
+    for month in judged:
+        if month not in before or month not in after:
+            continue
+        lesser = min(counts[before[month]], counts[after[month]])
+        share = counts[month] / lesser
+        if lesser >= _FEWEST and share < thin:
+            yield Noticed(
+                "thin_month",
+                table,
+                subject=f"{of}, {_name(month)}: {lesser:,} lines in the lesser of its neighbours",
+                lines=counts[month],
+                share=share,
+                size=average,
+            )
+
+
+def _month(day: int) -> int:
+    date = date_of(day)
+    return date.year * 12 + date.month - 1
+
+
+def _name(month: int) -> str:
+    return f"{month // 12:04d}-{month % 12 + 1:02d}"
+
+
+def _spelled(months: list[int]) -> str:
+    """Months as spans, as in `2023-02, 2023-05 to 2023-08`."""
+    starts = [m for k, m in enumerate(months) if not k or months[k - 1] != m - 1]
+    ends = [m for k, m in enumerate(months) if k + 1 == len(months) or months[k + 1] != m + 1]
+    return ", ".join(
+        _name(first) if first == last else f"{_name(first)} to {_name(last)}"
+        for first, last in zip(starts, ends, strict=True)
+    )
