@@ -224,10 +224,8 @@ class GateTerms:
         return {**row, "gate": name, "tripped": tripped, "accepted": accepted}
 
     def _trips(self, gate: Gate, one: Noticed) -> bool:
-        is_whole = bool(gate.whole_from) and one.share == 1
-        least = gate.whole_from if is_whole else gate.least
-        beyond = gate.trips(one.share, self.threshold(gate.name))
-        return one.size >= least and (is_whole or beyond)
+        least = gate.whole_from if gate.whole_from and one.share == 1 else gate.least
+        return one.size >= least and gate.trips(one.share, self.threshold(gate.name))
 
     def refuse(self, rows: Iterable[Mapping[str, Any]], document: Mapping[str, Any]) -> None:
         """Refuse rows that tripped a gate which was not accepted.

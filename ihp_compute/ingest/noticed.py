@@ -188,7 +188,6 @@ def _thin(
 ) -> Iterator[Noticed]:
     """Months with few lines for the lesser of the months with lines before and after them."""
     known = sorted(counts)
-    average = counts.total() // (known[-1] - known[0] + 1)
     before = {month: known[k - 1] for k, month in enumerate(known) if k}
     after = {month: known[k + 1] for k, month in enumerate(known[:-1])}
     for earlier, later in pairwise(known):
@@ -206,8 +205,14 @@ def _thin(
                 subject=f"{of}, {_name(month)}: {lesser:,} lines in the lesser of its neighbours",
                 lines=counts[month],
                 share=share,
-                size=average,
+                size=_average(counts, month),
             )
+
+
+def _average(counts: Counter[int], left: int) -> int:
+    """Lines in a month that has any, on average without one of them, which may be the thin one."""
+    others = [n for month, n in counts.items() if month != left]
+    return sum(others) // len(others)
 
 
 def _month(day: int) -> int:

@@ -55,6 +55,14 @@ class Bench:
                 found[entry["fate"]] = lines + entry["lines"], cents + entry["paid_cents"]
         return found
 
+    def noticed(self, document: dict[str, Any], finding: str) -> list[tuple[int, int]]:
+        """Lines and cents of each row of a finding."""
+        return [
+            (row["lines"], row["paid_cents"])
+            for row in document["data_quality"]
+            if row["finding"] == finding
+        ]
+
     def rows(self, population: Population, table: str) -> list[Row]:
         """All rows of a shard table."""
         return [row for shard in population.shards for row in shard.batch(table).to_pylist()]

@@ -49,9 +49,7 @@ def test_a_stated_link_crosses_payers_and_is_counted(bench: Any, member: Any, li
     ]  # fmt: skip
     document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
     assert bench.fates(document) == {"superseded": (1, 10_000), "retained": (1, 6_000)}
-    assert [(f["finding"], f["lines"], f["paid_cents"]) for f in document["findings"]] == [
-        ("links_across_payers", 1, 6_000)
-    ]
+    assert bench.noticed(document, "links_across_payers") == [(1, 6_000)]
 
 
 def test_a_number_that_starts_anew_is_another_claim(bench: Any, member: Any, line: Any) -> None:
@@ -62,7 +60,7 @@ def test_a_number_that_starts_anew_is_another_claim(bench: Any, member: Any, lin
     ]
     document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
     assert bench.fates(document) == {"retained": (2, 20_000)}
-    assert document["findings"][0]["finding"] == "numbers_that_start_anew"
+    assert bench.noticed(document, "numbers_that_start_anew") == [(2, 20_000)]
 
 
 def test_an_adjustment_belongs_to_the_year_of_its_service_dates(kept: Any, line: Any) -> None:
@@ -107,7 +105,7 @@ def test_a_number_that_names_nothing_here_ties_nothing(bench: Any, member: Any, 
     rows = [line(claim_id=f"C{k}", x_orgnl_clm_num="ELSEWHERE") for k in range(3)]
     document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
     assert bench.fates(document) == {"retained": (3, 30_000)}
-    assert document["findings"][0]["finding"] == "links_to_nothing"
+    assert bench.noticed(document, "links_to_nothing") == [(3, 30_000)]
 
 
 @pytest.mark.parametrize("spelling", ["01", "1.0", "001", " 1"])
@@ -177,9 +175,7 @@ def test_money_taken_back_is_listed_with_its_dollars(bench: Any, member: Any, li
     rows = [line(), line(paid_amount="-20", paid_date="2023-05-01")]
     document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
     assert bench.fates(document) == {"retained": (2, 8_000)}
-    assert document["findings"] == [
-        {"table": "medical_claim", "finding": "unpaired_negatives", "lines": 1, "paid_cents": -2000}
-    ]
+    assert bench.noticed(document, "unpaired_negatives") == [(1, -2_000)]
 
 
 def test_equal_rows_are_one_bill_or_several_and_both_readings_are_told(
@@ -191,8 +187,18 @@ def test_equal_rows_are_one_bill_or_several_and_both_readings_are_told(
     each, _ = bench.ingest(folder, choices=Choices(equal_rows="billed"))
     assert bench.fates(one) == {"duplicate": (1, 10_000), "voided": (2, 0)}
     assert bench.fates(each) == {"voided": (2, 0), "retained": (1, 10_000)}
-    told = [(f["finding"], f["paid_cents"]) for f in one["findings"] + each["findings"]]
-    assert told == [("equal_rows", 10_000), ("equal_rows", -10_000)]
+    told = [
+        (row["subject"], row["lines"], row["paid_cents"])
+        for document in (one, each)
+        for row in document["data_quality"]
+        if row["finding"] == "equal_rows"
+    ]
+    assert told == [
+        ("if read as billed, what stands", 1, 10_000),
+        ("read as duplicate, what stands", 1, 0),
+        ("if read as duplicate, what stands", 1, 0),
+        ("read as billed, what stands", 1, 10_000),
+    ]
 
 
 # --- histories whose end is known
