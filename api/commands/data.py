@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -328,7 +329,7 @@ def _show_ingest(report: dict[str, Any]) -> None:
             for (table, fate), (lines, cents) in _ledger_over_files(report["ledger"]).items()
         ],
     )
-    _show_noticed(report[DATA_QUALITY.name])
+    _show_noticed(report)
     notes = [*report["notes"], *(f"gate {k} accepted: {v}" for k, v in report["accepted"].items())]
     for note in notes[:SHOWN]:
         say(f"note: {note}")
@@ -340,35 +341,17 @@ def _show_ingest(report: dict[str, Any]) -> None:
     )
 
 
-def _show_noticed(rows: list[dict[str, Any]]) -> None:
+def _show_noticed(report: dict[str, Any]) -> None:
     """What was noticed, by finding: the first rows of each, what tripped a gate first."""
-    shown = []
+    shown: list[list[str]] = []
+    rows = _noticed_over_files(report)
     for name, finding in FINDINGS.items():
         found = [row for row in rows if row["finding"] == name]
         found.sort(key=lambda row: not row["tripped"])
-        for row in found[:SHOWN]:
-            where = (row["source_table"], row["file"], row["column_name"], row["subject"])
-            shown.append(
-                [
-                    finding.meaning,
-                    " ".join(filter(None, where)),
-                    f"{row['lines']:,}" if row["lines"] else "",
-                    dollars(row["paid_cents"]) if row["paid_cents"] else "",
-                    f"{row['share']:.2%}" if row["share"] and row["lines"] else "",
-                    "" if not row["tripped"] else "accepted" if row["accepted"] else row["gate"],
-                ]
-            )
+        shown += [[finding.meaning, *_noticed_cells(row)] for row in found[:SHOWN]]
         if len(found) > SHOWN:
-            shown.append(
-                [
-                    finding.meaning,
-                    f"and {len(found) - SHOWN:,} more; --json has them",
-                    "",
-                    "",
-                    "",
-                    "",
-                ]
-            )
+            more = f"and {len(found) - SHOWN:,} more; --json has them"
+            shown.append([finding.meaning, more, "", "", "", ""])
     if shown:
         show_table(
             "What was noticed",
@@ -383,6 +366,34 @@ def _show_noticed(rows: list[dict[str, Any]]) -> None:
             shown,
             optional=("gate", "share"),
         )
+
+
+def _noticed_cells(row: dict[str, Any]) -> list[str]:
+    where = (row["source_table"], row["file"], row["column_name"], row["subject"])
+    return [
+        " ".join(filter(None, where)),
+        f"{row['lines']:,}" if row["lines"] else "",
+        dollars(row["paid_cents"]) if row["paid_cents"] else "",
+        f"{row['share']:.2%}" if row["share"] and row["lines"] else "",
+        "" if not row["tripped"] else "accepted" if row["accepted"] else row["gate"],
+    ]
+
+
+def _noticed_over_files(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was noticed, rows of several files of a table as one."""
+    summed: dict[tuple[Any, ...], dict[str, Any]] = {}
+    files: Counter[tuple[Any, ...]] = Counter()
+    for row in report[DATA_QUALITY.name]:
+        key = tuple(row[name] for name in DATA_QUALITY.keys if name != "file" or not row["lines"])
+        whole = summed.setdefault(key, {**row, "lines": 0, "paid_cents": 0})
+        whole["lines"] += row["lines"]
+        whole["paid_cents"] += row["paid_cents"]
+        files[key] += 1
+        if files[key] > 1:
+            whole["file"] = f"({files[key]:,} files)"
+            table = report["tables"].get(row["source_table"])
+            whole["share"] = whole["lines"] / table["rows_read"] if table else 0.0
+    return list(summed.values())
 
 
 def _ledger_over_files(rows: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[int, int]]:

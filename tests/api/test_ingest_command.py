@@ -70,6 +70,17 @@ def test_the_text_says_what_was_left_out_and_what_is_missing(ihp: Ihp, raw: Path
     assert "note: no calendar year is full" in err
 
 
+def test_what_several_files_hold_is_one_row_on_the_screen(ihp: Ihp, tmp_path: Path) -> None:
+    parts = {
+        f"medical_claim_{k}": [LINE | {"claim_id": f"C{k}-{j}", "paid_amount": ""} for j in "ab"]
+        for k in range(3)
+    }
+    raw = _write(tmp_path / "raw", eligibility=[SPAN], **parts)
+    _, out, _ = ihp("ingest", raw, "--out", "population")
+    (row,) = [line for line in out.splitlines() if line.startswith("blank amounts")]
+    assert row.split()[-6:] == ["medical_claim", "(3", "files)", "paid_amount", "6", "100.00%"]
+
+
 def test_json_has_every_finding(ihp: Ihp, raw: Path) -> None:
     code, out, _ = ihp("ingest", raw, "--out", "population", "--json")
     rows = json.loads(out)["data_quality"]
