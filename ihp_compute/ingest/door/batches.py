@@ -99,7 +99,7 @@ def batches(part: Part, table: InputTable) -> Iterator[tuple[int, dict[str, pa.A
     if footer is None:
         names = read_header(file).names
         known, _ = check_columns(table, names, file.name, tuple(stated))
-        source = csv_batches(file, known)
+        source = csv_batches(file, known, BATCH_ROWS)
     else:
         names = list(schema_of(file, footer).names)
         known, _ = check_columns(table, names, file.name, tuple(stated))

@@ -22,6 +22,8 @@ from ihp_compute.ingest.spill_layout import Kept, Ordered, Scratch
 from ihp_compute.units import NO_DAY
 from kernels import code_lists, row_order, row_pick
 
+_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+"""Numbers in a row times this are far apart."""
 _NARROW: Final = (np.uint8, np.int16, np.uint16, np.int32)
 _MANY: Final = 16
 """Of a coded column only places are written where it has this many rows for each value."""
@@ -30,9 +32,11 @@ _MANY: Final = 16
 def by_shard(
     columns: Mapping[str, Column], schema: pa.Schema, n_shards: int, scratch: Scratch
 ) -> Ordered:
-    """The batch in order of shard; it stands in `scratch` until another one does."""
-    key = columns["member_key"]
-    order, starts = row_order(key.rows() if isinstance(key, Coded) else key, n_shards)
+    """The batch in order of shard; it stands in `scratch` until another one does.
+
+    Rows of nobody, whose key is 0, go to any shard, so that no number of them is too much for one.
+    """
+    order, starts = row_order(_spread(columns), n_shards)
     kept = Kept()
     numbers: dict[str, NDArray[Any]] = {}
     texts: dict[str, pa.Array] = {}
@@ -56,6 +60,16 @@ def by_shard(
         else:
             numbers[name] = _ordered(column, order, entry, scratch)
     return Ordered(numbers, texts, kept, starts)
+
+
+def _spread(columns: Mapping[str, Column]) -> NDArray[np.uint64]:
+    """The members' keys; in place of 0 a number that the row's place in its file gives."""
+    key, places = columns["member_key"], columns.get("row")
+    keys: NDArray[np.uint64] = key.rows() if isinstance(key, Coded) else np.asarray(key)
+    if isinstance(key, Coded) and isinstance(places, range):
+        nobody = key.where(key.values == 0)
+        keys[nobody] = (nobody.astype(np.uint64) + np.uint64(places.start)) * _GOLDEN
+    return keys
 
 
 def _is_constant(column: Column) -> bool:

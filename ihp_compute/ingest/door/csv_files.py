@@ -133,8 +133,8 @@ def _other_separator(line: str, known: Collection[str]) -> str | None:
     return between.most_common(1)[0][0] if between else None
 
 
-def csv_batches(file: InputFile, known: list[str]) -> Iterator[pa.RecordBatch]:
-    """Columns of a CSV file as text, a batch at a time.
+def csv_batches(file: InputFile, known: list[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
+    """Columns of a CSV file as text, at most `batch_rows` at a time.
 
     Raises
     ------
@@ -162,9 +162,11 @@ def csv_batches(file: InputFile, known: list[str]) -> Iterator[pa.RecordBatch]:
                     check_utf8=True,
                 ),
             ) as reader:
-                for batch in reader:
-                    rows += batch.num_rows
-                    yield batch
+                for block in reader:
+                    for start in range(0, block.num_rows, batch_rows):
+                        batch = block.slice(start, batch_rows)
+                        rows += batch.num_rows
+                        yield batch
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             raise _malformed(file, header, str(error), rows) from error
 

@@ -107,6 +107,7 @@ def parquet_batches(
             read_dictionary=coded,
             page_checksum_verification=True,
         ) as source:
+            _check_ids(file, footer, groups, [name for name in known if name not in coded])
             for batch in source.iter_batches(size, groups, columns=known, use_threads=False):
                 plain = [
                     _plain(file, name, batch.column(name), is_uuid=name in uuids) for name in known
@@ -179,6 +180,35 @@ def _check_groups(
                 f"{packed:,} packed ones. At most {_MOST_UNPACKED} are read for each, and "
                 f"{_MOST_OF_COLUMN:,} of a column. Write it with smaller row groups."
             )
+
+
+def _check_ids(
+    file: InputFile, footer: pq.FileMetaData, groups: list[int], names: list[str]
+) -> None:
+    """Look at the dictionaries of text that is not read as codes, before it is undone.
+
+    One long text in a dictionary is small in the file and large once each row has it.
+    """
+    for group in groups:
+        of_group = footer.row_group(group)
+        chunks = [of_group.column(k) for k in range(of_group.num_columns)]
+        held = [
+            chunk.path_in_schema
+            for chunk in chunks
+            if chunk.path_in_schema in names
+            and chunk.has_dictionary_page
+            and chunk.physical_type == "BYTE_ARRAY"
+            and chunk.total_uncompressed_size > _MOST_OF_VALUE
+        ]
+        if not held:
+            continue
+        with pq.ParquetFile(
+            file.path, metadata=footer, memory_map=True, read_dictionary=held
+        ) as source:
+            for batch in source.iter_batches(1, [group], columns=held, use_threads=False):
+                for name in held:
+                    _plain(file, name, batch.column(name), is_uuid=False)
+                break
 
 
 def _stored_coded(footer: pq.FileMetaData, groups: list[int]) -> set[str]:
