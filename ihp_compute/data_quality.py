@@ -135,6 +135,18 @@ FINDINGS: Final[Mapping[str, Finding]] = {
         Finding("unpaired_negatives", "negatives that reverse nothing: money moved"),
         Finding("links_across_payers", "links to a claim of another source, payer or plan"),
         Finding("links_to_nothing", "links to a claim that is not here"),
+        Finding("not_understood", "codes not understood, by kind of value"),
+        Finding("not_a_date", "dates that cannot be read"),
+        Finding("day_or_month_first", "dates of which nothing settles the order of day and month"),
+        Finding("date_out_of_range", "dates before 1850 or after 2099, read as none"),
+        Finding("not_an_amount", "amounts that cannot be read: their dollars are not known"),
+        Finding("status_and_denial_differ", "status of denied and denial flag differ"),
+        Finding("end_before_start", "ends before it starts"),
+        Finding("before_admission", "discharged before admitted"),
+        Finding("before_birth", "before birth"),
+        Finding("total_line", "money on a total line that its claim's other lines come to"),
+        Finding("money_on_total_line", "other money on a total line"),
+        Finding("months_named_differently", "member months of which rows say two things"),
         Finding("numbers_that_start_anew", "claim numbers that start anew: claims of their own"),
     )
 }

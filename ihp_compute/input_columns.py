@@ -24,15 +24,32 @@ import pyarrow as pa
 from ihp_compute.ledger import CLAIM_TABLES
 from ihp_compute.units import NO_DAY
 
-NOTHING: Final = ("", "null", "none", "nan", "<na>", r"\n")
-"""Texts that state nothing in any column, in lower case; `\\N` is how databases unload a null."""
+NOTHING: Final = (
+    "", "null", "none", "nan", "nat", "na", "n/a", "#n/a", "<na>", r"\n"
+)  # fmt: skip
+"""Texts that state nothing in any column, in lower case: `NA` is R's, `NaT` that of pandas,
+and `\\N` is how databases unload a null."""
+
+NO_DATE: Final = re.compile(r"(?:0+|8+|9+)?")
+"""Digits of a written date that state none, whatever stands between them; SAS writes a point."""
+FIRST_DATE: Final = date(1850, 1, 1)
+"""A date before it is none that a person, a payment or a service can have."""
+OPEN_END: Final = date(2099, 12, 31)
+"""From this day on a date is none; an end of enrolment states that none is known."""
+NO_DATES: Final = frozenset(
+    date(*day)
+    for day in ((1, 1, 1), (1000, 1, 1), (1899, 12, 30), (1899, 12, 31), (1900, 1, 1),
+                (2099, 12, 31), (9999, 12, 31))
+)  # fmt: skip
+"""Days that programs write for no date; others outside the range above are counted as strange."""
 
 
 class Kind(Enum):
     """What a column's values are, and so how they are read."""
 
     ID = "id"
-    """Names one person, claim or place; compared as text."""
+    """Names a person, claim, provider or place by which rows meet; compared as text, and refused
+    where a program rounded it."""
     TEXT = "text"
     CODE = "code"
     """A place in a code list, kept as text: leading zeros live."""
@@ -103,7 +120,7 @@ def as_number(text: str) -> str:
     return whole.lstrip("0") or "0"
 
 
-_FILLER: Final = re.compile(r"~+|0+|8+|9+|n/?a|null|none", re.IGNORECASE)
+_FILLER: Final = re.compile(r"~+|\.|0+|8+|9+|n/?a|null|none", re.IGNORECASE)
 
 
 def linking_number(text: str) -> str:
@@ -143,7 +160,10 @@ class InputColumn:
     spill : what it is carried as, first the column that is its own; others it also has a say in
     system : the code system of a column that is numbered without being spilled
     required : whether a file without it is refused
-    nothing : a pattern of further texts (`NOTHING`) that state nothing, or the first day that does
+    nothing : a pattern of further texts (`NOTHING`) that state nothing, or the days that do
+    may_be_open : of a date that ends something, whether any day from `OPEN_END` on is none
+    dotted : whether codes are written with a dot, so that `.0` is part of one; elsewhere a whole
+        number that a program wrote with `.0` is the number
     places : decimal places that are kept of a number
     spelling : what is made of a text as written, or None where it stands as it is
     is_content : whether it says what a row says; else how the row came here: two rows that differ
@@ -157,10 +177,22 @@ class InputColumn:
     unit: str = ""
     system: str = ""
     required: bool = False
-    nothing: str | date = ""
+    nothing: str | frozenset[date] = ""
+    may_be_open: bool = False
+    dotted: bool = False
     places: int = 0
     is_content: bool = True
     spelling: Callable[[str], str] | None = None
+
+    @property
+    def no_dates(self) -> frozenset[date]:
+        """Days that state no date in it."""
+        return self.nothing if isinstance(self.nothing, frozenset) else NO_DATES
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a number with `.0` in it is the number without."""
+        return not (self.dotted or self.places)
 
     @property
     def code_system(self) -> str:
@@ -225,11 +257,13 @@ def _amount(name: str, meaning: str, *spill: SpillColumn, required: bool = False
 
 
 def _numbered(
-    first: str, kind: Kind, meaning: str, n: int, *spill: SpillColumn
+    first: str, kind: Kind, meaning: str, n: int, *spill: SpillColumn, dotted: bool = False
 ) -> tuple[InputColumn, ...]:
     """Columns `first`_1 to `first`_n."""
     return tuple(
-        InputColumn(f"{first}_{k}", kind, f"{meaning}, number {k} of up to {n}", spill)
+        InputColumn(
+            f"{first}_{k}", kind, f"{meaning}, number {k} of up to {n}", spill, dotted=dotted
+        )
         for k in range(1, n + 1)
     )
 
@@ -332,7 +366,12 @@ _CLAIM_EXTENSIONS: Final = (
     ),
     InputColumn(
         "x_clm_dnd_ind", Kind.CODE,
-        "the claim is denied; 0 and 1 are read once all rows are seen", (_DENIAL,),
+        "0 is denied, as in TAF, and 1 or nothing is not; letters (Y, N, D) as they say",
+        (_DENIAL,),
+    ),
+    InputColumn(
+        "x_clm_stus_ctgry", Kind.CODE, "category of the claim's status; F2 is denied, and told"
+        " where it and x_clm_dnd_ind differ",
     ),
     _amount("x_tpl_amt", "what other insurers paid", _cents("third_party_cents")),
     _amount("x_sdp_pd_amt", "payment that the state directs plans to make"),
@@ -341,6 +380,12 @@ _CLAIM_EXTENSIONS: Final = (
     _amount("x_ltc_rcp_lblty_amt", "the member's own share of long-term care"),
     _STATE,
 )  # fmt: skip
+
+SERVICE_DATES: Final = (
+    "claim_line_start_date", "claim_start_date", "admission_date", "claim_end_date",
+    "claim_line_end_date",
+)  # fmt: skip
+"""The day of service of a medical line is the first of these that is stated."""
 
 _MEDICAL: Final = (
     *_CLAIM,
@@ -354,13 +399,19 @@ _MEDICAL: Final = (
         "claim_start_date", Kind.DATE, "first day of the claim; of a line without one, its day",
         (_CLAIM_START, _SERVICE),
     ),
-    InputColumn("claim_end_date", Kind.DATE, "last day of the claim", (_CLAIM_END,)),
+    InputColumn("claim_end_date", Kind.DATE, "last day of the claim", (_CLAIM_END, _SERVICE)),
     InputColumn(
         "claim_line_start_date", Kind.DATE, "day of service of the line", (_SERVICE, _CLAIM_START)
     ),
-    InputColumn("claim_line_end_date", Kind.DATE, "last day of the line", (_CLAIM_END,)),
-    InputColumn("admission_date", Kind.DATE, "day of admission", (_day("admission_day"),)),
-    InputColumn("discharge_date", Kind.DATE, "day of discharge", (_day("discharge_day"),)),
+    InputColumn(
+        "claim_line_end_date", Kind.DATE, "last day of the line", (_CLAIM_END, _SERVICE)
+    ),
+    InputColumn(
+        "admission_date", Kind.DATE, "day of admission", (_day("admission_day"), _SERVICE)
+    ),
+    InputColumn(
+        "discharge_date", Kind.DATE, "day of discharge", (_day("discharge_day"), _CLAIM_END)
+    ),
     InputColumn("admit_source_code", Kind.CODE, "where the patient came from"),
     InputColumn("admit_type_code", Kind.CODE, "urgency of the admission"),
     InputColumn(
@@ -386,24 +437,24 @@ _MEDICAL: Final = (
     InputColumn("service_unit_quantity", Kind.NUMBER, "how much was done", unit="units of service"),
     InputColumn("hcpcs_code", Kind.CODE, "procedure or supply", (_coded("hcpcs", "hcpcs"),)),
     *_numbered("hcpcs_modifier", Kind.CODE, "modifier of the procedure", 5),
-    InputColumn("rendering_npi", Kind.CODE, "provider who rendered the service", (_RENDERING,)),
-    InputColumn("rendering_tin", Kind.CODE, "tax number of the rendering provider", (_TIN,)),
-    InputColumn("billing_npi", Kind.CODE, "provider who bills", (_BILLING,)),
+    InputColumn("rendering_npi", Kind.ID, "provider who rendered the service", (_RENDERING,)),
+    InputColumn("rendering_tin", Kind.ID, "tax number of the rendering provider", (_TIN,)),
+    InputColumn("billing_npi", Kind.ID, "provider who bills", (_BILLING,)),
     InputColumn(
-        "billing_tin", Kind.CODE, "tax number of the billing provider, where no rendering one is",
+        "billing_tin", Kind.ID, "tax number of the billing provider, where no rendering one is",
         (_TIN,),
     ),
-    InputColumn("facility_npi", Kind.CODE, "facility", (_coded("facility_npi", "npi"),)),
+    InputColumn("facility_npi", Kind.ID, "facility", (_coded("facility_npi", "npi"),)),
     *_PAID,
     _amount("total_cost_amount", "what payer and member paid together"),
     InputColumn("diagnosis_code_type", Kind.TEXT, "ICD version of the diagnoses"),
     *_numbered(
         "diagnosis_code", Kind.CODE, "diagnosis", 25,
-        SpillColumn("dx", pa.list_(pa.int32()), None, "dx"),
+        SpillColumn("dx", pa.list_(pa.int32()), None, "dx"), dotted=True,
     ),
     *_numbered("diagnosis_poa", Kind.CODE, "whether the diagnosis was present on admission", 25),
     InputColumn("procedure_code_type", Kind.TEXT, "code list of the inpatient procedures"),
-    *_numbered("procedure_code", Kind.CODE, "inpatient procedure", 25),
+    *_numbered("procedure_code", Kind.CODE, "inpatient procedure", 25, dotted=True),
     *_numbered("procedure_date", Kind.DATE, "day of the inpatient procedure", 25),
     _IN_NETWORK,
     _CLAIM_SOURCE,
@@ -415,8 +466,8 @@ _PHARMACY: Final = (
     *_CLAIM,
     *_PERSON,
     *_PAYER,
-    InputColumn("prescribing_provider_npi", Kind.CODE, "who prescribed the drug", (_RENDERING,)),
-    InputColumn("dispensing_provider_npi", Kind.CODE, "who dispensed it", (_BILLING,)),
+    InputColumn("prescribing_provider_npi", Kind.ID, "who prescribed the drug", (_RENDERING,)),
+    InputColumn("dispensing_provider_npi", Kind.ID, "who dispensed it", (_BILLING,)),
     InputColumn(
         "dispensing_date", Kind.DATE, "day on which it was dispensed",
         (_SERVICE, _CLAIM_START, _CLAIM_END), required=True,
@@ -434,24 +485,22 @@ _PHARMACY: Final = (
 
 # --- enrolment ------------------------------------------------------------------------------------
 
-OPEN_END: Final = date(2100, 1, 1)
-"""An end of enrolment from this day on states none; no service or start stands there."""
-
 _ELIGIBILITY: Final = (
     *_PERSON,
-    InputColumn("subscriber_id", Kind.ID, "the subscriber whose plan it is"),
+    InputColumn("subscriber_id", Kind.TEXT, "the subscriber whose plan it is"),
     InputColumn("gender", Kind.CODE, "sex", (_small("sex"),)),
     InputColumn("race", Kind.TEXT, "race"),
     InputColumn("birth_date", Kind.DATE, "day of birth", (_day("birth_day"),)),
     InputColumn("death_date", Kind.DATE, "day of death", (_day("death_day"),)),
     InputColumn("death_flag", Kind.FLAG, "the member has died"),
     InputColumn(
-        "enrollment_start_date", Kind.DATE, "first day of enrolment", (_day("start_day"),),
-        required=True,
+        "enrollment_start_date", Kind.DATE,
+        "first day of enrolment; 1900-01-01 is one, for enrolled ever since", (_day("start_day"),),
+        required=True, nothing=NO_DATES - {date(1900, 1, 1)},
     ),
     InputColumn(
         "enrollment_end_date", Kind.DATE, "last day of enrolment; nothing: it goes on",
-        (_day("end_day"),), required=True, nothing=OPEN_END,
+        (_day("end_day"),), required=True, may_be_open=True,
     ),
     InputColumn("payer", Kind.TEXT, "who pays; names the plan last", (_PLAN, _FLAGS)),
     InputColumn(
@@ -470,13 +519,13 @@ _ELIGIBILITY: Final = (
         (_small("dual_status", blank=255), _FLAGS),
     ),
     InputColumn("medicare_status_code", Kind.CODE, "why the member has Medicare now"),
-    InputColumn("group_id", Kind.ID, "group of the subscriber"),
+    InputColumn("group_id", Kind.TEXT, "group of the subscriber"),
     InputColumn("group_name", Kind.TEXT, "name of that group"),
     InputColumn("name_suffix", Kind.TEXT, "what follows the name"),
     InputColumn("first_name", Kind.TEXT, "first name"),
     InputColumn("middle_name", Kind.TEXT, "middle name"),
     InputColumn("last_name", Kind.TEXT, "last name"),
-    InputColumn("social_security_number", Kind.ID, "social security number"),
+    InputColumn("social_security_number", Kind.TEXT, "social security number"),
     InputColumn("subscriber_relation", Kind.TEXT, "what the member is to the subscriber"),
     InputColumn("address", Kind.TEXT, "street and number"),
     InputColumn("city", Kind.TEXT, "city"),
@@ -532,16 +581,14 @@ _PARTNERSHIP: Final = InputColumn(
 _PERFORMANCE_YEAR: Final = InputColumn(
     "performance_year", Kind.NUMBER, "year of performance", unit="calendar year", required=True
 )
-_START, _END = (
-    InputColumn(f"{which}_date", Kind.DATE, f"{said} day that it holds")
-    for which, said in (("start", "first"), ("end", "last"))
-)
+_START: Final = InputColumn("start_date", Kind.DATE, "first day that it holds")
+_END: Final = InputColumn("end_date", Kind.DATE, "last day that it holds", may_be_open=True)
 
 _ROSTER: Final = (
     InputColumn(
-        "npi", Kind.CODE, "provider on the partnership's roster", system="npi", required=True
+        "npi", Kind.ID, "provider on the partnership's roster", system="npi", required=True
     ),
-    InputColumn("tin", Kind.CODE, "tax number; nothing: any", system="tin"),
+    InputColumn("tin", Kind.ID, "tax number; nothing: any", system="tin"),
     _PARTNERSHIP,
     InputColumn(
         "specialty", Kind.CODE,
@@ -595,7 +642,7 @@ INPUT_TABLES: Final[Mapping[str, InputTable]] = {
             "medical_claim", "lines of claims that are not of a pharmacy", _MEDICAL,
             own=(*_ROW, SpillColumn("blank_amount", pa.bool_())),
             required=True,
-            one_of=(_PERSON_NAMES, ("claim_line_start_date", "claim_start_date")),
+            one_of=(_PERSON_NAMES, SERVICE_DATES),
         ),
         InputTable(
             "pharmacy_claim", "lines of pharmacy claims", _PHARMACY,

@@ -17,7 +17,8 @@ from ihp_compute import METHOD_VERSION, __version__
 from ihp_compute.codes import SERVICE_CATEGORY_VERSION
 from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.errors import UnbalancedLedgerError
-from ihp_compute.ingest.handover import DENIAL_MARKS, Rules, ShardContent
+from ihp_compute.ingest.findings import Findings
+from ihp_compute.ingest.handover import Rules, ShardContent
 from ihp_compute.ingest.input_files import InputFolder, Tally
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES, IngestFate
 from ihp_compute.population import LAYOUT_VERSION
@@ -68,15 +69,12 @@ class Account:
                     cents[table, fate] += int(of_table[t, fate, 1])
         return lines, cents
 
-    def histories(self) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
-        """Lines and cents by table and finding of what the histories of claims came to."""
-        lines: Counter[tuple[str, str]] = Counter()
-        cents: Counter[tuple[str, str]] = Counter()
+    def together(self, table: str) -> Findings:
+        """What was found once all rows of a member stood together."""
+        whole = Findings()
         for content in self.contents:
-            for key, (n, amount) in content.findings.items():
-                lines[key] += n
-                cents[key] += amount
-        return lines, cents
+            whole.add(content.findings.get(table, Findings()))
+        return whole
 
     def document(self, *, digest: str, members: int, claims: Mapping[str, int]) -> dict[str, Any]:
         """The JSON document of an ingest but what was noticed; `claims` are distinct by table.
@@ -196,16 +194,7 @@ class Account:
         if open_months:
             notes.append(
                 f"{open_months:,} member months stand in open-ended spans, which end with the last "
-                "month of service or of a stated enrolment date"
-            )
-        stated = sum(count for mark, count in counted.denials.items() if mark in ("0", "1"))
-        if stated:
-            is_zero = self.rules.denied_marks[DENIAL_MARKS.index("0")]
-            zero, one = ("denied", "paid") if is_zero else ("paid", "denied")
-            notes.append(
-                f"x_clm_dnd_ind: {stated:,} rows state 0 or 1, read as 0 {zero}, 1 {one}, because "
-                f"{'more' if is_zero else 'no more'} than half of all rows state 1 "
-                "(TAF codes denied as 0)"
+                "month of service"
             )
         if not self._years()[2]:
             notes.append("no calendar year is full; the years of service stand for full years")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.ingest.final_action import Choices
+from ihp_compute.ingest.findings import Findings
 from ihp_compute.ingest.service_categories import CodeFacts
 
 
@@ -23,22 +23,16 @@ class Rules:
     """What all shards share once every file has been read.
 
     horizon_month : last month that an open-ended span reaches
-    denied_marks : bool per `DENIAL_MARKS`: which of them say denied
     final_code : final number of each provisional code, by system
     facts, spilled_facts : what the codes say, by final and by provisional number
     choices : what histories of claims leave open, decided
     """
 
     horizon_month: int
-    denied_marks: NDArray[np.bool_]
     final_code: Mapping[str, NDArray[np.int32]]
     facts: CodeFacts
     spilled_facts: CodeFacts
     choices: Choices
-
-
-DENIAL_MARKS: Final = ("", "0", "1", "yes", "no")
-"""What `x_clm_dnd_ind` can say; 0 and 1 are read once all rows are seen (`passes`)."""
 
 
 @dataclass
@@ -48,7 +42,7 @@ class ShardContent:
     hashes : uint64 a row, `population.text_hashes` of some text columns, by table and name
     ledger : int64[len(LEDGER_TABLES), n_files, len(IngestFate), 2], lines and paid cents
     covered_months : calendar months in which somebody is enrolled
-    findings : lines and paid cents of what the histories of claims came to, by table and finding
+    findings : what was found once all rows of a member stood together, by table
     service_days : first and last service day of retained lines, or None
     """
 
@@ -62,4 +56,4 @@ class ShardContent:
     service_days: tuple[int, int] | None
     last_paid_day: int
     notes: dict[str, int]
-    findings: dict[tuple[str, str], tuple[int, int]]
+    findings: dict[str, Findings]

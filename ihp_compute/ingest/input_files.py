@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ihp_compute.ingest.findings import Findings
 from ihp_compute.units import NO_DAY
 from kernels import distinct_count, row_order, row_pick
 
@@ -54,17 +55,49 @@ class InputFolder:
 
 
 @dataclass
+class Denials:
+    """What the denial flag says of the lines of one data source.
+
+    denied : lines and positive cents that it denies
+    turned_round : lines and positive cents that it would deny if each stated mark meant the other
+    """
+
+    lines: int = 0
+    positive_cents: int = 0
+    denied: tuple[int, int] = (0, 0)
+    turned_round: tuple[int, int] = (0, 0)
+
+    def add(self, other: Denials) -> None:
+        """Add another part of the same source and table."""
+        self.lines += other.lines
+        self.positive_cents += other.positive_cents
+        self.denied = _sum(self.denied, other.denied)
+        self.turned_round = _sum(self.turned_round, other.turned_round)
+
+
+def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return one[0] + other[0], one[1] + other[1]
+
+
+@dataclass
 class Tally:
-    """What one file was found to hold in the first pass; sums of parts add up."""
+    """What one file was found to hold in the first pass; sums of parts add up.
+
+    unreadable : rows put aside, by column and reason without the value
+    last_day : last day of service, or of enrolment as it is stated
+    denials : by data source
+    """
 
     rows: int = 0
+    unreadable: Counter[tuple[str, str]] = field(default_factory=Counter)
     paid_cents: int = 0
     blank_amounts: int = 0
     sub_cents: int = 0
     last_day: int = NO_DAY
     claim_hashes: list[tuple[NDArray[np.uint64], NDArray[np.int64]]] = field(default_factory=list)
-    denials: Counter[str] = field(default_factory=Counter)
+    denials: dict[str, Denials] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
+    findings: Findings = field(default_factory=Findings)
 
     def add(self, other: Tally) -> None:
         """Add another part of the same file or table."""
@@ -74,8 +107,11 @@ class Tally:
         self.sub_cents += other.sub_cents
         self.last_day = max(self.last_day, other.last_day)
         self.claim_hashes += other.claim_hashes
-        self.denials += other.denials
+        self.unreadable.update(other.unreadable)
+        for source, denials in other.denials.items():
+            self.denials.setdefault(source, Denials()).add(denials)
         self.notes += other.notes
+        self.findings.add(other.findings)
 
     def see_claims(self, claim_hash: NDArray[np.uint64]) -> None:
         """Keep the claims of rows just read, rows of a claim once where they follow each other."""

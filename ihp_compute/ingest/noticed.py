@@ -15,6 +15,7 @@ from typing import Final
 from ihp_compute.data_quality import Noticed
 from ihp_compute.ingest.account import Account
 from ihp_compute.ingest.door import NO_MONTH, Delivered
+from ihp_compute.ingest.findings import Findings
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES, IngestFate
 from ihp_compute.units import NO_DAY, date_of
 
@@ -49,15 +50,19 @@ def noticed(
     delivered: Mapping[int, Delivered],
     roster: RosterMet | None,
     thin: float,
+    denied: float,
 ) -> Iterator[Noticed]:
     """Everything that is told of an ingest beside its ledger.
 
-    `delivered` is by index of the file; months below `thin` of their neighbours are told.
+    `delivered` is by index of the file; months below `thin` of their neighbours are told, and
+    denial flags that deny more than `denied` of the positive dollars.
     """
     yield from _of_folder(account)
     yield from _of_fates(account)
     yield from _of_amounts(account)
-    yield from _of_histories(account)
+    yield from _of_reasons(account)
+    yield from _of_denials(account, denied)
+    yield from _of_findings(account)
     yield from _of_months(account, delivered, thin)
     if roster is not None:
         yield from _of_roster(account, roster)
@@ -86,6 +91,9 @@ def _of_fates(account: Account) -> Iterator[Noticed]:
     lines, cents = account.by_fate()
     for table in LEDGER_TABLES:
         size = account.table(table).rows
+        reason = ""
+        for (_, of), n in account.table(table).unreadable.most_common(1):
+            reason = f"{n:,} of them: {of}"
         for finding, fate in (
             ("unreadable_rows", IngestFate.UNREADABLE),
             ("duplicate_rows", IngestFate.DUPLICATE),
@@ -93,7 +101,7 @@ def _of_fates(account: Account) -> Iterator[Noticed]:
         ):
             if n := lines[table, fate]:
                 yield Noticed(
-                    finding, table,
+                    finding, table, subject=reason if finding == "unreadable_rows" else "",
                     lines=n, paid_cents=cents[table, fate], share=n / size, size=size,
                 )  # fmt: skip
 
@@ -110,27 +118,77 @@ def _of_amounts(account: Account) -> Iterator[Noticed]:
                 yield Noticed(finding, file.table, file.name, column, lines=n, share=n / tally.rows)
 
 
-def _of_histories(account: Account) -> Iterator[Noticed]:
-    """What histories of claims came to; of what they leave open, both readings."""
-    lines, cents = account.histories()
+def _of_reasons(account: Account) -> Iterator[Noticed]:
+    for index, file in enumerate(account.folder.files):
+        tally = account.tally(index)
+        for (column, reason), n in sorted(tally.unreadable.items()):
+            yield Noticed(
+                "unreadable_reason", file.table, file.name, column, reason,
+                lines=n, share=n / tally.rows,
+            )  # fmt: skip
+
+
+def _of_denials(account: Account, told: float) -> Iterator[Noticed]:
+    """Both readings of a denial flag that denies more than a share of a source's dollars."""
+    for table in CLAIM_TABLES:
+        for source, denials in sorted(account.table(table).denials.items()):
+            if denials.denied[1] <= told * denials.positive_cents:
+                continue
+            of = f"source {source}, " if source else ""
+            for reading, (lines, cents), size in (
+                ("as it is read", denials.denied, denials.lines),
+                ("if it were turned round", denials.turned_round, 0),
+            ):
+                yield Noticed(
+                    "denied_dollars",
+                    table,
+                    column_name="x_clm_dnd_ind",
+                    subject=f"{of}{reading}",
+                    lines=lines,
+                    paid_cents=cents,
+                    share=cents / denials.positive_cents,
+                    size=size,
+                )
+
+
+def _of_findings(account: Account) -> Iterator[Noticed]:
+    """What was read with doubt, by file; and by table what was found once rows stood together."""
+    for index, file in enumerate(account.folder.files):
+        tally = account.tally(index)
+        yield from _doubts(tally.findings, file.table, file.name, tally.rows)
+    for table in LEDGER_TABLES:
+        yield from _doubts(account.together(table), table, "", account.table(table).rows)
+        yield from _of_choices(account, table)
+
+
+def _doubts(found: Findings, table: str, file: str, rows: int) -> Iterator[Noticed]:
+    for doubt in sorted(found.lines):
+        if doubt.finding not in _OPEN_CHOICES:
+            n = found.lines[doubt]
+            yield Noticed(
+                doubt.finding, table, file, doubt.column, doubt.subject, lines=n,
+                paid_cents=found.cents[doubt], share=n / rows if n <= rows else 0.0,
+            )  # fmt: skip
+
+
+def _of_choices(account: Account, table: str) -> Iterator[Noticed]:
+    """Of what histories of claims leave open, both readings."""
+    found = account.together(table)
     by_fate = account.by_fate()[1]
-    for table, finding in sorted(lines):
-        n, moved = lines[table, finding], cents[table, finding]
-        share = n / account.table(table).rows
-        if finding not in _OPEN_CHOICES:
-            yield Noticed(finding, table, lines=n, paid_cents=moved, share=share)
+    for doubt in sorted(found.lines):
+        if doubt.finding not in _OPEN_CHOICES:
             continue
-        chosen = getattr(account.rules.choices, finding)
+        chosen = getattr(account.rules.choices, doubt.finding)
         stands = sum(by_fate[table, fate] for fate in _STANDING)
-        for reading in _OPEN_CHOICES[finding]:
+        for reading in _OPEN_CHOICES[doubt.finding]:
             is_chosen = reading == chosen
             yield Noticed(
-                finding,
+                doubt.finding,
                 table,
                 subject=f"{'read as' if is_chosen else 'if read as'} {reading}, what stands",
-                lines=n,
-                share=share,
-                paid_cents=stands if is_chosen else stands + moved,
+                lines=found.lines[doubt],
+                share=found.lines[doubt] / account.table(table).rows,
+                paid_cents=stands if is_chosen else stands + found.cents[doubt],
             )
 
 

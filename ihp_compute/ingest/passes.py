@@ -49,6 +49,7 @@ from ihp_compute.ingest.control import ControlTotal, differences, read_control
 from ihp_compute.ingest.door import (
     CodeBook,
     Column,
+    DateOrders,
     Delivered,
     MemberBook,
     Part,
@@ -68,7 +69,7 @@ from ihp_compute.ingest.door import (
     read_scores,
 )
 from ihp_compute.ingest.final_action import Choices
-from ihp_compute.ingest.handover import DENIAL_MARKS, Rules, ShardContent
+from ihp_compute.ingest.handover import Rules, ShardContent
 from ihp_compute.ingest.input_files import InputFile, InputFolder, Tally
 from ihp_compute.ingest.noticed import RosterMet, noticed
 from ihp_compute.ingest.service_categories import facts_of
@@ -198,6 +199,7 @@ class _Ingest:
         self.progress = progress
         self.members = MemberBook()
         self.codes = CodeBook()
+        self.date_orders = DateOrders()
         self.tallies: dict[int, Tally] = {}
         self.delivered: dict[int, Delivered] = {}
         self.unknown_columns: list[list[str]] = [[] for _ in folder.files]
@@ -292,10 +294,11 @@ class _Ingest:
         """What was noticed, written down, once the gates have let it pass; and what they took."""
         gates = self.asked.gates
         thin = max(GATES["thin_month"].threshold, gates.threshold("thin_month"))
+        denied = min(GATES["denied_dollars"].threshold, gates.threshold("denied_dollars"))
         rows = gates.judge(
             (
                 *differences(self.asked.control, self.folder, self.tallies, self.delivered),
-                *noticed(account, self.delivered, roster, thin),
+                *noticed(account, self.delivered, roster, thin, denied),
             )
         )
         found = {
@@ -342,7 +345,10 @@ class _Ingest:
         # files have many dictionaries in common, above all those of one value
         known = self._own.words.setdefault(part.file.table, {})
         for first_row, columns in batches(part, INPUT_TABLES[part.file.table]):
-            rows = Rows(part.file.table, columns, first_row, known)
+            rows = Rows(
+                part.file.table, columns, first_row, known, part.file.name,
+                partial(self.date_orders.of, part.file),
+            )  # fmt: skip
             if rows.n:
                 with converting(part.file, first_row):
                     read = self._read_batch(part, rows)
@@ -361,7 +367,7 @@ class _Ingest:
 
     def _reference(self, name: str) -> pa.Table:
         """Read a table that is not sharded, and write it down."""
-        table, rows = read_reference(self.folder, name)
+        table, rows = read_reference(self.folder, name, self.date_orders)
         with self._lock:
             self.tallies.update({index: Tally(rows=n) for index, n in rows.items()})
         for batch in table.combine_chunks().to_batches():
@@ -369,7 +375,10 @@ class _Ingest:
         return table
 
     def _rules(self) -> tuple[dict[str, pa.Array], Rules]:
-        """What needs every file read: sorted codes, the open spans' horizon, denial's coding."""
+        """What needs every file read: sorted codes and the open spans' horizon.
+
+        The horizon comes from services; stated days of enrolment stand for them where none are.
+        """
         sorted_codes, final = self.codes.sort()
         facts = facts_of(
             *(
@@ -377,16 +386,21 @@ class _Ingest:
                 for system in ("hcpcs", "revenue", "bill_type", "place_of_service")
             )
         )
-        last_day = max((tally.last_day for tally in self.tallies.values()), default=NO_DAY)
+        last_days = {
+            table: max(
+                (self.tallies[k].last_day for k, _ in self.folder.of(table) if k in self.tallies),
+                default=NO_DAY,
+            )
+            for table in LEDGER_TABLES
+        }
+        last_day = max(last_days[table] for table in CLAIM_TABLES)
+        if last_day == NO_DAY:
+            last_day = last_days["eligibility"]
         horizon = (
             0 if last_day == NO_DAY else int(months_of_days(np.array([last_day], np.int32))[0])
         )
-        rows = sum(sum(tally.denials.values()) for tally in self.tallies.values())
-        ones = sum(tally.denials["1"] for tally in self.tallies.values())
-        denied = {"yes", "0" if 2 * ones > rows else "1"}
-        marks = np.array([mark in denied for mark in DENIAL_MARKS])
         return sorted_codes, Rules(
-            horizon, marks, final, facts, facts.renumbered(final), self.asked.choices
+            horizon, final, facts, facts.renumbered(final), self.asked.choices
         )
 
     # --- second pass

@@ -186,6 +186,7 @@ class CodeFacts:
     revenue: NDArray[np.uint8]
     emergency_revenue: NDArray[np.bool_]
     room_and_board: NDArray[np.bool_]
+    total_revenue: NDArray[np.bool_]
     bill_type: NDArray[np.uint8]
     inpatient_bill: NDArray[np.bool_]  # 11x, 12x, 41x
     admitted_bill: NDArray[np.bool_]  # 11x, 41x
@@ -206,7 +207,7 @@ class CodeFacts:
 
 _FACTS: Final = {
     "hcpcs": ("procedure", "visit_class", "emergency_procedure", "drug"),
-    "revenue": ("revenue", "emergency_revenue", "room_and_board"),
+    "revenue": ("revenue", "emergency_revenue", "room_and_board", "total_revenue"),
     "bill_type": ("bill_type", "inpatient_bill", "admitted_bill", "outpatient_bill"),
     "place_of_service": ("place", "no_visit_place"),
 }
@@ -219,8 +220,8 @@ def facts_of(
     """Look up every distinct code once. Entry 0 of each is "", not stated."""
     procedures = [_split(code) for code in hcpcs]
     bills = [_bill(code) for code in bill_type]
-    revenues = [int(code) if code.isdigit() else -1 for code in revenue]
-    places = [code.zfill(2) if code.isdigit() else code for code in place]
+    revenues = [int(code) if code.isdecimal() else -1 for code in revenue]
+    places = [code.zfill(2) if code.isdecimal() else code for code in place]
     return CodeFacts(
         procedure=_u8(_procedure_category(parts) for parts in procedures),
         visit_class=_u8(
@@ -237,6 +238,7 @@ def facts_of(
         ),
         emergency_revenue=_flags(450 <= code <= 459 or code == 981 for code in revenues),
         room_and_board=_flags(100 <= code <= 219 for code in revenues),
+        total_revenue=_flags(code == 1 for code in revenues),
         bill_type=_u8(_CODE[_BILL_TYPES[b]] if b in _BILL_TYPES else NO_CATEGORY for b in bills),
         inpatient_bill=_flags(b in ("11", "12", "41") for b in bills),
         admitted_bill=_flags(b in ("11", "41") for b in bills),

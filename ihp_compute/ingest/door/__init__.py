@@ -17,6 +17,7 @@ from ihp_compute.ingest.door.books import CodeBook, MemberBook
 from ihp_compute.ingest.door.by_shard import by_shard
 from ihp_compute.ingest.door.claims import read_lines
 from ihp_compute.ingest.door.columns import Column
+from ihp_compute.ingest.door.date_orders import DateOrders
 from ihp_compute.ingest.door.delivered import NO_MONTH, Delivered
 from ihp_compute.ingest.door.eligibility import read_eligibility
 from ihp_compute.ingest.door.layout import check_columns, find_inputs
@@ -29,6 +30,7 @@ __all__ = [
     "NO_MONTH",
     "CodeBook",
     "Column",
+    "DateOrders",
     "Delivered",
     "MemberBook",
     "Part",

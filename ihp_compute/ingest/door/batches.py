@@ -8,7 +8,7 @@ the file, never a value. Not here: what a value says (`values`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -79,8 +79,12 @@ def column_names(file: InputFile) -> list[str]:
     return list(schema_of(file, read_footer(file)).names)
 
 
-def batches(part: Part, table: InputTable) -> Iterator[tuple[int, dict[str, pa.Array]]]:
+def batches(
+    part: Part, table: InputTable, only: Container[str] | None = None
+) -> Iterator[tuple[int, dict[str, pa.Array]]]:
     """Known columns of a part, a batch at a time, those that the file's folders state among them.
+
+    `only` names the columns to read, if not all.
 
     Yields
     ------
@@ -98,11 +102,11 @@ def batches(part: Part, table: InputTable) -> Iterator[tuple[int, dict[str, pa.A
     stated = {name: value for name, value in file.stated if name in table.by_name}
     if footer is None:
         names = read_header(file).names
-        known, _ = check_columns(table, names, file.name, tuple(stated))
+        known = _known(part, table, names, tuple(stated), only)
         source = csv_batches(file, known, BATCH_ROWS)
     else:
         names = list(schema_of(file, footer).names)
-        known, _ = check_columns(table, names, file.name, tuple(stated))
+        known = _known(part, table, names, tuple(stated), only)
         groups = list(range(part.first_row_group, part.last_row_group))
         ids = frozenset(name for name in known if name.strip().lower() in _MOSTLY_DISTINCT)
         source = parquet_batches(file, footer, groups, known, ids, BATCH_ROWS)
@@ -120,6 +124,17 @@ def batches(part: Part, table: InputTable) -> Iterator[tuple[int, dict[str, pa.A
             columns[name] = _constant(value, batch.num_rows)
         yield row, columns
         row += batch.num_rows
+
+
+def _known(
+    part: Part,
+    table: InputTable,
+    names: list[str],
+    stated: tuple[str, ...],
+    only: Container[str] | None,
+) -> list[str]:
+    known, _ = check_columns(table, names, part.file.name, stated)
+    return [name for name in known if only is None or name.strip().lower() in only]
 
 
 @contextmanager

@@ -7,7 +7,7 @@ with each other (`ingest.shard.fates`).
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from typing import Final
 
 import numpy as np
@@ -15,17 +15,16 @@ from numpy.typing import NDArray
 
 from ihp_compute.ingest.door.books import CodeBook, MemberBook
 from ihp_compute.ingest.door.columns import Coded, Column, Following
-from ihp_compute.ingest.door.rows import FIRST_DAY, OPEN_END_DAY, Rows, coalesce, small
-from ihp_compute.ingest.door.values import flag_of_text
+from ihp_compute.ingest.door.rows import Rows, coalesce, small
 from ihp_compute.ingest.final_action import (
     ACTION_OF_INDICATOR,
     NOT_STATED,
     OPEN,
     frequency_action,
 )
-from ihp_compute.ingest.handover import DENIAL_MARKS
+from ihp_compute.ingest.input_files import Denials
 from ihp_compute.ingest.service_categories import CLAIM_TYPES
-from ihp_compute.input_columns import Kind
+from ihp_compute.input_columns import SERVICE_DATES, Kind
 from ihp_compute.units import NO_DAY
 from kernels.members.history_fates import PLAIN, REPLACES, VOID
 
@@ -36,15 +35,29 @@ LINE_KIND_OF: Final = {
 """TAF claim type: Medicaid 1-5, CHIP A-E, other programmes U-Y; as `codes.LINE_KINDS`. Z is a
 denied claim and meets that fate."""
 
-_CLAIM_TYPE_OF: Final = {name.upper(): k for k, name in enumerate(CLAIM_TYPES)}
+_CLAIM_TYPE_OF: Final = {
+    **{name.upper(): k for k, name in enumerate(CLAIM_TYPES)}, "OTHER": 0, "UNDETERMINED": 0,
+}  # fmt: skip
+
+_DENIED, _NOT_DENIED, _UNKNOWN = 1, 2, 255
+_DENIAL_OF: Final = {
+    **dict.fromkeys(("0", "Y", "YES", "T", "TRUE", "D", "DENIED"), _DENIED),
+    **dict.fromkeys(("1", "N", "NO", "F", "FALSE", "P", "PAID"), _NOT_DENIED),
+    "": 0,
+}
+"""T-MSIS data guide, measure ALL-17-001-1, step 1c: a header is kept when the indicator "is not
+equal to 0 or is missing". Letters say what they say."""
+_STATUS_DENIED: Final = "F2"
+_STATUS: Final = re.compile(r"[A-Z][0-9]{1,2}[A-Z]?", re.IGNORECASE)
 
 
 def _first_stated(*days: NDArray[np.int32]) -> NDArray[np.int32]:
     found = days[0]
     for other in days[1:]:
         blank = found == NO_DAY
-        if blank.any():
-            found = np.where(blank, other, found)
+        if not blank.any():
+            break
+        found = np.where(blank, other, found)
     return found
 
 
@@ -53,8 +66,9 @@ def read_lines(
 ) -> dict[str, Column]:
     """A batch of claim lines as spilled columns.
 
-    Unreadable: no member id, no claim id, no service date, a date or an amount that cannot be read,
-    an unknown claim type (`x_clm_type_cd`). A blank amount is zero and counted.
+    Unreadable: no member id, no claim id, no service date or a start that is stated and cannot be
+    read, an amount that cannot be read, an unknown claim type (`x_clm_type_cd`). Any other date
+    that cannot be read is blank and told. A blank amount is zero and counted.
     """
     n = rows.n
     _, key = rows.member_keys(members)
@@ -68,51 +82,62 @@ def read_lines(
     if table == "medical_claim":
         start, end = rows.days("claim_start_date"), rows.days("claim_end_date")
         line_start, line_end = rows.days("claim_line_start_date"), rows.days("claim_line_end_date")
-        service = _first_stated(line_start, start)
-        claim_start = _first_stated(start, line_start)
-        claim_end = _first_stated(end, line_end, claim_start)
-        service_column = "claim_line_start_date and claim_start_date"
+        admission, discharge = rows.days("admission_date"), rows.days("discharge_date")
+        service = _first_stated(line_start, start, admission, end, line_end)
+        claim_start = _first_stated(start, service)
+        claim_end = _first_stated(end, line_end, discharge, claim_start)
+        starts: tuple[str, ...] = ("claim_line_start_date", "claim_start_date")
+        no_start = (line_start == NO_DAY) & (start == NO_DAY)
+        service_columns: tuple[str, ...] = SERVICE_DATES
+        stand_ins = {
+            "admission_date": admission, "claim_end_date": end, "claim_line_end_date": line_end,
+        }  # fmt: skip
+        for column, finding, first, last in (
+            ("claim_end_date", "end_before_start", start, end),
+            ("claim_line_end_date", "end_before_start", line_start, line_end),
+            ("discharge_date", "before_admission", admission, discharge),
+        ):
+            rows.see(
+                column, finding,
+                np.flatnonzero((last < first) & (last != NO_DAY)),
+            )  # fmt: skip
         by_rule: dict[str, Column] = {
             "claim_type": rows.lookup("claim_type", "type", _CLAIM_TYPE_OF, 0),
             "bill_type": rows.codes("bill_type_code", codes),
             "disposition": rows.read("discharge_disposition_code", "small", small, np.uint8),
+            "admission_day": admission,
+            "discharge_day": discharge,
             "has_drg": rows.read("drg_code", "stated", bool, np.bool_),
             "tin": coalesce(*(rows.codes(f"{who}_tin", codes) for who in ("rendering", "billing"))),
         }
     else:
         service = claim_start = claim_end = rows.days("dispensing_date")
-        service_column = "dispensing_date"
+        starts = service_columns = ("dispensing_date",)
+        no_start = service == NO_DAY
+        stand_ins = {}
         by_rule = {"claim_type": CLAIM_TYPES.index("pharmacy")}
     kind = rows.lookup("x_clm_type_cd", "kind", LINE_KIND_OF, 255)
     indicator = rows.lookup("x_adjstmt_ind", "action", ACTION_OF_INDICATOR, NOT_STATED)
-    denial = rows.read("x_clm_dnd_ind", "mark", _denial_mark, np.uint8)
-    denied = denial.rows()
-    is_denied = rows.lookup("x_clm_type_cd", "denied", {"Z": 1}, 0)
-    denied[is_denied.where(is_denied.values == 1)] = DENIAL_MARKS.index("yes")
+    denied = _denied(rows, paid.cents)
     issuer, action = _issuer(rows), _action(rows, indicator)
     carried = rows.carried(codes)
 
     rows.mark(key.where(key.values == 0), "no member id")
     rows.mark(np.flatnonzero(claim_hash == 0), "no claim_id")
-    rows.mark(np.flatnonzero(service == NO_DAY), f"no {service_column}")
-    outside = (service < FIRST_DAY) | (service >= OPEN_END_DAY)
-    rows.mark(
-        np.flatnonzero((service != NO_DAY) & outside), "service date before 1850 or after 2099"
-    )
+    unread = [rows.mark_doubtful(column, no_start) for column in starts]
+    if any(map(len, unread)):
+        service = service.copy()
+        service[np.concatenate(unread)] = NO_DAY
+    rows.mark(np.flatnonzero(service == NO_DAY), f"no {' or '.join(service_columns)}")
     rows.mark(kind.where(kind.values == 255), "unknown claim type", "x_clm_type_cd")
-    hashes, fate, reason = rows.finish()
+    hashes, fate, reason = rows.finish(paid.cents)
     readable = fate == OPEN
+    _tell_dates(rows, no_start & readable, stand_ins)
 
     tally = rows.tally
     tally.paid_cents = int(paid.cents.sum())
     tally.blank_amounts = int(np.count_nonzero(paid.blank))
     tally.see_claims(claim_hash)
-    counted = np.bincount(denied, minlength=len(DENIAL_MARKS))
-    tally.denials = Counter(dict(zip(DENIAL_MARKS, counted.tolist(), strict=True)))
-    stated = indicator.values == NOT_STATED
-    stated[-1] = False
-    if unknown_mark := len(indicator.where(stated)):
-        tally.notes["lines with an unknown x_adjstmt_ind, read as not stated"] = unknown_mark
     timely = readable & ((paid_day == NO_DAY) | (paid_day >= service))
     tally.last_day = int(service[timely].max(initial=NO_DAY))
 
@@ -170,10 +195,53 @@ def _action(rows: Rows, indicator: Coded) -> Column:
     return found
 
 
-def _denial_mark(text: str) -> int:
-    if text in ("", "0", "1"):
-        return DENIAL_MARKS.index(text)
-    flag = flag_of_text(text)
-    if flag == 255:
-        return DENIAL_MARKS.index("yes") if text.upper() in ("D", "DENIED") else 0
-    return DENIAL_MARKS.index("yes" if flag == 1 else "no")
+def _tell_dates(
+    rows: Rows, no_start: NDArray[np.bool_], others: dict[str, NDArray[np.int32]]
+) -> None:
+    """Note which other date lines without a start take for their day of service."""
+    left = no_start
+    for column, days in others.items():
+        taken = left & (days != NO_DAY)
+        if n := int(np.count_nonzero(taken)):
+            rows.tally.notes[
+                f"lines without claim_line_start_date and claim_start_date take {column} for "
+                "their day of service"
+            ] = n
+        left = left & ~taken
+
+
+def _denied(rows: Rows, cents: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which lines are denied, by the denial flag or by claim type Z; the flag's dollars told."""
+    flag = rows.lookup("x_clm_dnd_ind", "denial", _DENIAL_OF, _UNKNOWN)
+    marks = flag.rows()
+    denied: NDArray[np.bool_] = marks == _DENIED
+    _tell_denials(rows, denied, marks == _NOT_DENIED, cents)
+    status = rows.text("x_clm_stus_ctgry")
+    if not status.is_blank:
+        rows.understood("x_clm_stus_ctgry", lambda text: _STATUS.fullmatch(text) is not None)
+        says = rows.read(
+            "x_clm_stus_ctgry", "denied", lambda text: text.upper() == _STATUS_DENIED, np.bool_
+        ).rows()
+        rows.see(
+            "x_clm_stus_ctgry", "status_and_denial_differ",
+            np.flatnonzero((says != denied) & status.stated()),
+        )  # fmt: skip
+    is_type_z = rows.read("x_clm_type_cd", "denied", lambda text: text.upper() == "Z", np.bool_)
+    denied[is_type_z.where(is_type_z.values)] = True
+    return denied
+
+
+def _tell_denials(
+    rows: Rows, denied: NDArray[np.bool_], not_denied: NDArray[np.bool_], cents: NDArray[np.int64]
+) -> None:
+    """Count what the flag denies, and what it would if it were read the other way round."""
+    source = rows.text("data_source")
+    positive = np.maximum(cents, 0)
+    found = np.unique(source.index) if len(source.values) > 1 else source.index[:1]
+    for place in found.tolist():
+        of = source.index == place if len(found) > 1 else np.ones(rows.n, bool)
+        counted = [
+            (int(np.count_nonzero(some)), int(positive[some].sum()))
+            for some in (of, of & denied, of & not_denied)
+        ]
+        rows.tally.denials[source.values[place]] = Denials(*counted[0], *counted[1:])

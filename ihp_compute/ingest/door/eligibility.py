@@ -7,7 +7,9 @@ plan counts. Not here: what holds when spans overlap (`ingest.shard.members`), r
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -22,13 +24,24 @@ from ihp_compute.codes import (
 from ihp_compute.ingest import rate_cells
 from ihp_compute.ingest.door.books import CodeBook, MemberBook
 from ihp_compute.ingest.door.columns import Column
-from ihp_compute.ingest.door.rows import FIRST_DAY, OPEN_END_DAY, Rows, coalesce, small
+from ihp_compute.ingest.door.rows import Rows, coalesce, small
 from ihp_compute.ingest.final_action import OPEN
 from ihp_compute.input_columns import INPUT_TABLES, Kind
 from ihp_compute.units import NO_DAY
 
 _NO_PLAN_ID: Final = re.compile(str(INPUT_TABLES["eligibility"].by_name["x_mc_plan_id"].nothing))
-_SEX_OF: Final = {"F": 1, "FEMALE": 1, "2": 1, "M": 2, "MALE": 2, "1": 2}
+_SEX_OF: Final = {
+    "F": 1, "FEMALE": 1, "2": 1, "M": 2, "MALE": 2, "1": 2,
+    **dict.fromkeys(("", "U", "UNKNOWN", "O", "OTHER", "X", "0", "3", "9"), 0),
+}  # fmt: skip
+_CODES: Final[Mapping[str, frozenset[int]]] = {
+    "dual_status_code": frozenset((*range(11), 99)),
+    "original_reason_entitlement_code": frozenset(range(4)),
+    "x_elgblty_grp_cd": frozenset(range(1, 77)),
+    "x_mc_plan_type_cd": frozenset((*range(21), 60, 70, 80, 99)),
+}
+"""Codes that are understood; of T-MSIS the valid values of DUAL-ELIGIBLE-CODE, ELIGIBILITY-GROUP
+and MANAGED-CARE-PLAN-TYPE."""
 
 
 def read_eligibility(
@@ -36,15 +49,15 @@ def read_eligibility(
 ) -> dict[str, Column]:
     """A batch of enrolment rows as spilled columns.
 
-    Unreadable: no member id, no start date, a date that cannot be read, an end before the start. A
-    blank end, or one in 2100 or later, is open. Dual: CMS dual status 01-06 and 08; partial
-    benefit: 01, 03, 05, 06 or the flag. 09 and 10 are entitled to Medicare outside full Medicaid
-    and are stored, but set no flag.
+    Unreadable: no member id, no start or end that can be read, an end before the start; birth or
+    death that cannot be read is blank and told. A blank end, or one after 2099-12-30, is open.
+    Dual: CMS dual status 01-06 and 08; partial benefit: 01, 03, 05, 06 or the flag. 09 and 10 are
+    entitled to Medicare outside full Medicaid and are stored, but set no flag.
     """
     ids, key = rows.member_keys(members)
     start, end = rows.days("enrollment_start_date"), rows.days("enrollment_end_date")
+    birth, death = rows.days("birth_date"), rows.days("death_date")
     dates = rows.carried(codes, Kind.DATE)
-    end = np.where(end >= OPEN_END_DAY, np.int32(NO_DAY), end)
     sex = rows.lookup("gender", "sex", _SEX_OF, 0)
     dual = rows.read("dual_status_code", "dual", _dual, np.uint8).rows()
     original = rows.read("original_reason_entitlement_code", "reason", _reason, np.uint8)
@@ -73,14 +86,15 @@ def read_eligibility(
         + rows.flag("long_term_institutional_flag") * SPAN_LONG_TERM_INSTITUTION
         + medicaid * SPAN_MEDICAID
     ).astype(np.uint8)
+    for name, known in _CODES.items():
+        rows.understood(name, functools.partial(_is_among, known))
     carried = rows.carried(codes)
     rows.mark(key.where(key.values == 0), "no member id")
+    for name in ("enrollment_start_date", "enrollment_end_date"):
+        rows.mark_doubtful(name)
     rows.mark(np.flatnonzero(start == NO_DAY), "no enrollment_start_date")
     rows.mark(np.flatnonzero((end != NO_DAY) & (end < start)), "enrolment ends before it starts")
-    rows.mark(
-        np.flatnonzero((start != NO_DAY) & ((start < FIRST_DAY) | (start >= OPEN_END_DAY))),
-        "enrolment starts before 1850 or after 2099",
-    )
+    rows.see("death_date", "before_birth", np.flatnonzero((death < birth) & (death != NO_DAY)))
     hashes, fate, reason = rows.finish()
     readable = fate == OPEN
     tally = rows.tally
@@ -89,7 +103,7 @@ def read_eligibility(
         ("open-ended enrolment rows", int((readable & (end == NO_DAY)).sum())),
         (
             "enrolment rows without a birth date",
-            int((readable & (dates["birth_day"] == NO_DAY)).sum()),
+            int((readable & (birth == NO_DAY)).sum()),
         ),
     ):
         if count:
@@ -105,6 +119,8 @@ def read_eligibility(
         "hash_1": hashes[0],
         "hash_2": hashes[1],
         "member_id": ids,
+        "birth_day": birth,
+        "death_day": death,
         "start_day": start,
         "end_day": end,
         "sex": sex,
@@ -127,4 +143,8 @@ def _is_plan_id(text: str) -> bool:
 
 
 def _dual(text: str) -> int:
-    return int(text) if text.isdigit() and int(text) <= 10 else 255
+    return int(text) if text.isdecimal() and int(text) <= 10 else 255
+
+
+def _is_among(known: frozenset[int], text: str) -> bool:
+    return text.isdecimal() and int(text) in known

@@ -9,6 +9,7 @@ it is read. No message shows a value. Not here: what a value says (`values`).
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -98,6 +99,7 @@ def parquet_batches(
             if _is_text(schema.field(name).type) and (name in stored or name not in ids)
         ]
         uuids = _uuids(footer, known)
+        zones = _lost_zones(footer)
         rows = sum(footer.row_group(group).num_rows for group in groups)
         size = -(-max(1, rows) // max(1, round(rows / batch_rows)))  # no small one at the end
         with pq.ParquetFile(
@@ -106,12 +108,16 @@ def parquet_batches(
             memory_map=True,
             read_dictionary=coded,
             page_checksum_verification=True,
+            coerce_int96_timestamp_unit="us",  # nanoseconds end in 2262
         ) as source:
             _check_ids(file, footer, groups, [name for name in known if name not in coded])
             for batch in source.iter_batches(size, groups, columns=known, use_threads=False):
                 plain = [
                     _plain(file, name, batch.column(name), is_uuid=name in uuids) for name in known
                 ]
+                for k, name in enumerate(known):
+                    if name in zones and pa.types.is_timestamp(plain[k].type):
+                        plain[k] = plain[k].cast(pa.timestamp(plain[k].type.unit, zones[name]))
                 yield pa.RecordBatch.from_arrays(plain, names=known)
 
 
@@ -228,6 +234,23 @@ def _stored_coded(footer: pq.FileMetaData, groups: list[int]) -> set[str]:
 
 def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _lost_zones(footer: pq.FileMetaData) -> dict[str, str]:
+    """Zones of timestamps that were written as a dictionary: the reader gives them back as UTC."""
+    stored = (footer.metadata or {}).get(b"ARROW:schema")
+    if stored is None:
+        return {}
+    try:
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(stored)))
+    except (pa.ArrowException, OSError, ValueError):  # of no schema nothing is lost
+        return {}
+    coded = [field for field in schema if pa.types.is_dictionary(field.type)]
+    return {
+        field.name: field.type.value_type.tz
+        for field in coded
+        if pa.types.is_timestamp(field.type.value_type) and field.type.value_type.tz is not None
+    }
 
 
 def _uuids(footer: pq.FileMetaData, known: list[str]) -> set[str]:

@@ -8,19 +8,30 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pyarrow as pa
 
 from ihp_compute.errors import DataError
 from ihp_compute.ingest.door.batches import batches, converting, parts_of
 from ihp_compute.ingest.door.books import CodeBook
-from ihp_compute.ingest.door.texts import as_text
-from ihp_compute.ingest.door.values import BAD_DAY, day_of_text
+from ihp_compute.ingest.door.date_orders import DateOrders
+from ihp_compute.ingest.door.texts import as_text, is_rounded
+from ihp_compute.ingest.door.values import BAD_DAY, read_days
 from ihp_compute.ingest.input_files import InputFile, InputFolder
-from ihp_compute.input_columns import INPUT_TABLES, InputTable, Kind
-from ihp_compute.units import NO_DAY, date_of
+from ihp_compute.input_columns import (
+    FIRST_DATE,
+    INPUT_TABLES,
+    OPEN_END,
+    InputColumn,
+    InputTable,
+    Kind,
+)
+from ihp_compute.units import NO_DAY, date_of, day_of
 
 
-def read_reference(folder: InputFolder, name: str) -> tuple[pa.Table, Counter[int]]:
+def read_reference(
+    folder: InputFolder, name: str, orders: DateOrders
+) -> tuple[pa.Table, Counter[int]]:
     """A table that is not sharded, and how many rows each of its files has, by index.
 
     Columns are text, trimmed, days as YYYY-MM-DD; rows are sorted.
@@ -28,7 +39,7 @@ def read_reference(folder: InputFolder, name: str) -> tuple[pa.Table, Counter[in
     Raises
     ------
     DataError
-        If a file is damaged or a day cannot be read; names file and row.
+        If a file is damaged, a day cannot be read or an id was rounded; names file and row.
     """
     table = INPUT_TABLES[name]
     pieces = []
@@ -40,7 +51,7 @@ def read_reference(folder: InputFolder, name: str) -> tuple[pa.Table, Counter[in
                 n = len(next(iter(columns.values())))
                 rows[index] += n
                 with converting(file, first_row):
-                    pieces.append(_piece(file, table, columns, first_row, n))
+                    pieces.append(_piece(file, table, columns, first_row, n, orders))
     schema = pa.schema([(column, pa.string()) for column in table.known])
     whole = pa.concat_tables(pieces) if pieces else schema.empty_table()
     whole = whole.sort_by([(column, "ascending") for column in table.known])
@@ -59,7 +70,12 @@ def number_reference(name: str, rows: pa.Table, codes: CodeBook) -> dict[str, li
 
 
 def _piece(
-    file: InputFile, table: InputTable, columns: dict[str, pa.Array], first_row: int, n: int
+    file: InputFile,
+    table: InputTable,
+    columns: dict[str, pa.Array],
+    first_row: int,
+    n: int,
+    orders: DateOrders,
 ) -> pa.Table:
     """One batch of a table: known columns as text."""
     piece = {}
@@ -68,17 +84,36 @@ def _piece(
         if name not in columns:
             piece[name] = pa.array([""] * n, pa.string())
             continue
-        texts = as_text(columns[name]).cast(pa.string())
         if column.kind is Kind.DATE:
-            written = texts.dictionary_encode()
-            days = [day_of_text(text) for text in written.dictionary.to_pylist()]
-            if BAD_DAY in days:
-                row = written.indices.index(days.index(BAD_DAY)).as_py()
-                raise DataError(
-                    f"{file.name}, data row {first_row + row:,}: {name} is not a date. "
-                    "Write it as YYYY-MM-DD."
-                )
-            dates = ["" if day == NO_DAY else date_of(day).isoformat() for day in days]
-            texts = pa.array(dates, pa.string()).take(written.indices)
-        piece[name] = texts
+            piece[name] = _dates(file, column, columns[name], first_row, orders)
+            continue
+        if column.kind is Kind.ID and is_rounded(columns[name]):
+            raise DataError(
+                f"{file.name}: {name} looks like a number rounded by a spreadsheet: export it as "
+                "text"
+            )
+        piece[name] = as_text(columns[name], whole=column.is_whole).cast(pa.string())
     return pa.table(piece)
+
+
+def _dates(
+    file: InputFile, column: InputColumn, array: pa.Array, first_row: int, orders: DateOrders
+) -> pa.Array:
+    """A date column as text, blank where a day states none."""
+    days = read_days(array)
+    if (days == BAD_DAY).any():
+        days = read_days(array, orders.of(file))
+    stated = days != NO_DAY
+    none = np.isin(days, [day_of(day) for day in column.no_dates])
+    if column.may_be_open:
+        none |= days >= day_of(OPEN_END)
+    outside = (days < day_of(FIRST_DATE)) | (days >= day_of(OPEN_END))
+    wrong = np.flatnonzero(stated & outside & ~none)
+    if len(wrong):
+        raise DataError(
+            f"{file.name}, data row {first_row + wrong[0]:,}: {column.name} is not a date from "
+            "1850 to 2099. Write it as YYYY-MM-DD."
+        )
+    values, index = np.unique(np.where(none, NO_DAY, days), return_inverse=True)
+    dates = ["" if day == NO_DAY else date_of(day).isoformat() for day in values.tolist()]
+    return pa.array(dates, pa.string()).take(pa.array(index))

@@ -3,7 +3,9 @@
     raw columns -> ids, codes, days, cents -> row hash
 
 A column is read as it is declared (`input_columns`); what needs a rule of its own is asked for by
-the reader of its table, and `carried` reads the rest of what is spilled. Every row keeps its file
+the reader of its table, and `carried` reads the rest of what is spilled. A date that is none, or
+none that can be, is blank and told (`Findings`); whether a row can do without is for its reader to
+say. Every row keeps its file
 and row number, and two 64-bit hashes of all columns that are content: equal rows have equal hashes
 whatever file they stand in. Codes are numbered as they are met; `CodeBook` sorts them once all
 files are read. Nothing here needs another row; what does is in `ingest.shard`.
@@ -18,27 +20,34 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ihp_compute.errors import DataError
 from ihp_compute.ingest.door.books import CodeBook, MemberBook
 from ihp_compute.ingest.door.columns import Coded, Column, Following, Stated
-from ihp_compute.ingest.door.texts import Text, Words, as_text, read_text
+from ihp_compute.ingest.door.texts import Text, Words, as_text, is_rounded, read_text
 from ihp_compute.ingest.door.values import (
     BAD_DAY,
     Cents,
+    DateOrder,
     flag_of_text,
+    is_ordered,
     no_amounts,
     read_cents,
     read_days,
 )
 from ihp_compute.ingest.final_action import OPEN
+from ihp_compute.ingest.findings import Doubt
 from ihp_compute.ingest.input_files import Tally
 from ihp_compute.input_columns import (
     CODE_SYSTEMS,
+    FIRST_DATE,
     INPUT_TABLES,
+    NO_DATES,
     OPEN_END,
     SPILL_COLUMNS,
     InputColumn,
     Kind,
     SpillColumn,
+    as_number,
 )
 from ihp_compute.ledger import IngestFate
 from ihp_compute.population import RowHash, text_hashes
@@ -46,7 +55,22 @@ from ihp_compute.units import NO_DAY, day_of
 
 UNREADABLE: Final = int(IngestFate.UNREADABLE)
 OPEN_END_DAY: Final = day_of(OPEN_END)
-FIRST_DAY: Final = int(np.datetime64("1850-01-01", "D").astype(int))
+FIRST_DAY: Final = day_of(FIRST_DATE)
+_CLASSES: Final = ("digits", "letters", "mixed", "other")
+"""Kinds of values that are not understood; the values themselves are not told."""
+_NOT_A_DATE: Final = "not_a_date"
+_UNSETTLED: Final = "day_or_month_first"
+_OUT_OF_RANGE: Final = "date_out_of_range"
+_DOUBTS: Final = {
+    _NOT_A_DATE: "{} is not a date",
+    _UNSETTLED: "{}: day or month first? write YYYY-MM-DD",
+    _OUT_OF_RANGE: "{} before 1850 or after 2099",
+}
+"""What can be wrong with a date, and the reason of a row that cannot do without it."""
+
+
+def _unsettled() -> DateOrder:
+    return ""
 
 
 class Rows:
@@ -58,6 +82,8 @@ class Rows:
         columns: Mapping[str, pa.Array],
         first_row: int,
         known: dict[str, Words] | None = None,
+        file: str = "",
+        date_order: Callable[[], DateOrder] = _unsettled,
     ) -> None:
         self.table = INPUT_TABLES[table]
         self.columns = columns
@@ -68,7 +94,11 @@ class Rows:
         self._known = {} if known is None else known
         self._left = dict.fromkeys(name for name in self.table.content if name in columns)
         self._asked: set[str] = set()
+        self.file = file
+        self._date_order = date_order
         self._bad: dict[int, str] = {}
+        self._doubts: dict[str, list[tuple[str, NDArray[np.intp]]]] = {}
+        self._seen: list[tuple[Doubt, NDArray[np.intp]]] = []
         self._texts: dict[str, Text] = {}
 
     def text(self, name: str) -> Text:
@@ -80,9 +110,12 @@ class Rows:
                 text = Text.blank(self.n)
             else:
                 self._left.pop(name, None)
-                text = read_text(self.columns[name], self._known.get(name))
-                spelling = self.table.by_name[name].spelling
+                column = self.table.by_name[name]
+                text = read_text(self.columns[name], self._known.get(name), whole=column.is_whole)
+                spelling = column.spelling
                 if not text.is_blank:
+                    if column.kind is Kind.ID:
+                        self._check_words(name, text.words)
                     self._known[name] = text.words
                     if spelling:
                         text = Text(text.words.spelled(spelling), text.index)
@@ -96,29 +129,114 @@ class Rows:
             return self.text(name)
         self._asked.add(name)
         self._left.pop(name, None)
-        array = as_text(self.columns[name])
+        column = self.table.by_name[name]
+        if column.kind is Kind.ID:
+            self._check_ids(name, self.columns[name])
+        array = as_text(self.columns[name], whole=column.is_whole)
         if pa.types.is_large_string(array.type):
             array = array.cast(pa.string())
         words = text_hashes(array)
         self.hash.add(name, words)
         return Following(array, words)
 
+    def _check_words(self, name: str, words: Words) -> None:
+        def check() -> NDArray[np.bool_]:
+            self._check_ids(name, words.texts if words.source is None else words.source)
+            return np.ones(1, bool)
+
+        words.made("exact", check)
+
+    def _check_ids(self, name: str, array: pa.Array) -> None:
+        if is_rounded(array):
+            raise DataError(
+                f"{self.file}: {name} looks like a number rounded by a spreadsheet, so that several"
+                " ids become one: export it as text"
+            )
+
     def days(self, name: str) -> NDArray[np.int32]:
-        """A date column; what is not a date is marked and becomes blank."""
+        """A date column; what is not a date, or one that nothing can have, is told and blank."""
         self._asked.add(name)
         if name not in self.columns:
             return np.full(self.n, NO_DAY, np.int32)
         self._left.pop(name, None)
-        days = read_days(self.columns[name])
-        bad = days == BAD_DAY
-        if bad.any():
-            self.mark(np.flatnonzero(bad), f"{name} is not a date", name)
-            days = np.where(bad, np.int32(NO_DAY), days)
+        days = self._settled_days(name)
+        odd = (days < _LAST_NONE) | (days >= OPEN_END_DAY)
+        if odd.any():
+            days = self._without_odd(self.table.by_name[name], days, np.flatnonzero(odd))
         if not self.table.by_name[name].is_content:
             return days
         # words from 1, blank as 0
         self.hash.add(name, days.view(np.uint32) - np.array(NO_DAY, np.int32).view(np.uint32))
         return days
+
+    def _settled_days(self, name: str) -> NDArray[np.int32]:
+        """Days as written, in the order of day and month that the file settles."""
+        array = self.columns[name]
+        days = read_days(array)
+        bad = np.flatnonzero(days == BAD_DAY)
+        if not len(bad):
+            return days
+        texts = as_text(array.take(pa.array(bad))).dictionary_encode()
+        ordered = np.array([is_ordered(text) for text in texts.dictionary.to_pylist()], bool)
+        ordered = ordered.take(texts.indices.to_numpy(zero_copy_only=False))
+        if not ordered.any():
+            return days
+        if order := self._date_order():
+            days = read_days(array, order)
+            shape = "MM/DD/YYYY" if order == "month" else "DD/MM/YYYY"
+            self.tally.notes[
+                f"dates of {self.file} are read {order} first ({shape}), which others of the file "
+                "settle"
+            ] += int(np.count_nonzero(ordered))
+        else:
+            self._doubt(name, _UNSETTLED, bad[ordered])
+        return days
+
+    def _without_odd(
+        self, column: InputColumn, days: NDArray[np.int32], odd: NDArray[np.intp]
+    ) -> NDArray[np.int32]:
+        """Days without those that are none; of the others the column is told."""
+        stated = odd[days[odd] != NO_DAY]
+        of = days[stated]
+        bad = of == BAD_DAY
+        unsettled = [rows for doubt, rows in self._doubts.get(column.name, ()) if doubt]
+        told = np.isin(stated, np.concatenate(unsettled)) if unsettled else np.zeros(len(bad), bool)
+        self._doubt(column.name, _NOT_A_DATE, stated[bad & ~told])
+        none = np.isin(of, [day_of(day) for day in column.no_dates])
+        if column.may_be_open:
+            none |= of >= OPEN_END_DAY
+        outside = ((of < FIRST_DAY) | (of >= OPEN_END_DAY)) & ~bad & ~none
+        self._doubt(column.name, _OUT_OF_RANGE, stated[outside])
+        blank = stated[bad | none | outside]
+        if not len(blank):
+            return days
+        days = days.copy()
+        days[blank] = NO_DAY
+        return days
+
+    def _doubt(self, name: str, doubt: str, rows: NDArray[np.intp]) -> None:
+        if len(rows):
+            self._doubts.setdefault(name, []).append((doubt, rows))
+            self.see(name, doubt, rows)
+
+    def see(self, column: str, finding: str, rows: NDArray[np.intp], subject: str = "") -> None:
+        """Tell rows of a finding, by the cents that `finish` is given."""
+        if len(rows):
+            self._seen.append((Doubt(column, finding, subject), rows))
+
+    def understood(self, name: str, is_known: Callable[[str], bool]) -> None:
+        """Tell rows whose code is stated and not one of those known, by the kind of its value."""
+        text = self.text(name)
+        if text.is_blank:
+            return
+        classes = text.words.made(
+            "not understood",
+            lambda: np.array([_class_of(v) if v and not is_known(v) else 0 for v in text.values]),
+        )
+        if classes.any():
+            of_row = text.take(classes)
+            for k, label in enumerate(_CLASSES, 1):
+                self.see(name, "not_understood", np.flatnonzero(of_row == k), label)
 
     def cents(self, name: str) -> Cents:
         """A dollar column; what is not an amount is marked and becomes zero."""
@@ -127,7 +245,9 @@ class Rows:
             return no_amounts(self.n)
         self._left.pop(name, None)
         read = read_cents(self.columns[name])
-        self.mark(np.flatnonzero(read.bad), f"{name} is not an amount", name)
+        bad = np.flatnonzero(read.bad)
+        self.mark(bad, f"{name} is not an amount", name)
+        self.see(name, "not_an_amount", bad)
         self.tally.sub_cents += int(np.count_nonzero(read.sub_cent))
         self._hash_cents(name, read)
         return read
@@ -155,11 +275,25 @@ class Rows:
         return Coded(text.words.made(system, numbers), text.index)
 
     def lookup(self, name: str, what: str, of: Mapping[str, int], default: int) -> Coded:
-        """A small code through a table; upper case, codes not in it give `default`."""
-        return self.read(name, what, lambda text: of.get(text.upper(), default), np.uint8)
+        """A small code through a table; upper case, numbers as numbers, others give `default`.
+
+        Rows of codes that are not in the table are told.
+        """
+
+        def code(text: str) -> int | None:
+            return of.get(text.upper(), of.get(as_number(text)))
+
+        self.understood(name, lambda text: code(text) is not None)
+
+        def found(text: str) -> int:
+            known = code(text)
+            return default if known is None else known
+
+        return self.read(name, what, found, np.uint8)
 
     def flag(self, name: str) -> NDArray[np.bool_]:
-        """A yes-no column; blank and unknown are no."""
+        """A yes-no column; blank and unknown are no, unknown ones are told."""
+        self.understood(name, lambda text: flag_of_text(text) != 255)
         return self.read(name, "flag", lambda text: flag_of_text(text) == 1, np.bool_).rows()
 
     def member_ids(self) -> Text:
@@ -223,14 +357,36 @@ class Rows:
 
     def mark(self, rows: NDArray[np.intp], reason: str, column: str = "") -> None:
         """Set rows aside as unreadable; the first reason stands, with the value as written."""
+        fresh = [row for row in rows.tolist() if row not in self._bad]
+        if not fresh:
+            return
+        self.tally.unreadable[column, reason] += len(fresh)
         raw = self.columns.get(column) if column else None
-        for row in rows.tolist():
-            if row not in self._bad:
-                value = "" if raw is None else f": {as_text(raw.slice(row, 1))[0].as_py()!r}"
-                self._bad[row] = reason + value
+        if raw is None:
+            self._bad.update(dict.fromkeys(fresh, reason))
+            return
+        values = as_text(raw.take(pa.array(fresh))).to_pylist()
+        for row, value in zip(fresh, values, strict=True):
+            self._bad[row] = f"{reason}: {value!r}"
 
-    def finish(self) -> tuple[NDArray[np.uint64], NDArray[np.uint8], Stated | None]:
-        """Hash the content that nobody asked for; hashes, fates and reasons."""
+    def mark_doubtful(self, name: str, among: NDArray[np.bool_] | None = None) -> NDArray[np.intp]:
+        """Set aside rows, or those among some, whose date in a column is stated and is none."""
+        marked = [np.empty(0, np.intp)]
+        for doubt, rows in self._doubts.get(name, ()):
+            marked.append(rows if among is None else rows[among[rows]])
+            self.mark(marked[-1], _DOUBTS[doubt].format(name), name)
+        return np.concatenate(marked)
+
+    def finish(
+        self, cents: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint8], Stated | None]:
+        """Hash the content that nobody asked for; hashes, fates and reasons.
+
+        What was told of rows is counted by their paid `cents`.
+        """
+        paid = np.zeros(self.n, np.int64) if cents is None else cents
+        for doubt, rows_ in self._seen:
+            self.tally.findings.see_rows(doubt, paid[rows_])
         for name in list(self._left):
             if self.table.by_name[name].kind is Kind.AMOUNT:
                 self._hash_amount(name)
@@ -263,6 +419,19 @@ class Rows:
         self.hash.add(name, words)
 
 
+_LAST_NONE: Final = day_of(max(day for day in NO_DATES if day < OPEN_END)) + 1
+
+
+def _class_of(text: str) -> int:
+    """Place in `_CLASSES`, from 1."""
+    plain = text.isascii() and text.isalnum()
+    if not plain:
+        return 1 + _CLASSES.index("other")
+    return 1 + _CLASSES.index(
+        "digits" if text.isdecimal() else "letters" if text.isalpha() else "mixed"
+    )
+
+
 def coalesce(*columns: Coded) -> Coded | NDArray[np.int32]:
     """The first number above 0 of each row."""
     said = [column for column in columns if column.values.any()] or [columns[0]]
@@ -276,4 +445,4 @@ def coalesce(*columns: Coded) -> Coded | NDArray[np.int32]:
 
 def small(text: str) -> int:
     """A code from 0 to 254; 255 where it is none."""
-    return int(text) if text.isdigit() and int(text) < 255 else 255
+    return int(text) if text.isdecimal() and int(text) < 255 else 255

@@ -46,4 +46,4 @@ def read_scores(
 
 
 def _year(text: str) -> int:
-    return int(text) if text.isdigit() and 1900 <= int(text) < 2200 else -1
+    return int(text) if text.isdecimal() and 1900 <= int(text) < 2200 else -1

@@ -6,6 +6,7 @@ nothing is declared in `input_columns`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -29,6 +30,14 @@ _BLANK_LENGTH: Final = max(map(len, NOTHING))
 _BLANK_WORDS: Final = frozenset(NOTHING)
 
 _FEW: Final = 32
+
+_WHOLE: Final = r"^(-?[0-9]+)\.0+$"
+"""A whole number as a program writes it that holds it as a float."""
+_ROUNDED: Final = re.compile(
+    r"[0-9]+(?:[.,][0-9]+)?[eE]\+[0-9]+|[0-9]+[.,][0-9]+[eE][0-9]+|([0-9]{16,})\.0+"
+)
+_EXACT: Final = {16: 2**11, 32: 2**24, 64: 2**53}
+"""Up to which whole numbers a float of so many bits tells each from the next."""
 
 
 class Words:
@@ -118,8 +127,12 @@ def _all_first(n_rows: int) -> NDArray[np.int32]:
     return index
 
 
-def as_text(array: pa.Array) -> pa.Array:
-    """Any column as trimmed text without nulls; numbers as they print, dates as ISO."""
+def as_text(array: pa.Array, *, whole: bool = True) -> pa.Array:
+    """Any column as trimmed text without nulls; numbers as they print, dates as ISO.
+
+    With `whole`, a whole number written with `.0` is the number without, as it is of an Arrow
+    float.
+    """
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     if pa.types.is_dictionary(array.type):
@@ -135,7 +148,40 @@ def as_text(array: pa.Array) -> pa.Array:
         array = array.cast(pa.string())
     if array.null_count:
         array = array.fill_null("")
-    return _trimmed(array)
+    array = _trimmed(array)
+    if whole and pc.any(pc.match_substring(array, ".0")).as_py():
+        array = pc.replace_substring_regex(array, _WHOLE, r"\1")
+    return array
+
+
+def is_rounded(array: pa.Array) -> bool:
+    """Whether a number in a column of ids was rounded: as `1.23457E+11`, or held as a float.
+
+    A float with a fraction, or too large to tell each whole number from the next, names nobody.
+    """
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary
+    if pa.types.is_floating(array.type):
+        values = array.drop_null().to_numpy(zero_copy_only=False)
+        values = values[~np.isnan(values)]
+        return bool(
+            ((values != np.rint(values)) | (abs(values) > _EXACT[array.type.bit_width])).any()
+        )
+    if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+        return False
+    data = array.buffers()[2]
+    if data is None:
+        return False
+    bytes_ = np.frombuffer(data, np.uint8)
+    if not any(bool((bytes_ == ord(mark)).any()) for mark in "+.,"):
+        return False
+    for text in pc.unique(array.filter(pc.match_substring_regex(array, "[+.,]"))).to_pylist():
+        found = _ROUNDED.fullmatch(text.strip())
+        if found and (found[1] is None or int(found[1]) > _EXACT[64]):
+            return True
+    return False
 
 
 def _trimmed(array: pa.Array) -> pa.Array:
@@ -168,8 +214,11 @@ def _is_plain(array: pa.Array) -> bool:
     return all(bool((end > ord(" ")).all()) for end in ends)
 
 
-def read_text(array: pa.Array, known: Words | None = None) -> Text:
-    """A text column as distinct trimmed values; `known` is used again for the same dictionary."""
+def read_text(array: pa.Array, known: Words | None = None, *, whole: bool = True) -> Text:
+    """A text column as distinct trimmed values; `known` is used again for the same dictionary.
+
+    `whole` as `as_text` has it.
+    """
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     n_rows = len(array)
@@ -178,7 +227,7 @@ def read_text(array: pa.Array, known: Words | None = None) -> Text:
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
     if known is None or known.source is None or not array.dictionary.equals(known.source):
-        known = _words(array.dictionary)
+        known = _words(array.dictionary, whole)
     indices = array.indices
     if indices.type != pa.int32():
         indices = indices.cast(pa.int32())
@@ -193,16 +242,21 @@ def read_text(array: pa.Array, known: Words | None = None) -> Text:
 
 def _is_clean(text: str) -> bool:
     """Whether a text is stated and surely needs no change."""
-    return bool(text) and text == text.strip() and text.lower() not in _BLANK_WORDS
+    return (
+        bool(text)
+        and text == text.strip()
+        and text.lower() not in _BLANK_WORDS
+        and ".0" not in text
+    )
 
 
-def _words(dictionary: pa.Array) -> Words:
+def _words(dictionary: pa.Array, whole: bool) -> Words:
     if len(dictionary) <= _FEW and dictionary.type == pa.string() and not dictionary.null_count:
         values = dictionary.to_numpy(zero_copy_only=False).tolist()
         ends_blank = bool(values) and not values[-1]
         if all(map(_is_clean, values[:-1] if ends_blank else values)):
             return Words(dictionary if ends_blank else pa.array([*values, ""]), dictionary)
-    texts = as_text(dictionary)
+    texts = as_text(dictionary, whole=whole)
     clean = texts.equals(dictionary) and not pc.any(pc.equal(texts, "")).as_py()
     if texts.type != pa.string():
         texts = texts.cast(pa.string())

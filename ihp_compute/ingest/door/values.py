@@ -4,8 +4,9 @@
 
 CSV fields are text until a rule here reads them; nothing is inferred, so leading zeros live.
 Decided here: which spellings of a date, a flag and an amount are readable, and how a fraction of a
-cent is rounded (half to even, counted). An unreadable value does not stop the ingest: it is marked,
-and the row is put aside with its reason.
+cent is rounded (half to even, counted). One value has one reading, whatever the format and type of
+its column. An unreadable value does not stop the ingest: it is marked, and what becomes of its row
+is for others to say.
 Not here: which columns a table has (`input_columns`), how a file is read (`batches`) and
 what becomes of a row (`rows`).
 """
@@ -15,8 +16,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
-from typing import Final
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.ingest.door.texts import as_text, read_text, validity
+from ihp_compute.input_columns import NO_DATE
 from ihp_compute.units import NO_DAY, day_of, half_even
 from kernels import decimal_units
 
@@ -35,54 +37,124 @@ _TRUE: Final = frozenset({"1", "true", "t", "yes", "y"})
 _FALSE: Final = frozenset({"0", "false", "f", "no", "n"})
 _PLAIN_AMOUNT: Final = r"^-?[0-9]{1,%d}(\.[0-9]{0,%d})?$"
 _WRITTEN_AMOUNT: Final = re.compile(
-    r"([-+]?)\s*\$?\s*([-+]?)((?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?(?:[eE][-+]?\d{1,3})?)", re.ASCII
+    r"([-+]?)\s*\$?\s*([-+]?)"
+    r"((?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?(?:[eE][-+]?\d{1,3})?)\s*(-?)",
+    re.ASCII,
 )
-_ISO: Final = re.compile(r"^(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?$")
-_PACKED: Final = re.compile(r"^(\d{4})(\d{2})(\d{2})$")
-_PACKED_TIME: Final = re.compile(r"^(\d{4})(\d{2})(\d{2})(?:\d{6}|\.0+)$")
+_NO_DOLLARS: Final = re.compile(r"\$?\s*-")
+"""A dash alone, as spreadsheets show zero."""
+_WIDE: Final = Context(prec=100)
+"""No decimal that a column can hold is rounded on the way."""
+_ISO: Final = re.compile(r"^(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?:[T ].*)?$", re.ASCII)
+_PACKED: Final = re.compile(r"^(\d{4})()(\d{2})(\d{2})(?:\d{6}|\.0+)?$", re.ASCII)
+_WORDED: Final = re.compile(
+    r"^(\d{1,2})([-/ ]?)([a-z]{3})[a-z]*\2(\d{4})(?:[:T ].*)?$", re.ASCII | re.IGNORECASE
+)
+_MONTHS: Final = (
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"
+)  # fmt: skip
+_ORDERED: Final = re.compile(r"^(\d{1,2})([-/.])(\d{1,2})\2(\d{4})(?:[T ].*)?$", re.ASCII)
+_TICKS: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+"""In a second."""
+_LAST_DAY: Final = 2**31 - 1
+_BETWEEN: Final = re.compile(r"[-/.: T]")
+
+DateOrder = Literal["", "month", "day"]
+"""Which of two numbers before a year comes first; "" where nothing settles it."""
 
 
 # --- dates ----------------------------------------------------------------------------
 
 
-def day_of_text(text: str) -> int:
-    """Day number of a written date, `NO_DAY` for a blank, `BAD_DAY` for what is not a date.
+def day_of_text(text: str, order: DateOrder = "") -> int:
+    """Day number of a written date, `NO_DAY` for none, `BAD_DAY` for what is not a date.
 
-    Reads YYYY-MM-DD, YYYYMMDD and either followed by a time of day, which is dropped.
+    Reads YYYY-MM-DD, YYYYMMDD, DDMONYYYY and each followed by a time of day, which is dropped; with
+    an `order`, two numbers before a year too. Zeros, eights or nines alone say that there is none.
 
     >>> day_of_text("1970-01-02"), day_of_text("19700102"), day_of_text("1970-01-02 23:59:59+00")
     (1, 1, 1)
-    >>> day_of_text("") == NO_DAY, day_of_text("2023-02-30") == BAD_DAY
-    (True, True)
+    >>> day_of_text("02JAN1970:00:00:00"), day_of_text("01/02/1970", "month")
+    (1, 1)
+    >>> [day_of_text(text) == NO_DAY for text in ("", "00000000", "9999-99-99", "2023-02-30")]
+    [True, True, True, False]
+    >>> [day_of_text(text) == BAD_DAY for text in ("2023-02-30", "01/02/1970")]
+    [True, True]
     """
     if text == "":
         return NO_DAY
-    found = _PACKED.match(text) or _ISO.match(text) or _PACKED_TIME.match(text)
-    if found is None:
-        return BAD_DAY
+    found = _PACKED.match(text) or _ISO.match(text)
     try:
-        return day_of(date(int(found[1]), int(found[2]), int(found[3])))
+        if found is not None:
+            return day_of(date(int(found[1]), int(found[3]), int(found[4])))
+        if (found := _WORDED.match(text)) is not None:
+            month = _MONTHS.index(found[3].lower()) + 1
+            return day_of(date(int(found[4]), month, int(found[1])))
+        if order and (found := _ORDERED.match(text)) is not None:
+            month, day = int(found[1]), int(found[3])
+            if order == "day":
+                month, day = day, month
+            return day_of(date(int(found[4]), month, day))
     except ValueError:
-        return BAD_DAY
+        pass
+    return NO_DAY if NO_DATE.fullmatch(_BETWEEN.sub("", text)) else BAD_DAY
 
 
-def read_days(array: pa.Array) -> NDArray[np.int32]:
-    """A date column as int32 day numbers: `NO_DAY` blank, `BAD_DAY` unreadable."""
+def order_in(text: str) -> DateOrder:
+    """Which order of day and month a date settles, having a number above 12 before its year.
+
+    >>> order_in("12/31/2024"), order_in("31.12.2024"), order_in("03/10/2023")
+    ('month', 'day', '')
+    """
+    found = _ORDERED.match(text)
+    if found is None:
+        return ""
+    first, second = int(found[1]), int(found[3])
+    if first <= 12 < second <= 31:
+        return "month"
+    return "day" if second <= 12 < first <= 31 else ""
+
+
+def is_ordered(text: str) -> bool:
+    """Whether a date has two numbers before its year, of which either may be the month."""
+    return _ORDERED.match(text) is not None
+
+
+def read_days(array: pa.Array, order: DateOrder = "") -> NDArray[np.int32]:
+    """A date column as int32 day numbers: `NO_DAY` none, `BAD_DAY` unreadable.
+
+    A timestamp with a zone is the day there.
+    """
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     if array.null_count == len(array):
         return np.full(len(array), NO_DAY, np.int32)
-    if pa.types.is_timestamp(array.type):
-        array = pc.floor_temporal(array, unit="day").cast(pa.date32(), safe=False)
-    elif pa.types.is_date64(array.type):
-        array = array.cast(pa.date32())
+    if pa.types.is_dictionary(array.type) and pa.types.is_temporal(array.type.value_type):
+        days = np.append(read_days(array.dictionary), np.int32(NO_DAY))
+        places = array.indices.fill_null(len(days) - 1).to_numpy(zero_copy_only=False)
+        return days.take(places)
+    if pa.types.is_timestamp(array.type) or pa.types.is_date64(array.type):
+        return _days_of_times(array)
     if pa.types.is_date32(array.type):
         days = array.view(pa.int32())
         if days.null_count:
             days = days.fill_null(NO_DAY)
         return np.frombuffer(days.buffers()[1], np.int32, len(days), days.offset * 4)
     text = read_text(array)
-    return text.take(np.array([day_of_text(value) for value in text.values], np.int32))
+    return text.take(np.array([day_of_text(value, order) for value in text.values], np.int32))
+
+
+def _days_of_times(array: pa.Array) -> NDArray[np.int32]:
+    """Days of timestamps, local ones where they have a zone; unreadable beyond what a day holds."""
+    unit = "ms" if pa.types.is_date64(array.type) else array.type.unit
+    if pa.types.is_timestamp(array.type) and array.type.tz is not None:
+        array = pc.local_timestamp(array)
+    ticks = array.view(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    days = ticks // (86_400 * _TICKS[unit])
+    days[(days <= BAD_DAY) | (days > _LAST_DAY)] = BAD_DAY
+    if array.null_count:
+        days[_nulls(array)] = NO_DAY
+    return days.astype(np.int32)
 
 
 # --- dollars --------------------------------------------------------------------------
@@ -125,9 +197,9 @@ def read_cents(array: pa.Array, places: int = 2) -> Cents:
         return _decimal_cents(array, places)
     if pa.types.is_integer(array.type):
         blank = _nulls(array)
-        dollars = array.fill_null(0).cast(pa.int64(), safe=False).to_numpy(zero_copy_only=False)
-        bad = np.abs(dollars) > MAX_CENTS // 10**places
-        units = np.where(bad, 0, dollars) * 10**places
+        dollars = array.fill_null(0).to_numpy(zero_copy_only=False)
+        bad = _beyond(dollars, MAX_CENTS // 10**places)
+        units = np.where(bad, 0, dollars).astype(np.int64) * 10**places
         return Cents(units, blank, bad, np.zeros(n_rows, bool))
     if pa.types.is_float64(array.type):
         return _float_cents(array, places)
@@ -136,6 +208,14 @@ def read_cents(array: pa.Array, places: int = 2) -> Cents:
         texts = ["" if np.isnan(v) else str(v) for v in values]
         return _text_cents(pa.array(texts, pa.string()), places)
     return _text_cents(as_text(array), places)
+
+
+def _beyond(units: NDArray[Any], limit: int) -> NDArray[np.bool_]:
+    """Which of some integers of any width are beyond a limit; the least one has no absolute."""
+    beyond: NDArray[np.bool_] = units > limit
+    if units.dtype.kind == "i":
+        beyond |= units < -limit
+    return beyond
 
 
 def _nulls(array: pa.Array) -> NDArray[np.bool_]:
@@ -163,7 +243,7 @@ def _decimal_cents(array: pa.Array, places: int) -> Cents:
     units = np.where(wide, 0, low)
     if scale <= places:
         factor = 10 ** (places - scale)
-        bad |= np.abs(units) > MAX_CENTS // factor
+        bad |= _beyond(units, MAX_CENTS // factor)
         cents = np.where(bad, 0, units) * factor
     else:
         divisor = 10 ** (scale - places)
@@ -171,7 +251,7 @@ def _decimal_cents(array: pa.Array, places: int) -> Cents:
             return _text_cents(as_text(array), places)
         cents = half_even(units, divisor)
         sub_cent = cents * divisor != units
-        bad |= np.abs(cents) > MAX_CENTS
+        bad |= _beyond(cents, MAX_CENTS)
         cents = np.where(bad, 0, cents)
     if wide.any():
         rows = np.flatnonzero(wide)
@@ -187,7 +267,7 @@ def _float_cents(array: pa.Array, places: int) -> Cents:
     with np.errstate(invalid="ignore", over="ignore"):
         nearest = np.rint(filled * 10.0**places)
         # correctly rounded division: equal only if the shortest decimal has no more places
-        plain = (nearest / 10.0**places == filled) & (np.abs(nearest) <= 1e13)
+        plain = (nearest / 10.0**places == filled) & (np.abs(nearest) <= MAX_CENTS)
     cents = np.where(plain, nearest, 0.0).astype(np.int64)
     bad = np.zeros(len(values), bool)
     sub_cent = np.zeros(len(values), bool)
@@ -203,7 +283,8 @@ def _text_cents(array: pa.Array, places: int) -> Cents:
     blank = pc.equal(array, "").to_numpy(zero_copy_only=False)
     exact = pc.if_else(plain, array, "0").cast(pa.decimal128(18, places))
     cents = np.frombuffer(exact.buffers()[1], np.int64, 2 * n_rows, exact.offset * 16)[0::2].copy()
-    bad = np.zeros(n_rows, bool)
+    bad = _beyond(cents, MAX_CENTS)
+    cents[bad] = 0
     sub_cent = np.zeros(n_rows, bool)
     rest = np.flatnonzero(~plain.to_numpy(zero_copy_only=False) & ~blank)
     if len(rest):
@@ -217,17 +298,24 @@ def _text_cents(array: pa.Array, places: int) -> Cents:
 
 
 def _exact(text: str, places: int) -> tuple[int, bool, bool]:
-    """Cents, unreadable, had a fraction of a cent. Commas only where thousands end."""
+    """Cents, unreadable, had a fraction of a cent. Commas only where thousands end.
+
+    A credit has one minus, before or after the number, or stands in parentheses, with a dollar sign
+    within or before them.
+    """
     text = text.strip()
-    if text.startswith("(") and text.endswith(")"):
-        text = "-" + text[1:-1]
+    if _NO_DOLLARS.fullmatch(text):
+        return 0, False, False
+    unsigned = text.removeprefix("$").lstrip()
+    if unsigned.startswith("(") and unsigned.endswith(")"):
+        text = "-" + unsigned[1:-1].strip()
     written = _WRITTEN_AMOUNT.fullmatch(text)
     if written is None:
         return 0, True, False
-    before, after, digits = written.groups()
+    before, after, digits, behind = written.groups()
     try:
-        amount = Decimal(before + after + digits.replace(",", "")).scaleb(places)
-        whole = amount.quantize(Decimal(1), rounding=ROUND_HALF_EVEN)
+        amount = Decimal(behind + before + after + digits.replace(",", "")).scaleb(places, _WIDE)
+        whole = amount.quantize(Decimal(1), ROUND_HALF_EVEN, _WIDE)
     except InvalidOperation:
         return 0, True, False
     if not amount.is_finite() or abs(whole) > MAX_CENTS:

@@ -19,12 +19,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError
+from ihp_compute.ingest.findings import Findings
 from ihp_compute.ingest.handover import Rules, ShardContent
 from ihp_compute.ingest.shard.derived import diagnoses, drugs, scores, stays, visits
 from ihp_compute.ingest.shard.fates import claim_row_fates
-from ihp_compute.ingest.shard.histories import Histories
 from ihp_compute.ingest.shard.lines import MAX_MEMBERS, Sorted, lines_of, sort_out
 from ihp_compute.ingest.shard.members import members_of
+from ihp_compute.ingest.shard.plausible import tell_retained
 from ihp_compute.ingest.shard.rows import ShardRows
 from ihp_compute.ingest.spill_layout import Scratch
 from ihp_compute.ledger import LEDGER_TABLES, IngestFate
@@ -48,7 +49,7 @@ def build(
     ledger = np.zeros((len(LEDGER_TABLES), n_files, len(IngestFate), 2), np.int64)
     quarantine: dict[str, pa.Table] = {}
     notes: dict[str, int] = {}
-    members = members_of(eligibility, rules)
+    members = members_of(eligibility, rules, notes)
     if len(members.key) >= MAX_MEMBERS:
         raise DataError(
             f"a shard would hold {len(members.key):,} members, more than {MAX_MEMBERS:,}: "
@@ -57,16 +58,17 @@ def build(
     _enter(ledger, "eligibility", eligibility, members.fate)
     quarantine["eligibility"] = _aside(eligibility, members.fate, "eligibility")
     parts: list[Sorted] = []
-    found: list[tuple[str, Histories]] = []
+    findings: dict[str, Findings] = {"eligibility": members.findings}
     for table, raw in (
         ("medical_claim", claims.rows(0, n_medical)),
         ("pharmacy_claim", claims.rows(n_medical, claims.n)),
     ):
         fates, histories = claim_row_fates(raw, members.key, members.enrolled, rules)
-        found.append((table, histories))
+        findings[table] = histories.findings
         _enter(ledger, table, raw, fates.fate)
         quarantine[table] = _aside(raw, fates.fate, table)
         parts.append(sort_out(raw, fates, table, rules))
+        tell_retained(raw, fates, members, rules, findings[table])
     lines = lines_of(claims, parts, rules, scratch)
     contents = dict(members.tables)
     counts = {"spans": members.span_counts}
@@ -103,11 +105,7 @@ def build(
         service_days=(int(days.min()), int(days.max())) if len(days) else None,
         last_paid_day=int(paid.max(initial=NO_DAY)),
         notes=notes,
-        findings={
-            (table, finding): (of.lines[finding], of.cents[finding])
-            for table, of in found
-            for finding in of.lines
-        },
+        findings=findings,
     )
 
 

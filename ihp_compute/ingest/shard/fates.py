@@ -29,7 +29,7 @@ def claim_row_fates(
     member = key_place(columns["member_key"], member_key)
     is_open = fate == OPEN
     for reason, met in (
-        (IngestFate.DENIED, rules.denied_marks.take(columns["denial"])),
+        (IngestFate.DENIED, columns["denial"] != 0),
         (IngestFate.UNKNOWN_MEMBER, member < 0),
         (IngestFate.OUTSIDE_ELIGIBILITY, ~_covered(columns, is_open, member, enrolled)),
     ):

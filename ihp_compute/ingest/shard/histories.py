@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.ingest.final_action import OPEN, Choices, families, mark_duplicates
+from ihp_compute.ingest.findings import Doubt, Findings
 from ihp_compute.ingest.shard.rows import ShardRows, any_of
 from ihp_compute.ledger import IngestFate
 from ihp_compute.population import text_hashes
@@ -49,18 +50,15 @@ class Histories:
     """What the histories of one table's claims came to.
 
     claim : int64 a row, the first row of the same claim and member
-    lines, cents : rows and paid cents by finding, for what is told of an ingest
+    findings : what is told of them; no column alone states it
     """
 
     claim: NDArray[np.int64]
-    lines: Counter[str] = field(default_factory=Counter)
-    cents: Counter[str] = field(default_factory=Counter)
+    findings: Findings = field(default_factory=Findings)
 
     def see(self, finding: str, cents: NDArray[np.int64]) -> None:
         """Count rows of a finding by their cents."""
-        if len(cents):
-            self.lines[finding] += len(cents)
-            self.cents[finding] += int(cents.sum())
+        self.findings.see_rows(Doubt("", finding), cents)
 
 
 @dataclass(frozen=True)
@@ -154,12 +152,14 @@ def _links(
     rows, named, second_ = (np.concatenate(column) for column in zip(*pieces, strict=True))
     of_member = member[rows]
     name = named ^ of_member
+    content = columns["hash_1"]
     target = _claims_of(
-        words ^ member, readable, claim, (named ^ columns["issuer"][rows]) ^ of_member
+        words ^ member, readable, claim, content, (named ^ columns["issuer"][rows]) ^ of_member
     )
     away = np.flatnonzero(target < 0)
     if len(away):
-        target[away] = _claims_of(np.bitwise_xor(number, member), readable, claim, name[away])
+        numbers = np.bitwise_xor(number, member)
+        target[away] = _claims_of(numbers, readable, claim, content, name[away])
         crossed = away[target[away] >= 0]
         found.see("links_across_payers", columns["paid_cents"][rows[crossed]])
     stated = np.isin(columns["action"][rows], (VOID, REPLACES))
@@ -172,12 +172,13 @@ def _claims_of(
     names: NDArray[np.uint64],
     readable: NDArray[np.bool_],
     claim: NDArray[np.int64],
+    content: NDArray[np.uint64],
     asked: NDArray[np.uint64],
 ) -> NDArray[np.int64]:
     """First row of the claim of each name asked for, -1 where no readable row bears it.
 
-    Of several claims of one name, told apart by what `names` leave out, the first read stands for
-    all of them: they are tied together by it.
+    Of several claims of one name, told apart by what `names` leave out, one stands for all of them,
+    by the hashes of their rows and not by where they stand: they are tied together by it.
     """
     found = np.full(len(asked), -1, np.int64)
     if not len(asked):
@@ -185,6 +186,7 @@ def _claims_of(
     known, at = np.unique(asked, return_inverse=True)
     place = key_place(names, known)
     bearing = np.flatnonzero((place >= 0) & readable)
+    bearing = bearing[np.argsort(content[bearing], kind="stable")]
     first = np.full(len(known), -1, np.int64)
     first[place[bearing][::-1]] = claim[bearing][::-1]
     return first[at]
@@ -427,5 +429,7 @@ def _other_readings(
     ):
         then = np.isin(read, (STANDS, MOVED))
         if (then != now).any():
-            found.lines[finding] += int(np.count_nonzero(then != now))
-            found.cents[finding] += int(family.cents[then].sum() - family.cents[now].sum())
+            found.findings.see(
+                Doubt("", finding), int(np.count_nonzero(then != now)),
+                int(family.cents[then].sum() - family.cents[now].sum()),
+            )  # fmt: skip

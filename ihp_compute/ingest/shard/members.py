@@ -1,30 +1,42 @@
 """Enrolment rows as members and spans: one span holds each member-month.
 
 When rows overlap, each month follows the row that starts latest, then ends latest (open ends last),
-then the later file date, then the larger row hash. Birth, death and sex follow the same order, the
-last row that states them. A month counts when any day of it is enrolled; a span ends where a rate
-cell, a flag or a plan changes.
+then the later file date, then the first of the declared rate cells, then what else it says; months
+for which rows name different groups or plans are counted. Birth, death and sex follow the same
+order, the last row that states them. An end far behind the last service is open. A month counts
+when any day of it is enrolled; a span ends where a rate cell, a flag or a plan changes.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.ingest.final_action import OPEN, mark_duplicates
+from ihp_compute.ingest.findings import Doubt, Findings
 from ihp_compute.ingest.handover import Rules
 from ihp_compute.ingest.rate_cells import rate_cells
-from ihp_compute.ingest.shard.rows import MONTH_BITS, Members, ShardRows, record
+from ihp_compute.ingest.shard.rows import (
+    MONTH_BITS,
+    Columns,
+    Members,
+    ShardRows,
+    record,
+    settle_ties,
+)
 from ihp_compute.ledger import IngestFate
 from ihp_compute.population import tables
 from ihp_compute.sorting import order_by
 from ihp_compute.units import NO_DAY, months_of_days
 
+_FAR_MONTHS: Final = 24
+"""An end that stands so long after the last service is none that anybody knows."""
 
-def members_of(raw: ShardRows, rules: Rules) -> Members:
+
+def members_of(raw: ShardRows, rules: Rules, notes: dict[str, int]) -> Members:
     """Enrolment rows to members and spans; their fates are unreadable, duplicate or retained."""
     columns = raw.numbers
     fate = columns["fate"].copy()
@@ -35,24 +47,23 @@ def members_of(raw: ShardRows, rules: Rules) -> Members:
     n = len(key)
     last = np.iinfo(np.int32).max
     end_day = np.where(columns["end_day"] == NO_DAY, last, columns["end_day"])[rows]
-    ladder = np.lexsort(
-        (
-            columns["hash_2"][rows],
-            columns["hash_1"][rows],
-            columns["file_day"][rows],
-            end_day,
-            columns["start_day"][rows],
-        )
-    )
+    start_day = columns["start_day"][rows]
+    first = months_of_days(start_day)
+    ladder = _ladder(raw, rules, rows, member, end_day, first)
     rank = np.empty(len(rows), np.int64)
     rank[ladder] = np.arange(len(rows))
     birth = _last_stated(columns["birth_day"][rows], NO_DAY, member, rank, n)
     death = _last_stated(columns["death_day"][rows], NO_DAY, member, rank, n)
     sex = _last_stated(columns["sex"][rows], 0, member, rank, n)
 
-    first = months_of_days(columns["start_day"][rows])
     is_open = end_day == last
     stated = months_of_days(np.where(is_open, 0, end_day).astype(np.int32))
+    if rules.horizon_month:
+        far = ~is_open & (stated > rules.horizon_month + _FAR_MONTHS)
+        notes[
+            "enrolment rows end more than two years after the last service; they are read as open"
+        ] = int(np.count_nonzero(far))
+        is_open |= far
     until = np.where(is_open, np.maximum(rules.horizon_month, first), stated)
     length = (until - first + 1).astype(np.int64)
     row = np.repeat(np.arange(len(rows)), length)
@@ -60,6 +71,8 @@ def members_of(raw: ShardRows, rules: Rules) -> Members:
     # one row per member and month: the highest rank
     who = member.take(row)
     order, fresh = order_by(who, month, len(rows) - rank.take(row), kind=2)
+    findings = Findings()
+    _tell_rivals(columns, rows[row], order, fresh, findings)
     chosen = order[fresh]
     row, month = row.take(chosen), month.take(chosen)
     place = (who.take(chosen).astype(np.int64) << MONTH_BITS) | month
@@ -110,7 +123,72 @@ def members_of(raw: ShardRows, rules: Rules) -> Members:
         member_months=len(place),
         open_end_months=int(is_open[row].sum()),
         covered_months=frozenset(np.flatnonzero(np.bincount(at_month)).tolist()),
+        findings=findings,
     )
+
+
+def _ladder(
+    raw: ShardRows,
+    rules: Rules,
+    rows: NDArray[np.intp],
+    member: NDArray[np.intp],
+    end_day: NDArray[np.int32],
+    first: NDArray[np.int32],
+) -> NDArray[np.intp]:
+    """Enrolment rows by member, the one that stands before others last."""
+    columns = raw.numbers
+    keys = (member, columns["start_day"][rows], end_day, columns["file_day"][rows])
+    ladder: NDArray[np.intp] = np.lexsort(keys[::-1])
+    fresh = np.ones(len(ladder), bool)
+    fresh[1:] = False
+    for key in keys:
+        ordered = key[ladder]
+        fresh[1:] |= ordered[1:] != ordered[:-1]
+    if not fresh.all():
+        birth = columns["birth_day"][rows]
+        birth_month = np.where(
+            birth == NO_DAY, -1, months_of_days(np.where(birth == NO_DAY, 0, birth))
+        )
+        cells = rate_cells(
+            first.astype(np.int32),
+            birth_month.astype(np.int32),
+            columns["aid"][rows],
+            columns["original_reason"][rows],
+            columns["managed"][rows],
+        )
+        rest = (
+            "aid", "managed", "flags", "dual_status", "original_reason", "birth_day", "death_day",
+            "sex",
+        )  # fmt: skip
+        settle_ties(
+            ladder,
+            fresh,
+            (
+                -cells.astype(np.int16),  # the first declared stands
+                rules.final_code["plan"][columns["plan"][rows]],
+                *(columns[name][rows] for name in rest),
+            ),
+        )
+    return ladder
+
+
+def _tell_rivals(
+    columns: Columns,
+    rows: NDArray[np.intp],
+    order: NDArray[Any],
+    fresh: NDArray[np.bool_],
+    findings: Findings,
+) -> None:
+    """Count member months for which rows name different groups or plans; `rows` as months are."""
+    beaten = np.flatnonzero(~fresh)
+    if not len(beaten):
+        return
+    chosen = np.maximum.accumulate(np.where(fresh, np.arange(len(fresh)), 0))[beaten]
+    one, other = rows[order[beaten]], rows[order[chosen]]
+    differ = np.zeros(len(beaten), bool)
+    for name in ("aid", "managed", "original_reason", "plan"):
+        differ |= columns[name][one] != columns[name][other]
+    findings.see(Doubt("", "months_named_differently"), len(np.unique(chosen[differ])), 0)
 
 
 def _last_stated(

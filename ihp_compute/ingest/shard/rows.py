@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError
+from ihp_compute.ingest.findings import Findings
 from ihp_compute.ingest.spill_layout import Pieces, Scratch
 from ihp_compute.input_columns import CODED, SPILL_COLUMNS
 from ihp_compute.population import tables, text_hashes
@@ -289,6 +290,7 @@ class Members:
     member_months: int
     open_end_months: int
     covered_months: frozenset[int]
+    findings: Findings
 
 
 @dataclass(frozen=True)

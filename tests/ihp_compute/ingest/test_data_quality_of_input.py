@@ -44,7 +44,7 @@ def test_a_table_of_which_nothing_can_be_read_is_refused(
     bench: Any, member: Any, line: Any, changes: Row
 ) -> None:
     folder = bench.folder(eligibility=[member()], medical_claim=_lines(line, 2, **changes))
-    with pytest.raises(GateError, match=r"unreadable_rows.*medical_claim: 2 lines"):
+    with pytest.raises(GateError, match=r"unreadable_rows.*medical_claim, 2 of them: .*: 2 lines"):
         bench.ingest(folder)
     assert not list(bench.root.glob("population-*"))
 

@@ -7,6 +7,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from ihp_compute.input_columns import SERVICE_DATES
+
 
 def test_a_plain_line_is_retained(bench: Any, member: Any, line: Any) -> None:
     document, population = bench.ingest(
@@ -30,11 +32,17 @@ def test_a_plain_line_is_retained(bench: Any, member: Any, line: Any) -> None:
     [
         ({"claim_start_date": "2023-02-30"}, "claim_start_date is not a date: '2023-02-30'"),
         ({"paid_amount": "12.3.4"}, "paid_amount is not an amount: '12.3.4'"),
-        ({"claim_start_date": ""}, "no claim_line_start_date and claim_start_date"),
+        (
+            {"claim_start_date": "", "claim_end_date": ""},
+            f"no {' or '.join(SERVICE_DATES)}",
+        ),
         ({"person_id": ""}, "no member id"),
         ({"claim_id": ""}, "no claim_id"),
         ({"x_clm_type_cd": "Q"}, "unknown claim type: 'Q'"),
-        ({"claim_start_date": "0223-03-01"}, "service date before 1850 or after 2099"),
+        (
+            {"claim_start_date": "0223-03-01"},
+            "claim_start_date before 1850 or after 2099: '0223-03-01'",
+        ),
     ],
 )
 def test_an_unreadable_row_is_put_aside_with_its_reason(
@@ -233,12 +241,11 @@ def test_lines_without_a_number_are_not_versions_of_each_other(
 
 
 @pytest.mark.parametrize(
-    ("denied", "paid"), [("1", ""), ("1", "0"), ("0", "1"), ("Y", "N"), ("true", "")]
+    ("denied", "paid"), [("0", "1"), ("0", ""), ("0.0", "1.0"), ("Y", "N"), ("true", ""), ("d", "")]
 )
-def test_denied_lines_are_set_aside_whichever_way_denial_is_coded(
+def test_denied_lines_are_set_aside_as_taf_codes_them_or_letters_say(
     bench: Any, member: Any, line: Any, denied: Any, paid: Any
 ) -> None:
-    """TAF codes denied as 0, everybody else as 1: what most rows say is not denied."""
     rows = [line(claim_id=f"C{k}", x_clm_dnd_ind=paid) for k in range(4)]
     rows.append(line(claim_id="D", x_clm_dnd_ind=denied, paid_amount="7"))
     document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))

@@ -24,6 +24,10 @@ USUAL = {
     "x_orgnl_clm_num": ("C1", "C2", "C9", "", ""),
     "x_adjstmt_ind": ("0", "1", "4", "5", ""),
 }
+GOOD = {
+    "person_id": "0009", "claim_id": "G1", "paid_amount": "1", "claim_start_date": "2023-05-05",
+    "dispensing_date": "2023-05-05", "enrollment_start_date": "2023-01-01",
+}  # fmt: skip
 
 
 def _row(draw: random.Random, columns: list[str]) -> dict[str, str]:

@@ -132,7 +132,7 @@ def test_visits_attribute_and_other_services_do_not(code: str, name: str) -> Non
 def test_facts_follow_codes_to_other_numbers() -> None:
     codes = {
         "hcpcs": ["", "99213", "99283", "J1100"],
-        "revenue": ["", "0120", "0301", "0450"],
+        "revenue": ["", "0001", "0120", "0301", "0450"],
         "bill_type": ["", "111", "131"],
         "place_of_service": ["", "11", "21", "23"],
     }
