@@ -93,7 +93,7 @@ def test_rows_come_back_in_their_shards_and_order(tmp_path: Path, n_shards: int)
         batch(
             450,
             5,
-            member_key=Coded(np.array([0, 2**63, 5], np.uint64), few),
+            member_key=Coded(np.array([9, 2**63, 5], np.uint64), few),
             admission_day=np.where(few == 1, few.cumsum() % 9 + 19_000, NO_DAY).astype(np.int32),
         ),
     ]
