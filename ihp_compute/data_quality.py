@@ -267,7 +267,7 @@ class GateTerms:
     def _refusal(self, open_gates: Mapping[str, list[Mapping[str, Any]]]) -> str:
         lines = []
         for name, rows in open_gates.items():
-            shown = "; ".join(where_and_how_much(row) for row in rows[:_SHOWN])
+            shown = "; ".join(_where_and_how_much(row) for row in rows[:_SHOWN])
             more = f"; and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else ""
             lines.append(
                 f"  {name} ({FINDINGS[rows[0]['finding']].meaning}; threshold "
@@ -284,16 +284,22 @@ class GateTerms:
         )
 
 
-def where_and_how_much(row: Mapping[str, Any]) -> str:
-    """What a row of `DATA_QUALITY` is of, with its numbers, in a phrase."""
-    where = " ".join(filter(None, (row["source_table"], row["file"], row["column_name"])))
-    of = ", ".join(filter(None, (where, row["subject"])))
+def where_of(row: Mapping[str, Any]) -> str:
+    """Table, file and column that a row of `DATA_QUALITY` is of."""
+    # a reason of a column begins with its name
+    column = "" if row["subject"].startswith(row["column_name"]) else row["column_name"]
+    return " ".join(filter(None, (row["source_table"], row["file"], column)))
+
+
+def _where_and_how_much(row: Mapping[str, Any]) -> str:
     numbers = [f"{row['lines']:,} lines"] if row["lines"] else []
     if row["paid_cents"]:
         numbers.append(dollars(row["paid_cents"]))
     if row["lines"] and row["share"]:
         numbers.append(f"{row['share']:.1%}")
-    return f"{of}: {', '.join(numbers)}" if numbers else of
+    how_much = f": {', '.join(numbers)}" if numbers else ""
+    subject = f" ({row['subject']})" if row["subject"] else ""
+    return f"{where_of(row)}{how_much}{subject}"
 
 
 def table_of(rows: Iterable[Mapping[str, Any]]) -> pa.Table:

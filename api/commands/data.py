@@ -18,7 +18,7 @@ import typer
 
 from api.console import app, emit_json, progress, say, show_table
 from ihp_compute.calibration import CalibrationRequest, calibrate_population
-from ihp_compute.data_quality import DATA_QUALITY, FINDINGS, GATES, GateTerms
+from ihp_compute.data_quality import DATA_QUALITY, FINDINGS, GATES, GateTerms, where_of
 from ihp_compute.errors import GateError, InfrastructureError
 from ihp_compute.ingest import Choices, EqualRows, LaterAmounts, ingest
 from ihp_compute.pipeline import Outcome, RunRequest, run
@@ -369,9 +369,8 @@ def _show_noticed(report: dict[str, Any]) -> None:
 
 
 def _noticed_cells(row: dict[str, Any]) -> list[str]:
-    where = (row["source_table"], row["file"], row["column_name"], row["subject"])
     return [
-        " ".join(filter(None, where)),
+        " ".join(filter(None, (where_of(row), row["subject"]))),
         f"{row['lines']:,}" if row["lines"] else "",
         dollars(row["paid_cents"]) if row["paid_cents"] else "",
         f"{row['share']:.2%}" if row["share"] and row["lines"] else "",

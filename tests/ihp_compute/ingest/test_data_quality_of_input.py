@@ -44,7 +44,7 @@ def test_a_table_of_which_nothing_can_be_read_is_refused(
     bench: Any, member: Any, line: Any, changes: Row
 ) -> None:
     folder = bench.folder(eligibility=[member()], medical_claim=_lines(line, 2, **changes))
-    with pytest.raises(GateError, match=r"unreadable_rows.*medical_claim, 2 of them: .*: 2 lines"):
+    with pytest.raises(GateError, match=r"unreadable_rows.*medical_claim: 2 lines.*2 of them"):
         bench.ingest(folder)
     assert not list(bench.root.glob("population-*"))
 
@@ -87,6 +87,32 @@ def test_a_table_most_of_whose_lines_are_replaced_is_refused(
     ]
     folder = bench.folder(eligibility=[member()], medical_claim=rows, pharmacy_claim=[_drug()])
     with pytest.raises(GateError, match=r"superseded_lines.*800 lines"):
+        bench.ingest(folder)
+
+
+@pytest.mark.parametrize(("paid", "refused"), [("100.00", True), ("0.00", False)])
+def test_a_denial_flag_that_denies_many_dollars_of_a_source_is_refused_with_both_readings(
+    bench: Any, member: Any, line: Any, paid: str, refused: bool
+) -> None:
+    """Of source b 11 % is denied; source a, and a few lines of c, hide and tell nothing."""
+    rows = [
+        *_lines(line, 1_000, data_source="a", x_clm_dnd_ind="1"),
+        *_lines(line, 890, data_source="b", x_clm_dnd_ind="1"),
+        *[
+            line(claim_id=f"D{k}", data_source="b", x_clm_dnd_ind="0", paid_amount=paid)
+            for k in range(110)
+        ],
+        line(claim_id="C", data_source="c", x_clm_dnd_ind="0"),
+    ]
+    folder = bench.folder(eligibility=[member()], medical_claim=rows, pharmacy_claim=[_drug()])
+    if not refused:
+        document, _ = bench.ingest(folder)
+        assert {row["subject"] for row in _told(document, "denied_dollars")} == {
+            "source c, as it is read",
+            "source c, if it were turned round",
+        }
+        return
+    with pytest.raises(GateError, match=r"denied_dollars.*110 lines, .11,000.00, 11.0%.*source b"):
         bench.ingest(folder)
 
 
