@@ -175,7 +175,9 @@ def _agree(column: InputColumn, array: pa.Array, value: str) -> bool:
         here_, stated_ = (read_cents(a, column.places) for a in both)
         same = (here_.cents == stated_.cents[0]) & ~stated_.blank[0]
         return bool((here_.blank | same).all())
-    here_texts, stated_texts = (as_text(a).unique().to_pylist() for a in both)
+    here_texts, stated_texts = (
+        as_text(a, whole=column.is_whole).unique().to_pylist() for a in both
+    )
     spelling = column.spelling or str
     return {spelling(t) for t in here_texts} <= {"", *map(spelling, stated_texts)}
 

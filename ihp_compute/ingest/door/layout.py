@@ -265,7 +265,8 @@ class _Found:
         """Take a file of a table, refuse what should be one, leave out the rest."""
         table = entry.table
         if entry.kind == "hidden":
-            if table and (entry.has_suffix or entry.path.is_dir()):
+            is_table = any(_table_of(part.lstrip("._")) for part in entry.parts)
+            if is_table and (entry.has_suffix or entry.path.is_dir()):
                 self.left_out.append(entry.name)
         elif table is None or not entry.has_suffix:
             self.left_out.append(entry.name)

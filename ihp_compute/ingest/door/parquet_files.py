@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from ihp_compute.errors import DataError
 from ihp_compute.ingest.door.layout import MAX_COLUMNS
 from ihp_compute.ingest.input_files import InputFile
+from ihp_compute.input_columns import INPUT_TABLES, Kind
 
 _CODED_BYTES: Final = 3
 _FREE_ROWS: Final = 1 << 20
@@ -31,8 +32,10 @@ _MOST_UNPACKED: Final = 200
 """Most bytes that a packed byte of a row group may become."""
 _MOST_OF_COLUMN: Final = 2 << 30
 """Most bytes of one column of a row group: ten million rows of 200 bytes."""
-_MOST_OF_VALUE: Final = 1 << 16
-"""Most bytes of one text."""
+_MOST_OF_TEXT: Final = 1 << 16
+"""Most bytes of a text that stays coded."""
+_MOST_OF_VALUE: Final = 1 << 10
+"""Most bytes of an id, code, date, flag or number as text: each row's own copy may be made."""
 _UUID_BYTES: Final = 16
 
 
@@ -287,12 +290,14 @@ def _check_text(file: InputFile, name: str, text: pa.Array) -> None:
         raise DataError(
             f"{file.name}: column {name} is not UTF-8 text. Convert it, or leave the column out."
         ) from None
+    kind = INPUT_TABLES[file.table].by_name[name.strip().lower()].kind
+    most = _MOST_OF_TEXT if kind is Kind.TEXT else _MOST_OF_VALUE
     width = np.int64 if pa.types.is_large_string(text.type) else np.int32
     offsets = np.frombuffer(text.buffers()[1], width, len(text) + 1, text.offset * width().itemsize)
-    if len(text) and int(np.diff(offsets).max()) > _MOST_OF_VALUE:
+    if len(text) and int(np.diff(offsets).max()) > most:
         raise DataError(
-            f"{file.name}: column {name} holds a text of more than {_MOST_OF_VALUE:,} bytes, where "
-            "a name, code or number is expected. Leave the column out."
+            f"{file.name}: column {name} holds a text of more than {most:,} bytes, where a short "
+            f"{kind.value} is expected. Write such texts blank."
         )
 
 

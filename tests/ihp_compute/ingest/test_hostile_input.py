@@ -127,7 +127,12 @@ print(json.dumps([said, (after - before) / 1024]))
         ("nulls.parquet", _nulls, "promises 3,000,000 rows in"),
         ("again.parquet", _one_row_again, "promises 3,000,000 rows in"),
         ("columns.parquet", _many_columns, "4,101 columns, more than 4,096"),
-        ("id.parquet", _long_text("claim_id"), "column claim_id holds a text of more than 65,536"),
+        ("id.parquet", _long_text("claim_id"), "column claim_id holds a text of more than 1,024"),
+        (
+            "amount.parquet",
+            _long_text("paid_amount"),
+            "paid_amount holds a text of more than 1,024",
+        ),
         ("name.parquet", _long_text("payer"), "column payer holds a text of more than 65,536"),
         ("bytes.parquet", _long_bytes, "column payer holds a text of more than 65,536"),
         ("page.parquet", _zeros_by_page, "a row group comes to 300,"),

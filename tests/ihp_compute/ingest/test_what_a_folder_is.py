@@ -129,11 +129,13 @@ def test_a_column_that_says_something_else_than_its_folder_is_refused(
         ("claim_start_date", "20230301", "2023-03-01"),
         ("paid_amount", "100", "100.00"),
         ("claim_line_number", "01", "1"),
+        ("x_clm_type_cd", 1.0, "1"),
+        ("x_clm_type_cd", 1, "1.0"),
         ("file_date", "", "2023-06-01"),
     ],
 )
 def test_a_column_may_say_the_same_as_its_folder_or_nothing(
-    bench: Any, raw: Path, line: Make, name: str, here: str, folder: str
+    bench: Any, raw: Path, line: Make, name: str, here: Any, folder: str
 ) -> None:
     _part(raw, f"{name}={folder}/part-0.parquet", [line(**{name: here})])
     document, _ = bench.ingest(raw)
@@ -344,6 +346,13 @@ def test_other_names_are_named_and_not_asked_about(raw: Path, name: str) -> None
     (raw / name).write_text("a,b\n")
     found = find_inputs(raw)
     assert (found.left_out, found.notes) == ((name,), ())
+
+
+@pytest.mark.parametrize("name", ["_risk_score.csv", ".risk_score.parquet", "_risk_score/0.csv"])
+def test_a_hidden_table_is_named(raw: Path, name: str) -> None:
+    (raw / name).parent.mkdir(exist_ok=True)
+    (raw / name).write_text("a,b\n")
+    assert find_inputs(raw).left_out == (name.split("/", maxsplit=1)[0],)
 
 
 def test_in_a_folder_of_a_table_what_is_not_read_is_named(raw: Path) -> None:
