@@ -367,9 +367,9 @@ class _Ingest:
 
     def _reference(self, name: str) -> pa.Table:
         """Read a table that is not sharded, and write it down."""
-        table, rows = read_reference(self.folder, name, self.date_orders)
+        table, tallies = read_reference(self.folder, name, self.date_orders)
         with self._lock:
-            self.tallies.update({index: Tally(rows=n) for index, n in rows.items()})
+            self.tallies.update(tallies)
         for batch in table.combine_chunks().to_batches():
             write_arrow(self.staging / "reference" / f"{name}.arrow", batch)
         return table

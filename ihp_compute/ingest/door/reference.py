@@ -6,8 +6,6 @@ used (`measure`).
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pyarrow as pa
 
@@ -16,8 +14,16 @@ from ihp_compute.ingest.door.batches import batches, converting, parts_of
 from ihp_compute.ingest.door.books import CodeBook
 from ihp_compute.ingest.door.date_orders import DateOrders
 from ihp_compute.ingest.door.texts import as_text, is_rounded
-from ihp_compute.ingest.door.values import BAD_DAY, read_days
-from ihp_compute.ingest.input_files import InputFile, InputFolder
+from ihp_compute.ingest.door.values import (
+    BAD_DAY,
+    NO_FLAG,
+    flag_of_text,
+    order_note,
+    read_days,
+    value_class,
+)
+from ihp_compute.ingest.findings import Doubt
+from ihp_compute.ingest.input_files import InputFile, InputFolder, Tally
 from ihp_compute.input_columns import (
     FIRST_DATE,
     INPUT_TABLES,
@@ -31,8 +37,8 @@ from ihp_compute.units import NO_DAY, date_of, day_of
 
 def read_reference(
     folder: InputFolder, name: str, orders: DateOrders
-) -> tuple[pa.Table, Counter[int]]:
-    """A table that is not sharded, and how many rows each of its files has, by index.
+) -> tuple[pa.Table, dict[int, Tally]]:
+    """A table that is not sharded, and what each of its files was found to hold, by index.
 
     Columns are text, trimmed, days as YYYY-MM-DD; rows are sorted.
 
@@ -43,19 +49,19 @@ def read_reference(
     """
     table = INPUT_TABLES[name]
     pieces = []
-    rows: Counter[int] = Counter()
+    tallies: dict[int, Tally] = {}
     for index, file in folder.of(name):
-        rows[index] = 0
+        tally = tallies[index] = Tally()
         for part in parts_of(file, index):
             for first_row, columns in batches(part, table):
                 n = len(next(iter(columns.values())))
-                rows[index] += n
+                tally.rows += n
                 with converting(file, first_row):
-                    pieces.append(_piece(file, table, columns, first_row, n, orders))
+                    pieces.append(_piece(file, table, columns, first_row, n, orders, tally))
     schema = pa.schema([(column, pa.string()) for column in table.known])
     whole = pa.concat_tables(pieces) if pieces else schema.empty_table()
     whole = whole.sort_by([(column, "ascending") for column in table.known])
-    return whole, rows
+    return whole, tallies
 
 
 def number_reference(name: str, rows: pa.Table, codes: CodeBook) -> dict[str, list[str]]:
@@ -76,6 +82,7 @@ def _piece(
     first_row: int,
     n: int,
     orders: DateOrders,
+    tally: Tally,
 ) -> pa.Table:
     """One batch of a table: known columns as text."""
     piece = {}
@@ -85,7 +92,7 @@ def _piece(
             piece[name] = pa.array([""] * n, pa.string())
             continue
         if column.kind is Kind.DATE:
-            piece[name] = _dates(file, column, columns[name], first_row, orders)
+            piece[name] = _dates(file, column, columns[name], first_row, orders, tally)
             continue
         if column.kind is Kind.ID and is_rounded(columns[name]):
             raise DataError(
@@ -93,16 +100,27 @@ def _piece(
                 "text"
             )
         piece[name] = as_text(columns[name], whole=column.is_whole).cast(pa.string())
+        if column.kind is Kind.FLAG:
+            for text in piece[name].to_pylist():
+                if text and flag_of_text(text) == NO_FLAG:
+                    tally.findings.see(Doubt(name, "not_understood", value_class(text)), 1, 0)
     return pa.table(piece)
 
 
 def _dates(
-    file: InputFile, column: InputColumn, array: pa.Array, first_row: int, orders: DateOrders
+    file: InputFile,
+    column: InputColumn,
+    array: pa.Array,
+    first_row: int,
+    orders: DateOrders,
+    tally: Tally,
 ) -> pa.Array:
     """A date column as text, blank where a day states none."""
     days = read_days(array)
-    if (days == BAD_DAY).any():
-        days = read_days(array, orders.of(file))
+    bad = days == BAD_DAY
+    if bad.any() and (order := orders.of(file)):
+        days = read_days(array, order)
+        tally.notes[order_note(file.name, order)] += int(np.count_nonzero(bad & (days != BAD_DAY)))
     stated = days != NO_DAY
     none = np.isin(days, [day_of(day) for day in column.no_dates])
     if column.may_be_open:

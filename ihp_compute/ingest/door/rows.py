@@ -26,13 +26,17 @@ from ihp_compute.ingest.door.columns import Coded, Column, Following, Stated
 from ihp_compute.ingest.door.texts import Text, Words, as_text, is_rounded, read_text
 from ihp_compute.ingest.door.values import (
     BAD_DAY,
+    NO_FLAG,
+    VALUE_CLASSES,
     Cents,
     DateOrder,
     flag_of_text,
     is_ordered,
     no_amounts,
+    order_note,
     read_cents,
     read_days,
+    value_class,
 )
 from ihp_compute.ingest.final_action import OPEN
 from ihp_compute.ingest.findings import Doubt
@@ -56,8 +60,6 @@ from ihp_compute.units import NO_DAY, day_of
 UNREADABLE: Final = int(IngestFate.UNREADABLE)
 OPEN_END_DAY: Final = day_of(OPEN_END)
 FIRST_DAY: Final = day_of(FIRST_DATE)
-_CLASSES: Final = ("digits", "letters", "mixed", "other")
-"""Kinds of values that are not understood; the values themselves are not told."""
 _NOT_A_DATE: Final = "not_a_date"
 _UNSETTLED: Final = "day_or_month_first"
 _OUT_OF_RANGE: Final = "date_out_of_range"
@@ -183,11 +185,7 @@ class Rows:
             return days
         if order := self._date_order():
             days = read_days(array, order)
-            shape = "MM/DD/YYYY" if order == "month" else "DD/MM/YYYY"
-            self.tally.notes[
-                f"dates of {self.file} are read {order} first ({shape}), which others of the file "
-                "settle"
-            ] += int(np.count_nonzero(ordered))
+            self.tally.notes[order_note(self.file, order)] += int(np.count_nonzero(ordered))
         else:
             self._doubt(name, _UNSETTLED, bad[ordered])
         return days
@@ -231,11 +229,16 @@ class Rows:
             return
         classes = text.words.made(
             "not understood",
-            lambda: np.array([_class_of(v) if v and not is_known(v) else 0 for v in text.values]),
+            lambda: np.array(
+                [
+                    1 + VALUE_CLASSES.index(value_class(v)) if v and not is_known(v) else 0
+                    for v in text.values
+                ]
+            ),
         )
         if classes.any():
             of_row = text.take(classes)
-            for k, label in enumerate(_CLASSES, 1):
+            for k, label in enumerate(VALUE_CLASSES, 1):
                 self.see(name, "not_understood", np.flatnonzero(of_row == k), label)
 
     def cents(self, name: str) -> Cents:
@@ -293,7 +296,7 @@ class Rows:
 
     def flag(self, name: str) -> NDArray[np.bool_]:
         """A yes-no column; blank and unknown are no, unknown ones are told."""
-        self.understood(name, lambda text: flag_of_text(text) != 255)
+        self.understood(name, lambda text: flag_of_text(text) != NO_FLAG)
         return self.read(name, "flag", lambda text: flag_of_text(text) == 1, np.bool_).rows()
 
     def member_ids(self) -> Text:
@@ -420,16 +423,6 @@ class Rows:
 
 
 _LAST_NONE: Final = day_of(max(day for day in NO_DATES if day < OPEN_END)) + 1
-
-
-def _class_of(text: str) -> int:
-    """Place in `_CLASSES`, from 1."""
-    plain = text.isascii() and text.isalnum()
-    if not plain:
-        return 1 + _CLASSES.index("other")
-    return 1 + _CLASSES.index(
-        "digits" if text.isdecimal() else "letters" if text.isalpha() else "mixed"
-    )
 
 
 def coalesce(*columns: Coded) -> Coded | NDArray[np.int32]:

@@ -115,6 +115,12 @@ def order_in(text: str) -> DateOrder:
     return "day" if second <= 12 < first <= 31 else ""
 
 
+def order_note(file: str, order: DateOrder) -> str:
+    """What is noted of dates of a file, after their number."""
+    shape = "MM/DD/YYYY" if order == "month" else "DD/MM/YYYY"
+    return f"dates of {file} are read {order} first ({shape}), which others of the file settle"
+
+
 def is_ordered(text: str) -> bool:
     """Whether a date has two numbers before its year, of which either may be the month."""
     return _ORDERED.match(text) is not None
@@ -326,11 +332,31 @@ def _exact(text: str, places: int) -> tuple[int, bool, bool]:
 # --- flags ----------------------------------------------------------------------------
 
 
+NO_FLAG: Final = 255
+
+
 def flag_of_text(text: str) -> int:
-    """1 yes, 0 no, 255 blank or unknown.
+    """1 yes, 0 no, `NO_FLAG` blank or unknown.
 
     >>> [flag_of_text(text) for text in ("Yes", "0", "")]
     [1, 0, 255]
     """
     lowered = text.lower().removesuffix(".0")
-    return 1 if lowered in _TRUE else 0 if lowered in _FALSE else 255
+    return 1 if lowered in _TRUE else 0 if lowered in _FALSE else NO_FLAG
+
+
+# --- codes ----------------------------------------------------------------------------
+
+VALUE_CLASSES: Final = ("digits", "letters", "mixed", "other")
+"""Kinds of values; of one that is not understood its kind is told, and not the value."""
+
+
+def value_class(text: str) -> str:
+    """Which of `VALUE_CLASSES` a text is.
+
+    >>> [value_class(text) for text in ("07", "Q", "Q7", "?")]
+    ['digits', 'letters', 'mixed', 'other']
+    """
+    if not (text.isascii() and text.isalnum()):
+        return "other"
+    return "digits" if text.isdigit() else "letters" if text.isalpha() else "mixed"

@@ -352,6 +352,27 @@ def test_a_table_of_one_unreadable_row_is_not(bench: Any, member: Any, line: Any
     assert bench.fates(document) == {"unreadable": (1, 10_000)}
 
 
+def test_a_roster_is_read_as_claims_are(bench: Any, member: Any, line: Any) -> None:
+    """Its dates in the order that it settles, its fillers as none, its flags told."""
+    rows = [
+        {"npi": "1", "partnership_id": "P", "specialty": "primary care", "start_date": start,
+         "end_date": end, "health_care_home": home}
+        for start, end, home in (
+            ("01/02/2020", "12/31/2099", "1"), ("1900-01-01", "06/30/2023", "perhaps"),
+            ("00/00/0000", "99999999", ""),
+        )
+    ]  # fmt: skip
+    document, population = bench.ingest(
+        bench.folder(eligibility=[member()], medical_claim=[line()], provider_roster=rows)
+    )
+    kept = population.reference("provider_roster").to_pylist()
+    assert sorted((row["start_date"], row["end_date"]) for row in kept) == [
+        ("", ""), ("", "2023-06-30"), ("2020-01-02", ""),
+    ]  # fmt: skip
+    assert told(document) == {("health_care_home", "not_understood", "letters"): (1, 0)}
+    assert any("provider_roster.csv are read month first" in note for note in document["notes"])
+
+
 # --- which day ----------------------------------------------------------------------------------
 
 
