@@ -561,7 +561,7 @@ _ELIGIBILITY: Final = (
         (_small("aid"), _FLAGS),
     ),
     InputColumn(
-        "x_mc_plan_id", Kind.CODE, "managed care plan; names the plan first", (_PLAN, _MANAGED),
+        "x_mc_plan_id", Kind.ID, "managed care plan; names the plan first", (_PLAN, _MANAGED),
         nothing="[089]+",
     ),
     InputColumn("x_mc_plan_type_cd", Kind.CODE, "type of that plan", (_MANAGED,)),

@@ -75,6 +75,18 @@ class Denials:
         self.turned_round = _sum(self.turned_round, other.turned_round)
 
 
+NO_DAYS: Final = (2**31 - 1, NO_DAY)
+
+
+def first_and_last(days: NDArray[np.int32]) -> tuple[int, int]:
+    """The first and the last of some days, none of which is blank."""
+    return int(days.min(initial=NO_DAYS[0])), int(days.max(initial=NO_DAYS[1]))
+
+
+def _both(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return min(one[0], other[0]), max(one[1], other[1])
+
+
 def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
     return one[0] + other[0], one[1] + other[1]
 
@@ -84,7 +96,9 @@ class Tally:
     """What one file was found to hold in the first pass; sums of parts add up.
 
     unreadable : rows put aside, by column and reason without the value
-    last_day : last day of service, or of enrolment as it is stated
+    days : first and last day of service of lines that were paid then or later, or of enrolment as
+        it is stated; `NO_DAYS` of none
+    unpaid_days : those of service of lines without a day of payment
     denials : by data source
     """
 
@@ -93,7 +107,8 @@ class Tally:
     paid_cents: int = 0
     blank_amounts: int = 0
     sub_cents: int = 0
-    last_day: int = NO_DAY
+    days: tuple[int, int] = NO_DAYS
+    unpaid_days: tuple[int, int] = NO_DAYS
     claim_hashes: list[tuple[NDArray[np.uint64], NDArray[np.int64]]] = field(default_factory=list)
     denials: dict[str, Denials] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
@@ -105,7 +120,8 @@ class Tally:
         self.paid_cents += other.paid_cents
         self.blank_amounts += other.blank_amounts
         self.sub_cents += other.sub_cents
-        self.last_day = max(self.last_day, other.last_day)
+        self.days = _both(self.days, other.days)
+        self.unpaid_days = _both(self.unpaid_days, other.unpaid_days)
         self.claim_hashes += other.claim_hashes
         self.unreadable.update(other.unreadable)
         for source, denials in other.denials.items():

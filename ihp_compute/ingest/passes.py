@@ -70,7 +70,7 @@ from ihp_compute.ingest.door import (
 )
 from ihp_compute.ingest.final_action import Choices
 from ihp_compute.ingest.handover import Rules, ShardContent
-from ihp_compute.ingest.input_files import InputFile, InputFolder, Tally
+from ihp_compute.ingest.input_files import NO_DAYS, InputFile, InputFolder, Tally
 from ihp_compute.ingest.noticed import RosterMet, noticed
 from ihp_compute.ingest.service_categories import facts_of
 from ihp_compute.ingest.shard import ShardRows, build
@@ -80,7 +80,7 @@ from ihp_compute.input_columns import INPUT_TABLES, REFERENCE_TABLES, SPILLED
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES
 from ihp_compute.population import POPULATION, text_hashes
 from ihp_compute.population import digest as population_digest
-from ihp_compute.units import NO_DAY, months_of_days
+from ihp_compute.units import months_of_days
 
 Progress = Callable[[int, int], None]
 
@@ -375,10 +375,7 @@ class _Ingest:
         return table
 
     def _rules(self) -> tuple[dict[str, pa.Array], Rules]:
-        """What needs every file read: sorted codes and the open spans' horizon.
-
-        The horizon comes from services; stated days of enrolment stand for them where none are.
-        """
+        """What needs every file read: sorted codes, and the months between which spans reach."""
         sorted_codes, final = self.codes.sort()
         facts = facts_of(
             *(
@@ -386,22 +383,30 @@ class _Ingest:
                 for system in ("hcpcs", "revenue", "bill_type", "place_of_service")
             )
         )
-        last_days = {
-            table: max(
-                (self.tallies[k].last_day for k, _ in self.folder.of(table) if k in self.tallies),
-                default=NO_DAY,
-            )
-            for table in LEDGER_TABLES
-        }
-        last_day = max(last_days[table] for table in CLAIM_TABLES)
-        if last_day == NO_DAY:
-            last_day = last_days["eligibility"]
-        horizon = (
-            0 if last_day == NO_DAY else int(months_of_days(np.array([last_day], np.int32))[0])
-        )
+        first, last = self._service_months()
         return sorted_codes, Rules(
-            horizon, final, facts, facts.renumbered(final), self.asked.choices
+            first, last, final, facts, facts.renumbered(final), self.asked.choices
         )
+
+    def _service_months(self) -> tuple[int, int]:
+        """First and last month of service; of none, 0 and the last stated one of enrolment.
+
+        Lines with a day of payment say it, where there are any: no service is after it.
+        """
+        whole = Tally()
+        for table in CLAIM_TABLES:
+            for index, _ in self.folder.of(table):
+                whole.add(self.tallies.get(index, Tally()))
+        days = next((days for days in (whole.days, whole.unpaid_days) if days != NO_DAYS), NO_DAYS)
+        if days != NO_DAYS:
+            first, last = months_of_days(np.array(days, np.int32)).tolist()
+            return first, last
+        enrolled = Tally()
+        for index, _ in self.folder.of("eligibility"):
+            enrolled.add(self.tallies.get(index, Tally()))
+        if enrolled.days == NO_DAYS:
+            return 0, 0
+        return 0, int(months_of_days(np.array([enrolled.days[1]], np.int32))[0])
 
     # --- second pass
 

@@ -22,7 +22,7 @@ from ihp_compute.ingest.final_action import (
     OPEN,
     frequency_action,
 )
-from ihp_compute.ingest.input_files import Denials
+from ihp_compute.ingest.input_files import Denials, first_and_last
 from ihp_compute.ingest.service_categories import CLAIM_TYPES
 from ihp_compute.input_columns import SERVICE_DATES, Kind
 from ihp_compute.units import NO_DAY
@@ -138,8 +138,8 @@ def read_lines(
     tally.paid_cents = int(paid.cents.sum())
     tally.blank_amounts = int(np.count_nonzero(paid.blank))
     tally.see_claims(claim_hash)
-    timely = readable & ((paid_day == NO_DAY) | (paid_day >= service))
-    tally.last_day = int(service[timely].max(initial=NO_DAY))
+    tally.days = first_and_last(service[readable & (paid_day >= service)])
+    tally.unpaid_days = first_and_last(service[readable & (paid_day == NO_DAY)])
 
     return {
         **amounts,

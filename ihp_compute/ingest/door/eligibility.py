@@ -26,6 +26,7 @@ from ihp_compute.ingest.door.books import CodeBook, MemberBook
 from ihp_compute.ingest.door.columns import Column
 from ihp_compute.ingest.door.rows import Rows, coalesce, small
 from ihp_compute.ingest.final_action import OPEN
+from ihp_compute.ingest.input_files import first_and_last
 from ihp_compute.input_columns import INPUT_TABLES, Kind
 from ihp_compute.units import NO_DAY
 
@@ -98,7 +99,7 @@ def read_eligibility(
     hashes, fate, reason = rows.finish()
     readable = fate == OPEN
     tally = rows.tally
-    tally.last_day = int(np.maximum(start, end)[readable].max(initial=NO_DAY))
+    tally.days = first_and_last(np.maximum(start, end)[readable])
     for what, count in (
         ("open-ended enrolment rows", int((readable & (end == NO_DAY)).sum())),
         (

@@ -32,6 +32,8 @@ from ihp_compute.population import tables
 from ihp_compute.sorting import order_by
 from ihp_compute.units import NO_DAY, months_of_days
 
+_PAST_MONTHS: Final = 120
+"""So long before the first service nobody's enrolment is asked for."""
 _FAR_MONTHS: Final = 24
 """An end that stands so long after the last service is none that anybody knows."""
 
@@ -65,6 +67,14 @@ def members_of(raw: ShardRows, rules: Rules, notes: dict[str, int]) -> Members:
         ] = int(np.count_nonzero(far))
         is_open |= far
     until = np.where(is_open, np.maximum(rules.horizon_month, first), stated)
+    if rules.first_month:
+        long = first < rules.first_month - _PAST_MONTHS
+        notes[
+            "enrolment rows start more than ten years before the first service; their months until "
+            "then are left out"
+        ] = int(np.count_nonzero(long))
+        kept = np.minimum(rules.first_month - _PAST_MONTHS, until)
+        first = np.where(long, kept, first).astype(first.dtype)
     length = (until - first + 1).astype(np.int64)
     row = np.repeat(np.arange(len(rows)), length)
     month = np.arange(len(row)) + (first - (np.cumsum(length) - length)).take(row)

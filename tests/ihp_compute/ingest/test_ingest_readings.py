@@ -212,6 +212,30 @@ def test_an_end_far_behind_the_last_service_is_open(
     assert noted == (end == "2061-05-05")
 
 
+def test_a_start_for_ever_since_reaches_ten_years_before_the_first_service(
+    bench: Any, member: Any, line: Any
+) -> None:
+    rows = [
+        member(enrollment_start_date="1900-01-01", enrollment_end_date="2023-03-31"),
+        member(person_id="2", enrollment_start_date="1950-01-01", enrollment_end_date="1960-01-01"),
+        member(person_id="3", enrollment_start_date="2013-03-31", enrollment_end_date="2023-03-31"),
+    ]
+    document, _ = bench.ingest(bench.folder(eligibility=rows, medical_claim=[line()]))
+    assert (document["members"], document["member_months"]) == (3, 121 + 1 + 121)
+    assert any(note.startswith("2 enrolment rows start more than") for note in document["notes"])
+
+
+@pytest.mark.parametrize("paid", ["", "2023-04-01"])
+def test_a_service_after_its_payment_moves_no_horizon(
+    bench: Any, member: Any, line: Any, paid: str
+) -> None:
+    """Nor does one without a payment where others have one."""
+    rows = [line(), line(claim_id="C2", claim_start_date="2098-05-05", paid_date=paid)]
+    people = [member(enrollment_end_date="")]
+    document, _ = bench.ingest(bench.folder(eligibility=people, medical_claim=rows))
+    assert document["member_months"] == 3
+
+
 def test_an_end_that_is_no_date_puts_its_row_aside(bench: Any, member: Any, line: Any) -> None:
     """A span whose end cannot be read does not become an open one."""
     rows = [member(enrollment_end_date=end) for end in ("soon", "1700-05-05")]
@@ -510,7 +534,8 @@ def test_a_number_that_tells_people_apart_is_none(array: pa.Array) -> None:
         ("medical_claim", "claim_id"), ("medical_claim", "x_orgnl_clm_num"),
         ("medical_claim", "rendering_npi"), ("eligibility", "person_id"),
         ("pharmacy_claim", "dispensing_provider_npi"), ("pharmacy_claim", "claim_id"),
-        ("provider_roster", "npi"), ("provider_roster", "tin"), ("risk_score", "member_id"),
+        ("eligibility", "x_mc_plan_id"), ("provider_roster", "npi"), ("provider_roster", "tin"),
+        ("risk_score", "member_id"),
     ],
 )  # fmt: skip
 def test_rounded_ids_are_refused_by_column_and_without_the_value(
