@@ -23,6 +23,8 @@ _PENDING: Final = 3
 """Months before the last paid day whose claims may still be on their way; they are not judged."""
 _FEWEST: Final = 10
 """Fewer lines in a month beside it say nothing about a month."""
+_MOST_PLANS: Final = 1_000
+"""Of a table with more plans all are judged together."""
 _OPEN_CHOICES: Final = {
     "equal_rows": ("duplicate", "billed"), "later_amounts": ("restated", "additional"),
 }  # fmt: skip
@@ -217,28 +219,43 @@ def _of_months(
     account: Account, delivered: Mapping[int, Delivered], thin: float
 ) -> Iterator[Noticed]:
     """Months of few lines or none, by table and plan and of all plans together."""
-    last_paid = max((content.last_paid_day for content in account.contents), default=NO_DAY)
-    for table in CLAIM_TABLES:
-        by_plan: dict[str, Counter[int]] = {}
-        for index, _ in account.folder.of(table):
-            for (plan, month), n in delivered.get(index, Delivered()).readable.items():
-                if month != NO_MONTH and n:
-                    by_plan.setdefault(plan, Counter())[month] += n
-        if not by_plan:
-            continue
-        whole = sum(by_plan.values(), Counter[int]())
-        first, last = min(whole), max(whole)
-        paid_until = last if last_paid == NO_DAY else _month(last_paid)
-        judged = range(first + 1, min(last, paid_until - _PENDING) + 1)
-        for plan, counts in sorted(by_plan.items()):
-            yield from _thin(table, f"plan {plan or 'not stated'}", counts, judged, thin)
-            if empty := [month for month in judged if month not in counts]:
-                yield Noticed(
-                    "months_without_claims", table,
-                    subject=f"plan {plan or 'not stated'}: {_spelled(empty)}",
-                )  # fmt: skip
+    tables = {table: _by_plan(account, table, delivered) for table in CLAIM_TABLES}
+    judged = _judged(account, [counts for plans in tables.values() for counts in plans.values()])
+    for table, by_plan in tables.items():
+        if len(by_plan) <= _MOST_PLANS:
+            for plan, counts in sorted(by_plan.items()):
+                of = f"plan {plan or 'not stated'}"
+                yield from _thin(table, of, counts, judged, thin)
+                if empty := [month for month in judged if month not in counts]:
+                    yield Noticed(
+                        "months_without_claims", table, subject=f"{of}: {_spelled(empty)}"
+                    )
         if len(by_plan) > 1:
+            whole = sum(by_plan.values(), Counter[int]())
             yield from _thin(table, "all plans", whole, judged, thin)
+
+
+def _by_plan(
+    account: Account, table: str, delivered: Mapping[int, Delivered]
+) -> dict[str, Counter[int]]:
+    """Lines of a table that can be read, by plan and month of service."""
+    by_plan: dict[str, Counter[int]] = {}
+    for index, _ in account.folder.of(table):
+        for (plan, month), n in delivered.get(index, Delivered()).readable.items():
+            if month != NO_MONTH and n:
+                by_plan.setdefault(plan, Counter())[month] += n
+    return by_plan
+
+
+def _judged(account: Account, counted: list[Counter[int]]) -> range:
+    """Months inside the span of all claims, without the first and those still on their way."""
+    whole = sum(counted, Counter[int]())
+    if not whole:
+        return range(0)
+    span = [month for month, n in whole.items() if n >= _FEWEST] or list(whole)
+    last_paid = max((content.last_paid_day for content in account.contents), default=NO_DAY)
+    paid_until = max(span) if last_paid == NO_DAY else _month(last_paid)
+    return range(min(span) + 1, min(max(span), paid_until - _PENDING) + 1)
 
 
 def _thin(

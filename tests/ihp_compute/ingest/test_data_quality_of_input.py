@@ -292,9 +292,25 @@ def test_one_plan_s_missing_month_is_not_hidden_by_another(
         _judged(bench, member, rows)
     accepted = GateTerms(accept={"thin_month": "A closed"})
     document = _judged(bench, member, rows, gates=accepted)
-    assert [row["subject"] for row in _told(document, "months_without_claims")] == [
-        "plan A: 2023-02"
-    ]
+    assert "plan A: 2023-02" in [row["subject"] for row in _told(document, "months_without_claims")]
+
+
+def test_a_table_that_ends_before_the_other_is_told_its_months_without_claims(
+    bench: Any, member: Any, line: Any
+) -> None:
+    document = _judged(bench, member, _year(line, {1: 10, 2: 10, 3: 10, 4: 10, 6: 10}))
+    assert {
+        (row["source_table"], row["subject"]) for row in _told(document, "months_without_claims")
+    } == {
+        ("medical_claim", "plan A: 2023-05"),
+        ("pharmacy_claim", "plan not stated: 2023-02, 2023-04 to 2023-06"),
+    }
+
+
+def test_a_stray_date_widens_no_span(bench: Any, member: Any, line: Any) -> None:
+    rows = [*_year(line, {1: 20, 2: 20, 3: 20}), line(claim_start_date="1955-02-01")]
+    document = _judged(bench, member, rows)
+    assert not [row for row in _told(document, "months_without_claims") if "19" in row["subject"]]
 
 
 def test_claims_on_their_way_trip_nothing(bench: Any, member: Any, line: Any) -> None:
