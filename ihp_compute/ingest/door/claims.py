@@ -167,18 +167,25 @@ def read_lines(
     }
 
 
+_MANY_ISSUERS: Final = 1 << 12
+"""Pairs of values that may stand in a table; of more only those that a row has are kept."""
+
+
 def _issuer(rows: Rows) -> Column:
     """Whose numbers the claims of a row are: one word of data source, payer and plan, 0 of none."""
-    texts = [rows.text(name) for name in ("data_source", "payer", "plan")]
-    stated = [(k, text) for k, text in enumerate(texts) if not text.is_blank]
-    if not stated:
-        return 0
-    word = np.zeros(rows.n, np.uint64)
-    for k, text in stated:
-        turn = np.uint64(2 * k + 1)
-        word ^= text.take(text.words.hashes * turn)
-    values, index = np.unique(word, return_inverse=True)
-    return Coded(values, index.astype(np.int32))
+    values, index = np.zeros(1, np.uint64), np.zeros(1, np.int32)
+    for k, name in enumerate(("data_source", "payer", "plan")):
+        text = rows.text(name)
+        if text.is_blank:
+            continue
+        words = text.words.hashes * np.uint64(2 * k + 1)
+        if len(values) * len(words) > _MANY_ISSUERS:
+            values, index = np.unique(values[index] ^ text.take(words), return_inverse=True)
+            index = index.astype(np.int32)
+        else:  # every pair of values, whether or not a row has it
+            index = index * np.int32(len(words)) + text.index
+            values = (values[:, None] ^ words).reshape(-1)
+    return Coded(values, index) if len(index) == rows.n else 0
 
 
 def _action(rows: Rows, indicator: Coded) -> Column:

@@ -101,9 +101,10 @@ def _piece(
             )
         piece[name] = as_text(columns[name], whole=column.is_whole).cast(pa.string())
         if column.kind is Kind.FLAG:
-            for text in piece[name].to_pylist():
+            for entry in piece[name].value_counts().to_pylist():
+                text, count = entry["values"], entry["counts"]
                 if text and flag_of_text(text) == NO_FLAG:
-                    tally.findings.see(Doubt(name, "not_understood", value_class(text)), 1, 0)
+                    tally.findings.see(Doubt(name, "not_understood", value_class(text)), count, 0)
     return pa.table(piece)
 
 
