@@ -173,15 +173,16 @@ _MANY_ISSUERS: Final = 1 << 12
 
 def _issuer(rows: Rows) -> Column:
     """Whose numbers the claims of a row are: one word of data source, payer and plan, 0 of none."""
-    values, index = np.zeros(1, np.uint64), np.zeros(1, np.int32)
+    values = np.zeros(1, np.uint64)
+    index: NDArray[np.int32] = np.zeros(1, np.int32)
     for k, name in enumerate(("data_source", "payer", "plan")):
         text = rows.text(name)
         if text.is_blank:
             continue
         words = text.words.hashes * np.uint64(2 * k + 1)
         if len(values) * len(words) > _MANY_ISSUERS:
-            values, index = np.unique(values[index] ^ text.take(words), return_inverse=True)
-            index = index.astype(np.int32)
+            values, found = np.unique(values[index] ^ text.take(words), return_inverse=True)
+            index = found.astype(np.int32)
         else:  # every pair of values, whether or not a row has it
             index = index * np.int32(len(words)) + text.index
             values = (values[:, None] ^ words).reshape(-1)
