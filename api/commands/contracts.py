@@ -11,7 +11,7 @@ from api.console import app, emit_json, say, show_table, stdout
 from ihp_compute import contracts, table_files
 from ihp_compute.contracts import KINDS
 from ihp_compute.errors import DataError
-from ihp_compute.settlement import exhibit, given
+from ihp_compute.settlement import exhibit, settle_table
 from ihp_compute.units import dollars
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -35,7 +35,7 @@ def settle_command(
     """Settle a table of targets and observed costs, one row out per row in."""
     if out.exists() and table.exists() and out.samefile(table):
         raise DataError(f"{out}: is the table to settle; choose another --out")
-    settled = given.settle_table(table_files.read_table(table), contract_name, where=table.name)
+    settled = settle_table(table_files.read_table(table), contract_name, where=table.name)
     table_files.write_table(settled.table, out)
     total = int(settled.payment_cents.sum())
     if as_json:

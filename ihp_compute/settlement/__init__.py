@@ -8,6 +8,7 @@ Leaves to others: which steps and terms there are (`contracts`), intervals (`unc
 
 from __future__ import annotations
 
+from ihp_compute.settlement.given import settle_table
 from ihp_compute.settlement.payers import split
 from ihp_compute.settlement.program import Compiled, Program
 from ihp_compute.settlement.settle import CONDITIONINGS, Settled, SharedPrograms, settle
@@ -26,6 +27,7 @@ __all__ = [
     "Step",
     "gates_by_size",
     "settle",
+    "settle_table",
     "sources",
     "split",
     "state_sums",
