@@ -17,9 +17,9 @@ from ihp_compute import METHOD_VERSION, __version__
 from ihp_compute.codes import SERVICE_CATEGORY_VERSION
 from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.errors import UnbalancedLedgerError
-from ihp_compute.ingest.findings import Findings
+from ihp_compute.ingest.findings import Findings, Tally
 from ihp_compute.ingest.handover import Rules, ShardContent
-from ihp_compute.ingest.input_files import InputFolder, Tally
+from ihp_compute.ingest.input_files import InputFolder
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES, IngestFate
 from ihp_compute.population import LAYOUT_VERSION
 from ihp_compute.units import NO_DAY, months_of_days

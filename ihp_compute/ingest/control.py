@@ -16,8 +16,8 @@ from typing import Final
 
 from ihp_compute.data_quality import Noticed
 from ihp_compute.errors import DataError
-from ihp_compute.ingest.door import Delivered
-from ihp_compute.ingest.input_files import InputFolder, Tally
+from ihp_compute.ingest.findings import Delivered, Tally
+from ihp_compute.ingest.input_files import InputFolder
 from ihp_compute.input_columns import INPUT_TABLES
 from ihp_compute.ledger import CLAIM_TABLES
 from ihp_compute.table_files import read_table

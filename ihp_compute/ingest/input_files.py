@@ -1,26 +1,13 @@
-"""The files of an input folder, and what each was found to hold: rows, dollars, claims, oddities.
-
-Both passes' account rests on these counts. Not here: which file is which table (`door.layout`).
-"""
+"""The files of an input folder, by table. Not here: which file is which table (`door.layout`)."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ihp_compute.ingest.findings import Findings
-from ihp_compute.units import NO_DAY
-from kernels import distinct_count, row_order, row_pick
-
-_CLAIM_RANGES: Final = 64
-"""Claims are counted one range of their hashes at a time."""
-
-_RANGE_SHIFT: Final = np.uint64(58)
+MAX_COLUMNS: Final = 4_096
+"""Most columns of a file: twenty times the widest table."""
 
 
 @dataclass(frozen=True)
@@ -52,101 +39,3 @@ class InputFolder:
     def of(self, table: str) -> list[tuple[int, InputFile]]:
         """Files of one table with their index in `files`."""
         return [(index, file) for index, file in enumerate(self.files) if file.table == table]
-
-
-@dataclass
-class Denials:
-    """What the denial flag says of the lines of one data source.
-
-    denied : lines and positive cents that it denies
-    turned_round : lines and positive cents that it would deny if each stated mark meant the other
-    """
-
-    lines: int = 0
-    positive_cents: int = 0
-    denied: tuple[int, int] = (0, 0)
-    turned_round: tuple[int, int] = (0, 0)
-
-    def add(self, other: Denials) -> None:
-        """Add another part of the same source and table."""
-        self.lines += other.lines
-        self.positive_cents += other.positive_cents
-        self.denied = _sum(self.denied, other.denied)
-        self.turned_round = _sum(self.turned_round, other.turned_round)
-
-
-NO_DAYS: Final = (2**31 - 1, NO_DAY)
-
-
-def first_and_last(days: NDArray[np.int32]) -> tuple[int, int]:
-    """The first and the last of some days, none of which is blank."""
-    return int(days.min(initial=NO_DAYS[0])), int(days.max(initial=NO_DAYS[1]))
-
-
-def _both(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
-    return min(one[0], other[0]), max(one[1], other[1])
-
-
-def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
-    return one[0] + other[0], one[1] + other[1]
-
-
-@dataclass
-class Tally:
-    """What one file was found to hold in the first pass; sums of parts add up.
-
-    unreadable : rows put aside, by column and reason without the value
-    days : first and last day of service of lines that were paid then or later, or of enrolment as
-        it is stated; `NO_DAYS` of none
-    unpaid_days : those of service of lines without a day of payment
-    denials : by data source
-    """
-
-    rows: int = 0
-    unreadable: Counter[tuple[str, str]] = field(default_factory=Counter)
-    paid_cents: int = 0
-    blank_amounts: int = 0
-    sub_cents: int = 0
-    days: tuple[int, int] = NO_DAYS
-    unpaid_days: tuple[int, int] = NO_DAYS
-    claim_hashes: list[tuple[NDArray[np.uint64], NDArray[np.int64]]] = field(default_factory=list)
-    denials: dict[str, Denials] = field(default_factory=dict)
-    notes: Counter[str] = field(default_factory=Counter)
-    findings: Findings = field(default_factory=Findings)
-
-    def add(self, other: Tally) -> None:
-        """Add another part of the same file or table."""
-        self.rows += other.rows
-        self.paid_cents += other.paid_cents
-        self.blank_amounts += other.blank_amounts
-        self.sub_cents += other.sub_cents
-        self.days = _both(self.days, other.days)
-        self.unpaid_days = _both(self.unpaid_days, other.unpaid_days)
-        self.claim_hashes += other.claim_hashes
-        self.unreadable.update(other.unreadable)
-        for source, denials in other.denials.items():
-            self.denials.setdefault(source, Denials()).add(denials)
-        self.notes += other.notes
-        self.findings.add(other.findings)
-
-    def see_claims(self, claim_hash: NDArray[np.uint64]) -> None:
-        """Keep the claims of rows just read, rows of a claim once where they follow each other."""
-        stated = claim_hash[claim_hash != 0] if not claim_hash.all() else claim_hash
-        if not len(stated):
-            return
-        fresh = np.empty(len(stated), bool)
-        fresh[0] = True
-        np.not_equal(stated[1:], stated[:-1], out=fresh[1:])
-        claims = stated[fresh]
-        order, starts = row_order(claims >> _RANGE_SHIFT, _CLAIM_RANGES)
-        self.claim_hashes.append((row_pick(claims, None, order), starts))
-
-    def distinct_claims(self) -> int:
-        """How many different claim ids stand in the rows read."""
-        found = 0
-        for start in range(_CLAIM_RANGES if self.claim_hashes else 0):
-            pieces = [
-                claims[starts[start] : starts[start + 1]] for claims, starts in self.claim_hashes
-            ]
-            found += distinct_count(np.concatenate(pieces))
-        return found

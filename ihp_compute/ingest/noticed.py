@@ -14,8 +14,7 @@ from typing import Final
 
 from ihp_compute.data_quality import Noticed
 from ihp_compute.ingest.account import Account
-from ihp_compute.ingest.door import NO_MONTH, Delivered
-from ihp_compute.ingest.findings import Findings
+from ihp_compute.ingest.findings import NO_MONTH, Delivered, Findings
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES, IngestFate
 from ihp_compute.units import NO_DAY, date_of
 

@@ -50,7 +50,6 @@ from ihp_compute.ingest.door import (
     CodeBook,
     Column,
     DateOrders,
-    Delivered,
     MemberBook,
     Part,
     Rows,
@@ -60,6 +59,7 @@ from ihp_compute.ingest.door import (
     check_columns,
     column_names,
     converting,
+    count_delivered,
     find_inputs,
     number_reference,
     parts_of,
@@ -69,8 +69,9 @@ from ihp_compute.ingest.door import (
     read_scores,
 )
 from ihp_compute.ingest.final_action import Choices
+from ihp_compute.ingest.findings import NO_DAYS, Delivered, Tally
 from ihp_compute.ingest.handover import Rules, ShardContent
-from ihp_compute.ingest.input_files import NO_DAYS, InputFile, InputFolder, Tally
+from ihp_compute.ingest.input_files import InputFile, InputFolder
 from ihp_compute.ingest.noticed import RosterMet, noticed
 from ihp_compute.ingest.service_categories import facts_of
 from ihp_compute.ingest.shard import ShardRows, build
@@ -353,7 +354,7 @@ class _Ingest:
                 with converting(part.file, first_row):
                     read = self._read_batch(part, rows)
                 if part.file.table in CLAIM_TABLES:
-                    delivered.see(rows, read)
+                    count_delivered(delivered, rows, read)
                 yield read
                 total.add(rows.tally)
 
@@ -367,7 +368,7 @@ class _Ingest:
 
     def _reference(self, name: str) -> pa.Table:
         """Read a table that is not sharded, and write it down."""
-        table, tallies = read_reference(self.folder, name, self.date_orders)
+        table, tallies = read_reference(self.folder, name, self.date_orders.of)
         with self._lock:
             self.tallies.update(tallies)
         for batch in table.combine_chunks().to_batches():

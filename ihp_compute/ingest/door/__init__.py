@@ -18,7 +18,7 @@ from ihp_compute.ingest.door.by_shard import by_shard
 from ihp_compute.ingest.door.claims import read_lines
 from ihp_compute.ingest.door.columns import Column
 from ihp_compute.ingest.door.date_orders import DateOrders
-from ihp_compute.ingest.door.delivered import NO_MONTH, Delivered
+from ihp_compute.ingest.door.delivered import count_delivered
 from ihp_compute.ingest.door.eligibility import read_eligibility
 from ihp_compute.ingest.door.layout import check_columns, find_inputs
 from ihp_compute.ingest.door.reference import number_reference, read_reference
@@ -27,11 +27,9 @@ from ihp_compute.ingest.door.scores import read_scores
 from ihp_compute.ingest.door.texts import Words
 
 __all__ = [
-    "NO_MONTH",
     "CodeBook",
     "Column",
     "DateOrders",
-    "Delivered",
     "MemberBook",
     "Part",
     "Rows",
@@ -41,6 +39,7 @@ __all__ = [
     "check_columns",
     "column_names",
     "converting",
+    "count_delivered",
     "find_inputs",
     "number_reference",
     "parts_of",

@@ -22,7 +22,7 @@ from ihp_compute.ingest.final_action import (
     OPEN,
     frequency_action,
 )
-from ihp_compute.ingest.input_files import Denials, first_and_last
+from ihp_compute.ingest.findings import Denials, first_and_last
 from ihp_compute.ingest.service_categories import CLAIM_TYPES
 from ihp_compute.input_columns import SERVICE_DATES, Kind
 from ihp_compute.units import NO_DAY

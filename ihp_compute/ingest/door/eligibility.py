@@ -26,7 +26,7 @@ from ihp_compute.ingest.door.books import CodeBook, MemberBook
 from ihp_compute.ingest.door.columns import Column
 from ihp_compute.ingest.door.rows import Rows, coalesce, small
 from ihp_compute.ingest.final_action import OPEN
-from ihp_compute.ingest.input_files import first_and_last
+from ihp_compute.ingest.findings import first_and_last
 from ihp_compute.input_columns import INPUT_TABLES, Kind
 from ihp_compute.units import NO_DAY
 

@@ -22,12 +22,10 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from ihp_compute.errors import DataError
-from ihp_compute.ingest.input_files import InputFile, InputFolder
+from ihp_compute.ingest.input_files import MAX_COLUMNS, InputFile, InputFolder
 from ihp_compute.input_columns import INPUT_TABLES, InputTable
 
 SUFFIXES: Final = (".csv", ".csv.gz", ".csv.zst", ".parquet")
-MAX_COLUMNS: Final = 4_096
-"""Most columns of a file: twenty times the widest table."""
 MAX_FILES: Final = 2**16 - 1
 _MAX_FOLDERS: Final = 1 << 16
 """Most folders in an input folder, those met again through links too."""

@@ -19,8 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ihp_compute.errors import DataError
-from ihp_compute.ingest.door.layout import MAX_COLUMNS
-from ihp_compute.ingest.input_files import InputFile
+from ihp_compute.ingest.input_files import MAX_COLUMNS, InputFile
 from ihp_compute.input_columns import INPUT_TABLES, Kind
 
 _CODED_BYTES: Final = 3

@@ -6,24 +6,26 @@ used (`measure`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 
 from ihp_compute.errors import DataError
 from ihp_compute.ingest.door.batches import batches, converting, parts_of
 from ihp_compute.ingest.door.books import CodeBook
-from ihp_compute.ingest.door.date_orders import DateOrders
 from ihp_compute.ingest.door.texts import as_text, is_rounded
 from ihp_compute.ingest.door.values import (
     BAD_DAY,
     NO_FLAG,
+    DateOrder,
     flag_of_text,
     order_note,
     read_days,
     value_class,
 )
-from ihp_compute.ingest.findings import Doubt
-from ihp_compute.ingest.input_files import InputFile, InputFolder, Tally
+from ihp_compute.ingest.findings import Doubt, Tally
+from ihp_compute.ingest.input_files import InputFile, InputFolder
 from ihp_compute.input_columns import (
     FIRST_DATE,
     INPUT_TABLES,
@@ -34,9 +36,12 @@ from ihp_compute.input_columns import (
 )
 from ihp_compute.units import NO_DAY, date_of, day_of
 
+OrderOf = Callable[[InputFile], DateOrder]
+"""The order of day and month of a file (`date_orders`)."""
+
 
 def read_reference(
-    folder: InputFolder, name: str, orders: DateOrders
+    folder: InputFolder, name: str, order_of: OrderOf
 ) -> tuple[pa.Table, dict[int, Tally]]:
     """A table that is not sharded, and what each of its files was found to hold, by index.
 
@@ -57,7 +62,7 @@ def read_reference(
                 n = len(next(iter(columns.values())))
                 tally.rows += n
                 with converting(file, first_row):
-                    pieces.append(_piece(file, table, columns, first_row, n, orders, tally))
+                    pieces.append(_piece(file, table, columns, first_row, n, order_of, tally))
     schema = pa.schema([(column, pa.string()) for column in table.known])
     whole = pa.concat_tables(pieces) if pieces else schema.empty_table()
     whole = whole.sort_by([(column, "ascending") for column in table.known])
@@ -81,7 +86,7 @@ def _piece(
     columns: dict[str, pa.Array],
     first_row: int,
     n: int,
-    orders: DateOrders,
+    order_of: OrderOf,
     tally: Tally,
 ) -> pa.Table:
     """One batch of a table: known columns as text."""
@@ -92,7 +97,7 @@ def _piece(
             piece[name] = pa.array([""] * n, pa.string())
             continue
         if column.kind is Kind.DATE:
-            piece[name] = _dates(file, column, columns[name], first_row, orders, tally)
+            piece[name] = _dates(file, column, columns[name], first_row, order_of, tally)
             continue
         if column.kind is Kind.ID and is_rounded(columns[name]):
             raise DataError(
@@ -113,13 +118,13 @@ def _dates(
     column: InputColumn,
     array: pa.Array,
     first_row: int,
-    orders: DateOrders,
+    order_of: OrderOf,
     tally: Tally,
 ) -> pa.Array:
     """A date column as text, blank where a day states none."""
     days = read_days(array)
     bad = days == BAD_DAY
-    if bad.any() and (order := orders.of(file)):
+    if bad.any() and (order := order_of(file)):
         days = read_days(array, order)
         tally.notes[order_note(file.name, order)] += int(np.count_nonzero(bad & (days != BAD_DAY)))
     stated = days != NO_DAY

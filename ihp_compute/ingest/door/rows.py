@@ -39,8 +39,7 @@ from ihp_compute.ingest.door.values import (
     value_class,
 )
 from ihp_compute.ingest.final_action import OPEN
-from ihp_compute.ingest.findings import Doubt
-from ihp_compute.ingest.input_files import Tally
+from ihp_compute.ingest.findings import Doubt, Tally
 from ihp_compute.input_columns import (
     CODE_SYSTEMS,
     FIRST_DATE,

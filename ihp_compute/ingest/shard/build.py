@@ -1,7 +1,8 @@
 """One shard's rows from every file, made into population tables.
 
     enrolment rows -> members, one span per member-month    `members`
-    claim rows     -> fates                                 `fates`
+    claim rows     -> what their histories leave standing   `histories`
+                   -> fates                                 `fates`
                    -> retained lines                        `lines`
                    -> diagnoses, visits, stays, drugs       `derived`
 
@@ -23,6 +24,7 @@ from ihp_compute.ingest.findings import Findings
 from ihp_compute.ingest.handover import Rules, ShardContent
 from ihp_compute.ingest.shard.derived import diagnoses, drugs, scores, stays, visits
 from ihp_compute.ingest.shard.fates import claim_row_fates
+from ihp_compute.ingest.shard.histories import read_histories
 from ihp_compute.ingest.shard.lines import MAX_MEMBERS, Sorted, lines_of, sort_out
 from ihp_compute.ingest.shard.members import members_of
 from ihp_compute.ingest.shard.plausible import tell_retained
@@ -63,7 +65,9 @@ def build(
         ("medical_claim", claims.rows(0, n_medical)),
         ("pharmacy_claim", claims.rows(n_medical, claims.n)),
     ):
-        fates, histories = claim_row_fates(raw, members.key, members.enrolled, rules)
+        fate = raw.numbers["fate"].copy()
+        histories = read_histories(raw, fate, rules.choices)
+        fates = claim_row_fates(raw, fate, histories.claim, members.key, members.enrolled)
         findings[table] = histories.findings
         _enter(ledger, table, raw, fates.fate)
         quarantine[table] = _aside(raw, fates.fate, table)

@@ -1,8 +1,7 @@
-"""The fate of each claim row of a shard: history, denial, membership, enrolment.
+"""The fate of claim rows that their history leaves standing: denial, membership, enrolment.
 
-All rows of a member are here, so every rule that compares rows is decided here, by content, never
-file or position. What a claim's history leaves standing is found by `histories`; of that, what is
-denied, of no known member or outside enrolment is put aside, in this order.
+What is denied, of no known member or outside enrolment is put aside, in this order; the rest is
+retained. Not here: what a history leaves standing (`histories`).
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.ingest.final_action import OPEN
-from ihp_compute.ingest.handover import Rules
-from ihp_compute.ingest.shard.histories import Histories, read_histories
 from ihp_compute.ingest.shard.rows import MONTH_BITS, Columns, Fates, ShardRows
 from ihp_compute.ledger import IngestFate
 from ihp_compute.units import months_of_days
@@ -20,12 +17,14 @@ from kernels import key_place, row_pick
 
 
 def claim_row_fates(
-    raw: ShardRows, member_key: NDArray[np.uint64], enrolled: NDArray[np.int64], rules: Rules
-) -> tuple[Fates, Histories]:
-    """Fate, member and claim of each row of one table; and what its histories came to."""
+    raw: ShardRows,
+    fate: NDArray[np.uint8],
+    claim: NDArray[np.int64],
+    member_key: NDArray[np.uint64],
+    enrolled: NDArray[np.int64],
+) -> Fates:
+    """Fate, member and claim of each row of one table; rows without a fate get theirs, in place."""
     columns = raw.numbers
-    fate = columns["fate"].copy()
-    histories = read_histories(raw, fate, rules.choices)
     member = key_place(columns["member_key"], member_key)
     is_open = fate == OPEN
     for reason, met in (
@@ -36,7 +35,7 @@ def claim_row_fates(
         fate[is_open & met] = reason
         is_open &= ~met
     fate[is_open] = IngestFate.RETAINED
-    return Fates(fate, member, histories.claim), histories
+    return Fates(fate, member, claim)
 
 
 def _covered(

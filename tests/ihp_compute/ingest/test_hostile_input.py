@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ihp_compute.errors import DataError
-from ihp_compute.ingest.door import csv_files, layout, parquet_files
+from ihp_compute.ingest import input_files
+from ihp_compute.ingest.door import csv_files, parquet_files
 
 Make = Callable[..., dict[str, Any]]
 NAMES = ("claim_id", "person_id", "claim_start_date", "paid_amount", "payer")
@@ -50,7 +51,7 @@ def _one_row_again(path: Path) -> None:
 
 
 def _many_columns(path: Path) -> None:
-    more = {f"c{k}": pa.array([1, 1]) for k in range(layout.MAX_COLUMNS)}
+    more = {f"c{k}": pa.array([1, 1]) for k in range(input_files.MAX_COLUMNS)}
     pq.write_table(_rows(2, **more), path)
 
 
@@ -173,7 +174,7 @@ def test_rows_of_nobody_go_to_every_shard(bench: Any, raw: Path) -> None:
 
 
 def test_columns_are_counted_in_csv_too(bench: Any, raw: Path) -> None:
-    names = [*NAMES, *(f"c{k}" for k in range(layout.MAX_COLUMNS))]
+    names = [*NAMES, *(f"c{k}" for k in range(input_files.MAX_COLUMNS))]
     (raw / "medical_claim" / "x.csv").write_text(",".join(names) + "\n")
     with pytest.raises(DataError, match=r"medical_claim/x.csv has 4,101 columns, more than 4,096"):
         bench.ingest(raw)

@@ -11,7 +11,7 @@ import pytest
 from ihp_compute.errors import DataError
 from ihp_compute.ingest.door import books
 from ihp_compute.ingest.door.books import MemberBook
-from ihp_compute.ingest.input_files import Tally
+from ihp_compute.ingest.findings import Tally
 from ihp_compute.population.keys import member_keys
 
 
