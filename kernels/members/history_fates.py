@@ -122,10 +122,8 @@ def history_fates(
         )
     inputs = (when, phase, claim, line, cents, own_name, other_name, offsets)
     if device == "cpu":
-        when, phase, claim, line, cents, own_name, other_name, offsets = map(read_only, inputs)
-        return _cpu(
-            when, phase, claim, line, cents, own_name, other_name, offsets, additional, largest
-        )
+        *rows, offsets = map(read_only, inputs)
+        return _cpu(tuple(rows), offsets, additional, largest)
     return _gpu(when, phase, claim, line, cents, own_name, other_name, offsets, additional)
 
 
@@ -330,17 +328,19 @@ def _left_over(batch: list[_Row], before: list[_Row], at: list[_Row]) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _group_end(r: Any, n: Any, when: Any, phase: Any, claim: Any) -> Any:
+def _group_end(r: Any, rows: Any) -> Any:
     """Where the rows of this row's time, phase and claim end."""
+    when, phase, claim, _, _, _, _ = rows
     e = r + 1
-    while e < n and when[e] == when[r] and phase[e] == phase[r] and claim[e] == claim[r]:
+    while e < len(when) and when[e] == when[r] and phase[e] == phase[r] and claim[e] == claim[r]:
         e += 1
     return e
 
 
 @numba.njit(cache=True, nogil=True)
-def _is_named(c: Any, head: Any, end: Any, batch: Any, claim: Any, own: Any, other: Any) -> Any:
+def _is_named(c: Any, head: Any, end: Any, rows: Any, batch: Any) -> Any:
     """Whether a batch, by its head and the end of its group, names a claim."""
+    _, _, claim, _, _, own, other = rows
     if claim[head] == c:
         return True
     for r in range(head, end):  # noqa: SIM110 - Numba compiles no generators
@@ -350,57 +350,61 @@ def _is_named(c: Any, head: Any, end: Any, batch: Any, claim: Any, own: Any, oth
 
 
 @numba.njit(cache=True, nogil=True)
-def _answers(
-    r: Any, q: Any, phase: Any, claim: Any, line: Any, cents: Any, own: Any, other: Any
-) -> Any:
+def _answers(r: Any, q: Any, rows: Any) -> Any:
     """Whether row r takes back just row q."""
-    if line[q] != line[r] or not (
-        claim[q] == claim[r] or own[r] == claim[q] or other[r] == claim[q]
-    ):
+    _, phase, claim, line, cents, own, other = rows
+    if line[q] != line[r]:
+        return False
+    if claim[q] != claim[r] and own[r] != claim[q] and other[r] != claim[q]:
         return False
     return cents[q] == (abs(cents[r]) if phase[r] == VOID else -cents[r])
 
 
 @numba.njit(cache=True, nogil=True)
-def _cancel_by_amount(
-    head: Any,
-    end: Any,
-    known: Any,
-    now: Any,
-    superseded: Any,
-    when: Any,
-    claim: Any,
-    cents: Any,
-    own: Any,
-    other: Any,
-    fate: Any,
-    batch: Any,
-    size: Any,
-    version: Any,
-    sums: Any,
-    counts: Any,
-    lasts: Any,
-) -> Any:
-    """Cancel what has a batch's amount, as the definition ranks it; whether something had it.
+def _may_stand(q: Any, now: Any, rows: Any, state: Any) -> Any:
+    """Whether a row stands in a version, or may at this time."""
+    fate, version = state[0], state[4]
+    return fate[q] == STANDS and (version[q] >= 0 or rows[0][q] == now)
 
-    Looks at rows before `known`: at what stands, or at batches that are superseded whole. `sums`,
-    `counts` and `lasts` are scratch of two rows: by version, by batch.
-    """
+
+@numba.njit(cache=True, nogil=True)
+def _mark(head: Any, end: Any, value: Any, state: Any) -> None:
+    """Give the rows of a batch a fate."""
+    fate, batch = state[0], state[1]
+    for r in range(head, end):
+        if batch[r] == head:
+            fate[r] = value
+
+
+@numba.njit(cache=True, nogil=True)
+def _amount(head: Any, end: Any, rows: Any, batch: Any) -> Any:
+    """Cents of a batch, without their sign."""
+    cents = rows[4]
     amount = np.int64(0)
     for r in range(head, end):
         if batch[r] == head:
             amount += cents[r]
-    amount = abs(amount)
+    return abs(amount)
+
+
+@numba.njit(cache=True, nogil=True)
+def _cancel_by_amount(
+    head: Any, end: Any, known: Any, now: Any, superseded: Any, rows: Any, state: Any
+) -> Any:
+    """Cancel what has a batch's amount, as the definition ranks it; whether something had it.
+
+    Looks at rows before `known`: at what stands, or at batches that are superseded whole.
+    """
+    when, _, claim, _, cents, _, _ = rows
+    fate, batch, size, _, version, _, _, sums, counts, lasts = state
+    amount = _amount(head, end, rows, batch)
     if amount == 0:
         return False
     for q in range(known):
         counts[0, q] = counts[1, q] = 0
         sums[0, q] = sums[1, q] = 0
     for q in range(known):
-        if superseded:
-            taken = fate[q] == SUPERSEDED
-        else:
-            taken = fate[q] == STANDS and (version[q] >= 0 or when[q] == now)
+        taken = fate[q] == SUPERSEDED if superseded else _may_stand(q, now, rows, state)
         if not taken:
             continue
         if version[q] >= 0 and not superseded:
@@ -414,7 +418,7 @@ def _cancel_by_amount(
         lasts[1, h] = q
     best_level, best_at = -1, -1
     b_named, b_whole, b_before, b_last = False, False, False, -1
-    for level in range(2):
+    for level in range(2):  # versions, then batches
         for at in range(known):
             if counts[level, at] == 0 or sums[level, at] != amount:
                 continue
@@ -425,7 +429,7 @@ def _cancel_by_amount(
                     whole = True
                 elif counts[1, at] != size[at]:
                     continue
-            named = _is_named(claim[last], head, end, batch, claim, own, other)
+            named = _is_named(claim[last], head, end, rows, batch)
             before = when[last] < now
             if best_at >= 0:
                 if named != b_named:
@@ -446,35 +450,16 @@ def _cancel_by_amount(
         mine = version[q] == best_at if best_level == 0 else batch[q] == best_at
         if mine and fate[q] == (SUPERSEDED if superseded else STANDS):
             fate[q] = VOIDED
-    _mark(head, end, VOIDED, batch, fate)
+    _mark(head, end, VOIDED, state)
     return True
 
 
 @numba.njit(cache=True, nogil=True)
-def _mark(head: Any, end: Any, value: Any, batch: Any, fate: Any) -> None:
-    """Give the rows of a batch a fate."""
-    for r in range(head, end):
-        if batch[r] == head:
-            fate[r] = value
-
-
-@numba.njit(cache=True, nogil=True)
 def _cancel_latest(
-    head: Any,
-    end: Any,
-    any_claim: Any,
-    n_claims: Any,
-    known: Any,
-    claim: Any,
-    own: Any,
-    other: Any,
-    fate: Any,
-    batch: Any,
-    version: Any,
-    of_claim: Any,
-    lasts: Any,
+    head: Any, end: Any, any_claim: Any, n_claims: Any, known: Any, rows: Any, state: Any
 ) -> Any:
     """Cancel the version that ends last, of the claims that a batch names or of any."""
+    fate, batch, _, _, version, of_claim, _, _, _, lasts = state
     for q in range(known):
         lasts[0, q] = -1
     for q in range(known):
@@ -485,7 +470,7 @@ def _cancel_latest(
         v = of_claim[c]
         if v < 0 or lasts[0, v] < 0:
             continue
-        if not any_claim and not _is_named(c, head, end, batch, claim, own, other):
+        if not any_claim and not _is_named(c, head, end, rows, batch):
             continue
         if best < 0 or lasts[0, v] > lasts[0, best]:
             best = v
@@ -494,45 +479,26 @@ def _cancel_latest(
     for q in range(known):
         if version[q] == best and fate[q] == STANDS:
             fate[q] = VOIDED
-    _mark(head, end, VOIDED, batch, fate)
+    _mark(head, end, VOIDED, state)
     return True
 
 
 @numba.njit(cache=True, nogil=True)
-def _line_by_line(
-    head: Any,
-    end: Any,
-    known: Any,
-    now: Any,
-    when: Any,
-    phase: Any,
-    claim: Any,
-    line: Any,
-    cents: Any,
-    own: Any,
-    other: Any,
-    fate: Any,
-    batch: Any,
-    layered: Any,
-    version: Any,
-    partner: Any,
-) -> Any:
+def _line_by_line(head: Any, end: Any, known: Any, now: Any, rows: Any, state: Any) -> Any:
     """Cancel rows of a void's lines and amounts where lines stand twice, if all are there."""
+    fate, batch, _, layered, _, _, partner, _, _, _ = state
     complete = True
     for r in range(head, end):
         if batch[r] != head:
             continue
         partner[r] = -1
         for q in range(known - 1, -1, -1):
-            if fate[q] != STANDS or not (version[q] >= 0 or when[q] == now):
+            if not _may_stand(q, now, rows, state) or not (layered[r] or layered[q]):
                 continue
-            if not (layered[r] or layered[q]):
-                continue
-            if not _answers(r, q, phase, claim, line, cents, own, other):
-                continue
-            partner[r] = q
-            fate[q] = VOIDED
-            break
+            if _answers(r, q, rows):
+                partner[r] = q
+                fate[q] = VOIDED
+                break
         if partner[r] < 0:
             complete = False
     for r in range(head, end):
@@ -545,291 +511,191 @@ def _line_by_line(
 
 
 @numba.njit(cache=True, nogil=True)
-def _family(
-    when: Any,
-    phase: Any,
-    claim: Any,
-    line: Any,
-    cents: Any,
-    own: Any,
-    other: Any,
-    additional: Any,
-    fate: Any,
-    batch: Any,
-    size: Any,
-    layered: Any,
-    version: Any,
-    of_claim: Any,
-    partner: Any,
-    sums: Any,
-    counts: Any,
-    lasts: Any,
-) -> None:
-    """Give every row of a family its fate; the last eight are scratch."""
-    n = len(when)
-    n_claims = 0
+def _lay_batches(rows: Any, state: Any) -> None:
+    """Part groups into batches in which no line stands twice."""
+    line = rows[3]
+    _, batch, size, layered, _, _, heads, _, _, _ = state
+    r = 0
+    while r < len(line):
+        end = _group_end(r, rows)
+        n_layers, layer = 0, 0
+        for q in range(r, end):
+            layer = layer + 1 if q > r and line[q] == line[q - 1] else 0
+            if layer == n_layers:
+                heads[n_layers] = q
+                n_layers += 1
+            batch[q] = heads[layer]
+            size[heads[layer]] += 1
+        for q in range(r, end):
+            layered[q] = n_layers > 1
+        r = end
+
+
+@numba.njit(cache=True, nogil=True)
+def _reverse_rows(head: Any, end: Any, known: Any, now: Any, rows: Any, state: Any) -> None:
+    """Cancel, row by row of a batch of negatives, the row of its claim, line and amount."""
+    when, _, claim, _, _, _, _ = rows
+    fate, batch = state[0], state[1]
+    for r in range(head, end):
+        if batch[r] != head:
+            continue
+        best, b_own, b_before = -1, False, False
+        for q in range(known):
+            if not _may_stand(q, now, rows, state) or not _answers(r, q, rows):
+                continue
+            is_own, before = claim[q] == claim[r], when[q] < now
+            if best >= 0:
+                if is_own != b_own:
+                    if b_own:
+                        continue
+                elif before != b_before and b_before:
+                    continue
+            best, b_own, b_before = q, is_own, before
+        if best >= 0:
+            fate[r] = fate[best] = VOIDED
+
+
+@numba.njit(cache=True, nogil=True)
+def _enter_plain(first: Any, end: Any, additional: Any, rows: Any, state: Any) -> None:
+    """Let plain rows of a time supersede earlier ones of their lines and join their versions."""
+    _, _, claim, line, _, _, _ = rows
+    fate, _, _, _, version, of_claim, _, _, _, _ = state
+    for r in range(first, end):
+        if fate[r] != STANDS:
+            continue
+        for q in range(0 if additional else first):
+            same = claim[q] == claim[r] and line[q] == line[r]
+            if same and fate[q] == STANDS and version[q] >= 0:
+                fate[q] = SUPERSEDED
+        if of_claim[claim[r]] < 0:
+            of_claim[claim[r]] = r
+        version[r] = of_claim[claim[r]]
+
+
+@numba.njit(cache=True, nogil=True)
+def _replace(first: Any, end: Any, n_claims: Any, rows: Any, state: Any) -> None:
+    """Let replacing rows of a time supersede all that stands, and each other by name."""
+    _, _, claim, _, _, own, other = rows
+    fate, batch, _, _, version, of_claim, stood, _, _, _ = state
+    replaced = False
+    for r in range(first, end):
+        replaced |= fate[r] == STANDS
+    if not replaced:
+        return
+    for q in range(first):
+        if version[q] >= 0 and fate[q] == STANDS:
+            fate[q] = SUPERSEDED
+    for c in range(n_claims):
+        of_claim[c] = -1
+    for r in range(first, end):
+        stood[r] = fate[r]
+    for r in range(first, end):
+        if stood[r] != STANDS:
+            continue
+        for q in range(first, end):
+            if stood[q] != STANDS:
+                continue
+            names = claim[q] == claim[r] or own[q] == claim[r] or other[q] == claim[r]
+            named = claim[q] == claim[r] or own[r] == claim[q] or other[r] == claim[q]
+            if names and not named:
+                fate[r] = SUPERSEDED
+                break
+    for r in range(first, end):
+        if stood[r] == STANDS:
+            version[r] = batch[r]
+            if fate[r] == STANDS:
+                of_claim[claim[r]] = batch[r]
+
+
+@numba.njit(cache=True, nogil=True)
+def _leave(time: Any, known: Any, first: Any, end: Any, rows: Any, state: Any) -> None:
+    """Give negatives of a time that found nothing standing what is left to them."""
+    _, _, claim, line, _, _, _ = rows
+    fate, version = state[0], state[4]
+    for r in range(first, end):
+        if fate[r] != STANDS:
+            continue
+        best = -1
+        for q in range(known):
+            if fate[q] == SUPERSEDED and _answers(r, q, rows):
+                best = q
+        if best >= 0:
+            fate[r] = fate[best] = VOIDED
+            continue
+        beside, free = -1, True
+        for q in range(time, known):
+            if claim[q] == claim[r]:
+                if line[q] == line[r]:
+                    free = False
+                if fate[q] == STANDS:
+                    beside = q
+        if beside >= 0 and free:
+            version[r] = version[beside]
+        else:
+            fate[r] = MOVED
+
+
+@numba.njit(cache=True, nogil=True)
+def _phase_end(r: Any, now: Any, kind: Any, rows: Any) -> Any:
+    """Where the rows of a time and phase end that may begin here."""
+    when, phase = rows[0], rows[1]
+    while r < len(when) and when[r] == now and phase[r] == kind:
+        r += 1
+    return r
+
+
+@numba.njit(cache=True, nogil=True)
+def _family(rows: Any, additional: Any, state: Any) -> None:
+    """Give every row of a family its fate."""
+    when, phase, claim, line, _, _, _ = rows
+    fate, batch, size, _, version, of_claim, _, _, _, _ = state
+    n, n_claims = len(when), 0
     for r in range(n):
         fate[r] = STANDS
         version[r] = of_claim[r] = -1
         size[r] = 0
         n_claims = max(n_claims, claim[r] + 1)
-    r = 0
-    while r < n:
-        end = _group_end(r, n, when, phase, claim)
-        n_layers, layer = 0, 0
-        for q in range(r, end):
-            layer = layer + 1 if q > r and line[q] == line[q - 1] else 0
-            if layer == n_layers:
-                partner[n_layers] = q  # head of the layer
-                n_layers += 1
-            batch[q] = partner[layer]
-            size[partner[layer]] += 1
-        for q in range(r, end):
-            layered[q] = n_layers > 1
-        r = end
+    _lay_batches(rows, state)
     i = 0
     while i < n:
         now = when[i]
-        p1 = i
-        while p1 < n and when[p1] == now and phase[p1] == PLAIN:
-            p1 += 1
-        p2 = p1
-        while p2 < n and when[p2] == now and phase[p2] == REPLACES:
-            p2 += 1
-        p3 = p2
-        while p3 < n and when[p3] == now and phase[p3] == VOID:
-            p3 += 1
-        p4 = p3
-        while p4 < n and when[p4] == now and phase[p4] == NEGATIVE:
-            p4 += 1
-        j = p4
-        while j < n and when[j] == now:
-            j += 1
+        p1 = _phase_end(i, now, PLAIN, rows)
+        p2 = _phase_end(p1, now, REPLACES, rows)
+        p3 = _phase_end(p2, now, VOID, rows)
+        p4 = _phase_end(p3, now, NEGATIVE, rows)
         for h in range(p2, p4):
-            if batch[h] != h:
-                continue
-            end = _group_end(h, n, when, phase, claim)
-            if (
-                _cancel_by_amount(
-                    h,
-                    end,
-                    p2,
-                    now,
-                    False,
-                    when,
-                    claim,
-                    cents,
-                    own,
-                    other,
-                    fate,
-                    batch,
-                    size,
-                    version,
-                    sums,
-                    counts,
-                    lasts,
-                )
-                or phase[h] == VOID
-            ):
-                continue
-            for r in range(h, end):
-                if batch[r] != h:
-                    continue
-                best, b_own, b_before = -1, False, False
-                for q in range(p2):
-                    if fate[q] != STANDS or not (version[q] >= 0 or when[q] == now):
-                        continue
-                    if not _answers(r, q, phase, claim, line, cents, own, other):
-                        continue
-                    is_own, before = claim[q] == claim[r], when[q] < now
-                    if best >= 0:
-                        if is_own != b_own:
-                            if b_own:
-                                continue
-                        elif before != b_before and b_before:
-                            continue
-                    best, b_own, b_before = q, is_own, before
-                if best >= 0:
-                    fate[r] = fate[best] = VOIDED
+            if batch[h] == h:
+                end = _group_end(h, rows)
+                found = _cancel_by_amount(h, end, p2, now, False, rows, state)
+                if not found and phase[h] == NEGATIVE:
+                    _reverse_rows(h, end, p2, now, rows, state)
         for h in range(p2, p3):
             if batch[h] != h or fate[h] != STANDS:
                 continue
-            end = _group_end(h, n, when, phase, claim)
-            if _line_by_line(
-                h,
-                end,
-                p2,
-                now,
-                when,
-                phase,
-                claim,
-                line,
-                cents,
-                own,
-                other,
-                fate,
-                batch,
-                layered,
-                version,
-                partner,
-            ):
+            end = _group_end(h, rows)
+            if _line_by_line(h, end, p2, now, rows, state):
                 continue
-            if _cancel_by_amount(
-                h,
-                end,
-                p2,
-                now,
-                True,
-                when,
-                claim,
-                cents,
-                own,
-                other,
-                fate,
-                batch,
-                size,
-                version,
-                sums,
-                counts,
-                lasts,
-            ):
+            if _cancel_by_amount(h, end, p2, now, True, rows, state):
                 continue
-            if _cancel_latest(
-                h,
-                end,
-                False,
-                n_claims,
-                p2,
-                claim,
-                own,
-                other,
-                fate,
-                batch,
-                version,
-                of_claim,
-                lasts,
-            ):
+            if _cancel_latest(h, end, False, n_claims, p2, rows, state):
                 continue
-            amount = np.int64(0)
-            for r in range(h, end):
-                if batch[r] == h:
-                    amount += cents[r]
-            if amount == 0 or (size[h] == 1 and line[h] == 0):
-                _cancel_latest(
-                    h,
-                    end,
-                    True,
-                    n_claims,
-                    p2,
-                    claim,
-                    own,
-                    other,
-                    fate,
-                    batch,
-                    version,
-                    of_claim,
-                    lasts,
-                )
-        for r in range(i, p1):
-            if fate[r] != STANDS:
-                continue
-            if not additional:
-                for q in range(i):
-                    if (
-                        claim[q] == claim[r]
-                        and line[q] == line[r]
-                        and fate[q] == STANDS
-                        and version[q] >= 0
-                    ):
-                        fate[q] = SUPERSEDED
-            if of_claim[claim[r]] < 0:
-                of_claim[claim[r]] = r
-            version[r] = of_claim[claim[r]]
+            if _amount(h, end, rows, batch) == 0 or (size[h] == 1 and line[h] == 0):
+                _cancel_latest(h, end, True, n_claims, p2, rows, state)
+        _enter_plain(i, p1, additional, rows, state)
         for h in range(p2, p3):
-            if batch[h] != h or fate[h] != STANDS:
-                continue
-            end = _group_end(h, n, when, phase, claim)
-            if not _cancel_latest(
-                h,
-                end,
-                False,
-                n_claims,
-                p2,
-                claim,
-                own,
-                other,
-                fate,
-                batch,
-                version,
-                of_claim,
-                lasts,
-            ):
-                _mark(h, end, ORPHAN_VOID, batch, fate)
-        replaced = False
-        for r in range(p1, p2):
-            replaced |= fate[r] == STANDS
-        if replaced:
-            for q in range(p1):
-                if version[q] >= 0 and fate[q] == STANDS:
-                    fate[q] = SUPERSEDED
-            for c in range(n_claims):
-                of_claim[c] = -1
-            for r in range(p1, p2):
-                partner[r] = fate[r]
-            for r in range(p1, p2):
-                if partner[r] != STANDS:
-                    continue
-                for q in range(p1, p2):
-                    if partner[q] != STANDS:
-                        continue
-                    names = claim[q] == claim[r] or own[q] == claim[r] or other[q] == claim[r]
-                    named = claim[q] == claim[r] or own[r] == claim[q] or other[r] == claim[q]
-                    if names and not named:
-                        fate[r] = SUPERSEDED
-                        break
-            for r in range(p1, p2):
-                if partner[r] == STANDS:
-                    version[r] = batch[r]
-                    if fate[r] == STANDS:
-                        of_claim[claim[r]] = batch[r]
-        for r in range(p3, p4):
-            if fate[r] != STANDS:
-                continue
-            best = -1
-            for q in range(p2):
-                if fate[q] == SUPERSEDED and _answers(r, q, phase, claim, line, cents, own, other):
-                    best = q
-            if best >= 0:
-                fate[r] = fate[best] = VOIDED
-                continue
-            beside, free = -1, True
-            for q in range(i, p2):
-                if claim[q] == claim[r]:
-                    if line[q] == line[r]:
-                        free = False
-                    if fate[q] == STANDS:
-                        beside = q
-            if beside >= 0 and free:
-                version[r] = version[beside]
-            else:
-                fate[r] = MOVED
-        i = j
+            if batch[h] == h and fate[h] == STANDS:
+                end = _group_end(h, rows)
+                if not _cancel_latest(h, end, False, n_claims, p2, rows, state):
+                    _mark(h, end, ORPHAN_VOID, state)
+        _replace(p1, p2, n_claims, rows, state)
+        _leave(i, p2, p3, p4, rows, state)
+        i = _phase_end(p4, now, BESIDE, rows)
 
 
 @numba.njit(cache=True, nogil=True)
-def _cpu(
-    when: Any,
-    phase: Any,
-    claim: Any,
-    line: Any,
-    cents: Any,
-    own: Any,
-    other: Any,
-    offsets: Any,
-    additional: Any,
-    largest: Any,
-) -> Any:
+def _cpu(rows: Any, offsets: Any, additional: Any, largest: Any) -> Any:
     """Family by family, in scratch of the largest."""
+    when, phase, claim, line, cents, own, other = rows
     fate = np.empty(len(when), np.uint8)
     batch, size = np.empty(largest, np.int32), np.empty(largest, np.int32)
     layered, version = np.empty(largest, np.bool_), np.empty(largest, np.int32)
@@ -839,25 +705,12 @@ def _cpu(
     for f in range(len(offsets) - 1):
         a, b = offsets[f], offsets[f + 1]
         _family(
-            when[a:b],
-            phase[a:b],
-            claim[a:b],
-            line[a:b],
-            cents[a:b],
-            own[a:b],
-            other[a:b],
+            (when[a:b], phase[a:b], claim[a:b], line[a:b], cents[a:b], own[a:b], other[a:b]),
             additional,
-            fate[a:b],
-            batch,
-            size,
-            layered,
-            version,
-            of_claim,
-            partner,
-            sums,
-            counts,
-            lasts,
-        )
+            (
+                fate[a:b], batch, size, layered, version, of_claim, partner, sums, counts, lasts,
+            ),
+        )  # fmt: skip
     return fate
 
 
