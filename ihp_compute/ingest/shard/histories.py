@@ -276,7 +276,7 @@ class _Family:
             target[k] = _part_of(raw, int(links.rows[k]), parts[int(target[k])])
         self.family = _families(self.claim, claim[links.rows], target, links.name)
         # a claim is ordered by what it is called, not by where it stands
-        called = words[rows] ^ np.uint64(0)
+        called = words[rows]
         if parts:
             called = called ^ (
                 columns["claim_start_day"][self.claim].astype(np.uint64)
