@@ -28,9 +28,8 @@ frequencies the last digit of an institutional bill type (NUBC).
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,21 +82,3 @@ def mark_duplicates(
     order = rows[np.lexsort((rows, hash_2[rows], hash_1[rows]))]
     same = (hash_1[order][1:] == hash_1[order][:-1]) & (hash_2[order][1:] == hash_2[order][:-1])
     fate[order[1:][same]] = IngestFate.DUPLICATE
-
-
-Name = TypeVar("Name", bound=Hashable)
-
-
-def families(links: Iterable[tuple[Name, Name]]) -> dict[Name, Name]:
-    """What belongs together by links: of each name, one of its family."""
-    parent: dict[Name, Name] = {}
-
-    def root(name: Name) -> Name:
-        while parent.setdefault(name, name) != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    for left, right in links:
-        parent[root(left)] = root(right)
-    return {name: root(name) for name in list(parent)}

@@ -14,8 +14,10 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from ihp_compute.ingest.final_action import OPEN, Choices, families, mark_duplicates
+from ihp_compute.ingest.final_action import OPEN, Choices, mark_duplicates
 from ihp_compute.ingest.findings import Doubt, Findings
 from ihp_compute.ingest.shard.rows import ShardRows, any_of
 from ihp_compute.ledger import IngestFate
@@ -23,6 +25,7 @@ from ihp_compute.population import text_hashes
 from ihp_compute.units import NO_DAY
 from kernels import first_row, history_fates, key_place
 from kernels.members.history_fates import (
+    BESIDE,
     MOVED,
     NEGATIVE,
     ORPHAN_VOID,
@@ -102,7 +105,7 @@ def read_histories(raw: ShardRows, fate: NDArray[np.uint8], choices: Choices) ->
     equal = _equal(raw, rows)
     family = _Family(raw, rows, words, claim, links, turned)
     duplicate = equal if choices.equal_rows == "duplicate" else np.zeros(len(rows), bool)
-    stands = family.fates(duplicate, additional=choices.later_amounts == "additional")
+    stands = family.fates(~duplicate, additional=choices.later_amounts == "additional")
     for value, given in _FATE_OF.items():
         fate[rows[stands == value]] = given
     fate[rows[duplicate]] = IngestFate.DUPLICATE
@@ -327,9 +330,32 @@ class _Family:
         phase[negative & (action == PLAIN) & any_of(of_day, action == VOID)] = VOID
         return phase
 
-    def fates(self, leave: NDArray[np.bool_], *, additional: bool) -> NDArray[np.uint8]:
-        """What `history_fates` says of each row but those left out, which get 255."""
-        kept = np.flatnonzero(~leave)
+    def later_amounts(self, taken: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Rows of families in which a plain row comes after one of its claim and line.
+
+        A void's line is no version. Only here does the kernel ask whether a later amount is more.
+        """
+        kept = np.flatnonzero(taken & (self.phase != VOID) & (self.phase != BESIDE))
+        kind = first_row(self.line[kept], self.claim[kept].view(np.uint64))
+        when = self.when[kept]
+        earliest = when.copy()
+        np.minimum.at(earliest, kind, when)
+        later = (when > earliest[kind]) & (self.phase[kept] == PLAIN)
+        return self.of_families(kept[later])
+
+    def of_families(self, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """All rows of the families of some."""
+        return np.isin(self.family, np.unique(self.family[rows]))
+
+    def fates(self, taken: NDArray[np.bool_], *, additional: bool) -> NDArray[np.uint8]:
+        """What `history_fates` says of the rows taken; of others 255.
+
+        A family's fates depend on no other family, so that some may be taken alone.
+        """
+        kept = np.flatnonzero(taken)
+        found = np.full(len(taken), OPEN, np.uint8)
+        if not len(kept):
+            return found
         order = kept[
             np.lexsort(
                 [
@@ -348,7 +374,6 @@ class _Family:
             np.where(named >= 0, local.take(np.maximum(named, 0)), -1).astype(np.int32)
             for named in self.names[:, order]
         )
-        found = np.full(len(leave), OPEN, np.uint8)
         found[order] = history_fates(
             self.when[order],
             self.phase[order],
@@ -392,14 +417,17 @@ def _families(
     family = claim.copy()
     if not len(naming):
         return family
-    pairs = zip(naming.tolist(), target.tolist(), name.tolist(), strict=True)
-    root = families((own, of if of >= 0 else ("", called)) for own, of, called in pairs)
-    least: dict[object, int] = {}
-    for member, of_ in root.items():
-        if isinstance(member, int):
-            least[of_] = min(least.get(of_, member), member)
-    linked = np.array(sorted(member for member in root if isinstance(member, int)), np.int64)
-    home = np.array([least[root[member]] for member in linked.tolist()], np.int64)
+    away = target < 0
+    linked = np.unique(np.concatenate([naming, target[~away]]))
+    absent, place = np.unique(name[away], return_inverse=True)
+    to = np.empty(len(target), np.int64)
+    to[~away] = np.searchsorted(linked, target[~away])
+    to[away] = len(linked) + place
+    n = len(linked) + len(absent)
+    links = np.ones(len(to), np.int8), (np.searchsorted(linked, naming), to)
+    _, part = connected_components(coo_array(links, shape=(n, n)), directed=False)
+    _, first = np.unique(part, return_index=True)  # claims stand before what is not here
+    home = linked[first[part[: len(linked)]]]
     at = np.searchsorted(linked, claim)
     at[at == len(linked)] = 0
     met = linked[at] == claim
@@ -417,17 +445,13 @@ def _other_readings(
 ) -> None:
     """What would stand more, in rows and dollars, if an open choice were made the other way."""
     additional = choices.later_amounts == "additional"
-    now = np.isin(stands, (STANDS, MOVED))
-    other = family.fates(duplicate, additional=not additional)
-    for finding, read in (
-        ("later_amounts", other),
-        *(
-            [("equal_rows", family.fates(equal ^ duplicate, additional=additional))]
-            if equal.any()
-            else []
-        ),
-    ):
-        then = np.isin(read, (STANDS, MOVED))
+    others = [("later_amounts", family.later_amounts(~duplicate), ~duplicate, not additional)]
+    if equal.any():
+        repeated = family.of_families(np.flatnonzero(equal))
+        others.append(("equal_rows", repeated, duplicate == equal, additional))
+    for finding, differing, taken, is_more in others:
+        read = family.fates(differing & taken, additional=is_more)
+        then, now = (differing & np.isin(fates, (STANDS, MOVED)) for fates in (read, stands))
         if (then != now).any():
             found.findings.see(
                 Doubt("", finding), int(np.count_nonzero(then != now)),
