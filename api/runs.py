@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field, StringConstraints, field_validator
+from pydantic import BaseModel, Field, StringConstraints, field_validator, model_validator
 
 from api import queued
 from api.auth import RunsReader, RunsWriter
@@ -21,7 +21,8 @@ from cluster.runs import Run
 from cluster.states import State
 from ihp_compute import contracts as contract
 from ihp_compute import pipeline
-from ihp_compute.errors import ContractError, DataError
+from ihp_compute.data_quality import RUN, GateTerms
+from ihp_compute.errors import AcceptanceError, ContractError, DataError
 from ihp_compute.population import read_manifest
 
 OPTIONS: Final = pipeline.RunRequest.options()
@@ -45,9 +46,14 @@ class RunRequest(Strict):
     paid_through: date | None = None
     replicates: Annotated[int, _whole("replicates")] = pipeline.RunRequest.replicates
     seed: Annotated[int, _whole("seed")] = pipeline.RunRequest.seed
-    allow_inconsistent: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = (
-        None
+    accept: dict[str, Annotated[str, StringConstraints(max_length=500)]] = Field(
+        default_factory=dict
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, value: Any) -> Any:
+        return pipeline.RunRequest.with_accept(value) if isinstance(value, dict) else value
 
     @field_validator("contracts", mode="before")
     @classmethod
@@ -67,7 +73,7 @@ class RunView(BaseModel):
     paid_through: date | None
     replicates: int
     seed: int
-    allow_inconsistent: str | None
+    accept: dict[str, str]
     shards_done: int
     shards_total: int
     cancel_requested: bool
@@ -145,6 +151,10 @@ def _resolved(request: RunRequest, service: Service) -> dict[str, Any]:
             f"population {held.name} holds other content than when it was registered; "
             "register it again under another name"
         )
+    try:
+        GateTerms(accept=request.accept, work=RUN)
+    except AcceptanceError as error:
+        raise RequestError(str(error), "/accept") from error
     try:
         contract.the_one(request.contracts)
     except ContractError as error:

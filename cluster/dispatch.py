@@ -41,8 +41,10 @@ from cluster.store import Store
 from cluster.supervisor import TAG, end_tagged
 from cluster.work import WORK, Work, warm
 from ihp_compute.errors import (
+    AcceptanceError,
     ContractError,
     DataError,
+    GateError,
     GridError,
     IhpError,
     InfrastructureError,
@@ -56,8 +58,10 @@ LINGER_S: Final = 60.0
 EXIT_ANOTHER_LIVES: Final = 5
 
 REASONS: Final[Mapping[type[IhpError], str]] = {
+    AcceptanceError: "acceptance_error",
     ContractError: "contract_error",
     DataError: "data_error",
+    GateError: "gate_error",
     GridError: "grid_error",
     InfrastructureError: "infrastructure",
     RiskModelError: "model_error",

@@ -1,8 +1,11 @@
 """What is noticed of data and moves no dollar by itself, and the gates that ask before going on.
 
-Decides: the name, meaning and gate of every finding, the threshold of every gate and the size from
-which it judges, how a threshold is set and a gate accepted, and the table in which findings are
-kept. Not here: what is counted (`ingest`).
+    Noticed -> judge -> rows of `DATA_QUALITY` -> refuse, unless accepted with a reason
+
+Decides: the name, meaning and gate of every finding, where a gate judges, from which threshold and
+size, how a threshold is set and a gate accepted, and the table in which findings are kept. A gate
+more is one of `GATES`, with a finding that names it, noticed where its `Stage` says. Not here: what
+is counted (`ingest`, `measure`).
 
 A share says little of few rows: gates by share judge from 1,000 rows on. Below, the same finding is
 told and kept, and the work goes on.
@@ -11,9 +14,11 @@ told and kept, and the work goes on.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from enum import Enum
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 
@@ -21,8 +26,24 @@ from ihp_compute.errors import AcceptanceError, GateError
 from ihp_compute.table_schema import Column, TableSchema
 from ihp_compute.units import dollars
 
+INGEST: Final = "ingest"
+RUN: Final = "run"
+_A: Final = {INGEST: "an ingest", RUN: "a run"}
+_Row = TypeVar("_Row", bound=Mapping[str, Any])
 _MANY: Final = 1_000
 _SHOWN: Final = 10
+
+
+class Stage(Enum):
+    """Where a gate judges, and of which work that is."""
+
+    READ = INGEST, "once every row is read"
+    PLAN = RUN, "before a claim is read"
+
+    @property
+    def work(self) -> str:
+        """`INGEST` or `RUN`."""
+        return self.value[0]
 
 
 @dataclass(frozen=True)
@@ -42,6 +63,8 @@ class Gate:
         Whether a share, given first, trips a threshold.
     whole_from : int
         Rows from which it judges where the share is 1; 0 as for others.
+    stage : Stage
+        Where it judges.
     """
 
     name: str
@@ -50,6 +73,7 @@ class Gate:
     least: int = _MANY
     trips: Callable[[float, float], bool] = operator.gt
     whole_from: int = 0
+    stage: Stage = Stage.READ
 
 
 GATES: Final[Mapping[str, Gate]] = {
@@ -86,9 +110,21 @@ GATES: Final[Mapping[str, Gate]] = {
             0.1,
         ),
         Gate("control_totals", "difference to a control total, over it", 0.0, least=0),
+        Gate(
+            "inconsistent",
+            "1 where a contract's terms of base and performance year differ",
+            0.0,
+            least=0,
+            stage=Stage.PLAN,
+        ),
     )
 }
 """Every gate, by name."""
+
+
+def gates_of(work: str) -> Mapping[str, Gate]:
+    """The gates that judge an `INGEST` or a `RUN`, by name."""
+    return {name: gate for name, gate in GATES.items() if gate.stage.work == work}
 
 
 @dataclass(frozen=True)
@@ -102,20 +138,33 @@ class Finding:
         In a line; stands on the screen before what it was noticed of.
     gate : str
         The gate that judges its share, or "".
+    is_absence : bool
+        Whether something is missing that counts for nothing: a report says so on its first page.
     """
 
     name: str
     meaning: str
     gate: str = ""
+    is_absence: bool = False
 
 
 FINDINGS: Final[Mapping[str, Finding]] = {
     finding.name: finding
     for finding in (
         Finding("control_total", "differs from its control total", "control_totals"),
-        Finding("missing_claim_table", "claim table missing or empty", "missing_claim_table"),
-        Finding("missing_roster", "no roster: no partnership has providers"),
-        Finding("unreadable_rows", "rows that cannot be read", "unreadable_rows"),
+        Finding(
+            "missing_claim_table",
+            "claim table missing or empty",
+            "missing_claim_table",
+            is_absence=True,
+        ),
+        Finding("missing_roster", "no roster: no partnership has providers", is_absence=True),
+        Finding(
+            "unreadable_rows",
+            "rows that cannot be read, put aside",
+            "unreadable_rows",
+            is_absence=True,
+        ),
         Finding("unreadable_reason", "rows that cannot be read, by reason"),
         Finding("duplicate_rows", "rows that repeat another", "duplicate_rows"),
         Finding("superseded_lines", "lines that a later one replaces", "superseded_lines"),
@@ -125,10 +174,10 @@ FINDINGS: Final[Mapping[str, Finding]] = {
         ),
         Finding("roster_npi_without_claims", "roster's NPI that no claim names"),
         Finding("thin_month", "month of few lines beside its neighbours", "thin_month"),
-        Finding("months_without_claims", "months without claims"),
+        Finding("months_without_claims", "months without claims", is_absence=True),
         Finding("file_left_out", "file left out"),
         Finding("column_left_out", "column left out"),
-        Finding("blank_amount", "blank amounts, read as 0"),
+        Finding("blank_amount", "blank amounts, read as 0", is_absence=True),
         Finding("sub_cent_amount", "amounts finer than a cent, rounded"),
         Finding("equal_rows", "rows equal in all that has meaning"),
         Finding("later_amounts", "later amounts of a line, nothing else said"),
@@ -148,15 +197,20 @@ FINDINGS: Final[Mapping[str, Finding]] = {
         Finding("money_on_total_line", "other money on a total line"),
         Finding("months_named_differently", "member months of which rows say two things"),
         Finding("numbers_that_start_anew", "claim numbers that start anew: claims of their own"),
+        Finding(
+            "inconsistent_terms",
+            "terms of base and performance year differ, both years measured by the latter's",
+            "inconsistent",
+        ),
     )
 }
 """Every finding, by name, in the order in which they are shown."""
 
 DATA_QUALITY: Final = TableSchema(
     "data_quality",
-    "what was noticed of the input, and what of it was accepted",
+    "what was noticed of the input and of a run, and what of it was accepted",
     (
-        Column("source_table", pa.string(), "input table; empty: the whole input"),
+        Column("source_table", pa.string(), "input table; empty: the whole input, or a run"),
         Column("file", pa.string(), "file in the input folder; empty: all of the table"),
         Column("column_name", pa.string(), "column; empty: the row as a whole"),
         Column("finding", pa.string(), "what was noticed"),
@@ -168,7 +222,7 @@ DATA_QUALITY: Final = TableSchema(
                "ratio"),
         Column("gate", pa.string(), "gate that judges it, or empty"),
         Column("tripped", pa.bool_(), "whether it tripped the gate"),
-        Column("subject", pa.string(), "reason, plan and month, reading or NPI that it is of"),
+        Column("subject", pa.string(), "reason, plan and month, reading, NPI or terms"),
         Column("accepted", pa.string(), "why it was accepted although it tripped, or empty"),
     ),
     keys=("source_table", "file", "column_name", "finding", "subject"),
@@ -198,23 +252,36 @@ class Noticed:
 class GateTerms:
     """Thresholds that differ from the declared ones, and gates accepted with a reason, by name.
 
+    `work` says whose gates they are: of an `INGEST` or of a `RUN`.
+
     Raises
     ------
     AcceptanceError
-        If a name is no gate's, a reason is empty, or a threshold is negative or no number.
+        If a gate is unknown or of other work, a reason blank or more than a line of text, or a
+        threshold no number from 0.
     """
 
     thresholds: Mapping[str, float] = field(default_factory=dict)
     accept: Mapping[str, str] = field(default_factory=dict)
+    work: str = INGEST
 
     def __post_init__(self) -> None:
         """Refuse what is no gate, no reason or no threshold."""
+        here = gates_of(self.work)
         for name in (*self.thresholds, *self.accept):
-            if name not in GATES:
-                raise AcceptanceError(f"no gate {name!r}; the gates are {', '.join(GATES)}")
+            if name not in here:
+                raise AcceptanceError(
+                    f"{_no_gate(name, self.work)}; the gates of {_A[self.work]} are "
+                    f"{', '.join(here)}"
+                )
         for name, reason in self.accept.items():
             if not reason.strip():
                 raise AcceptanceError(f"gate {name}: a reason is needed to accept it, got none")
+            if not reason.isprintable():
+                raise AcceptanceError(
+                    f"gate {name}: a reason is one line of text, and this one holds control "
+                    "characters"
+                )
         for name, value in self.thresholds.items():
             if not 0 <= value < float("inf"):
                 raise AcceptanceError(f"gate {name}: expected a threshold from 0, got {value}")
@@ -225,8 +292,7 @@ class GateTerms:
 
     def judge(self, noticed: Iterable[Noticed]) -> list[dict[str, Any]]:
         """What was noticed as rows of `DATA_QUALITY`, in its order, judged by the gates."""
-        rows = [self._row(one) for one in noticed]
-        return sorted(rows, key=lambda row: [row[key] for key in DATA_QUALITY.keys])
+        return _in_order(self._row(one) for one in noticed)
 
     def _row(self, one: Noticed) -> dict[str, Any]:
         name = FINDINGS[one.finding].gate
@@ -239,21 +305,23 @@ class GateTerms:
         least = gate.whole_from if gate.whole_from and one.share == 1 else gate.least
         return one.size >= least and gate.trips(one.share, self.threshold(gate.name))
 
-    def refuse(self, rows: Iterable[Mapping[str, Any]], document: Mapping[str, Any]) -> None:
+    def refuse(
+        self, rows: Iterable[Mapping[str, Any]], document: Mapping[str, Any], stage: Stage
+    ) -> None:
         """Refuse rows that tripped a gate which was not accepted.
+
+        `rows` are all that was noticed where gates of this stage judge.
 
         Raises
         ------
         GateError
             Naming every such gate, with its numbers; bears the `document`.
         AcceptanceError
-            If a gate was accepted and did not trip.
+            If a gate of this stage was accepted and did not trip.
         """
-        by_gate: dict[str, list[Mapping[str, Any]]] = {}
-        for row in rows:
-            if row["tripped"]:
-                by_gate.setdefault(row["gate"], []).append(row)
-        idle = [name for name in self.accept if name not in by_gate]
+        by_gate = tripped_by_gate(rows)
+        here = [name for name in self.accept if GATES[name].stage is stage]
+        idle = [name for name in here if name not in by_gate]
         if idle:
             tripped = f"tripped: {', '.join(by_gate)}" if by_gate else "none tripped"
             raise AcceptanceError(
@@ -267,11 +335,9 @@ class GateTerms:
     def _refusal(self, open_gates: Mapping[str, list[Mapping[str, Any]]]) -> str:
         lines = []
         for name, rows in open_gates.items():
-            shown = "; ".join(_where_and_how_much(row) for row in rows[:_SHOWN])
-            more = f"; and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else ""
             lines.append(
                 f"  {name} ({FINDINGS[rows[0]['finding']].meaning}; threshold "
-                f"{self.threshold(name):.4g}): {shown}{more}"
+                f"{self.threshold(name):.4g}): {_first(rows)}"
             )
         accept = " ".join(f"--accept {name}=REASON" for name in open_gates)
         word = "gate" if len(lines) == 1 else "gates"
@@ -279,9 +345,60 @@ class GateTerms:
             (
                 f"{len(lines)} {word} tripped, so nothing was written:",
                 *lines,
-                f"Mend the input, or accept what is right as it is: {accept}",
+                f"Mend it, or accept what is right as it is: {accept}",
             )
         )
+
+
+def _no_gate(name: str, work: str) -> str:
+    if name in GATES:
+        return f"gate {name!r} judges {_A[GATES[name].stage.work]}, not {_A[work]}"
+    return f"no gate {name!r}"
+
+
+def tripped_by_gate(rows: Iterable[_Row]) -> dict[str, list[_Row]]:
+    """Rows of `DATA_QUALITY` that tripped, by the name of their gate, gates in their order."""
+    by_gate: dict[str, list[_Row]] = {name: [] for name in GATES}
+    for row in rows:
+        if row["tripped"]:
+            by_gate[row["gate"]].append(row)
+    return {name: found for name, found in by_gate.items() if found}
+
+
+def accepted_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What tripped and was accepted, a line for each gate: where, how much, and why."""
+    return [
+        f"gate {name} accepted: {FINDINGS[found[0]['finding']].meaning}: {_first(found)}; "
+        f"reason: {found[0]['accepted']}"
+        for name, found in tripped_by_gate(rows).items()
+    ]
+
+
+def _first(rows: Sequence[Mapping[str, Any]]) -> str:
+    shown = "; ".join(_where_and_how_much(row) for row in rows[:_SHOWN])
+    return f"{shown}; and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else shown
+
+
+def over_files(
+    rows: Iterable[Mapping[str, Any]], rows_read: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Rows of `DATA_QUALITY`, those that differ in the file alone as one, which says how many.
+
+    `rows_read` are those of each table, which its share is then taken of.
+    """
+    summed: dict[tuple[Any, ...], dict[str, Any]] = {}
+    files: Counter[tuple[Any, ...]] = Counter()
+    for row in rows:
+        key = tuple(row[name] for name in DATA_QUALITY.keys if name != "file" or not row["lines"])
+        whole = summed.setdefault(key, {**row, "lines": 0, "paid_cents": 0})
+        whole["lines"] += row["lines"]
+        whole["paid_cents"] += row["paid_cents"]
+        files[key] += 1
+        if files[key] > 1:
+            whole["file"] = f"({files[key]:,} files)"
+            read = rows_read.get(row["source_table"], 0)
+            whole["share"] = whole["lines"] / read if read else 0.0
+    return list(summed.values())
 
 
 def where_of(row: Mapping[str, Any]) -> str:
@@ -297,11 +414,15 @@ def _where_and_how_much(row: Mapping[str, Any]) -> str:
         numbers.append(dollars(row["paid_cents"]))
     if row["lines"] and row["share"]:
         numbers.append(f"{row['share']:.1%}")
-    how_much = f": {', '.join(numbers)}" if numbers else ""
-    subject = f" ({row['subject']})" if row["subject"] else ""
-    return f"{where_of(row)}{how_much}{subject}"
+    where, subject = where_of(row), row["subject"]
+    said = ": ".join(filter(None, (where or subject, ", ".join(numbers))))
+    return f"{said} ({subject})" if where and subject else said
 
 
 def table_of(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """Rows as a table of schema `DATA_QUALITY.arrow`."""
-    return pa.Table.from_pylist(list(rows), schema=DATA_QUALITY.arrow)
+    """Rows as a table of schema `DATA_QUALITY.arrow`, in the order of its keys."""
+    return pa.Table.from_pylist(_in_order(rows), schema=DATA_QUALITY.arrow)
+
+
+def _in_order(rows: Iterable[_Row]) -> list[_Row]:
+    return sorted(rows, key=lambda row: [row[key] for key in DATA_QUALITY.keys])

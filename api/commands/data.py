@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -18,7 +17,16 @@ import typer
 
 from api.console import app, emit_json, progress, say, show_table
 from ihp_compute.calibration import CalibrationRequest, calibrate_population
-from ihp_compute.data_quality import DATA_QUALITY, FINDINGS, GATES, GateTerms, where_of
+from ihp_compute.data_quality import (
+    DATA_QUALITY,
+    FINDINGS,
+    INGEST,
+    RUN,
+    GateTerms,
+    gates_of,
+    over_files,
+    where_of,
+)
 from ihp_compute.errors import GateError, InfrastructureError
 from ihp_compute.ingest import Choices, EqualRows, LaterAmounts, ingest
 from ihp_compute.pipeline import Outcome, RunRequest, run
@@ -70,7 +78,7 @@ def ingest_command(
         list[str] | None,
         typer.Option(
             metavar="GATE=VALUE",
-            help=f"Threshold of a gate; repeatable. Gates: {', '.join(GATES)}.",
+            help=f"Threshold of a gate; repeatable. Gates: {', '.join(gates_of(INGEST))}.",
         ),
     ] = None,
     control: Annotated[
@@ -108,7 +116,7 @@ def ingest_command(
             )
     except GateError as error:
         if not as_json:
-            _show_ingest(dict(error.document))
+            _show_found(error.document)
         raise
     if as_json:
         emit_json(report)
@@ -161,12 +169,26 @@ def run_command(
     ray_address: Annotated[str, typer.Option(help="Cluster to use with --runner ray.")] = "local",
     threads: Threads = None,
     device: Annotated[str, typer.Option(help=f"{OPTIONS['device'].expected}.")] = RunRequest.device,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GATE=REASON",
+            help="Let a gate trip, for this reason; repeatable. "
+            f"Gates: {', '.join(gates_of(RUN))}.",
+        ),
+    ] = None,
     allow_inconsistent: Annotated[
-        str | None, typer.Option(help="Reason to let base and performance rules differ.")
+        str | None, typer.Option(metavar="REASON", help="As --accept inconsistent=REASON.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Recalculate every partnership of a population, with an interval on every dollar."""
+    """Recalculate every partnership of a population, with an interval on every dollar.
+
+    What looks wrong in what it would do stops it at a gate, with exit code 3, unless accepted.
+    """
+    accepted = _named(accept, "--accept")
+    if allow_inconsistent is not None:
+        accepted.setdefault("inconsistent", allow_inconsistent)
     request = RunRequest(
         population=population,
         contracts=(*contracts, *(further or ())),
@@ -176,7 +198,7 @@ def run_command(
         replicates=replicates,
         seed=seed,
         device=device,
-        allow_inconsistent=allow_inconsistent,
+        accept=accepted,
     )
     with _runner(runner, ray_address, threads) as chosen, progress("run") as tell:
         outcome = run(request, out, chosen, tell)
@@ -320,7 +342,16 @@ def _runner(name: str, ray_address: str, threads: int | None) -> Iterator[Runner
         yield runner
 
 
-def _show_ingest(report: dict[str, Any]) -> None:
+def _show_ingest(report: Mapping[str, Any]) -> None:
+    _show_found(report)
+    say(
+        f"balanced; {report['members']:,} members, {report['member_months']:,} member months, "
+        f"population {report['population_digest'][:16]}"
+    )
+
+
+def _show_found(report: Mapping[str, Any]) -> None:
+    """What an ingest found, whether or not it was let through."""
     show_table(
         "Every dollar has one fate",
         {"table": "left", "fate": "left", "lines": "right", "dollars": "right"},
@@ -335,16 +366,15 @@ def _show_ingest(report: dict[str, Any]) -> None:
         say(f"note: {note}")
     if len(notes) > SHOWN:
         say(f"and {len(notes) - SHOWN:,} more notes; --json has them")
-    say(
-        f"balanced; {report['members']:,} members, {report['member_months']:,} member months, "
-        f"population {report['population_digest'][:16]}"
-    )
 
 
-def _show_noticed(report: dict[str, Any]) -> None:
+def _show_noticed(report: Mapping[str, Any]) -> None:
     """What was noticed, by finding: the first rows of each, what tripped a gate first."""
     shown: list[list[str]] = []
-    rows = _noticed_over_files(report)
+    rows = over_files(
+        report[DATA_QUALITY.name],
+        {name: table["rows_read"] for name, table in report["tables"].items()},
+    )
     for name, finding in FINDINGS.items():
         found = [row for row in rows if row["finding"] == name]
         found.sort(key=lambda row: not row["tripped"])
@@ -376,23 +406,6 @@ def _noticed_cells(row: dict[str, Any]) -> list[str]:
         f"{row['share']:.2%}" if row["share"] and row["lines"] else "",
         "" if not row["tripped"] else "accepted" if row["accepted"] else row["gate"],
     ]
-
-
-def _noticed_over_files(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was noticed, rows of several files of a table as one."""
-    summed: dict[tuple[Any, ...], dict[str, Any]] = {}
-    files: Counter[tuple[Any, ...]] = Counter()
-    for row in report[DATA_QUALITY.name]:
-        key = tuple(row[name] for name in DATA_QUALITY.keys if name != "file" or not row["lines"])
-        whole = summed.setdefault(key, {**row, "lines": 0, "paid_cents": 0})
-        whole["lines"] += row["lines"]
-        whole["paid_cents"] += row["paid_cents"]
-        files[key] += 1
-        if files[key] > 1:
-            whole["file"] = f"({files[key]:,} files)"
-            table = report["tables"].get(row["source_table"])
-            whole["share"] = whole["lines"] / table["rows_read"] if table else 0.0
-    return list(summed.values())
 
 
 def _ledger_over_files(rows: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[int, int]]:

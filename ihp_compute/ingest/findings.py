@@ -24,6 +24,9 @@ _RANGE_SHIFT: Final = np.uint64(58)
 
 NO_MONTH: Final = -1
 
+UNREADABLE_REASON: Final = "unreadable_reason"
+"""The finding of rows put aside, by column and reason without the value."""
+
 
 class Doubt(NamedTuple):
     """A finding, the column that it is of ("" for a row as a whole), and what else it is of."""
@@ -119,7 +122,6 @@ def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
 class Tally:
     """What one file was found to hold in the first pass; sums of parts add up.
 
-    unreadable : rows put aside, by column and reason without the value
     days : first and last day of service of lines that were paid then or later, or of enrolment as
         it is stated; `NO_DAYS` of none
     unpaid_days : those of service of lines without a day of payment
@@ -127,7 +129,6 @@ class Tally:
     """
 
     rows: int = 0
-    unreadable: Counter[tuple[str, str]] = field(default_factory=Counter)
     paid_cents: int = 0
     blank_amounts: int = 0
     sub_cents: int = 0
@@ -147,7 +148,6 @@ class Tally:
         self.days = _both(self.days, other.days)
         self.unpaid_days = _both(self.unpaid_days, other.unpaid_days)
         self.claim_hashes += other.claim_hashes
-        self.unreadable.update(other.unreadable)
         for source, denials in other.denials.items():
             self.denials.setdefault(source, Denials()).add(denials)
         self.notes += other.notes

@@ -14,7 +14,7 @@ from typing import Final
 
 from ihp_compute.data_quality import Noticed
 from ihp_compute.ingest.account import Account
-from ihp_compute.ingest.findings import NO_MONTH, Delivered, Findings
+from ihp_compute.ingest.findings import NO_MONTH, UNREADABLE_REASON, Delivered, Findings
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES, IngestFate
 from ihp_compute.units import NO_DAY, date_of
 
@@ -61,7 +61,6 @@ def noticed(
     yield from _of_folder(account)
     yield from _of_fates(account)
     yield from _of_amounts(account)
-    yield from _of_reasons(account)
     yield from _of_denials(account, denied)
     yield from _of_findings(account)
     yield from _of_months(account, delivered, thin)
@@ -92,9 +91,7 @@ def _of_fates(account: Account) -> Iterator[Noticed]:
     lines, cents = account.by_fate()
     for table in LEDGER_TABLES:
         size = account.table(table).rows
-        reason = ""
-        for (_, of), n in account.table(table).unreadable.most_common(1):
-            reason = f"{n:,} of them: {of}"
+        reason = _usual_reason(account.table(table).findings)
         for finding, fate in (
             ("unreadable_rows", IngestFate.UNREADABLE),
             ("duplicate_rows", IngestFate.DUPLICATE),
@@ -107,6 +104,16 @@ def _of_fates(account: Account) -> Iterator[Noticed]:
                 )  # fmt: skip
 
 
+def _usual_reason(found: Findings) -> str:
+    """Why most of the rows that cannot be read cannot, and how many these are."""
+    reasons = Counter[str]()
+    for doubt, n in found.lines.items():
+        if doubt.finding == UNREADABLE_REASON:
+            reasons[doubt.subject] += n
+    most = max(reasons.values(), default=0)
+    return next((f"{most:,} of them: {why}" for why in sorted(reasons) if reasons[why] == most), "")
+
+
 def _of_amounts(account: Account) -> Iterator[Noticed]:
     for index, file in enumerate(account.folder.files):
         tally = account.tally(index)
@@ -117,16 +124,6 @@ def _of_amounts(account: Account) -> Iterator[Noticed]:
                 # a row may have more than one amount that is finer than a cent
                 column = "paid_amount" if finding == "blank_amount" else ""
                 yield Noticed(finding, file.table, file.name, column, lines=n, share=n / tally.rows)
-
-
-def _of_reasons(account: Account) -> Iterator[Noticed]:
-    for index, file in enumerate(account.folder.files):
-        tally = account.tally(index)
-        for (column, reason), n in sorted(tally.unreadable.items()):
-            yield Noticed(
-                "unreadable_reason", file.table, file.name, column, reason,
-                lines=n, share=n / tally.rows,
-            )  # fmt: skip
 
 
 def _of_denials(account: Account, told: float) -> Iterator[Noticed]:

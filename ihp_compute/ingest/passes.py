@@ -33,7 +33,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ihp_compute.data_quality import DATA_QUALITY, GATES, GateTerms, table_of
+from ihp_compute.data_quality import DATA_QUALITY, GATES, GateTerms, Stage, table_of
 from ihp_compute.errors import DataError
 from ihp_compute.folders import (
     beside,
@@ -307,7 +307,7 @@ class _Ingest:
             "thresholds": dict(gates.thresholds),
             DATA_QUALITY.name: rows,
         }
-        gates.refuse(rows, document | found)
+        gates.refuse(rows, document | found, Stage.READ)
         pq.write_table(
             table_of(rows), self.staging / f"{DATA_QUALITY.name}.parquet", compression="zstd"
         )

@@ -7,16 +7,20 @@ A plan is small and picklable: it travels to every worker. Nothing is chosen lat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 import kernels
 from ihp_compute.codes import COMPARISON
-from ihp_compute.contracts import AttributionTerms, Contract, ContractSet, CostTerms, load_set
+from ihp_compute.contracts import AttributionTerms, ContractSet, CostTerms, load_set
+from ihp_compute.data_quality import RUN, GateTerms, Noticed, Stage
 from ihp_compute.errors import ContractError, DeviceUnavailableError, RunError
 from ihp_compute.measure.quality import quality_scores
 from ihp_compute.measure.request import RunRequest
@@ -34,6 +38,7 @@ class Origin:
     digest: str
     inputs: Sequence[Mapping[str, Any]]
     ledger: Sequence[Mapping[str, Any]]
+    noticed: pa.Table
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -47,6 +52,7 @@ class Plan:
 
     `rule_sets` are the distinct cost terms among the contracts; `group_rule_set[g]` says which one
     settles group g (the comparison population and the unattributed are measured under each).
+    `noticed` are rows of `DATA_QUALITY` of the run itself, judged by its gates.
     """
 
     request: RunRequest
@@ -65,6 +71,7 @@ class Plan:
     device: str
     plans: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
+    noticed: tuple[Mapping[str, Any], ...] = field(default=())
 
     @property
     def years(self) -> tuple[int, int]:
@@ -104,7 +111,12 @@ def make_plan(request: RunRequest) -> Plan:
     ------
     PopulationError, ContractError, RiskModelError, RunError, DeviceUnavailableError
         If a part of the request cannot be met.
+    GateError
+        If what the run would do trips a gate that is not accepted.
+    AcceptanceError
+        If a gate was accepted that is none of a run's, or did not trip.
     """
+    gates = GateTerms(accept=request.accept, work=RUN)
     for name in ("seed", "replicates"):  # years are held against those of the data, below
         request.check(name)
     population = open_population(request.population)
@@ -121,7 +133,8 @@ def make_plan(request: RunRequest) -> Plan:
     base_year, performance_year = _years(request, contracts, population)
     rule_sets = contracts.rule_sets(performance_year)
     contracts.check_trends(base_year, performance_year)
-    _check_consistent(request, contracts, base_year, performance_year)
+    noticed = gates.judge(_inconsistent(contracts, base_year, performance_year))
+    gates.refuse(noticed, {}, Stage.PLAN)
     roster = compile_roster(
         roster_table,
         npi_codes=population.codes("npi"),
@@ -137,6 +150,7 @@ def make_plan(request: RunRequest) -> Plan:
             population.digest,
             population.manifest["inputs"],
             population.manifest["ledger"],
+            population.data_quality(),
         ),
         shards=population.shards,
         base_year=base_year,
@@ -155,36 +169,35 @@ def make_plan(request: RunRequest) -> Plan:
         device=device,
         plans=tuple(population.codes("plan").to_pylist()),
         notes=notes,
+        noticed=tuple(noticed),
     )
 
 
-def _check_consistent(
-    request: RunRequest, contracts: ContractSet, base_year: int, performance_year: int
-) -> None:
-    """Base and performance year must be measured by the same rules.
+def _inconsistent(
+    contracts: ContractSet, base_year: int, performance_year: int
+) -> Iterator[Noticed]:
+    """Terms of which a contract dates others for its base year.
 
-    The rules of the performance year measure both years. Where a contract dates other rules for
-    its base year, that is refused unless somebody gives a reason.
+    The rules of the performance year measure both years.
     """
-    if request.allow_inconsistent:
-        return
-    different: dict[int, tuple[str, Contract]] = {}
-    for named in contracts.contracts.items():
-        different.setdefault(id(named[1]), named)
-    for partnership, contract in different.values():
+    differing: Counter[tuple[str, str]] = Counter()
+    for contract in contracts.contracts.values():
         now = contract.at(performance_year)
         try:
             then = contract.at(base_year)
         except ContractError:
             continue  # the contract says nothing of its base year: one set of rules
         for what in ("attribution", "cost", "risk"):
-            if getattr(now, what) != getattr(then, what):
-                raise RunError(
-                    f"{partnership}, {contract.name}: {what} terms of {base_year} and "
-                    f"{performance_year} differ, and both years must be measured by one rule; "
-                    "give --allow-inconsistent REASON to measure both by those of "
-                    f"{performance_year}"
-                )
+            differing[contract.name, what] += getattr(now, what) != getattr(then, what)
+    for (name, what), n in differing.items():
+        if n:
+            partnerships = f"{n} partnership{'s' if n > 1 else ''}"
+            yield Noticed(
+                "inconsistent_terms",
+                subject=f"{name}: {what} of {base_year} and {performance_year}, {partnerships}",
+                share=1.0,
+                size=n,
+            )
 
 
 def _years(request: RunRequest, contracts: ContractSet, population: Population) -> tuple[int, int]:

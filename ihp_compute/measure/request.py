@@ -38,6 +38,12 @@ def _whole(value: Any) -> int:
     return value
 
 
+def _reasons(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise TypeError
+    return {_text(name): _text(reason) for name, reason in sorted(value.items())}
+
+
 def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         raise TypeError
@@ -111,7 +117,9 @@ class RunRequest:
     device: str = field(
         default="auto", metadata=_option("auto, cpu or gpu", _text, choices=DEVICES)
     )
-    allow_inconsistent: str | None = field(default=None, metadata=_option("a reason", _text))
+    accept: Mapping[str, str] = field(
+        default_factory=dict, metadata=_option("a reason for each gate by name", _reasons, dict)
+    )
 
     @classmethod
     def options(cls) -> dict[str, Option]:
@@ -125,7 +133,8 @@ class RunRequest:
         Parameters
         ----------
         document : mapping
-            As `document` gives it; what has a default may be left out.
+            As `document` gives it; what has a default may be left out. One made before there was
+            `accept` may hold `allow_inconsistent`, the reason of the one gate of that time.
 
         Raises
         ------
@@ -133,6 +142,7 @@ class RunRequest:
             If a name is unknown or missing, or a value is not what its option expects.
         """
         options = cls.options()
+        document = cls.with_accept(document)
         for name in document:
             if name not in options:
                 raise RunError(
@@ -147,6 +157,16 @@ class RunRequest:
             if name in document
         }
         return cls(**found)
+
+    @staticmethod
+    def with_accept(document: Mapping[str, Any]) -> dict[str, Any]:
+        """A document whose `allow_inconsistent`, if any, stands in `accept` as its gate."""
+        found = dict(document)
+        reason = found.pop("allow_inconsistent", None)
+        accept = found.get("accept", {})
+        if reason is not None and isinstance(accept, Mapping):
+            found["accept"] = {"inconsistent": reason, **accept}
+        return found
 
     def document(self) -> dict[str, Any]:
         """The request in JSON's own values, every option by name; `of` reads it back."""

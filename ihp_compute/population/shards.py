@@ -5,6 +5,7 @@
     POPULATION/shards/00000/<table>.arrow        tables.SHARD_TABLES, memory-mapped
     POPULATION/reference/<table>.arrow           small tables that belong to nobody's shard
     POPULATION/quarantine/<table>.parquet        rows put aside at the door, with their fate
+    POPULATION/data_quality.parquet              what was noticed, and what of it was accepted
 
 Decided here: when a file is read again to be believed: always when its size or time stamp differs
 from the manifest's, and on request (`verify`). A process keeps the maps of the populations that it
@@ -24,9 +25,11 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ihp_compute import folders
+from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.errors import PopulationError
 from ihp_compute.folders import MANIFEST, Kind, file_sha256
 from ihp_compute.input_columns import CODE_SYSTEMS, REFERENCE_TABLES
@@ -195,6 +198,24 @@ class Population:
         if not path.exists():
             return None
         return pa.Table.from_batches([read_batch(path)])
+
+    def data_quality(self) -> pa.Table:
+        """What its ingest noticed, a table of `DATA_QUALITY`; empty where none was kept.
+
+        Raises
+        ------
+        PopulationError
+            If the file cannot be read or holds other columns.
+        """
+        name = f"{DATA_QUALITY.name}.parquet"
+        if name not in self.manifest["files"]:
+            return DATA_QUALITY.arrow.empty_table()
+        try:
+            return pq.read_table(self.path / name).cast(DATA_QUALITY.arrow)
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise PopulationError(
+                f"{self.path / name} cannot be read ({error}). Prepare the population again."
+            ) from error
 
 
 def open_population(path: Path) -> Population:

@@ -1,7 +1,8 @@
 """The report of a run: one self-contained page, the first thing an actuary sees.
 
     draft terms -> what was run -> the state -> settlement -> how sure -> walk of each partnership
-        -> utilisation -> who and what was left out -> every dollar's fate -> methods and limits
+        -> utilisation -> who and what was left out -> every dollar's fate -> what was noticed
+        -> methods and limits
 
 It reads a finished run's folder and nothing else: a report can be made again from the results
 without a claim line. Numbers are written as the tables hold them; nothing is settled here. Every
@@ -25,6 +26,7 @@ from ihp_compute.folders import whole
 from ihp_compute.report import numbers
 from ihp_compute.report.about import device_note, draft, facts, provenance
 from ihp_compute.report.left_out import exclusion_rows, ledger_section
+from ihp_compute.report.noticed import SHOWN, noticed_section
 from ihp_compute.report.partnerships import INNER, OUTER, partnerships_of
 from ihp_compute.report.rows import RowsOf
 from ihp_compute.report.state import state_forest, state_row
@@ -101,7 +103,9 @@ def render(run_dir: Path) -> str:
         utilisation=utilisation_section(rows["utilisation"], manifest),
         exclusions=exclusion_rows(rows["exclusions"]),
         ledger=ledger_section(rows["ledger"]),
+        noticed=noticed_section(rows["data_quality"], rows["ledger"]),
         provenance=provenance(manifest),
+        shown_findings=SHOWN,
         weak_bases=DRAFT_BASES,
         dash=numbers.DASH,
         small_cell=numbers.SMALL_CELL,

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from ihp_compute.data_quality import DATA_QUALITY, table_of
 from ihp_compute.errors import UnbalancedLedgerError
 from ihp_compute.ledger import CLAIM_TABLES, LINE_FATES, IngestFate, RunFate
 from ihp_compute.measure import EXCLUSION_REASONS, Measured, Plan, payer_weights
@@ -52,6 +53,7 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
             WALK.name: _walk(settled, _age_warning(plan, measured)),
             PAYMENTS.name: _payments(plan, measured, settled),
             LEDGER.name: _ledger(plan, measured),
+            DATA_QUALITY.name: _data_quality(plan),
             EXCLUSIONS.name: _exclusions(plan, measured),
             UTILISATION.name: _utilisation(plan, measured),
         },
@@ -174,6 +176,11 @@ def _ledger(plan: Plan, measured: Measured) -> pa.Table:
                 f"{met.get(key)}; nothing was written. Verify the population with ihp verify"
             )
     return _table(LEDGER, rows)
+
+
+def _data_quality(plan: Plan) -> pa.Table:
+    """What was noticed at ingest, and of the run."""
+    return table_of([*plan.origin.noticed.to_pylist(), *plan.noticed])
 
 
 def _exclusions(plan: Plan, measured: Measured) -> pa.Table:

@@ -114,7 +114,11 @@ class Draft:
         (self.folder / kept_terms.FILE).write_text(json.dumps(kept) + "\n", encoding="utf-8")
         manifest = manifest_of(results, plan, terms, digest, runner_name, started)
         write_manifest(self.folder, manifest)
-        named = (kept_terms.FILE, self.write_page(self.folder).name)
+        named = (
+            kept_terms.FILE,
+            self.write_page(self.folder).name,
+            *(f"{name}.parquet" for name, table in TABLES.items() if not table.in_digest),
+        )
         manifest["files"] = {name: file_sha256(self.folder / name) for name in named}
         write_manifest(self.folder, manifest)
         for writing in self._kept:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import ihp_compute
 from ihp_compute import folders
+from ihp_compute.data_quality import accepted_lines
 from ihp_compute.errors import RunError
 from ihp_compute.folders import MANIFEST, Kind
 from ihp_compute.measure import Plan, RunRequest
@@ -87,7 +88,7 @@ def manifest_of(
         **entries("contracts"),
         "risk_model": {"name": plan.scores.name, "sha256": plan.scores.model_sha256},
         "draft_terms": plan.contracts.draft_terms(plan.performance_year),
-        **entries("allow_inconsistent"),
+        **entries("accept"),
         "groups": list(plan.roster.groups),
         "notes": list(plan.notes),
         "counts": results.counts,
@@ -105,13 +106,14 @@ def request_of(manifest: dict[str, Any]) -> RunRequest:
     RunError
         If the manifest was cut or edited.
     """
+    manifest = RunRequest.with_accept(manifest)
     names = {name: ENTRIES.get(name, name) for name in RunRequest.options()}
     held = {name: manifest[entry] for name, entry in names.items() if entry in manifest}
     return RunRequest.of({**held, "population": manifest["population"]["path"]})
 
 
 def headlines_of(plan: Plan) -> tuple[str, ...]:
-    """What a reader must know first: draft terms, years, cutoff, device."""
+    """What a reader must know first: draft terms, years, cutoff, device, gates accepted."""
     return (
         *plan.contracts.draft_lines(plan.performance_year),
         (
@@ -120,4 +122,5 @@ def headlines_of(plan: Plan) -> tuple[str, ...]:
             f"seed {plan.seed}, on the {plan.device.upper()}"
         ),
         *plan.notes,
+        *accepted_lines([*plan.origin.noticed.to_pylist(), *plan.noticed]),
     )

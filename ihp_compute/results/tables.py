@@ -12,6 +12,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.measure import MEMBER_YEARS
 from ihp_compute.table_schema import Column, TableSchema
 
@@ -139,7 +140,8 @@ UTILISATION: Final = TableSchema(
 TABLES: Final[Mapping[str, TableSchema]] = {
     table.name: table
     for table in (
-        EXCLUSIONS, INTERVALS, LEDGER, MEMBER_YEARS, PAYMENTS, SETTLEMENT, UTILISATION, WALK,
+        DATA_QUALITY, EXCLUSIONS, INTERVALS, LEDGER, MEMBER_YEARS, PAYMENTS, SETTLEMENT,
+        UTILISATION, WALK,
     )
 }  # fmt: skip
 """Every table of a run by name; the digest takes them in this order, by name."""

@@ -26,12 +26,16 @@ def verify_run(run_dir: Path) -> str:
     Raises
     ------
     RunError
-        If a table is missing or unreadable, the digests differ, or the terms or the report are
-        not those that were written.
+        If a table is missing or unreadable, the digests differ, or the terms, the report or a
+        table that the digest does not cover are not those that were written.
     """
     manifest = read_manifest(run_dir)
     try:
-        tables = {name: pq.read_table(run_dir / f"{name}.parquet") for name in TABLES}
+        tables = {
+            name: pq.read_table(run_dir / f"{name}.parquet")
+            for name, declared in TABLES.items()
+            if declared.in_digest
+        }
         totals = read_totals(run_dir / TOTALS)
     except (OSError, pa.ArrowException, AttributeError, KeyError, ValueError) as error:
         raise RunError(f"{run_dir}: cannot be read back: {error}; run it again") from error

@@ -101,6 +101,7 @@ def test_a_gate_stops_with_3_shows_what_was_noticed_and_says_how_to_go_on(
     code, out, err = ihp("ingest", unreadable, "--out", "population")
     assert code == 3
     assert "rows that cannot be read" in out
+    assert "balanced" not in out + err
     assert "--accept unreadable_rows=REASON" in err
     assert "much" not in out + err
     assert not (tmp_path / "population").exists()

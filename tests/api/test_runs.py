@@ -174,6 +174,15 @@ def test_a_hundred_identical_submissions_at_once_are_one_run(
         (GOOD + ', "replicates": 20001}', "/replicates"),
         (GOOD + ', "performance_year": 20240}', "/performance_year"),
         (GOOD + ', "paid_through": "2024-02-30"}', "/paid_through"),
+        (GOOD + ', "accept": {"no_such": "why"}}', "/accept"),
+        (GOOD + ', "accept": {"thin_month": "why"}}', "/accept"),
+        (GOOD + ', "accept": {"inconsistent": ""}}', "/accept"),
+        (GOOD + ', "accept": {"inconsistent": "a\\u0000b"}}', "/accept"),
+        (GOOD + ', "accept": {"inconsistent": 1}}', "/accept/inconsistent"),
+        (GOOD + ', "accept": {"inconsistent": "' + "x" * 501 + '"}}', "/accept/inconsistent"),
+        (GOOD + ', "accept": "inconsistent"}', "/accept"),
+        (GOOD + ', "accept": null}', "/accept"),
+        (GOOD + ', "allow_inconsistent": " "}', "/accept"),
         ('{"population": "state", "contracts": []}', "/contracts"),
         ('{"population": "state", "contracts": ["no-such"]}', "/contracts/0"),
         ('{"population": "state", "contracts": ["../../etc/passwd"]}', "/contracts/0"),
@@ -332,6 +341,36 @@ def test_a_failure_is_told_without_the_servers_paths(
     )
     view = client.get(f"/v1/runs/{run.id}").json()
     assert (view["reason"], view["detail"]) == ("data_error", "state: performance year")
+
+
+def test_gates_accepted_are_asked_and_shown_by_name(
+    service: Service, start: Callable[..., Any]
+) -> None:
+    accept = {"inconsistent": "amendment 2 lowers the cap"}
+    view = start(accept=accept).json()
+    assert view["accept"] == accept
+    assert service.store.queue.run(view["id"]).request["accept"] == accept
+    # the one gate of a run had a name of its own, by which it is still understood
+    same = start(allow_inconsistent=accept["inconsistent"])
+    assert (same.status_code, same.json()["id"]) == (202, view["id"])
+
+
+def test_a_row_of_before_gates_were_a_map_is_shown(
+    client: TestClient, service: Service, start: Callable[..., Any]
+) -> None:
+    held = dict(service.store.queue.run(start().json()["id"]).request)
+    asked = {name: value for name, value in held.pop("asked").items() if name != "accept"}
+    del held["accept"]
+    row = {**held, "allow_inconsistent": "amended"}
+    old, _ = service.store.queue.submit(
+        "run",
+        {**row, "asked": {**asked, "allow_inconsistent": "amended"}},
+        owner="somebody",
+        idempotency_key="old",
+        payload_sha256="00" * 32,
+    )
+    assert client.get(f"/v1/runs/{old.id}").json()["accept"] == {"inconsistent": "amended"}
+    assert RunRequest.of(row).accept == {"inconsistent": "amended"}
 
 
 def test_events_are_streamed_until_the_run_has_ended(client: TestClient, finished: Run) -> None:

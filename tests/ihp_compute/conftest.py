@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ihp_compute.data_quality import DATA_QUALITY, GateTerms, Noticed, table_of
 from ihp_compute.results.tables import EXCLUSIONS, INTERVALS, LEDGER, SETTLEMENT, UTILISATION, WALK
 
 SIZES = (78, 58, 52, 45, 40, 32, 30, 28, 22, 20, 18, 14, 12, 8, 7, 6, 6, 6, 5, 5, 4, 3, 3, 2, 1)
@@ -76,7 +77,10 @@ def _walk(
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
-    """Write a run folder; `names` replaces partnership ids, `balanced` breaks the ledger."""
+    """Write a run folder; `names` replaces partnership ids, `balanced` breaks the ledger.
+
+    `noticed` is judged by the gates of an ingest, of which some are accepted.
+    """
 
     def make(
         *,
@@ -86,6 +90,8 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         recalled: bool = True,
         device: str = "cpu",
         requested: str = "auto",
+        noticed: Sequence[Noticed] = (),
+        accept: Mapping[str, str] | None = None,
     ) -> Path:
         random_ = random.Random(7)  # noqa: S311 - invented figures
         run_dir = tmp_path / "run"
@@ -233,6 +239,8 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             pq.write_table(
                 pa.Table.from_arrays(arrays, schema=schema), run_dir / f"{declared.name}.parquet"
             )
+        judged = table_of(GateTerms(accept=accept or {}).judge(noticed))
+        pq.write_table(judged, run_dir / f"{DATA_QUALITY.name}.parquet")
         (run_dir / "manifest.json").write_text(
             json.dumps(
                 _manifest(replicates, recalled=recalled, device=device, requested=requested)

@@ -8,8 +8,14 @@ from ihp_compute.data_quality import (
     DATA_QUALITY,
     FINDINGS,
     GATES,
+    INGEST,
+    RUN,
     GateTerms,
     Noticed,
+    Stage,
+    accepted_lines,
+    gates_of,
+    over_files,
     table_of,
 )
 from ihp_compute.errors import AcceptanceError, GateError
@@ -59,6 +65,10 @@ def test_a_threshold_is_set_by_the_gate_s_name() -> None:
         ({"no_such": 1.0}, {}, "'no_such'"),
         ({}, {"no_such": "why"}, "'no_such'"),
         ({}, {"thin_month": " "}, "a reason"),
+        ({}, {"thin_month": "a slow\nmonth"}, "one line of text"),
+        ({}, {"thin_month": "\x1b[2J"}, "one line of text"),
+        ({}, {"inconsistent": "amended"}, "'inconsistent' judges a run, not an ingest"),
+        ({"inconsistent": 2.0}, {}, "'inconsistent' judges a run, not an ingest"),
         ({"thin_month": -1.0}, {}, "from 0"),
         ({"thin_month": float("nan")}, {}, "from 0"),
     ],
@@ -80,7 +90,7 @@ def _both() -> list[Noticed]:
 def test_every_gate_that_trips_is_named_with_its_numbers_and_the_way_on() -> None:
     terms = GateTerms()
     with pytest.raises(GateError) as refused:
-        terms.refuse(terms.judge(_both()), {"some": "document"})
+        terms.refuse(terms.judge(_both()), {"some": "document"}, Stage.READ)
     said = str(refused.value)
     assert "medical_claim: 600 lines, 60.0%" in said
     assert "--accept duplicate_rows=REASON --accept missing_claim_table=REASON" in said
@@ -90,7 +100,7 @@ def test_every_gate_that_trips_is_named_with_its_numbers_and_the_way_on() -> Non
 def test_what_is_accepted_passes_and_keeps_its_reason() -> None:
     terms = GateTerms(accept={"duplicate_rows": "a re-send", "missing_claim_table": "carved out"})
     rows = terms.judge(_both())
-    terms.refuse(rows, {})
+    terms.refuse(rows, {}, Stage.READ)
     assert [(row["tripped"], row["accepted"]) for row in rows] == [
         (True, "a re-send"),
         (True, "carved out"),
@@ -100,14 +110,14 @@ def test_what_is_accepted_passes_and_keeps_its_reason() -> None:
 def test_one_gate_accepted_leaves_the_other_refused() -> None:
     terms = GateTerms(accept={"duplicate_rows": "a re-send"})
     with pytest.raises(GateError, match="1 gate tripped") as refused:
-        terms.refuse(terms.judge(_both()), {})
+        terms.refuse(terms.judge(_both()), {}, Stage.READ)
     assert "duplicate_rows" not in str(refused.value)
 
 
 def test_accepting_what_does_not_trip_is_refused() -> None:
     terms = GateTerms(accept={"thin_month": "a slow month"})
     with pytest.raises(AcceptanceError, match=r"thin_month \(none tripped\)"):
-        terms.refuse(terms.judge([]), {})
+        terms.refuse(terms.judge([]), {}, Stage.READ)
 
 
 def test_findings_name_gates_that_exist_and_every_gate_judges_one() -> None:
@@ -118,3 +128,47 @@ def test_rows_become_a_table_of_the_declared_columns_in_order_of_its_keys() -> N
     table = table_of(GateTerms().judge(reversed(_both())))
     assert table.schema.names == list(DATA_QUALITY.names)
     assert table.column("source_table").to_pylist() == ["medical_claim", "pharmacy_claim"]
+
+
+@pytest.mark.parametrize("name", gates_of(INGEST))
+def test_a_gate_of_an_ingest_is_none_of_a_run_s(name: str) -> None:
+    with pytest.raises(AcceptanceError, match=rf"'{name}' judges an ingest, not a run"):
+        GateTerms(accept={name: "why"}, work=RUN)
+
+
+def test_every_gate_is_of_one_kind_of_work() -> None:
+    assert sorted([*gates_of(INGEST), *gates_of(RUN)]) == sorted(GATES)
+
+
+def test_a_stage_refuses_only_the_idle_acceptances_of_its_own_gates() -> None:
+    """Where a gate judges later, whether it trips is not known yet."""
+    terms = GateTerms(accept={"inconsistent": "amended"}, work=RUN)
+    terms.refuse([], {}, Stage.READ)
+    with pytest.raises(AcceptanceError, match=r"inconsistent \(none tripped\)"):
+        terms.refuse([], {}, Stage.PLAN)
+
+
+def test_what_was_accepted_is_a_line_of_gate_place_numbers_and_reason() -> None:
+    accept = {"duplicate_rows": "a re-send", "missing_claim_table": "carved out"}
+    (first, second) = accepted_lines(GateTerms(accept=accept).judge(_both()))
+    assert first.startswith("gate duplicate_rows accepted: ")
+    assert first.endswith("medical_claim: 600 lines, 60.0%; reason: a re-send")
+    assert second.endswith("pharmacy_claim; reason: carved out")
+    assert accepted_lines(GateTerms().judge([])) == []
+
+
+def test_rows_of_several_files_are_one_row_whose_share_is_of_the_table() -> None:
+    """Twice 3 lines of 60 are a tenth of them, whatever their part of each file was."""
+    rows = GateTerms().judge(
+        [
+            Noticed("blank_amount", "medical_claim", file, lines=3, paid_cents=5, share=0.5)
+            for file in ("a.csv", "b.csv")
+        ]
+        + [Noticed("file_left_out", file=name) for name in ("c.txt", "d.txt")]
+    )
+    whole = over_files(rows, {"medical_claim": 60})
+    assert [(row["file"], row["lines"], row["paid_cents"], row["share"]) for row in whole] == [
+        ("c.txt", 0, 0, 0.0),
+        ("d.txt", 0, 0, 0.0),
+        ("(2 files)", 6, 10, 0.1),
+    ]

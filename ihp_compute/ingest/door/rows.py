@@ -39,7 +39,7 @@ from ihp_compute.ingest.door.values import (
     value_class,
 )
 from ihp_compute.ingest.final_action import OPEN
-from ihp_compute.ingest.findings import Doubt, Tally
+from ihp_compute.ingest.findings import UNREADABLE_REASON, Doubt, Tally
 from ihp_compute.input_columns import (
     CODE_SYSTEMS,
     FIRST_DATE,
@@ -362,7 +362,7 @@ class Rows:
         fresh = [row for row in rows.tolist() if row not in self._bad]
         if not fresh:
             return
-        self.tally.unreadable[column, reason] += len(fresh)
+        self.see(column, UNREADABLE_REASON, np.array(fresh, np.intp), reason)
         raw = self.columns.get(column) if column else None
         if raw is None:
             self._bad.update(dict.fromkeys(fresh, reason))

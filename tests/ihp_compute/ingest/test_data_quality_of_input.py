@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ihp_compute.data_quality import DATA_QUALITY, GateTerms
-from ihp_compute.errors import AcceptanceError, DataError, GateError
+from ihp_compute.errors import AcceptanceError, DataError, GateError, PopulationError
 from ihp_compute.ingest.passes import ingest
 from ihp_compute.population.shards import open_population
 
@@ -53,6 +53,29 @@ def test_one_bad_row_by_itself_is_told_and_put_aside(bench: Any, member: Any, li
     folder = bench.folder(eligibility=[member()], medical_claim=[line(paid_amount="much")])
     document, _ = bench.ingest(folder)
     assert [row["lines"] for row in _told(document, "unreadable_rows")] == [1]
+
+
+def test_rows_that_cannot_be_read_bear_the_dollars_that_can(
+    bench: Any, member: Any, line: Any
+) -> None:
+    """A date is what cannot be read of two lines of $100, the amount itself of a third."""
+    rows = [
+        line(claim_id="C1", claim_start_date="soon", claim_end_date="soon"),
+        line(claim_id="C2", claim_start_date="later", claim_end_date="later"),
+        line(claim_id="C3", paid_amount="much"),
+        line(claim_id="C4"),
+    ]
+    document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    assert {
+        row["subject"]: (row["lines"], row["paid_cents"], row["share"])
+        for row in _told(document, "unreadable_reason")
+    } == {
+        "claim_start_date is not a date": (2, 20_000, 0.5),
+        "paid_amount is not an amount": (1, 0, 0.25),
+    }
+    (whole,) = _told(document, "unreadable_rows")
+    assert (whole["lines"], whole["paid_cents"]) == (3, 20_000)
+    assert whole["subject"] == "2 of them: claim_start_date is not a date"
 
 
 @pytest.mark.parametrize(("good", "refused"), [(0, True), (498, True), (500, False)])
@@ -139,7 +162,7 @@ def test_what_is_accepted_is_kept_with_its_reason(bench: Any, member: Any, line:
     folder = bench.folder(eligibility=[member()], medical_claim=_lines(line, 1_000))
     document, population = bench.ingest(folder, gates=GateTerms(accept=NO_DRUGS))
     assert document["accepted"] == population.manifest["accepted"] == NO_DRUGS
-    kept = pq.read_table(population.path / "data_quality.parquet")
+    kept = population.data_quality()
     assert kept.schema.equals(DATA_QUALITY.arrow)
     assert kept.to_pylist() == document["data_quality"]
     (row,) = [row for row in kept.to_pylist() if row["tripped"]]
@@ -164,7 +187,22 @@ def test_a_population_made_before_there_were_findings_opens(
         del manifest[name]
     del manifest["files"]["data_quality.parquet"]
     population.path.joinpath("manifest.json").write_text(json.dumps(manifest))
-    assert open_population(population.path).digest == population.digest
+    opened = open_population(population.path)
+    assert opened.digest == population.digest
+    assert opened.data_quality().num_rows == 0
+
+
+def test_a_damaged_table_of_findings_is_refused_in_words(
+    bench: Any, member: Any, line: Any
+) -> None:
+    _, population = bench.ingest(bench.folder(eligibility=[member()], medical_claim=[line()]))
+    path = population.path / "data_quality.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(PopulationError, match=r"data_quality\.parquet"):
+        open_population(population.path)
+    pq.write_table(pa.table({"finding": ["one"]}), path)
+    with pytest.raises(PopulationError, match=r"data_quality\.parquet cannot be read"):
+        population.data_quality()
 
 
 def test_files_and_columns_left_out_are_told(bench: Any, member: Any, line: Any) -> None:

@@ -25,7 +25,7 @@ REQUESTS = st.builds(
     replicates=st.integers(0, 1_000_000),
     seed=st.integers(0, 2**64 - 1),
     device=st.sampled_from(DEVICES),
-    allow_inconsistent=st.none() | TEXTS,
+    accept=st.dictionaries(TEXTS, TEXTS, max_size=2),
 )
 LEAST: dict[str, Any] = {"population": "state", "contracts": ["a", "b"]}
 
@@ -62,6 +62,14 @@ def test_a_row_of_an_earlier_program_is_read() -> None:
     )
 
 
+def test_a_reason_of_an_earlier_program_stands_at_its_gate() -> None:
+    """Rows and manifests of before held the reason of the one gate of a run under its own name."""
+    row = {**LEAST, "allow_inconsistent": "amended"}
+    assert RunRequest.of(row).accept == {"inconsistent": "amended"}
+    both = {**row, "accept": {"inconsistent": "amendment 2"}}
+    assert RunRequest.of(both).accept == {"inconsistent": "amendment 2"}
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -78,7 +86,10 @@ def test_a_row_of_an_earlier_program_is_read() -> None:
         ({"contracts": "a"}, "contracts: expected a list of contracts"),
         ({"contracts": [1]}, "contracts: expected a list of contracts"),
         ({"population": None}, "population: expected the path of a folder"),
-        ({"allow_inconsistent": 1}, "allow_inconsistent: expected a reason"),
+        ({"allow_inconsistent": 1}, "accept: expected a reason for each gate"),
+        ({"accept": "amended"}, "accept: expected a reason for each gate by name"),
+        ({"accept": {"inconsistent": None}}, "accept: expected a reason for each gate"),
+        ({"accept": None}, "accept: expected .* type NoneType"),
     ],
 )
 def test_a_document_that_is_wrong_is_refused_in_words(changes: dict[str, Any], says: str) -> None:

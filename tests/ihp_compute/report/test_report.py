@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ihp_compute.data_quality import Noticed
 from ihp_compute.errors import RunError
 from ihp_compute.report.page import write_report
 
@@ -107,3 +108,75 @@ def test_a_missing_table_is_named(make_run: Callable[..., Path]) -> None:
     (run_dir / "walk.parquet").unlink()
     with pytest.raises(RunError, match=r"walk\.parquet"):
         write_report(run_dir)
+
+
+NOTICED = [
+    Noticed(
+        "duplicate_rows", "medical_claim", lines=600, paid_cents=1_234_500, share=0.6, size=1_000
+    ),
+    Noticed("missing_claim_table", "pharmacy_claim", share=1.0, size=10),
+    Noticed(
+        "unreadable_rows", "eligibility", subject="7 of them: birth_date is not a date",
+        lines=9, share=0.0009, size=10_000,
+    ),
+    Noticed("blank_amount", "medical_claim", "medical_claim/part-0.parquet", lines=3),
+    Noticed("blank_amount", "medical_claim", "medical_claim/part-1.parquet", lines=4),
+    *(
+        Noticed("roster_npi_without_claims", "provider_roster", subject=f"19999999{k:02d}", lines=1)
+        for k in range(12)
+    ),
+]  # fmt: skip
+
+
+def _text(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
+@pytest.fixture
+def noticed(make_run: Callable[..., Path]) -> tuple[str, str]:
+    """Words of the first page, and of the section, of a run of which much was noticed."""
+    accept = {"duplicate_rows": "<b>a re-send</b>"}
+    page = write_report(make_run(noticed=NOTICED, accept=accept)).read_text(encoding="utf-8")
+    assert "<b>a re-send" not in page
+    body = page[page.index("<body") :]
+    first, rest = body.split('<dl class="big">')
+    section = rest[rest.index('id="quality"') : rest.index('id="limits"')]
+    return _text(first), _text(section)
+
+
+def test_the_first_page_says_what_tripped_with_count_dollars_and_reason(
+    noticed: tuple[str, str],
+) -> None:
+    assert "1 gate tripped and was accepted; 5 kinds of finding in section 8" in noticed[0]
+    assert (
+        "duplicate rows , rows that repeat another: medical_claim: 600 lines, $12,345, 60.00 %. "
+        "Accepted because: &lt;b&gt;a re-send&lt;/b&gt;"
+    ) in noticed[0]
+
+
+def test_what_is_missing_stands_on_the_first_page_whether_or_not_a_gate_tripped(
+    noticed: tuple[str, str],
+) -> None:
+    assert "Missing: claim table missing or empty: pharmacy_claim" in noticed[0]
+    assert "Missing: blank amounts, read as 0: medical_claim (2 files): 7 lines" in noticed[0]
+    assert "Missing: rows that repeat" not in noticed[0]
+
+
+def test_a_few_rows_of_people_are_held_back_with_what_tells_them(noticed: tuple[str, str]) -> None:
+    """Nine people's rows, seven of them for one reason; lines of claims are no people."""
+    for text in noticed:
+        assert "1–10" in text
+        assert "7 of them" not in text
+        assert "0.09 %" not in text
+
+
+def test_ten_rows_of_a_finding_are_shown_and_the_rest_counted(noticed: tuple[str, str]) -> None:
+    assert "1999999909" in noticed[1]
+    assert "1999999910" not in noticed[1]
+    assert "and 2 more" in noticed[1]
+
+
+def test_a_run_of_which_nothing_was_noticed_says_so(make_run: Callable[..., Path]) -> None:
+    text = _text(write_report(make_run()).read_text(encoding="utf-8"))
+    assert "No gate tripped; 0 kinds of finding" in text
+    assert "Nothing was noticed." in text
