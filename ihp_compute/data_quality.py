@@ -361,14 +361,19 @@ def tripped_by_gate(rows: Iterable[_Row]) -> dict[str, list[_Row]]:
     by_gate: dict[str, list[_Row]] = {name: [] for name in GATES}
     for row in rows:
         if row["tripped"]:
-            by_gate[row["gate"]].append(row)
+            by_gate.setdefault(row["gate"], []).append(row)
     return {name: found for name, found in by_gate.items() if found}
+
+
+def finding_of(name: str) -> Finding:
+    """A finding by its name, also one that another version of this program noticed."""
+    return FINDINGS.get(name) or Finding(name, name.replace("_", " "))
 
 
 def accepted_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """What tripped and was accepted, a line for each gate: where, how much, and why."""
     return [
-        f"gate {name} accepted: {FINDINGS[found[0]['finding']].meaning}: {_first(found)}; "
+        f"gate {name} accepted: {finding_of(found[0]['finding']).meaning}: {_first(found)}; "
         f"reason: {found[0]['accepted']}"
         for name, found in tripped_by_gate(rows).items()
     ]

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ihp_compute.data_quality import FINDINGS, over_files, tripped_by_gate, where_of
+from ihp_compute.data_quality import FINDINGS, finding_of, over_files, tripped_by_gate, where_of
 from ihp_compute.report import numbers
 from ihp_compute.report.rows import Row
 
@@ -31,7 +31,8 @@ def noticed_section(rows: Sequence[Row], ledger: Sequence[Row]) -> Row:
         if row["stage"] == "ingest":
             read[row["table"]] += row["lines"]
     found = over_files(rows, read)
-    by_finding = {name: [row for row in found if row["finding"] == name] for name in FINDINGS}
+    names = dict.fromkeys([*FINDINGS, *(row["finding"] for row in found)])
+    by_finding = {name: [row for row in found if row["finding"] == name] for name in names}
     return {
         "accepted": [
             {"gate": gate, "reason": of[0]["accepted"], **_first(of)}
@@ -40,7 +41,7 @@ def noticed_section(rows: Sequence[Row], ledger: Sequence[Row]) -> Row:
         "missing": [
             _first(of)
             for name, rows_ in by_finding.items()
-            if FINDINGS[name].is_absence and (of := [row for row in rows_ if not row["tripped"]])
+            if finding_of(name).is_absence and (of := [row for row in rows_ if not row["tripped"]])
         ],
         "findings": [_first(of) for of in by_finding.values() if of],
     }
@@ -52,7 +53,7 @@ def _first(of: Sequence[Row]) -> Row:
         of, key=lambda row: (not row["tripped"], -abs(row["paid_cents"]), -abs(row["lines"]))
     )
     return {
-        "meaning": FINDINGS[of[0]["finding"]].meaning,
+        "meaning": finding_of(of[0]["finding"]).meaning,
         "rows": [_shown(row) for row in ordered[:SHOWN]],
         "more": len(ordered[SHOWN:]),
     }

@@ -157,6 +157,13 @@ def test_what_was_accepted_is_a_line_of_gate_place_numbers_and_reason() -> None:
     assert accepted_lines(GateTerms().judge([])) == []
 
 
+def test_what_another_version_noticed_is_still_told() -> None:
+    """A population may bear a gate and a finding that are no longer declared."""
+    (row,) = GateTerms(accept={"duplicate_rows": "a re-send"}).judge(_both()[:1])
+    (line,) = accepted_lines([{**row, "finding": "rows_twice", "gate": "twice"}])
+    assert line.startswith("gate twice accepted: rows twice: medical_claim")
+
+
 def test_rows_of_several_files_are_one_row_whose_share_is_of_the_table() -> None:
     """Twice 3 lines of 60 are a tenth of them, whatever their part of each file was."""
     rows = GateTerms().judge(
