@@ -329,7 +329,7 @@ def _all_rows(document: dict[str, Any], rows: int, made: State) -> None:
     )
     assert rows == readable
     claims = {table for table, *_ in ingest_peers.TABLES}
-    entered = sum(e["lines"] for e in document["ledger"] if e["table"] in claims)
+    entered = sum(e["lines"] for e in document["ledger"] if e["source_table"] in claims)
     assert entered == made.lines
 
 

@@ -139,6 +139,7 @@ def state() -> Iterator[tuple[Path, Totals, ContractSet]]:
             "population": {},
             "digest": "",
             "method_version": ihp_compute.METHOD_VERSION,
+            "table_digests": {},
             "base_year": YEARS[0],
             "performance_year": YEARS[1],
             "terms": {"contracts": contracts.hashes()},

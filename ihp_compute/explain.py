@@ -101,8 +101,8 @@ def explain_partnership(run_dir: Path, partnership_id: str) -> PartnershipExplai
 class MemberExplained:
     """One member's two years and every claim line, with its fate.
 
-    `years` have year, group, exclusion, step, n_visits, tied, months by rate cell, score, and cost
-    before and after the cap in cents. `lines` are the retained ones with their run fate, then
+    `years` have year, group_id, exclusion, step, n_visits, tied, months by rate cell, score, and
+    cost before and after the cap in cents. `lines` are the retained ones with their run fate, then
     those put aside at ingest with theirs, each by date.
     """
 
@@ -133,7 +133,8 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
     Raises
     ------
     RunError
-        If the population changed or moved since the run, or has no such member.
+        If another method version made the run, or its population changed, moved or has no such
+        member.
     """
     plan = _plan_of(run_dir)
     key = member_keys([member_id])[0]
@@ -162,7 +163,7 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
         years.append(
             {
                 "year": attribution.year,
-                "group": plan.roster.groups[group] if group >= 0 else "",
+                "group_id": plan.roster.groups[group] if group >= 0 else "",
                 "exclusion": EXCLUSION_REASONS[attribution.reason[member]],
                 "step": VISIT_STEPS[attribution.step[member]],
                 "n_visits": int(attribution.n_visits[member]),
@@ -196,7 +197,7 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
 
 
 def _plan_of(run_dir: Path) -> Plan:
-    manifest = read_manifest(run_dir)
+    manifest = read_manifest(run_dir, go_on=True)
     path = Path(manifest["population"]["path"])
     if open_population(path).digest != manifest["population"]["digest"]:
         raise RunError(
@@ -226,7 +227,7 @@ def _line(shard: Shard, row: int, fate: int) -> dict[str, Any]:
     return {
         "stage": "run",
         "fate": RunFate(fate).label,
-        "table": CLAIM_TABLES[value("table")],
+        "source_table": CLAIM_TABLES[value("source_table")],
         "claim_id": str(shard.strings("line_detail", "claim_id")[row]),
         "claim_line_number": str(shard.strings("line_detail", "claim_line_number")[row]),
         "service_date": _day(value("service_day")),
@@ -249,7 +250,7 @@ def _put_aside(plan: Plan, member_id: str) -> list[dict[str, Any]]:
             {
                 "stage": "ingest",
                 "fate": row["fate"],
-                "table": name,
+                "source_table": name,
                 "claim_id": row["claim_id"],
                 "claim_line_number": row["claim_line_number"],
                 "service_date": str(row["service_date"] or ""),

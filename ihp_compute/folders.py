@@ -57,6 +57,10 @@ class Kind:
         `layout_version` in the manifest.
     other_layout : str
         With `found` and `expected`.
+    method_version : str, optional
+        `method_version` in the manifest, where rules of another cannot be gone on with.
+    other_method : str
+        With `found` and `expected`.
     """
 
     name: str
@@ -71,6 +75,8 @@ class Kind:
     occupied: str
     layout_version: int | None = None
     other_layout: str = ""
+    method_version: str | None = None
+    other_method: str = ""
 
     def refusal(self, words: str, folder: Path, **found: Any) -> DataError:
         """The error in these words."""
@@ -83,7 +89,7 @@ def read_manifest(folder: Path, kind: Kind) -> dict[str, Any]:
     Raises
     ------
     DataError
-        `kind.error`, if the folder is none of this kind and layout, or its manifest is damaged.
+        `kind.error`, if the folder is none of this kind and version, or its manifest is damaged.
     """
     if not folder.is_dir():
         raise kind.refusal(kind.no_folder, folder)
@@ -96,13 +102,11 @@ def read_manifest(folder: Path, kind: Kind) -> dict[str, Any]:
     found = manifest.get("kind") if isinstance(manifest, dict) else None
     if found != kind.name:
         raise kind.refusal(kind.another, folder, found=found)
-    if kind.layout_version is not None and manifest.get("layout_version") != kind.layout_version:
-        raise kind.refusal(
-            kind.other_layout,
-            folder,
-            found=manifest.get("layout_version"),
-            expected=kind.layout_version,
-        )
+    layout, method = manifest.get("layout_version"), manifest.get("method_version")
+    if kind.layout_version not in (None, layout):
+        raise kind.refusal(kind.other_layout, folder, found=layout, expected=kind.layout_version)
+    if method is not None and kind.method_version not in (None, method):
+        raise kind.refusal(kind.other_method, folder, found=method, expected=kind.method_version)
     missing = [name for name in kind.entries if name not in manifest]
     if missing:
         raise kind.refusal(kind.incomplete, folder, missing=", ".join(missing))

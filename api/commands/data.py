@@ -411,7 +411,7 @@ def _noticed_cells(row: dict[str, Any]) -> list[str]:
 def _ledger_over_files(rows: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[int, int]]:
     summed: dict[tuple[str, str], tuple[int, int]] = {}
     for row in rows:
-        key = (row["table"], row["fate"])
+        key = (row["source_table"], row["fate"])
         lines, cents = summed.get(key, (0, 0))
         summed[key] = (lines + row["lines"], cents + row["paid_cents"])
     return summed

@@ -135,7 +135,7 @@ def _show_member(found: MemberExplained) -> None:
         [
             [
                 str(year["year"]),
-                year["group"] + (" (tie)" if year["tied"] else ""),
+                year["group_id"] + (" (tie)" if year["tied"] else ""),
                 year["exclusion"],
                 year["step"],
                 str(year["n_visits"]),

@@ -138,7 +138,7 @@ class Account:
             **{name: of for name, of in document.items() if name != DATA_QUALITY.name},
             "inputs": [
                 {
-                    "table": file.table,
+                    "source_table": file.table,
                     "file": file.name,
                     **stamp,
                     "rows": self.tally(index).rows,
@@ -172,7 +172,7 @@ class Account:
                     )
                 rows += [
                     {
-                        "table": table,
+                        "source_table": table,
                         "file": file.name,
                         "fate": fate.label,
                         "lines": int(total[t, index, fate, 0]),

@@ -127,7 +127,7 @@ def ingest(
     -------
     dict
         The JSON document: `tables` with `rows_read, claims, paid_cents`, `members`,
-        `member_months`, `ledger` (table, file, fate, lines, paid_cents), `balanced`,
+        `member_months`, `ledger` (source_table, file, fate, lines, paid_cents), `balanced`,
         `population_digest`, and what was noticed: `data_quality` (rows of
         `data_quality.DATA_QUALITY`), `left_out` files and columns, blank and sub-cent amounts,
         `notes`, with the `choices` made and the gates `accepted`.

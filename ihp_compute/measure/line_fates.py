@@ -133,7 +133,7 @@ def _fates(
         shard.column("lines", "paid_day"),
         shard.column("lines", "category"),
         shard.column("lines", "kind"),
-        shard.column("lines", "table"),
+        shard.column("lines", "source_table"),
         shard.column("lines", "file"),
         shard.offsets("lines"),
         np.stack([attribution.month_cell for attribution in attributions]),

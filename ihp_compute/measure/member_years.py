@@ -30,7 +30,9 @@ MEMBER_YEARS: Final = TableSchema(
     (
         Column("member_key", pa.uint64(), "the member", "identifier"),
         Column("year", pa.int16(), "year of the claims", "year"),
-        Column("group", _LABEL, "partnership, COMPARISON or UNATTRIBUTED; empty if not eligible"),
+        Column(
+            "group_id", _LABEL, "partnership, COMPARISON or UNATTRIBUTED; empty if not eligible"
+        ),
         Column("exclusion", _LABEL, "why the member is not eligible; empty if eligible"),
         Column("step", _LABEL, "step of attribution that found the group"),
         Column("n_visits", pa.int32(), "encounters with the group at that step", "visits"),
@@ -95,7 +97,7 @@ def member_years_of(
         return out.reshape(-1)
 
     labels = {
-        "group": (("", *plan.roster.groups), (a.group + 1 for a in attributions)),
+        "group_id": (("", *plan.roster.groups), (a.group + 1 for a in attributions)),
         "exclusion": (EXCLUSION_REASONS, (a.reason for a in attributions)),
         "step": (VISIT_STEPS, (a.step for a in attributions)),
     }

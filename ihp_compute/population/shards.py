@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ihp_compute import folders
+from ihp_compute import METHOD_VERSION, folders
 from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.errors import PopulationError
 from ihp_compute.folders import MANIFEST, Kind, file_sha256
@@ -60,14 +60,14 @@ class ShardColumns(Protocol):
 
 T = TypeVar("T")
 
-LAYOUT_VERSION: Final = 1
+LAYOUT_VERSION: Final = 2
 
 _AGAIN: Final = "Make one with `ihp ingest INPUT_DIR --out POPULATION`."
 POPULATION: Final = Kind(
     "population",
     entries=(
         "population_digest", "n_shards", "files", "inputs", "ledger", "members", "member_months",
-        "full_years", "last_paid_day",
+        "full_years", "last_paid_day", "method_version",
     ),
     error=PopulationError,
     no_folder=f"{{folder}} is not a folder, so not a prepared population. {_AGAIN}",
@@ -86,6 +86,11 @@ POPULATION: Final = Kind(
     layout_version=LAYOUT_VERSION,
     other_layout=(
         "{folder} has population layout {found}, this version reads {expected}. "
+        "Prepare it again with `ihp ingest`."
+    ),
+    method_version=METHOD_VERSION,
+    other_method=(
+        "{folder} was prepared by method version {found}, this program has {expected}. "
         "Prepare it again with `ihp ingest`."
     ),
 )  # fmt: skip
@@ -227,8 +232,8 @@ def open_population(path: Path) -> Population:
     Raises
     ------
     PopulationError
-        If the folder is not a population, was made by another layout version, lacks a file, or a
-        file's content no longer matches its digest.
+        If the folder is not a population, was made by another layout or method version, lacks a
+        file, or a file's content no longer matches its digest.
     """
     path = Path(path)
     manifest = read_manifest(path)
@@ -238,7 +243,7 @@ def open_population(path: Path) -> Population:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a population folder, checked for kind, layout version and entries only."""
+    """The manifest of a population folder, checked for kind, versions and entries only."""
     return folders.read_manifest(path, POPULATION)
 
 

@@ -60,7 +60,7 @@ LINES: Final = (
         ("category", pa.uint8()),  # SERVICE_CATEGORIES
         ("kind", pa.uint8()),  # LINE_KINDS
         ("flags", pa.uint8()),  # LINE_*
-        ("table", pa.uint8()),  # CLAIM_TABLES
+        ("source_table", pa.uint8()),  # CLAIM_TABLES
         ("file", pa.uint16()),  # index into manifest["inputs"]
     )
 )

@@ -31,15 +31,15 @@ def exclusion_rows(rows: Sequence[Row]) -> list[Row]:
 
 def ledger_section(rows: Sequence[Row]) -> Row:
     """Lines and dollars by stage, fate and table, and whether the two stages meet."""
-    names = [t for t in CLAIM_TABLES if any(row["table"] == t for row in rows)]
-    rows = [row for row in rows if row["table"] in names]  # other tables carry no claim
+    names = [t for t in CLAIM_TABLES if any(row["source_table"] == t for row in rows)]
+    rows = [row for row in rows if row["source_table"] in names]  # other tables carry no claim
     stages: list[Row] = []
     totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
     by_table: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0])
     for row in rows:
         for cell in (
             totals[row["stage"], row["fate"]],
-            by_table[row["stage"], row["fate"], row["table"]],
+            by_table[row["stage"], row["fate"], row["source_table"]],
         ):
             cell[0] += row["lines"]
             cell[1] += row["paid_cents"]

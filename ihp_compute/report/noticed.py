@@ -29,7 +29,7 @@ def noticed_section(rows: Sequence[Row], ledger: Sequence[Row]) -> Row:
     read = Counter[str]()
     for row in ledger:
         if row["stage"] == "ingest":
-            read[row["table"]] += row["lines"]
+            read[row["source_table"]] += row["lines"]
     found = over_files(rows, read)
     names = dict.fromkeys([*FINDINGS, *(row["finding"] for row in found)])
     by_finding = {name: [row for row in found if row["finding"] == name] for name in names}

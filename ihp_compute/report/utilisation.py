@@ -20,7 +20,7 @@ def utilisation_section(rows: Sequence[Row], manifest: Mapping[str, Any]) -> Row
     base, performance = manifest["base_year"], manifest["performance_year"]
     found: dict[str, dict[int, Row]] = defaultdict(dict)
     for row in rows:
-        found[row["group"]][row["year"]] = row
+        found[row["group_id"]][row["year"]] = row
     reserved = (COMPARISON, UNATTRIBUTED)
     order = sorted(
         found,

@@ -7,7 +7,7 @@ Leaves to others: the numbers (`measure`, `settlement`), the page (`report`).
 from __future__ import annotations
 
 from ihp_compute.results.assemble import assemble
-from ihp_compute.results.digest import digest_of_table
+from ihp_compute.results.digest import digest_over, table_digest
 from ihp_compute.results.folder import Draft, Outcome
 from ihp_compute.results.kept_terms import RunTerms
 from ihp_compute.results.manifest import RUN, read_manifest, request_of
@@ -26,10 +26,11 @@ __all__ = [
     "Outcome",
     "RunTerms",
     "assemble",
-    "digest_of_table",
+    "digest_over",
     "read_manifest",
     "request_of",
     "result",
+    "table_digest",
     "true_up",
     "verify_run",
 ]

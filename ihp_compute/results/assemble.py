@@ -139,14 +139,14 @@ def _payments(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> pa.
 
 def _ledger(plan: Plan, measured: Measured) -> pa.Table:
     """Both stages by table, file and fate; what ingest retained must be what the run met."""
-    names = ("table", "file", "fate", "lines", "paid_cents")
+    names = ("source_table", "file", "fate", "lines", "paid_cents")
     rows = [
         {"stage": "ingest", **{name: entry[name] for name in names}} for entry in plan.origin.ledger
     ]
     retained = {
-        (row["table"], row["file"]): (row["lines"], row["paid_cents"])
+        (row["source_table"], row["file"]): (row["lines"], row["paid_cents"])
         for row in rows
-        if row["fate"] == IngestFate.RETAINED.label and row["table"] in CLAIM_TABLES
+        if row["fate"] == IngestFate.RETAINED.label and row["source_table"] in CLAIM_TABLES
     }
     met: dict[tuple[str, str], tuple[int, int]] = {}
     for t, table in enumerate(CLAIM_TABLES):
@@ -157,7 +157,7 @@ def _ledger(plan: Plan, measured: Measured) -> pa.Table:
                     continue
                 rows.append(
                     {
-                        "table": table,
+                        "source_table": table,
                         "file": file if fate in LINE_FATES else "",
                         "stage": "run",
                         "fate": fate.label,
@@ -213,7 +213,7 @@ def _utilisation(plan: Plan, measured: Measured) -> pa.Table:
             members, months, stays, visits, readmissions, index_stays = map(int, sums)
             rows.append(
                 {
-                    "group": group,
+                    "group_id": group,
                     "year": year,
                     "n_members": members,
                     "member_months": months,

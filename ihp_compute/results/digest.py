@@ -1,8 +1,13 @@
-"""One digest: the same inputs and terms give the same SHA-256 wherever and however they were run.
+"""Digests: the same inputs and terms give the same SHA-256 wherever and however they were run.
 
-The digest covers a canonical form of the result tables: tables by name, columns by schema, rows by
-key, numbers little-endian, text as UTF-8 with its lengths. Nothing of files, paths, shards,
-threads, timings or runner enters it. What needs libm or LAPACK stands in tables outside it.
+    table -> its digest \
+    totals -> its digest + what was asked for -> the run's digest
+
+A table's digest covers a canonical form of its content alone: columns by schema, rows by key,
+numbers little-endian, text as UTF-8 with its lengths. So a table that another run leaves as it was
+keeps its digest. The run's digest is taken over those of its parts, by name, and what was asked
+for. Nothing of files, paths, shards, threads, timings or runner enters it. What needs libm or
+LAPACK stands in tables outside it.
 """
 
 from __future__ import annotations
@@ -18,7 +23,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.errors import RunError
-from ihp_compute.results.tables import LEDGER, TABLES
+from ihp_compute.results.tables import LEDGER
+from ihp_compute.table_schema import TableSchema
 from ihp_compute.uncertainty import Totals
 from kernels import word_order
 
@@ -33,6 +39,8 @@ def pooled(n: int, kind: Any) -> NDArray[Any]:
 
 
 _WORD_BITS: Final = 64
+TOTALS_PART: Final = "totals"
+"""Name of the totals among the parts of a run's digest; the others are tables."""
 
 
 def sort_by(table: pa.Table, keys: Sequence[str]) -> pa.Table:
@@ -82,7 +90,7 @@ def _picked(values: pa.Array, order: NDArray[np.int64]) -> pa.Array:
 
 def ledger_over_files(ledger: pa.Table) -> pa.Table:
     """The ledger summed over input files: how a state's claims were cut into files is no result."""
-    summed = ledger.group_by(["table", "stage", "fate"]).aggregate(
+    summed = ledger.group_by(["source_table", "stage", "fate"]).aggregate(
         [("lines", "sum"), ("paid_cents", "sum")]
     )
     kept = summed.filter(
@@ -91,7 +99,7 @@ def ledger_over_files(ledger: pa.Table) -> pa.Table:
             pc.not_equal(summed.column("paid_cents_sum"), 0),
         )
     )
-    return kept.select(["table", "stage", "fate", "lines_sum", "paid_cents_sum"])
+    return kept.select(["source_table", "stage", "fate", "lines_sum", "paid_cents_sum"])
 
 
 def _update(digest: Any, column: pa.ChunkedArray) -> None:
@@ -118,14 +126,52 @@ def _update_text(digest: Any, column: pa.ChunkedArray) -> None:
             digest.update(memoryview(data)[ends[0] : ends[-1]])
 
 
-def digest_of(tables: Mapping[str, pa.Table], totals: Totals, terms: Mapping[str, Any]) -> str:
-    """SHA-256 of a run's results in canonical form.
+def table_digest(table: pa.Table) -> str:
+    """SHA-256 of a table in canonical form, its rows in their order.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    RunError
+        If a value is null.
+    """
+    digest = hashlib.sha256(f"{table.num_rows}\n".encode())
+    for field in table.schema:
+        digest.update(f"{field.name} {field.type}\n".encode())
+        _update(digest, table.column(field.name))
+    return digest.hexdigest()
+
+
+def result_digest(declared: TableSchema, table: pa.Table) -> str:
+    """SHA-256 of a result table in canonical form, whatever the order of its rows.
+
+    The ledger is summed over input files first. Returns and raises as `table_digest`.
+    """
+    if declared is LEDGER:
+        table = ledger_over_files(table)
+    return table_digest(sort_by(table, [k for k in declared.keys if k in table.column_names]))
+
+
+def totals_digest(totals: Totals) -> str:
+    """SHA-256 of replicate totals: shape and names, then sums and members as int64."""
+    named = [totals.values.shape, totals.groups, totals.strata, totals.columns]
+    digest = hashlib.sha256(f"{json.dumps(named)}\n".encode())
+    digest.update(np.ascontiguousarray(totals.values, "<i8").data)
+    digest.update(np.ascontiguousarray(totals.n_members, "<i8").data)
+    return digest.hexdigest()
+
+
+def digest_over(parts: Mapping[str, str], terms: Mapping[str, Any]) -> str:
+    """SHA-256 over what was asked for and the digest of each part, by name.
 
     Parameters
     ----------
-    tables : mapping of name to table
-        Must hold every table declared to be under the digest; others are left out.
-    totals : Totals
+    parts : mapping of name to str
+        Digests of tables and totals.
     terms : mapping
         What was asked for: method version, years, cutoff, seed, replicates, contract hashes.
 
@@ -134,30 +180,5 @@ def digest_of(tables: Mapping[str, pa.Table], totals: Totals, terms: Mapping[str
     str
         64 hexadecimal digits.
     """
-    digest = hashlib.sha256(json.dumps(terms, sort_keys=True).encode())
-    for name, declared in TABLES.items():
-        if not declared.in_digest:
-            continue
-        table = tables[name]
-        if declared is LEDGER:
-            table = ledger_over_files(table)
-        table = sort_by(table, [key for key in declared.keys if key in table.column_names])
-        digest.update(f"\n{name} {table.num_rows}\n".encode())
-        for field in table.schema:
-            digest.update(f"{field.name} {field.type}\n".encode())
-            _update(digest, table.column(field.name))
-    shape = " ".join(map(str, totals.values.shape))
-    digest.update(f"\ntotals {shape} {' '.join((*totals.groups, *totals.columns))}\n".encode())
-    digest.update(np.ascontiguousarray(totals.values, "<i8").data)
-    digest.update(np.ascontiguousarray(totals.n_members, "<i8").data)
-    return digest.hexdigest()
-
-
-def digest_of_table(table: pa.Table, terms: Mapping[str, Any]) -> str:
-    """SHA-256 of one table in canonical form, its rows in their order, under what was asked for."""
-    digest = hashlib.sha256(json.dumps(terms, sort_keys=True).encode())
-    digest.update(f"\n{table.num_rows}\n".encode())
-    for field in table.schema:
-        digest.update(f"{field.name} {field.type}\n".encode())
-        _update(digest, table.column(field.name))
-    return digest.hexdigest()
+    whole = {"terms": terms, "parts": parts}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()

@@ -1,9 +1,10 @@
 """A run's folder on its way: tables digested, written, and put in place when whole.
 
-    tables + totals -> digest -> RUN/*.parquet, totals.arrow, contracts.json, manifest.json, page
+    tables + totals -> digests -> RUN/*.parquet, totals.arrow, contracts.json, manifest.json, page
 
-Member-years are most of what is written and nothing waits for them, so they are ordered and written
-beside the settling.
+A table is written in the order of its keys and with nothing of the run: equal content gives an
+equal file. Member-years are most of what is written and nothing waits for them, so they are
+ordered, digested and written beside the settling.
 """
 
 from __future__ import annotations
@@ -24,9 +25,16 @@ from ihp_compute.folders import beside, check_target, file_sha256, publish, writ
 from ihp_compute.measure import MEMBER_YEARS, Measured, Plan
 from ihp_compute.results import kept_terms
 from ihp_compute.results.assemble import Results
-from ihp_compute.results.digest import digest_of, sort_by
+from ihp_compute.results.digest import (
+    TOTALS_PART,
+    digest_over,
+    result_digest,
+    sort_by,
+    totals_digest,
+)
 from ihp_compute.results.manifest import RUN, digest_terms, headlines_of, manifest_of
 from ihp_compute.results.tables import INTERVALS, SETTLEMENT, TABLES
+from ihp_compute.table_schema import TableSchema
 from ihp_compute.uncertainty import TOTALS, write_totals
 
 
@@ -77,7 +85,7 @@ class Draft:
         self.write_page = write_page
         self._open = ExitStack()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
-        self._kept: list[Future[Any]] = []
+        self._kept: tuple[Future[str], Future[None]]
 
     def __enter__(self) -> Self:
         """The draft itself."""
@@ -90,29 +98,36 @@ class Draft:
         self._open.close()
 
     def keep(self, measured: Measured) -> None:
-        """Order and write member-years while others go on."""
+        """Order, digest and write member-years while others go on."""
         ordered = self._writer.submit(_member_years, measured)
-        self._kept = [
-            ordered,
-            self._writer.submit(
-                lambda: _write_table(ordered.result(), self.folder, MEMBER_YEARS.name)
-            ),
-        ]
+        self._kept = (
+            self._writer.submit(lambda: result_digest(MEMBER_YEARS, ordered.result())),
+            self._writer.submit(lambda: _write_table(ordered.result(), self.folder, MEMBER_YEARS)),
+        )
 
     def finish(self, results: Results, plan: Plan, *, runner_name: str, started: float) -> Outcome:
         """Digest the tables, write what is not yet written, and put the folder in its place."""
         check_target(self.out, RUN)
         terms = digest_terms(plan)
         write_totals(results.totals, self.folder / TOTALS)
-        member_years = self._kept[0].result()
-        digest = digest_of(
-            {**results.tables, MEMBER_YEARS.name: member_years}, results.totals, terms
-        )
-        for name, table in results.tables.items():
-            _write_table(table, self.folder, name)
+        tables = {name: sort_by(table, TABLES[name].keys) for name, table in results.tables.items()}
+        for name, table in tables.items():
+            _write_table(table, self.folder, TABLES[name])
+        parts = {
+            name: result_digest(TABLES[name], table)
+            for name, table in tables.items()
+            if TABLES[name].in_digest
+        }
+        parts[TOTALS_PART] = totals_digest(results.totals)
+        digested, written = self._kept
+        parts[MEMBER_YEARS.name] = digested.result()
         kept = kept_terms.document(plan.contracts, plan.quality)
         (self.folder / kept_terms.FILE).write_text(json.dumps(kept) + "\n", encoding="utf-8")
-        manifest = manifest_of(results, plan, terms, digest, runner_name, started)
+        digest = digest_over(parts, terms)
+        manifest = manifest_of(
+            results, plan, terms, digest=digest, parts=parts, runner_name=runner_name,
+            started=started,
+        )  # fmt: skip
         write_manifest(self.folder, manifest)
         named = (
             kept_terms.FILE,
@@ -121,16 +136,15 @@ class Draft:
         )
         manifest["files"] = {name: file_sha256(self.folder / name) for name in named}
         write_manifest(self.folder, manifest)
-        for writing in self._kept:
-            writing.result()
+        written.result()
         publish(self.folder, self.out)
         return Outcome(
             digest=digest,
             run_dir=self.out,
             seconds=time.perf_counter() - started,
-            settlement=results.tables[SETTLEMENT.name].to_pylist(),
+            settlement=tables[SETTLEMENT.name].to_pylist(),
             headlines=headlines_of(plan),
-            rate_intervals=_rate_intervals(results.tables[INTERVALS.name]),
+            rate_intervals=_rate_intervals(tables[INTERVALS.name]),
         )
 
 
@@ -138,7 +152,7 @@ def _member_years(measured: Measured) -> pa.Table:
     return sort_by(pa.concat_tables(measured.member_years), MEMBER_YEARS.keys)
 
 
-def _write_table(table: pa.Table, folder: Path, name: str) -> None:
+def _write_table(table: pa.Table, folder: Path, declared: TableSchema) -> None:
     """A table as Parquet. Numbers go as they are: most hardly repeat. Keys alone get statistics."""
     repeats = [
         field.name
@@ -146,8 +160,8 @@ def _write_table(table: pa.Table, folder: Path, name: str) -> None:
         if pa.types.is_dictionary(field.type) or pa.types.is_string(field.type)
     ]
     pq.write_table(
-        table, folder / f"{name}.parquet", use_dictionary=repeats, write_page_checksum=True,
-        write_statistics=list(TABLES[name].keys),
+        table, folder / f"{declared.name}.parquet", use_dictionary=repeats,
+        write_page_checksum=True, write_statistics=list(declared.keys),
     )  # fmt: skip
 
 

@@ -74,10 +74,10 @@ def read(run_dir: Path) -> RunTerms:
     Raises
     ------
     RunError
-        If the folder is not a finished run, was made before runs kept their terms, or holds other
-        terms than its manifest names.
+        If the folder is not a finished run of this method version, or holds other terms than its
+        manifest names.
     """
-    manifest = read_manifest(run_dir)
+    manifest = read_manifest(run_dir, go_on=True)
     path = run_dir / FILE
     if not path.is_file():
         raise RunError(f"{run_dir}: keeps no terms ({FILE}); run it again with this version")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,19 +29,35 @@ RUN: Final = Kind(
     is_file="{folder}: is a file, expected a folder to make; choose another --out",
     occupied="{folder}: {what}, which will not be overwritten; choose another --out",
 )
+GONE_ON_WITH: Final = replace(
+    RUN,
+    entries=(*RUN.entries, "method_version", "table_digests"),
+    method_version=ihp_compute.METHOD_VERSION,
+    other_method=(
+        "{folder}: made by method version {found}, this program has {expected}: its results can be "
+        "read, but not checked or gone on with; run it again"
+    ),
+)
+"""A run whose numbers are made again: by other rules they would be others."""
 ENTRIES: Final = {"contracts": "contract_arguments", "device": "device_requested"}
 """Options of a request that a manifest holds under another name."""
 
 
-def read_manifest(run_dir: Path) -> dict[str, Any]:
+def read_manifest(run_dir: Path, *, go_on: bool = False) -> dict[str, Any]:
     """The manifest of a finished run.
+
+    Parameters
+    ----------
+    run_dir : Path
+    go_on : bool
+        Whether its numbers shall be made again or settled by other terms, not only read.
 
     Raises
     ------
     RunError
-        If the folder is not a finished run.
+        If the folder is not a finished run; to go on, if another method version made it.
     """
-    return folders.read_manifest(run_dir, RUN)
+    return folders.read_manifest(run_dir, GONE_ON_WITH if go_on else RUN)
 
 
 def digest_terms(plan: Plan) -> dict[str, Any]:
@@ -60,11 +78,13 @@ def manifest_of(
     results: Results,
     plan: Plan,
     terms: dict[str, Any],
+    *,
     digest: str,
+    parts: Mapping[str, str],
     runner_name: str,
     started: float,
 ) -> dict[str, Any]:
-    """Everything that the manifest of a run says."""
+    """Everything that the manifest of a run says; `parts` are digests of its tables and totals."""
     asked = plan.decided().document()
 
     def entries(*options: str) -> dict[str, Any]:
@@ -74,6 +94,7 @@ def manifest_of(
         "kind": "run",
         "digest": digest,
         "terms": terms,
+        "table_digests": dict(sorted(parts.items())),
         "method_version": ihp_compute.METHOD_VERSION,
         "engine_version": ihp_compute.__version__,
         **entries("base_year", "performance_year", "paid_through", "replicates", "seed"),

@@ -95,14 +95,14 @@ LEDGER: Final = TableSchema(
     "ledger",
     "the fate of every line and dollar, at ingest and in the run",
     (
-        Column("table", pa.string(), "input table"),
+        Column("source_table", pa.string(), "input table"),
         Column("file", pa.string(), "input file; empty for dollars of no line"),
         Column("stage", pa.string(), "ingest or run"),
         Column("fate", pa.string(), "what became of the lines"),
         Column("lines", pa.int64(), "lines of this fate", "lines"),
         Column("paid_cents", pa.int64(), "paid amount of the lines", "cents"),
     ),
-    keys=("table", "stage", "fate", "file"),
+    keys=("source_table", "stage", "fate", "file"),
 )
 
 EXCLUSIONS: Final = TableSchema(
@@ -122,7 +122,7 @@ UTILISATION: Final = TableSchema(
     "utilisation",
     "stays, emergency visits and readmissions of each group and year",
     (
-        Column("group", pa.string(), "a partnership, COMPARISON or UNATTRIBUTED"),
+        Column("group_id", pa.string(), "a partnership, COMPARISON or UNATTRIBUTED"),
         _YEAR,
         Column("n_members", pa.int64(), "members of the group", "members"),
         _MONTHS,
@@ -134,7 +134,7 @@ UTILISATION: Final = TableSchema(
         Column("readmission_rate", pa.float64(),
                "readmissions over the stays that one could follow", "ratio"),
     ),
-    keys=("group", "year"),
+    keys=("group_id", "year"),
 )  # fmt: skip
 
 TABLES: Final[Mapping[str, TableSchema]] = {

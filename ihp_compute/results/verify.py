@@ -1,4 +1,4 @@
-"""A run's digest recomputed from its files and compared with its manifest."""
+"""Digests of a run's tables recomputed from its files and compared with its manifest."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 
 from ihp_compute.errors import RunError
 from ihp_compute.folders import file_sha256
-from ihp_compute.results.digest import digest_of
+from ihp_compute.results.digest import TOTALS_PART, digest_over, result_digest, totals_digest
 from ihp_compute.results.manifest import read_manifest
 from ihp_compute.results.tables import TABLES
 from ihp_compute.uncertainty import TOTALS, read_totals
 
 
 def verify_run(run_dir: Path) -> str:
-    """Recompute a run's digest from its files and compare it with the manifest.
+    """Recompute the digests of a run's tables and of the run; compare them with the manifest.
 
     Returns
     -------
@@ -26,10 +26,11 @@ def verify_run(run_dir: Path) -> str:
     Raises
     ------
     RunError
-        If a table is missing or unreadable, the digests differ, or the terms, the report or a
-        table that the digest does not cover are not those that were written.
+        If another method version made the run, a table is missing, unreadable or another (all
+        are named), or the manifest, the terms, the report or a table that the digest does not
+        cover are not those that were written.
     """
-    manifest = read_manifest(run_dir)
+    manifest = read_manifest(run_dir, go_on=True)
     try:
         tables = {
             name: pq.read_table(run_dir / f"{name}.parquet")
@@ -48,15 +49,24 @@ def verify_run(run_dir: Path) -> str:
             "run it again"
         )
     try:
-        found = digest_of(tables, totals, terms)
+        found = {name: result_digest(TABLES[name], table) for name, table in tables.items()}
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise RunError(f"{run_dir}: cannot be read back: {error}; run it again") from error
-    if found != manifest["digest"]:
+    found[TOTALS_PART] = totals_digest(totals)
+    held = manifest["table_digests"]
+    changed = [name for name in (*found, *held) if found.get(name) != held.get(name)]
+    if changed:
         raise RunError(
-            f"{run_dir}: digest {found[:12]}… of the files, {manifest['digest'][:12]}… in the "
-            "manifest: the results were changed after the run; run it again"
+            f"{run_dir}: {', '.join(dict.fromkeys(changed))}: another digest of what is there than "
+            "in the manifest: the results were changed after the run; run it again"
+        )
+    digest = digest_over(found, terms)
+    if digest != manifest["digest"]:
+        raise RunError(
+            f"{run_dir}: digest {digest[:12]}… of tables and terms, {manifest['digest'][:12]}… in "
+            "the manifest: it was changed after the run; run it again"
         )
     for name, sha256 in manifest.get("files", {}).items():
         if not (run_dir / name).is_file() or file_sha256(run_dir / name) != sha256:
             raise RunError(f"{run_dir / name}: missing or changed after the run; run it again")
-    return found
+    return digest

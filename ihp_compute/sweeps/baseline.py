@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-import ihp_compute
 from ihp_compute.contracts import SIZE_TABLE, Agreement
 from ihp_compute.errors import RunError
 from ihp_compute.results import RunTerms
@@ -51,13 +50,8 @@ class Run:
         Raises
         ------
         RunError
-            If another method version made it, its totals are damaged, or it has no replicates.
+            If its totals are damaged, or it has no replicates.
         """
-        if manifest["method_version"] != ihp_compute.METHOD_VERSION:
-            raise RunError(
-                f"{folder}: made by method version {manifest['method_version']}, this program has "
-                f"{ihp_compute.METHOD_VERSION}; run it again"
-            )
         try:
             totals = read_totals(folder / TOTALS)
         except (OSError, KeyError, ValueError) as error:

@@ -29,7 +29,7 @@ import ihp_compute
 from ihp_compute.contracts import kind_of, split_band_path
 from ihp_compute.errors import DataError, GridError
 from ihp_compute.folders import whole
-from ihp_compute.results import RunTerms, digest_of_table, kept_terms, read_manifest
+from ihp_compute.results import RunTerms, digest_over, kept_terms, read_manifest, table_digest
 from ihp_compute.runner import LocalRunner, Runner
 from ihp_compute.sweeps.baseline import Run, baseline_of
 from ihp_compute.sweeps.grid import ROW_LIMIT, Axis, Grid, value_text
@@ -77,7 +77,7 @@ class Swept:
         The columns of `SWEEP`, one in the place of `AXIS` for each moved term; by scenario, then
         partnership id.
     digest : str
-        SHA-256 of the table in canonical form and of what was asked for.
+        SHA-256 over the digest of the table and what was asked for.
     about : mapping
         run_digest, axes, conditioning, replicates, scenarios, partnerships, draft_terms.
     """
@@ -168,7 +168,7 @@ def sweep(
         "partnerships": len(partnerships),
         "draft_terms": terms.contracts.draft_lines(run.performance_year),
     }
-    digest = digest_of_table(table, about)
+    digest = digest_over({SWEEP.name: table_digest(table)}, about)
     return Swept(table, digest, about, time.perf_counter() - started)
 
 

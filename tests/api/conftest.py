@@ -16,6 +16,7 @@ from api.service import Service
 from api.settings import Settings
 from cluster.runs import Run
 from cluster.store import Store
+from ihp_compute import METHOD_VERSION
 from ihp_compute.population.shards import LAYOUT_VERSION
 
 CONTRACT = "mn-ihp-2.0-track-2"
@@ -74,6 +75,7 @@ def make_population() -> Callable[..., Path]:
         manifest = {
             "kind": "population",
             "layout_version": LAYOUT_VERSION,
+            "method_version": METHOD_VERSION,
             "files": {},
             "n_shards": 4,
             "members": 100,

@@ -56,6 +56,7 @@ def swept_run(finished: Run, service: Service) -> Run:
         "population": {},
         "digest": finished.digest,
         "method_version": ihp_compute.METHOD_VERSION,
+        "table_digests": {},
         "base_year": 2023,
         "performance_year": 2024,
         "terms": {"contracts": contracts.hashes()},

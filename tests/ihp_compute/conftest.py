@@ -321,7 +321,7 @@ def _manifest(replicates: int, *, recalled: bool, device: str, requested: str) -
         "population": {"path": "population", "digest": hashlib.sha256(b"4").hexdigest()},
         "inputs": [
             {
-                "table": "medical_claim",
+                "source_table": "medical_claim",
                 "file": "medical_claim/part-0.parquet",
                 "rows": 3_030_000,
                 "sha256": hashlib.sha256(b"5").hexdigest(),

@@ -72,7 +72,7 @@ def test_a_members_lines_and_years_are_those_of_the_run(
         key = int(member_keys([member_id])[0])
         for year in found.years:
             row = years[key, year["year"]]
-            assert year["group"] == row["group"]
+            assert year["group_id"] == row["group_id"]
             assert year["cost_cents"] == row["cost_r0_cents"]
             assert year["score_micro"] == row["score_micro"]
             counted = sum(
@@ -80,7 +80,7 @@ def test_a_members_lines_and_years_are_those_of_the_run(
                 for line in found.lines
                 if line["fate"] == "counted" and line["service_date"][:4] == str(year["year"])
             )
-            if year["group"].startswith("IHP"):
+            if year["group_id"].startswith("IHP"):
                 settled = year["cost_cents"] + year["above_cap_cents"] - year["floored_cents"]
                 assert settled == year["uncapped_cents"] == counted
 

@@ -25,6 +25,7 @@ from ihp_compute.folders import (
 )
 from ihp_compute.population import POPULATION
 from ihp_compute.results import RUN
+from ihp_compute.results.manifest import GONE_ON_WITH
 
 INGEST = "Make one with `ihp ingest INPUT_DIR --out POPULATION`."
 
@@ -172,7 +173,13 @@ def test_a_free_place_an_empty_folder_and_the_same_kind_are_free_to_take(
         (POPULATION, "[]", f"{{1}} does not describe a population. {INGEST}"),
         (POPULATION, '{"kind": "run"}', f"{{1}} does not describe a population. {INGEST}"),
         (POPULATION, '{"kind": "population", "layout_version": 99}',
-         "{0} has population layout 99, this version reads 1. Prepare it again with `ihp ingest`."),
+         "{0} has population layout 99, this version reads 2. Prepare it again with `ihp ingest`."),
+        (POPULATION, '{"kind": "population", "layout_version": 2, "method_version": "1"}',
+         ("{0} was prepared by method version 1, this program has 2. "
+          "Prepare it again with `ihp ingest`.")),
+        (GONE_ON_WITH, '{"kind": "run", "digest": "", "method_version": "1"}',
+         ("{0}: made by method version 1, this program has 2: its results can be read, but not "
+          "checked or gone on with; run it again")),
         (RUN, None, f"{{0}}: not a finished run, it has no {MANIFEST}; make one with ihp run"),
         (RUN, "{", r"{1}: cannot be read (.*); run it again"),
         (RUN, "[]", "{1}: expected the manifest of a run, got None"),
@@ -203,8 +210,9 @@ def test_a_place_that_is_no_folder_is_no_population_and_no_run(tmp_path: Path) -
 
 @pytest.mark.parametrize("kind", [POPULATION, RUN], ids=lambda kind: kind.name)
 def test_a_manifest_with_every_entry_is_read_as_it_was_written(tmp_path: Path, kind: Kind) -> None:
-    manifest = {"kind": kind.name, "layout_version": kind.layout_version, "a": "ü"}
-    manifest |= dict.fromkeys(kind.entries, 1)
+    manifest: dict[str, Any] = dict.fromkeys(kind.entries, 1)
+    manifest |= {"kind": kind.name, "layout_version": kind.layout_version, "a": "ü"}
+    manifest |= {"method_version": kind.method_version or "0"}
     write_manifest(tmp_path, manifest)
     assert read_manifest(tmp_path, kind) == manifest
     assert json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8")) == manifest

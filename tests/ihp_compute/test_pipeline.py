@@ -199,8 +199,8 @@ def test_totals_can_be_recomputed_from_the_member_years(outcome: Outcome) -> Non
     for year, name in ((2023, "base"), (2024, "perf")):
         months = " + ".join(f"months_{cell}::BIGINT" for cell in RATE_CELLS)
         rows = duckdb.execute(
-            f'SELECT "group", sum({months}), sum(({months}) * score_micro), sum(cost_r0_cents), '
-            f"count(*) FROM '{members}' WHERE year = {year} AND \"group\" <> '' GROUP BY ALL"
+            f"SELECT group_id, sum({months}), sum(({months}) * score_micro), sum(cost_r0_cents), "
+            f"count(*) FROM '{members}' WHERE year = {year} AND group_id <> '' GROUP BY ALL"
         ).fetchall()
         found = {row[0]: tuple(int(x) for x in row[1:]) for row in rows}
         for g, group in enumerate(totals.groups):
@@ -218,7 +218,7 @@ def test_the_run_ledger_meets_what_ingest_retained_and_what_settles(outcome: Out
     cents = {"retained": 0}
     lines = {"retained": 0}
     for row in ledger:
-        if row["table"] == "eligibility":
+        if row["source_table"] == "eligibility":
             continue
         key = "retained" if row["fate"] == "retained" else row["fate"]
         if row["stage"] == "run" or key == "retained":

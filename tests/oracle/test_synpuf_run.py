@@ -38,7 +38,7 @@ def test_public_claims_settle_and_verify(outcome: Outcome) -> None:
 def test_every_public_line_meets_one_fate(outcome: Outcome) -> None:
     ledger = pq.read_table(outcome.run_dir / "ledger.parquet").to_pylist()
     retained = sum(row["lines"] for row in ledger if row["fate"] == "retained")
-    claims = [row for row in ledger if row["table"] != "eligibility"]
+    claims = [row for row in ledger if row["source_table"] != "eligibility"]
     assert sum(row["lines"] for row in claims if row["stage"] == "run") == sum(
         row["lines"] for row in claims if row["fate"] == "retained"
     )
@@ -47,7 +47,7 @@ def test_every_public_line_meets_one_fate(outcome: Outcome) -> None:
     for row in claims:
         dollars[row["fate"]] += row["paid_cents"] if row["stage"] == "run" else 0
     members = pq.read_table(outcome.run_dir / "member_years.parquet").to_pylist()
-    attributed = [row for row in members if row["group"] in {"EAST", "NORTH", "SOUTH", "WEST"}]
+    attributed = [row for row in members if row["group_id"] in {"EAST", "NORTH", "SOUTH", "WEST"}]
     settles = sum(min(row["uncapped_r0_cents"], CAP_CENTS) for row in attributed)
     assert dollars["above_cap"] > 0
     assert dollars["counted"] - dollars["above_cap"] == settles

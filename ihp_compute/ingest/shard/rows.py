@@ -352,7 +352,7 @@ class Lines:
             tables.LINES,
             {
                 field.name: (self.rows >= self.n_medical)
-                if field.name == "table"
+                if field.name == "source_table"
                 else self.column(field.name)
                 for field in tables.LINES
             },

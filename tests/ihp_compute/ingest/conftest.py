@@ -50,7 +50,7 @@ class Bench:
         """Lines and cents by fate, files together, fates without lines left out."""
         found: dict[str, tuple[int, int]] = {}
         for entry in document["ledger"]:
-            if entry["table"] == table and entry["lines"]:
+            if entry["source_table"] == table and entry["lines"]:
                 lines, cents = found.get(entry["fate"], (0, 0))
                 found[entry["fate"]] = lines + entry["lines"], cents + entry["paid_cents"]
         return found

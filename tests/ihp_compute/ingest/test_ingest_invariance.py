@@ -48,7 +48,7 @@ def _csv(table: pl.DataFrame, path: Path) -> None:
 def _summed(document: dict[str, Any]) -> dict[tuple[str, str], tuple[int, int]]:
     found: dict[tuple[str, str], tuple[int, int]] = {}
     for entry in document["ledger"]:
-        key = entry["table"], entry["fate"]
+        key = entry["source_table"], entry["fate"]
         lines, cents = found.get(key, (0, 0))
         found[key] = lines + entry["lines"], cents + entry["paid_cents"]
     return {key: value for key, value in found.items() if value[0]}

@@ -78,7 +78,7 @@ def test_the_ledger_equals_one_recomputed_with_sql(state: Path, tmp_path: Path, 
     ours = {
         (Path(entry["file"]).name, entry["fate"]): (entry["lines"], entry["paid_cents"])
         for entry in document["ledger"]
-        if entry["table"] == table and entry["lines"]
+        if entry["source_table"] == table and entry["lines"]
     }
     with duckdb.connect() as connection:
         for name in (table, "eligibility"):

@@ -138,7 +138,8 @@ def test_the_layout_loads_with_no_mapping_and_ties_to_figures_made_by_hand(first
     # January and February, May to December; March to December
     assert first["member_months"] == 2 + 8 + 10
     fates = {
-        (row["table"], row["fate"]): (row["lines"], row["paid_cents"]) for row in first["ledger"]
+        (row["source_table"], row["fate"]): (row["lines"], row["paid_cents"])
+        for row in first["ledger"]
     }
     assert fates["medical_claim", "outside_eligibility"] == (1, -300)
     assert fates["medical_claim", "unknown_member"] == (1, 700)

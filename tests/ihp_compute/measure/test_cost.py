@@ -316,7 +316,7 @@ def test_counted_less_the_cap_plus_the_floor_is_the_cost_that_settles(
     assert cents[: RunFate.COUNTED + 1].sum() == given_cents.sum()
     assert ledger[..., 0].sum() == given_cents.size
     for table in range(len(CLAIM_TABLES)):
-        here = shard.column("lines", "table") == table
+        here = shard.column("lines", "source_table") == table
         lines = ledger[table, :, : RunFate.COUNTED + 1]
         assert lines[..., 0].sum() == here.sum()
         assert lines[..., 1].sum() == given_cents[here].sum()

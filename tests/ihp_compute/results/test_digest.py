@@ -24,7 +24,9 @@ def rows(keys: list[int], years: tuple[int, ...] = YEARS) -> pa.Table:
             "year": year,
             "cents": (key % 1000).astype(np.int64) * year,
             "tied": key % 3 == year % 3,
-            "group": pa.array([f"g{k % 5}" for k in key.tolist()], pa.string()).dictionary_encode(),
+            "group_id": pa.array(
+                [f"g{k % 5}" for k in key.tolist()], pa.string()
+            ).dictionary_encode(),
         }
     )
 

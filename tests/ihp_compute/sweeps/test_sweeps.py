@@ -83,6 +83,7 @@ def write_run(folder: Path, contracts: ContractSet, replicates: int = B) -> Path
         "population": {},
         "digest": "ab" * 32,
         "method_version": ihp_compute.METHOD_VERSION,
+        "table_digests": {},
         "base_year": BASE,
         "performance_year": YEAR,
         "terms": {"contracts": contracts.hashes()},
