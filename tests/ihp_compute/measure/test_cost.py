@@ -217,7 +217,7 @@ def test_every_line_has_its_fate(tiny_shard: Maker) -> None:
             ]
         },
         {"lines": [line(256), line(512, kind=CAPITATION)]},
-        {"lines": [line(1_024, table=1, file=2)]},
+        {"lines": [line(1_024, source_table=1, file=2)]},
     )
     months = [0] * 11 + [NOT_COUNTABLE]
     there = [standing([-1, -1, -1], year=2022), standing([0, 1, -1], months)]
@@ -265,7 +265,7 @@ some_lines = st.lists(
             kind=kind,
             category=category,
             paid_day=CUTOFF + late,
-            table=file % 2,
+            source_table=file % 2,
             file=file,
         ),
         st.integers(-90_000, 100_000),
