@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, StringConstraints, field_validator, model
 from api import queued
 from api.auth import RunsReader, RunsWriter
 from api.bodies import Name, Strict, StrictJsonRoute
+from api.contracts import ContractName, Known, known_contracts
 from api.populations import folder_of
 from api.problems import ConflictError, RequestError, responses
 from api.queued import EventView, IdempotencyKey, LastEventId, PageSize, WaitSeconds
@@ -40,7 +41,7 @@ class RunRequest(Strict):
     """A recalculation to make; what is left out follows the contracts, else the population."""
 
     population: Name
-    contracts: Annotated[list[Name], Field(min_length=1, max_length=200)]
+    contracts: Annotated[list[ContractName], Field(min_length=1, max_length=200)]
     performance_year: Annotated[int, _whole("performance_year")] | None = None
     base_year: Annotated[int, _whole("base_year")] | None = None
     paid_through: date | None = None
@@ -159,26 +160,27 @@ def _resolved(request: RunRequest, service: Service) -> dict[str, Any]:
         contract.the_one(request.contracts)
     except ContractError as error:
         raise RequestError(str(error), "/contracts") from error
-    contracts = [_contract(request, n, service) for n in range(len(request.contracts))]
+    known = known_contracts(service)
+    contracts = [_contract(request, n, known) for n in range(len(request.contracts))]
     asked = request.model_dump(mode="json")
     resolved = {**asked, "population": str(path), "contracts": contracts}
     return pipeline.RunRequest.of(resolved).document()
 
 
-def _contract(request: RunRequest, position: int, service: Service) -> str:
+def _contract(request: RunRequest, position: int, known: dict[str, Known]) -> str:
     """A contract's name or file, checked: what a run would refuse of it is refused now."""
     name, pointer = request.contracts[position], f"/contracts/{position}"
-    own: Path = service.home.contracts / f"{name.removesuffix('.toml')}.toml"
-    if not own.is_file() and name not in contract.names():
+    if name not in known:
         raise RequestError("no contract of this name; GET /v1/contracts lists them", pointer)
     try:
-        if own.is_file():
-            contract.check(own, request.performance_year, request.base_year)
-            return str(own)
-        contract.load(name).at(request.performance_year)
+        place = known[name].usable()
+        if isinstance(place, Path):
+            contract.check(place, request.performance_year, request.base_year)
+        else:
+            contract.load(place).at(request.performance_year)
     except ContractError as error:
         raise RequestError(str(error), pointer) from error
-    return name
+    return str(place)
 
 
 @router.get("", operation_id="list_runs", responses=responses(422))

@@ -17,7 +17,7 @@ from ihp_compute.units import dollars
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Year = Annotated[int | None, typer.Option(help="Performance year; the latest values without it.")]
 
-contracts_app = typer.Typer(help="Contracts: list, show, check, paths.", no_args_is_help=True)
+contracts_app = typer.Typer(help="Contracts: list, show, copy, check, paths.", no_args_is_help=True)
 app.add_typer(contracts_app, name="contracts")
 
 SHOWN_ROWS = 40
@@ -104,6 +104,22 @@ def list_command(as_json: Json = False) -> None:
     for c in found:
         stdout.print(f"{c.name:36}{c.title}", markup=False)
         stdout.print(f"{'':36}{c.summary}", markup=False)
+
+
+@contracts_app.command("new")
+def new_command(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="Contract name or file to copy.")],
+    name: Annotated[str, typer.Option("--as", help="Name of the copy.")],
+    folder: Annotated[Path, typer.Option("--in", help="Folder to write NAME.toml into.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Copy a contract under a name of its own, to put the terms of an agreement into."""
+    path, made = contracts.copy(source, name, folder)
+    if as_json:
+        emit_json({"file": str(path), "name": made.name, "sha256": made.sha256})
+        return
+    stdout.print(f"{path}: {made.name}, a copy of {source}; change its terms, then", markup=False)
+    stdout.print(f"  ihp contracts check {path}", markup=False)
 
 
 @contracts_app.command("show")

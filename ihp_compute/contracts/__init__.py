@@ -18,8 +18,10 @@ from ihp_compute.contracts.contract import (
     Term,
     split_band_path,
 )
-from ihp_compute.contracts.files import load, names
-from ihp_compute.contracts.kinds import BASES, DRAFT_BASES, NONE, Kind
+from ihp_compute.contracts.copies import copy
+from ihp_compute.contracts.draft import Draft
+from ihp_compute.contracts.files import load, name_of, names, same_content
+from ihp_compute.contracts.kinds import BASES, CARRIED, DRAFT_BASES, NONE, Kind
 from ihp_compute.contracts.rules import (
     ATTRIBUTION_STEPS,
     EXCLUDABLE,
@@ -46,6 +48,7 @@ __all__ = [
     "AMOUNTS",
     "ATTRIBUTION_STEPS",
     "BASES",
+    "CARRIED",
     "DRAFT_BASES",
     "EXCLUDABLE",
     "INCURRED_BY",
@@ -64,20 +67,24 @@ __all__ = [
     "ContractSet",
     "CostTerms",
     "Document",
+    "Draft",
     "Entry",
     "Kind",
     "Source",
     "Term",
     "TermError",
     "check",
+    "copy",
     "decimal_of",
     "incurred_by",
     "kind_of",
     "load",
     "load_set",
+    "name_of",
     "names",
     "names_a_file",
     "parse",
+    "same_content",
     "split_band_path",
     "text_of",
     "the_one",

@@ -2,9 +2,11 @@
 
     Contract (every dated value) -> override by path -> at(year) -> Agreement (one value a term)
 
-An override holds whatever the year and cites where it was given. Moving a band's edge moves its
-neighbour's. The digest is over values, dates, units and sources, not over a file's bytes; a risk
-model that is named by its file has no name in it, its content is the run's to identify.
+A value that has ended holds on, marked as carried, where no later one begins. An override holds
+whatever the year, on a basis of its own: supplied, with the source that was given, if one was.
+Moving a band's edge moves its neighbour's. The digest is over values, dates, units and sources, not
+over a file's bytes or name; a risk model that is named by its file has no name in it, its content
+is the run's to identify.
 """
 
 from __future__ import annotations
@@ -21,16 +23,15 @@ from typing import Any, Final
 import msgspec
 
 from ihp_compute.contracts import kinds, values, vocabulary
-from ihp_compute.contracts.kinds import DRAFT_BASES, NONE, Kind
+from ihp_compute.contracts.draft import Draft
+from ihp_compute.contracts.kinds import CARRIED, NONE, SUPPLIED, Kind
 from ihp_compute.contracts.rules import AttributionTerms, CostTerms, RiskTerms, names_a_file
-from ihp_compute.contracts.steps import MODIFIERS, SIDES, SIZE_TABLE
+from ihp_compute.contracts.steps import SIDES, SIZE_TABLE
 from ihp_compute.contracts.values import Band, TermError, parse, text_of
 from ihp_compute.contracts.vocabulary import KINDS
 from ihp_compute.errors import ContractError
 from ihp_compute.units import cents_of, micro_of
 
-SUPPLIED: Final = "supplied"
-"""Source document of a value given by a user beside the contract."""
 MODEL_FILE: Final = "a model's file"
 """Stands in a contract's digest for the path of a risk model; no model has this name."""
 
@@ -71,11 +72,13 @@ class Entry:
     source: Source
     note: str = ""
 
+    def begun(self, year: int) -> bool:
+        """Whether the value holds from a performance year or an earlier one."""
+        return self.first is None or self.first.year <= year
+
     def covers(self, year: int) -> bool:
-        """Whether the value holds in a performance year."""
-        return (self.first is None or self.first.year <= year) and (
-            self.last is None or year <= self.last.year
-        )
+        """Whether the value's source speaks of a performance year."""
+        return self.begun(year) and (self.last is None or year <= self.last.year)
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,10 @@ class Value:
     @property
     def citation(self) -> str:
         """Document and place, as results print it."""
-        return f"{self.source.doc}: {self.source.at}"
+        if self.basis == SUPPLIED and not self.source.at:
+            return "supplied beside the contract"
+        ended = f" (until {self.last})" if self.basis == CARRIED else ""
+        return f"{self.source.doc}: {self.source.at}{ended}"
 
 
 @dataclass(frozen=True)
@@ -231,9 +237,10 @@ class Contract:
             raise ContractError(
                 f"{self.file}: {path}: found no value for {year}, expected one; values hold {spans}"
             )
+        past = year is not None and not entry.covers(year) and entry.basis != SUPPLIED
         return Value(
-            path, entry.value, term.kind.unit, entry.basis, entry.source, entry.first, entry.last,
-            entry.note,
+            path, entry.value, term.kind.unit, CARRIED if past else entry.basis, entry.source,
+            entry.first, entry.last, entry.note,
         )  # fmt: skip
 
     def _fitting(
@@ -245,10 +252,14 @@ class Contract:
             latest = max(e.first or date.min for e in fitting)
             fitting = [e for e in fitting if (e.first or date.min) == latest]
         else:
-            fitting = [e for e in fitting if e.covers(year)]
+            fitting = [e for e in fitting if e.begun(year)]
         if first_year is not None and year is not None:
             so_far = year - first_year + 1
             fitting = [e for e in fitting if e.contract_year is None or e.contract_year <= so_far]
+        if year is not None and fitting:
+            held = [e for e in fitting if e.covers(year)]
+            ends = [e.last for e in fitting if e.last is not None]
+            fitting = held or [e for e in fitting if e.last == max(ends)]
         return max(
             fitting,
             key=lambda e: (e.contract_year or 0, bool(cell and cell in e.cells)),
@@ -274,7 +285,12 @@ class Contract:
                 )
         return one
 
-    def override(self, values: Mapping[str, Any], where: str = "override") -> Contract:
+    def override(
+        self,
+        values: Mapping[str, Any],
+        where: str = "override",
+        sources: Mapping[str, str] | None = None,
+    ) -> Contract:
         """The contract with other values, whatever the year.
 
         Parameters
@@ -283,7 +299,9 @@ class Contract:
             Paths of `vocabulary.KINDS`, of policy adjustments, or of a band's edge or share
             (`settlement.gain.bands.inner.below`). Moving an edge moves the neighbour's.
         where : str
-            Where the values stand, for messages and as their source.
+            Where the values stand, for messages.
+        sources : mapping of path to str, optional
+            Where a value is written, as whoever supplies it says.
 
         Raises
         ------
@@ -293,23 +311,23 @@ class Contract:
         terms = dict(self.terms)
         told = dict(self.overrides)
         for path, raw in values.items():
+            source = Source(SUPPLIED, (sources or {}).get(path, ""))
             try:
-                terms.update(self._overridden(terms, path, raw, where))
+                terms.update(self._overridden(terms, path, raw, source))
             except TermError as error:
                 raise ContractError(f"{where}: {path}: {error}") from None
             told[path] = raw if isinstance(raw, str) else text_of(raw)
         return replace(self, terms=terms, overrides=told)
 
     def _overridden(
-        self, terms: Mapping[str, Term], path: str, raw: Any, where: str
+        self, terms: Mapping[str, Term], path: str, raw: Any, source: Source
     ) -> dict[str, Term]:
-        source = Source(SUPPLIED, where)
         band = split_band_path(path)
         if band is not None:
             holder, name, edge = band
             term = terms[holder]
             entries = tuple(
-                replace(e, value=_moved(e.value, name, edge, raw), basis="contract", source=source)
+                replace(e, value=_moved(e.value, name, edge, raw), basis=SUPPLIED, source=source)
                 for e in term.entries
             )
             return {holder: replace(term, entries=entries)}
@@ -317,7 +335,7 @@ class Contract:
             raise TermError(f"no such path in {self.name}; {near(path, terms)}")
         term = terms[path]
         value = parse(term.kind, raw)
-        entry = Entry(value, None, None, None, (), "contract", source)
+        entry = Entry(value, None, None, None, (), SUPPLIED, source)
         return {path: replace(term, entries=(entry,))}
 
 
@@ -395,41 +413,13 @@ class Agreement:
         found = [v for path, v in self.values.items() if path.startswith(prefix)]
         return sorted(found, key=lambda v: (order.get(v.path, len(order)), v.path))
 
-    def draft(self, prefixes: Sequence[str] = ("",)) -> tuple[int, list[str]]:
-        """How many terms bind, and which of them are recalled or assumed.
+    def draft(self, prefixes: Sequence[str] = ("",), supplied: Iterable[str] = ()) -> Draft:
+        """Terms that bind, each with its basis; parameters as `Draft.of`."""
+        return Draft.of({v.path: v for v in self.terms()}, prefixes, supplied)
 
-        A term at `none` binds nothing and is not counted, nor is one that only modifies it.
-        """
-        binding = [
-            v
-            for v in self.terms()
-            if v.value is not None
-            and any(v.path.startswith(prefix) for prefix in prefixes)
-            and (v.path not in MODIFIERS or self[MODIFIERS[v.path]] is not None)
-        ]
-        return len(binding), [v.path for v in binding if v.basis in DRAFT_BASES]
-
-    def draft_line(
-        self, prefixes: Sequence[str] = ("",), *, given: Iterable[str] = (), named: bool = False
-    ) -> str:
-        """The first line of a settlement while terms are recalled or assumed; else empty.
-
-        Parameters
-        ----------
-        prefixes : sequence of str
-            Which terms the settlement rests on, by the start of their path.
-        given : iterable of str
-            Paths that a table gives beside the contract.
-        named : bool
-            Whether to name the contract, where there are several.
-        """
-        supplied = set(given)
-        n, weak = self.draft(prefixes)
-        left = [path for path in weak if path not in supplied]
-        if not left:
-            return ""
-        whose = f" in {self.name}" if named else ""
-        return f"DRAFT TERMS: {len(left)} of {n} recalled or assumed{whose}: {', '.join(left)}"
+    def draft_line(self) -> str:
+        """The first line of a settlement while a term lacks its document; else empty."""
+        return self.draft().line()
 
 
 def split_band_path(path: str) -> tuple[str, str, str] | None:

@@ -2,7 +2,8 @@
 
     file -> [extends ...] -> documents and terms -> every path there? -> Contract
 
-Whatever is wrong is refused at once: with file, path, what was found and what was expected.
+Whatever is wrong is refused at once: with file, path, what was found and what was expected. A name
+of a contract shipped stands for what is shipped: no other content is read under it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -30,6 +33,8 @@ from ihp_compute.errors import ContractError
 FOLDER: Final = Path(__file__).resolve().parent / "shipped"
 UNBOUND: Final = "unbound"
 """The file that shipped contracts extend in the end: each term at the value that does nothing."""
+NAME_LENGTH: Final = 100
+"""Most characters of a contract's name."""
 TREND: Final = "target.trend"
 """The only term whose values may differ between rate cells."""
 
@@ -70,11 +75,55 @@ def load(name_or_path: str | Path) -> Contract:
     Raises
     ------
     ContractError
-        If there is no such contract, or the file is wrong: with file, path, what was found and
-        what was expected.
+        If there is no such contract, the file is wrong, or it has the name of a contract shipped
+        and other content: with file, path, what was found and what was expected.
     """
     path = Path(name_or_path)
-    return _load(path, ()) if path.suffix == ".toml" else _shipped(str(path))
+    if path.suffix != ".toml":
+        return _shipped(str(path))
+    found = _load(path, ())
+    named = shipped_name(found.name)
+    if named and not same_content(found, _shipped(named)):
+        raise ContractError(
+            f"{found.file}: name: found {found.name}, a contract shipped, with other content; "
+            f"expected a name of its own: `ihp contracts new {named} --as NAME` makes a copy to "
+            "change"
+        )
+    return found
+
+
+def name_of(path: Path) -> str:
+    """The name that a file would be known by.
+
+    That of the contract shipped whose name it takes, else its own; the file's if it has none.
+    """
+    try:
+        tree = read_toml(path)
+    except (ContractError, OSError):
+        return path.stem
+    head = tree.get("set", tree)
+    name = str(head.get("name") or path.stem) if isinstance(head, dict) else path.stem
+    return shipped_name(name) or name
+
+
+def shipped_name(name: str) -> str:
+    """The contract shipped that a name is read as; empty if it is none.
+
+    >>> shipped_name("MN-IHP-1.0"), shipped_name("north-2025")
+    ('mn-ihp-1.0', '')
+    """
+    read = _plain(name)
+    return read if (FOLDER / f"{read}.toml").is_file() else ""
+
+
+def same_content(one: Contract, other: Contract) -> bool:
+    """Whether two contracts differ in nothing but their files."""
+    return one == replace(other, file=one.file)
+
+
+def _plain(name: str) -> str:
+    """A name as a reader takes it: width, case and blanks around it make no other name."""
+    return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
 @lru_cache(maxsize=256)
@@ -86,7 +135,7 @@ def _load(
     name: Path, seen: tuple[str, ...], folder: Path | None = None, *, extended: bool = False
 ) -> Contract:
     """Read one file; `extended` tells that another file completes it."""
-    path = _locate(name, folder)
+    path = locate(name, folder)
     if str(path) in seen:
         raise ContractError(f"{path.name}: extends: found a circle, expected another contract")
     tree = read_toml(path)
@@ -115,6 +164,7 @@ def _load(
     for key in ("name", "title", "programme"):
         if not isinstance(tree.get(key), str):
             raise ContractError(f"{path.name}: {key}: found {tree.get(key)}, expected text")
+    check_name(path.name, "name", tree["name"])
     contract = Contract(
         name=tree["name"],
         title=tree["title"],
@@ -129,7 +179,14 @@ def _load(
     return contract
 
 
-def _locate(name: Path, folder: Path | None) -> Path:
+def locate(name: Path, folder: Path | None = None) -> Path:
+    """The file of a contract: shipped under this name, or a user's own.
+
+    Raises
+    ------
+    ContractError
+        If there is none.
+    """
     if name.suffix != ".toml":
         shipped = FOLDER / f"{name}.toml"
         if not shipped.is_file():
@@ -162,6 +219,21 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ContractError(f"{path.name}: not TOML: {error}; expected a contract") from None
 
 
+def check_name(file: str, path: str, name: str) -> None:
+    """Refuse a name that cannot be told from another, or from nothing, where it is printed.
+
+    Raises
+    ------
+    ContractError
+    """
+    plain = name == name.strip() and name.isprintable() and not set(name) & {"/", "\\"}
+    if not plain or not 0 < len(name) <= NAME_LENGTH:
+        raise ContractError(
+            f"{file}: {path}: found {name[:NAME_LENGTH]!r}, expected 1 to {NAME_LENGTH} characters "
+            "without slashes, and no blanks around them"
+        )
+
+
 def _table(path: Path, tree: Mapping[str, Any]) -> dict[str, Any]:
     sources = tree.get("sources", {})
     if not isinstance(sources, dict):
@@ -190,7 +262,7 @@ def words_of(error: msgspec.ValidationError) -> str:
     elif kind:
         what = f"found {kind[2]}, expected {kind[1]}"
     elif choice:
-        what = f"found {choice[1]}, expected {' or '.join(kinds.BASES)}"
+        what = f"found {choice[1]}, expected {' or '.join(kinds.WRITTEN_BASES)}"
     where = where.lstrip(".")
     return f"{where}: {what}" if where else what
 
@@ -259,7 +331,7 @@ def _entry(
     if source is None:
         raise ContractError(f"{file}: {path}: found no source, expected source = {{ doc, at }}")
     if basis is None:
-        expected = " or ".join(kinds.BASES)
+        expected = " or ".join(kinds.WRITTEN_BASES)
         raise ContractError(f"{file}: {path}: found no basis, expected {expected}")
     if source.doc not in documents:
         raise ContractError(

@@ -9,10 +9,18 @@ from typing import Final, Literal, get_args
 NONE: Final = "none"
 
 Basis = Literal["statute", "contract", "published", "recalled", "assumed"]
-"""What a value rests on, the strongest first."""
-BASES: Final[tuple[Basis, ...]] = get_args(Basis)
-DRAFT_BASES: Final[tuple[Basis, ...]] = ("recalled", "assumed")
-"""Bases that make a settlement a draft: nobody has looked at a document."""
+"""What a contract's file says that a value rests on, the strongest first."""
+WRITTEN_BASES: Final[tuple[Basis, ...]] = get_args(Basis)
+CARRIED: Final = "carried"
+"""Basis of a value in a year after its source ends: it is the last one known."""
+SUPPLIED: Final = "supplied"
+"""Basis of a value that stands beside the contract, in a set, a table or a grid."""
+BASES: Final = ("statute", "contract", "published", CARRIED, SUPPLIED, "recalled", "assumed")
+"""What a value may rest on, the strongest first."""
+DRAFT_BASES: Final = (CARRIED, SUPPLIED, "recalled", "assumed")
+"""Bases that make a settlement a draft: nobody has shown a document that says so."""
+NO_RULE: Final = "no rule"
+"""What stands for a basis where an agreement has no such rule."""
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,9 @@
 """Which partnership of a state has which contract, with its own base and values by path.
 
-    [set]           name, performance_year, base_year, paid_through
-    [default]       contract = "..."
-    [partnerships.NAME]            contract, base_pmpm_usd
-    [partnerships.NAME.overrides]  "settlement.gain.share" = 0.4
-
 Generations and tracks stand side by side in one set. One roster attributes the state and one model
 scores it, so those terms must agree; costs may differ, each distinct rule being one rule set.
+
+Not here: what a set's file holds (`set_files`).
 """
 
 from __future__ import annotations
@@ -16,35 +13,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from ihp_compute.contracts.contract import Agreement, Contract
-from ihp_compute.contracts.files import load, read_toml, words_of
+from ihp_compute.contracts.draft import Draft
+from ihp_compute.contracts.files import load, read_toml, same_content
+from ihp_compute.contracts.kinds import CARRIED, SUPPLIED
 from ihp_compute.contracts.rules import AttributionTerms, CostTerms, RiskTerms, incurred_by
+from ihp_compute.contracts.set_files import SetFile, contract_of, read_set, with_values
 from ihp_compute.errors import ContractError
-
-
-class _SetHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: str
-    performance_year: int | None = None
-    base_year: int | None = None
-    paid_through: date | None = None
-
-
-class _SetMember(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    contract: str
-    base_pmpm_usd: Decimal | int | None = None
-    overrides: dict[str, Any] = {}
-
-
-class _SetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    set: _SetHead
-    default: _SetMember | None = None
-    partnerships: dict[str, _SetMember] = {}
 
 
 @dataclass(frozen=True)
@@ -160,36 +138,59 @@ class ContractSet:
             for partnership, contract in self.contracts.items()
         }
 
-    def _agreements(self, year: int | None) -> dict[str, Agreement]:
-        """One agreement for each contract name, in the order of the partnerships."""
+    def drafts(
+        self, year: int | None = None, supplied: Mapping[str, Any] | None = None
+    ) -> dict[str, Draft]:
+        """Binding terms of each contract by name, with whatever values stand beside it.
+
+        Parameters
+        ----------
+        year : int, optional
+            Performance year; None takes that of the set, else the latest values.
+        supplied : mapping of path to value, optional
+            Further values, of all contracts.
+        """
         when = self.performance_year if year is None else year
-        found: dict[str, Agreement] = {}
-        for contract in self.contracts.values():
-            if contract.name not in found:
-                found[contract.name] = contract.at(when)
+        found: dict[str, Draft] = {}
+        for contract in {c.sha256: c for c in self.contracts.values()}.values():
+            own = contract.override(supplied) if supplied else contract
+            draft = own.at(when).draft()
+            known = found.get(contract.name)
+            found[contract.name] = draft if known is None else known.joined(draft)
         return found
 
     def draft_terms(self, year: int | None = None) -> dict[str, Any]:
-        """Binding terms of the set's contracts and which rest on memory or assumption.
+        """Binding terms of the set's contracts, and of which nobody has shown the document.
 
         Returns
         -------
         dict
-            recalled_or_assumed, total: counts; names: paths, with the contract's name before them
-            when there are several.
+            recalled_or_assumed, total: counts, of terms carried or supplied too; names: paths,
+            with the contract's name before them when there are several; supplied, carried: those
+            of them.
         """
-        agreements = self._agreements(year)
-        total, names_found = 0, []
-        for name, agreement in agreements.items():
-            n, paths = agreement.draft()
-            total += n
-            names_found += [f"{name}: {p}" if len(agreements) > 1 else p for p in paths]
-        return {"recalled_or_assumed": len(names_found), "total": total, "names": names_found}
+        drafts = self.drafts(year)
+        weak = {
+            f"{name}: {path}" if len(drafts) > 1 else path: basis
+            for name, draft in drafts.items()
+            for path, basis in draft.weak.items()
+        }
+        return {
+            "recalled_or_assumed": len(weak),
+            "total": sum(draft.total for draft in drafts.values()),
+            "names": list(weak),
+            **{
+                basis: [name for name, found in weak.items() if found == basis]
+                for basis in (SUPPLIED, CARRIED)
+            },
+        }
 
-    def draft_lines(self, year: int | None = None) -> list[str]:
-        """The draft line of each contract of the set that has one."""
-        agreements = self._agreements(year)
-        lines = [a.draft_line(named=len(agreements) > 1) for a in agreements.values()]
+    def draft_lines(
+        self, year: int | None = None, supplied: Mapping[str, Any] | None = None
+    ) -> list[str]:
+        """The draft line of each contract that has one; parameters as `drafts`."""
+        drafts = self.drafts(year, supplied)
+        lines = [draft.line(name if len(drafts) > 1 else "") for name, draft in drafts.items()]
         return [line for line in lines if line]
 
 
@@ -216,7 +217,7 @@ def load_set(
     path = Path(the_one(contracts))
     tree = read_toml(path) if path.suffix == ".toml" and path.is_file() else {}
     made = (
-        _set_of(path, _set_file(path, tree), partnerships)
+        _set_of(read_set(path, tree), partnerships)
         if "set" in tree
         else _same_for_all(load(contracts[0]), partnerships)
     )
@@ -245,14 +246,8 @@ def _same_for_all(contract: Contract, partnerships: Sequence[str]) -> ContractSe
     return ContractSet(contract.name, dict.fromkeys(sorted(partnerships), contract))
 
 
-def _set_file(path: Path, tree: Mapping[str, Any]) -> _SetFile:
-    try:
-        return msgspec.convert(tree, _SetFile, builtin_types=(date, Decimal))
-    except msgspec.ValidationError as error:
-        raise ContractError(f"{path.name}: {words_of(error)}") from None
-
-
-def _set_of(path: Path, given: _SetFile, partnerships: Sequence[str]) -> ContractSet:
+def _set_of(given: SetFile, partnerships: Sequence[str]) -> ContractSet:
+    path = given.file
     strangers = sorted(set(given.partnerships) - set(partnerships))
     if strangers:
         raise ContractError(
@@ -260,34 +255,24 @@ def _set_of(path: Path, given: _SetFile, partnerships: Sequence[str]) -> Contrac
             f"{', '.join(sorted(partnerships)[:5])}…"
         )
     found = {}
+    named: dict[str, tuple[str, Contract]] = {}
     for partnership in sorted(partnerships):
         member = given.partnerships.get(partnership, given.default)
+        where = f"{path.name}: partnerships.{partnership}"
         if member is None:
+            raise ContractError(f"{where}: found nothing, expected its contract (or a [default])")
+        contract = contract_of(path, member)
+        first, known = named.setdefault(contract.name, (partnership, contract))
+        if not same_content(contract, known):
             raise ContractError(
-                f"{path.name}: partnerships.{partnership}: found nothing, expected its contract "
-                "(or a [default])"
+                f"{where}: found {contract.file}, another contract under the name {contract.name} "
+                f"of {first}'s, expected names of their own"
             )
-        found[partnership] = _member_contract(path, member, f"partnership {partnership}")
-    head = given.set
+        found[partnership] = with_values(
+            contract, member, f"{path.name}, partnership {partnership}"
+        )
+    head = given.head
     return ContractSet(head.name, found, head.performance_year, head.base_year, head.paid_through)
-
-
-def _member_contract(path: Path, member: _SetMember, whose: str) -> Contract:
-    named = Path(member.contract)
-    beside = path.parent / named if named.suffix == ".toml" and not named.is_absolute() else named
-    contract = load(str(beside))
-    overrides = dict(member.overrides)
-    if member.base_pmpm_usd is not None:
-        overrides["target.base_pmpm_fixed"] = member.base_pmpm_usd
-    if not overrides:
-        return contract
-    where = f"{path.name}, {whose}"
-    own = contract.override(overrides, where=where)
-    try:
-        own.check_years()
-    except ContractError as error:
-        raise ContractError(f"{where}: {error}") from None
-    return own
 
 
 def check(file: Path, year: int | None = None, base_year: int | None = None) -> dict[str, Any]:
@@ -315,8 +300,8 @@ def check(file: Path, year: int | None = None, base_year: int | None = None) -> 
         raise ContractError(f"{file.name}: no such file, expected a contract (.toml)")
     tree = read_toml(file)
     if "set" in tree:
-        given = _set_file(file, tree)
-        made = _set_of(file, given, list(given.partnerships))
+        given = read_set(file, tree)
+        made = _set_of(given, list(given.partnerships))
         when = made.performance_year if year is None else year
         base = made.base_year if base_year is None else base_year
         if when is not None and base is not None and base >= when:
@@ -327,14 +312,17 @@ def check(file: Path, year: int | None = None, base_year: int | None = None) -> 
         agreements = made.at(when)
         everybody = dict(made.contracts)
         if given.default is not None:
-            everybody["default"] = _member_contract(file, given.default, "default")
-        _check_run(replace(made, contracts=everybody), when, base)
+            everybody["default"] = with_values(
+                contract_of(file, given.default), given.default, f"{file.name}, default"
+            )
+        together = replace(made, contracts=everybody)
+        _check_run(together, when, base)
         return {
             "kind": "set",
             "name": made.name,
             "sha256": made.sha256,
             "terms": sum(len(a.values) for a in agreements.values()),
-            "draft_terms": made.draft_lines(year),
+            "draft_terms": together.draft_lines(year),
         }
     found = load(file)
     agreement = found.at(year)

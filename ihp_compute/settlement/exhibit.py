@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from ihp_compute.contracts import (
     AMOUNTS,
+    CARRIED,
     KINDS,
     MODIFIERS,
     SETTLEMENT_STEPS,
@@ -179,7 +180,8 @@ def _part(
         )
         now = agreement.value(row["path"])
         holds_now = (text_of(now.value), now.first, now.last, now.note) == row["key"]
-        yield f"    {'→' if holds_now else ' '} {row['value']}{unit}, {row['holds']}"
+        carried = ", carried" if holds_now and now.basis == CARRIED else ""
+        yield f"    {'→' if holds_now else ' '} {row['value']}{unit}, {row['holds']}{carried}"
         note = f"; {row['note']}" if row["note"] else ""
         yield f"      {row['basis']}: {row['document']}, {row['at']}{note}"
 

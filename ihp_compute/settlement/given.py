@@ -3,8 +3,9 @@
     rows -> checked -> grouped by contract, year and the shape of their own terms -> steps -> rows
 
 No target step runs: `target_usd` is final. A column named by a term's path overrides that term for
-its row; an empty cell overrides nothing. Rows of one group run through one program at once, their
-own terms as sources: the same operations as a run over claims.
+its row; an empty cell overrides nothing. Such a value rests on what the table says: its basis is
+`supplied`, and `PATH.source` may say where it is written. Rows of one group run through one program
+at once, their own terms as sources: the same operations as a run over claims.
 
 Reads and writes by extension: .csv (all text), .parquet, .arrow.
 """
@@ -28,11 +29,13 @@ from ihp_compute.contracts import (
     KINDS,
     Agreement,
     Contract,
+    Draft,
     Kind,
     TermError,
     decimal_of,
     kind_of,
     parse,
+    same_content,
     split_band_path,
     text_of,
 )
@@ -49,6 +52,8 @@ from ihp_compute.units import CENTS_PER_USD, cents_of
 
 REQUIRED: Final = ("partnership_id", "n_members", "target_usd", "observed_usd")
 OPTIONAL: Final = ("contract", "performance_year", QUALITY_SCORE)
+SOURCE: Final = ".source"
+"""After the path of a term: the column that says where its values are written."""
 RESTS_ON: Final = ("settlement.", "agreement.first_performance_year")
 """Terms that a settlement of given aggregates rests on, by the start of their path."""
 
@@ -63,10 +68,11 @@ class SettledTable:
         partnership_id, contract, performance_year (null where none was given), n_members,
         target_usd, observed_usd, savings_usd, savings_rate, gate_rate (null where nothing settles
         on that side), gate_passed, then the other `contracts.AMOUNTS`, each with `_usd`:
-        shareable, share, what steps moved, payment. Dollars are float64 of exact cents.
+        shareable, share, what steps moved, payment. Dollars are float64 of exact cents. Columns
+        that say where a term's values are written come last, as they were given.
     payment_cents : int64[n_rows]
     drafts : tuple of str
-        A line per contract whose terms rest on memory or assumption.
+        A line per contract with terms of which nobody has shown the document.
     notes : tuple of str
         Columns left out, and columns that move nothing here.
     """
@@ -132,24 +138,29 @@ def settle_table(
         groups.setdefault(row.group, []).append(i)
     n = len(rows)
     found: dict[str, NDArray[Any]] = {}
-    drafts: dict[str, None] = {}
+    drafts: dict[str, Draft] = {}
+    named = {given.name: given}
     for places in groups.values():
         members = [rows[i] for i in places]
         base = contracts.load(members[0].contract) if members[0].contract else given
+        if not same_content(base, named.setdefault(base.name, base)):
+            raise ContractError(
+                f"{where}: row {places[0] + 1}: found {base.file}, another contract under the name "
+                f"{base.name}, expected names of their own"
+            )
         values, agreement = _settle_group(members, base, where, places[0])
-        draft = agreement.draft_line(RESTS_ON, given=members[0].numbers, named=True)
+        draft = agreement.draft(RESTS_ON, members[0].numbers)
+        drafts[base.name] = drafts[base.name].joined(draft) if base.name in drafts else draft
         unbased = caps_without_base(agreement, members[0].numbers)
         notes += [note for note in unbased if note not in notes]
-        if draft:
-            drafts[draft] = None
         for name, array in values.items():
             if name not in found:
                 found[name] = np.empty(n, dtype=array.dtype)
             found[name][places] = array
     return SettledTable(
-        table=_result(rows, found, given.name),
+        table=_with_sources(_result(rows, found, given.name), table),
         payment_cents=found.get("payment", np.empty(0, np.int64)),
-        drafts=tuple(drafts),
+        drafts=tuple(filter(None, (draft.line(name) for name, draft in drafts.items()))),
         notes=tuple(notes),
     )
 
@@ -171,6 +182,12 @@ def _columns(table: pa.Table, where: str) -> tuple[list[str], list[str]]:
             terms.append(name)
             if not name.startswith(("settlement.", "agreement.")):
                 notes.append(f"{where}: column {name} moves nothing: the target is given")
+        elif _is_source(name):
+            if name.removesuffix(SOURCE) not in names:
+                raise DataError(
+                    f"{where}: found column {name} and no column {name.removesuffix(SOURCE)}, "
+                    "expected both"
+                )
         elif "." in name:
             close = difflib.get_close_matches(name, list(KINDS), n=2)
             hint = f"; did you mean {' or '.join(close)}?" if close else ""
@@ -183,6 +200,19 @@ def _columns(table: pa.Table, where: str) -> tuple[list[str], list[str]]:
     if left_out:
         notes.append(f"{where}: columns left out: {', '.join(left_out)}")
     return terms, notes
+
+
+def _is_source(name: str) -> bool:
+    """Whether a column says where a term's values are written."""
+    path = name.removesuffix(SOURCE)
+    return path != name and (kind_of(path) is not None or split_band_path(path) is not None)
+
+
+def _with_sources(settled: pa.Table, table: pa.Table) -> pa.Table:
+    for name in table.column_names:
+        if _is_source(name):
+            settled = settled.append_column(name, table.column(name))
+    return settled
 
 
 def _blank(cell: Any) -> bool:

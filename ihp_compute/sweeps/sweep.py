@@ -166,7 +166,7 @@ def sweep(
         "replicates": n,
         "scenarios": grid.n_scenarios,
         "partnerships": len(partnerships),
-        "draft_terms": terms.contracts.draft_lines(run.performance_year),
+        "draft_terms": terms.contracts.draft_lines(run.performance_year, next(grid.scenarios())),
     }
     digest = digest_over({SWEEP.name: table_digest(table)}, about)
     return Swept(table, digest, about, time.perf_counter() - started)

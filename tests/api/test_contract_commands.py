@@ -47,7 +47,7 @@ def test_settle_names_draft_terms_first_and_shows_every_payment(
     assert done.exit_code == 0
     first, *rest = done.stdout.splitlines()
     assert first.startswith("DRAFT TERMS: ")
-    assert " recalled or assumed in mn-ihp-2.0-track-2: settlement." in first
+    assert " recalled, assumed or supplied in mn-ihp-2.0-track-2: settlement." in first
     assert any("North" in line and "$1,200,000.00" in line for line in rest)
     assert any("South" in line and "-$1,500,000.00" in line for line in rest)
     header, north, south = out.read_text().splitlines()
@@ -125,6 +125,41 @@ def test_a_user_s_contract_is_checked(tmp_path: Path) -> None:
     refused = ihp("contracts", "check", path)
     assert refused.returncode == 3
     assert refused.stderr.strip() == "ihp: mine.toml: settlement.gain.share: found no unit"
+
+
+def test_an_honest_copy_has_a_name_of_its_own(tmp_path: Path) -> None:
+    made = ["contracts", "new", "mn-ihp-1.0-virtual", "--as", "north-2025", "--in", str(tmp_path)]
+    document = json.loads(runner.invoke(app, [*made, "--json"]).stdout)
+    assert document["file"] == str(tmp_path / "north-2025.toml")
+    copy, original = contracts.load(document["file"]), contracts.load("mn-ihp-1.0-virtual")
+    assert copy.name == "north-2025"
+    assert copy.terms == original.terms
+    assert copy.documents == original.documents
+    again = ihp(*made)
+    assert again.returncode == 3
+    assert again.stderr.strip() == (
+        f"ihp: {tmp_path / 'north-2025.toml'}: is there already and will not be overwritten; "
+        "choose another name"
+    )
+
+
+@pytest.mark.parametrize("name", ["mn-ihp-1.0", "MN-IHP-1.0", "unbound", "north 2025", "../x", ""])
+def test_a_copy_does_not_take_a_name_that_is_known_or_no_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ContractError, match="--as"):
+        contracts.copy("mn-ihp-1.0", name, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_copy_of_a_user_s_file_names_what_it_extends_from_its_own_folder(tmp_path: Path) -> None:
+    first, elsewhere = tmp_path / "first", tmp_path / "elsewhere"
+    first.mkdir()
+    elsewhere.mkdir()
+    contracts.copy("mn-ihp-1.0", "root", first)
+    (first / "own.toml").write_text(
+        'name = "own"\ntitle = "t"\nprogramme = "p"\nextends = "root.toml"\n'
+    )
+    _, made = contracts.copy(str(first / "own.toml"), "other", elsewhere)
+    assert made.terms == contracts.load(first / "own.toml").terms
 
 
 def test_an_unknown_contract_suggests_its_neighbours() -> None:

@@ -94,14 +94,14 @@ def test_a_contract_that_no_run_takes_is_refused_at_once(
     """Nothing is queued; the problem names file and term, and the contract of the request."""
     own = service.home.contracts / "zero.toml"
     own.write_text(OWN.format(path=path, value=value, unit=unit))
-    response = start(contracts=["zero"])
+    response = start(contracts=["ours"])
     assert response.status_code == 422
     assert response.headers["content-type"] == "application/problem+json"
     problem = response.json()
     assert problem["detail"].startswith(f"zero.toml: {path}.value: found {value}, expected")
     assert problem["errors"][0]["pointer"] == "/contracts/0"
     assert client.get("/v1/runs").json()["runs"] == []
-    assert client.get("/v1/contracts/zero").status_code == 422
+    assert client.get("/v1/contracts/ours").status_code == 422
 
 
 def test_a_run_of_two_contracts_is_refused_at_once(
@@ -247,12 +247,13 @@ def test_a_contract_of_the_services_own_is_found_by_name(
     service: Service, start: Callable[..., Any]
 ) -> None:
     text = OWN.format(path="attribution.min_months_any", value="7", unit="months")
-    (service.home.contracts / "ours.toml").write_text(text)
+    (service.home.contracts / "file.toml").write_text(text)
     response = start(contracts=["ours"])
     assert response.status_code == 202
     assert response.json()["contracts"] == ["ours"]
     held = service.store.queue.run(response.json()["id"]).request
-    assert held["contracts"] == [str(service.home.contracts / "ours.toml")]
+    assert held["contracts"] == [str(service.home.contracts / "file.toml")]
+    assert start("key-2", contracts=["file"]).status_code == 422
 
 
 def test_an_unknown_run_is_not_found(client: TestClient) -> None:

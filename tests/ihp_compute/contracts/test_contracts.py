@@ -161,18 +161,23 @@ def test_bands_touch_whatever_edge_moves(name: str, edge: Decimal) -> None:
 
 def test_the_digest_follows_values_and_not_the_file(tmp_path: Path) -> None:
     original = (FOLDER / "mn-ihp-2.0-track-2.toml").read_text()
+    named = 'name      = "mn-ihp-2.0-track-2"'
     same = tmp_path / "same.toml"
     same.write_text("# another comment\n" + original.replace("0.50\n", "0.50   # half\n"))
     other = tmp_path / "other.toml"
-    other.write_text(original.replace("value  = 0.042", "value  = 0.043"))
+    own = original.replace(named, 'name = "own"')
+    other.write_text(own.replace("value  = 0.042", "value  = 0.043"))
+    renamed = tmp_path / "renamed.toml"
+    renamed.write_text(own)
     shipped = contracts.load("mn-ihp-2.0-track-2")
     assert contracts.load(same).sha256 == shipped.sha256
-    assert contracts.load(other).sha256 != shipped.sha256
+    assert contracts.load(renamed).sha256 != shipped.sha256
+    assert contracts.load(other).sha256 != contracts.load(renamed).sha256
     assert shipped.override({"target.trend": "0.05"}).sha256 != shipped.sha256
 
 
 def test_recalled_and_assumed_terms_are_named() -> None:
-    line = contracts.load("mn-ihp-2.0-track-2").at(2021).draft_line(("settlement.",))
+    line = contracts.load("mn-ihp-2.0-track-2").at(2021).draft(("settlement.",)).line()
     assert line.startswith("DRAFT TERMS: ")
     assert "settlement.gain.share" in line
     assert "settlement.gain.bands" not in line, "a term at none binds nothing"
@@ -187,7 +192,8 @@ def test_a_contract_without_weak_terms_has_no_draft_line(tmp_path: Path) -> None
             text = text.replace(f'"{basis}"', '"contract"')
         (tmp_path / name).write_text(unbound)
     signed = tmp_path / "signed.toml"
-    signed.write_text(text.replace('extends   = "unbound"', 'extends   = "unbound.toml"'))
+    text = text.replace('extends   = "unbound"', 'extends   = "unbound.toml"')
+    signed.write_text(text.replace('"mn-ihp-2.0-track-2"', '"signed"'))
     assert contracts.load(signed).at(2021).draft_line() == ""
 
 

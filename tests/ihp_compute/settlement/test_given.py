@@ -116,13 +116,33 @@ def test_many_rows_settle_as_each_alone() -> None:
     assert together.tolist() == alone
 
 
-def test_weak_terms_are_named_until_a_column_gives_them() -> None:
+def test_a_column_does_not_take_its_term_out_of_the_draft() -> None:
+    """What a table says is no document: as many terms lack one as without the column."""
     (line,) = settle_table(table(), CONTRACT).drafts
     assert line.startswith("DRAFT TERMS: ")
     assert f" recalled or assumed in {CONTRACT}: " in line
     assert "settlement.gain.share" in line
-    (line,) = settle_table(table(settlement__gain__share=["0.5", "0.4"]), CONTRACT).drafts
-    assert "settlement.gain.share" not in line
+    supplied = table(settlement__gain__share=["0.5", "0.4"], settlement__gate__gain_rate=["0", ""])
+    (other,) = settle_table(supplied, CONTRACT).drafts
+    assert other.split(" recalled")[0] == line.split(" recalled")[0]
+    assert "settlement.gain.share (supplied)" in other
+    assert "settlement.gate.gain_rate (supplied)" in other
+    assert "settlement.loss.share (supplied)" not in other
+
+
+def test_a_column_may_say_where_its_values_are_written() -> None:
+    given = table(settlement__gain__share=["0.5", "0.4"])
+    told = pa.array(["exhibit C, p. 17", ""])
+    given = given.append_column("settlement.gain.share.source", told)
+    settled = settle_table(given, CONTRACT)
+    assert settled.table.column("settlement.gain.share.source").to_pylist() == [
+        "exhibit C, p. 17", "",
+    ]  # fmt: skip
+    assert settled.payment_cents.tolist() == (
+        settle_table(table(settlement__gain__share=["0.5", "0.4"]), CONTRACT).payment_cents.tolist()
+    )
+    with pytest.raises(DataError, match=r"found column settlement\.gain\.share\.source and no"):
+        settle_table(given.drop_columns(["settlement.gain.share"]), CONTRACT)
 
 
 def test_columns_that_do_nothing_are_said() -> None:
