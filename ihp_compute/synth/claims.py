@@ -34,7 +34,7 @@ from ihp_compute.synth.people import (
 
 _ROUTE_HOME, _ROUTE_PRIMARY, _ROUTE_SPECIALIST = 0, 1, 2
 _KIND_HOME, _KIND_PRIMARY, _KIND_SPECIALIST, _KIND_BEHAVIORAL = 0, 1, 2, 3
-STAY_ROLES: Final = ("stay", "birth", "newborn")
+_STAY_ROLES: Final = ("stay", "birth", "newborn")
 _INCLUDED_ROLES: Final = ("office", "clinic", "stay", "birth", "newborn", "other", "drug")
 
 
@@ -45,6 +45,8 @@ class _Shapes:
         roles = [template.role for template in TEMPLATES] + ["drug"] * len(DRUGS)
         self.n_templates = len(TEMPLATES)
         self.role = np.array(roles)
+        self.is_drug = self.role == "drug"
+        self.is_stay = np.isin(self.role, _STAY_ROLES)
         self.included = np.isin(self.role, _INCLUDED_ROLES)
         self.carries_dx = np.isin(self.role, [*_INCLUDED_ROLES[:-1], "extra", "coordination"])
         self.forms = ["professional", "institutional", "dental"]

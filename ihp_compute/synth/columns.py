@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.input_columns import INPUT_TABLES
@@ -88,6 +89,18 @@ def some_ids(where: NDArray[np.bool_], letter: NDArray[np.uint8], number: Ints) 
     offsets = np.concatenate([np.zeros(1, np.int32), 13 * np.cumsum(where, dtype=np.int32)])
     valid = pa.py_buffer(np.packbits(where, bitorder="little"))
     return pa.StringArray.from_buffers(len(where), pa.py_buffer(offsets), text, valid)
+
+
+def filled(texts: pa.Array, index: Array, values: pa.Array) -> pa.Array:
+    """Text, and where it is null the value at a position that is not negative."""
+    if not (index >= 0).any():
+        return texts
+    return pc.coalesce(texts, dictionary(index, values).dictionary_decode())
+
+
+def keeps_amount(n: int) -> NDArray[np.bool_]:
+    """Of `n` rows, those that `spoil` leaves their amount: their date is none."""
+    return np.arange(n) % 3 == 0
 
 
 def spoil(table: pa.Table, date_column: str) -> pa.Table:

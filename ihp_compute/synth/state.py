@@ -12,8 +12,11 @@ made as base PMPM x trend x risk ratio, by rate cell, expects exactly that cost,
 recovers the truth but for chance. The comparison population and everybody else save nothing.
 `people` tells how both are made exact.
 
-*Errors.* Lines by ingest fate, over all tables: planted rows only, because the clean set holds no
-duplicate, no second version, and no service outside enrolment. `lines` lists them.
+*Fates.* `ledger` holds the lines and paid cents that every table must come out with, by ingest
+fate, and `histories` the same for each kind of history and damage that is planted
+(`histories.PLANTED`): claims that met it, lines by fate, cents that stand, and cents that stand
+under the option that reads it in another way. The clean set holds no duplicate, no second version,
+and no service outside enrolment. `errors` are the lines of the ledger that do not stand.
 
 Every table is a function of (members, seed, years): blocks of `MEMBERS_PER_BLOCK` members draw
 from their own Philox keys and are written to their own files, so threads change nothing, and
@@ -40,9 +43,10 @@ from ihp_compute.errors import DataError
 from ihp_compute.folders import beside, publish
 from ihp_compute.ledger import IngestFate
 from ihp_compute.synth import columns
-from ihp_compute.synth import lines as synth_lines
 from ihp_compute.synth import network as synth_network
 from ihp_compute.synth import people as synth_people
+from ihp_compute.synth import raw_claims as synth_claims
+from ihp_compute.synth.answers import Answers
 from ihp_compute.synth.codes import AID_CODES, CONDITIONS
 from ihp_compute.units import usd_of
 
@@ -50,10 +54,12 @@ MEMBERS_PER_BLOCK: Final = 4_096
 RISK_MODEL: Final = "synthetic-concurrent"
 BASE_YEAR: Final = 2023
 PERFORMANCE_YEAR: Final = 2024
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the generator: it rises when the same seed gives other rows."""
 COMPRESSION: Final = "snappy"
 
+Made = tuple[synth_claims.Block, int]
+"""Claims of a block, and its spans of enrolment."""
 _COUNTIES: Final = [f"27{2 * county + 1:03d}" for county in range(87)]  # Minnesota's, FIPS
 _FULL_DUAL, _PARTIAL_DUAL, _NOT_DUAL = "02", "01", "00"
 
@@ -90,7 +96,9 @@ def synth(
     -------
     dict
         What `truth.json` holds: `partnerships[]` of `{partnership_id, true_savings_rate, …}`,
-        `errors` of lines by ingest fate, `members`, `lines`, `retained_lines`, the years, `trend`.
+        `ledger` of `{table: {fate: {lines, paid_cents}}}`, `histories` of `{kind: {meaning, claims,
+        lines, retained_cents, …}}`, `errors` of lines by ingest fate, `members`, `lines`,
+        `retained_lines`, the years, `trend`.
 
     Raises
     ------
@@ -133,22 +141,20 @@ def _write(
         for number, first in enumerate(range(0, members, MEMBERS_PER_BLOCK))
     ]
 
-    def make(block: tuple[int, int, int]) -> synth_lines.Block:
+    def make(block: tuple[int, int, int]) -> Made:
         number, first, stop = block
-        made = synth_lines.claims_block(people, network, seed, number, first, stop)
+        made = synth_claims.claims_block(people, network, seed, number, first, stop)
         name = f"part-{number:05d}.parquet"
         _parquet(made.medical, folder / "medical_claim" / name)
         _parquet(made.pharmacy, folder / "pharmacy_claim" / name)
-        _parquet(_eligibility(people, first, stop), folder / "eligibility" / name)
-        return made
+        spans = _eligibility(people, first, stop)
+        _parquet(spans, folder / "eligibility" / name)
+        return made, spans.num_rows
 
-    errors = {fate.label: 0 for fate in IngestFate if fate is not IngestFate.RETAINED}
-    retained = 0
+    answers, n_spans = Answers.none(), 0
     wrong: dict[str, list[pa.Table]] = {"medical_claim": [], "pharmacy_claim": []}
-    for done, made in enumerate(_in_order(make, blocks, threads), start=1):
-        for fate, lines in made.errors.items():
-            errors[fate] += lines
-        retained += made.retained_lines
+    for done, (made, spans) in enumerate(_in_order(make, blocks, threads), start=1):
+        answers, n_spans = answers + made.answers, n_spans + spans
         wrong["medical_claim"].append(made.unreadable_medical)
         wrong["pharmacy_claim"].append(made.unreadable_pharmacy)
         if progress is not None:
@@ -162,24 +168,24 @@ def _write(
     _parquet(_scores(people), folder / "risk_score.parquet")
     _parquet(_factors(people, seed), folder / "member_factors.parquet")
     _parquet(_quality(seed, performance_year), folder / "quality_score.parquet")
-    truth = _truth(people, seed, errors, retained)
+    truth = _truth(people, seed, answers, n_spans)
     text = json.dumps(truth, indent=1)
     (folder / "truth.json").write_text(text + "\n", encoding="utf-8")
     return truth
 
 
 def _in_order(
-    make: Callable[[tuple[int, int, int]], synth_lines.Block],
+    make: Callable[[tuple[int, int, int]], Made],
     blocks: list[tuple[int, int, int]],
     threads: int | None,
-) -> Iterator[synth_lines.Block]:
+) -> Iterator[Made]:
     """Blocks in their order, a few at a time; tables of claims are dropped once written."""
     workers = threads or len(_cores())
     if workers == 1:
         yield from map(make, blocks)
         return
     with ThreadPoolExecutor(workers, thread_name_prefix="synth") as pool:
-        waiting: deque[Future[synth_lines.Block]] = deque()
+        waiting: deque[Future[Made]] = deque()
         for block in blocks:
             waiting.append(pool.submit(make, block))
             if len(waiting) > workers:
@@ -358,8 +364,14 @@ def _quality(seed: int, year: int) -> pa.Table:
 
 
 def _truth(
-    people: synth_people.People, seed: int, errors: dict[str, int], retained: int
+    people: synth_people.People, seed: int, answers: Answers, n_spans: int
 ) -> dict[str, Any]:
+    spans = {"lines": n_spans, "paid_cents": 0}
+    ledger = {**answers.by_table, "eligibility": {IngestFate.RETAINED.label: spans}}
+    lines = {
+        fate.label: sum(of[fate.label]["lines"] for of in answers.by_table.values())
+        for fate in IngestFate
+    }
     calendar = people.calendar
     counted = people.eligible & (people.group != synth_people.NO_GROUP)
     found = []
@@ -393,7 +405,9 @@ def _truth(
             "per member-month = constant x supplied score x trend"
         ),
         "partnerships": found,
-        "errors": errors,
-        "lines": retained + sum(errors.values()),
-        "retained_lines": retained,
+        "ledger": ledger,
+        "histories": answers.by_history,
+        "errors": {fate: n for fate, n in lines.items() if fate != IngestFate.RETAINED.label},
+        "lines": sum(lines.values()),
+        "retained_lines": lines[IngestFate.RETAINED.label],
     }

@@ -1,0 +1,331 @@
+"""Planted histories of claims: ingest finds the answers beside the state, older readings do not."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ihp_compute.ingest.final_action import Choices
+from ihp_compute.ingest.passes import ingest
+from ihp_compute.ledger import IngestFate
+from ihp_compute.synth import network
+from ihp_compute.synth import people as synth_people
+from ihp_compute.synth.claims import MemberYears, draw_claims
+from ihp_compute.synth.histories import PLANTED
+from ihp_compute.synth.lines import Lines
+from ihp_compute.synth.raw_claims import Block, claims_block
+from ihp_compute.synth.state import synth
+
+MEMBERS, SEED = 4_000, 23  # one block
+Row = dict[str, Any]
+Reading = Callable[[list[Row]], int]
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("histories") / "state"
+    synth(MEMBERS, SEED, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def truth(state: Path) -> Any:
+    return json.loads((state / "truth.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def block() -> Block:
+    """The claims of the state, with the kind of each row."""
+    people = synth_people.people(MEMBERS, SEED, synth_people.Calendar(2023, 2024))
+    return claims_block(people, network.network(MEMBERS, SEED, 2023), SEED, 0, 0, MEMBERS)
+
+
+def of_kind(block: Block, name: str) -> dict[str, pa.Table]:
+    """Rows of a kind, by table."""
+    place = [kind.name for kind in PLANTED].index(name)
+    return {
+        "medical_claim": block.medical.filter(pa.array(block.medical_kinds == place)),
+        "pharmacy_claim": block.pharmacy.filter(pa.array(block.pharmacy_kinds == place)),
+    }
+
+
+def fates(document: dict[str, Any], *tables: str) -> dict[str, tuple[int, int]]:
+    """Lines and cents by fate, of these tables, fates without lines left out."""
+    lines: Counter[str] = Counter()
+    cents: Counter[str] = Counter()
+    for entry in document["ledger"]:
+        if entry["table"] in tables:
+            lines[entry["fate"]] += entry["lines"]
+            cents[entry["fate"]] += entry["paid_cents"]
+    return {fate: (n, cents[fate]) for fate, n in lines.items() if n}
+
+
+# --- what comes out
+
+
+def test_ingest_gives_the_ledger_beside_the_state(state: Path, truth: Any, tmp_path: Path) -> None:
+    """Every table, fate, line and cent."""
+    document = ingest(state, tmp_path / "population", shards=3)
+    assert set(truth["ledger"]) == {"medical_claim", "pharmacy_claim", "eligibility"}
+    for table, of in truth["ledger"].items():
+        known = {fate: (row["lines"], row["paid_cents"]) for fate, row in of.items()}
+        assert fates(document, table) == {fate: row for fate, row in known.items() if row[0]}
+
+
+def test_every_kind_befalls_some_claims(truth: Any) -> None:
+    assert list(truth["histories"]) == [kind.name for kind in PLANTED]
+    assert all(of["claims"] > 0 for of in truth["histories"].values())
+    assert sum(kind.share for kind in PLANTED) < 0.1
+
+
+KINDS: Final = [kind.name for kind in PLANTED if kind.name != "unreadable"]  # a file of its own
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_each_history_by_itself_ends_as_its_answer_says(
+    state: Path, truth: Any, block: Block, tmp_path: Path, name: str
+) -> None:
+    """Nothing but the rows of one kind: their fates, and the cents that stand."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for table, rows in of_kind(block, name).items():
+        pq.write_table(rows, raw / f"{table}.parquet")
+    pq.write_table(pq.read_table(state / "eligibility"), raw / "eligibility.parquet")
+    document = ingest(raw, tmp_path / "population", shards=1, threads=1)
+    found = fates(document, "medical_claim", "pharmacy_claim")
+    known = truth["histories"][name]
+    assert {fate: lines for fate, (lines, _) in found.items()} == known["lines"]
+    assert found.get("retained", (0, 0))[1] == known["retained_cents"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("later_amounts", "additional"), ("equal_rows", "billed")]
+)
+def test_the_other_reading_of_an_open_choice_is_known_too(
+    state: Path, truth: Any, tmp_path: Path, option: str, value: str
+) -> None:
+    document = ingest(state, tmp_path / "population", shards=2, choices=Choices(**{option: value}))
+    cents = fates(document, "medical_claim", "pharmacy_claim")["retained"][1]
+    wanted = sum(of["retained"]["paid_cents"] for of in truth["ledger"].values())
+    others = [
+        of["retained_cents_if"][f"{option}={value}"] - of["retained_cents"]
+        for of in truth["histories"].values()
+        if f"{option}={value}" in of.get("retained_cents_if", {})
+    ]
+    assert others
+    assert min(others) > 0
+    assert cents == wanted + sum(others)
+
+
+# --- older readings, each wrong in one way
+
+
+def sum_of_all(rows: list[Row]) -> int:
+    """Every row is a cost, whatever others say of it."""
+    return sum(row["cents"] for row in rows)
+
+
+def distinct_rows(rows: list[Row]) -> int:
+    """Rows that are equal in every column are one, and else each is a cost."""
+    return sum(row["cents"] for row in {tuple(row["all"].items()): row for row in rows}.values())
+
+
+def without_negatives(rows: list[Row]) -> int:
+    """What is negative is left out."""
+    return sum(row["cents"] for row in rows if row["cents"] > 0)
+
+
+def _in_order(rows: Iterable[Row]) -> list[Row]:
+    """By paid date; on one day what voids comes last, which was wrong."""
+    return sorted(rows, key=lambda row: (row["paid_date"], row["voids"]))
+
+
+def _last_of_each(rows: list[Row], *names: str) -> int:
+    """The last row of each; a void leaves nothing of it."""
+    last = {tuple(row[name] for name in names): row for row in _in_order(rows)}
+    return sum(row["cents"] for row in last.values() if not row["voids"])
+
+
+def line_by_line(rows: list[Row]) -> int:
+    """The last row of each line stands, a negative one too; a void voids a line."""
+    return _last_of_each(rows, "person_id", "plan", "claim_id", "line")
+
+
+def lines_as_text(rows: list[Row]) -> int:
+    """Likewise, lines told apart by how their numbers are written."""
+    return _last_of_each(rows, "person_id", "plan", "claim_id", "line_text")
+
+
+def number_of_member(rows: list[Row]) -> int:
+    """A claim is a member's number, of whichever plan and year; lines by number."""
+    return _last_of_each(rows, "person_id", "claim_id", "line")
+
+
+def links_as_written(rows: list[Row]) -> int:
+    """What is named is the claim, a filler too."""
+    named = [{**row, "claim_id": row["named"] or row["claim_id"]} for row in rows]
+    return _last_of_each(named, "person_id", "plan", "claim_id", "line")
+
+
+def _by_version(rows: list[Row], claim: str) -> dict[Any, list[list[Row]]]:
+    """Versions of each claim, in the order in which they came."""
+    versions: dict[Any, dict[Any, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in _in_order(rows):
+        version = row["paid_date"], row["voids"], row["x_adjstmt_ind"]
+        versions[row["person_id"], row["plan"], row[claim]][version].append(row)
+    return {name: list(of.values()) for name, of in versions.items()}
+
+
+def voids_come_last(rows: list[Row]) -> int:
+    """The last version of a claim stands, unless it is a void; a void is the last of its day."""
+    last = [of[-1] for of in _by_version(rows, "claim_id").values()]
+    return sum(row["cents"] for version in last for row in version if not row["voids"])
+
+
+def voids_cancel_what_they_name(rows: list[Row]) -> int:
+    """A void cancels the claim that it names, whatever its amount; versions are not tied."""
+    named = {row["named"] for row in rows if row["voids"]}
+    return sum(row["cents"] for row in rows if not row["voids"] and row["claim_id"] not in named)
+
+
+def with_a_start(rows: list[Row]) -> int:
+    """A row without the claim's first day is none."""
+    return sum(row["cents"] for row in rows if row["start"])
+
+
+def with_an_end(rows: list[Row]) -> int:
+    """A row without the claim's last day is none."""
+    return sum(row["cents"] for row in rows if row["end"])
+
+
+FAILS: Final[dict[str, tuple[Reading, ...]]] = {
+    "replaced": (sum_of_all, without_negatives),
+    "replaced_with_fewer_lines": (line_by_line, sum_of_all),
+    "replaced_renumbered": (line_by_line, sum_of_all),
+    "replaced_by_another_number": (line_by_line, voids_come_last),
+    "absent_replaced_twice": (line_by_line, voids_come_last),
+    "replaced_by_bill_type": (line_by_line,),
+    "restated": (sum_of_all, distinct_rows),
+    "restated_in_another_spelling": (lines_as_text,),
+    "restated_in_a_decimal_spelling": (lines_as_text,),
+    "voided": (without_negatives,),
+    "reversed": (line_by_line, voids_come_last, without_negatives),
+    "voided_by_header": (line_by_line, without_negatives),
+    "voided_by_bill_type": (line_by_line, without_negatives),
+    "voided_with_unmarked_negatives": (line_by_line, sum_of_all),
+    "voided_then_replaced": (without_negatives,),
+    "voided_and_billed_on_one_day": (line_by_line, voids_come_last),
+    "voided_and_replaced_on_one_day": (line_by_line, voids_come_last),
+    "voided_without_amount_on_one_day": (voids_come_last, sum_of_all),
+    "all_on_one_day": (line_by_line, voids_come_last),
+    "void_of_what_was_replaced": (line_by_line, voids_come_last),
+    "void_that_names_the_first": (voids_cancel_what_they_name, line_by_line),
+    "orphan_void": (sum_of_all,),
+    "orphan_void_by_bill_type": (sum_of_all, without_negatives),
+    "taken_back": (line_by_line, voids_come_last, without_negatives),
+    "taken_back_before_replacement": (line_by_line, voids_come_last),
+    "credit": (line_by_line, voids_come_last),
+    "gross_credit": (line_by_line, voids_come_last),
+    "gross_debit": (line_by_line, voids_come_last),
+    "one_number_of_two_plans": (number_of_member,),
+    "number_of_two_years": (number_of_member, line_by_line),
+    "number_of_two_years_replaced": (number_of_member, line_by_line),
+    "fillers": (links_as_written,),
+    "duplicate": (sum_of_all,),
+    "delivered_twice": (sum_of_all, distinct_rows),
+    "stay_without_end": (with_an_end,),
+    "stay_without_start": (with_a_start,),
+}
+OTHER_FATES: Final = {"denied", "unknown_member", "outside_eligibility", "unreadable"}
+"""Damage that is no history."""
+
+
+def as_read(tables: Iterable[pa.Table]) -> list[Row]:
+    """Rows as the readings above want them."""
+    return [
+        {
+            "all": row,
+            "person_id": row["person_id"],
+            "plan": row["plan"],
+            "claim_id": row["claim_id"],
+            "line": float(row["claim_line_number"] or 0),
+            "line_text": row["claim_line_number"],
+            "paid_date": row["paid_date"],
+            "cents": int((row["paid_amount"] or 0) * 100),
+            "x_adjstmt_ind": row["x_adjstmt_ind"],
+            "voids": row["x_adjstmt_ind"] == "1" or (row.get("bill_type_code") or "")[-1:] == "8",
+            "named": row["x_orgnl_clm_num"],
+            "start": row.get("claim_start_date"),
+            "end": row.get("claim_end_date"),
+        }
+        for table in tables
+        for row in table.to_pylist()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "reading"),
+    [(name, reading) for name, readings in FAILS.items() for reading in readings],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_an_older_reading_leaves_other_dollars(
+    truth: Any, block: Block, name: str, reading: Reading
+) -> None:
+    rows = as_read(of_kind(block, name).values())
+    assert reading(rows) != truth["histories"][name]["retained_cents"]
+
+
+def test_every_history_has_a_reading_that_fails_on_it() -> None:
+    assert set(FAILS) | OTHER_FATES == {kind.name for kind in PLANTED}
+
+
+def test_readings_fail_by_their_fault_alone(truth: Any, block: Block) -> None:
+    """Where a history has nothing of what a reading gets wrong, the reading finds the answer."""
+    for name, reading in (
+        ("replaced", line_by_line),
+        ("replaced", voids_come_last),
+        ("restated", lines_as_text),
+        ("restated_in_another_spelling", line_by_line),
+        ("voided", line_by_line),
+        ("voided", voids_cancel_what_they_name),
+        ("voided_by_header", voids_come_last),
+        ("voided_by_bill_type", voids_come_last),
+        ("voided_then_replaced", voids_come_last),
+        ("replaced_with_fewer_lines", voids_come_last),
+        ("one_number_of_two_plans", line_by_line),
+        ("replaced_by_another_number", links_as_written),
+        ("taken_back", sum_of_all),
+        ("duplicate", distinct_rows),
+        ("stay_without_end", with_a_start),
+    ):
+        rows = as_read(of_kind(block, name).values())
+        assert reading(rows) == truth["histories"][name]["retained_cents"], (name, reading)
+
+
+# --- how they are planted
+
+
+def test_histories_leave_the_dollars_that_the_clean_claims_had(truth: Any) -> None:
+    """What stands is what the people cost, so the known savings hold whatever is planted."""
+    people = synth_people.people(MEMBERS, SEED, synth_people.Calendar(2023, 2024))
+    rng = synth_people.generator(SEED, 4, 0)
+    years = MemberYears.of(people, 0, MEMBERS)
+    claims = draw_claims(rng, years, network.network(MEMBERS, SEED, 2023)).sorted()
+    clean = int(Lines(rng, years, claims, 0).paid_cents.sum())
+    assert sum(of["retained"]["paid_cents"] for of in truth["ledger"].values()) == clean
+
+
+def test_answers_add_up(truth: Any) -> None:
+    """Lines of a fate that only planted rows meet are those of the kinds."""
+    for fate in IngestFate:
+        if fate is IngestFate.RETAINED:
+            continue
+        planted = sum(of["lines"].get(fate.label, 0) for of in truth["histories"].values())
+        assert planted == truth["errors"][fate.label] > 0
