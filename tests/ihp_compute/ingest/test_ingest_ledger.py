@@ -12,38 +12,66 @@ from ihp_compute.ingest.passes import ingest
 from ihp_compute.synth.state import synth
 
 FATES = """
-with raw as (
-    select *, filename as file, try_cast({service} as date) as service,
+with raw as materialized (
+    select *, row_number() over () as id, filename as file,
+           try_cast({service} as date) as service,
            cast(paid_date as date) as paid_on,
-           coalesce(nullif(x_orgnl_clm_num, ''), claim_id) as family,
-           coalesce(x_adjstmt_ind, '') as mark,
-           try_cast(coalesce(nullif(paid_amount, ''), '0') as decimal(18, 2)) as paid
+           try_cast(coalesce(nullif(paid_amount, ''), '0') as decimal(18, 2)) as paid,
+           coalesce(try_cast(claim_line_number as double), 0) as line,
+           case when x_adjstmt_ind = '1' or {bill} like '%8' then 'void'
+                when x_adjstmt_ind in ('3', '5', '6') then 'beside'
+                when x_adjstmt_ind in ('2', '4') or {bill} like '%7' then 'replaces'
+                else 'plain' end as stated,
+           -- versions of a claim bear the same days here, and name one that stands or stood
+           (person_id, plan, service, coalesce(case when not regexp_matches(
+               upper(x_orgnl_clm_num), '^(~+|0+|8+|9+|N/?A|NULL|NONE)?$'
+           ) then x_orgnl_clm_num end, claim_id)) as family,
+           row_number() over (partition by {content} order by filename, file_date) as copy
     from {source}
 ),
-copies as (
-    select *, row_number() over (partition by {content} order by file) as copy from raw
+readable as (select * from raw where copy = 1 and service is not null and paid is not null),
+rows as materialized (
+    select *, case
+        when stated = 'plain' and paid < 0 then
+            case when bool_or(stated = 'void') over (partition by family, paid_on)
+            then 'void' else 'negative' end
+        else stated end as act
+    from readable
 ),
-readable as (select * from copies where copy = 1 and service is not null and paid is not null),
-pairs as (
-    select r.rowid_ as cancels, o.rowid_ as cancelled
-    from (select *, filename || claim_id || claim_line_number || mark || paid_on || paid as rowid_
-          from readable where mark = '1' or (mark in ('', '0') and paid < 0)) r
-    join (select *, filename || claim_id || claim_line_number || mark || paid_on || paid as rowid_
-          from readable where mark not in ('1', '5') and paid >= 0) o
-      on r.person_id = o.person_id and r.family = o.family
-     and r.claim_line_number = o.claim_line_number and r.paid = -o.paid and o.paid_on <= r.paid_on
+layers as materialized (
+    select *, row_number() over (
+        partition by family, claim_id, paid_on, act, line order by paid, id
+    ) as layer from rows
+),
+versions as materialized (
+    select family, claim_id, paid_on, act, layer, sum(paid) as paid,
+           row_number() over () as version
+    from layers group by all
+),
+cancels as materialized (
+    select v.version as cancelling, v.act, arg_max(
+        o.version, (o.paid = -v.paid, o.paid_on < v.paid_on, o.paid_on)
+    ) as cancelled
+    from versions v join versions o on o.family = v.family
+     and o.act in ('plain', 'replaces') and o.paid_on <= v.paid_on
+     and (o.paid = -v.paid or (v.act = 'void' and o.paid_on < v.paid_on))
+    where v.act in ('void', 'negative') group by all
+),
+told as (
+    select l.*, version,
+           version in (select cancelling from cancels) as found,
+           version in (select cancelled from cancels) as is_cancelled
+    from layers l join versions v using (family, claim_id, paid_on, act, layer)
 ),
 judged as (
     select file, paid, case
-        when mark = '1'
-          or filename || claim_id || claim_line_number || mark || paid_on || paid
-             in (select cancels from pairs union all select cancelled from pairs) then 'voided'
-        when mark != '5' and exists (
-            select 1 from readable w
-            where w.person_id = v.person_id and w.family = v.family
-              and w.claim_line_number = v.claim_line_number
-              and w.paid_on > v.paid_on and w.mark not in ('1', '5') and w.paid >= 0
+        when found or is_cancelled then 'voided'
+        when act in ('plain', 'replaces') and exists (
+            select 1 from told w where w.family = v.family and w.paid_on > v.paid_on
+              -- even if voided later on: what was superseded is never revived
+              and (w.act = 'replaces' or (w.act = 'plain' and w.line = v.line))
         ) then 'superseded'
+        when act = 'void' then 'orphan_void'
         when lower(x_clm_dnd_ind) in ('y', 'yes', 'true') then 'denied'
         when person_id not in (select person_id from eligibility) then 'unknown_member'
         when not exists (
@@ -52,12 +80,12 @@ judged as (
               and date_trunc('month', v.service) <= cast(e.enrollment_end_date as date)
         ) then 'outside_eligibility'
         else 'retained' end as fate
-    from readable v
+    from told v
     union all
-    select file, coalesce(paid, 0), 'unreadable' from copies
+    select file, coalesce(paid, 0), 'unreadable' from raw
     where service is null or paid is null
     union all
-    select file, paid, 'duplicate' from copies
+    select file, paid, 'duplicate' from raw
     where copy > 1 and service is not null and paid is not null
 )
 select file, fate, count(*), cast(sum(paid) * 100 as bigint) from judged group by all
@@ -68,7 +96,7 @@ select file, fate, count(*), cast(sum(paid) * 100 as bigint) from judged group b
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small synthetic state with planted errors of every kind."""
     folder = tmp_path_factory.mktemp("state")
-    synth(400, 3, folder)
+    synth(2_000, 3, folder)
     return folder
 
 
@@ -91,14 +119,15 @@ def test_the_ledger_equals_one_recomputed_with_sql(state: Path, tmp_path: Path, 
         columns = [
             row[0]
             for row in connection.execute(f"describe {table}").fetchall()
-            if row[0] != "filename"
+            if row[0] not in ("filename", "file_date")
         ]
         service = (
-            "coalesce(claim_line_start_date, claim_start_date)"
+            "coalesce(claim_line_start_date, claim_start_date, claim_end_date)"
             if table == "medical_claim"
             else "dispensing_date"
         )
-        sql = FATES.format(service=service, source=table, content=", ".join(columns))
+        bill = "bill_type_code" if "bill_type_code" in columns else "''"
+        sql = FATES.format(service=service, source=table, content=", ".join(columns), bill=bill)
         theirs = {
             (Path(file).name, fate): (lines, cents)
             for file, fate, lines, cents in connection.execute(sql).fetchall()
