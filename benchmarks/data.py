@@ -127,6 +127,11 @@ def write_clean(made: State, population: Population) -> None:
         kept = (
             raw.with_columns(
                 paid_cents=(pl.col("paid_amount").fill_null(0) * 100).cast(pl.Int64),
+                # 1, 01 and 1.0 are one
+                claim_line_number=pl.col("claim_line_number")
+                .cast(pl.Float64)
+                .cast(pl.Int64)
+                .cast(pl.String),
             )
             .unique(subset=_CLAIM_KEY, keep="first", maintain_order=True)
             .join(

@@ -144,7 +144,7 @@ def _cost(folder: Path, terms: Terms, number: pl.LazyFrame) -> pl.DataFrame:
     ).select(
         "person_id",
         "paid_amount",
-        service=pl.coalesce("claim_line_start_date", "claim_start_date"),
+        service=pl.coalesce("claim_line_start_date", "claim_start_date", "claim_end_date"),
         incurred=pl.coalesce("claim_end_date", "claim_line_end_date", "claim_start_date"),
     )  # fmt: skip
     pharmacy = pl.scan_parquet(folder / "pharmacy_claim" / "*.parquet").filter(
@@ -250,7 +250,7 @@ def _attribution(
             "rendering_npi",
             "billing_npi",
             pl.col("billing_tin").fill_null(""),
-            day=pl.coalesce("claim_line_start_date", "claim_start_date"),
+            day=pl.coalesce("claim_line_start_date", "claim_start_date", "claim_end_date"),
             home=is_home,
         )
         .filter(pl.col("day").dt.year().is_in(list(terms.years)))
