@@ -61,7 +61,7 @@ def fates(document: dict[str, Any], *tables: str) -> dict[str, tuple[int, int]]:
     lines: Counter[str] = Counter()
     cents: Counter[str] = Counter()
     for entry in document["ledger"]:
-        if entry["table"] in tables:
+        if entry["source_table"] in tables:
             lines[entry["fate"]] += entry["lines"]
             cents[entry["fate"]] += entry["paid_cents"]
     return {fate: (n, cents[fate]) for fate, n in lines.items() if n}
