@@ -213,13 +213,18 @@ def file_sha256(path: Path) -> str:
 
 def write_arrow(path: Path, batch: pa.RecordBatch) -> dict[str, Any]:
     """Write a single-batch, uncompressed Arrow IPC file; its digest, size and time stamp."""
-    with (
-        _Hashed(path) as sink,
-        pa.PythonFile(sink, "w") as target,
-        pa.ipc.new_file(target, batch.schema) as writer,
-    ):
+    with hashed_file(path) as (target, stamp), pa.ipc.new_file(target, batch.schema) as writer:
         writer.write_batch(batch)
-    return stamp_of(path, sink.digest.hexdigest())
+    return stamp
+
+
+@contextlib.contextmanager
+def hashed_file(path: Path) -> Iterator[tuple[pa.NativeFile, dict[str, Any]]]:
+    """A new file to write to, and its stamp (`stamp_of`), which is empty until it is written."""
+    stamp: dict[str, Any] = {}
+    with _Hashed(path) as sink, pa.PythonFile(sink, "w") as target:
+        yield target, stamp
+    stamp |= stamp_of(path, sink.digest.hexdigest())
 
 
 def stamp_of(path: Path, sha256: str | None = None) -> dict[str, Any]:

@@ -99,6 +99,7 @@ class SpillColumn:
     blank : what stands where nothing is stated; of texts None for null
     system : the system (`CODE_SYSTEMS`) whose provisional numbers it holds, or ""
     follows : null is written for the text of the row before, itself of the same shard
+    few : of texts, whether few distinct ones stand in many rows
     """
 
     name: str
@@ -106,6 +107,7 @@ class SpillColumn:
     blank: int | str | None = 0
     system: str = ""
     follows: bool = False
+    few: bool = False
 
 
 def as_number(text: str) -> str:
@@ -134,6 +136,10 @@ def linking_number(text: str) -> str:
 
 def _text(name: str, *, blank: str | None = "", follows: bool = False) -> SpillColumn:
     return SpillColumn(name, pa.string(), blank, follows=follows)
+
+
+def _few(name: str) -> SpillColumn:
+    return SpillColumn(name, pa.string(), "", few=True)
 
 
 def _day(name: str) -> SpillColumn:
@@ -317,12 +323,14 @@ _CLAIM: Final = (
     ),
 )  # fmt: skip
 _ACTION: Final = _small("action")
+_CLAIM_ROW: Final = (*_ROW, SpillColumn("blank_amount", pa.bool_()), _ISSUER, _ACTION)
 _CLAIM_SOURCE: Final = InputColumn(
-    "data_source", Kind.TEXT, "where the row was taken from; part of what a claim is", (_ISSUER,)
-)
+    "data_source", Kind.TEXT, "where the row was taken from; part of what a claim is",
+    (_few("data_source"), _ISSUER),
+)  # fmt: skip
 _PAYER: Final = (
-    InputColumn("payer", Kind.TEXT, "who pays", (_ISSUER,)),
-    InputColumn("plan", Kind.TEXT, "the payer's plan", (_ISSUER,)),
+    InputColumn("payer", Kind.TEXT, "who pays", (_few("payer"), _ISSUER)),
+    InputColumn("plan", Kind.TEXT, "the payer's plan", (_few("payer_plan"), _ISSUER)),
 )
 _PAID: Final = (
     InputColumn("paid_date", Kind.DATE, "day of payment", (_day("paid_day"),)),
@@ -354,7 +362,7 @@ _CLAIM_EXTENSIONS: Final = (
     ),
     InputColumn(
         "x_adjstmt_ind", Kind.CODE, "original, void, replacement, gross credit or gross debit",
-        (_ACTION,),
+        (_few("indicator"), _ACTION),
     ),
     InputColumn(
         "x_orgnl_clm_num", Kind.ID, "claim that this one adjusts",
@@ -640,13 +648,13 @@ INPUT_TABLES: Final[Mapping[str, InputTable]] = {
     for table in (
         InputTable(
             "medical_claim", "lines of claims that are not of a pharmacy", _MEDICAL,
-            own=(*_ROW, SpillColumn("blank_amount", pa.bool_())),
+            own=_CLAIM_ROW,
             required=True,
             one_of=(_PERSON_NAMES, SERVICE_DATES),
         ),
         InputTable(
             "pharmacy_claim", "lines of pharmacy claims", _PHARMACY,
-            own=(*_ROW, SpillColumn("blank_amount", pa.bool_())),
+            own=_CLAIM_ROW,
             one_of=(_PERSON_NAMES,),
         ),
         InputTable(

@@ -6,7 +6,7 @@ accounts for it. Not here: rows on their way (`spill_layout`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,7 @@ class ShardContent:
     """Tables of one shard, its share of the ledger, and the rows put aside.
 
     hashes : uint64 a row, `population.text_hashes` of some text columns, by table and name
+    records : rows of each cold record (`population.RECORDS`), each batch made when it is asked for
     ledger : int64[len(LEDGER_TABLES), n_files, len(IngestFate), 2], lines and paid cents
     covered_months : calendar months in which somebody is enrolled
     findings : what was found once all rows of a member stood together, by table
@@ -50,6 +51,7 @@ class ShardContent:
 
     tables: dict[str, pa.RecordBatch]
     hashes: dict[tuple[str, str], NDArray[np.uint64]]
+    records: dict[str, Iterator[pa.RecordBatch]]
     ledger: NDArray[np.int64]
     quarantine: dict[str, pa.Table]
     member_months: int

@@ -79,7 +79,7 @@ from ihp_compute.ingest.spill import Spill
 from ihp_compute.ingest.spill_layout import Scratch, Spilled
 from ihp_compute.input_columns import INPUT_TABLES, REFERENCE_TABLES, SPILLED
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES
-from ihp_compute.population import POPULATION, text_hashes
+from ihp_compute.population import POPULATION, RECORDS, text_hashes, write_record
 from ihp_compute.population import digest as population_digest
 from ihp_compute.units import months_of_days
 
@@ -213,6 +213,8 @@ class _Ingest:
         """Check every header, read, shard, foot the ledger, write the manifest."""
         for name in ("spill", "codes", "shards", "reference", "quarantine"):
             (self.staging / name).mkdir()
+        for name in RECORDS:
+            (self.staging / "record" / name).mkdir(parents=True)
         files = list(self.folder.files)
         opened = self._map(self._opened, list(range(len(files))), counted=False)
         parts = [part for found in opened for part in found]
@@ -438,13 +440,16 @@ class _Ingest:
             f"shards/{index:05d}/{name}.arrow": write_arrow(folder / f"{name}.arrow", batch)
             for name, batch in content.tables.items()
         }
+        stamps |= dict(
+            write_record(self.staging, name, index, rows) for name, rows in content.records.items()
+        )
         sums = _sums(content, code_words)
         for table, aside in content.quarantine.items():
             if aside.num_rows:
                 path = self.spill_dir / f"aside-{table}-{index:05d}.arrow"
                 with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, aside.schema) as w:
                     w.write_table(aside)
-        content.tables, content.quarantine, content.hashes = {}, {}, {}
+        content.tables, content.quarantine, content.hashes, content.records = {}, {}, {}, {}
         self.spill.made(index)
         return content, sums, stamps
 

@@ -274,9 +274,14 @@ class Pieces:
         """How many rows."""
         return int(self.ends[-1]) if len(self.starts) else 0
 
-    def join(self, stored: Stored, out: NDArray[Any]) -> None:
-        """Write down a column of numbers."""
-        _join(self.range, stored, self.starts, self.ends, out)
+    def join(self, stored: Stored, out: NDArray[Any], first: int = 0) -> None:
+        """Write down a column of numbers, from the first of some neighbouring rows on."""
+        starts, ends = self.starts, self.ends
+        if first or len(out) < self.n:
+            begins = np.concatenate([[0], ends[:-1]])
+            starts = starts + np.clip(first - begins, 0, ends - begins)
+            ends = np.clip(ends - first, 0, len(out))
+        _join(self.range, stored, starts, ends, out)
 
     def texts(self, name: str) -> Iterator[pa.Array]:
         """A column of texts, as many as stand in each batch."""

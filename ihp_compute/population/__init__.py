@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ihp_compute.population.hashes import RowHash, text_hashes
 from ihp_compute.population.keys import member_keys, shard_of
+from ihp_compute.population.record import FEW, RECORDS, write_record
 from ihp_compute.population.shards import (
     LAYOUT_VERSION,
     POPULATION,
@@ -20,8 +21,10 @@ from ihp_compute.population.shards import (
 from ihp_compute.population.verify import verify
 
 __all__ = [
+    "FEW",
     "LAYOUT_VERSION",
     "POPULATION",
+    "RECORDS",
     "Population",
     "RowHash",
     "Shard",
@@ -32,4 +35,5 @@ __all__ = [
     "shard_of",
     "text_hashes",
     "verify",
+    "write_record",
 ]

@@ -4,6 +4,7 @@
     POPULATION/codes/<system>.arrow              one column `code`, sorted by bytes, entry 0 = ""
     POPULATION/shards/00000/<table>.arrow        tables.SHARD_TABLES, memory-mapped
     POPULATION/reference/<table>.arrow           small tables that belong to nobody's shard
+    POPULATION/record/<name>/00000.parquet       `record.RECORDS`: every readable row with its fate
     POPULATION/quarantine/<table>.parquet        rows put aside at the door, with their fate
     POPULATION/data_quality.parquet              what was noticed, and what of it was accepted
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
@@ -34,6 +35,7 @@ from ihp_compute.errors import PopulationError
 from ihp_compute.folders import MANIFEST, Kind, file_sha256
 from ihp_compute.input_columns import CODE_SYSTEMS, REFERENCE_TABLES
 from ihp_compute.population import tables
+from ihp_compute.population.record import read_record
 
 
 class ShardColumns(Protocol):
@@ -160,6 +162,29 @@ class Shard:
     def strings(self, table: str, name: str) -> pa.Array:
         """One text column as an Arrow array."""
         return self.batch(table).column(name)
+
+    def record(
+        self, name: str = "claims", columns: Sequence[str] | None = None, where: Any = None
+    ) -> pa.Table:
+        """The cold record of the shard's rows: each that could be read, with its fate at ingest.
+
+        Read from its file whenever it is asked for, and never mapped or kept.
+
+        Parameters
+        ----------
+        name : str
+            One of `record.RECORDS`, which has the columns.
+        columns : sequence of str, optional
+            Those wanted; by default all.
+        where : pyarrow.dataset.Expression, optional
+            Which rows; by default all.
+
+        Raises
+        ------
+        PopulationError
+            If the file is gone or damaged.
+        """
+        return read_record(self.folder, name, self.index, columns, where)
 
 
 class Population:

@@ -161,11 +161,18 @@ def read_lines(
         "paid_cents": paid.cents,
         "blank_amount": paid.blank,
         "issuer": issuer,
+        **{name: rows.text(column) for name, column in _AS_GIVEN.items()},
         "action": action,
         "denial": denied,
         "kind": kind,
     }
 
+
+_AS_GIVEN: Final = {
+    "data_source": "data_source", "payer": "payer", "payer_plan": "plan",
+    "indicator": "x_adjstmt_ind",
+}  # fmt: skip
+"""Texts that a rule reads and that are kept as they stand too, and the columns of each."""
 
 _MANY_ISSUERS: Final = 1 << 12
 """Pairs of values that may stand in a table; of more only those that a row has are kept."""

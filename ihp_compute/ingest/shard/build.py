@@ -13,6 +13,8 @@ or split. Left to this file: the shard's share of the ledger, and the rows put a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from ihp_compute.ingest.shard.histories import read_histories
 from ihp_compute.ingest.shard.lines import MAX_MEMBERS, Sorted, lines_of, sort_out
 from ihp_compute.ingest.shard.members import members_of
 from ihp_compute.ingest.shard.plausible import tell_retained
+from ihp_compute.ingest.shard.record import recorded
 from ihp_compute.ingest.shard.rows import ShardRows
 from ihp_compute.ingest.spill_layout import Scratch
 from ihp_compute.ledger import LEDGER_TABLES, IngestFate
@@ -61,6 +64,7 @@ def build(
     quarantine["eligibility"] = _aside(eligibility, members.fate, "eligibility")
     parts: list[Sorted] = []
     findings: dict[str, Findings] = {"eligibility": members.findings}
+    rows: list[Iterator[pa.RecordBatch]] = []
     for table, raw in (
         ("medical_claim", claims.rows(0, n_medical)),
         ("pharmacy_claim", claims.rows(n_medical, claims.n)),
@@ -71,6 +75,7 @@ def build(
         findings[table] = histories.findings
         _enter(ledger, table, raw, fates.fate)
         quarantine[table] = _aside(raw, fates.fate, table)
+        rows.append(recorded("claims", table, raw, fates.fate, rules))
         parts.append(sort_out(raw, fates, table, rules))
         tell_retained(raw, fates, members, rules, findings[table])
     lines = lines_of(claims, parts, rules, scratch)
@@ -100,6 +105,12 @@ def build(
             ("line_detail", field.name): lines.hashes(field.name)
             for field in tables.LINE_DETAIL
             if pa.types.is_string(field.type)
+        },
+        records={
+            "claims": chain(*rows),
+            "eligibility": recorded(
+                "eligibility", "eligibility", eligibility, members.fate, rules
+            ),
         },
         ledger=ledger,
         quarantine=quarantine,

@@ -139,6 +139,16 @@ class ShardRows:
         index = coded.index[self._rows]
         return take_texts(coded.values, row_pick(index, None, rows.astype(np.int32, copy=False)))
 
+    def some_coded(self, rows: NDArray[np.integer[Any]], name: str) -> pa.DictionaryArray:
+        """The same, as distinct texts and places among them."""
+        coded = self.coded[name]
+        if coded is None:
+            return self.some_texts(rows, name).dictionary_encode()
+        values = coded.values.dictionary_encode()  # alike values become one
+        index = coded.index[self._rows]
+        places = row_pick(values.indices.to_numpy(), index, rows.astype(np.int32, copy=False))
+        return pa.DictionaryArray.from_arrays(pa.array(places), values.dictionary)
+
     def stated(self, name: str) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
         """Rows in which a text stands, ascending, and the hash of each."""
         coded = self.coded[name]
@@ -160,15 +170,37 @@ class ShardRows:
             return whole.passing(name)[rows]
         return _numbers(self._pieces, self._schema.field(name), self._scratch, "passing")
 
+    def stretch(self, name: str, rows: slice) -> NDArray[Any]:
+        """A numeric column of neighbouring rows, until another stretch of it is asked for."""
+        kept: NDArray[Any] | None = self.numbers.get(name)
+        if kept is not None:
+            return kept[rows]
+        if self._part is not None:
+            whole, before = self._part[0], self._rows.start
+            return whole.stretch(name, slice(before + rows.start, before + rows.stop))
+        field, place = self._schema.field(name), f"{self._label}.{name} stretch"
+        return _numbers(self._pieces, field, self._scratch, place, rows)
+
 
 def _numbers(
-    pieces: Sequence[Pieces], field: pa.Field, scratch: Scratch, place: str
+    pieces: Sequence[Pieces],
+    field: pa.Field,
+    scratch: Scratch,
+    place: str,
+    rows: slice | None = None,
 ) -> NDArray[Any]:
+    """A column of the rows of all pieces, or of neighbouring ones."""
     kind = np.dtype(field.type.to_pandas_dtype())
-    found = scratch.array(place, sum(of.n for of in pieces), kind)
+    if rows is None:
+        rows = slice(0, sum(of.n for of in pieces))
+    found = scratch.array(place, rows.stop - rows.start, kind)
     row = 0
     for of in pieces:
-        of.join(of.range.numbers(field.name, kind), found[row : row + of.n])
+        first, stop = max(rows.start - row, 0), min(rows.stop - row, of.n)
+        if first < stop:
+            at = row + first - rows.start
+            stored = of.range.numbers(field.name, kind)
+            of.join(stored, found[at : at + stop - first], first)
         row += of.n
     return found
 

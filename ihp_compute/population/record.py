@@ -1,0 +1,144 @@
+"""The cold record: every readable row of claims and enrolment with its fate, kept beside the tables.
+
+    POPULATION/record/claims/00000.parquet        rows of the claim tables of a shard's members
+    POPULATION/record/eligibility/00000.parquet   their rows of enrolment
+
+A row is kept as ingest read it: whose it is, the numbers that it goes by and names, what it says,
+the hashes that tell it apart, where it stood, and the fate that it met. So a later delivery can
+decide a history again whole, and a fate can be explained. Rows that cannot be read say nothing
+certain; they stand in the quarantine.
+
+No run maps or reads it, and no result depends on it: it stands under the SHA-256 of its files and
+not under the population's digest. Of rows equal in all that has meaning, which one is the duplicate
+is no content, and neither are files and their rows.
+
+Decided here: which columns it has (all that ingest spills), and how they are written. Numbers are
+split by byte before they are compressed, which is smaller than a dictionary and takes half the
+time; hashes are not compressed. Left to `ingest`: the rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ihp_compute.errors import PopulationError
+from ihp_compute.folders import hashed_file
+from ihp_compute.input_columns import SPILL_COLUMNS, SpillColumn
+
+FEW: Final = pa.dictionary(pa.int32(), pa.string())
+"""Type of texts of which few stand in many rows."""
+
+
+def _field(column: SpillColumn) -> pa.Field:
+    """A column without nulls: what is blank is the column's blank, or an empty text or list."""
+    kind = FEW if column.few else column.type
+    if pa.types.is_list(kind):
+        kind = pa.list_(pa.field("element", kind.value_type, nullable=False))
+    return pa.field(column.name, kind, nullable=False)
+
+
+def _schema(table: str) -> pa.Schema:
+    first = (pa.field(name, FEW, nullable=False) for name in ("source_table", "fate"))
+    # a fate of the first pass is none yet, and only what cannot be read has a reason
+    kept = (column for column in SPILL_COLUMNS[table] if column.name not in ("fate", "reason"))
+    return pa.schema([*first, *map(_field, kept)])
+
+
+RECORDS: Final[Mapping[str, pa.Schema]] = {
+    "claims": _schema("medical_claim"),
+    "eligibility": _schema("eligibility"),
+}
+"""The records and their columns: `source_table` and `fate` by name, then all that is spilled.
+
+Days are int32 (`NO_DAY`), money int64 cents; codes index `Population.codes`, as in `tables`. `file`
+is a place in the manifest's `inputs`, and `row` the row there.
+"""
+
+_HASHES: Final = ("hash_1", "hash_2")
+_WIDE: Final = (pa.int32(), pa.int64(), pa.uint64())
+
+
+def record_path(name: str, shard: int) -> Path:
+    """Where a shard's record lies in the population's folder."""
+    return Path("record", name, f"{shard:05d}.parquet")
+
+
+def write_record(
+    folder: Path, name: str, shard: int, batches: Iterable[pa.RecordBatch]
+) -> tuple[str, dict[str, Any]]:
+    """Write a shard's record, a row group for each batch; its name among the files, and its stamp.
+
+    Parameters
+    ----------
+    folder : Path
+        The population's, in which `record/NAME` stands.
+    name : str
+        One of `RECORDS`, whose schema the batches have.
+    shard : int
+    batches : iterable of RecordBatch
+        Each is asked for when the one before it is written.
+    """
+    schema, path = RECORDS[name], record_path(name, shard)
+    with hashed_file(folder / path) as (sink, stamp), pq.ParquetWriter(
+        sink, schema, write_statistics=False, **_written(schema)
+    ) as writer:  # fmt: skip
+        for batch in batches:
+            writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
+    return path.as_posix(), stamp
+
+
+def _written(schema: pa.Schema) -> dict[str, Any]:
+    """How each column is encoded and compressed, as Parquet names them."""
+    encoding, dictionary, compression = {}, [], {}
+    for field in schema:
+        leaf = f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
+        compression[leaf] = "none" if field.name in _HASHES else "zstd"
+        if field.name in _HASHES or pa.types.is_string(field.type):
+            encoding[leaf] = "PLAIN"
+        elif field.type in _WIDE or pa.types.is_list(field.type):
+            encoding[leaf] = "BYTE_STREAM_SPLIT"
+        else:
+            dictionary.append(leaf)
+    return {
+        "column_encoding": encoding,
+        "use_dictionary": dictionary,
+        "compression": compression,
+    }
+
+
+def read_record(
+    folder: Path, name: str, shard: int, columns: Sequence[str] | None, where: Any
+) -> pa.Table:
+    """A shard's record, or those columns of the rows that `where` (a pyarrow filter) lets pass."""
+    path = folder / record_path(name, shard)
+    try:
+        return pq.read_table(
+            path, columns=None if columns is None else list(columns), filters=where,
+            partitioning=None,
+        )  # fmt: skip
+    except (OSError, pa.ArrowException) as error:
+        raise PopulationError(
+            f"{path} cannot be read as a Parquet file ({error}). Prepare the population again."
+        ) from error
+
+
+def record_sums(folder: Path, name: str, shard: int) -> Counter[tuple[str, int, str, str]]:
+    """Lines and cents of a shard's record: by table, file, fate and `lines` or `paid_cents`."""
+    paid = ["paid_cents"] if "paid_cents" in RECORDS[name].names else []
+    rows = read_record(folder, name, shard, ["source_table", "file", "fate", *paid], None)
+    keys = ["source_table", "file", "fate"]
+    sums: Counter[tuple[str, int, str, str]] = Counter()
+    counted = rows.group_by(keys, use_threads=False).aggregate(
+        [([], "count_all"), *((name, "sum") for name in paid)]
+    )
+    for row in counted.to_pylist():
+        key = row["source_table"], row["file"], row["fate"]
+        sums[*key, "lines"] += row["count_all"]
+        sums[*key, "paid_cents"] += row.get("paid_cents_sum", 0)
+    return sums
