@@ -12,8 +12,10 @@ import typer
 from api.console import EXIT_INFRASTRUCTURE, app, emit_json, say, show_table
 from cluster.doctor import examine
 from ihp_compute.explain import (
+    ClaimExplained,
     MemberExplained,
     PartnershipExplained,
+    explain_claim,
     explain_member,
     explain_partnership,
 )
@@ -27,14 +29,26 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 
 @app.command("explain")
 def explain_command(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="Folder made by `ihp run`.")],
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="Folder made by `ihp run`; with --claim also a population."
+        ),
+    ],
     partnership: Annotated[str | None, typer.Option(help="Show its walk.")] = None,
     member: Annotated[str | None, typer.Option(help="Show its lines; restricted.")] = None,
+    claim: Annotated[
+        str | None, typer.Option(help="Show its rows and fates at ingest; restricted.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show every step of one partnership, or every line of one member, in dollars."""
-    if (partnership is None) == (member is None):
-        raise typer.BadParameter("give --partnership or --member, one of them")
+    """Show every step of one partnership, line of one member, or row of one claim, in dollars."""
+    if sum(asked is not None for asked in (partnership, member, claim)) != 1:
+        raise typer.BadParameter("give --partnership, --member or --claim, one of them")
+    if claim is not None:
+        history = explain_claim(run_dir, claim)
+        emit_json(history.document()) if as_json else _show_claim(history)
+        return
     if partnership is not None:
         settled = explain_partnership(run_dir, partnership)
         emit_json(settled.document()) if as_json else _show_partnership(settled)
@@ -167,4 +181,32 @@ def _show_member(found: MemberExplained) -> None:
         optional=("kind", "paid"),
     )  # fmt: skip
     fates = Counter(line["fate"] for line in found.lines)
+    say(", ".join(f"{n} {fate}" for fate, n in sorted(fates.items())))
+
+
+def _show_claim(found: ClaimExplained) -> None:
+    show_table(
+        f"Claim {found.claim_id} and those tied to it",
+        {"member": "left", "claim": "left", "line": "right", "payer": "left", "says": "left",
+         "names": "left", "service": "left", "paid": "left", "dollars": "right", "fate": "left",
+         "row": "left"},
+        [
+            [
+                row["member_id"],
+                row["claim_id"],
+                row["claim_line_number"],
+                " ".join(filter(None, (row["data_source"], row["payer"], row["plan"]))),
+                row["says"],
+                ", ".join(row["names"]),
+                row["service_date"],
+                row["paid_date"],
+                dollars(row["paid_cents"]),
+                row["fate"],
+                f"{row['file']}, row {row['row']:,}",
+            ]
+            for row in found.rows
+        ],
+        optional=("payer", "row"),
+    )  # fmt: skip
+    fates = Counter(row["fate"] for row in found.rows)
     say(", ".join(f"{n} {fate}" for fate, n in sorted(fates.items())))

@@ -1,10 +1,10 @@
-"""The cold record: every readable row of claims and enrolment with its fate, kept beside the tables.
+"""The cold record: every readable row of claims and enrolment, with the fate that it met.
 
     POPULATION/record/claims/00000.parquet        rows of the claim tables of a shard's members
     POPULATION/record/eligibility/00000.parquet   their rows of enrolment
 
 A row is kept as ingest read it: whose it is, the numbers that it goes by and names, what it says,
-the hashes that tell it apart, where it stood, and the fate that it met. So a later delivery can
+the hashes that tell it apart, where it stood, and its fate. So a later delivery can
 decide a history again whole, and a fate can be explained. Rows that cannot be read say nothing
 certain; they stand in the quarantine.
 
@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -118,25 +118,30 @@ def read_record(
     """A shard's record, or those columns of the rows that `where` (a pyarrow filter) lets pass."""
     path = folder / record_path(name, shard)
     try:
-        return pq.read_table(
+        rows = pq.read_table(
             path, columns=None if columns is None else list(columns), filters=where,
             partitioning=None,
         )  # fmt: skip
+        return rows.unify_dictionaries()
     except (OSError, pa.ArrowException) as error:
         raise PopulationError(
             f"{path} cannot be read as a Parquet file ({error}). Prepare the population again."
         ) from error
 
 
-def record_sums(folder: Path, name: str, shard: int) -> Counter[tuple[str, int, str, str]]:
-    """Lines and cents of a shard's record: by table, file, fate and `lines` or `paid_cents`."""
+Sums: TypeAlias = Counter[tuple[str, int, str, str]]
+"""Sums by table, place among the inputs, fate, and `lines` or `paid_cents`."""
+
+
+def record_sums(folder: Path, name: str, shard: int) -> Sums:
+    """Lines and cents of a shard's record."""
     paid = ["paid_cents"] if "paid_cents" in RECORDS[name].names else []
-    rows = read_record(folder, name, shard, ["source_table", "file", "fate", *paid], None)
     keys = ["source_table", "file", "fate"]
-    sums: Counter[tuple[str, int, str, str]] = Counter()
+    rows = read_record(folder, name, shard, [*keys, *paid], None)
     counted = rows.group_by(keys, use_threads=False).aggregate(
-        [([], "count_all"), *((name, "sum") for name in paid)]
+        [([], "count_all"), *((column, "sum") for column in paid)]
     )
+    sums: Sums = Counter()
     for row in counted.to_pylist():
         key = row["source_table"], row["file"], row["fate"]
         sums[*key, "lines"] += row["count_all"]

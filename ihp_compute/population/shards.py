@@ -176,7 +176,7 @@ class Shard:
             One of `record.RECORDS`, which has the columns.
         columns : sequence of str, optional
             Those wanted; by default all.
-        where : pyarrow.dataset.Expression, optional
+        where : pyarrow.compute.Expression, optional
             Which rows; by default all.
 
         Raises

@@ -1,19 +1,24 @@
-"""A population hashed again, files and rows; both must equal its manifest."""
+"""A population hashed and counted again, files and rows; all must equal its manifest."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ihp_compute.errors import PopulationError
+from ihp_compute.ledger import IngestFate
 from ihp_compute.population.digest import population_digest
+from ihp_compute.population.record import RECORDS, Sums, record_sums
 from ihp_compute.population.shards import Population, check_file, read_manifest
 
 
 def verify(path: Path) -> dict[str, Any]:
     """Hash every file again, and the content from its rows; both must equal the manifest.
+
+    So must the lines and dollars of the cold record, by table, file and fate, equal the ledger's.
 
     Returns
     -------
@@ -23,7 +28,7 @@ def verify(path: Path) -> dict[str, Any]:
     Raises
     ------
     PopulationError
-        Naming the first file or digest that differs.
+        Naming the first file, digest or sum that differs.
     """
     path = Path(path)
     manifest = read_manifest(path)
@@ -49,8 +54,30 @@ def verify(path: Path) -> dict[str, Any]:
                 f"{path}: the rows hold {count:,} {name}, the manifest says {manifest[name]}. "
                 "Prepare it again with `ihp ingest`."
             )
+    _foot(population)
     return {
         "files": len(manifest["files"]),
         "bytes": sum(int(stamp["bytes"]) for stamp in manifest["files"].values()),
         "population_digest": digest,
     }
+
+
+def _foot(population: Population) -> None:
+    """Refuse a cold record that does not sum to the ledger, but for what cannot be read."""
+    found: Sums = Counter()
+    for shard in population.shards:
+        for name in RECORDS:
+            found.update(record_sums(population.path, name, shard.index))
+    files = [entry["file"] for entry in population.manifest["inputs"]]
+    stated: Sums = Counter()
+    for row in population.manifest["ledger"]:
+        if row["fate"] != IngestFate.UNREADABLE.label:
+            of = row["source_table"], files.index(row["file"]), row["fate"]
+            stated.update({(*of, unit): row[unit] for unit in ("lines", "paid_cents")})
+    for key in sorted(found.keys() | stated.keys()):
+        table, file, fate, unit = key
+        if found[key] != stated[key]:
+            raise PopulationError(
+                f"{population.path}: the record holds {found[key]:,} {unit} {fate} of {table} in "
+                f"{files[file]}, the ledger {stated[key]:,}. Prepare it again with `ihp ingest`."
+            )

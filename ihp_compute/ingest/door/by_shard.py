@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ihp_compute.ingest.door.columns import Coded, Column, Following, Stated
 from ihp_compute.ingest.door.texts import Text
 from ihp_compute.ingest.spill_layout import Kept, Ordered, Scratch
+from ihp_compute.input_columns import SPILL_COLUMNS
 from ihp_compute.units import NO_DAY
 from kernels import code_lists, row_order, row_pick
 
@@ -27,6 +28,11 @@ _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _NARROW: Final = (np.uint8, np.int16, np.uint16, np.int32)
 _MANY: Final = 16
 """Of a coded column only places are written where it has this many rows for each value."""
+_FEW: Final = frozenset(
+    column.name for columns in SPILL_COLUMNS.values() for column in columns if column.few
+)
+_AT_MOST: Final = 1 << 10
+"""Of texts that are few as a rule only places are written up to so many in a batch."""
 
 
 def by_shard(
@@ -44,7 +50,7 @@ def by_shard(
         name, column = entry.name, columns[entry.name]
         if name != "member_key" and _is_constant(column):
             kept.constant[name] = _constant(column)
-        elif (coded := _few(column, entry.type)) is not None:
+        elif (coded := _few(column, entry)) is not None:
             kept.values[name], index = coded
             if isinstance(column, Stated | Text):
                 kept.hashes[name] = _text_of(column).words.hashes
@@ -125,11 +131,14 @@ def _ordered(
 
 
 def _few(
-    column: Column, kind: pa.DataType
+    column: Column, field: pa.Field
 ) -> tuple[NDArray[Any] | pa.Array, NDArray[np.int32]] | None:
     """Values and index of a column of few distinct values, if they are wider than an index."""
+    kind = field.type
     if isinstance(column, Stated | Text):
         values, index = _coded_texts(column)
+        if field.name in _FEW and len(values) <= _AT_MOST:
+            return values, index
     elif isinstance(column, Coded) and kind in (pa.uint64(), pa.int64()):
         values, index = column.values, column.index
     elif isinstance(column, np.ndarray) and kind == pa.int32() and column.min() == NO_DAY:

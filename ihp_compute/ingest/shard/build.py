@@ -108,9 +108,7 @@ def build(
         },
         records={
             "claims": chain(*rows),
-            "eligibility": recorded(
-                "eligibility", "eligibility", eligibility, members.fate, rules
-            ),
+            "eligibility": recorded("eligibility", "eligibility", eligibility, members.fate, rules),
         },
         ledger=ledger,
         quarantine=quarantine,

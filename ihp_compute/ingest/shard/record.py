@@ -59,9 +59,7 @@ def _same(text: str, n: int) -> pa.DictionaryArray:
 class _Stretch:
     """Some of neighbouring rows, by place among these."""
 
-    def __init__(
-        self, raw: ShardRows, near: slice, rows: NDArray[np.int32], rules: Rules
-    ) -> None:
+    def __init__(self, raw: ShardRows, near: slice, rows: NDArray[np.int32], rules: Rules) -> None:
         self._raw, self._near, self._rows, self._rules = raw, near, rows, rules
         self._is_whole = len(rows) == near.stop - near.start
 
@@ -74,7 +72,10 @@ class _Stretch:
         if field.type == FEW:
             return self._raw.some_coded(at, name)
         if pa.types.is_string(field.type):
-            texts = self._raw.some_texts(at, name)
+            as_they_are = self._is_whole and self._raw.coded[name] is None
+            texts = (
+                self._raw.texts[name][self._near] if as_they_are else self._raw.some_texts(at, name)
+            )
             return texts.fill_null("") if texts.null_count else texts
         values = self._raw.stretch(name, self._near)
         if name in CODED:
