@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from ihp_compute.ingest.door.texts import Text, read_text
 from ihp_compute.ingest.shard.rows import ShardRows
 from ihp_compute.ingest.spill import Spill, ranges
 from ihp_compute.ingest.spill_layout import Scratch, Spilled
-from ihp_compute.input_columns import SPILLED
+from ihp_compute.input_columns import SPILL_COLUMNS, SPILLED
 from ihp_compute.population.hashes import text_hashes
 from ihp_compute.units import NO_DAY
 
 INT32 = np.iinfo(np.int32)
+FEW = {column.name for column in SPILL_COLUMNS["medical_claim"] if column.few}
 
 
 def batch(n: int, seed: int, **others: Column) -> dict[str, Column]:
@@ -37,6 +39,10 @@ def batch(n: int, seed: int, **others: Column) -> dict[str, Column]:
         "claim_line_number": read_text(pa.array(["1", "2", None] * n)[:n]),
         "original_claim": Stated(read_text(pa.array(["x", None, None] * n)[:n])),
         "adjustment_claim": Stated(read_text(pa.nulls(n, pa.string()))),
+        "data_source": read_text(pa.array(["s", "t", None] * n)[:n]),
+        "payer": read_text(pa.array([f"payer {k}" for k in range(n)])),
+        "payer_plan": Text.blank(n),
+        "indicator": read_text(pa.array(["4"] * n)),
         "paid_day": np.full(n, NO_DAY, np.int32),
         "blank_amount": rng.random(n) < 0.5,
         "dx": [Coded(np.array([0, 5, 70_000], np.int32), rng.integers(0, 3, n).astype(np.int32))],
@@ -115,12 +121,24 @@ def test_rows_come_back_in_their_shards_and_order(tmp_path: Path, n_shards: int)
             elif pa.types.is_string(field.type):
                 check_texts(raw, field.name, wanted)
             else:
+                check_stretches(raw, field.name, wanted)
                 found = raw.numbers[field.name]
                 assert found.dtype == field.type.to_pandas_dtype()
                 assert found.tolist() == wanted
         spill.made(shard)
     spill.close()
     assert not list(tmp_path.iterdir())
+
+
+def check_stretches(raw: ShardRows, name: str, wanted: list[int]) -> None:
+    """Any neighbouring rows of a column of numbers, of all rows and of a part."""
+    ends = sorted({0, 1, raw.n // 3, raw.n // 2, raw.n})
+    for rows, before in ((raw, 0), (raw.rows(raw.n // 3, raw.n), raw.n // 3)):
+        for first, stop in pairwise(ends):
+            near = slice(first, min(stop, rows.n))
+            if near.start < near.stop:
+                found = rows.stretch(name, near).tolist()
+                assert found == wanted[before + near.start : before + near.stop]
 
 
 def check_lists(raw: ShardRows, wanted: list[list[int]]) -> None:
@@ -142,6 +160,10 @@ def check_texts(raw: ShardRows, name: str, wanted: list[str | None]) -> None:
         assert rows.hashes[name].tolist() == words[first:].tolist()
         some = np.arange(0, rows.n, 7)
         assert rows.some_texts(some, name).to_pylist() == wanted[first::7]
+        if name in FEW:
+            coded = rows.some_coded(some, name)
+            assert coded.to_pylist() == wanted[first::7]
+            assert len(coded.dictionary) == len(coded.dictionary.unique())
         at, hashed = rows.stated(name)
         assert at.tolist() == np.flatnonzero(words[first:]).tolist()
         assert hashed.tolist() == words[first:][at].tolist()
@@ -154,7 +176,8 @@ def test_what_all_rows_or_many_share_is_not_written() -> None:
     kept, numbers, claims = made.kept, made.numbers, made.texts["claim_id"]
     assert {"file", "paid_day", "adjustment_claim", "reason", "tin"} <= set(kept.constant)
     assert not set(kept.constant) & {*numbers, *made.texts}
-    assert set(kept.values) == {"claim_line_number", "original_claim", "admission_day"}
+    many = {"claim_line_number", "original_claim", "admission_day"}
+    assert set(kept.values) == many | {"data_source", "payer", "indicator"}
     kinds = {name: numbers[name].dtype.name for name in ("original_claim", "admission_day", "row")}
     assert kinds == {"original_claim": "uint8", "admission_day": "uint8", "row": "int16"}
     assert claims.null_count > 0
