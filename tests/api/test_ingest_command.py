@@ -163,3 +163,26 @@ def test_control_totals_are_held_against_what_was_read(ihp: Ihp, raw: Path, tmp_
     why = ("--accept", "control_totals=the second line is withdrawn")
     code, _, _ = ihp("ingest", raw, "--out", "population", "--control", control, *why)
     assert code == 0
+
+
+def test_a_claim_is_explained_from_its_population(ihp: Ihp, raw: Path) -> None:
+    """On the screen and as a document; a number that is not here is not repeated."""
+    assert ihp("ingest", raw, "--out", "population")[0] == 0
+    code, out, err = ihp("explain", "population", "--claim", "C1")
+    assert code == 0
+    assert out.splitlines()[-1].split()[-5:] == [
+        "$100.00",
+        "retained",
+        "medical_claim.csv,",
+        "row",
+        "1",
+    ]
+    assert "1 retained" in err
+    code, out, _ = ihp("explain", "population", "--claim", "C1", "--json")
+    assert [(row["claim_id"], row["paid_cents"]) for row in json.loads(out)["rows"]] == [
+        ("C1", 10_000)
+    ]
+    code, out, err = ihp("explain", "population", "--claim", "SECRET")
+    assert (code, out) == (3, "")
+    assert "SECRET" not in err
+    assert ihp("explain", "population", "--claim", "C1", "--member", "0001")[0] == 2

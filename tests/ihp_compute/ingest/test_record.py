@@ -34,7 +34,7 @@ def ledger(document: dict[str, Any]) -> Counter[tuple[str, str, str]]:
     for row in document["ledger"]:
         if row["fate"] != "unreadable":
             for unit in ("lines", "paid_cents"):
-                found[row["table"], row["fate"], unit] += row[unit]
+                found[row["source_table"], row["fate"], unit] += row[unit]
     return found
 
 
