@@ -173,7 +173,7 @@ def test_a_free_place_an_empty_folder_and_the_same_kind_are_free_to_take(
         (POPULATION, "[]", f"{{1}} does not describe a population. {INGEST}"),
         (POPULATION, '{"kind": "run"}', f"{{1}} does not describe a population. {INGEST}"),
         (POPULATION, '{"kind": "population", "layout_version": 99}',
-         "{0} has population layout 99, this version reads 2. Prepare it again with `ihp ingest`."),
+         "{0} has population layout 99, this version reads 3. Prepare it again with `ihp ingest`."),
         (POPULATION, '{"kind": "population", "layout_version": 3, "method_version": "1"}',
          ("{0} was prepared by method version 1, this program has 2. "
           "Prepare it again with `ihp ingest`.")),
