@@ -252,11 +252,20 @@ def _tell_denials(
     """Count what the flag denies, and what it would if it were read the other way round."""
     source = rows.text("data_source")
     positive = np.maximum(cents, 0)
-    found = np.unique(source.index) if len(source.values) > 1 else source.index[:1]
-    for place in found.tolist():
-        of = source.index == place if len(found) > 1 else np.ones(rows.n, bool)
-        counted = [
-            (int(np.count_nonzero(some)), int(positive[some].sum()))
-            for some in (of, of & denied, of & not_denied)
-        ]
+    if source.index.min() == source.index.max():
+        counted = [_sum_of(positive, some) for some in (denied, not_denied)]
+        whole = rows.n, int(positive.sum())
+        rows.tally.denials[source.values[source.index[0]]] = Denials(*whole, *counted)
+        return
+    for place in np.flatnonzero(np.bincount(source.index)).tolist():
+        of = source.index == place
+        counted = [_sum_of(positive, some) for some in (of, of & denied, of & not_denied)]
         rows.tally.denials[source.values[place]] = Denials(*counted[0], *counted[1:])
+
+
+def _sum_of(cents: NDArray[np.int64], some: NDArray[np.bool_]) -> tuple[int, int]:
+    """How many rows are marked, and their cents."""
+    n = int(np.count_nonzero(some))
+    if 2 * n > len(some):
+        return n, int(cents.sum()) - int(cents[~some].sum())
+    return n, int(cents[some].sum()) if n else 0

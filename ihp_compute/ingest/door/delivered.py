@@ -16,6 +16,7 @@ from ihp_compute.ingest.door.rows import Rows
 from ihp_compute.ingest.final_action import OPEN
 from ihp_compute.ingest.findings import NO_MONTH, Delivered
 from ihp_compute.units import NO_DAY, months_of_days
+from kernels import row_pick
 
 _MOST_PLANS: Final = 2_000
 """A column with more values in one batch names no plans."""
@@ -25,23 +26,38 @@ def count_delivered(delivered: Delivered, rows: Rows, read: Mapping[str, Any]) -
     """Count a batch of claim rows, given the columns read of it."""
     plan, names = _plans(rows)
     days: NDArray[np.int32] = read["service_day"]
-    stated = days != NO_DAY
-    first, last = (int(end(days[stated])) for end in (np.min, np.max)) if stated.any() else (0, 0)
-    months = months_of_days(np.arange(first, last + 1, dtype=np.int32))
-    place = np.where(stated, months[np.clip(days, first, last) - first] - months[0] + 1, 0)
-    n_months = int(months[-1] - months[0]) + 2
-    cell = plan.astype(np.int64) * n_months + place
+    first, day = _from_first(days)
+    months = months_of_days(np.arange(first, first + int(day.max()), dtype=np.int32))
+    month = np.append(0, months - months[:1] + 1)  # of no day 0
+    n_months = int(month[-1]) + 1
+    cell = row_pick(month, None, day)
+    if len(names) > 1:
+        cell += plan.astype(np.int64) * n_months
     n = len(names) * n_months
     lines = np.bincount(cell, minlength=n)
     cents = np.zeros(n, np.int64)
     np.add.at(cents, cell, read["paid_cents"])
-    aside = np.bincount(cell[read["fate"] != OPEN], minlength=n)
-    for k in np.flatnonzero(lines).tolist():
+    aside = np.bincount(cell[np.flatnonzero(read["fate"] != OPEN)], minlength=n)
+    met = np.flatnonzero(lines)
+    counted = zip(*(column[met].tolist() for column in (lines, cents, lines - aside)), strict=True)
+    for k, (n_lines, paid, readable) in zip(met.tolist(), counted, strict=True):
         name, at = divmod(k, n_months)
         key = names[name], int(months[0]) + at - 1 if at else NO_MONTH
-        delivered.lines[key] += int(lines[k])
-        delivered.cents[key] += int(cents[k])
-        delivered.readable[key] += int(lines[k] - aside[k])
+        delivered.lines[key] += n_lines
+        delivered.cents[key] += paid
+        delivered.readable[key] += readable
+
+
+def _from_first(days: NDArray[np.int32]) -> tuple[int, NDArray[np.int32]]:
+    """The first day, and each counted from it, which is 1; 0 where none is."""
+    first = int(days.min())
+    if first != NO_DAY:
+        return first, days - np.int32(first - 1)
+    stated = days != NO_DAY
+    first = int(days.min(where=stated, initial=days.max()))
+    if first == NO_DAY:
+        return 0, np.zeros(len(days), np.int32)
+    return first, np.where(stated, days - np.int32(first - 1), np.int32(0))
 
 
 def _plans(rows: Rows) -> tuple[NDArray[np.int32], Sequence[str]]:

@@ -267,7 +267,10 @@ def _plain(file: InputFile, name: str, array: pa.Array, *, is_uuid: bool) -> pa.
         array = array.storage
     kind = array.type
     if pa.types.is_dictionary(kind):
-        words = _plain(file, name, array.dictionary, is_uuid=is_uuid)
+        dictionary = array.dictionary
+        words = _plain(file, name, dictionary, is_uuid=is_uuid)
+        if words is dictionary:
+            return array
         return pa.DictionaryArray.from_arrays(array.indices, words, safe=False)
     if is_uuid and kind == pa.binary(_UUID_BYTES):
         return _uuid_texts(array)
@@ -293,7 +296,7 @@ def _check_text(file: InputFile, name: str, text: pa.Array) -> None:
     most = _MOST_OF_TEXT if kind is Kind.TEXT else _MOST_OF_VALUE
     width = np.int64 if pa.types.is_large_string(text.type) else np.int32
     offsets = np.frombuffer(text.buffers()[1], width, len(text) + 1, text.offset * width().itemsize)
-    if len(text) and int(np.diff(offsets).max()) > most:
+    if offsets[-1] - offsets[0] > most and int(np.diff(offsets).max()) > most:
         raise DataError(
             f"{file.name}: column {name} holds a text of more than {most:,} bytes, where a short "
             f"{kind.value} is expected. Write such texts blank."

@@ -161,8 +161,8 @@ class Rows:
             return np.full(self.n, NO_DAY, np.int32)
         self._left.pop(name, None)
         days = self._settled_days(name)
-        odd = (days < _LAST_NONE) | (days >= OPEN_END_DAY)
-        if odd.any():
+        if days.max() >= OPEN_END_DAY or days.min() < _LAST_NONE:
+            odd = ((days < _LAST_NONE) & (days != NO_DAY)) | (days >= OPEN_END_DAY)
             days = self._without_odd(self.table.by_name[name], days, np.flatnonzero(odd))
         if not self.table.by_name[name].is_content:
             return days
@@ -174,6 +174,8 @@ class Rows:
         """Days as written, in the order of day and month that the file settles."""
         array = self.columns[name]
         days = read_days(array)
+        if pa.types.is_date32(array.type):
+            return days
         bad = np.flatnonzero(days == BAD_DAY)
         if not len(bad):
             return days
@@ -192,19 +194,20 @@ class Rows:
     def _without_odd(
         self, column: InputColumn, days: NDArray[np.int32], odd: NDArray[np.intp]
     ) -> NDArray[np.int32]:
-        """Days without those that are none; of the others the column is told."""
-        stated = odd[days[odd] != NO_DAY]
-        of = days[stated]
+        """Days without those that state that there is none; of the others the column is told."""
+        if not len(odd):
+            return days
+        of = days[odd]
         bad = of == BAD_DAY
         unsettled = [rows for doubt, rows in self._doubts.get(column.name, ()) if doubt]
-        told = np.isin(stated, np.concatenate(unsettled)) if unsettled else np.zeros(len(bad), bool)
-        self._doubt(column.name, _NOT_A_DATE, stated[bad & ~told])
+        told = np.isin(odd, np.concatenate(unsettled)) if unsettled else np.zeros(len(bad), bool)
+        self._doubt(column.name, _NOT_A_DATE, odd[bad & ~told])
         none = np.isin(of, [day_of(day) for day in column.no_dates])
         if column.may_be_open:
             none |= of >= OPEN_END_DAY
         outside = ((of < FIRST_DAY) | (of >= OPEN_END_DAY)) & ~bad & ~none
-        self._doubt(column.name, _OUT_OF_RANGE, stated[outside])
-        blank = stated[bad | none | outside]
+        self._doubt(column.name, _OUT_OF_RANGE, odd[outside])
+        blank = odd[bad | none | outside]
         if not len(blank):
             return days
         days = days.copy()

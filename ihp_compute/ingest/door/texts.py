@@ -149,7 +149,7 @@ def as_text(array: pa.Array, *, whole: bool = True) -> pa.Array:
     if array.null_count:
         array = array.fill_null("")
     array = _trimmed(array)
-    if whole and pc.any(pc.match_substring(array, ".0")).as_py():
+    if whole and _has_byte(array, b".") and pc.any(pc.match_substring(array, ".0")).as_py():
         array = pc.replace_substring_regex(array, _WHOLE, r"\1")
     return array
 
@@ -171,17 +171,26 @@ def is_rounded(array: pa.Array) -> bool:
         )
     if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
         return False
-    data = array.buffers()[2]
-    if data is None:
-        return False
-    bytes_ = np.frombuffer(data, np.uint8)
-    if not any(bool((bytes_ == ord(mark)).any()) for mark in "+.,"):
+    if not _has_byte(array, b"+,."):
         return False
     for text in pc.unique(array.filter(pc.match_substring_regex(array, "[+.,]"))).to_pylist():
         found = _ROUNDED.fullmatch(text.strip())
         if found and (found[1] is None or int(found[1]) > _EXACT[64]):
             return True
     return False
+
+
+def _has_byte(array: pa.Array, marks: bytes) -> bool:
+    """Whether some byte of the texts is one of a few; in most columns none is as low as these."""
+    data = array.buffers()[2]
+    if data is None or not len(array):
+        return False
+    width = np.int64 if pa.types.is_large_string(array.type) else np.int32
+    at = np.frombuffer(array.buffers()[1], width, len(array) + 1, array.offset * width().itemsize)
+    bytes_ = np.frombuffer(data, np.uint8)[at[0] : at[-1]]
+    if not len(bytes_) or bytes_.min() > max(marks):
+        return False
+    return any(bool((bytes_ == mark).any()) for mark in marks)
 
 
 def _trimmed(array: pa.Array) -> pa.Array:
