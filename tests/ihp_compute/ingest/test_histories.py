@@ -321,6 +321,40 @@ def test_order_files_and_names_change_nothing(bench: Any, member: Any, seed: int
 
 
 @settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 2**32))
+def test_a_reading_not_chosen_is_told_with_what_it_would_retain(
+    bench: Any, member: Any, seed: int
+) -> None:
+    """Histories with rows that stand twice, and amounts that come later without a word."""
+    rows, _ = histories(seed)
+    rng = Random(seed + 2)  # noqa: S311 - likewise
+    copies = rng.sample(rows, rng.randrange(len(rows) + 1))
+    later = [
+        row | {"paid_date": f"2024-06-0{rng.randint(1, 2)}", "paid_amount": str(rng.randint(1, 9))}
+        for row in rng.sample(rows, rng.randint(0, 2) if len(rows) > 1 else 0)
+    ]
+    folder = bench.folder(eligibility=[member()], medical_claim=[*rows, *copies, *later])
+
+    def retained(document: dict[str, Any]) -> int:
+        return int(bench.fates(document).get("retained", (0, 0))[1])
+
+    document, _ = bench.ingest(folder)
+    told = {
+        row["finding"]: row["paid_cents"]
+        for row in document["data_quality"]
+        if str(row["subject"]).startswith("if read as")
+    }
+    for finding, choices in (
+        ("later_amounts", Choices(later_amounts="additional")),
+        ("equal_rows", Choices(equal_rows="billed")),
+    ):
+        other, _ = bench.ingest(folder, choices=choices)
+        assert told.get(finding, retained(document)) == retained(other)
+
+
+@settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
