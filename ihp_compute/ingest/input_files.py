@@ -1,13 +1,26 @@
-"""The files of an input folder, by table. Not here: which file is which table (`door.layout`)."""
+"""The files of an input folder, by table, and what any file may ask of the machine.
+
+Not here: which file is which table (`door.layout`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
+
+from ihp_compute.errors import DataError
+
 MAX_COLUMNS: Final = 4_096
 """Most columns of a file: twenty times the widest table."""
+MOST_UNPACKED: Final = 200
+"""Most bytes that a packed byte may become: claims become 10 to 40, zeros more than a thousand."""
+FREE_ROWS: Final = 1 << 20
+"""Rows that any packed file may have; more of them take a byte of the file each."""
 
 
 @dataclass(frozen=True)
@@ -39,3 +52,32 @@ class InputFolder:
     def of(self, table: str) -> list[tuple[int, InputFile]]:
         """Files of one table with their index in `files`."""
         return [(index, file) for index, file in enumerate(self.files) if file.table == table]
+
+
+@contextmanager
+def reading(file: InputFile, fault: str, reasons: Mapping[str, str]) -> Iterator[None]:
+    """Say of whatever a reader raises that the file cannot be read, without what it holds.
+
+    Parameters
+    ----------
+    file : InputFile
+    fault : str
+        What is then said of the file.
+    reasons : mapping of str to str
+        Our words for a library's message, which may show what the file holds, by what stands in it;
+        the last is for any other.
+
+    Raises
+    ------
+    DataError
+        Naming the file and the reason.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise DataError(f"{file.name} needs more memory to be read than there is.") from error
+    except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
+        why = next(reason for word, reason in reasons.items() if word in str(error))
+        if isinstance(error, OSError) and error.strerror:
+            why = error.strerror
+        raise DataError(f"{file.name} {fault} ({why}). Get a complete copy of the file.") from error

@@ -14,7 +14,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,18 +22,14 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from ihp_compute.errors import DataError
-from ihp_compute.ingest.input_files import InputFile
+from ihp_compute.ingest.input_files import FREE_ROWS, MOST_UNPACKED, InputFile, reading
 from ihp_compute.input_columns import INPUT_TABLES
 
 _BLOCK_BYTES: Final = 32 << 20
 """What is parsed at a time, and so the longest line or quoted field."""
 _HEADER_BYTES: Final = 1 << 20
-_MOST_UNPACKED: Final = 200
-"""Most bytes that a packed byte may become: claims become 10 to 40, zeros more than a thousand."""
 _FREE_UNPACKED: Final = 64 << 20
 """Bytes that any file may unpack to."""
-_FREE_ROWS: Final = 1 << 20
-"""Rows that any packed file may have; more of them take a byte each."""
 _SEPARATORS: Final = (",", "\t", "|", ";")
 _CODECS: Final = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _OTHERS: Final = {
@@ -45,6 +41,15 @@ _OTHERS: Final = {
     b"\xfe\xff": "UTF-16 text: convert it to UTF-8",
 }
 """What is not CSV in spite of its name, by its first bytes."""
+_REASONS: Final = {
+    "too much memory": "it was packed with a window of more than 128 MiB",
+    "window": "it was packed with a window of more than 128 MiB",
+    "runcated": "the packed data end too early",
+    "inflate": "the packed data are damaged",
+    "ZSTD": "the packed data are damaged",
+    "ermission": "permission denied",
+    "": "its data are damaged",
+}
 _BACKSLASHED: Final = re.compile(rb'\\"[^",\t|;\r\n]')
 """A quote after a backslash that closes no field."""
 
@@ -73,7 +78,7 @@ def read_header(file: InputFile) -> Header:
         If the file is empty or cannot be read, its first line is blank, too long or no text, or its
         names are separated by another sign.
     """
-    with reading(file), _opened(file) as stream:
+    with _reading(file), _opened(file) as stream:
         start = stream.read(_HEADER_BYTES)
     for first, what in _OTHERS.items():
         if start.startswith(first):
@@ -144,7 +149,7 @@ def csv_batches(file: InputFile, known: list[str], batch_rows: int) -> Iterator[
     header = read_header(file)
     _measure(file, header.separator)
     rows = 0
-    with reading(file), _opened(file) as stream:
+    with _reading(file), _opened(file) as stream:
         try:
             with pa_csv.open_csv(
                 stream,
@@ -171,33 +176,8 @@ def csv_batches(file: InputFile, known: list[str], batch_rows: int) -> Iterator[
             raise _malformed(file, header, str(error), rows) from error
 
 
-@contextmanager
-def reading(file: InputFile) -> Iterator[None]:
-    """Say of whatever a reader raises that the file cannot be read, without what it holds."""
-    try:
-        yield
-    except MemoryError as error:
-        raise DataError(f"{file.name} needs more memory to be read than there is.") from error
-    except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else _why(str(error))
-        raise DataError(
-            f"{file.name} cannot be read, or is cut off ({why}). Get a complete copy of the file."
-        ) from error
-
-
-def _why(text: str) -> str:
-    """What a library's message says, in our words: its own may show what the file holds."""
-    for word, why in (
-        ("too much memory", "it was packed with a window of more than 128 MiB"),
-        ("window", "it was packed with a window of more than 128 MiB"),
-        ("runcated", "the packed data end too early"),
-        ("inflate", "the packed data are damaged"),
-        ("ZSTD", "the packed data are damaged"),
-        ("ermission", "permission denied"),
-    ):
-        if word in text:
-            return why
-    return "its data are damaged"
+def _reading(file: InputFile) -> AbstractContextManager[None]:
+    return reading(file, "cannot be read, or is cut off", _REASONS)
 
 
 @contextmanager
@@ -216,12 +196,12 @@ def _opened(file: InputFile) -> Iterator[pa.NativeFile]:
 
 def _measure(file: InputFile, separator: str) -> None:
     """Read a file through before its rows are: how much it unpacks to, and whether quotes pair."""
-    with reading(file):
+    with _reading(file):
         packed = file.path.stat().st_size
     quotes = unpacked = rows = 0
     is_packed = is_backslashed = False
     last = b""
-    with reading(file), _opened(file) as stream:
+    with _reading(file), _opened(file) as stream:
         is_packed = isinstance(stream, pa.CompressedInputStream)
         while block := stream.read(_BLOCK_BYTES):
             quotes += block.count(b'"')
@@ -244,12 +224,12 @@ def _measure(file: InputFile, separator: str) -> None:
 
 
 def _check_size(file: InputFile, packed: int, unpacked: int, rows: int) -> None:
-    if unpacked > max(_FREE_UNPACKED, _MOST_UNPACKED * packed):
+    if unpacked > max(_FREE_UNPACKED, MOST_UNPACKED * packed):
         raise DataError(
-            f"{file.name} unpacks to more than {_MOST_UNPACKED} times its {packed:,} bytes, which "
+            f"{file.name} unpacks to more than {MOST_UNPACKED} times its {packed:,} bytes, which "
             "no table of claims does. Check where it comes from; if it is right, unpack it."
         )
-    if rows > max(_FREE_ROWS, packed):
+    if rows > max(FREE_ROWS, packed):
         raise DataError(
             f"{file.name} unpacks to {rows:,} lines and more from {packed:,} bytes, which no table "
             "of claims does. Check where it comes from; if it is right, unpack it."
@@ -261,7 +241,7 @@ def _check_size(file: InputFile, packed: int, unpacked: int, rows: int) -> None:
 
 def _lines(file: InputFile) -> Iterator[bytes]:
     """Physical lines; one that is too long comes in pieces."""
-    with reading(file), _opened(file) as stream, io.BufferedReader(stream, 1 << 20) as lines:
+    with _reading(file), _opened(file) as stream, io.BufferedReader(stream, 1 << 20) as lines:
         while line := lines.readline(_BLOCK_BYTES):
             yield line
 

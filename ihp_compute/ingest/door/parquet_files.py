@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Final
 
 import numpy as np
@@ -19,16 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ihp_compute.errors import DataError
-from ihp_compute.ingest.input_files import MAX_COLUMNS, InputFile
+from ihp_compute.ingest.input_files import FREE_ROWS, MAX_COLUMNS, MOST_UNPACKED, InputFile, reading
 from ihp_compute.input_columns import INPUT_TABLES, Kind
 
 _CODED_BYTES: Final = 3
-_FREE_ROWS: Final = 1 << 20
-"""Rows that any file may have; more of them take a byte of the file each."""
 _FREE_BYTES: Final = 256 << 20
 """Bytes that the columns of a row group may come to in any file."""
-_MOST_UNPACKED: Final = 200
-"""Most bytes that a packed byte of a row group may become."""
 _MOST_OF_COLUMN: Final = 2 << 30
 """Most bytes of one column of a row group: ten million rows of 200 bytes."""
 _MOST_OF_TEXT: Final = 1 << 16
@@ -36,6 +32,15 @@ _MOST_OF_TEXT: Final = 1 << 16
 _MOST_OF_VALUE: Final = 1 << 10
 """Most bytes of an id, code, date, flag or number as text: each row's own copy may be made."""
 _UUID_BYTES: Final = 16
+_REASONS: Final = {
+    "CRC": "a page does not agree with its checksum",
+    "magic bytes": "it does not end as Parquet files do",
+    "file size": "it does not end as Parquet files do",
+    "encrypt": "it is encrypted",
+    "nd of stream": "a page ends too early",
+    "EOF": "it ends too early",
+    "": "its footer or a page is damaged, or of a kind that is not known",
+}
 
 
 def read_footer(file: InputFile) -> pq.FileMetaData:
@@ -46,7 +51,7 @@ def read_footer(file: InputFile) -> pq.FileMetaData:
     DataError
         If it cannot be read, or promises what no table of claims has.
     """
-    with reading(file):
+    with _reading(file):
         size = file.path.stat().st_size
         with pq.ParquetFile(file.path) as source:
             footer = source.metadata
@@ -55,7 +60,7 @@ def read_footer(file: InputFile) -> pq.FileMetaData:
             f"{file.name} has {footer.num_columns:,} columns, more than {MAX_COLUMNS:,}. Write "
             f"those that {file.table} has."
         )
-    if footer.num_rows > max(_FREE_ROWS, size):
+    if footer.num_rows > max(FREE_ROWS, size):
         raise DataError(
             f"{file.name} promises {footer.num_rows:,} rows in {size:,} bytes, which no table of "
             "claims does. Check where it comes from; if it is right, write it without repeating "
@@ -66,7 +71,7 @@ def read_footer(file: InputFile) -> pq.FileMetaData:
 
 def schema_of(file: InputFile, footer: pq.FileMetaData) -> pa.Schema:
     """Arrow types of a file's columns."""
-    with reading(file):
+    with _reading(file):
         return footer.schema.to_arrow_schema()
 
 
@@ -92,7 +97,7 @@ def parquet_batches(
     schema = schema_of(file, footer)
     for name in known:
         _check_type(file, name, schema.field(name).type)
-    with reading(file):
+    with _reading(file):
         _check_groups(file, footer, groups, set(known))
         stored = _stored_coded(footer, groups)
         coded = [
@@ -123,35 +128,8 @@ def parquet_batches(
                 yield pa.RecordBatch.from_arrays(plain, names=known)
 
 
-@contextmanager
-def reading(file: InputFile) -> Iterator[None]:
-    """Say of whatever a reader raises that the file cannot be read, without what it holds."""
-    try:
-        yield
-    except MemoryError as error:
-        raise DataError(f"{file.name} needs more memory to be read than there is.") from error
-    except (pa.ArrowException, OSError, UnicodeError) as error:
-        raise DataError(
-            f"{file.name} is not a readable Parquet file, or is cut off ({_why(error)}). Get a "
-            "complete copy of the file."
-        ) from error
-
-
-def _why(error: Exception) -> str:
-    """What a library's message says, in our words: its own may show what the file holds."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    for word, why in (
-        ("CRC", "a page does not agree with its checksum"),
-        ("magic bytes", "it does not end as Parquet files do"),
-        ("file size", "it does not end as Parquet files do"),
-        ("encrypt", "it is encrypted"),
-        ("nd of stream", "a page ends too early"),
-        ("EOF", "it ends too early"),
-    ):
-        if word in str(error):
-            return why
-    return "its footer or a page is damaged, or of a kind that is not known"
+def _reading(file: InputFile) -> AbstractContextManager[None]:
+    return reading(file, "is not a readable Parquet file, or is cut off", _REASONS)
 
 
 def _check_type(file: InputFile, name: str, kind: pa.DataType) -> None:
@@ -182,10 +160,10 @@ def _check_groups(
         bytes_ = sum(chunk.total_uncompressed_size for chunk in read)
         packed = sum(chunk.total_compressed_size for chunk in read)
         most = max((chunk.total_uncompressed_size for chunk in read), default=0)
-        if bytes_ > max(_FREE_BYTES, _MOST_UNPACKED * packed) or most > _MOST_OF_COLUMN:
+        if bytes_ > max(_FREE_BYTES, MOST_UNPACKED * packed) or most > _MOST_OF_COLUMN:
             raise DataError(
                 f"{file.name}: a row group comes to {bytes_:,} bytes, of one column {most:,}, from "
-                f"{packed:,} packed ones. At most {_MOST_UNPACKED} are read for each, and "
+                f"{packed:,} packed ones. At most {MOST_UNPACKED} are read for each, and "
                 f"{_MOST_OF_COLUMN:,} of a column. Write it with smaller row groups."
             )
 
