@@ -160,6 +160,12 @@ def test_a_run_survives_every_death_and_equals_the_command_line(
     table = pa.ipc.open_stream(response.content).read_all()
     assert table.equals(pq.read_table(local.run_dir / "settlement.parquet").cast(table.schema))
     assert second.http.get(f"/v1/runs/{run_id}/manifest").json()["digest"] == local.digest
+    listed = second.http.get(f"/v1/runs/{run_id}/results").json()
+    (noticed,) = [view for view in listed if view["table"] == "data_quality"]
+    assert not noticed["restricted"]
+    rows = second.http.get(noticed["href"], headers={"Accept": "application/json"}).json()
+    assert noticed["rows"] == pq.read_metadata(local.run_dir / "data_quality.parquet").num_rows
+    assert "unreadable_rows" in str(rows)
     assert "<html" in second.http.get(f"/v1/runs/{run_id}/report").text
     member_years = second.http.get(f"/v1/runs/{run_id}/results/member_years")
     assert member_years.status_code == 403

@@ -23,7 +23,7 @@ from cluster.runs import Run
 from cluster.store import Store
 from cluster.supervisor import Supervisor, tagged
 from cluster.work import Progress, Work
-from ihp_compute.errors import ContractError, UnbalancedLedgerError
+from ihp_compute.errors import AcceptanceError, ContractError, GateError, UnbalancedLedgerError
 
 pytestmark = pytest.mark.ray
 
@@ -102,6 +102,8 @@ def test_a_queued_run_becomes_a_result(
     ("error", "reason", "detail"),
     [
         (ContractError("no contract x"), "contract_error", "no contract x"),
+        (GateError("1 gate tripped"), "gate_error", "1 gate tripped"),
+        (AcceptanceError("did not trip"), "acceptance_error", "did not trip"),
         (UnbalancedLedgerError("1 line lost"), "unbalanced_ledger", "1 line lost"),
         (
             OSError(errno.ENOSPC, "x", "/data"),
