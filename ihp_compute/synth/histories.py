@@ -62,8 +62,8 @@ def same(cents: Ints) -> Ints:
 
 
 def dearer(cents: Ints) -> Ints:
-    """Another amount of every line, so that no sum of lines is that of the clean claim."""
-    return cents + 1_250
+    """More of every line than is ever taken back, so that no other sum of the claim is its sum."""
+    return cents + _MOVED + 1
 
 
 def cheaper(cents: Ints) -> Ints:
@@ -194,6 +194,12 @@ PLANTED: Final = (
         "replaced (4) under another number, which names it",
         clean=_stands(mark="4", names="L"),
         planted=(_superseded(days=-12, bears="L"),),
+    ),
+    Kind(
+        "replaced_across_plans", 0.0002, "paid",
+        "replaced (4) under another number and plan, which names it: a stated link crosses plans",
+        clean=_stands(mark="4", names="L"),
+        planted=(_superseded(days=-12, bears="L", other_plan=True),),
     ),
     Kind(
         "absent_replaced_twice", 0.0002, "paid",
@@ -361,7 +367,7 @@ PLANTED: Final = (
         "part taken back, then replaced (4): the replacement stands, and so does what was taken",
         clean=_stands(mark="4", first_cents=_MOVED),
         planted=(
-            _superseded(days=-20, amount=cheaper),
+            _superseded(days=-20, amount=dearer),
             _takes_back(days=-10),
         ),
     ),

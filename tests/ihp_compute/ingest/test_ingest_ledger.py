@@ -22,14 +22,20 @@ with raw as materialized (
                 when x_adjstmt_ind in ('3', '5', '6') then 'beside'
                 when x_adjstmt_ind in ('2', '4') or {bill} like '%7' then 'replaces'
                 else 'plain' end as stated,
-           -- versions of a claim bear the same days here, and name one that stands or stood
-           (person_id, plan, service, coalesce(case when not regexp_matches(
+           case when not regexp_matches(
                upper(x_orgnl_clm_num), '^(~+|0+|8+|9+|N/?A|NULL|NONE)?$'
-           ) then x_orgnl_clm_num end, claim_id)) as family,
+           ) then x_orgnl_clm_num end as names,
            row_number() over (partition by {content} order by filename, file_date) as copy
     from {source}
 ),
-readable as (select * from raw where copy = 1 and service is not null and paid is not null),
+named as materialized (select person_id, names from raw where names != claim_id),
+readable as (
+    -- versions of a claim bear the same days here; a name crosses plans, a number does not
+    select *, (person_id, service, coalesce(names, claim_id), case when
+        (person_id, coalesce(names, claim_id)) in (select (person_id, names) from named)
+        then '' else plan end) as family
+    from raw where copy = 1 and service is not null and paid is not null
+),
 rows as materialized (
     select *, case
         when stated = 'plain' and paid < 0 then

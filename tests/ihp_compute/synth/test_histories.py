@@ -214,6 +214,7 @@ FAILS: Final[dict[str, tuple[Reading, ...]]] = {
     "replaced_with_fewer_lines": (line_by_line, sum_of_all),
     "replaced_renumbered": (line_by_line, sum_of_all),
     "replaced_by_another_number": (line_by_line, voids_come_last),
+    "replaced_across_plans": (line_by_line, number_of_member),
     "absent_replaced_twice": (line_by_line, voids_come_last),
     "replaced_by_bill_type": (line_by_line,),
     "restated": (sum_of_all, distinct_rows),
