@@ -47,9 +47,13 @@ class TermView(BaseModel):
 
 
 class TermsView(ContractView):
-    """A contract with its terms in a year; those without a document are named first."""
+    """A contract with its terms in a year; those without a document are named first.
+
+    `newer` names terms that a file does not know, which stand as in `unbound`.
+    """
 
     draft: str
+    newer: str
     terms: list[TermView]
 
 
@@ -95,12 +99,14 @@ def show(
         raise UnknownResultError("no contract of this name; GET /v1/contracts lists them")
     place = known.usable()
     if known.view.kind == "set":
-        draft = "\n".join(contracts.check(Path(place), year)["draft_terms"])
-        return TermsView(**vars(known.view), draft=draft, terms=[])
+        checked = contracts.check(Path(place), year)
+        draft, newer = ("\n".join(checked[f"{which}_terms"]) for which in ("draft", "newer"))
+        return TermsView(**vars(known.view), draft=draft, newer=newer, terms=[])
     agreement = contracts.load(place).at(year)
     return TermsView(
         **vars(known.view),
         draft=agreement.draft_line(),
+        newer=agreement.contract.newer_line,
         terms=[
             TermView(
                 path=value.path,

@@ -126,6 +126,8 @@ class Contract:
         Every path of `vocabulary.KINDS`, and the policy adjustments that the contract names.
     overrides : mapping of path to text
         Values given beside the file.
+    newer : tuple of str
+        Paths that the file does not know, at the values of `unbound`.
     """
 
     name: str
@@ -136,6 +138,19 @@ class Contract:
     documents: Mapping[str, Document]
     terms: Mapping[str, Term]
     overrides: Mapping[str, str] = field(default_factory=dict)
+    newer: tuple[str, ...] = ()
+
+    @property
+    def newer_line(self) -> str:
+        """What is said of terms that the file does not know; empty if it gives every term."""
+        if not self.newer:
+            return ""
+        n = len(self.newer)
+        terms, stand = ("terms", "they stand") if n > 1 else ("term", "it stands")
+        return (
+            f"NEWER TERMS: {self.name} does not give {n} {terms} that came later than its file; "
+            f"{stand} as in unbound: {', '.join(self.newer)}"
+        )
 
     @cached_property
     def sha256(self) -> str:

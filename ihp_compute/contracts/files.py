@@ -27,7 +27,7 @@ from ihp_compute.contracts import kinds
 from ihp_compute.contracts.contract import Contract, Document, Entry, Source, Term, near
 from ihp_compute.contracts.kinds import Basis, Kind
 from ihp_compute.contracts.values import TermError, parse
-from ihp_compute.contracts.vocabulary import KINDS, kind_of
+from ihp_compute.contracts.vocabulary import FIRST_PATHS, KINDS, kind_of
 from ihp_compute.errors import ContractError
 
 FOLDER: Final = Path(__file__).resolve().parent / "shipped"
@@ -154,13 +154,7 @@ def _load(
         )
     documents.update(own)
     terms.update(_terms(path.name, tree, documents))
-    missing = [p for p in KINDS if p not in terms]
-    if missing and not extended:
-        raise ContractError(
-            f"{path.name}: {missing[0]}: found nothing, expected the term; every path stands in "
-            'every contract: give it, with value = "none" if the agreement has no such rule, or '
-            f'extends = "{UNBOUND}"'
-        )
+    newer = () if extended else _complete(path.name, terms, documents)
     for key in ("name", "title", "programme"):
         if not isinstance(tree.get(key), str):
             raise ContractError(f"{path.name}: {key}: found {tree.get(key)}, expected text")
@@ -173,10 +167,37 @@ def _load(
         summary=str(tree.get("summary", "")),
         documents=documents,
         terms=terms,
+        newer=newer,
     )
     if not extended:
         contract.check_years()
     return contract
+
+
+def _complete(file: str, terms: dict[str, Term], documents: dict[str, Document]) -> tuple[str, ...]:
+    """Give a file that extends nothing the terms that came after method version 1.
+
+    They stand at the values of `unbound`, with its documents. Returns their paths.
+    """
+    missing = [path for path in KINDS if path not in terms]
+    if not missing:
+        return ()
+    unbound = _load(Path(UNBOUND), (), extended=True)
+    owed = [path for path in missing if path in FIRST_PATHS or path not in unbound.terms]
+    if owed:
+        raise ContractError(
+            f"{file}: {owed[0]}: found nothing, expected the term; every path stands in every "
+            'contract: give it, with value = "none" if the agreement has no such rule, or '
+            f'extends = "{UNBOUND}"'
+        )
+    for path in missing:
+        entries = []
+        for entry in unbound.terms[path].entries:
+            key = f"{UNBOUND}.{entry.source.doc}"
+            documents[key] = unbound.documents[entry.source.doc]
+            entries.append(replace(entry, source=Source(key, entry.source.at, entry.source.quote)))
+        terms[path] = replace(unbound.terms[path], entries=tuple(entries))
+    return tuple(missing)
 
 
 def locate(name: Path, folder: Path | None = None) -> Path:

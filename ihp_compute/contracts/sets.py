@@ -123,6 +123,11 @@ class ContractSet:
             )
         return next(iter(distinct), None)
 
+    def newer_lines(self) -> list[str]:
+        """What is said of terms that a contract's file does not know, once a contract."""
+        lines = dict.fromkeys(contract.newer_line for contract in self.contracts.values())
+        return [line for line in lines if line]
+
     @property
     def sha256(self) -> str:
         """Digest over partnerships and their contracts' digests."""
@@ -289,7 +294,7 @@ def check(file: Path, year: int | None = None, base_year: int | None = None) -> 
     Returns
     -------
     dict
-        kind (contract or set), name, sha256, terms, draft_terms.
+        kind (contract or set), name, sha256, terms; draft_terms and newer_terms, lines.
 
     Raises
     ------
@@ -323,6 +328,7 @@ def check(file: Path, year: int | None = None, base_year: int | None = None) -> 
             "sha256": made.sha256,
             "terms": sum(len(a.values) for a in agreements.values()),
             "draft_terms": together.draft_lines(year),
+            "newer_terms": together.newer_lines(),
         }
     found = load(file)
     agreement = found.at(year)
@@ -334,6 +340,7 @@ def check(file: Path, year: int | None = None, base_year: int | None = None) -> 
         "sha256": found.sha256,
         "terms": len(agreement.values),
         "draft_terms": [line] if line else [],
+        "newer_terms": [found.newer_line] if found.newer else [],
     }
 
 

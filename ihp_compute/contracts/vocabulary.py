@@ -68,6 +68,39 @@ KINDS: Final[Mapping[str, Kind]] = {
 }  # fmt: skip
 """Every fixed path, with its kind."""
 
+_FIRST: Final = {
+    "agreement": "first_performance_year minimum_members",
+    "attribution": "min_months_continuous min_months_any exclude steps keep_pre_visit tie_break",
+    "cost": (
+        "amount incurred_by zero_paid_encounter floor_at_zero claim_cap keep_above_cap "
+        "prorate_cap services"
+    ),
+    "risk": "model normalise missing",
+    "target": (
+        "base_pmpm_fixed rate_cells empty_cell trend market completion risk_ratio_cap_up "
+        "risk_ratio_cap_down risk_ratio_by rounding"
+    ),
+    "observed": "completion",
+    "settlement": "steps direction revenue_usd core_cost_usd",
+    "settlement.gate": "gain_rate loss_rate size_table below_gate_share",
+    "settlement.gain": (
+        "counting share bands cap_of_target cap_usd cap_of_revenue cap_of_core_cost"
+    ),
+    "settlement.loss": (
+        "counting share bands cap_of_target cap_usd cap_of_revenue cap_of_core_cost "
+        "share_floor share_ceiling"
+    ),
+    "settlement.quality": "weight floor loss",
+    "settlement.withhold": "rate applies_to",
+    "settlement.adjustments": "disaster_usd other_usd",
+    "payers": "split",
+}
+FIRST_PATHS: Final = frozenset(
+    f"{head}.{name}" for head, names in _FIRST.items() for name in names.split()
+)
+"""Paths of method version 1. A file of somebody's own, which extends nothing, has them all; of a
+later path it may know nothing, and the value of `unbound` holds."""
+
 POLICY: Final = Kind(
     "policy or fee-schedule adjustment of the target", "factor", low=Decimal(0), high=Decimal(10)
 )

@@ -116,6 +116,7 @@ def document(contract: Contract, agreement: Agreement) -> dict[str, Any]:
         "summary": contract.summary,
         "sha256": contract.sha256,
         "draft": agreement.draft_line(),
+        "newer": contract.newer_line,
         "steps": list(agreement.steps),
         "terms": [
             {name: value for name, value in row.items() if name != "key"}
@@ -127,10 +128,10 @@ def document(contract: Contract, agreement: Agreement) -> dict[str, Any]:
 
 def lines(contract: Contract, agreement: Agreement) -> Iterator[str]:
     """The contract as text, line by line."""
-    draft = agreement.draft_line()
-    if draft:
-        yield draft
-        yield ""
+    for line in (agreement.draft_line(), contract.newer_line):
+        if line:
+            yield line
+            yield ""
     yield f"{contract.title}  ({contract.name})"
     yield contract.summary
     yield f"{contract.programme}; terms {contract.sha256[:12]}"

@@ -152,7 +152,8 @@ def settle_table(
         draft = agreement.draft(RESTS_ON, members[0].numbers)
         drafts[base.name] = drafts[base.name].joined(draft) if base.name in drafts else draft
         unbased = caps_without_base(agreement, members[0].numbers)
-        notes += [note for note in unbased if note not in notes]
+        said = [base.newer_line] if base.newer else []
+        notes += [note for note in (*said, *unbased) if note not in notes]
         for name, array in values.items():
             if name not in found:
                 found[name] = np.empty(n, dtype=array.dtype)
