@@ -193,6 +193,9 @@ FINDINGS: Final[Mapping[str, Finding]] = {
         Finding("end_before_start", "ends before it starts"),
         Finding("before_admission", "discharged before admitted"),
         Finding("before_birth", "before birth"),
+        Finding(
+            "served_outside_eligibility", "served outside eligibility, kept by its claim's dates"
+        ),
         Finding("total_line", "money on a total line that its claim's other lines come to"),
         Finding("money_on_total_line", "other money on a total line"),
         Finding("months_named_differently", "member months of which rows say two things"),

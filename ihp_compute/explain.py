@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ihp_compute.codes import LINE_KINDS, RATE_CELLS, SERVICE_CATEGORIES
+from ihp_compute.contracts import INCURRED_BY, incurred_by
 from ihp_compute.errors import PopulationError, RunError
 from ihp_compute.folders import kind_of
 from ihp_compute.ledger import CLAIM_TABLES, RunFate
@@ -106,8 +107,9 @@ class MemberExplained:
     """One member's two years and every claim line, with its fate.
 
     `years` have year, group_id, exclusion, step, n_visits, tied, months by rate cell, score, and
-    cost before and after the cap in cents. `lines` are the retained ones with their run fate, then
-    those put aside at ingest with theirs, each by date.
+    cost before and after the cap in cents. `lines` are the retained ones with their run fate and
+    the day by which the contract incurs them, then those put aside at ingest with theirs, each by
+    date.
     """
 
     member_id: str
@@ -194,8 +196,10 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
         group_rule_set=plan.group_rule_set,
         n_partnerships=plan.roster.n_partnerships,
     )
+    incurred_day = INCURRED_BY[incurred_by(plan.rule_sets)]
     lines = [
-        _line(shard, row, int(fate)) for row, fate in zip(_positions(rows), fates, strict=True)
+        _line(shard, row, int(fate), incurred_day)
+        for row, fate in zip(_positions(rows), fates, strict=True)
     ]
     return MemberExplained(member_id, years, lines + _put_aside(plan, member_id))
 
@@ -352,7 +356,7 @@ def _day(day: int) -> str:
     return "" if day == NO_DAY else date_of(day).isoformat()
 
 
-def _line(shard: Shard, row: int, fate: int) -> dict[str, Any]:
+def _line(shard: Shard, row: int, fate: int, incurred_day: str) -> dict[str, Any]:
     def value(name: str) -> int:
         return int(shard.column("lines", name)[row])
 
@@ -363,6 +367,7 @@ def _line(shard: Shard, row: int, fate: int) -> dict[str, Any]:
         "claim_id": str(shard.strings("line_detail", "claim_id")[row]),
         "claim_line_number": str(shard.strings("line_detail", "claim_line_number")[row]),
         "service_date": _day(value("service_day")),
+        "incurred_date": _day(value(incurred_day)),
         "paid_date": _day(value("paid_day")),
         "category": SERVICE_CATEGORIES[value("category")],
         "kind": LINE_KINDS[value("kind")],
@@ -386,6 +391,7 @@ def _put_aside(plan: Plan, member_id: str) -> list[dict[str, Any]]:
                 "claim_id": row["claim_id"],
                 "claim_line_number": row["claim_line_number"],
                 "service_date": str(row["service_date"] or ""),
+                "incurred_date": "",
                 "paid_date": str(row["paid_date"] or ""),
                 "category": "",
                 "kind": "",

@@ -36,17 +36,24 @@ class IngestFate(IntEnum):
 
 
 class RunFate(IntEnum):
-    """Fates of a retained line at a run, in order; the last two carry dollars only."""
+    """Fates of a retained line at a run, in order; the last two carry dollars only.
+
+    `OUTSIDE_ELIGIBILITY` asks what it asks at ingest, of the one day by which the contract incurs
+    the line. It stands behind the two fates of lines that are not of the run's time, because
+    enrolment is asked for the run's years alone; and before what the line or its member is, because
+    ingest asks for enrolment whatever they are.
+    """
 
     PAID_AFTER_CUTOFF = 0
     OUTSIDE_PERIOD = 1
-    CAPITATION = 2
-    EXCLUDED_MEMBER = 3
-    NOT_ATTRIBUTED = 4
-    EXCLUDED_SERVICE = 5
-    COUNTED = 6
-    ABOVE_CAP = 7
-    FLOORED = 8
+    OUTSIDE_ELIGIBILITY = 2
+    CAPITATION = 3
+    EXCLUDED_MEMBER = 4
+    NOT_ATTRIBUTED = 5
+    EXCLUDED_SERVICE = 6
+    COUNTED = 7
+    ABOVE_CAP = 8
+    FLOORED = 9
 
     @property
     def label(self) -> str:

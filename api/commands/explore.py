@@ -163,11 +163,12 @@ def _show_member(found: MemberExplained) -> None:
     )  # fmt: skip
     show_table(
         "Claim lines",
-        {"service": "left", "paid": "left", "claim": "left", "line": "right", "category": "left",
-         "kind": "left", "dollars": "right", "fate": "left"},
+        {"service": "left", "incurred": "left", "paid": "left", "claim": "left", "line": "right",
+         "category": "left", "kind": "left", "dollars": "right", "fate": "left"},
         [
             [
                 line["service_date"],
+                line["incurred_date"],
                 line["paid_date"],
                 line["claim_id"],
                 line["claim_line_number"],
@@ -178,7 +179,7 @@ def _show_member(found: MemberExplained) -> None:
             ]
             for line in found.lines
         ],
-        optional=("kind", "paid"),
+        optional=("kind", "paid", "incurred"),
     )  # fmt: skip
     fates = Counter(line["fate"] for line in found.lines)
     say(", ".join(f"{n} {fate}" for fate, n in sorted(fates.items())))

@@ -30,18 +30,17 @@ def _member_of(offsets: NDArray[np.int64]) -> NDArray[np.uint32]:
 
 
 def _line_frame(a: Arguments) -> pl.DataFrame:
-    """Claim lines with dates; the day table's periods are calendar years."""
+    """Claim lines with the date that incurs them; the day table's periods are calendar years."""
     return pl.DataFrame(
         {
             "member": _member_of(a["offsets"]),
             "amount": a["amount_cents"],
-            "service": a["service_day"],
             "incurred": a["incurred_day"],
             "paid": a["paid_day"],
             "category": a["category"],
             "kind": a["kind"],
         }
-    ).with_columns(pl.col("service", "incurred").cast(pl.Date))
+    ).with_columns(pl.col("incurred").cast(pl.Date))
 
 
 def _countable(a: Arguments) -> pl.DataFrame:
@@ -84,13 +83,7 @@ def segment_cost_polars(a: Arguments) -> Callable[[], tuple[Any, Any]]:
 
     def query() -> tuple[Any, Any]:
         period = pl.col("incurred").dt.year() - years[0]
-        month = (
-            pl.when(pl.col("service").dt.year() < pl.col("incurred").dt.year())
-            .then(1)
-            .when(pl.col("service").dt.year() > pl.col("incurred").dt.year())
-            .then(12)
-            .otherwise(pl.col("service").dt.month())
-        )
+        month = pl.col("incurred").dt.month()
         found = (
             lines.lazy()
             .filter(
@@ -127,9 +120,7 @@ def segment_cost_duckdb(a: Arguments) -> Callable[[], tuple[Any, Any]]:
     sql = f"""
         SELECT member, period, sum(amount)::BIGINT AS amount FROM (
             SELECT member, amount, (year(incurred) - {years[0]})::TINYINT AS period,
-                   (CASE WHEN year(service) < year(incurred) THEN 1
-                         WHEN year(service) > year(incurred) THEN 12
-                         ELSE month(service) END)::TINYINT AS month
+                   month(incurred)::TINYINT AS month
             FROM lines
             WHERE paid <= {a["cutoff_day"]} AND kind IN ({kinds}) AND category IN ({services})
               AND year(incurred) IN ({", ".join(map(str, years))})
@@ -160,16 +151,8 @@ def line_fate_numpy(a: Arguments) -> Callable[[], tuple[Any, Any]]:
         slot = np.full(len(day), 255, np.uint8)
         slot[inside] = a["slot_of_day"][day[inside]]
         has_period = slot != 255
-        period = np.where(has_period, slot // 12, 0)
-        served = a["service_day"] - a["first_day"]
-        at = np.clip(served, 0, last - 1)
-        month = a["slot_of_day"][at].astype(np.int64)
-        first, end = 12 * period, 12 * period + 12
-        # a service outside the period falls in its first or last month
-        starts = np.array([np.argmax(a["slot_of_day"] == 12 * p) for p in range(4)])
-        month = np.where(served < starts[period], first, month)
-        month = np.where((month >= end) | (month == 255) | (served >= last), end - 1, month)
-        month = np.where(served < starts[period], first, month) - first
+        period, month = np.where(has_period, slot // 12, 0), slot % 12
+        enrolled = a["enrolled"][period, member] >> month & 1
         cell = a["month_cell"][period, member, month]
         standing = a["standing"][period, member]
         included = a["include_bits"][a["rule"][period, member]] >> a["category"] & 1
@@ -179,20 +162,21 @@ def line_fate_numpy(a: Arguments) -> Callable[[], tuple[Any, Any]]:
             [
                 a["paid_day"] > a["cutoff_day"],
                 ~has_period,
+                enrolled == 0,
                 never == 1,
                 (standing == 0) | (cell == 255),
                 standing == 1,
                 (costs == 0) | (included == 0),
             ],
-            [np.uint8(i) for i in range(6)],
-            np.uint8(6),
+            [np.uint8(i) for i in range(7)],
+            np.uint8(7),
         )
-        place = (a["table"].astype(np.int64) * a["n_files"] + a["file"]) * 7 + fate
-        n = a["n_tables"] * a["n_files"] * 7
+        place = (a["table"].astype(np.int64) * a["n_files"] + a["file"]) * 8 + fate
+        n = a["n_tables"] * a["n_files"] * 8
         lines = np.bincount(place, minlength=n)
         # sums below 2^53: exact in float64
         cents = np.bincount(place, weights=a["cents"], minlength=n).astype(np.int64)
-        ledger = np.stack([lines, cents], axis=1).reshape(a["n_tables"], a["n_files"], 7, 2)
+        ledger = np.stack([lines, cents], axis=1).reshape(a["n_tables"], a["n_files"], 8, 2)
         return fate, ledger
 
     return query

@@ -134,7 +134,7 @@ def recalculate(folder: Path, terms: Terms, *, replicates: int, seed: int, threa
 
 
 def _cost(folder: Path, terms: Terms, number: pl.LazyFrame) -> pl.DataFrame:
-    """Cents by member, year and month of service: member, slot (12 × year + month), cents."""
+    """Cents by member, year and month of claim end: member, slot (12 × year + month), cents."""
     kind = pl.col("x_clm_type_cd").fill_null("").is_in(list(terms.claim_types))
     paid = pl.col("paid_date").is_null() | (
         pl.col("paid_date") <= pl.lit(terms.cutoff_day).cast(pl.Int32).cast(pl.Date)
@@ -144,22 +144,12 @@ def _cost(folder: Path, terms: Terms, number: pl.LazyFrame) -> pl.DataFrame:
     ).select(
         "person_id",
         "paid_amount",
-        service=pl.coalesce("claim_line_start_date", "claim_start_date", "claim_end_date"),
         incurred=pl.coalesce("claim_end_date", "claim_line_end_date", "claim_start_date"),
     )  # fmt: skip
     pharmacy = pl.scan_parquet(folder / "pharmacy_claim" / "*.parquet").filter(
         kind, paid, pl.lit("pharmacy" in terms.services)
-    ).select(
-        "person_id", "paid_amount", service="dispensing_date", incurred="dispensing_date"
-    )  # fmt: skip
-    year = pl.col("incurred").dt.year()
-    month = (
-        pl.when(pl.col("service").dt.year() < year)
-        .then(0)
-        .when(pl.col("service").dt.year() > year)
-        .then(11)
-        .otherwise(pl.col("service").dt.month() - 1)
-    )
+    ).select("person_id", "paid_amount", incurred="dispensing_date")  # fmt: skip
+    year, month = pl.col("incurred").dt.year(), pl.col("incurred").dt.month() - 1
     position = pl.when(year == terms.base_year).then(0).otherwise(1)
     return (
         pl.concat([medical, pharmacy])

@@ -46,7 +46,7 @@ class ShardContent:
     ledger : int64[len(LEDGER_TABLES), n_files, len(IngestFate), 2], lines and paid cents
     covered_months : calendar months in which somebody is enrolled
     findings : what was found once all rows of a member stood together, by table
-    service_days : first and last service day of retained lines, or None
+    service_days : first and last day of enrolled members' services, or None
     """
 
     tables: dict[str, pa.RecordBatch]

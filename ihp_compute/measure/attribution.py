@@ -78,6 +78,8 @@ class Attribution:
         Rate cell of each calendar month; `NOT_COUNTABLE` where the month does not count.
     enrolled_months : int64[n]
         Months covered by a span, countable or not.
+    spanned : uint16[n]
+        Bit i: a span stands in month i of the year, whether the member lives then or not.
     """
 
     year: int
@@ -89,6 +91,7 @@ class Attribution:
     months: NDArray[np.int64]
     month_cell: NDArray[np.uint8]
     enrolled_months: NDArray[np.int64]
+    spanned: NDArray[np.uint16]
 
 
 # --- months --------------------------------------------------------------------------------------
@@ -199,6 +202,7 @@ def attribute(
         months=found.months,
         month_cell=found.month_cell,
         enrolled_months=_N_MONTHS[found.covered],
+        spanned=found.spanned,
     )
 
 

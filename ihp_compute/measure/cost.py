@@ -1,9 +1,9 @@
 """Cost of care: which lines of a member's year are cost, how much, and the fate of every line.
 
-    line -> period -> month -> included? -> amount -> member-year -> floor -> cap -> rate cells
+    line -> year and month -> included? -> amount -> member-year -> floor -> cap -> rate cells
 
-1. A line belongs to the year that holds its incurred day (`cost.incurred_by`). Its month is that of
-   its service day; where that lies before or after the year, January or December.
+1. A line belongs to the year and the month that hold its incurred day (`cost.incurred_by`): by
+   that month it is asked for enrolment, for countability and for the rate cell.
 2. It is cost when it was paid by the cutoff (or its paid day is not stated), it is neither a
    capitation nor a supplemental line, its service category is included, and its month is countable.
 3. Its amount is what the contract says; an encounter with nothing paid may take its allowed amount.
@@ -102,7 +102,6 @@ def costs(
         sums = segment_cost(
             _amount_cents(shard, group[0]),
             shard.column("lines", "paid_cents"),
-            shard.column("lines", "service_day"),
             shard.column("lines", INCURRED_BY[group[0].incurred_by]),
             shard.column("lines", "paid_day"),
             shard.column("lines", "category"),
@@ -115,7 +114,6 @@ def costs(
             np.array([terms.keep_above_cap_micro for terms in group], np.int64),
             np.array([terms.floor_at_zero for terms in group], np.bool_),
             np.array([terms.prorate_cap for terms in group], np.bool_),
-            None,
             first_day=first_day,
             cutoff_day=cutoff_day,
             kind_bits=COSTS,

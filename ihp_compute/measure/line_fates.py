@@ -128,7 +128,6 @@ def _fates(
     standing = np.where(groups < 0, 0, np.where(groups < n_partnerships, 2, 1)).astype(np.uint8)
     fate, ledger = line_fate(
         shard.column("lines", "paid_cents"),
-        shard.column("lines", "service_day"),
         shard.column("lines", INCURRED_BY[incurred_by(rule_sets)]),
         shard.column("lines", "paid_day"),
         shard.column("lines", "category"),
@@ -136,9 +135,10 @@ def _fates(
         shard.column("lines", "source_table"),
         shard.column("lines", "file"),
         shard.offsets("lines"),
+        np.stack([attribution.spanned for attribution in attributions]),
         np.stack([attribution.month_cell for attribution in attributions]),
         standing,
-        np.asarray(group_rule_set, np.uint8)[groups],
+        np.asarray(group_rule_set, np.int32)[groups],
         slot_of_day,
         service_bits(rule_sets),
         first_day=first_day,
@@ -182,4 +182,5 @@ def _only(attribution: Attribution, member: int) -> Attribution:
         months=attribution.months[:, here],
         month_cell=attribution.month_cell[here],
         enrolled_months=attribution.enrolled_months[here],
+        spanned=attribution.spanned[here],
     )

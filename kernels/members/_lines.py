@@ -16,8 +16,6 @@ OUTSIDE: Final = 255
 MAX_PERIODS: Final = 4
 BLOCK: Final = 4096
 """Lines of a block, unless one member has more."""
-_RUN: Final = 64
-"""Lines looked at together for a service day that is not the incurred day."""
 
 
 def slot_table(slot_of_day: Any, n_periods: int) -> Any:
@@ -45,34 +43,9 @@ def block_end(offsets: Any, first: Any, size: Any) -> Any:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def line_slots(
-    a: Any, b: Any, service_day: Any, incurred_day: Any, slots: Any, first_day: Any, at: Any
-) -> None:
-    """Slot 12 × period + month of lines a to b, from the start of `at`; `slots` from `slot_table`.
-
-    The period is that of the incurred day, the month that of the service day; where that lies
-    before or after the period, the period's first or last month.
-    """
-    months, last = np.uint8(MONTHS), np.uint8(MONTHS - 1)
+def line_slots(a: Any, b: Any, incurred_day: Any, slots: Any, first_day: Any, at: Any) -> None:
+    """Slot 12 × period + month of lines a to b, from the start of `at`; `slots`: `slot_table`."""
     n_days = np.uint32(len(slots) - 1)
-    none = slots[n_days]
     for i in range(np.uint64(b - a)):
         v = np.uint64(a) + i
         at[i] = slots[min(np.uint32(incurred_day[v] - first_day), n_days)]
-    for start in range(0, b - a, _RUN):
-        end = min(start + _RUN, b - a)
-        differs = np.uint8(0)
-        for i in range(np.uint64(start), np.uint64(end)):
-            v = np.uint64(a) + i
-            differs |= np.uint8(service_day[v] != incurred_day[v])
-        if not differs:
-            continue
-        for i in range(np.uint64(start), np.uint64(end)):
-            v = np.uint64(a) + i
-            if service_day[v] == incurred_day[v] or at[i] >= none:
-                continue
-            low = at[i] // months * months
-            served = slots[min(np.uint32(service_day[v] - first_day), n_days)]
-            if served < low or served > low + last:
-                served = low if service_day[v] < incurred_day[v] else low + last
-            at[i] = served

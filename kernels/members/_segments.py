@@ -1,6 +1,6 @@
 """From one member's claim lines to cost: the two compiled forms of `segment_cost`, which agree.
 
-cost_by_period   one or two periods, no completion, no categories: sums by vector code
+cost_by_period   one or two periods, no categories: sums by vector code
 cost_by_month    anything: month by month
 """
 
@@ -14,8 +14,6 @@ import numpy as np
 from kernels.members._lines import MONTHS, OUTSIDE
 
 MICRO: Final = 1_000_000
-FIRST_INT32: Final = -(2**31)
-LAST_INT32: Final = 2**31 - 1
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -115,19 +113,17 @@ def _two_sums(
 
 @numba.njit(cache=True, nogil=True)
 def _run_sum(
-    a: Any, b: Any, cents: Any, service_day: Any, incurred_day: Any, paid_day: Any, category: Any,
-    kind: Any, low: Any, end: Any, from_day: Any, to_day: Any, cutoff_day: Any, include: Any,
-    kinds: Any,
+    a: Any, b: Any, cents: Any, incurred_day: Any, paid_day: Any, category: Any, kind: Any,
+    from_day: Any, to_day: Any, cutoff_day: Any, include: Any, kinds: Any,
 ) -> Any:  # fmt: skip
-    """Included cents incurred in low to end and served in from_day to to_day, both half open."""
+    """Included cents incurred from from_day until to_day, which is not one of them."""
     one = np.uint32(1)
-    length = np.uint32(end - low)
+    length = np.uint32(to_day - from_day)
     total = np.int64(0)
     for v in range(np.uint64(a), np.uint64(b)):
         bits = (kinds >> np.uint32(kind[v])) & (include >> np.uint32(category[v])) & one
         counts = (paid_day[v] <= cutoff_day) & (bits != 0)
-        counts &= (service_day[v] >= from_day) & (service_day[v] < to_day)
-        total += cents[v] if counts & (np.uint32(incurred_day[v] - low) < length) else 0
+        total += cents[v] if counts & (np.uint32(incurred_day[v] - from_day) < length) else 0
     return total
 
 
@@ -135,7 +131,6 @@ def _run_sum(
 def cost_by_period(
     amount_cents: Any,
     paid_cents: Any,
-    service_day: Any,
     incurred_day: Any,
     paid_day: Any,
     category: Any,
@@ -153,7 +148,7 @@ def cost_by_period(
     paid_kind_bits: Any,
     out: Any,
 ) -> None:
-    """One or two periods, no completion: a member whose month cells do not change needs no months.
+    """One or two periods: a member whose month cells do not change needs no months.
 
     Elsewhere each run of months with one cell is summed by itself; there are few.
     """
@@ -200,11 +195,8 @@ def cost_by_period(
                     if cell != OUTSIDE:
                         months += end - month
                         run = _run_sum(
-                            a, b, amount_cents, service_day, incurred_day, paid_day, category, kind,
-                            bounds[p, 0], bounds[p, MONTHS],
-                            bounds[p, month] if month > 0 else np.int32(FIRST_INT32),
-                            bounds[p, end] if end < MONTHS else np.int32(LAST_INT32),
-                            cutoff_day, include, kind_bits,
+                            a, b, amount_cents, incurred_day, paid_day, category, kind,
+                            bounds[p, month], bounds[p, end], cutoff_day, include, kind_bits,
                         )  # fmt: skip
                         cells[cell] += run
                         total += run
@@ -220,7 +212,6 @@ def cost_by_period(
 def cost_by_month(
     amount_cents: Any,
     paid_cents: Any,
-    service_day: Any,
     incurred_day: Any,
     paid_day: Any,
     category: Any,
@@ -233,15 +224,13 @@ def cost_by_month(
     keep_micro: Any,
     floor_at_zero: Any,
     prorate_cap: Any,
-    completion_micro: Any,
     first: Any,
     cutoff: Any,
     kind_bits: Any,
     paid_kind_bits: Any,
-    completes: Any,
     out: Any,
 ) -> None:
-    """Any number of periods, with completion and categories: month by month."""
+    """Any number of periods, and categories: month by month."""
     n_periods, n_members = month_cell.shape[:2]
     n_rules, n_cells, n_categories = (
         len(include_bits),
@@ -267,20 +256,12 @@ def cost_by_month(
             category_sum[:] = 0
             for v in range(np.uint64(offsets[m]), np.uint64(offsets[m + 1])):
                 at = slots[min(np.uint32(incurred_day[v] - first_day), n_days)]
-                if service_day[v] != incurred_day[v] and at < n_slots:
-                    low = at // months_a_year * months_a_year
-                    at = slots[min(np.uint32(service_day[v] - first_day), n_days)]
-                    if at < low or at >= low + months_a_year:
-                        early = service_day[v] < incurred_day[v]
-                        at = low if early else low + months_a_year - np.uint8(1)
                 counts = np.uint32(paid_day[v] <= cutoff_day) & one
                 if r == 0:
                     take = counts & (paid_kind_bits >> np.uint32(kind[v]))
                     paid_sum[at] += paid_cents[v] & -np.int64(take)
                 counts &= (kind_bits >> np.uint32(kind[v])) & (include >> np.uint32(category[v]))
                 cents = amount_cents[v] & -np.int64(counts)
-                if completes and at < n_slots:
-                    cents = _micro_of(cents, completion_micro[r, at])
                 month_sum[at] += cents
                 if n_categories > 0 and counts:
                     period = at // months_a_year

@@ -8,13 +8,17 @@ extern "C" __global__ void enrolled_months(
     const unsigned char* flags, const long long* offsets, const unsigned char* alive_from,
     const unsigned char* alive_to, const unsigned char* from_month,
     const unsigned char* flag_bits, int n_flags, int january, int exclude, long long n_members,
-    unsigned char* month_cell, unsigned short* covered, unsigned short* countable,
-    unsigned short* flagged, long long* months) {
+    unsigned char* month_cell, unsigned short* spanned, unsigned short* covered,
+    unsigned short* countable, unsigned short* flagged, long long* months) {
     const long long m = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (m >= n_members) return;
     for (long long s = offsets[m]; s < offsets[m + 1]; ++s) {
         long long low = (long long)first_month[s] - january;
         long long high = low + n_months[s];
+        if (low < 0) low = 0;
+        if (high > MONTHS) high = MONTHS;
+        if (high <= low) continue;
+        spanned[m] |= (unsigned short)((1 << high) - (1 << low));
         if (low < alive_from[m]) low = alive_from[m];
         if (high > alive_to[m]) high = alive_to[m];
         if (high <= low) continue;

@@ -19,7 +19,8 @@ class EnrolledMonths(NamedTuple):
     """What `enrolled_months` returns; n members, k flags; bit i of a mask is month i."""
 
     month_cell: Any  # uint8[n, 12]: cell of each month; 255: not countable, or before from_month
-    covered: Any  # uint16[n]: months that a span covers while the member lives
+    spanned: Any  # uint16[n]: months that a span covers
+    covered: Any  # uint16[n]: of those, months in which the member lives
     countable: Any  # uint16[n]: of those, months of spans without an excluded flag
     flagged: Any  # uint16[k, n]: of the covered, months of spans with each flag
     months: Any  # int64[n_cells, n]: months of month_cell by cell
@@ -42,7 +43,7 @@ def enrolled_months(
 ) -> EnrolledMonths:
     """Months january to january + 11 of every member, from enrolment spans.
 
-    Month i is covered when alive_from <= i < alive_to and a span covers it; it is countable when
+    Month i is covered when a span covers it and alive_from <= i < alive_to; it is countable when
     that span's flags have no bit of `exclude`; it has a cell when, further, i >= from_month.
 
     Parameters
@@ -135,6 +136,7 @@ def reference(
         np.full((n, MONTHS), NO_CELL, np.uint8),
         np.zeros(n, np.uint16),
         np.zeros(n, np.uint16),
+        np.zeros(n, np.uint16),
         np.zeros((k, n), np.uint16),
         np.zeros((n_cells, n), np.int64),
     )
@@ -142,6 +144,7 @@ def reference(
         for s in range(offsets[m], offsets[m + 1]):
             for i in range(MONTHS):
                 spanned = first_month[s] <= january + i < first_month[s] + n_months[s]
+                out.spanned[m] |= (1 << i) if spanned else 0
                 if not (spanned and alive_from[m] <= i < alive_to[m]):
                     continue
                 out.covered[m] |= 1 << i
@@ -174,14 +177,20 @@ def _cpu(
     n = len(offsets) - 1
     n_flags = len(flag_bits)
     month_cell = np.full((n, MONTHS), NO_CELL, np.uint8)
+    spanned = np.zeros(n, np.uint16)
     covered = np.zeros(n, np.uint16)
     countable = np.zeros(n, np.uint16)
     flagged = np.zeros((n_flags, n), np.uint16)
     months = np.zeros((n_cells, n), np.int64)
     for m in range(n):
         for s in range(offsets[m], offsets[m + 1]):
-            low = max(np.int64(first_month[s]) - january, np.int64(alive_from[m]))
-            high = min(np.int64(first_month[s]) + n_months[s] - january, np.int64(alive_to[m]))
+            low = max(np.int64(first_month[s]) - january, 0)
+            high = min(np.int64(first_month[s]) + n_months[s] - january, MONTHS)
+            if high <= low:
+                continue
+            spanned[m] |= np.uint16((1 << high) - (1 << low))
+            low = max(low, np.int64(alive_from[m]))
+            high = min(high, np.int64(alive_to[m]))
             if high <= low:
                 continue
             mask = np.uint16((1 << high) - (1 << low))
@@ -198,7 +207,7 @@ def _cpu(
                 months[cell, m] += high - low
                 for i in range(low, high):
                     month_cell[m, i] = cell
-    return month_cell, covered, countable, flagged, months
+    return month_cell, spanned, covered, countable, flagged, months
 
 
 @cache
@@ -213,6 +222,7 @@ def _gpu(*inputs: Any) -> Any:
     n, k = len(arrays[4]) - 1, len(arrays[8])
     out = EnrolledMonths(
         cupy.full((n, MONTHS), NO_CELL, dtype=cupy.uint8),
+        cupy.zeros(n, dtype=cupy.uint16),
         cupy.zeros(n, dtype=cupy.uint16),
         cupy.zeros(n, dtype=cupy.uint16),
         cupy.zeros((k, n), dtype=cupy.uint16),

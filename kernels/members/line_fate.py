@@ -14,19 +14,19 @@ from kernels.members._lines import MONTHS, OUTSIDE, block_end, line_slots, scrat
 
 MAX_PERIODS: Final = OUTSIDE // MONTHS
 """Periods whose slots, and the one of no period, a byte tells apart."""
-N_FATES: Final = 7
+N_FATES: Final = 8
 PAID_AFTER_CUTOFF: Final = 0
 OUTSIDE_PERIOD: Final = 1
-NEVER_COST: Final = 2
-EXCLUDED: Final = 3
-ELSEWHERE: Final = 4
-NOT_INCLUDED: Final = 5
-COUNTED: Final = 6
+NOT_ENROLLED: Final = 2
+NEVER_COST: Final = 3
+EXCLUDED: Final = 4
+ELSEWHERE: Final = 5
+NOT_INCLUDED: Final = 6
+COUNTED: Final = 7
 
 
 def line_fate(
     cents: Any,
-    service_day: Any,
     incurred_day: Any,
     paid_day: Any,
     category: Any,
@@ -34,6 +34,7 @@ def line_fate(
     table: Any,
     file: Any,
     offsets: Any,
+    enrolled: Any,
     month_cell: Any,
     standing: Any,
     rule: Any,
@@ -51,27 +52,30 @@ def line_fate(
 
     0. paid_day > cutoff_day
     1. slot_of_day[incurred_day - first_day] is 255: no period
-    2. the bit of its kind is set in never_bits
-    3. the member's standing in the period is 0, or the cell of the line's month is 255
-    4. the standing is 1
-    5. the bit of its kind is not set in kind_bits, or the bit of its category is not set in
+    2. the bit of its month is not set in the member's enrolled months of the period
+    3. the bit of its kind is set in never_bits
+    4. the member's standing in the period is 0, or the cell of its month is 255
+    5. the standing is 1
+    6. the bit of its kind is not set in kind_bits, or the bit of its category is not set in
        include_bits of the member's rule set
-    6. otherwise: counted
+    7. otherwise: counted
 
-    Period and month of a line are those of `kernels.segment_cost`.
+    Period and month of a line are those of its incurred day, as in `kernels.segment_cost`.
 
     Parameters
     ----------
     cents : int64[n_lines], US cents
-    service_day, incurred_day, paid_day : int32[n_lines], day numbers
+    incurred_day, paid_day : int32[n_lines], day numbers
     category, kind : uint8[n_lines], below 32
     table : uint8[n_lines], below n_tables
     file : uint16[n_lines], below n_files
     offsets : int64[n_members + 1]
+    enrolled : uint16[n_periods, n_members]
+        Bit i: the member is enrolled in month i of the period.
     month_cell : uint8[n_periods, n_members, 12], at most 21 periods
     standing : uint8[n_periods, n_members]
         0 excluded, 1 belongs to nobody who settles, 2 belongs to one who does.
-    rule : uint8[n_periods, n_members], below n_rules
+    rule : int32[n_periods, n_members], below n_rules
     slot_of_day : uint8[n_days]
     include_bits : uint32[n_rules]
     first_day, cutoff_day : int, day numbers
@@ -81,7 +85,7 @@ def line_fate(
     Returns
     -------
     fate : uint8[n_lines]
-    ledger : int64[n_tables, n_files, 7, 2]
+    ledger : int64[n_tables, n_files, 8, 2]
         Lines and cents. Both on the device of the inputs.
 
     Raises
@@ -95,7 +99,6 @@ def line_fate(
     """
     arrays = {
         "cents": cents,
-        "service_day": service_day,
         "incurred_day": incurred_day,
         "paid_day": paid_day,
         "category": category,
@@ -103,6 +106,7 @@ def line_fate(
         "table": table,
         "file": file,
         "offsets": offsets,
+        "enrolled": enrolled,
         "month_cell": month_cell,
         "standing": standing,
         "rule": rule,
@@ -120,15 +124,15 @@ def line_fate(
     if n_periods > MAX_PERIODS:
         raise KernelInputError(f"n_periods: expected at most {MAX_PERIODS}, got {n_periods}")
     for name, dtype, shape in (
-        ("service_day", np.int32, (n_lines,)),
         ("incurred_day", np.int32, (n_lines,)),
         ("paid_day", np.int32, (n_lines,)),
         ("category", np.uint8, (n_lines,)),
         ("kind", np.uint8, (n_lines,)),
         ("table", np.uint8, (n_lines,)),
         ("file", np.uint16, (n_lines,)),
+        ("enrolled", np.uint16, (n_periods, n_members)),
         ("standing", np.uint8, (n_periods, n_members)),
-        ("rule", np.uint8, (n_periods, n_members)),
+        ("rule", np.int32, (n_periods, n_members)),
         ("slot_of_day", np.uint8, (None,)),
         ("include_bits", np.uint32, (None,)),
     ):
@@ -154,7 +158,6 @@ def line_fate(
 
 def reference(
     cents: Any,
-    service_day: Any,
     incurred_day: Any,
     paid_day: Any,
     category: Any,
@@ -162,6 +165,7 @@ def reference(
     table: Any,
     file: Any,
     offsets: Any,
+    enrolled: Any,
     month_cell: Any,
     standing: Any,
     rule: Any,
@@ -187,12 +191,11 @@ def reference(
             return PAID_AFTER_CUTOFF
         if slot(incurred_day[v]) == OUTSIDE:
             return OUTSIDE_PERIOD
+        p, month = divmod(slot(incurred_day[v]), MONTHS)
+        if not int(enrolled[p, m]) >> month & 1:
+            return NOT_ENROLLED
         if int(never_bits) >> int(kind[v]) & 1:
             return NEVER_COST
-        p = slot(incurred_day[v]) // MONTHS
-        month = slot(service_day[v]) - MONTHS * p
-        if not 0 <= month < MONTHS or slot(service_day[v]) == OUTSIDE:
-            month = 0 if service_day[v] < incurred_day[v] else MONTHS - 1
         if standing[p, m] == 0 or month_cell[p, m, month] == OUTSIDE:
             return EXCLUDED
         if standing[p, m] == 1:
@@ -214,6 +217,8 @@ _NEVER: Final = 2
 _LATE: Final = 4
 _INCLUDED: Final = 8
 _ROW: Final = 16
+_OUT: Final = (OUTSIDE_PERIOD, NOT_ENROLLED)
+"""What a line meets by its month, whatever it is."""
 _STANDING: Final = (EXCLUDED, ELSEWHERE, COUNTED)
 """What a line meets by its member's standing, where nothing comes before."""
 
@@ -221,11 +226,11 @@ _STANDING: Final = (EXCLUDED, ELSEWHERE, COUNTED)
 def _fate_table() -> Any:
     """uint8[8 × 16]: the fate by row (what the month gives) and place (what the line is)."""
     table = np.zeros((8, _ROW), np.uint8)
-    for row, line in product((OUTSIDE_PERIOD, *_STANDING), range(_ROW)):
+    for row, line in product((*_OUT, *_STANDING), range(_ROW)):
         found = row
         if row == COUNTED and not (line & _COUNTS and line & _INCLUDED):
             found = NOT_INCLUDED
-        if row != OUTSIDE_PERIOD and line & _NEVER:
+        if row not in _OUT and line & _NEVER:
             found = NEVER_COST
         table[row, line] = PAID_AFTER_CUTOFF if line & _LATE else found
     return read_only(table.reshape(-1))
@@ -255,7 +260,7 @@ def _own_places(a: Any, b: Any, table: Any, file: Any, n_files: Any, places: Any
     """Where the ledger of the lines' table and file starts, from the start of `places`."""
     for i in range(np.uint64(b - a)):
         v = np.uint64(a) + i
-        places[i] = (np.uint32(table[v]) * n_files + np.uint32(file[v])) * np.uint32(N_FATES + 1)
+        places[i] = (np.uint32(table[v]) * n_files + np.uint32(file[v])) * np.uint32(N_FATES)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -278,10 +283,10 @@ def _member(
 
 @numba.njit(cache=True, nogil=True)
 def _lines(
-    cents: Any, service_day: Any, incurred_day: Any, paid_day: Any, category: Any, kind: Any,
-    table: Any, file: Any, offsets: Any, month_cell: Any, standing: Any, rule: Any, slots: Any,
-    fates: Any, include_bits: Any, first: Any, cutoff: Any, kind_bits: Any, never_bits: Any,
-    n_files: Any, fate: Any, ledger: Any,
+    cents: Any, incurred_day: Any, paid_day: Any, category: Any, kind: Any, table: Any, file: Any,
+    offsets: Any, enrolled: Any, month_cell: Any, standing: Any, rule: Any, slots: Any, fates: Any,
+    include_bits: Any, first: Any, cutoff: Any, kind_bits: Any, never_bits: Any, n_files: Any,
+    fate: Any, ledger: Any,
 ) -> None:  # fmt: skip
     n_periods, n_members = standing.shape
     size = scratch_size(offsets)
@@ -295,7 +300,7 @@ def _lines(
     while start < n_members:
         end = block_end(offsets, start, size)
         base, stop = offsets[start], offsets[end]
-        line_slots(base, stop, service_day, incurred_day, slots, first_day, at)
+        line_slots(base, stop, incurred_day, slots, first_day, at)
         _own_traits(base, stop, kind, paid_day, cutoff_day, kind_bits, never_bits, traits)
         _own_places(base, stop, table, file, np.uint32(n_files), places)
         for m in range(start, end):
@@ -303,10 +308,12 @@ def _lines(
                 continue
             for p in range(n_periods):
                 here = np.uint8(_STANDING[standing[p, m]] * _ROW)
-                own = include_bits[rule[p, m]]
+                own, months = include_bits[rule[p, m]], np.uint32(enrolled[p, m])
                 for month in range(MONTHS):
                     counts = month_cell[p, m, month] != OUTSIDE
-                    rows[p * MONTHS + month] = here if counts else np.uint8(EXCLUDED * _ROW)
+                    row = here if counts else np.uint8(EXCLUDED * _ROW)
+                    covered = months >> np.uint32(month) & np.uint32(1) != 0
+                    rows[p * MONTHS + month] = row if covered else np.uint8(NOT_ENROLLED * _ROW)
                     services[p * MONTHS + month] = own
             _member(
                 base, offsets[m], offsets[m + 1], cents, category, traits, at, places, rows,
@@ -320,14 +327,13 @@ def _cpu(*inputs: Any) -> Any:
     before, slot_of_day, include_bits = arrays[:12], arrays[12], arrays[13]
     slots = read_only(slot_table(slot_of_day, len(arrays[9])))
     fate = np.empty(len(arrays[0]), np.uint8)
-    ledger = np.zeros((n_tables * n_files * (N_FATES + 1), 2), np.int64)
+    ledger = np.zeros((n_tables * n_files * N_FATES, 2), np.int64)
     form: Any = _lines
     form(
         *before, slots, _FATES, include_bits, first_day, cutoff_day, kind_bits, never_bits,
         n_files, fate, ledger,
     )  # fmt: skip
-    by_file = ledger.reshape(n_tables, n_files, N_FATES + 1, 2)
-    return fate, np.ascontiguousarray(by_file[:, :, :N_FATES])
+    return fate, ledger.reshape(n_tables, n_files, N_FATES, 2)
 
 
 @cache
@@ -339,7 +345,7 @@ def _gpu(*inputs: Any) -> Any:
     import cupy  # noqa: PLC0415 - only where a GPU is used
 
     *arrays, first_day, cutoff_day, kind_bits, never_bits, n_tables, n_files = inputs
-    cents, offsets, slot_of_day = arrays[0], arrays[8], arrays[12]
+    cents, offsets, slot_of_day = arrays[0], arrays[7], arrays[12]
     n_members = len(offsets) - 1
     fate = cupy.zeros(len(cents), cupy.uint8)
     ledger = cupy.zeros((n_tables, n_files, N_FATES, 2), cupy.int64)

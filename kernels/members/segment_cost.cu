@@ -50,16 +50,14 @@ __device__ static int slot(int day, int first_day, int n_days, const unsigned ch
 }
 
 extern "C" __global__ void segment_cost(
-    const i64* amount_cents, const i64* paid_cents, const int* service_day,
-    const int* incurred_day, const int* paid_day, const unsigned char* category,
-    const unsigned char* kind, const i64* offsets, const unsigned char* month_cell,
-    const unsigned char* slot_of_day, const u32* include_bits, const i64* cap_cents,
-    const i64* keep_micro, const bool* floor_at_zero, const bool* prorate_cap,
-    const i64* completion_micro, int first_day, int cutoff_day, u32 kind_bits,
-    u32 paid_kind_bits, int completes, int n_rules, int n_periods, int n_cells, int n_categories,
-    int n_days, i64 n_members, i64* cell_cents, i64* uncapped_cents, i64* capped_cents,
-    i64* above_cap_cents, i64* floored_cents, i64* out_paid_cents,
-    i64* category_cents) {
+    const i64* amount_cents, const i64* paid_cents, const int* incurred_day, const int* paid_day,
+    const unsigned char* category, const unsigned char* kind, const i64* offsets,
+    const unsigned char* month_cell, const unsigned char* slot_of_day, const u32* include_bits,
+    const i64* cap_cents, const i64* keep_micro, const bool* floor_at_zero,
+    const bool* prorate_cap, int first_day, int cutoff_day, u32 kind_bits, u32 paid_kind_bits,
+    int n_rules, int n_periods, int n_cells, int n_categories, int n_days, i64 n_members,
+    i64* cell_cents, i64* uncapped_cents, i64* capped_cents, i64* above_cap_cents,
+    i64* floored_cents, i64* out_paid_cents, i64* category_cents) {
     const i64 m = (i64)blockIdx.x * blockDim.x + threadIdx.x;
     if (m >= n_members) return;
     const i64 a = offsets[m];
@@ -69,27 +67,19 @@ extern "C" __global__ void segment_cost(
     for (int r = 0; r < n_rules; ++r) {
         for (int s = 0; s < MONTHS * n_periods; ++s) month_sum[s] = 0;
         for (i64 v = a; v < b; ++v) {
-            int at = slot(incurred_day[v], first_day, n_days, slot_of_day);
+            const int at = slot(incurred_day[v], first_day, n_days, slot_of_day);
             if (at == OUTSIDE || paid_day[v] > cutoff_day) continue;
             const int p = at / MONTHS;
-            at = slot(service_day[v], first_day, n_days, slot_of_day);
-            if (at < p * MONTHS || at >= (p + 1) * MONTHS) {
-                at = service_day[v] < incurred_day[v] ? p * MONTHS : (p + 1) * MONTHS - 1;
-            }
             if (r == 0 && ((paid_kind_bits >> kind[v]) & 1)) {
                 out_paid_cents[p * n_members + m] += paid_cents[v];
             }
             if (!((kind_bits >> kind[v]) & (include_bits[r] >> category[v]) & 1)) continue;
-            i64 cents = amount_cents[v];
-            if (completes) {
-                cents = micro_of(cents, completion_micro[r * MONTHS * n_periods + at]);
-            }
-            month_sum[at] += cents;
+            month_sum[at] += amount_cents[v];
             const unsigned char cell =
                 month_cell[(p * n_members + m) * MONTHS + at - p * MONTHS];
             if (n_categories > 0 && cell != OUTSIDE) {
                 const i64 row = (i64)(r * n_periods + p) * n_categories + category[v];
-                category_cents[row * n_members + m] += cents;
+                category_cents[row * n_members + m] += amount_cents[v];
             }
         }
         for (int p = 0; p < n_periods; ++p) {

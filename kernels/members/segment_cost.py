@@ -23,7 +23,7 @@ class SegmentCost(NamedTuple):
     """What `segment_cost` returns, int64 cents; r rule sets, p periods, n members."""
 
     cell_cents: Any  # [r, p, n_cells, n]: after floor and cap; sums to capped_cents over cells
-    uncapped_cents: Any  # [r, p, n]: before floor and cap, after completion
+    uncapped_cents: Any  # [r, p, n]: before floor and cap
     capped_cents: Any  # [r, p, n]: what settles = uncapped + floored - above_cap
     above_cap_cents: Any  # [r, p, n]: what the cap takes away
     floored_cents: Any  # [r, p, n]: what raising a negative total to zero adds
@@ -34,7 +34,6 @@ class SegmentCost(NamedTuple):
 def segment_cost(
     amount_cents: Any,
     paid_cents: Any,
-    service_day: Any,
     incurred_day: Any,
     paid_day: Any,
     category: Any,
@@ -47,7 +46,6 @@ def segment_cost(
     keep_micro: Any,
     floor_at_zero: Any,
     prorate_cap: Any,
-    completion_micro: Any = None,
     *,
     first_day: int,
     cutoff_day: int,
@@ -58,23 +56,21 @@ def segment_cost(
 ) -> SegmentCost:
     """Sum each member's lines by period and cell, cap the sum, and give the capped sum to cells.
 
-    1. A line has a period when slot_of_day[incurred_day - first_day] is not 255: that slot // 12.
-       It counts when paid_day <= cutoff_day, its kind's bit is set in kind_bits, its category's bit
+    1. A line has a period and a month when slot_of_day[incurred_day - first_day] is not 255: that
+       slot // 12 and slot % 12.
+    2. It counts when paid_day <= cutoff_day, its kind's bit is set in kind_bits, its category's bit
        is set in the rule set's include_bits, and the cell of its month is not 255.
-    2. Its month is that of service_day; where that lies before or after the period, the period's
-       first or last month.
-    3. Its amount is multiplied by the month's completion factor, half to even, line by line.
-    4. Per member, period and rule set, T is the sum. If T < 0 and floor_at_zero, it becomes 0.
+    3. Per member, period and rule set, T is the sum. If T < 0 and floor_at_zero, it becomes 0.
        The cap is cap_cents, or cap_cents × countable months / 12 (half to even) if prorate_cap.
        If T exceeds it, C = cap + keep_micro × (T - cap) / 10^6, half to even; else C = T.
-    5. Cells receive C in proportion to their sums c: with S_k = c_0 + … + c_k,
+    4. Cells receive C in proportion to their sums c: with S_k = c_0 + … + c_k,
        cell k receives floor(C S_k / T) - floor(C S_(k-1) / T). Exact, and sums to C.
 
     Parameters
     ----------
     amount_cents, paid_cents : int64[n_lines], US cents
         What is measured, and the second amount that is only summed. A reversal is negative.
-    service_day, incurred_day, paid_day : int32[n_lines], day numbers
+    incurred_day, paid_day : int32[n_lines], day numbers
     category, kind : uint8[n_lines], below 32
     offsets : int64[n_members + 1]
         Start of each member's lines: offsets[0] == 0, offsets[-1] == n_lines, non-decreasing.
@@ -88,8 +84,6 @@ def segment_cost(
         Per member and period; -1: none.
     keep_micro : int64[n_rules], 0 to 10^6
     floor_at_zero, prorate_cap : bool[n_rules]
-    completion_micro : int64[n_rules, 12 × n_periods], 0 to 2^40, optional
-        Millionths; none: 1.
     first_day, cutoff_day : int, day numbers
     kind_bits, paid_kind_bits : int, below 2^32
         Bit k: lines of kind k can cost, and enter paid_cents.
@@ -112,11 +106,9 @@ def segment_cost(
     Exact on every device: integers, and one float64 estimate that integers correct. Source: terms
     `cost.*` of the contract.
     """
-    given = completion_micro is not None
     arrays: dict[str, Any] = {
         "amount_cents": amount_cents,
         "paid_cents": paid_cents,
-        "service_day": service_day,
         "incurred_day": incurred_day,
         "paid_day": paid_day,
         "category": category,
@@ -130,7 +122,7 @@ def segment_cost(
         "floor_at_zero": floor_at_zero,
         "prorate_cap": prorate_cap,
     }
-    device = device_of(**arrays, **({"completion_micro": completion_micro} if given else {}))
+    device = device_of(**arrays)
     require("amount_cents", amount_cents, np.int64, (None,))
     require("offsets", offsets, np.int64, (None,))
     require("include_bits", include_bits, np.uint32, (None,))
@@ -141,7 +133,6 @@ def segment_cost(
     n_periods = month_cell.shape[0]
     for name, dtype, length in (
         ("paid_cents", np.int64, n_lines),
-        ("service_day", np.int32, n_lines),
         ("incurred_day", np.int32, n_lines),
         ("paid_day", np.int32, n_lines),
         ("category", np.uint8, n_lines),
@@ -162,15 +153,7 @@ def segment_cost(
     ):
         if not low <= value <= high:
             raise KernelInputError(f"{name}: expected {low} to {high}, got {value}")
-    if not given:
-        shape = (n_rules, MONTHS * n_periods)
-        completion_micro = np.full(shape, MICRO, np.int64)
-        if device == "gpu":
-            import cupy  # noqa: PLC0415 - only where a GPU is used
-
-            completion_micro = cupy.asarray(completion_micro)
-    require("completion_micro", completion_micro, np.int64, (n_rules, MONTHS * n_periods))
-    inputs = (*arrays.values(), completion_micro)
+    inputs = tuple(arrays.values())
     if device == "cpu":
         inputs = tuple(read_only(array) for array in inputs)
     scalars = (
@@ -180,7 +163,6 @@ def segment_cost(
         np.uint32(paid_kind_bits),
         n_cells,
         n_categories,
-        given,
     )
     form: Any = _cpu if device == "cpu" else _gpu
     return SegmentCost(*form(*inputs, *scalars))
@@ -215,7 +197,6 @@ def _half_even(numerator: int, denominator: int) -> int:
 def reference(
     amount_cents: Any,
     paid_cents: Any,
-    service_day: Any,
     incurred_day: Any,
     paid_day: Any,
     category: Any,
@@ -228,7 +209,6 @@ def reference(
     keep_micro: Any,
     floor_at_zero: Any,
     prorate_cap: Any,
-    completion_micro: Any,
     first_day: Any,
     cutoff_day: Any,
     kind_bits: Any,
@@ -250,21 +230,16 @@ def reference(
         for v in range(offsets[m], offsets[m + 1]):
             if slot(incurred_day[v]) == OUTSIDE or paid_day[v] > cutoff_day:
                 continue
-            p = slot(incurred_day[v]) // MONTHS
+            p, month = divmod(slot(incurred_day[v]), MONTHS)
             if r == 0 and int(paid_kind_bits) >> int(kind[v]) & 1:
                 out.paid_cents[p, m] += paid_cents[v]
-            month = slot(service_day[v]) - MONTHS * p
-            if not 0 <= month < MONTHS or slot(service_day[v]) == OUTSIDE:
-                month = 0 if service_day[v] < incurred_day[v] else MONTHS - 1
             cell = month_cell[p, m, month]
             counts = int(kind_bits) >> int(kind[v]) & int(include_bits[r]) >> int(category[v]) & 1
             if cell == OUTSIDE or not counts:
                 continue
-            factor = MICRO if completion_micro is None else completion_micro[r, MONTHS * p + month]
-            cents = _half_even(int(amount_cents[v]) * int(factor), MICRO)
-            cells[p, cell] += cents
+            cells[p, cell] += int(amount_cents[v])
             if n_categories:
-                out.category_cents[r, p, category[v], m] += cents
+                out.category_cents[r, p, category[v], m] += amount_cents[v]
         for p in range(n_periods):
             total = sum(cells[p])
             settles = max(total, 0) if floor_at_zero[r] else total
@@ -292,20 +267,18 @@ def reference(
 
 def _cpu(*inputs: Any) -> SegmentCost:
     """The quicker of the two forms that apply; they agree, so the choice cannot be seen."""
-    *arrays, first_day, cutoff_day, kind_bits, paid_kind_bits, n_cells, n_categories, completes = (
-        inputs
-    )
-    month_cell, slot_of_day, include_bits = arrays[8], arrays[9], arrays[10]
+    *arrays, first_day, cutoff_day, kind_bits, paid_kind_bits, n_cells, n_categories = inputs
+    month_cell, slot_of_day, include_bits = arrays[7], arrays[8], arrays[9]
     n_periods, n_members = month_cell.shape[:2]
     out = _outputs(np, len(include_bits), n_periods, n_cells, n_members, n_categories)
     bounds = _bounds(slot_of_day, first_day, n_periods)
     form: Any
-    if bounds is None or completes or n_categories:
+    if bounds is None or n_categories:
         form = cost_by_month
-        form(*arrays, first_day, cutoff_day, kind_bits, paid_kind_bits, completes, out)
+        form(*arrays, first_day, cutoff_day, kind_bits, paid_kind_bits, out)
     else:
         form = cost_by_period
-        before, after = arrays[:9], arrays[10:15]
+        before, after = arrays[:8], arrays[9:]
         form(*before, bounds, *after, cutoff_day, kind_bits, paid_kind_bits, out)
     return out
 
@@ -340,10 +313,8 @@ def _entry() -> Any:
 def _gpu(*inputs: Any) -> Any:
     import cupy  # noqa: PLC0415 - only where a GPU is used
 
-    *arrays, first_day, cutoff_day, kind_bits, paid_kind_bits, n_cells, n_categories, completes = (
-        inputs
-    )
-    month_cell, slot_of_day, include_bits = arrays[8], arrays[9], arrays[10]
+    *arrays, first_day, cutoff_day, kind_bits, paid_kind_bits, n_cells, n_categories = inputs
+    month_cell, slot_of_day, include_bits = arrays[7], arrays[8], arrays[9]
     n_periods, n_members = month_cell.shape[:2]
     out = _outputs(cupy, len(include_bits), n_periods, n_cells, n_members, n_categories)
     if n_members:
@@ -353,7 +324,6 @@ def _gpu(*inputs: Any) -> Any:
             np.int32(cutoff_day),
             kind_bits,
             paid_kind_bits,
-            np.int32(completes),
             np.int32(len(include_bits)),
             np.int32(n_periods),
             np.int32(n_cells),

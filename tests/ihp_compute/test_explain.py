@@ -78,7 +78,7 @@ def test_a_members_lines_and_years_are_those_of_the_run(
             counted = sum(
                 line["paid_cents"]
                 for line in found.lines
-                if line["fate"] == "counted" and line["service_date"][:4] == str(year["year"])
+                if line["fate"] == "counted" and line["incurred_date"][:4] == str(year["year"])
             )
             if year["group_id"].startswith("IHP"):
                 settled = year["cost_cents"] + year["above_cap_cents"] - year["floored_cents"]

@@ -54,10 +54,16 @@ def test_months_before_birth_and_after_death_are_none() -> None:
     assert months((0, 12, 0, 0), alive=(3, 10)) == [255] * 3 + [0] * 7 + [255] * 2
 
 
+def test_a_span_stands_before_birth_and_after_death() -> None:
+    found = enrolled_months(**case_of([([(-2, 7, 0, 1), (10, 9, 0, 0)], 3, 11, 0)]), **SCALARS)
+    assert found.spanned.tolist() == [0b110000011111]
+    assert found.covered.tolist() == [0b010000011000]
+
+
 def test_flags_and_masks_name_the_months() -> None:
     spans = [(0, 3, 0, 1), (3, 3, 0, 4), (6, 2, 1, 6)]
     found = enrolled_months(**case_of([(spans, 0, 12, 4)]), **SCALARS)
-    assert found.covered.tolist() == [0b11111111]
+    assert found.spanned.tolist() == found.covered.tolist() == [0b11111111]
     assert found.countable.tolist() == [0b111000]
     assert found.flagged[:, 0].tolist() == [0b111, 0b11000000, 0b11111000]
     assert found.month_cell[0].tolist() == [255] * 4 + [0] * 2 + [255] * 6
@@ -100,7 +106,7 @@ def test_the_cuda_text_is_the_definition(
     scalars = [np.int32(3), np.int32(JANUARY), np.int32(0b0011), np.int64(n)]
     out = [np.full_like(slow.month_cell, 255), *(np.zeros_like(array) for array in slow[1:])]
     arguments = [*case.values(), *scalars, *out]
-    same(host_twin("enrolled_months", arguments, grid=n // 4 + 1, block=4)[-5:], slow)
+    same(host_twin("enrolled_months", arguments, grid=n // 4 + 1, block=4)[-6:], slow)
 
 
 @pytest.mark.gpu

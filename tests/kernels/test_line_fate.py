@@ -18,7 +18,6 @@ FIRST_DAY = 100
 SLOTS = np.array([*np.repeat(np.arange(12), 2), 255, *np.repeat(np.arange(12, 24), 2)], np.uint8)
 LINE = {
     "cents": np.int64,
-    "service_day": np.int32,
     "incurred_day": np.int32,
     "paid_day": np.int32,
     "category": np.uint8,
@@ -36,7 +35,9 @@ SCALARS = {
 }
 
 
-def case_of(members: list[list[Any]], cells: Any, standing: Any, rule: Any) -> dict[str, Any]:
+def case_of(
+    members: list[list[Any]], cells: Any, standing: Any, rule: Any, enrolled: Any = 0b111111111111
+) -> dict[str, Any]:
     lines = [line for member in members for line in member]
     case: dict[str, Any] = {
         name: np.array([line[i] for line in lines], kind)
@@ -44,18 +45,18 @@ def case_of(members: list[list[Any]], cells: Any, standing: Any, rule: Any) -> d
     }
     n = len(members)
     case["offsets"] = np.cumsum([0, *map(len, members)], dtype=np.int64)
+    case["enrolled"] = np.broadcast_to(np.array(enrolled, np.uint16), 2 * n).reshape(2, n).copy()
     case["month_cell"] = np.array(cells, np.uint8).reshape(2, n, 12)
     case["standing"] = np.array(standing, np.uint8).reshape(2, n)
-    case["rule"] = np.array(rule, np.uint8).reshape(2, n)
+    case["rule"] = np.array(rule, np.int32).reshape(2, n)
     case["slot_of_day"] = SLOTS
     case["include_bits"] = np.array([0b0011, 0b1100], np.uint32)
     return case
 
 
-def fate(standing: int = 2, rule: int = 0, cell: int = 0, **changes: int) -> int:
+def fate(standing: int = 2, rule: int = 0, cell: int = 0, enrolled: int = 1, **changes: int) -> int:
     line = {
         "cents": 1,
-        "service_day": FIRST_DAY,
         "incurred_day": FIRST_DAY,
         "paid_day": 0,
         "category": 0,
@@ -64,42 +65,51 @@ def fate(standing: int = 2, rule: int = 0, cell: int = 0, **changes: int) -> int
         "file": 0,
         **changes,
     }
-    case = case_of([[tuple(line.values())]], [cell] * 24, [standing] * 2, [rule] * 2)
+    case = case_of([[tuple(line.values())]], [cell] * 24, [standing] * 2, [rule] * 2, enrolled)
     return int(line_fate(**case, **SCALARS)[0][0])
 
 
 def test_a_line_meets_the_first_fate_that_applies() -> None:
     """Each case adds the next fate's reason to the ones after it."""
     every: dict[str, int] = {"category": 3}
-    assert fate() == 6
-    assert fate(**every) == 5
-    assert fate(standing=1, **every) == 4
-    assert fate(standing=0, **every) == 3
+    assert fate() == 7
+    assert fate(**every) == 6
+    assert fate(standing=1, **every) == 5
+    assert fate(standing=0, **every) == 4
     every["kind"] = 1
-    assert fate(standing=0, **every) == 2
+    assert fate(standing=0, **every) == 3
+    assert fate(standing=0, enrolled=0, **every) == 2
     every["incurred_day"] = FIRST_DAY - 1
-    assert fate(standing=0, **every) == 1
+    assert fate(standing=0, enrolled=0, **every) == 1
     every["paid_day"] = 501
-    assert fate(standing=0, **every) == 0
+    assert fate(standing=0, enrolled=0, **every) == 0
 
 
 def test_a_month_that_does_not_count_excludes_its_lines() -> None:
-    assert fate(cell=255) == 3
+    assert fate(cell=255) == 4
+    assert fate(cell=255, enrolled=0) == 2
+    assert fate(incurred_day=FIRST_DAY + 2) == 2
+    assert fate(incurred_day=FIRST_DAY + 2, enrolled=0b10) == 7
 
 
 def test_a_supplemental_line_is_an_excluded_service() -> None:
-    assert fate(kind=3) == 5
+    assert fate(kind=3) == 6
 
 
 def test_a_member_is_held_to_the_rule_set_of_the_group() -> None:
-    assert fate(rule=1) == 5
-    assert fate(rule=1, category=2) == 6
+    assert fate(rule=1) == 6
+    assert fate(rule=1, category=2) == 7
+
+
+def test_rule_sets_are_not_numbered_by_a_byte() -> None:
+    case = case_of([[(1, FIRST_DAY, 0, 0, 0, 0, 0)]], [0] * 24, [2, 2], [299, 0])
+    case["include_bits"] = np.array([*[0] * 299, 1], np.uint32)
+    assert line_fate(**case, **SCALARS)[0].tolist() == [7]
 
 
 days = st.integers(-3, 54).map(lambda day: FIRST_DAY + day)
 lines = st.tuples(
     st.integers(-(2**40), 2**40),
-    days,
     days,
     st.integers(498, 502),
     st.integers(0, 3),
@@ -116,7 +126,8 @@ def cases(draw: Any) -> dict[str, Any]:
     cells = draw(st.lists(st.sampled_from([0, 1, 255]), min_size=12 * n, max_size=12 * n))
     standing = draw(st.lists(st.integers(0, 2), min_size=n, max_size=n))
     rule = draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
-    return case_of(members, cells, standing, rule)
+    enrolled = draw(st.lists(st.integers(0, 2**12 - 1), min_size=n, max_size=n))
+    return case_of(members, cells, standing, rule, enrolled)
 
 
 def same(found: Any, slow: Any) -> None:
@@ -137,7 +148,7 @@ def test_every_line_and_cent_stands_in_the_ledger_once(case: dict[str, Any]) -> 
     found, ledger = line_fate(**case, **SCALARS)
     assert ledger[..., 0].sum() == found.size
     assert ledger[..., 1].sum() == case["cents"].sum()
-    assert ledger[:, :, :, 0].sum(axis=(0, 1)).tolist() == np.bincount(found, minlength=7).tolist()
+    assert ledger[:, :, :, 0].sum(axis=(0, 1)).tolist() == np.bincount(found, minlength=8).tolist()
 
 
 @settings(max_examples=60, deadline=None)
@@ -174,6 +185,7 @@ def test_the_gpu_is_the_definition(case: dict[str, Any]) -> None:
     [
         ({"cents": np.zeros(0)}, "cents: expected dtype int64"),
         ({"file": np.zeros(0, np.uint8)}, "file: expected dtype uint16"),
+        ({"enrolled": np.zeros((2, 1), np.uint8)}, "enrolled: expected dtype uint16"),
         ({"standing": np.zeros((1, 1), np.uint8)}, "standing: expected shape"),
         ({"n_files": 0}, "n_files: expected at least 1"),
         ({"offsets": np.zeros(0, np.int64)}, "offsets: expected n_members"),

@@ -21,7 +21,6 @@ SLOTS = np.array(
 LINE = {
     "amount_cents": np.int64,
     "paid_cents": np.int64,
-    "service_day": np.int32,
     "incurred_day": np.int32,
     "paid_day": np.int32,
     "category": np.uint8,
@@ -45,12 +44,7 @@ RULE = {
 Line = tuple[int, ...]
 
 
-def case_of(
-    members: list[list[Line]],
-    cells: Any,
-    rules: list[tuple[int, ...]],
-    completion: list[list[int]] | None = None,
-) -> dict[str, Any]:
+def case_of(members: list[list[Line]], cells: Any, rules: list[tuple[int, ...]]) -> dict[str, Any]:
     """Kernel inputs of members' lines, cells [periods, members, 12] and rule sets."""
     lines = [line for member in members for line in member]
     case: dict[str, Any] = {
@@ -62,7 +56,6 @@ def case_of(
     case["slot_of_day"] = SLOTS
     for i, (name, kind) in enumerate(RULE.items()):
         case[name] = np.array([rule[i] for rule in rules], kind)
-    case["completion_micro"] = None if completion is None else np.array(completion, np.int64)
     return case
 
 
@@ -70,7 +63,6 @@ def line(cents: int, day: int = 0, **other: int) -> Line:
     values = {
         "amount_cents": cents,
         "paid_cents": cents,
-        "service_day": FIRST_DAY + day,
         "incurred_day": FIRST_DAY + day,
         "paid_day": 0,
         "category": 0,
@@ -83,11 +75,9 @@ def line(cents: int, day: int = 0, **other: int) -> Line:
 NO_RULE = (0b1111, -1, 0, 0, 0)
 
 
-def measured(
-    *lines: Line, cells: Any = (0,) * 12, rule: tuple[int, ...] = NO_RULE, **other: Any
-) -> SegmentCost:
+def measured(*lines: Line, cells: Any = (0,) * 12, rule: tuple[int, ...] = NO_RULE) -> SegmentCost:
     both = [[*cells], [2, *[0] * 11]]
-    case = case_of([list(lines)], both, [rule], **other)
+    case = case_of([list(lines)], both, [rule])
     found = segment_cost(**case, **SCALARS)
     alone = segment_cost(**case, **{**SCALARS, "n_categories": 0})
     assert found.cell_cents.tolist() == alone.cell_cents.tolist()
@@ -142,15 +132,13 @@ def test_a_line_in_a_month_that_does_not_count_is_not_cost() -> None:
     assert found.paid_cents[0, 0] == 1_000
 
 
-def test_a_line_belongs_to_the_period_of_its_incurred_day() -> None:
-    """Service in period 1, claim end in period 2: cost of period 2, in its first month."""
-    found = measured(line(100, 22, incurred_day=FIRST_DAY + 27))
+def test_a_line_belongs_to_period_and_month_of_its_incurred_day() -> None:
+    """Day 27 is the first month of period 2, day 3 the second of period 1, day 25 in neither."""
+    found = measured(line(100, 27))
     assert found.uncapped_cents[0, :, 0].tolist() == [0, 100]
     assert found.cell_cents[0, 1, :, 0].tolist() == [0, 0, 100]
-    late = measured(line(100, 30, incurred_day=FIRST_DAY + 3), cells=[0] * 11 + [1])
-    assert settled(late) == (100, [0, 100, 0])
-    gap = measured(line(100, 22, incurred_day=FIRST_DAY + 25))
-    assert gap.uncapped_cents.sum() == 0
+    assert settled(measured(line(100, 3), cells=[0, 1] + [0] * 10)) == (100, [0, 100, 0])
+    assert measured(line(100, 25)).uncapped_cents.sum() == 0
 
 
 def test_late_payments_other_kinds_and_other_services_are_not_cost() -> None:
@@ -169,18 +157,9 @@ def test_late_payments_other_kinds_and_other_services_are_not_cost() -> None:
     assert found.category_cents[0, 0, :, 0].tolist() == [16, 0, 0, 0]
 
 
-def test_completion_multiplies_line_by_line() -> None:
-    """Three lines of 1 cent at 1.5 are 2 cents each, not 4.5 together."""
-    factors = [[1_500_000, *[MICRO] * 23]]
-    found = measured(line(1), line(1), line(1), line(7, 2), completion=factors)
-    assert settled(found)[0] == 6 + 7
-
-
 days = st.integers(-3, 54).map(lambda day: FIRST_DAY + day)
 cents = st.integers(-900, 900) | st.integers(-(2**44), 2**44)
-lines = st.tuples(
-    cents, cents, days, days, st.integers(498, 502), st.integers(0, 3), st.integers(0, 3)
-)
+lines = st.tuples(cents, cents, days, st.integers(498, 502), st.integers(0, 3), st.integers(0, 3))
 cells = st.sampled_from([0, 1, 2, 255])
 rules = st.tuples(
     st.integers(0, 15),
@@ -189,7 +168,6 @@ rules = st.tuples(
     st.booleans(),
     st.booleans(),
 )
-factors = st.sampled_from([0, 1, 500_000, 999_999, MICRO, 1_037_421, 2**40])
 
 
 @st.composite
@@ -197,14 +175,7 @@ def cases(draw: Any) -> dict[str, Any]:
     members = draw(st.lists(st.lists(lines, max_size=7), min_size=1, max_size=4))
     size = 24 * len(members)
     chosen = draw(st.lists(rules, min_size=1, max_size=3))
-    completion = None
-    if draw(st.booleans()):
-        n = 24 * len(chosen)
-        flat = draw(st.lists(factors, min_size=n, max_size=n))
-        # a factor of a million times shrinks the lines so that sums stay below 2^53
-        members = [[(c[0] % 4_001 - 2_000, *c[1:]) for c in member] for member in members]
-        completion = np.reshape(flat, (len(chosen), 24)).tolist()
-    return case_of(members, draw(st.lists(cells, min_size=size, max_size=size)), chosen, completion)
+    return case_of(members, draw(st.lists(cells, min_size=size, max_size=size)), chosen)
 
 
 def same(found: Any, slow: SegmentCost) -> None:
@@ -216,7 +187,7 @@ def same(found: Any, slow: SegmentCost) -> None:
 @settings(max_examples=300, deadline=None)
 @given(case=cases(), n_categories=st.sampled_from([0, 4]))
 def test_the_fast_forms_are_the_definition(case: dict[str, Any], n_categories: int) -> None:
-    """Without completion and categories months are left out; with either they are not."""
+    """Without categories months are left out where they can be; with them they are not."""
     scalars = {**SCALARS, "n_categories": n_categories}
     same(segment_cost(**case, **scalars), reference(**case, **scalars))
 
@@ -227,7 +198,7 @@ def test_any_calendar_will_do(case: dict[str, Any], shuffled: list[int], n: int)
     """Periods in pieces, and more than two of them."""
     cells = np.concatenate([case["month_cell"], case["month_cell"]])[:n]
     slots = np.where(12 * n > SLOTS, SLOTS, 255).astype(np.uint8)[shuffled]
-    changes = {"month_cell": cells, "slot_of_day": slots, "completion_micro": None}
+    changes = {"month_cell": cells, "slot_of_day": slots}
     same(
         segment_cost(**{**case, **changes}, **SCALARS), reference(**{**case, **changes}, **SCALARS)
     )
@@ -251,15 +222,12 @@ def test_the_cuda_text_is_the_definition(
     slow = reference(**case, **SCALARS)
     n = len(case["offsets"]) - 1
     n_rules = len(case["include_bits"])
-    completes = case["completion_micro"] is not None
-    if not completes:
-        case = {**case, "completion_micro": np.full((n_rules, 24), MICRO, np.int64)}
     scalars = [
         np.int32(FIRST_DAY),
         np.int32(SCALARS["cutoff_day"]),
         np.uint32(SCALARS["kind_bits"]),
         np.uint32(SCALARS["paid_kind_bits"]),
-        *map(np.int32, (completes, n_rules, 2, 3, 4, len(SLOTS))),
+        *map(np.int32, (n_rules, 2, 3, 4, len(SLOTS))),
         np.int64(n),
     ]
     out = [np.zeros_like(array) for array in slow]
@@ -271,7 +239,7 @@ def test_the_cuda_text_is_the_definition(
 @settings(max_examples=60, deadline=None)
 @given(case=cases())
 def test_the_gpu_is_the_definition(case: dict[str, Any]) -> None:
-    there: dict[str, Any] = {name: None if a is None else to_device(a) for name, a in case.items()}
+    there: dict[str, Any] = {name: to_device(array) for name, array in case.items()}
     found = segment_cost(**there, **SCALARS)
     same([to_host(array) for array in found], reference(**case, **SCALARS))
 
@@ -310,7 +278,6 @@ def test_a_population_without_lines_costs_nothing() -> None:
         ({"kind_bits": 2**32}, "kind_bits: expected 0 to 4294967295"),
         ({"cap_cents": np.zeros(2, np.int64)}, "cap_cents: expected shape"),
         ({"offsets": np.zeros(0, np.int64)}, "offsets: expected n_members"),
-        ({"completion_micro": np.zeros((1, 12), np.int64)}, "completion_micro: expected shape"),
     ],
 )
 def test_wrong_input_is_refused(change: dict[str, Any], message: str) -> None:

@@ -98,7 +98,7 @@ def build(
         ],
         schema=tables.OFFSETS,
     )
-    days, paid = lines.column("service_day"), lines.column("paid_day")
+    days, paid = lines.column("service_day")[lines.column("served")], lines.column("paid_day")
     return ShardContent(
         tables=contents,
         hashes={

@@ -1,7 +1,8 @@
 """Tables derived from a shard's retained lines: diagnoses, visits, stays, drugs; and scores.
 
 Decides: which lines can attribute a member, what is one stay and when it began and ended, and that
-a diagnosis or a drug stands once a day, with its earliest payment.
+a diagnosis or a drug stands once a day, with its earliest payment. Visits, diagnoses and drugs are
+of days on which the member is enrolled: a line that is retained for another date's sake has none.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ def diagnoses(
     lines: Lines, rules: Rules, n_members: int
 ) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
     """Unique diagnosis and day of each member, with the earliest paid day that carries it."""
-    raw, retained = lines.raw, lines.retained
+    raw, served = lines.raw, lines.of_row["served"]
     if not len(lines.rows):
         return record(tables.DIAGNOSES, _NO_PAIRS), np.zeros(n_members, np.int64)
-    # rows put aside go behind the last member
-    member = np.where(retained, lines.of_row["member"], n_members)
-    day = np.where(retained, raw.numbers["service_day"], lines.column("service_day")[0])
+    # other rows go behind the last member
+    member = np.where(served, lines.of_row["member"], n_members)
+    day = np.where(served, raw.numbers["service_day"], lines.column("service_day")[0])
     paid, blank = _blank_before(raw.numbers["paid_day"])
     found = _earliest_pairs(member, day, paid, raw.lists["dx"], rules.final_code["dx"])
     stop = np.searchsorted(found["member"], n_members)
@@ -93,7 +94,7 @@ def visits(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, 
     facts = rules.facts
     kind = row_pick(facts.visit_class, None, lines.column("hcpcs"))
     at = np.flatnonzero(kind)
-    at = at[lines.rows[at] < lines.n_medical]
+    at = at[(lines.rows[at] < lines.n_medical) & lines.column("served")[at]]
     kind = kind[at]
     hospital = lines.column("flags")[at] & (LINE_INPATIENT | LINE_ED) != 0
     elsewhere = facts.no_visit_place[lines.column("place_of_service")[at]] | hospital
@@ -181,7 +182,7 @@ def drugs(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, N
     medical = lines.rows < lines.n_medical
     hcpcs, ndc = lines.column("hcpcs"), lines.column("ndc")
     is_drug = row_pick(rules.facts.drug, None, hcpcs)
-    at = np.flatnonzero(np.where(medical, is_drug, ndc > 0))
+    at = np.flatnonzero(np.where(medical, is_drug, ndc > 0) & lines.column("served"))
     member, system = lines.member[at], medical[at].astype(np.uint8)
     made = {
         "system": system,

@@ -67,8 +67,8 @@ def sort_out(raw: ShardRows, fates: Fates, table: str, rules: Rules) -> Sorted:
         ),
         facts,
     )
-    # a visit is a claim's lines of one day
-    rows = np.flatnonzero(emergency_claim)
+    # a visit is a claim's lines of one day, on which the member is enrolled
+    rows = np.flatnonzero(emergency_claim & fates.served)
     day = raw.numbers["service_day"][rows].astype(np.int64).view(np.uint64)
     visit = first_row(day, claim[rows].view(np.uint64))
     flags[rows[any_of(visit, urgent[rows])]] |= np.uint8(LINE_ED)
@@ -102,6 +102,7 @@ def lines_of(raw: ShardRows, parts: list[Sorted], rules: Rules, scratch: Scratch
         "category": np.concatenate([part.category for part in parts]),
         "flags": np.concatenate([part.flags for part in parts]),
         "admitted": np.concatenate([part.admitted for part in parts]),
+        "served": np.concatenate([part.fates.served for part in parts]),
         "claim": parts[0].fates.claim,
     }
     retained = np.concatenate([part.fates.fate for part in parts]) == IngestFate.RETAINED
@@ -116,4 +117,4 @@ def lines_of(raw: ShardRows, parts: list[Sorted], rules: Rules, scratch: Scratch
     rows, member = row_pick(rows, None, order), row_pick(member, None, order)
     settle_ties(rows, fresh, tuple(raw.numbers[name] for name in ("hash_1", "hash_2", "file")))
     n_medical = len(parts[0].category)
-    return Lines(raw, rules.final_code, n_medical, rows, member, retained, of_row, scratch)
+    return Lines(raw, rules.final_code, n_medical, rows, member, of_row, scratch)

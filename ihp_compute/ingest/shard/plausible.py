@@ -1,7 +1,8 @@
 """What retained lines say that cannot well be, told with its dollars; nothing is put aside for it.
 
-Service before birth, and money on the total line of a claim (revenue centre 0001, NUBC), which
-stands beside what it sums up.
+Service before birth; service in a month without enrolment, of a line that is kept because its claim
+starts or ends in one with it; and money on the total line of a claim (revenue centre 0001, NUBC),
+which stands beside what it sums up.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ def tell_retained(
     born = row_pick(birth, None, np.maximum(fates.member, 0))
     early = retained & (raw.numbers["service_day"] < born)
     findings.see_rows(Doubt("birth_date", "before_birth"), cents[early])
+    unserved = retained & ~fates.served
+    findings.see_rows(Doubt("", "served_outside_eligibility"), cents[unserved])
     totals = row_pick(rules.spilled_facts.total_revenue, None, raw.numbers["revenue"])
     totals &= retained & (cents != 0)
     rows = np.flatnonzero(totals)

@@ -303,11 +303,13 @@ class Fates:
     fate : uint8, `IngestFate`
     member : int32, the member's place in the shard, -1 unknown
     claim : int64, the first row of the same claim and member
+    served : bool, the row is retained and its member enrolled in the month of service
     """
 
     fate: NDArray[np.uint8]
     member: NDArray[np.int32]
     claim: NDArray[np.int64]
+    served: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -334,8 +336,7 @@ class Lines:
     n_medical : how many are medical
     rows : int32, the spilled row of each line
     member : int32, the place of each line's member
-    retained : bool, of each spilled row
-    of_row : of each spilled row: member, category, flags, admitted, claim
+    of_row : of each spilled row: member, category, flags, admitted, served, claim
     """
 
     raw: ShardRows
@@ -343,7 +344,6 @@ class Lines:
     n_medical: int
     rows: NDArray[np.int32]
     member: NDArray[np.int32]
-    retained: NDArray[np.bool_]
     of_row: Columns
     scratch: Scratch
     _taken: Columns = field(default_factory=dict)

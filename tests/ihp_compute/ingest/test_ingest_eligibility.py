@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
 
 from ihp_compute.codes import (
+    LINE_ED,
     RATE_CELLS,
+    SERVICE_CATEGORIES,
     SPAN_DUAL,
     SPAN_LONG_TERM_INSTITUTION,
     SPAN_MEDICAID,
     SPAN_PARTIAL_BENEFIT,
     SPAN_SPEND_DOWN,
 )
-from ihp_compute.units import month_of
+from ihp_compute.units import day_of, month_of
 
 
 def _months(bench: Any, population: Any) -> dict[int, Any]:
@@ -190,3 +193,72 @@ def test_people_keep_the_facts_of_their_latest_row(bench: Any, member: Any, line
     person = bench.rows(population, "members")[0]
     assert person["sex"] == 2
     assert (person["birth_day"], person["death_day"]) == (3_777, 19_691)
+
+
+@pytest.mark.parametrize(
+    ("start", "served", "end", "fate"),
+    [
+        ("2023-02-27", "2023-02-27", "2023-03-02", "retained"),
+        ("2023-03-30", "2023-04-02", "2023-04-02", "retained"),
+        ("2023-02-27", "2023-03-01", "2023-04-02", "retained"),
+        ("2023-02-27", "2023-04-01", "2023-04-02", "outside_eligibility"),
+        ("2023-02-27", "2023-02-27", "2023-02-28", "outside_eligibility"),
+    ],
+)
+def test_a_line_is_outside_eligibility_by_no_date_that_may_incur_it(
+    bench: Any, member: Any, line: Any, start: str, served: str, end: str, fate: str
+) -> None:
+    """A member of March: the first or last day of the claim keeps a line, or its own; no other."""
+    row = line(claim_start_date=start, claim_line_start_date=served, claim_end_date=end)
+    march = member(enrollment_start_date="2023-03-01", enrollment_end_date="2023-03-31")
+    document, _ = bench.ingest(bench.folder(eligibility=[march], medical_claim=[row]))
+    assert bench.fates(document) == {fate: (1, 10_000)}
+
+
+def test_a_line_served_outside_eligibility_brings_its_dollars_alone(
+    bench: Any, member: Any, line: Any
+) -> None:
+    """No visit, diagnosis, drug or emergency visit of a day without enrolment; and it is told."""
+    over = {"claim_start_date": "2023-02-27", "claim_end_date": "2023-03-02"}
+    rows = [
+        line(**over),
+        line(**over, claim_id="C2", hcpcs_code="J1885"),
+        line(**over, claim_id="C3", claim_type="institutional", revenue_center_code="0450",
+             hcpcs_code="99284"),
+        line(claim_id="C4", claim_start_date="2023-03-05", claim_end_date="2023-04-05",
+             diagnosis_code_1="I509"),
+    ]  # fmt: skip
+    march = member(enrollment_start_date="2023-03-01", enrollment_end_date="2023-03-31")
+    document, population = bench.ingest(bench.folder(eligibility=[march], medical_claim=rows))
+    assert bench.fates(document) == {"retained": (4, 40_000)}
+    assert bench.noticed(document, "served_outside_eligibility") == [(3, 30_000)]
+    (visit,), (diagnosis,) = bench.rows(population, "visits"), bench.rows(population, "diagnoses")
+    assert visit["day"] == diagnosis["day"] == day_of(date(2023, 3, 5))
+    assert population.codes("dx")[diagnosis["dx"]].as_py() == "I509"
+    assert bench.rows(population, "drugs") == []
+    lines = bench.rows(population, "lines")
+    assert not any(row["flags"] & LINE_ED for row in lines)
+    emergency = SERVICE_CATEGORIES.index("emergency")
+    assert [row["category"] for row in lines].count(emergency) == 1
+
+
+def test_a_stay_that_starts_before_medicaid_is_a_stay_of_its_discharge(
+    bench: Any, member: Any, line: Any
+) -> None:
+    row = line(
+        claim_type="institutional", bill_type_code="111", claim_start_date="2023-02-26",
+        claim_end_date="2023-03-03", admission_date="2023-02-26", discharge_date="2023-03-03",
+    )  # fmt: skip
+    later = member(enrollment_start_date="2023-03-01")
+    _, population = bench.ingest(bench.folder(eligibility=[later], medical_claim=[row]))
+    (stay,) = bench.rows(population, "stays")
+    assert stay["discharge_day"] == day_of(date(2023, 3, 3))
+
+
+def test_the_years_of_service_are_those_of_enrolled_members(
+    bench: Any, member: Any, line: Any
+) -> None:
+    """A stay from December into the first January adds no year without enrolment."""
+    row = line(claim_start_date="2022-12-30", claim_end_date="2023-01-02")
+    _, population = bench.ingest(bench.folder(eligibility=[member()], medical_claim=[row, line()]))
+    assert population.manifest["service_years"] == [2023, 2023]

@@ -277,7 +277,7 @@ def test_strangers_and_months_without_enrolment_are_told_apart(
     rows = [
         line(),
         line(claim_id="C2", person_id="0009"),
-        line(claim_id="C3", claim_start_date="2022-12-31"),
+        line(claim_id="C3", claim_start_date="2022-12-31", claim_end_date="2022-12-31"),
         line(claim_id="C4", claim_start_date="2022-12-31", claim_line_start_date="2023-01-01"),
     ]
     document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))

@@ -14,7 +14,7 @@ from ihp_compute.synth.state import synth
 FATES = """
 with raw as materialized (
     select *, row_number() over () as id, filename as file,
-           try_cast({service} as date) as service,
+           try_cast({service} as date) as service, {claim_days} as claim_days,
            cast(paid_date as date) as paid_on,
            try_cast(coalesce(nullif(paid_amount, ''), '0') as decimal(18, 2)) as paid,
            coalesce(try_cast(claim_line_number as double), 0) as line,
@@ -82,8 +82,10 @@ judged as (
         when person_id not in (select person_id from eligibility) then 'unknown_member'
         when not exists (
             select 1 from eligibility e where e.person_id = v.person_id
-              and last_day(v.service) >= cast(e.enrollment_start_date as date)
-              and date_trunc('month', v.service) <= cast(e.enrollment_end_date as date)
+              and list_bool_or([
+                  last_day(d) >= cast(e.enrollment_start_date as date)
+                  and date_trunc('month', d) <= cast(e.enrollment_end_date as date)
+                  for d in list_append(v.claim_days, v.service)])
         ) then 'outside_eligibility'
         else 'retained' end as fate
     from told v
@@ -132,8 +134,16 @@ def test_the_ledger_equals_one_recomputed_with_sql(state: Path, tmp_path: Path, 
             if table == "medical_claim"
             else "dispensing_date"
         )
+        claim_days = (
+            "[try_cast(claim_start_date as date), try_cast(claim_end_date as date)]"
+            if table == "medical_claim"
+            else "[]::date[]"
+        )
         bill = "bill_type_code" if "bill_type_code" in columns else "''"
-        sql = FATES.format(service=service, source=table, content=", ".join(columns), bill=bill)
+        sql = FATES.format(
+            service=service, claim_days=claim_days, source=table, content=", ".join(columns),
+            bill=bill,
+        )  # fmt: skip
         theirs = {
             (Path(file).name, fate): (lines, cents)
             for file, fate, lines, cents in connection.execute(sql).fetchall()

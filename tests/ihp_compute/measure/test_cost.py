@@ -49,7 +49,9 @@ def line(
     }
 
 
-def standing(group: list[int], cells: Any = 0, year: int = 2024) -> Attribution:
+def standing(
+    group: list[int], cells: Any = 0, year: int = 2024, spanned: Any = 0b111111111111
+) -> Attribution:
     """An attribution decided by hand: groups, and a rate cell or twelve for each member."""
     n = len(group)
     month_cell = np.broadcast_to(np.array(cells, np.uint8), (n, 12)).copy()
@@ -63,6 +65,7 @@ def standing(group: list[int], cells: Any = 0, year: int = 2024) -> Attribution:
         months=np.array([(month_cell == c).sum(axis=1) for c in range(len(RATE_CELLS))]),
         month_cell=month_cell,
         enrolled_months=np.full(n, 12, np.int64),
+        spanned=np.full(n, spanned, np.uint16),
     )
 
 
@@ -93,7 +96,7 @@ def test_excluded_services_capitation_and_supplements_are_never_cost(tiny_shard:
 
 
 def test_the_claims_end_decides_the_year(tiny_shard: Maker) -> None:
-    """A stay over New Year is cost of the year of discharge, in its January."""
+    """A stay over New Year is cost of the year of discharge, in its January; else of December."""
     over = line(
         500,
         12,
@@ -108,6 +111,36 @@ def test_the_claims_end_decides_the_year(tiny_shard: Maker) -> None:
     assert found.cell_cents[2].tolist() == [500]
     for rule in ("claim_start", "line"):
         assert measured(shard, incurred_by=rule).uncapped_cents.tolist() == [0]
+        before = standing([0], [0] * 11 + [2], year=2023)
+        terms = replace(TERMS, incurred_by=rule)
+        ((found,),) = costs(shard, (terms,), cutoff_day=CUTOFF, attributions=(before,))
+        assert found.cell_cents[2].tolist() == [500]
+
+
+def test_the_day_that_incurs_a_line_decides_its_month(tiny_shard: Maker) -> None:
+    """A stay from March to May, a line of April: one month of three counts and has its own cell."""
+    days = {
+        "claim_start_day": day_of(date(2024, 3, 20)),
+        "claim_end_day": day_of(date(2024, 5, 2)),
+    }
+    shard = tiny_shard({"lines": [line(500, 4, 5, **days)]})
+    for rule, month in (("claim_start", 3), ("line", 4), ("claim_end", 5)):
+        for counts in (3, 4, 5):
+            cells = [NOT_COUNTABLE] * 12
+            cells[counts - 1] = counts
+            found = measured(shard, cells, incurred_by=rule)
+            assert found.uncapped_cents.tolist() == [500 if counts == month else 0]
+            assert found.cell_cents[counts].tolist() == found.uncapped_cents.tolist()
+            assert found.paid_cents.tolist() == [500]
+
+
+def test_more_rule_sets_than_a_byte_numbers_are_measured(tiny_shard: Maker) -> None:
+    shard = tiny_shard({"lines": [line(700)]})
+    rule_sets = [replace(TERMS, claim_cap_cents=1 + r) for r in range(300)]
+    found, ledger = ledger_of(shard, rule_sets, [standing([1])], 2, (0, 299))
+    assert found[0][299].capped_cents.tolist() == [300]
+    assert ledger[0, 0, RunFate.COUNTED].tolist() == [1, 700]
+    assert ledger[0, 0, RunFate.ABOVE_CAP].tolist() == [0, 400]
 
 
 def test_the_amount_is_the_contracts(tiny_shard: Maker) -> None:
@@ -214,19 +247,20 @@ def test_every_line_has_its_fate(tiny_shard: Maker) -> None:
                 line(32, kind=SUPPLEMENTAL),
                 line(64),
                 line(128, year=2022),
+                line(2_048, 11),
             ]
         },
-        {"lines": [line(256), line(512, kind=CAPITATION)]},
+        {"lines": [line(256), line(512, kind=CAPITATION), line(4_096, 11, kind=CAPITATION)]},
         {"lines": [line(1_024, source_table=1, file=2)]},
     )
-    months = [0] * 11 + [NOT_COUNTABLE]
-    there = [standing([-1, -1, -1], year=2022), standing([0, 1, -1], months)]
+    months, enrolled = [0] * 10 + [NOT_COUNTABLE] * 2, 0b101111111111
+    there = [standing([-1, -1, -1], year=2022), standing([0, 1, -1], months, spanned=enrolled)]
     _, ledger = ledger_of(shard, (TERMS,), there, 1, (0, 0))
     cents = ledger[0, 0, :, 1].tolist()
-    assert cents == [1, 2, 4 + 512, 8 + 128, 256, 16 + 32, 64, 0, 0]
-    assert ledger[0, 0, :, 0].tolist() == [1, 1, 2, 2, 1, 2, 1, 0, 0]
+    assert cents == [1, 2, 2_048 + 4_096, 4 + 512, 8 + 128, 256, 16 + 32, 64, 0, 0]
+    assert ledger[0, 0, :, 0].tolist() == [1, 1, 2, 2, 2, 1, 2, 1, 0, 0]
     assert ledger[1, 2, RunFate.EXCLUDED_MEMBER].tolist() == [1, 1_024]
-    assert ledger[:, :, :, 0].sum() == 11
+    assert ledger[:, :, :, 0].sum() == 13
     fates, rows = member_line_fates(
         shard,
         0,
@@ -236,7 +270,7 @@ def test_every_line_has_its_fate(tiny_shard: Maker) -> None:
         group_rule_set=(0, 0),
         n_partnerships=1,
     )
-    assert rows == slice(0, 8)
+    assert rows == slice(0, 9)
     assert [RunFate(fate).label for fate in fates] == [
         "paid_after_cutoff",
         "outside_period",
@@ -246,6 +280,7 @@ def test_every_line_has_its_fate(tiny_shard: Maker) -> None:
         "excluded_service",
         "counted",
         "excluded_member",
+        "outside_eligibility",
     ]
 
 
@@ -294,7 +329,10 @@ def test_counted_less_the_cap_plus_the_floor_is_the_cost_that_settles(
     """Groups 0 and 1 settle, each under a rule set of its own; 2 and 3 do not."""
     shard = tiny_shard(*({"lines": lines} for lines in members))
     cells = data.draw(st.lists(st.sampled_from([0, 3, NOT_COUNTABLE]), min_size=12, max_size=12))
-    there = [standing(base, cells, 2022), standing(performance, 1, 2024)]
+    # a month that counts is one of enrolment; others may be
+    spanned = data.draw(st.integers(0, 2**12 - 1))
+    spanned |= sum(1 << month for month, cell in enumerate(cells) if cell != NOT_COUNTABLE)
+    there = [standing(base, cells, 2022, spanned), standing(performance, 1, 2024)]
     rule_sets = (
         replace(TERMS, claim_cap_cents=50_000, keep_above_cap_micro=200_000),
         replace(TERMS, services=frozenset({"dental"}), claim_cap_cents=20_000, prorate_cap=True),

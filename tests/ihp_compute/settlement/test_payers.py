@@ -77,6 +77,7 @@ def test_every_countable_month_has_one_payer() -> None:
         year=2023, group=np.array([1, 1, -1], np.int32), month_cell=month_cell,
         step=none, n_visits=none.astype(np.int32), tied=none.astype(bool), reason=none,
         months=np.zeros((len(RATE_CELLS), 3), np.int64), enrolled_months=none.astype(np.int64),
+        spanned=none.astype(np.uint16),
     )  # fmt: skip
     found = payer_months(_Spans(), attribution, n_groups=2, n_plans=3)
     assert found.tolist() == [[0, 0, 0, 0], [6, 0, 6, 11]]
