@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from ihp_compute.ingest.final_action import Choices
 from ihp_compute.ingest.findings import Findings
 from ihp_compute.ingest.service_categories import CodeFacts
+from ihp_compute.population import digest as population_digest
+from ihp_compute.population import text_hashes
 
 
 @dataclass(frozen=True)
@@ -61,3 +63,28 @@ class ShardContent:
     last_paid_day: int
     notes: dict[str, int]
     findings: dict[str, Findings]
+
+    def sums(self, code_words: population_digest.CodeWords) -> NDArray[np.uint64]:
+        """`population.digest.shard_sums` of tables that are still in memory."""
+        made, known = self.tables, self.hashes
+        key = made["members"].column("member_key").to_numpy()
+        offsets = made["offsets"]
+
+        def hashes(table: str, name: str) -> NDArray[np.uint64]:
+            found = known.get((table, name))
+            return text_hashes(made[table].column(name)) if found is None else found
+
+        return np.stack(
+            [
+                population_digest.table_sums(
+                    names,
+                    key
+                    if names[0] in ("members", "identity")
+                    else np.repeat(key, np.diff(offsets.column(names[0]).to_numpy())),
+                    lambda table, name: made[table].column(name).to_numpy(zero_copy_only=True),
+                    hashes,
+                    code_words,
+                )
+                for names in population_digest.HASHED_TABLES
+            ]
+        )

@@ -18,9 +18,7 @@ import os
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -73,17 +71,17 @@ from ihp_compute.ingest.findings import NO_DAYS, Delivered, Tally
 from ihp_compute.ingest.handover import Rules, ShardContent
 from ihp_compute.ingest.input_files import InputFile, InputFolder
 from ihp_compute.ingest.noticed import RosterMet, noticed
+from ihp_compute.ingest.quarantine import Quarantine
 from ihp_compute.ingest.service_categories import facts_of
 from ihp_compute.ingest.shard import ShardRows, build
 from ihp_compute.ingest.spill import Spill
 from ihp_compute.ingest.spill_layout import Scratch, Spilled
+from ihp_compute.ingest.workers import Progress, Workers, memory_kept
 from ihp_compute.input_columns import INPUT_TABLES, REFERENCE_TABLES, SPILLED
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES
-from ihp_compute.population import POPULATION, RECORDS, text_hashes, write_record
+from ihp_compute.population import POPULATION, RECORDS, write_record
 from ihp_compute.population import digest as population_digest
 from ihp_compute.units import months_of_days
-
-Progress = Callable[[int, int], None]
 
 MAX_SHARDS: Final = 65_535
 _LARGE_BYTES: Final = 1 << 29
@@ -149,10 +147,10 @@ def ingest(
     check_target(out, POPULATION)
     folder = find_inputs(input_dir)
     totals = [] if control is None else read_control(Path(control))
-    workers = max(1, threads or os.cpu_count() or 1)
-    with _memory_kept(), beside(out) as staging:
+    workers = Workers(max(1, threads or os.cpu_count() or 1), progress)
+    with memory_kept(), beside(out) as staging:
         asked = _Asked(choices or Choices(), gates or GateTerms(), totals)
-        work = _Ingest(folder, staging, shards, workers, asked, progress)
+        work = _Ingest(folder, staging, shards, workers, asked)
         try:
             document = work.run()
         finally:
@@ -186,18 +184,17 @@ class _Ingest:
         folder: InputFolder,
         staging: Path,
         n_shards: int,
-        workers: int,
+        workers: Workers,
         asked: _Asked,
-        progress: Progress | None,
     ) -> None:
         self.folder = folder
         self.asked = asked
         self.staging = staging
         self.spill_dir = staging / "spill"
         self.spill = Spill(self.spill_dir, n_shards)
+        self.quarantine = Quarantine(self.spill_dir, staging / "quarantine")
         self.n_shards = n_shards
         self.workers = workers
-        self.progress = progress
         self.members = MemberBook()
         self.codes = CodeBook()
         self.date_orders = DateOrders()
@@ -206,8 +203,6 @@ class _Ingest:
         self.unknown_columns: list[list[str]] = [[] for _ in folder.files]
         self._lock = threading.Lock()
         self._own = _Own()
-        self._done = 0
-        self._steps = 1
 
     def run(self) -> dict[str, Any]:
         """Check every header, read, shard, foot the ledger, write the manifest."""
@@ -216,10 +211,10 @@ class _Ingest:
         for name in RECORDS:
             (self.staging / "record" / name).mkdir(parents=True)
         files = list(self.folder.files)
-        opened = self._map(self._opened, list(range(len(files))), counted=False)
+        opened = self.workers.map(self._opened, list(range(len(files))), counted=False)
         parts = [part for found in opened for part in found]
         stated = [name for name in REFERENCE_TABLES if self.folder.of(name)]
-        self._steps = (
+        self.workers.steps = (
             len(parts) + len(files) + 2 * len(stated) + self.n_shards + 2 * len(LEDGER_TABLES) + 2
         )
         large_first = sorted(files, key=lambda file: -file.path.stat().st_size)
@@ -228,7 +223,7 @@ class _Ingest:
             *(partial(self._read_part, part) for part in parts),
             *(partial(_stamp, file) for file in large_first),
         ]
-        read = iter(self._map(call, first))
+        read = iter(self.workers.map(call, first))
         tables_, written, stamped = ([next(read) for _ in kind] for kind in (stated, parts, files))
         stamp_of_file = dict(zip((file.path for file in large_first), stamped, strict=True))
         spilled: dict[str, list[Spilled]] = {table: [] for table in SPILLED}
@@ -252,17 +247,21 @@ class _Ingest:
                 for index in range(self.n_shards)
             ),
         ]
-        _, *made = self._map(call, second)
+        _, *made = self.workers.map(call, second)
         references = {name: made[k] for k, name in enumerate(stated) if tables_[k].num_rows}
         contents, sums, shard_files = zip(*made[len(stated) :], strict=True)
         account = Account(self.folder, self.tallies, self.unknown_columns, rules, contents)
         totals = np.stack(sums).sum(axis=0, dtype=np.uint64)
+        names = pa.array([file.name for file in files], pa.string())
         last = [
-            *(partial(self._write_quarantine, table) for table in LEDGER_TABLES),
+            *(
+                partial(self.quarantine.write, table, names, self.members.ids_of)
+                for table in LEDGER_TABLES
+            ),
             partial(population_digest.digest_of, totals, references),
             *(account.table(table).distinct_claims for table in LEDGER_TABLES),
         ]
-        digest, *claims = self._map(call, last)[len(LEDGER_TABLES) :]
+        digest, *claims = self.workers.map(call, last)[len(LEDGER_TABLES) :]
         self.spill.close()
         shutil.rmtree(self.spill_dir)
         for system, codes in sorted_codes.items():
@@ -443,33 +442,11 @@ class _Ingest:
         stamps |= dict(
             write_record(self.staging, name, index, rows) for name, rows in content.records.items()
         )
-        sums = _sums(content, code_words)
-        for table, aside in content.quarantine.items():
-            if aside.num_rows:
-                path = self.spill_dir / f"aside-{table}-{index:05d}.arrow"
-                with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, aside.schema) as w:
-                    w.write_table(aside)
+        sums = content.sums(code_words)
+        self.quarantine.keep(index, content.quarantine)
         content.tables, content.quarantine, content.hashes, content.records = {}, {}, {}, {}
         self.spill.made(index)
         return content, sums, stamps
-
-    def _write_quarantine(self, table: str) -> None:
-        """Rows of a table that were put aside, as one Parquet file, in order of shard."""
-        names = pa.array([file.name for file in self.folder.files], pa.string())
-        writer = None
-        for path in sorted(self.spill_dir.glob(f"aside-{table}-*.arrow")):
-            with pa.memory_map(str(path), "r") as source:
-                rows = pa.ipc.open_file(source).read_all()
-            ids = self.members.ids_of(rows.column("member_key").to_numpy())
-            rows = rows.set_column(rows.column_names.index("member_key"), "member_id", ids)
-            at = rows.column_names.index("file")
-            rows = rows.set_column(at, "file", names.take(rows.column("file").combine_chunks()))
-            if writer is None:
-                target = self.staging / "quarantine" / f"{table}.parquet"
-                writer = pq.ParquetWriter(target, rows.schema, compression="zstd")
-            writer.write_table(rows)
-        if writer is not None:
-            writer.close()
 
     # --- the end
 
@@ -480,66 +457,6 @@ class _Ingest:
                 yield f"{folder}/{path.name}", stamp_of(path)
         name = f"{DATA_QUALITY.name}.parquet"
         yield name, stamp_of(self.staging / name)
-
-    def _map(self, task: Callable[[Any], Any], items: list[Any], *, counted: bool = True) -> Any:
-        """Results in order of the items. The first failure stops what has not begun."""
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="ingest") as pool:
-            futures = [pool.submit(task, item) for item in items]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-                    if counted:
-                        self._done += 1
-                        if self.progress is not None:
-                            self.progress(self._done, self._steps)
-            finally:
-                for future in futures:
-                    future.cancel()
-            return [future.result() for future in futures]
-
-
-@contextmanager
-def _memory_kept() -> Iterator[None]:
-    """Let Arrow, in the whole process, allocate from the C library meanwhile.
-
-    Its own pool returns memory to the system between batches, and fresh memory costs as much as
-    what is done in it.
-    """
-    usual, plain = pa.default_memory_pool(), pa.system_memory_pool()
-    if usual.backend_name == plain.backend_name:  # so chosen, or another ingest is on its way
-        yield
-        return
-    pa.set_memory_pool(plain)
-    try:
-        yield
-    finally:
-        pa.set_memory_pool(usual)
-
-
-def _sums(content: ShardContent, code_words: population_digest.CodeWords) -> NDArray[np.uint64]:
-    """`population_digest.shard_sums` of tables still in memory."""
-    made = content.tables
-    key = made["members"].column("member_key").to_numpy()
-    offsets = made["offsets"]
-
-    def hashes(table: str, name: str) -> NDArray[np.uint64]:
-        found = content.hashes.get((table, name))
-        return text_hashes(made[table].column(name)) if found is None else found
-
-    return np.stack(
-        [
-            population_digest.table_sums(
-                names,
-                key
-                if names[0] in ("members", "identity")
-                else np.repeat(key, np.diff(offsets.column(names[0]).to_numpy())),
-                lambda table, name: made[table].column(name).to_numpy(zero_copy_only=True),
-                hashes,
-                code_words,
-            )
-            for names in population_digest.HASHED_TABLES
-        ]
-    )
 
 
 def _roster_met(rows: pa.Table, fresh: list[str]) -> RosterMet:
