@@ -70,13 +70,28 @@ def fates(document: dict[str, Any], *tables: str) -> dict[str, tuple[int, int]]:
 # --- what comes out
 
 
-def test_ingest_gives_the_ledger_beside_the_state(state: Path, truth: Any, tmp_path: Path) -> None:
-    """Every table, fate, line and cent."""
-    document = ingest(state, tmp_path / "population", shards=3)
+def assert_ledger(document: dict[str, Any], truth: Any) -> None:
+    """Every table, fate, line and cent is what the truth says."""
     assert set(truth["ledger"]) == {"medical_claim", "pharmacy_claim", "eligibility"}
     for table, of in truth["ledger"].items():
         known = {fate: (row["lines"], row["paid_cents"]) for fate, row in of.items()}
         assert fates(document, table) == {fate: row for fate, row in known.items() if row[0]}
+
+
+def test_ingest_gives_the_ledger_beside_the_state(state: Path, truth: Any, tmp_path: Path) -> None:
+    assert_ledger(ingest(state, tmp_path / "population", shards=3), truth)
+
+
+@pytest.mark.parametrize(
+    ("members", "seed", "base_year"),
+    [(1, 2, 2023), (300, 5, 2019), (4_100, 9, 2023)],
+    ids=["one member", "years apart", "two blocks"],
+)
+def test_small_states_and_several_blocks_have_answers_too(
+    members: int, seed: int, base_year: int, tmp_path: Path
+) -> None:
+    truth = synth(members, seed, tmp_path / "raw", base_year=base_year)
+    assert_ledger(ingest(tmp_path / "raw", tmp_path / "population", shards=2), truth)
 
 
 def test_every_kind_befalls_some_claims(truth: Any) -> None:
