@@ -283,7 +283,7 @@ def _tied(rows: list[dict[str, Any]], claim_id: str) -> list[dict[str, Any]]:
 
     def named(row: dict[str, Any]) -> set[str]:
         stated = row["action"] in (REPLACES, VOID)
-        links = {row["original_claim"], row["adjustment_claim"]} - {""}
+        links = {row["original_claim"], row["adjustment_claim"]} - {None}
         return {row["claim_id"], *(links if stated else links & here)}
 
     of_row = [named(row) for row in rows]
@@ -316,7 +316,7 @@ def _recorded_row(
         "plan": row["payer_plan"],
         "says": _SAYS.get(row["action"], ""),
         "indicator": row["indicator"],
-        "names": [name for name in links if name not in ("", row["claim_id"])],
+        "names": [name for name in links if name not in (None, row["claim_id"])],
         **{f"{name}_date": _day(row[f"{name}_day"]) for name in ("service", "paid", "file")},
         "paid_cents": row["paid_cents"],
         "fate": row["fate"],

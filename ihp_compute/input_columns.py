@@ -319,7 +319,7 @@ _CLAIM: Final = (
     ),
     InputColumn(
         "claim_line_number", Kind.ID, "the line within the claim; 1, 01 and 1.0 are one",
-        (_text("claim_line_number"),), spelling=as_number,
+        (_few("claim_line_number"),), spelling=as_number,
     ),
 )  # fmt: skip
 _ACTION: Final = _small("action")

@@ -40,7 +40,7 @@ def recorded(
         own = {
             "source_table": _same(source_table, len(rows)),
             "fate": pa.DictionaryArray.from_arrays(
-                pa.array(fate[near][rows].astype(np.int32)), _FATES
+                pa.array(fate[near][rows].astype(np.int32)), _FATES, safe=False
             ),
         }
         yield pa.RecordBatch.from_arrays(
@@ -61,6 +61,7 @@ class _Stretch:
 
     def __init__(self, raw: ShardRows, near: slice, rows: NDArray[np.int32], rules: Rules) -> None:
         self._raw, self._near, self._rows, self._rules = raw, near, rows, rules
+        self._at = rows + np.int32(near.start)
         self._is_whole = len(rows) == near.stop - near.start
 
     def column(self, field: pa.Field) -> pa.Array:
@@ -68,15 +69,12 @@ class _Stretch:
         name = field.name
         if pa.types.is_list(field.type):
             return self._lists(field)
-        at = self._rows + np.int32(self._near.start)
         if field.type == FEW:
-            return self._raw.some_coded(at, name)
+            return self._raw.some_coded(self._at, name)
         if pa.types.is_string(field.type):
-            as_they_are = self._is_whole and self._raw.coded[name] is None
-            texts = (
-                self._raw.texts[name][self._near] if as_they_are else self._raw.some_texts(at, name)
-            )
-            return texts.fill_null("") if texts.null_count else texts
+            if self._is_whole and self._raw.coded[name] is None:
+                return self._raw.texts[name][self._near]
+            return self._raw.some_texts(self._at, name)
         values = self._raw.stretch(name, self._near)
         if name in CODED:
             final = self._rules.final_code[CODED[name]]

@@ -147,7 +147,7 @@ class ShardRows:
         values = coded.values.dictionary_encode()  # alike values become one
         index = coded.index[self._rows]
         places = row_pick(values.indices.to_numpy(), index, rows.astype(np.int32, copy=False))
-        return pa.DictionaryArray.from_arrays(pa.array(places), values.dictionary)
+        return pa.DictionaryArray.from_arrays(pa.array(places), values.dictionary, safe=False)
 
     def stated(self, name: str) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
         """Rows in which a text stands, ascending, and the hash of each."""
