@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from ihp_compute.folders import check_target
 from ihp_compute.measure import (
     Measured,
     Plan,
@@ -28,7 +27,7 @@ from ihp_compute.measure import (
 )
 from ihp_compute.population import Shard
 from ihp_compute.report import write_report
-from ihp_compute.results import RUN, Draft, Outcome, assemble
+from ihp_compute.results import Draft, Outcome, assemble, check_place
 from ihp_compute.runner import LocalRunner, Runner, batches
 from ihp_compute.settlement import settle
 
@@ -40,6 +39,8 @@ def run(
     out: Path,
     runner: Runner | None = None,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    replace: bool = False,
 ) -> Outcome:
     """Measure every shard wherever `runner` puts it, merge the sums, settle, write.
 
@@ -52,6 +53,8 @@ def run(
         `LocalRunner` unless given.
     progress : callable, optional
         Called with (shards done, shards in all).
+    replace : bool
+        Whether to take the place of a finished run of other terms.
 
     Returns
     -------
@@ -60,15 +63,16 @@ def run(
     Raises
     ------
     IhpError
-        If the population, the contracts or their combination cannot be used.
+        If the population, the contracts or their combination cannot be used, or something else
+        stands in the place of the folder.
     """
     started = time.perf_counter()
     runner = runner or LocalRunner()
-    check_target(out, RUN)
     plan = make_plan(request)
+    check_place(out, plan, replace=replace)
     tasks = runner.map(partial(measure, plan=plan), batches(plan.shards, runner.parallelism))
     measured = Measured.merge(tasks, len(plan.shards), progress)
-    with Draft(out, write_report) as draft:
+    with Draft(out, plan, write_report, replace=replace) as draft:
         draft.keep(measured)
         settled = settle(
             measured.totals,
@@ -78,7 +82,7 @@ def run(
             quality=plan.quality,
         )
         results = assemble(plan, measured, settled)
-        return draft.finish(results, plan, runner_name=runner.name, started=started)
+        return draft.finish(results, runner_name=runner.name, started=started)
 
 
 def measure(shards: Sequence[Shard], *, plan: Plan) -> Measured:

@@ -151,6 +151,9 @@ def run_command(
         list[str], typer.Option(help="Contract name, term file or statewide contract set.")
     ],
     out: Annotated[Path, typer.Option(help="Run folder to make.")],
+    replace_run: Annotated[
+        bool, typer.Option("--replace", help="Replace a finished run of other terms in --out.")
+    ] = False,
     further: Annotated[
         list[str] | None, typer.Argument(metavar="[CONTRACT]...", help="Further contracts.")
     ] = None,
@@ -201,7 +204,7 @@ def run_command(
         accept=accepted,
     )
     with _runner(runner, ray_address, threads) as chosen, progress("run") as tell:
-        outcome = run(request, out, chosen, tell)
+        outcome = run(request, out, chosen, tell, replace=replace_run)
     if as_json:
         emit_json(outcome.document())
         return

@@ -22,6 +22,7 @@ from ihp_compute.explain import (
 from ihp_compute.folders import kind_of
 from ihp_compute.population import verify
 from ihp_compute.results import RUN, verify_run
+from ihp_compute.sweeps import verify_sweep
 from ihp_compute.units import MICRO, dollars
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -59,11 +60,13 @@ def explain_command(
 
 @app.command("verify")
 def verify_command(
-    folder: Annotated[Path, typer.Argument(metavar="POPULATION|RUN", help="What to verify.")],
+    folder: Annotated[Path, typer.Argument(metavar="POPULATION|RUN|SWEEP", help="What to verify.")],
     as_json: Json = False,
 ) -> None:
-    """Recompute the digests of a population or a run from its files."""
-    if kind_of(folder) == RUN.name:
+    """Recompute the digests of a population, a run or a sweep from its files."""
+    if folder.is_file():
+        found = {"kind": "sweep", "digest": verify_sweep(folder)}
+    elif kind_of(folder) == RUN.name:
         found = {"kind": "run", "digest": verify_run(folder)}
     else:
         found = {"kind": "population", **verify(folder)}

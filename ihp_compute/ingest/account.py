@@ -17,6 +17,7 @@ from ihp_compute import METHOD_VERSION, __version__
 from ihp_compute.codes import SERVICE_CATEGORY_VERSION
 from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.errors import UnbalancedLedgerError
+from ihp_compute.folders import library_versions
 from ihp_compute.ingest.findings import Findings, Tally
 from ihp_compute.ingest.handover import Rules, ShardContent
 from ihp_compute.ingest.input_files import InputFolder
@@ -134,6 +135,7 @@ class Account:
             "layout_version": LAYOUT_VERSION,
             "engine_version": __version__,
             "method_version": METHOD_VERSION,
+            "libraries": library_versions(),
             "service_category_version": SERVICE_CATEGORY_VERSION,
             **{name: of for name, of in document.items() if name != DATA_QUALITY.name},
             "inputs": [

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ihp_compute.errors import PopulationError
+from ihp_compute.folders import check_seal
 from ihp_compute.ledger import IngestFate
 from ihp_compute.population.digest import population_digest
 from ihp_compute.population.record import RECORDS, Sums, record_sums
-from ihp_compute.population.shards import Population, check_file, read_manifest
+from ihp_compute.population.shards import POPULATION, Population, check_file, read_manifest
 
 
 def verify(path: Path) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def verify(path: Path) -> dict[str, Any]:
     Raises
     ------
     PopulationError
-        Naming the first file, digest or sum that differs.
+        Naming the first file, digest or sum that differs, or the manifest if it was edited.
     """
     path = Path(path)
     manifest = read_manifest(path)
@@ -55,6 +56,7 @@ def verify(path: Path) -> dict[str, Any]:
                 "Prepare it again with `ihp ingest`."
             )
     _foot(population)
+    check_seal(path, manifest, POPULATION)
     return {
         "files": len(manifest["files"]),
         "bytes": sum(int(stamp["bytes"]) for stamp in manifest["files"].values()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ihp_compute.results.assemble import assemble
 from ihp_compute.results.digest import digest_over, table_digest
-from ihp_compute.results.folder import Draft, Outcome
+from ihp_compute.results.folder import Draft, Outcome, check_place
 from ihp_compute.results.kept_terms import RunTerms
 from ihp_compute.results.manifest import RUN, read_manifest, request_of
 from ihp_compute.results.read import result
@@ -26,6 +26,7 @@ __all__ = [
     "Outcome",
     "RunTerms",
     "assemble",
+    "check_place",
     "digest_over",
     "read_manifest",
     "request_of",

@@ -21,7 +21,15 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ihp_compute.folders import beside, check_target, file_sha256, publish, write_manifest
+from ihp_compute.errors import RunError
+from ihp_compute.folders import (
+    MANIFEST,
+    beside,
+    check_target,
+    file_sha256,
+    publish,
+    write_manifest,
+)
 from ihp_compute.measure import MEMBER_YEARS, Measured, Plan
 from ihp_compute.results import kept_terms
 from ihp_compute.results.assemble import Results
@@ -32,7 +40,7 @@ from ihp_compute.results.digest import (
     sort_by,
     totals_digest,
 )
-from ihp_compute.results.manifest import RUN, digest_terms, headlines_of, manifest_of
+from ihp_compute.results.manifest import RUN, digest_terms, headlines_of, manifest_of, read_manifest
 from ihp_compute.results.tables import INTERVALS, SETTLEMENT, TABLES
 from ihp_compute.table_schema import TableSchema
 from ihp_compute.uncertainty import TOTALS, write_totals
@@ -67,6 +75,31 @@ class Outcome:
         return f"{low:+.2%} to {high:+.2%}"
 
 
+def check_place(out: Path, plan: Plan, *, replace: bool) -> None:
+    """Refuse a place where a run does not belong.
+
+    A settlement is a record. A run of the same terms over the same population comes to the same
+    results and takes the place of the one that is there; any other only where `replace` says so.
+
+    Raises
+    ------
+    RunError
+        If `out` is a file, holds anything but a finished run, or holds one of other terms.
+    """
+    check_target(out, RUN)
+    if replace or not (out / MANIFEST).is_file():
+        return
+    held, terms = read_manifest(out), digest_terms(plan)
+    other = [name for name in terms if held["terms"].get(name) != terms[name]]
+    if held["population"]["digest"] != plan.origin.digest:
+        other.append("population")
+    if other:
+        raise RunError(
+            f"{out}: holds a finished run, digest {held['digest']}, of another "
+            f"{', '.join(other).replace('_', ' ')}; choose another --out, or give --replace"
+        )
+
+
 class Draft:
     """A run folder on its way: `keep` what is measured, `finish` with the results.
 
@@ -76,13 +109,17 @@ class Draft:
     Raises
     ------
     RunError
-        If `out` exists and is not a finished run.
+        As `check_place`, when the draft is opened and when it is finished.
     """
 
-    def __init__(self, out: Path, write_page: Callable[[Path], Path]) -> None:
-        check_target(out, RUN)
+    def __init__(
+        self, out: Path, plan: Plan, write_page: Callable[[Path], Path], *, replace: bool = False
+    ) -> None:
+        check_place(out, plan, replace=replace)
         self.out = out
+        self.plan = plan
         self.write_page = write_page
+        self.replace = replace
         self._open = ExitStack()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._kept: tuple[Future[str], Future[None]]
@@ -105,9 +142,10 @@ class Draft:
             self._writer.submit(lambda: _write_table(ordered.result(), self.folder, MEMBER_YEARS)),
         )
 
-    def finish(self, results: Results, plan: Plan, *, runner_name: str, started: float) -> Outcome:
+    def finish(self, results: Results, *, runner_name: str, started: float) -> Outcome:
         """Digest the tables, write what is not yet written, and put the folder in its place."""
-        check_target(self.out, RUN)
+        plan = self.plan
+        check_place(self.out, plan, replace=self.replace)
         terms = digest_terms(plan)
         write_totals(results.totals, self.folder / TOTALS)
         tables = {name: sort_by(table, TABLES[name].keys) for name, table in results.tables.items()}
@@ -129,14 +167,11 @@ class Draft:
             started=started,
         )  # fmt: skip
         write_manifest(self.folder, manifest)
-        named = (
-            kept_terms.FILE,
-            self.write_page(self.folder).name,
-            *(f"{name}.parquet" for name, table in TABLES.items() if not table.in_digest),
-        )
-        manifest["files"] = {name: file_sha256(self.folder / name) for name in named}
-        write_manifest(self.folder, manifest)
+        self.write_page(self.folder)
         written.result()
+        files = sorted(path for path in self.folder.iterdir() if path.name != MANIFEST)
+        manifest["files"] = {path.name: file_sha256(path) for path in files}
+        write_manifest(self.folder, manifest)
         publish(self.folder, self.out)
         return Outcome(
             digest=digest,

@@ -115,6 +115,7 @@ def manifest_of(
         "counts": results.counts,
         "timings": {"seconds": round(time.perf_counter() - started, 3)},
         "python": sys.version.split()[0],
+        "libraries": folders.library_versions(),
         **entries(*asked),  # options that came later
     }
 

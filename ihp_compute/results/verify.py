@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ihp_compute.errors import RunError
-from ihp_compute.folders import file_sha256
+from ihp_compute.folders import check_seal, file_sha256
 from ihp_compute.results.digest import TOTALS_PART, digest_over, result_digest, totals_digest
-from ihp_compute.results.manifest import read_manifest
+from ihp_compute.results.manifest import RUN, read_manifest
 from ihp_compute.results.tables import TABLES
 from ihp_compute.uncertainty import TOTALS, read_totals
 
@@ -27,8 +27,7 @@ def verify_run(run_dir: Path) -> str:
     ------
     RunError
         If another method version made the run, a table is missing, unreadable or another (all
-        are named), or the manifest, the terms, the report or a table that the digest does not
-        cover are not those that were written.
+        are named), or the manifest or a file of the run is not the one that was written.
     """
     manifest = read_manifest(run_dir, go_on=True)
     try:
@@ -66,7 +65,8 @@ def verify_run(run_dir: Path) -> str:
             f"{run_dir}: digest {digest[:12]}… of tables and terms, {manifest['digest'][:12]}… in "
             "the manifest: it was changed after the run; run it again"
         )
-    for name, sha256 in manifest.get("files", {}).items():
+    check_seal(run_dir, manifest, RUN)
+    for name, sha256 in manifest["files"].items():
         if not (run_dir / name).is_file() or file_sha256(run_dir / name) != sha256:
             raise RunError(f"{run_dir / name}: missing or changed after the run; run it again")
     return digest

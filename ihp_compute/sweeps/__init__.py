@@ -7,7 +7,15 @@ Leaves to others: what a settlement is (`settlement`).
 from __future__ import annotations
 
 from ihp_compute.sweeps.grid import ROW_LIMIT, grid_of, read_grid
-from ihp_compute.sweeps.sweep import FILE, Swept, check, check_output, sweep, write
+from ihp_compute.sweeps.sweep import (
+    FILE,
+    Swept,
+    check,
+    check_output,
+    sweep,
+    verify_sweep,
+    write,
+)
 
 __all__ = [
     "FILE",
@@ -18,5 +26,6 @@ __all__ = [
     "grid_of",
     "read_grid",
     "sweep",
+    "verify_sweep",
     "write",
 ]

@@ -35,7 +35,7 @@ from ihp_compute.sweeps.baseline import Run, baseline_of
 from ihp_compute.sweeps.grid import ROW_LIMIT, Axis, Grid, value_text
 from ihp_compute.sweeps.jobs import QUANTILES_MICRO, jobs_of, summarise
 from ihp_compute.sweeps.scenarios import check_values
-from ihp_compute.table_files import write_table
+from ihp_compute.table_files import read_table, write_table
 from ihp_compute.table_schema import Column, TableSchema
 from ihp_compute.units import MICRO, half_even
 
@@ -204,6 +204,39 @@ def write(swept: Swept, out: Path) -> None:
     about = {"digest": swept.digest, **swept.about}
     with whole(out) as draft:
         write_table(swept.table.replace_schema_metadata({METADATA: json.dumps(about)}), draft)
+
+
+def verify_sweep(file: Path) -> str:
+    """Recompute the digest of a sweep from its rows and what it says of itself.
+
+    Returns
+    -------
+    str
+        The digest.
+
+    Raises
+    ------
+    DataError
+        If the file is no sweep, is a CSV, which says nothing of itself, or was changed.
+    """
+    if file.suffix == ".csv":
+        raise DataError(f"{file}: a CSV holds no digest; sweep into .parquet or .arrow")
+    try:
+        table = read_table(file)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file}: cannot be read back: {error}; sweep again") from None
+    try:
+        about = json.loads((table.schema.metadata or {})[METADATA])
+        held = about.pop("digest")
+    except (KeyError, ValueError, AttributeError, TypeError):
+        raise DataError(f"{file}: is no sweep; make one with ihp sweep") from None
+    found = digest_over({SWEEP.name: table_digest(table)}, about)
+    if found != held:
+        raise DataError(
+            f"{file}: digest {found[:12]}… of what is there, {str(held)[:12]}… in the file: the "
+            "sweep was changed; sweep again"
+        )
+    return found
 
 
 def _table(

@@ -14,8 +14,10 @@ import pytest
 from ihp_compute.errors import DataError, PopulationError, RunError
 from ihp_compute.folders import (
     MANIFEST,
+    SEAL,
     Kind,
     beside,
+    check_seal,
     check_target,
     kind_of,
     publish,
@@ -214,5 +216,11 @@ def test_a_manifest_with_every_entry_is_read_as_it_was_written(tmp_path: Path, k
     manifest |= {"kind": kind.name, "layout_version": kind.layout_version, "a": "ü"}
     manifest |= {"method_version": kind.method_version or "0"}
     write_manifest(tmp_path, manifest)
-    assert read_manifest(tmp_path, kind) == manifest
-    assert json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8")) == manifest
+    found = read_manifest(tmp_path, kind)
+    assert json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8")) == found
+    check_seal(tmp_path, found, kind)
+    assert {name: of for name, of in found.items() if name != SEAL} == manifest
+    turned = dict(reversed(found.items()))
+    check_seal(tmp_path, turned, kind)
+    with pytest.raises(kind.error, match="is not what was written"):
+        check_seal(tmp_path, {**found, "a": "u"}, kind)

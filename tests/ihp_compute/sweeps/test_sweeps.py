@@ -26,7 +26,8 @@ from ihp_compute.results import kept_terms
 from ihp_compute.runner import LocalRunner
 from ihp_compute.settlement.settle import Settled, settle
 from ihp_compute.sweeps.grid import Grid, grid_of, read_grid, value_text
-from ihp_compute.sweeps.sweep import check, sweep, write
+from ihp_compute.sweeps.sweep import check, sweep, verify_sweep, write
+from ihp_compute.table_files import read_table, write_table
 from ihp_compute.uncertainty.intervals import intervals
 from ihp_compute.uncertainty.totals import Totals, column_names, write_totals
 
@@ -474,3 +475,40 @@ def test_a_file_that_is_no_grid_is_refused(tmp_path: Path, text: str, message: s
 def test_an_unknown_path_is_refused_with_a_near_one(run_of: Callable[[str], Path]) -> None:
     with pytest.raises((GridError, ContractError), match=r"settlement\.gain\.share"):
         sweep(run_of("aca-1342"), grid_of({"settlement.gain.shares": [Decimal("0.5")]}))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_a_sweep_that_was_changed_is_found(
+    run_of: Callable[[str], Path], tmp_path: Path, suffix: str
+) -> None:
+    """Its rows, and what it says of its run, its terms and its draft."""
+    name, axes = GRIDS["bands come, move and go"]
+    swept = sweep(run_of(name), grid_of(axes))
+    file = tmp_path / f"sweep{suffix}"
+    write(swept, file)
+    assert verify_sweep(file) == swept.digest
+    table = read_table(file)
+    about = json.loads(table.schema.metadata[b"ihp_sweep"])
+    cents = pa.array([cent + 1 for cent in table.column("payment_cents").to_pylist()])
+    at = table.column_names.index("payment_cents")
+    for changed in (
+        table.set_column(at, table.schema.field(at), cents),
+        table.slice(1),
+        table.replace_schema_metadata({b"ihp_sweep": json.dumps({**about, "draft_terms": []})}),
+        table.replace_schema_metadata({b"ihp_sweep": json.dumps({**about, "digest": "0" * 64})}),
+    ):
+        other = tmp_path / f"other{suffix}"
+        write_table(changed, other)
+        with pytest.raises(DataError, match="the sweep was changed"):
+            verify_sweep(other)
+    write_table(table.replace_schema_metadata(), other)
+    with pytest.raises(DataError, match="is no sweep"):
+        verify_sweep(other)
+    with pytest.raises(DataError, match="a CSV holds no digest"):
+        verify_sweep(tmp_path / "sweep.csv")
+
+
+def test_terms_that_a_grid_moves_are_supplied(run_of: Callable[[str], Path]) -> None:
+    name, axes = GRIDS["bands come, move and go"]
+    swept = sweep(run_of(name), grid_of({**axes, "settlement.direction": ["corridor"]}))
+    assert any("settlement.direction (supplied)" in line for line in swept.about["draft_terms"])
