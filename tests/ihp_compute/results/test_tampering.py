@@ -114,7 +114,7 @@ def test_a_broken_manifest_of_a_run_is_refused_in_words(copy: Path, text: str) -
         lambda manifest: manifest["inputs"][0].update(sha256="0" * 64),
         lambda manifest: manifest["draft_terms"].update(recalled_or_assumed=0),
         lambda manifest: manifest["draft_terms"]["names"].pop(),
-        lambda manifest: manifest.update(counts=dict.fromkeys(manifest["counts"], -1)),
+        lambda manifest: manifest["counts"].update(n_members_under_18=1),
         lambda manifest: manifest.update(engine_version="9.9"),
         lambda manifest: manifest["libraries"].update(numpy="9.9"),
         lambda manifest: manifest.update(device="gpu"),
