@@ -63,7 +63,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "cost.amount": choice(
         "the amount of a line that is cost", "paid", "allowed", "paid_less_third_party"
     ),
-    "cost.incurred_by": choice("the day that puts a line into a year", *INCURRED_BY),
+    "cost.incurred_by": choice("the day that puts a line into a year and a month", *INCURRED_BY),
     "cost.zero_paid_encounter": choice(
         "what an encounter line with zero paid costs", "as_paid", "allowed"
     ),
@@ -140,7 +140,7 @@ class CostTerms:
     ----------
     amount, zero_paid_encounter : str
     incurred_by : str
-        One of `INCURRED_BY`: the day that decides a line's year.
+        One of `INCURRED_BY`: the day that decides a line's year and month.
     floor_at_zero : bool
         Whether a member-year below zero becomes zero.
     claim_cap_cents : int or None
