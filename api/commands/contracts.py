@@ -170,7 +170,7 @@ def check_command(
     if as_json:
         emit_json(checked)
         return
-    for line in (*checked["draft_terms"], *checked["newer_terms"]):
+    for line in (*checked["draft_terms"], *checked["newer_terms"], *checked["notes"]):
         stdout.print(line, markup=False)
     stdout.print(
         f"{file.name}: {checked['kind']} {checked['name']} is well formed; "

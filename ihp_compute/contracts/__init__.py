@@ -10,6 +10,7 @@ Leaves to others: what a term does (`settlement`, `measure`, `risk`). Nothing ha
 from __future__ import annotations
 
 from ihp_compute.contracts.contract import (
+    TOGETHER,
     Agreement,
     Contract,
     Document,
@@ -35,14 +36,13 @@ from ihp_compute.contracts.rules import (
 from ihp_compute.contracts.sets import ContractSet, check, load_set, the_one
 from ihp_compute.contracts.steps import (
     AMOUNTS,
-    MODIFIERS,
     MOVED_BY,
     SETTLEMENT_STEPS,
     SIDES,
     SIZE_TABLE,
 )
 from ihp_compute.contracts.values import Band, TermError, decimal_of, parse, text_of
-from ihp_compute.contracts.vocabulary import KINDS, kind_of
+from ihp_compute.contracts.vocabulary import KINDS, idle, kind_of, speaks
 
 __all__ = [
     "AMOUNTS",
@@ -54,12 +54,12 @@ __all__ = [
     "INCURRED_BY",
     "KINDS",
     "MISSING_SCORE",
-    "MODIFIERS",
     "MOVED_BY",
     "NONE",
     "SETTLEMENT_STEPS",
     "SIDES",
     "SIZE_TABLE",
+    "TOGETHER",
     "Agreement",
     "AttributionTerms",
     "Band",
@@ -76,6 +76,7 @@ __all__ = [
     "check",
     "copy",
     "decimal_of",
+    "idle",
     "incurred_by",
     "kind_of",
     "load",
@@ -85,6 +86,7 @@ __all__ = [
     "names_a_file",
     "parse",
     "same_content",
+    "speaks",
     "split_band_path",
     "text_of",
     "the_one",

@@ -28,7 +28,7 @@ from ihp_compute.contracts.kinds import CARRIED, NONE, SUPPLIED, Kind
 from ihp_compute.contracts.rules import AttributionTerms, CostTerms, RiskTerms, names_a_file
 from ihp_compute.contracts.steps import SIDES, SIZE_TABLE
 from ihp_compute.contracts.values import Band, TermError, parse, text_of
-from ihp_compute.contracts.vocabulary import KINDS
+from ihp_compute.contracts.vocabulary import IDLE_BESIDE, KINDS
 from ihp_compute.errors import ContractError
 from ihp_compute.units import cents_of, micro_of
 
@@ -128,6 +128,8 @@ class Contract:
         Values given beside the file.
     newer : tuple of str
         Paths that the file does not know, at the values of `unbound`.
+    written : frozenset of str
+        Paths that its files give, without what the unbound contract says.
     """
 
     name: str
@@ -139,6 +141,7 @@ class Contract:
     terms: Mapping[str, Term]
     overrides: Mapping[str, str] = field(default_factory=dict)
     newer: tuple[str, ...] = ()
+    written: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def newer_line(self) -> str:
@@ -150,6 +153,17 @@ class Contract:
         return (
             f"NEWER TERMS: {self.name} does not give {n} {terms} that came later than its file; "
             f"{stand} as in unbound: {', '.join(self.newer)}"
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Values that somebody gave and that say nothing beside others, in words."""
+        return tuple(
+            f"{self.file}: {path} has no effect beside {owner} = "
+            f"{text_of(self.terms[owner].entries[0].value)}"
+            for path, owner in IDLE_BESIDE.items()
+            if path in self.written.union(self.overrides)
+            and all(entry.value is not None for entry in self.terms[owner].entries)
         )
 
     @cached_property
@@ -185,7 +199,8 @@ class Contract:
         Raises
         ------
         ContractError
-            If a term has no value for the year, or a gate by size has no table.
+            If a term has no value for the year, a gate by size has no table, or terms of the
+            target count a change of mix twice.
         """
         first = self._pick("agreement.first_performance_year", year, None).value
         if like is not None and first == like["agreement.first_performance_year"]:
@@ -196,7 +211,7 @@ class Contract:
             }
         else:
             values = {path: self._pick(path, year, first) for path in self.terms}
-        self._check_gates({path: values[path].value for path in _GATES})
+        self._check_together({path: values[path].value for path in TOGETHER})
         return Agreement(self, year, values)
 
     def check_years(self) -> None:
@@ -205,17 +220,16 @@ class Contract:
         Raises
         ------
         ContractError
-            If a gate by size has no table, or rate cells of different trends are merged.
+            If a gate by size has no table, terms of the target count a change of mix twice, or
+            rate cells of different trends are merged.
         """
         for year in self._turns():
             first = self._fitting("agreement.first_performance_year", year, None)
             if first is None:
                 continue  # no run can be of this year
-            together = (*_GATES, "target.rate_cells")
-            found = {path: self._fitting(path, year, first.value) for path in together}
+            found = {path: self._fitting(path, year, first.value) for path in TOGETHER}
             held = {path: entry.value for path, entry in found.items() if entry is not None}
-            if all(path in held for path in _GATES):
-                self._check_gates(held)
+            self._check_together(held)
             for cell in held.get("target.rate_cells", ()):
                 parts = cell.split("+")
                 if all(self._fitting("target.trend", year, None, part) for part in parts):
@@ -223,7 +237,7 @@ class Contract:
 
     def _turns(self) -> list[int]:
         """Years from which on a value of a term that is checked with others may be another."""
-        paths = (*_GATES, "target.rate_cells", "target.trend", "agreement.first_performance_year")
+        paths = (*TOGETHER, "target.trend", "agreement.first_performance_year")
         entries = [e for path in paths for e in self.terms[path].entries]
         starts = [e.value for e in self.terms["agreement.first_performance_year"].entries]
         years = {e.first.year for e in entries if e.first is not None}
@@ -237,11 +251,20 @@ class Contract:
         }
         return sorted(years) or [date.max.year]
 
-    def _check_gates(self, held: Mapping[str, Any]) -> None:
+    def _check_together(self, held: Mapping[str, Any]) -> None:
+        """Refuse what no single term can say; paths without a value in the year are left out."""
         for path in _GATES[1:]:
-            if held[path] == SIZE_TABLE and held[_GATES[0]] is None:
+            if held.get(path) == SIZE_TABLE and held.get(_GATES[0], SIZE_TABLE) is None:
                 raise ContractError(
                     f"{self.file}: {path}: found {SIZE_TABLE}, expected rows in {_GATES[0]}"
+                )
+        cells = held.get("target.rate_cells", ())
+        for path, (value, instead, why) in _MIX_TWICE.items():
+            if len(cells) > 1 and held.get(path) == value:
+                raise ContractError(
+                    f"{self.file}: {path}: found {value} beside {len(cells)} rate cells in "
+                    f"target.rate_cells, expected {instead}: the target follows the mix of rate "
+                    f"cells already, and {why} would count it a second time"
                 )
 
     def _pick(self, path: str, year: int | None, first_year: int | None, cell: str = "") -> Value:
@@ -483,6 +506,17 @@ _GATES: Final = (
     "settlement.gate.size_table", *(f"settlement.gate.{side}_rate" for side in SIDES),
 )  # fmt: skip
 """The table of sizes, and the gates that may go by it."""
+_MIX_TWICE: Final = {
+    "risk.normalise": (
+        "statewide",
+        "statewide_rate_cell, mix_neutral or none",
+        "a norm over all of them",
+    ),
+    "target.risk_ratio_by": ("partnership", "rate_cell", "one risk ratio over all of them"),
+}
+"""Values that no contract of several rate cells may have: what instead, and why."""
+TOGETHER: Final = (*_GATES, "target.rate_cells", *_MIX_TWICE)
+"""Terms that are checked with each other."""
 
 
 def _identity(path: str, value: Any) -> str:

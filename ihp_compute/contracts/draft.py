@@ -2,7 +2,8 @@
 
 A value that is recalled, assumed, carried past the end of its source, or supplied beside the
 contract without being part of it makes the settlement a draft. A term at `none` binds nothing and
-is not counted, nor is one that only modifies it; `none` that somebody supplies is counted.
+is not counted, nor is one that only modifies it, or one that says nothing where another binds;
+`none` that somebody supplies is counted.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ihp_compute.contracts.kinds import BASES, CARRIED, DRAFT_BASES, SUPPLIED
-from ihp_compute.contracts.steps import MODIFIERS
+from ihp_compute.contracts.vocabulary import idle, speaks
 
 
 class _Valued(Protocol):
@@ -57,7 +58,8 @@ class Draft:
                 path: basis
                 for path, basis in bases.items()
                 if any(path.startswith(prefix) for prefix in prefixes)
-                and MODIFIERS.get(path, path) in bases
+                and speaks(path, bases.__contains__)
+                and not idle(path, lambda other: values[other].value is not None)
             }
         )
 

@@ -141,10 +141,11 @@ def _load(
     tree = read_toml(path)
     documents: dict[str, Document] = {}
     terms: dict[str, Term] = {}
+    written: frozenset[str] = frozenset()
     if "extends" in tree:
         named = Path(str(tree["extends"]))
         base = _load(named, (*seen, str(path)), path.parent, extended=True)
-        documents, terms = dict(base.documents), dict(base.terms)
+        documents, terms, written = dict(base.documents), dict(base.terms), base.written
     own = {key: _document(path.name, key, raw) for key, raw in _table(path, tree).items()}
     twice = [key for key in own if key in documents and documents[key] != own[key]]
     if twice:
@@ -153,7 +154,10 @@ def _load(
             "it extends, expected a new key"
         )
     documents.update(own)
-    terms.update(_terms(path.name, tree, documents))
+    given = _terms(path.name, tree, documents)
+    terms.update(given)
+    if path != FOLDER / f"{UNBOUND}.toml":
+        written |= given.keys()
     newer = () if extended else _complete(path.name, terms, documents)
     for key in ("name", "title", "programme"):
         if not isinstance(tree.get(key), str):
@@ -168,6 +172,7 @@ def _load(
         documents=documents,
         terms=terms,
         newer=newer,
+        written=written,
     )
     if not extended:
         contract.check_years()

@@ -79,8 +79,9 @@ KINDS: Final[Mapping[str, Kind]] = {
         optional=True,
     ),
     "risk.normalise": choice(
-        "what the mean risk is divided by, each year",
+        "the norm: what mean risk is divided by, each year; everybody eligible is the state",
         "statewide_rate_cell",
+        "mix_neutral",
         "statewide",
         optional=True,
     ),

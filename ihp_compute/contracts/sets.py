@@ -134,6 +134,12 @@ class ContractSet:
         rows = [[p, c.sha256] for p, c in self.contracts.items()]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the contracts' givers should know, each once."""
+        found = (note for contract in self.contracts.values() for note in contract.notes)
+        return tuple(dict.fromkeys(found))
+
     def hashes(self) -> dict[str, str]:
         """Digest of each contract; one with its own values carries its partnership in the name."""
         return {
@@ -294,7 +300,7 @@ def check(file: Path, year: int | None = None, base_year: int | None = None) -> 
     Returns
     -------
     dict
-        kind (contract or set), name, sha256, terms; draft_terms and newer_terms, lines.
+        kind (contract or set), name, sha256, terms; draft_terms, newer_terms and notes, lines.
 
     Raises
     ------
@@ -329,6 +335,7 @@ def check(file: Path, year: int | None = None, base_year: int | None = None) -> 
             "terms": sum(len(a.values) for a in agreements.values()),
             "draft_terms": together.draft_lines(year),
             "newer_terms": together.newer_lines(),
+            "notes": list(together.notes),
         }
     found = load(file)
     agreement = found.at(year)
@@ -341,6 +348,7 @@ def check(file: Path, year: int | None = None, base_year: int | None = None) -> 
         "terms": len(agreement.values),
         "draft_terms": [line] if line else [],
         "newer_terms": [found.newer_line] if found.newer else [],
+        "notes": list(found.notes),
     }
 
 

@@ -265,10 +265,10 @@ MOVED_BY: Final[Mapping[str, tuple[str, ...]]] = {
 AMOUNTS: Final = ("savings", "shareable", *MOVED_BY, "payment")
 """Dollar columns of the result, in order; `<amount>_usd`."""
 
-MODIFIERS: Final[Mapping[str, str]] = {
+STEP_MODIFIERS: Final[Mapping[str, str]] = {
     path: owner for step in _DECLARED for path, owner in step.modifies.items()
 }
-"""Terms that say something only where another binds."""
+"""Terms of steps that say something only where another binds."""
 
 
 def step_kinds() -> dict[str, Kind]:

@@ -10,13 +10,18 @@ how a file is read (`files`), what a term does (`settlement`, `measure`, `risk`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Final
 
 from ihp_compute.contracts import rules
 from ihp_compute.contracts.kinds import Kind, choice, ratio, usd
-from ihp_compute.contracts.steps import STEPS, step_kinds
+from ihp_compute.contracts.steps import STEP_MODIFIERS, STEPS, step_kinds
+
+
+def _months(meaning: str, low: int = 1) -> Kind:
+    return Kind(meaning, "member months", low=Decimal(low), places=0)
+
 
 KINDS: Final[Mapping[str, Kind]] = {
     "agreement.first_performance_year": Kind(
@@ -28,11 +33,22 @@ KINDS: Final[Mapping[str, Kind]] = {
     **rules.KINDS,
     "target.base_pmpm_fixed": usd("agreed base, not recomputed", "USD per member per month"),
     "target.rate_cells": Kind("strata of the target", "names", "cells"),
+    "target.cell_credibility": choice(
+        "how far an own base carries: by its months, the rest from the state; none: wholly",
+        "months",
+        optional=True,
+    ),
+    "target.cell_least_months": _months("fewer base months of a rate cell carry nothing", low=0),
+    "target.cell_full_months": _months("base months from which a rate cell's own base carries"),
+    "target.base_full_months": _months("base months from which the own base as a whole carries"),
     "target.empty_cell": choice(
-        "base of a rate cell without base months", "partnership", "statewide"
+        "base of a rate cell without base months where nothing is blended",
+        "partnership",
+        "statewide",
     ),
     "target.trend": Kind(
-        "expected growth of cost in the year; none: the market's, or none at all",
+        "expected growth of cost per member month in a rate cell, the state's change of acuity "
+        "with it; none: the market's, or none at all",
         "ratio per year",
         low=Decimal("-0.5"),
         high=Decimal(1),
@@ -47,8 +63,15 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "target.risk_ratio_cap_up": ratio("most that the risk ratio may raise the target"),
     "target.risk_ratio_cap_down": ratio("most that the risk ratio may lower the target"),
+    "target.risk_ratio_cap_by": choice(
+        "whose risk ratio the caps hold: dollars over all rate cells, or each cell's",
+        "partnership",
+        "rate_cell",
+    ),
     "target.risk_ratio_by": choice(
-        "risk ratio of each rate cell, or one of the partnership", "rate_cell", "partnership"
+        "risk ratio within each rate cell; or one of the partnership, where it has one cell",
+        "rate_cell",
+        "partnership",
     ),
     "target.rounding": choice("rounding of the target's PMPM", "cents", optional=True),
     "observed.completion": Kind(
@@ -100,6 +123,37 @@ FIRST_PATHS: Final = frozenset(
 )
 """Paths of method version 1. A file of somebody's own, which extends nothing, has them all; of a
 later path it may know nothing, and the value of `unbound` holds."""
+
+_CREDIBILITY: Final = "target.cell_credibility"
+_MODIFIERS: Final[Mapping[str, tuple[str, ...]]] = {
+    **{path: (owner,) for path, owner in STEP_MODIFIERS.items()},
+    "target.cell_least_months": (_CREDIBILITY,),
+    "target.cell_full_months": (_CREDIBILITY,),
+    "target.base_full_months": (_CREDIBILITY,),
+    "target.risk_ratio_cap_by": ("target.risk_ratio_cap_up", "target.risk_ratio_cap_down"),
+}
+"""Terms that say something only where one of others binds."""
+IDLE_BESIDE: Final[Mapping[str, str]] = {"target.empty_cell": _CREDIBILITY}
+"""Terms that say nothing where another binds: blended cells need no rule for empty ones."""
+
+
+def speaks(path: str, binds: Callable[[str], bool]) -> bool:
+    """Whether a term says something itself, or one of those that it modifies binds.
+
+    Parameters
+    ----------
+    path : str
+    binds : callable
+        Of another term's path, whether it binds.
+    """
+    owners = _MODIFIERS.get(path)
+    return owners is None or any(binds(owner) for owner in owners)
+
+
+def idle(path: str, binds: Callable[[str], bool]) -> bool:
+    """Whether a term says nothing because another binds; `binds` as in `speaks`."""
+    return path in IDLE_BESIDE and binds(IDLE_BESIDE[path])
+
 
 POLICY: Final = Kind(
     "policy or fee-schedule adjustment of the target", "factor", low=Decimal(0), high=Decimal(10)

@@ -168,7 +168,7 @@ def make_plan(request: RunRequest) -> Plan:
         quality=quality_scores(population, performance_year),
         device=device,
         plans=tuple(population.codes("plan").to_pylist()),
-        notes=(*notes, *contracts.newer_lines()),
+        notes=(*notes, *contracts.newer_lines(), *contracts.notes),
         noticed=tuple(noticed),
     )
 

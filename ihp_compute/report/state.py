@@ -10,7 +10,11 @@ from ihp_compute.report.charts import ForestRow, Whisker, forest
 from ihp_compute.report.partnerships import INNER, OUTER, Partnership
 from ihp_compute.report.rows import Row
 
-FLAG_MARKS: Final = {"below_minimum_size": "\N{DAGGER}", "empty_cell": "\N{DOUBLE DAGGER}"}
+FLAG_MARKS: Final = {
+    "below_minimum_size": "\N{DAGGER}",
+    "empty_cell": "\N{DOUBLE DAGGER}",
+    "thin_cell": "\N{PILCROW SIGN}",
+}
 
 OTHER_MARK: Final = "\N{ASTERISK}"
 

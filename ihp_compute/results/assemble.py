@@ -80,6 +80,8 @@ def _intervals(settled: Sequence[Settled]) -> pa.Table:
             flags.append("below_minimum_size")
         if one.empty_cell_replicates:
             flags.append("empty_cell")
+        if one.thin_cells:
+            flags.append("thin_cell")
         for conditioning in CONDITIONINGS:
             draws = one.draws[conditioning]
             for measure in MEASURES:

@@ -12,8 +12,9 @@ from ihp_compute.settlement.given import settle_table
 from ihp_compute.settlement.payers import split
 from ihp_compute.settlement.program import Compiled, Program
 from ihp_compute.settlement.settle import CONDITIONINGS, Settled, SharedPrograms, settle
+from ihp_compute.settlement.state import Sources, StateSums, sources, state_sums
 from ihp_compute.settlement.steps import QUALITY_SCORE, gates_by_size, write_settlement
-from ihp_compute.settlement.target import StateSums, sources, state_sums, write_target
+from ihp_compute.settlement.target import write_target
 from ihp_compute.settlement.walk import Step, steps
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Program",
     "Settled",
     "SharedPrograms",
+    "Sources",
     "StateSums",
     "Step",
     "gates_by_size",

@@ -14,11 +14,12 @@ from ihp_compute.contracts import (
     AMOUNTS,
     CARRIED,
     KINDS,
-    MODIFIERS,
     SETTLEMENT_STEPS,
     Agreement,
     Contract,
     Entry,
+    idle,
+    speaks,
     text_of,
 )
 from ihp_compute.settlement.given import settle_table
@@ -153,10 +154,13 @@ def lines(contract: Contract, agreement: Agreement) -> Iterator[str]:
 
 
 def _binds(agreement: Agreement, path: str) -> bool:
-    """Whether a term, and the one it only modifies, has a value in any year."""
-    owner = MODIFIERS.get(path, path)
+    """Whether a term has a value in any year, and says anything beside the others."""
     terms = agreement.contract.terms
-    return all(any(e.value is not None for e in terms[p].entries) for p in (path, owner))
+
+    def has_value(path: str) -> bool:
+        return any(entry.value is not None for entry in terms[path].entries)
+
+    return has_value(path) and speaks(path, has_value) and not idle(path, has_value)
 
 
 def _part(

@@ -2,9 +2,12 @@
 
     totals + agreement -> program -> kernels.settle_grid -> levels, payment, one row a replicate
 
-Two questions, two sets of draws. `target_resampled`: is it real? The target moves with the members
-drawn. `target_fixed`: what shall be paid under the signed target? The observed target stands and
-only the cost moves. In both, replicate 0 is the data as observed.
+Two questions, two sets of draws; in both, replicate 0 is the data as observed. `target_resampled`:
+is it real? Everything moves with the members drawn. `target_fixed`: what would another draw of
+performance members settle to under this base? What a contract holds stands as observed (base, base
+risk and norm, credibility, level, the market's growth; trend, policy and completion are terms); the
+performance year's cost, months by rate cell, risk and norm move, and the target with them. The
+payment under the signed target itself is no draw: it is known.
 
 Not here: the operations themselves (`target`, `steps`), the exhibit (`walk`), intervals
 (`uncertainty`).
@@ -24,10 +27,12 @@ from numpy.typing import NDArray
 from ihp_compute.codes import COMPARISON, PAYER_KINDS
 from ihp_compute.contracts import Agreement, ContractSet
 from ihp_compute.errors import ContractError
+from ihp_compute.settlement.cells import SettledCell, cells_program, settled_cells
 from ihp_compute.settlement.payers import split
 from ihp_compute.settlement.program import Compiled, Program
+from ihp_compute.settlement.state import Sources, StateSums, held, sources, state_sums
 from ihp_compute.settlement.steps import QUALITY_SCORE, gates_by_size, write_settlement
-from ihp_compute.settlement.target import StateSums, sources, state_sums, write_target
+from ihp_compute.settlement.target import write_target
 from ihp_compute.settlement.walk import WalkRow, walk
 from ihp_compute.uncertainty import Totals
 from ihp_compute.units import CENTS_PER_USD
@@ -58,14 +63,19 @@ class Settled:
     n_members, member_months : int
         Of the performance year, as observed.
     base_pmpm_usd, risk_ratio : float
-        The base used (agreed, else recomputed) and what the risk step came to.
+        The base used (agreed, else as far as the own one carries) and what the risk step came to.
     missed_by_cents : int
         Dollars short of the gate; 0 where it was met or nothing settles on that side.
     below_minimum_size : bool
         Fewer members than the contract asks for: flagged, never dropped.
     empty_cell_replicates : int
         Replicates (of 1 + B) in which a rate cell borrowed its base.
+    thin_cells : mapping of rate cell to int
+        Own base months of rate cells of the performance year that have fewer than the contract's
+        least, and some.
     walk : tuple of WalkRow
+    cells : tuple of SettledCell
+        The target by rate cell, in the order of the contract.
     draws : dict of conditioning to Draws
     draft : str
         The contract's draft line; empty when no term is recalled or assumed.
@@ -90,7 +100,9 @@ class Settled:
     payment_cents: int
     below_minimum_size: bool
     empty_cell_replicates: int
+    thin_cells: Mapping[str, int]
     walk: tuple[WalkRow, ...]
+    cells: tuple[SettledCell, ...]
     draws: dict[str, Draws]
     draft: str
     payer_cents: dict[str, int]
@@ -130,7 +142,7 @@ def settle(
     scores = quality or {}
     years: dict[str, Any] = {"base_year": base_year, "performance_year": performance_year}
     whole = SharedPrograms(partial(run_program, **years))
-    from_target = SharedPrograms(steps_program)
+    by_cell: dict[str, Compiled] = {}
     sums: dict[tuple[int, tuple[str, ...]], StateSums] = {}
     drafts: dict[str, str] = {}
     settled = []
@@ -142,8 +154,9 @@ def settle(
         terms = agreement.contract.sha256
         if terms not in drafts:
             drafts[terms] = agreement.draft_line()
+            by_cell[terms] = cells_program(agreement, **years)
         case = _Case(sums[key], partnership, agreement, scores.get(partnership), **years)
-        settled.append(_settle_one(case, whole, from_target, drafts[terms]))
+        settled.append(_settle_one(case, whole, by_cell[terms], drafts[terms]))
     return settled
 
 
@@ -181,10 +194,10 @@ def run_program(
     n_members: int,
     quality: Decimal | None,
 ) -> Compiled:
-    """The whole settlement of a partnership as one program over `target.sources`.
+    """The whole settlement of a partnership as one program over `state.sources`.
 
-    Outputs: the target walk's levels, target, observed, base_pmpm, risk_ratio, empty_cells, and
-    those of `steps.write_settlement`. Sweeps run it with other values of its terms.
+    Outputs: the levels of the target walk, target, observed, base_pmpm, risk_ratio,
+    base_credibility, level, empty_cells, cells_left_out, and those of `steps.write_settlement`.
     """
     program = Program()
     walked = write_target(
@@ -199,24 +212,15 @@ def run_program(
             **levels,
             "target": walked.target,
             "observed": walked.observed,
-            "base_pmpm": walked.base_pmpm,
+            "base_pmpm": walked.base.used_pmpm,
             "risk_ratio": walked.risk_ratio,
+            "base_credibility": walked.base.credibility,
+            "level": walked.base.level,
             "empty_cells": program.round(walked.empty_cells),
+            "cells_left_out": program.round(walked.cells_left_out),
             **settled,
         }
     )
-
-
-def steps_program(
-    agreement: Agreement, *, n_members: int | None, quality: Decimal | None
-) -> Compiled:
-    """The settlement from a given target: over the sources `target` and `observed`, in cents."""
-    program = Program()
-    target, observed = program.source("target"), program.source("observed")
-    outputs = write_settlement(
-        program, agreement, target, observed, n_members=n_members, quality=quality
-    )
-    return program.compile(outputs)
 
 
 @dataclass(frozen=True)
@@ -236,28 +240,24 @@ class _Case:
         return int(totals.n_members[totals.groups.index(self.partnership)])
 
 
-def _settle_one(
-    case: _Case, programs: SharedPrograms, from_target: SharedPrograms, draft: str
-) -> Settled:
+def _settle_one(case: _Case, programs: SharedPrograms, by_cell: Compiled, draft: str) -> Settled:
     agreement, n_members = case.agreement, case.n_members
     given = sources(case.sums, case.partnership)
     _check_market(agreement, given)
-    sized: dict[str, Any] = {"n_members": n_members, "quality": case.quality}
-    whole = programs.of(agreement, **sized).run(given)
-    fixed_target = np.full_like(whole["target"], whole["target"][0])
-    fixed = from_target.of(agreement, **sized).run(
-        {"target": fixed_target, "observed": whole["observed"]}
-    )
+    program = programs.of(agreement, n_members=n_members, quality=case.quality)
+    whole = program.run(given)
     draws = {
         name: Draws(
-            target, whole["observed"], found["savings"], found["savings_rate"], found["payment"]
+            found["target"],
+            found["observed"],
+            found["savings"],
+            found["savings_rate"],
+            found["payment"],
         )
-        for name, target, found in (
-            ("target_resampled", whole["target"], whole),
-            ("target_fixed", fixed_target, fixed),
-        )
+        for name, found in zip(CONDITIONINGS, (whole, program.run(held(given))), strict=True)
     }
     first = {name: array[0].item() for name, array in whole.items()}
+    cells = settled_cells(agreement, by_cell, given)
     minimum = agreement["agreement.minimum_members"]
     return Settled(
         partnership_id=case.partnership,
@@ -276,10 +276,13 @@ def _settle_one(
         payment_cents=first["payment"],
         below_minimum_size=minimum is not None and n_members < minimum,
         empty_cell_replicates=int(np.count_nonzero(whole["empty_cells"])),
+        thin_cells=_thin_cells(agreement, given),
+        cells=cells,
         walk=walk(
             agreement,
             first,
             given,
+            cells,
             base_year=case.base_year,
             performance_year=case.performance_year,
             score=case.quality,
@@ -290,13 +293,25 @@ def _settle_one(
     )
 
 
-def _check_market(agreement: Agreement, given: Mapping[str, NDArray[np.int64]]) -> None:
+def _thin_cells(agreement: Agreement, given: Sources) -> dict[str, int]:
+    """Own base months of rate cells that have some, but fewer than carry anything."""
+    least = agreement["target.cell_least_months"]
+    months = {
+        cell: int(given[f"base_months_{i}"][0])
+        for i, cell in enumerate(agreement["target.rate_cells"])
+        if given[f"perf_months_{i}"][0]
+    }
+    return {cell: n for cell, n in months.items() if 0 < n < least}
+
+
+def _check_market(agreement: Agreement, given: Sources) -> None:
     """A market trend needs a market: comparison members with months and cost in both years."""
     if agreement["target.market"] is None or agreement["target.trend"] is not None:
         return
     for name in ("months", "cost"):
         for year in ("base", "perf"):
-            if given[f"market_{year}_{name}"][0] <= 0:
+            by_cell = range(len(agreement["target.rate_cells"]))
+            if sum(int(given[f"market_{year}_{name}_{i}"][0]) for i in by_cell) <= 0:
                 raise ContractError(
                     f"{agreement.name}: target.market: found no {name} of {COMPARISON} in the "
                     f"{'base' if year == 'base' else 'performance'} year, expected a comparison "

@@ -1,7 +1,7 @@
 """The walk from base to payment, as an exhibit prints it: dollars, the rule in words, its page.
 
-    recomputed base · agreed base · trend · policy · completion · rate mix · risk · target
-    observed · savings · gate · the contract's steps in its order · payment
+    recomputed base · credibility · agreed base · trend · policy · completion · rate mix · risk
+    target · observed · savings · gate · the contract's steps in its order · payment
 
 Bases, target, observed, savings, gate (the dollars to be reached), share and payment are levels;
 the others are changes of what stands before them. So the base used and the changes after it add up
@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.contracts import BASES, SETTLEMENT_STEPS, Agreement
+from ihp_compute.settlement.cells import SettledCell
 from ihp_compute.settlement.steps import OPERATIONS, Outcome
 from ihp_compute.settlement.target import trend_factor
 from ihp_compute.units import CENTS_PER_USD, MICRO, dollars
 
-CHANGES: Final = frozenset({"trend", "policy", "completion", "rate_mix", "risk"}) | {
+CHANGES: Final = frozenset({"credibility", "trend", "policy", "completion", "rate_mix", "risk"}) | {
     step.line for step in SETTLEMENT_STEPS.values() if step.shows == "change" and step.line
 }
 """Lines of a walk whose amount is a change; every other line's amount is a level."""
@@ -103,7 +103,8 @@ class WalkRow:
 def walk(
     agreement: Agreement,
     first: Mapping[str, float],
-    given: Mapping[str, NDArray[np.int64]],
+    given: Mapping[str, NDArray[Any]],
+    cells: Sequence[SettledCell],
     *,
     base_year: int,
     performance_year: int,
@@ -118,10 +119,12 @@ def walk(
         Outputs of `settle.run_program` for replicate 0.
     given : mapping of name to array
         Sources of the target; their replicate 0 is read.
+    cells : sequence of SettledCell
+        The target by rate cell.
     score : Decimal or None
         Quality score used.
     """
-    writer = _Walk(agreement, first, given)
+    writer = _Walk(agreement, first, given, cells)
     writer.to_target(base_year, performance_year)
     writer.to_payment(score)
     return tuple(writer.rows)
@@ -132,9 +135,11 @@ class _Walk:
         self,
         agreement: Agreement,
         first: Mapping[str, float],
-        given: Mapping[str, NDArray[np.int64]],
+        given: Mapping[str, NDArray[Any]],
+        cells: Sequence[SettledCell],
     ) -> None:
         self.agreement = agreement
+        self.cells = cells
         self.first = first
         self.given = given
         self.rows: list[WalkRow] = []
@@ -163,13 +168,21 @@ class _Walk:
             self.cents("recomputed_base"),
             f"{self.pmpm('recomputed_base')} of {base_year}, at the months of {performance_year}",
         )
+        credibility = (
+            "credibility",
+            self.cents("credibility") - self.cents("recomputed_base"),
+            self._credibility(),
+            *_CREDIBILITY_PATHS,
+        )
         if agreed is None:
             self.add("agreed_base", 0, "none agreed", "target.base_pmpm_fixed")
             self.add(*recomputed, "cost.claim_cap", "cost.amount")
+            self.add(*credibility)
         else:
             difference = self.cents("agreed_base") - self.cents("recomputed_base")
             moved = f"{'' if difference < 0 else '+'}{dollars(difference)}"
             self.add(*recomputed, "cost.claim_cap", "cost.amount")
+            self.add(*credibility)
             self.add(
                 "agreed_base",
                 self.cents("agreed_base"),
@@ -183,12 +196,8 @@ class _Walk:
             before, level = level, self.cents(name)
             return level - before
 
-        factors = [
-            trend_factor(self.agreement, cell, base_year, performance_year)
-            for cell in self.agreement["target.rate_cells"]
-        ]
         self.add(
-            "trend", change("trend"), self._trend(factors, performance_year - base_year),
+            "trend", change("trend"), self._trend(base_year, performance_year),
             "target.trend", "target.market",
         )  # fmt: skip
         policies = self.agreement.policies
@@ -234,22 +243,68 @@ class _Walk:
             "observed.completion",
         )
 
-    def _trend(self, factors: list[Decimal | None], n_years: int) -> str:
-        set_factors = sorted({factor for factor in factors if factor is not None})
-        if not set_factors:
+    def _credibility(self) -> str:
+        """How far the own base carries, and which rate cells are thin."""
+        agreement, months = self.agreement, int(self.given["base_months"][0])
+        if agreement["target.base_pmpm_fixed"] is not None:
+            return "an agreed base takes its place unblended"
+        if not months:
+            return "no base months of its own: the state's base of each rate cell"
+        if agreement["target.cell_credibility"] is None:
+            return "the own base carries wholly"
+        cells = range(len(self.cells))
+        carried = [
+            cell.credibility
+            for i, cell in enumerate(self.cells)
+            if self.given[f"perf_months_{i}"][0]
+        ]
+        least = agreement["target.cell_least_months"]
+        thin = [
+            f"{self.cells[i].rate_cell} {int(self.given[f'base_months_{i}'][0]):,} months"
+            for i in cells
+            if self.given[f"perf_months_{i}"][0] and self.given[f"base_months_{i}"][0] < least
+        ]
+        text = (
+            f"Z {self.first['base_credibility']:.4f} of {months:,} base months; level "
+            f"{self.first['level']:.6f} of the state's"
+        )
+        if carried:
+            text += f"; rate cells {min(carried):.4f} to {max(carried):.4f}"
+        return text + (f"; thin: {', '.join(thin)}" if thin else "")
+
+    def _trend(self, base_year: int, performance_year: int) -> str:
+        def factors(more: Decimal) -> list[Decimal | None]:
+            return [
+                trend_factor(self.agreement, cell.rate_cell, base_year, performance_year, more=more)
+                for cell in self.cells
+            ]
+
+        now = factors(Decimal(0))
+        known = sorted({factor for factor in now if factor is not None})
+        if not known:
             if self.agreement["target.market"] is None:
                 return "none"
-            base = self.cents("agreed_base")
-            ratio = self.cents("trend") / base if base else 1
-            return f"risk-adjusted growth of the comparison population × {ratio:.6f}"
-        ends = {f"{set_factors[0]:.6f}", f"{set_factors[-1]:.6f}"}
-        point = self.cents("target") * n_years // 100
+            growth = next((cell.trend_factor for cell in self.cells), 1)
+            left_out = int(self.first["cells_left_out"])
+            return (
+                f"growth of the comparison population's cost per unit of risk × {growth:.6f}, at "
+                "one mix of rate cells"
+                + (f"; {left_out} without its months in one of the years" if left_out else "")
+            )
+        ends = {f"{known[0]:.6f}", f"{known[-1]:.6f}"}
+        point = sum(
+            cell.target_cents * (raised / factor - 1)
+            for cell, factor, raised in zip(self.cells, now, factors(_POINT), strict=True)
+            if factor is not None and raised is not None
+        )
         return (
-            f"× {' to '.join(sorted(ends))} over {n_years} years; "
-            f"a point of trend a year is about {dollars(point)}"
+            f"× {' to '.join(sorted(ends))} over {performance_year - base_year} years; a point "
+            f"more a year moves the target by {dollars(round(point))}"
         )
 
     def _risk(self) -> str:
+        if self.agreement["risk.model"] is None:
+            return "no risk adjustment"
         means = []
         for year in ("base", "perf"):
             months = int(self.given[f"{year}_months"][0])
@@ -260,9 +315,21 @@ class _Walk:
             for way in ("up", "down")
             if self.agreement[f"target.risk_ratio_cap_{way}"] is not None
         ]
-        return f"mean {means[0]} to {means[1]}, ratio {self.first['risk_ratio']:.6f}" + (
-            f", capped {' and '.join(caps)}" if caps else ", no cap"
+        return (
+            f"× {self.first['risk_ratio']:.6f}, dollars after over dollars before, rate cell by "
+            "rate cell"
+            + (f", capped {' and '.join(caps)}" if caps else ", no cap")
+            + f"; own mean over all cells {means[0]} to {means[1]}; {self._norm()}"
         )
+
+    def _norm(self) -> str:
+        """Whose mean the norm is, and how much of it the partnership is."""
+        if self.agreement["risk.normalise"] is None:
+            return "no norm"
+        own = int(self.given["perf_months"][0])
+        state = sum(int(self.given[f"state_perf_months_{i}"][0]) for i in range(len(self.cells)))
+        share = f"{own / state:.1%} of them its own" if state else "none"
+        return f"norm of {state:,} months of the state, {share}"
 
     def to_payment(self, score: Decimal | None) -> None:
         rate = self.first["savings_rate"]
@@ -286,6 +353,11 @@ class _Walk:
         )
 
 
+_POINT: Final = Decimal("0.01")
+_CREDIBILITY_PATHS: Final = (
+    "target.cell_credibility", "target.cell_least_months", "target.cell_full_months",
+    "target.base_full_months",
+)  # fmt: skip
 _RISK_PATHS: Final = (
     "risk.model", "risk.normalise", "target.risk_ratio_cap_up", "target.risk_ratio_cap_down",
 )  # fmt: skip

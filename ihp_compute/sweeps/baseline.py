@@ -20,6 +20,7 @@ from ihp_compute.settlement import (
     Compiled,
     Program,
     SharedPrograms,
+    Sources,
     StateSums,
     gates_by_size,
     sources,
@@ -29,8 +30,6 @@ from ihp_compute.settlement import (
 )
 from ihp_compute.sweeps.grid import Axis
 from ihp_compute.uncertainty import TOTALS, Totals, read_totals
-
-Sources = dict[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)

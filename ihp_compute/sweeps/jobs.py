@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 import kernels
 from ihp_compute.contracts import Agreement
-from ihp_compute.settlement import QUALITY_SCORE, Compiled
+from ihp_compute.settlement import QUALITY_SCORE, Compiled, Sources
 from ihp_compute.sweeps.baseline import (
     Baseline,
     Run,
-    Sources,
     SourcesOf,
     by_size,
     compiled_settlement,

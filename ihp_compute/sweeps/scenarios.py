@@ -20,17 +20,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import product
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.contracts import Agreement, Band, Contract, split_band_path
+from ihp_compute.contracts import TOGETHER, Agreement, Band, Contract, split_band_path
 from ihp_compute.errors import ContractError, GridError
 from ihp_compute.settlement import Compiled
 from ihp_compute.sweeps.grid import Axis, Grid
-
-_GATE: Final = "settlement.gate."
 
 Build: TypeAlias = Callable[[Agreement], Compiled]
 """Compiles an agreement to a program whose only output is the payment."""
@@ -111,21 +109,21 @@ def classes(contract: Contract, year: int, grid: Grid, build: Build) -> list[Sce
 def check_values(contract: Contract, year: int, grid: Grid) -> None:
     """Refuse values that do not fit their term in a contract, whatever the others are.
 
-    A gate by size and its table are left to the sweep where both move.
+    Terms that are checked with each other are left to the sweep where several of them move.
 
     Raises
     ------
     GridError
     """
     own = contract.at(year)
-    one_gate = sum(axis.path.startswith(_GATE) for axis in grid.axes) <= 1
+    alone = sum(axis.path in TOGETHER for axis in grid.axes) <= 1
     for bundle in _bundled(grid.axes):
         if len(bundle.axes) > 1:
             continue  # edges that fit or not only together
         for values in bundle.combinations:
             try:
                 moved = contract.override(values, where="grid")
-                if one_gate:
+                if alone:
                     moved.at(year, like=own)
             except ContractError as error:
                 raise GridError(f"{contract.name}: {error}") from None

@@ -170,9 +170,9 @@ def test_the_walk_adds_up(tmp_path: Path) -> None:
 def test_every_step_of_the_walk_is_there(tmp_path: Path) -> None:
     steps = [row.step for row in settled(constructed(tmp_path), "432.80").walk]
     assert steps == [
-        "agreed_base", "recomputed_base", "trend", "policy", "completion", "rate_mix", "risk",
-        "target", "observed", "savings", "gate", "share", "quality", "withhold", "cap",
-        "adjustments", "payment",
+        "agreed_base", "recomputed_base", "credibility", "trend", "policy", "completion",
+        "rate_mix", "risk", "target", "observed", "savings", "gate", "share",
+        "quality", "withhold", "cap", "adjustments", "payment",
     ]  # fmt: skip
 
 

@@ -252,6 +252,49 @@ def test_a_gate_by_size_given_beside_the_contract_needs_a_table() -> None:
     assert own.override({"settlement.gate.size_table": rows}).at(2021).steps
 
 
+def test_values_given_beside_a_contract_may_not_count_mix_twice(tmp_path: Path) -> None:
+    """In a set's override as in a file, and in every year in which they hold together."""
+    given = tmp_path / "set.toml"
+    given.write_text(
+        f"""
+[set]
+name = "set"
+[default]
+contract = "{PARENT}"
+[default.overrides]
+"risk.normalise" = "statewide"
+"""
+    )
+    message = r"set\.toml, default: .*risk\.normalise: found statewide beside 12 rate cells"
+    with pytest.raises(ContractError, match=message):
+        contracts.check(given)
+    merged = json.dumps(["+".join(RATE_CELLS)])
+    file = written(
+        tmp_path,
+        term("target.risk_ratio_by", '"partnership"', "2010-01-01"),
+        dated(
+            "target.rate_cells",
+            f"value = {merged}, from = 2010-01-01, until = 2020-12-31",
+            f"value = {json.dumps(RATE_CELLS)}, from = 2021-01-01",
+        ),
+    )
+    with pytest.raises(ContractError, match=r"target\.risk_ratio_by: found partnership beside 12"):
+        contracts.check(file)
+
+
+def test_a_rule_for_empty_cells_that_says_nothing_is_told(tmp_path: Path) -> None:
+    """Where bases are blended no cell is empty; whoever writes the rule is told, nobody else."""
+    rule = term("target.empty_cell", '"partnership"')
+    found = contracts.check(written(tmp_path, rule))
+    assert found["notes"] == [
+        "own.toml: target.empty_cell has no effect beside target.cell_credibility = months"
+    ]
+    unblended = term("target.cell_credibility", '"none"')
+    assert contracts.check(written(tmp_path, rule, unblended))["notes"] == []
+    assert contracts.check(written(tmp_path))["notes"] == []
+    assert contracts.load(PARENT).override({"target.empty_cell": "statewide"}).notes
+
+
 def test_merged_rate_cells_have_one_trend(tmp_path: Path) -> None:
     others = (cell for cell in RATE_CELLS if cell not in ("child_ffs", "adult_ffs"))
     cells = term("target.rate_cells", json.dumps(["child_ffs+adult_ffs", *others]))

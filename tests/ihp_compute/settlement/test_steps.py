@@ -17,7 +17,6 @@ from ihp_compute.contracts import SETTLEMENT_STEPS, Agreement, Contract
 from ihp_compute.errors import ContractError
 from ihp_compute.settlement.given import settle_table
 from ihp_compute.settlement.program import Program
-from ihp_compute.settlement.settle import steps_program
 from ihp_compute.settlement.steps import OPERATIONS, Outcome, gate_by_size, write_settlement
 
 TARGET_USD = 1_000_000
@@ -48,8 +47,11 @@ def outcome_of(agreement: Agreement, observed_usd: int) -> Outcome:
     """The settlement of a target of a million dollars, as the walk's lines see it."""
     cents = {"target": TARGET_USD * 100, "observed": observed_usd * 100}
     given_cents = {name: np.array([value]) for name, value in cents.items()}
-    program = steps_program(agreement, n_members=8_000, quality=None)
-    found = {name: array[0].item() for name, array in program.run(given_cents).items()}
+    program = Program()
+    target, observed = (program.source(name) for name in cents)
+    outputs = write_settlement(program, agreement, target, observed, n_members=8_000)
+    run = program.compile(outputs).run(given_cents)
+    found = {name: array[0].item() for name, array in run.items()}
     return Outcome(agreement, {**cents, **found}, None)
 
 

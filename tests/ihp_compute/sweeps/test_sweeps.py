@@ -379,6 +379,18 @@ def test_a_gate_by_size_without_a_table_is_refused_before_anything_is_settled(
     check(run_of("aca-1342"), grid_of({**gate, **table}))
 
 
+def test_a_scenario_that_counts_mix_twice_is_refused(run_of: Callable[[str], Path]) -> None:
+    """Alone at once; with rate cells that move too, for the scenarios in which it does."""
+    run_dir = run_of("aca-1342")
+    for path, value in (
+        ("risk.normalise", "statewide"), ("target.risk_ratio_by", "partnership"),
+    ):  # fmt: skip
+        with pytest.raises(GridError, match=f"{path}: found {value} beside 12 rate cells"):
+            check(run_dir, grid_of({path: [value]}))
+        one_cell = {"target.rate_cells": ["+".join(RATE_CELLS)]}
+        assert sweep(run_dir, grid_of({path: [value], **one_cell})).table.num_rows == 2
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv"])
 def test_a_sweep_is_written_by_extension(
     run_of: Callable[[str], Path], tmp_path: Path, suffix: str

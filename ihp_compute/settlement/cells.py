@@ -1,0 +1,102 @@
+"""The middle of a target, rate cell by rate cell, of the data as observed.
+
+The same expressions as the settlement's own (`target`), read at replicate 0: what each cell stands
+at and brings, from which the target can be recomputed by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ihp_compute.contracts import Agreement
+from ihp_compute.settlement.norms import Risk
+from ihp_compute.settlement.program import Compiled, Program
+from ihp_compute.settlement.target import write_target
+from ihp_compute.units import CENTS_PER_USD, MICRO
+
+
+@dataclass(frozen=True)
+class SettledCell:
+    """A rate cell of one partnership's target, as observed.
+
+    Attributes
+    ----------
+    rate_cell : str
+    base_pmpm_usd : float
+        The cell's base at the risk on which it rests, before trend.
+    credibility, level, scale : float
+        z of the cell; L and k of the partnership (`credibility`).
+    base_norm, perf_norm : float
+        What mean risk is divided by in each year.
+    risk_ratio, trend_factor : float
+    target_pmpm_usd : float
+    target_cents : int
+        Cells add up to the target.
+    """
+
+    rate_cell: str
+    base_pmpm_usd: float
+    credibility: float
+    level: float
+    scale: float
+    base_norm: float
+    perf_norm: float
+    risk_ratio: float
+    trend_factor: float
+    target_pmpm_usd: float
+    target_cents: int
+
+
+def cells_program(agreement: Agreement, *, base_year: int, performance_year: int) -> Compiled:
+    """The cells of a target as a program over `state.sources`."""
+    program = Program()
+    years: dict[str, Any] = {"base_year": base_year, "performance_year": performance_year}
+    walked = write_target(program, agreement, **years)
+    risk = Risk(program, agreement)
+    outputs = {"level": walked.base.level, "scale": walked.base.scale}
+    for i, (base, target) in enumerate(zip(walked.base.cells, walked.cells, strict=True)):
+        outputs |= {
+            f"base_pmpm {i}": target.base_pmpm,
+            f"credibility {i}": base.credibility,
+            f"base_norm {i}": risk.norm("base", i),
+            f"perf_norm {i}": risk.norm("perf", i),
+            f"ratio {i}": target.ratio,
+            f"trend {i}": target.trend,
+            f"pmpm {i}": target.after / program.source(f"perf_months_{i}"),
+            f"running {i}": target.running,
+        }
+    return program.compile(outputs)
+
+
+def settled_cells(
+    agreement: Agreement, program: Compiled, given: Mapping[str, NDArray[Any]]
+) -> tuple[SettledCell, ...]:
+    """The rate cells of a partnership, in the order of the contract, from its sources."""
+    found = {
+        name: array[0].item()
+        for name, array in program.run({name: a[:1] for name, a in given.items()}).items()
+    }
+    cells, before = [], 0
+    for i, cell in enumerate(agreement["target.rate_cells"]):
+        running = found[f"running {i}"]
+        cells.append(
+            SettledCell(
+                rate_cell=cell,
+                base_pmpm_usd=found[f"base_pmpm {i}"] / CENTS_PER_USD,
+                credibility=found[f"credibility {i}"],
+                level=found["level"],
+                scale=found["scale"],
+                base_norm=found[f"base_norm {i}"] / MICRO,
+                perf_norm=found[f"perf_norm {i}"] / MICRO,
+                risk_ratio=found[f"ratio {i}"],
+                trend_factor=found[f"trend {i}"],
+                target_pmpm_usd=found[f"pmpm {i}"] / CENTS_PER_USD,
+                target_cents=running - before,
+            )
+        )
+        before = running
+    return tuple(cells)

@@ -1,0 +1,638 @@
+"""Targets recomputed from member-years in exact fractions, and cases worked by hand.
+
+`by_hand` is the rule as an actuary would write it down: nothing of it is taken from the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from typing import Any, Final
+
+import numpy as np
+import pytest
+
+from ihp_compute import contracts
+from ihp_compute.codes import RATE_CELLS
+from ihp_compute.contracts import Contract, ContractSet
+from ihp_compute.errors import ContractError
+from ihp_compute.settlement.settle import Settled, settle
+from ihp_compute.uncertainty.totals import Totals, column_names
+
+GROUPS: Final = ("A", "B", "COMPARISON", "UNATTRIBUTED")
+CELLS: Final = ("adult_ffs", "disabled_ffs", "newborn_ffs", "child_managed")
+ONE: Final = 1_000_000
+BASE, YEAR = 2023, 2024
+
+
+@dataclass(frozen=True)
+class MemberYear:
+    """A member in one year: months and cents by rate cell, one score."""
+
+    group: str
+    year: int
+    months: Mapping[str, int]
+    cents: Mapping[str, int]
+    score_micro: int = ONE
+
+
+def several(
+    n: int, group: str, cell: str, pmpm: int, score: float = 1.0, months: int = 12, year: int = BASE
+) -> list[MemberYear]:
+    """So many members alike; `pmpm` in cents."""
+    one = MemberYear(group, year, {cell: months}, {cell: months * pmpm}, round(score * ONE))
+    return [one] * n
+
+
+def totals_of(members: Sequence[MemberYear]) -> Totals:
+    values = np.zeros((len(GROUPS), len(RATE_CELLS), 1, 6), np.int64)
+    people = np.zeros(len(GROUPS), np.int64)
+    for one in members:
+        first = 0 if one.year == BASE else 1
+        people[GROUPS.index(one.group)] += first
+        for cell, months in one.months.items():
+            at = values[GROUPS.index(one.group), RATE_CELLS.index(cell), 0]
+            at[2 * first] += months
+            at[2 * first + 1] += months * one.score_micro
+            at[4 + first] += one.cents[cell]
+    return Totals(GROUPS, column_names(1), values, people)
+
+
+def settled(
+    members: Sequence[MemberYear] | Totals, found: Contract | str, *partnerships: str
+) -> list[Settled]:
+    contract = contracts.load(found) if isinstance(found, str) else found
+    totals = members if isinstance(members, Totals) else totals_of(members)
+    return settle(
+        totals,
+        ContractSet("test", dict.fromkeys(partnerships or ("A",), contract)),
+        base_year=BASE,
+        performance_year=YEAR,
+    )
+
+
+def with_terms(
+    terms: Mapping[str, Any] | None = None, name: str = "mn-ihp-2.0-track-2"
+) -> Contract:
+    return contracts.load(name).override(terms or {})
+
+
+# --- the rule, in fractions ---------------------------------------------------------------------
+
+
+@dataclass
+class Sums:
+    """Months, risk and cents of a rate cell in one year; ratios of nothing are none."""
+
+    months: Fraction = Fraction(0)
+    risk: Fraction = Fraction(0)
+    cents: Fraction = Fraction(0)
+
+    @property
+    def mean(self) -> Fraction | None:
+        return self.risk / self.months if self.risk else None
+
+
+@dataclass
+class Terms:
+    """What `by_hand` reads of a contract."""
+
+    norm: str | None = "statewide_rate_cell"
+    trend: Fraction | None = Fraction(1042, 1000)
+    agreed_cents: Fraction | None = None
+    credible: bool = True
+    empty_cell: str = "statewide"
+    least: int = 120
+    full: int = 12_000
+    base_full: int = 12_000
+    cap_up: Fraction | None = None
+    cap_down: Fraction | None = None
+    cap_by: str = "partnership"
+    completion: Fraction = Fraction(1)
+    policy: Fraction = Fraction(1)
+    cents: bool = False
+    paths: dict[str, Any] = field(default_factory=dict)
+
+
+def carried(months: Fraction, full: int) -> Fraction:
+    with localcontext() as context:
+        context.prec = 60
+        return min(Fraction(1), Fraction((Decimal(int(months)) / full).sqrt()))
+
+
+def by_hand(members: Sequence[MemberYear], group: str, terms: Terms) -> Fraction:
+    """Cents of the target before it is rounded (whole, where its PMPM is)."""
+    state: dict[tuple[int, str], Sums] = {}
+    own: dict[tuple[int, str], Sums] = {}
+    market: dict[tuple[int, str], Sums] = {}
+    for year in (BASE, YEAR):
+        for cell in CELLS:
+            for sums in (state, own, market):
+                sums[year, cell] = Sums()
+    for one in members:
+        for cell, months in one.months.items():
+            for sums, meant in (
+                (state, True), (own, one.group == group), (market, one.group == "COMPARISON"),
+            ):  # fmt: skip
+                if meant:
+                    sums[one.year, cell].months += months
+                    sums[one.year, cell].risk += Fraction(months * one.score_micro, ONE)
+                    sums[one.year, cell].cents += one.cents[cell]
+
+    def norm(year: int, cell: str) -> Fraction:
+        if terms.norm is None or (terms.norm == "mix_neutral" and year == BASE):
+            return Fraction(1)
+        if terms.norm == "mix_neutral":
+            both = [c for c in CELLS if state[BASE, c].mean and state[YEAR, c].mean]
+            at_base = sum(
+                (state[YEAR, c].months * (state[BASE, c].mean or 0) for c in both), Fraction(0)
+            )
+            return sum((state[YEAR, c].risk for c in both), Fraction(0)) / at_base
+        return state[year, cell].mean or Fraction(0)
+
+    def normed(sums: dict[tuple[int, str], Sums], year: int, cell: str) -> Fraction:
+        mean = sums[year, cell].mean
+        return mean / norm(year, cell) if mean else Fraction(0)
+
+    def unit(sums: dict[tuple[int, str], Sums], year: int, cell: str) -> Fraction:
+        risk = normed(sums, year, cell)
+        return sums[year, cell].cents / sums[year, cell].months / risk if risk else Fraction(0)
+
+    growth = terms.trend
+    if growth is None:
+        both = [c for c in CELLS if market[BASE, c].mean and market[YEAR, c].mean]
+        now, then = (
+            sum((market[YEAR, c].months * unit(market, year, c) for c in both), Fraction(0))
+            for year in (YEAR, BASE)
+        )
+        growth = now / then
+
+    weight = {c: own[BASE, c].months * normed(own, BASE, c) for c in CELLS}
+    u = {c: unit(state, BASE, c) for c in CELLS}
+    base_months = sum((own[BASE, c].months for c in CELLS), Fraction(0))
+    base_cents = sum((own[BASE, c].cents for c in CELLS), Fraction(0))
+    expected = sum((weight[c] * u[c] for c in CELLS), Fraction(0))
+    perf = {c: own[YEAR, c].months for c in CELLS}
+    units: dict[str, Fraction] = {}
+    if not expected and terms.agreed_cents is not None:
+        mean = sum((perf[c] * u[c] for c in CELLS), Fraction(0)) / sum(perf.values())
+        units = {c: terms.agreed_cents * u[c] / mean for c in CELLS}
+    elif not expected:
+        units = u
+    else:
+        whole = carried(base_months, terms.base_full) if terms.credible else Fraction(1)
+        b = whole * base_cents + (1 - whole) * expected
+        if terms.agreed_cents is not None:
+            b = terms.agreed_cents * base_months
+        level = b / expected
+        for c in CELLS:
+            z = carried(own[BASE, c].months, terms.full) if terms.credible else Fraction(1)
+            if not weight[c] or (terms.credible and own[BASE, c].months < terms.least):
+                z = Fraction(0)
+            if terms.credible:
+                own_part = z * unit(own, BASE, c) if z else Fraction(0)
+                units[c] = own_part + (1 - z) * level * u[c]
+            elif weight[c]:
+                units[c] = unit(own, BASE, c)
+            elif terms.empty_cell == "partnership":
+                units[c] = base_cents / sum(weight.values())
+            else:
+                units[c] = u[c]
+        k = b / sum((weight[c] * units[c] for c in CELLS), Fraction(0))
+        units = {c: k * units[c] for c in CELLS}
+    factor = growth * terms.policy / terms.completion
+    before = {
+        c: perf[c] * units[c] * (normed(own, BASE, c) or normed(state, BASE, c)) * factor
+        for c in CELLS
+    }
+    after = {c: perf[c] * units[c] * normed(own, YEAR, c) * factor for c in CELLS}
+
+    def capped(before: Fraction, after: Fraction) -> Fraction:
+        if not before:
+            return after
+        ratio = after / before
+        if terms.cap_up is not None:
+            ratio = min(ratio, 1 + terms.cap_up)
+        if terms.cap_down is not None:
+            ratio = max(ratio, 1 - terms.cap_down)
+        return before * ratio
+
+    if terms.cap_by == "rate_cell":
+        target = sum((capped(before[c], after[c]) for c in CELLS), Fraction(0))
+    else:
+        target = capped(sum(before.values(), Fraction(0)), sum(after.values(), Fraction(0)))
+    if terms.cents:
+        people = sum(perf.values(), Fraction(0))
+        return round(target / people) * people
+    return target
+
+
+def random_state(seed: int) -> list[MemberYear]:
+    """Partnerships of either side of a thousand people, thin and empty cells, members who move."""
+    rng = np.random.default_rng(seed)
+    members = []
+    for group, n in zip(GROUPS, (int(rng.integers(40, 1500)), 300, 200, 200), strict=True):
+        for year in (BASE, YEAR):
+            mix = rng.dirichlet([8, 2, 0.3, 4])
+            for _ in range(n // 10):
+                cell = str(rng.choice(CELLS, p=mix))
+                months = {cell: int(rng.integers(1, 13))}
+                if rng.random() < 0.1:
+                    months |= {str(rng.choice(CELLS)): int(rng.integers(1, 13))}
+                score = int(rng.gamma(2, ONE / 2)) + 1
+                cents = {c: int(m * rng.gamma(1, 40_000)) for c, m in months.items()}
+                member = MemberYear(group, year, months, cents, score)
+                members += [member] * int(rng.integers(5, 15))
+    # somebody of the state stands in every cell
+    for year in (BASE, YEAR):
+        for cell in CELLS:
+            members += several(3, "UNATTRIBUTED", cell, 45_000 + year, 1.2, year=year)
+    return members
+
+
+def terms(**given: Any) -> Terms:
+    return Terms(**given)
+
+
+CONTRACTS: Final = {
+    "as shipped": terms(),
+    "no norm, ratio capped": terms(
+        norm=None, cap_up=Fraction(3, 100), cap_down=Fraction(1, 100),
+        paths={
+            "risk.normalise": "none", "target.risk_ratio_cap_up": "0.03",
+            "target.risk_ratio_cap_down": "0.01",
+        },
+    ),
+    "capped by rate cell": terms(
+        cap_up=Fraction(5, 1000), cap_down=Fraction(2, 1000), cap_by="rate_cell",
+        paths={
+            "target.risk_ratio_cap_up": "0.005", "target.risk_ratio_cap_down": "0.002",
+            "target.risk_ratio_cap_by": "rate_cell",
+        },
+    ),
+    "mix-neutral": terms(norm="mix_neutral", paths={"risk.normalise": "mix_neutral"}),
+    "nothing blended": terms(credible=False, paths={"target.cell_credibility": "none"}),
+    "nothing blended, own mean": terms(
+        credible=False, empty_cell="partnership",
+        paths={"target.cell_credibility": "none", "target.empty_cell": "partnership"},
+    ),
+    "agreed base": terms(
+        agreed_cents=Fraction(40_215), paths={"target.base_pmpm_fixed": "402.15"}
+    ),
+    "agreed base, nothing blended": terms(
+        agreed_cents=Fraction(40_215), credible=False,
+        paths={"target.base_pmpm_fixed": "402.15", "target.cell_credibility": "none"},
+    ),
+    "other months": terms(
+        least=24, full=2_400, base_full=6_000,
+        paths={
+            "target.cell_least_months": 24, "target.cell_full_months": 2_400,
+            "target.base_full_months": 6_000,
+        },
+    ),
+    "the market's growth": terms(
+        trend=None, norm="mix_neutral",
+        paths={
+            "target.trend": "none", "target.market": "comparison", "risk.normalise": "mix_neutral",
+        },
+    ),
+    "market by rate cell, PMPM rounded, completed": terms(
+        trend=None, completion=Fraction(98, 100), cents=True,
+        paths={
+            "target.trend": "none", "target.market": "comparison",
+            "target.completion": "0.98", "target.rounding": "cents",
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_target_is_what_the_rule_says_to_the_cent(name: str, seed: int) -> None:
+    members, hand = random_state(seed), CONTRACTS[name]
+    for result in settled(members, with_terms(hand.paths), "A", "B"):
+        exact = by_hand(members, result.partnership_id, hand)
+        assert abs(exact - round(exact)) != Fraction(1, 2)
+        assert result.target_cents == round(exact)
+        assert sum(cell.target_cents for cell in result.cells) == result.target_cents
+        assert result.observed_cents == sum(
+            sum(one.cents.values())
+            for one in members
+            if one.group == result.partnership_id and one.year == YEAR
+        )
+
+
+# --- cases --------------------------------------------------------------------------------------
+
+
+def test_the_worked_example_of_credibility() -> None:
+    """2,400 adult months at $400 (the state $380), 600 newborn months at $900 (the state $1,000).
+
+    Z = √(3,000 / 12,000) = 0.5; E = 912,000 + 600,000; B = 0.5 × 1,500,000 + 0.5 × 1,512,000 =
+    1,506,000; L = 0.9960317; units $385.4996 and $968.0017. Newborns double, the trend is 4.2 %.
+    """
+    members = [
+        *several(200, "A", "adult_ffs", 40_000),
+        *several(50, "A", "newborn_ffs", 90_000),
+        *several(200, "UNATTRIBUTED", "adult_ffs", 36_000),
+        *several(50, "UNATTRIBUTED", "newborn_ffs", 110_000),
+        *several(200, "A", "adult_ffs", 40_000, year=YEAR),
+        *several(100, "A", "newborn_ffs", 90_000, year=YEAR),
+        *several(10, "UNATTRIBUTED", "adult_ffs", 36_000, year=YEAR),
+    ]
+    (result,) = settled(members, "mn-ihp-2.0-track-2")
+    assert result.target_cents == 217_444_669
+    cells = {cell.rate_cell: cell for cell in result.cells}
+    assert cells["adult_ffs"].level == pytest.approx(0.9960317, abs=5e-8)
+    assert cells["adult_ffs"].base_pmpm_usd == pytest.approx(385.4996, abs=5e-5)
+    assert cells["newborn_ffs"].base_pmpm_usd == pytest.approx(968.0017, abs=5e-5)
+    walk = {row.step: row for row in result.walk}
+    # 1,500,000 and 1,506,000 over 3,000 months, at the 3,600 of the performance year
+    assert walk["recomputed_base"].amount_cents == 180_000_000
+    assert walk["credibility"].amount_cents == 720_000
+    assert walk["credibility"].detail == (
+        "Z 0.5000 of 3,000 base months; level 0.996032 of the state's; rate cells 0.2236 to 0.4472"
+    )
+
+
+def test_one_newborn_of_the_base_year_sets_no_target() -> None:
+    """Six of 120 months carry nothing; its own base of $15,000 a month would give $1,900,608.
+
+    The state's newborns: (120,000 + 90,000) / 246 = $853.66. E = 24,000 + 6 × 853.66 = 29,121.95,
+    Z = √(246 / 12,000) = 0.143178, B = 41,274.44; adults of 240 months carry √0.02 of themselves.
+    """
+    members = [
+        *several(20, "A", "adult_ffs", 10_000),
+        *several(1, "A", "newborn_ffs", 1_500_000, months=6),
+        *several(20, "A", "adult_ffs", 10_000, year=YEAR),
+        *several(10, "A", "newborn_ffs", 50_000, year=YEAR),
+    ]
+    for year in (BASE, YEAR):
+        members += several(20, "COMPARISON", "adult_ffs", 10_000, year=year)
+        members += several(20, "COMPARISON", "newborn_ffs", 50_000, year=year)
+    (result,) = settled(members, "mn-ihp-2.0-track-2")
+    assert result.target_cents == 19_183_611
+    assert result.payment_cents == 5_391_806
+    assert result.thin_cells == {"newborn_ffs": 6}
+    walk = {row.step: row for row in result.walk}
+    assert walk["credibility"].detail.endswith("thin: newborn_ffs 6 months")
+    (whole,) = settled(members, with_terms({"target.cell_credibility": "none"}))
+    assert whole.target_cents == 190_060_800
+
+
+def test_a_borrowed_base_comes_with_its_risk() -> None:
+    """20 disabled of score 1 at the base of people of score 5: a fifth of $10,000 a year each.
+
+    40 adults at $1,000 and 20 at $2,000, at 1.042: $83,360.00, against $80,000.00 observed.
+    """
+    members = [
+        *several(40, "A", "adult_ffs", 8_333, 1.0, months=12),
+        *several(30, "UNATTRIBUTED", "disabled_ffs", 83_333, 5.0),
+        *several(40, "A", "adult_ffs", 8_333, 1.0, year=YEAR),
+        *several(20, "A", "disabled_ffs", 16_666, 1.0, year=YEAR),
+        *several(30, "UNATTRIBUTED", "disabled_ffs", 83_333, 5.0, year=YEAR),
+    ]
+    for blended in ("months", "none"):
+        found = with_terms({"risk.normalise": "none", "target.cell_credibility": blended})
+        (result,) = settled(members, found)
+        hand = Fraction(480 * 8_333) + Fraction(240 * 83_333, 5)
+        assert result.target_cents == round(hand * Fraction(1042, 1000))
+        assert result.empty_cell_replicates == 1
+        (cell,) = (c for c in result.cells if c.rate_cell == "disabled_ffs")
+        assert cell.risk_ratio == pytest.approx(0.2)
+        assert cell.base_pmpm_usd == pytest.approx(833.33)
+
+
+def test_a_change_of_mix_is_paid_once() -> None:
+    """Ten adults and ten disabled become five and fifteen; nothing else changes.
+
+    60 months at $100 and 180 at $400 are $78,000: no ratio and no norm may say 1.3 times that.
+    """
+    members = [
+        *several(10, "A", "adult_ffs", 10_000, 0.5),
+        *several(10, "A", "disabled_ffs", 40_000, 2.0),
+        *several(5, "A", "adult_ffs", 10_000, 0.5, year=YEAR),
+        *several(15, "A", "disabled_ffs", 40_000, 2.0, year=YEAR),
+    ]
+    for cell, pmpm, score in (("adult_ffs", 10_000, 0.5), ("disabled_ffs", 40_000, 2.0)):
+        for year in (BASE, YEAR):
+            members += several(10, "COMPARISON", cell, pmpm, score, year=year)
+    (result,) = settled(members, "northwest-metro-alliance")
+    assert result.target_cents == result.observed_cents == 7_800_000
+    assert result.payment_cents == 0
+    for norm in ("mix_neutral", "none"):
+        found = with_terms({"risk.normalise": norm}, "northwest-metro-alliance")
+        assert settled(members, found)[0].target_cents == 7_800_000
+    one_cell = with_terms(
+        {"target.rate_cells": ["+".join(RATE_CELLS)], "target.risk_ratio_by": "partnership"},
+        "northwest-metro-alliance",
+    )
+    # one cell: base 250 × ratio 1.3, the norm grown by (1.625 × 240 + 1.25 × 240) / 480 over 1.25
+    hand = by_hand(
+        [
+            MemberYear(m.group, m.year, {"adult_ffs": 12}, {"adult_ffs": sum(m.cents.values())},
+                       m.score_micro)
+            for m in members
+        ],
+        "A",
+        Terms(trend=None),
+    )  # fmt: skip
+    assert settled(members, one_cell)[0].target_cents == round(hand)
+
+
+def test_the_state_s_change_of_mix_is_nobody_s_savings() -> None:
+    """The partnership is as it was; of the rest of the state ten move from disabled to adult."""
+    members = [
+        *several(10, "A", "adult_ffs", 10_000, 0.5),
+        *several(5, "A", "disabled_ffs", 40_000, 2.0),
+        *several(10, "A", "adult_ffs", 10_420, 0.5, year=YEAR),
+        *several(5, "A", "disabled_ffs", 41_680, 2.0, year=YEAR),
+    ]
+    for year, adults, disabled in ((BASE, 40, 20), (YEAR, 50, 10)):
+        members += several(adults, "UNATTRIBUTED", "adult_ffs", 10_000, 0.5, year=year)
+        members += several(disabled, "UNATTRIBUTED", "disabled_ffs", 40_000, 2.0, year=year)
+    for norm in ("statewide_rate_cell", "mix_neutral", "none"):
+        (result,) = settled(members, with_terms({"risk.normalise": norm}))
+        assert result.target_cents == result.observed_cents == 3_751_200
+        assert result.risk_ratio == 1.0
+
+
+def test_an_agreed_base_holds_without_base_months() -> None:
+    """$100 a month for 144 months and no base member: $14,400, times the trend, at the risk of 2.
+
+    The state's units are $50 and $150, so its mean at these months is $100; agreed is agreed.
+    """
+    members = [
+        *several(10, "UNATTRIBUTED", "adult_ffs", 5_000),
+        *several(10, "UNATTRIBUTED", "disabled_ffs", 15_000),
+        *several(6, "A", "adult_ffs", 9_000, 1.0, year=YEAR),
+        *several(6, "A", "disabled_ffs", 9_000, 1.0, year=YEAR),
+        *several(6, "UNATTRIBUTED", "adult_ffs", 9_000, 1.0, year=YEAR),
+        *several(6, "UNATTRIBUTED", "disabled_ffs", 9_000, 1.0, year=YEAR),
+    ]
+    for blended in ("months", "none"):
+        found = with_terms({"target.base_pmpm_fixed": "100", "target.cell_credibility": blended})
+        (result,) = settled(members, found)
+        assert result.target_cents == 1_500_480  # 14,400 × 1.042
+        assert [cell.target_cents for cell in result.cells if cell.target_cents] == [
+            375_120, 1_125_360,
+        ]  # fmt: skip
+        walk = {row.step: row.amount_cents for row in result.walk}
+        assert walk["agreed_base"] == 1_440_000
+        assert walk["trend"] == 60_480
+        assert walk["rate_mix"] == walk["risk"] == 0
+
+
+def test_a_newcomer_stands_at_the_state_s_base() -> None:
+    """No base months: L = k = 1, each cell at the state's unit and the own risk."""
+    members = [
+        *several(10, "UNATTRIBUTED", "adult_ffs", 10_000, 2.0),
+        *several(10, "A", "adult_ffs", 9_000, 0.5, year=YEAR),
+        *several(10, "B", "adult_ffs", 9_000, 1.5, year=YEAR),
+    ]
+    first, second = settled(members, "mn-ihp-2.0-track-2", "A", "B")
+    # norms 2 and 1; half and one and a half of $12,000 × 1.042
+    assert (first.target_cents, second.target_cents) == (625_200, 1_875_600)
+    walk = {row.step: row for row in first.walk}
+    assert walk["recomputed_base"].amount_cents == 0
+    assert walk["credibility"].amount_cents == 1_200_000
+    assert walk["trend"].amount_cents == 50_400
+    assert walk["rate_mix"].amount_cents == 0
+    assert walk["risk"].amount_cents == 625_200 - 1_250_400
+
+
+def test_a_cell_without_any_base_in_the_state_is_refused_by_name() -> None:
+    members = [
+        *several(10, "A", "adult_ffs", 10_000),
+        *several(10, "A", "adult_ffs", 10_000, year=YEAR),
+        *several(2, "A", "newborn_ffs", 50_000, months=3, year=YEAR),
+    ]
+    with pytest.raises(
+        ContractError,
+        match="A has 6 months of the performance year in rate cell newborn_ffs, and nobody in the "
+        "state has base months there",
+    ):
+        settled(members, "mn-ihp-2.0-track-2")
+
+
+def drawn(members: Sequence[MemberYear], *draws: Sequence[MemberYear]) -> Totals:
+    """Totals of the observed members, and of each draw as one replicate."""
+    parts = [totals_of(part) for part in (members, *draws)]
+    values = np.concatenate([part.values for part in parts], axis=2)
+    return Totals(GROUPS, parts[0].columns, values, parts[0].n_members)
+
+
+def test_a_draw_without_base_of_a_cell_takes_the_state_s_and_is_counted() -> None:
+    """Own credibility is of the observed months; a draw that has none of a cell has nothing own.
+
+    Where the draw has nobody of the state either, the state's unit stays as observed.
+    """
+    now = [
+        *several(100, "A", "adult_ffs", 10_000, year=YEAR),
+        *several(20, "A", "newborn_ffs", 60_000, year=YEAR),
+        *several(20, "UNATTRIBUTED", "newborn_ffs", 60_000, year=YEAR),
+    ]
+    adults = several(100, "A", "adult_ffs", 10_000)
+    babies = several(20, "A", "newborn_ffs", 70_000)
+    others = several(20, "UNATTRIBUTED", "newborn_ffs", 50_000)
+    observed = [*adults, *babies, *others, *now]
+    totals = drawn(observed, observed, [*adults, *others, *now], [*adults, *now])
+    (result,) = settled(totals, "mn-ihp-2.0-track-2")
+    moved = result.draws["target_resampled"].target_cents
+    assert moved[1] == moved[0] == result.target_cents
+    assert result.empty_cell_replicates == 2
+    # 1,200 months of the base are the state's own adults: B = E, L = k = 1; newborns at $500
+    assert moved[2] == round((1_200 * 10_000 + 240 * 50_000) * Fraction(1042, 1000))
+    # nobody: the unit as observed, (70,000 + 50,000) / 2
+    assert moved[3] == round((1_200 * 10_000 + 240 * 60_000) * Fraction(1042, 1000))
+    held = result.draws["target_fixed"].target_cents
+    assert set(held.tolist()) == {result.target_cents}, "only base members were drawn otherwise"
+
+
+def test_a_fixed_target_holds_the_base_and_moves_with_the_performance_year() -> None:
+    """Another draw of performance members under this base: months and risk move, units do not."""
+    base = [
+        *several(60, "A", "adult_ffs", 10_000),
+        *several(40, "A", "disabled_ffs", 30_000, 2.0),
+        *several(60, "UNATTRIBUTED", "adult_ffs", 12_000),
+        *several(40, "UNATTRIBUTED", "disabled_ffs", 33_000, 2.0),
+    ]
+    now = [
+        *several(60, "A", "adult_ffs", 11_000, year=YEAR),
+        *several(40, "A", "disabled_ffs", 31_000, 2.0, year=YEAR),
+        *several(100, "UNATTRIBUTED", "adult_ffs", 11_000, year=YEAR),
+        *several(100, "UNATTRIBUTED", "disabled_ffs", 31_000, 2.0, year=YEAR),
+    ]
+    other_base = [*several(60, "A", "adult_ffs", 20_000), *base]
+    other_now = [*several(10, "A", "disabled_ffs", 90_000, 3.0, year=YEAR), *now]
+    totals = drawn(
+        [*base, *now], [*other_base, *now], [*base, *other_now], [*other_base, *other_now]
+    )
+    (result,) = settled(totals, "mn-ihp-2.0-track-2")
+    held, moved = (result.draws[name] for name in ("target_fixed", "target_resampled"))
+    assert held.target_cents[1] == result.target_cents != moved.target_cents[1]
+    assert held.target_cents[2] == moved.target_cents[2] != result.target_cents
+    assert held.target_cents[3] == held.target_cents[2] != moved.target_cents[3]
+    for draws in (held, moved):
+        assert np.array_equal(draws.savings_cents, draws.target_cents - draws.observed_cents)
+        assert draws.payment_cents[0] == result.payment_cents
+    assert np.array_equal(held.observed_cents, moved.observed_cents)
+
+
+def test_the_market_is_held_with_a_fixed_target() -> None:
+    """What the comparison population grew by is part of what a contract holds, its norm too."""
+    members = random_state(3)
+    more = [*members, *several(90, "COMPARISON", "adult_ffs", 99_000, 1.7, year=YEAR)]
+    found = with_terms({"target.trend": "none", "target.market": "comparison"})
+    (result,) = settled(drawn(members, more), found)
+    held, moved = (result.draws[name] for name in ("target_fixed", "target_resampled"))
+    assert moved.target_cents[1] > 1.02 * moved.target_cents[0]
+    # the norm of the performance year moves with the draw, the market's growth does not
+    growth = by_hand(members, "A", Terms(trend=None)) / by_hand(members, "A", Terms())
+    assert held.target_cents[1] == round(
+        by_hand(more, "A", Terms(trend=growth * Fraction(1042, 1000)))
+    )
+
+
+def test_cells_without_both_years_leave_the_market_s_growth() -> None:
+    """Newborns that the comparison population has in one year only move neither sum."""
+    members = []
+    for year, pmpm in ((BASE, 10_000), (YEAR, 11_000)):
+        members += several(10, "A", "adult_ffs", 10_000, year=year)
+        members += several(10, "COMPARISON", "adult_ffs", pmpm, year=year)
+    members += several(50, "COMPARISON", "newborn_ffs", 900_000, year=YEAR)
+    (result,) = settled(members, "northwest-metro-alliance")
+    assert result.target_cents == 1_320_000  # 120 months of $100, grown by a tenth
+    (trend,) = (row for row in result.walk if row.step == "trend")
+    assert trend.detail.endswith("× 1.100000, at one mix of rate cells; 1 without its months in "
+                                 "one of the years")  # fmt: skip
+
+
+def test_a_point_of_trend_is_what_another_trend_would_move() -> None:
+    members = random_state(1)
+    one, more = (
+        settled(members, with_terms({"target.trend": trend}))[0] for trend in ("0.042", "0.052")
+    )
+    (trend,) = (row for row in one.walk if row.step == "trend")
+    moved = (more.target_cents - one.target_cents) / 100
+    assert trend.detail == (
+        f"× 1.042000 over 1 years; a point more a year moves the target by ${moved:,.2f}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "why"),
+    [
+        ("risk.normalise", "statewide", "a norm over all of them would count it a second time"),
+        ("target.risk_ratio_by", "partnership", "one risk ratio over all of them would count it"),
+    ],
+)
+def test_a_pair_that_counts_mix_twice_is_refused(path: str, value: str, why: str) -> None:
+    found = contracts.load("mn-ihp-2.0-track-2").override({path: value})
+    with pytest.raises(ContractError, match=f"{path}: found {value} beside 12 rate cells") as error:
+        found.at(2024)
+    assert why in str(error.value)
+    whole = found.override({"target.rate_cells": ["+".join(RATE_CELLS)]})
+    assert whole.at(2024)[path] == value
