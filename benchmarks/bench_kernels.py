@@ -105,8 +105,9 @@ def score_by_model() -> None:
         scores = provider("cms-hcc-v28", population, missing="error", store=Path(store))
         year = made.performance_year
         attribution = attribute(
-            made.shards[0], made.roster, made.attribution, year=year, cutoff_day=made.cutoff_day
-        )
+            made.shards[0], made.roster, made.visits, made.attribution, year=year,
+            cutoff_day=made.cutoff_day,
+        )  # fmt: skip
         scores.score(
             made.shards[0], year=year, cutoff_day=made.cutoff_day, months=attribution.months
         )

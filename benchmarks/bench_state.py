@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache, partial, reduce
 from operator import add
@@ -29,13 +29,14 @@ from benchmarks.data import State, shards_for, state
 from benchmarks.peers import ingest as ingest_peers
 from benchmarks.peers import state as expert
 from benchmarks.race import QUICK, WITH_PEERS, Work, race
-from ihp_compute.codes import RATE_CELLS, VISIT_CLASSES
+from ihp_compute.codes import RATE_CELLS
 from ihp_compute.ingest.door.claims import LINE_KIND_OF
 from ihp_compute.ingest.passes import ingest
-from ihp_compute.ingest.service_categories import facts_of
 from ihp_compute.measure.attribution import attribute
 from ihp_compute.measure.cost import costs
 from ihp_compute.measure.plan import Plan, make_plan
+from ihp_compute.measure.roster import roster_day
+from ihp_compute.measure.visits import compile_visits
 from ihp_compute.pipeline import Outcome, RunRequest, run
 from ihp_compute.population.shards import Shard
 from ihp_compute.runner import LocalRunner, batches
@@ -50,6 +51,7 @@ from ihp_compute.uncertainty.totals import (
     read_totals,
     replicate_totals,
 )
+from ihp_compute.units import day_of
 
 CONTRACT: Final = "mn-ihp-2.0-track-2"
 THREADS: Final = 2
@@ -86,14 +88,18 @@ def terms(members: int) -> expert.Terms:
     plan = make_plan(request(state(members)))
     population = state(members).population()
     agreement = next(iter(plan.contracts.at(plan.performance_year).values()))
-    hcpcs, places = (population.codes(s).to_pylist() for s in ("hcpcs", "place_of_service"))
-    facts = facts_of(hcpcs, [""], [""], places)
-    kinds: dict[int, list[str]] = {
-        VISIT_CLASSES.index(name): [] for name in ("evaluation", "health_care_home")
-    }
-    for code, kind in zip(hcpcs, facts.visit_class, strict=True):
-        if int(kind) in kinds:
-            kinds[int(kind)].append(code)
+    hcpcs = population.codes("hcpcs").to_pylist()
+    rule = plan.attribution
+    visit_codes, home_codes = (
+        [code for code, one in zip(hcpcs, made.class_of, strict=True) if one]
+        for made in (
+            compile_visits(replace(rule, care_coordination_codes=()), hcpcs),
+            compile_visits(replace(rule, visit_codes=()), hcpcs),
+        )
+    )
+    assert rule.roster_rule == "on_date"
+    assert rule.health_care_home == "care_coordination"
+    assert set(rule.no_visit) == {"payment_line", "excluded_month", "inpatient", "emergency"}
     (rules,) = plan.rule_sets
     assert (rules.amount, rules.incurred_by, rules.keep_above_cap_micro) == ("paid", "claim_end", 0)
     trend = trend_factor(agreement, RATE_CELLS[0], plan.base_year, plan.performance_year)
@@ -104,11 +110,10 @@ def terms(members: int) -> expert.Terms:
         claim_types=tuple(code for code, kind in LINE_KIND_OF.items() if kind in (0, 2)),
         services=tuple(sorted(rules.services)),
         cap_cents=int(rules.claim_cap_cents or 0),
-        visit_codes=tuple(kinds[VISIT_CLASSES.index("evaluation")]),
-        home_codes=tuple(kinds[VISIT_CLASSES.index("health_care_home")]),
-        no_visit_places=tuple(
-            p for p, no in zip(places, facts.no_visit_place, strict=True) if no and p
-        ),
+        visit_codes=tuple(set(visit_codes) - set(home_codes)),
+        home_codes=tuple(home_codes),
+        no_visit_places=rule.excluded_places,
+        roster_day=day_of(roster_day(rule, plan.performance_year)),
         rate_cells=RATE_CELLS,
         min_months_continuous=plan.attribution.min_months_continuous,
         min_months_any=plan.attribution.min_months_any,
@@ -147,7 +152,9 @@ def drawn(shards: Sequence[Shard], *, plan: Plan) -> Totals:
     cutoff = plan.cutoff_day
     for shard in shards:
         found = [
-            attribute(shard, plan.roster, plan.attribution, year=year, cutoff_day=cutoff)
+            attribute(
+                shard, plan.roster, plan.visits, plan.attribution, year=year, cutoff_day=cutoff
+            )
             for year in plan.years
         ]
         scores = [

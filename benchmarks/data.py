@@ -27,6 +27,7 @@ from ihp_compute.codes import (
     RATE_CELLS,
     SERVICE_CATEGORIES,
     SPAN_DUAL,
+    SPAN_LIMITED_BENEFITS,
     SPAN_PARTIAL_BENEFIT,
     SPAN_SPEND_DOWN,
 )
@@ -212,6 +213,7 @@ def _spans(population: Population) -> pl.DataFrame:
                     "dual": (flags & SPAN_DUAL) != 0,
                     "spend_down": (flags & SPAN_SPEND_DOWN) != 0,
                     "partial_benefit": (flags & SPAN_PARTIAL_BENEFIT) != 0,
+                    "limited_benefits": (flags & SPAN_LIMITED_BENEFITS) != 0,
                 }
             )
         )

@@ -6,6 +6,7 @@ them. Not here: what a state's own codes mean (`input_columns.CODE_SYSTEMS`).
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 # --- rate cells: who a member-month belongs to -----------------------------------------------
@@ -29,6 +30,9 @@ SPAN_LONG_TERM_INSTITUTION: Final = 8
 
 SPAN_MEDICAID: Final = 16
 
+SPAN_LIMITED_BENEFITS: Final = 32
+"""A class of cover that pays for some care only, whoever has it."""
+
 LINE_ED: Final = 1
 """The line is part of an emergency department visit (revenue 045x or 0981, 99281-99285)."""
 
@@ -43,9 +47,60 @@ LINE_BLANK_AMOUNT: Final = 4
 LINE_KINDS: Final = ("fee_for_service", "capitation", "encounter", "supplemental")
 """1/A, 2/B, 3/C, and 4/D or 5/E. A blank type is fee for service."""
 
-# --- visits.class -------------------------------------------------------------------------------
+# --- visits -------------------------------------------------------------------------------------
 
-VISIT_CLASSES: Final = ("none", "health_care_home", "evaluation")
+VISIT_ED: Final = LINE_ED
+
+VISIT_INPATIENT: Final = LINE_INPATIENT
+
+VISIT_PAYMENT: Final = 4
+"""Bits of visits.marks. A payment is capitation, service tracking or a supplemental payment."""
+
+VISIT_CODES: Final = (
+    "90785-90899", "92002-92014", "96156-96171", "98000-98016", "98960-98981", "99201-99499",
+    "G0101-G0182", "G0270-G0271", "G0296", "G0372-G0473", "G0502-G0560", "G2010-G2252",
+    "G3002-G3003", "G9001-G9012", "H0001-H0050", "H2000-H2037", "S0220-S0221", "S0257",
+    "S0280-S0281", "S0302", "S0310-S0340", "S0610-S0613", "T1015-T1017", "T2022-T2023",
+)  # fmt: skip
+"""Procedures at which a person is seen or coordinated, as ranges of CPT and HCPCS codes.
+
+A population keeps the lines that have them as possible visits; which of them attribute a member is
+a term of the contract.
+"""
+
+
+def parts_of(code: str) -> tuple[str, int]:
+    """Letter and number of a procedure code; CPT has no letter; anything else is ("?", 0).
+
+    >>> parts_of("99213"), parts_of("T1015"), parts_of("0001F")
+    (('', 99213), ('T', 1015), ('?', 0))
+    """
+    found = re.fullmatch(r"([A-Z]?)(\d{4,5})", code, re.ASCII)
+    if found is None or len(code) != 5:
+        return ("?", 0)
+    return (found[1], int(found[2]))
+
+
+def range_of(text: str) -> tuple[str, int, int]:
+    """Letter, first and last number of a procedure code, or of a range FIRST-LAST of them.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+
+    >>> range_of("99202-99205"), range_of("T1015")
+    (('', 99202, 99205), ('T', 1015, 1015))
+    """
+    first, _, last = text.partition("-")
+    letter, low = parts_of(first)
+    sign, high = parts_of(last) if "-" in text else (letter, low)
+    if letter == "?" or sign != letter or low > high:
+        raise ValueError(text)
+    return letter, low, high
+
+
+# --- services -----------------------------------------------------------------------------------
 
 SERVICE_CATEGORIES: Final = (
     "inpatient",

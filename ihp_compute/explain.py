@@ -155,7 +155,9 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
             "count"
         )
     attributions = [
-        attribute(shard, plan.roster, plan.attribution, year=year, cutoff_day=plan.cutoff_day)
+        attribute(
+            shard, plan.roster, plan.visits, plan.attribution, year=year, cutoff_day=plan.cutoff_day
+        )
         for year in plan.years
     ]
     cost = costs(shard, plan.rule_sets, cutoff_day=plan.cutoff_day, attributions=attributions)

@@ -577,6 +577,10 @@ _ELIGIBILITY: Final = (
     InputColumn(
         "x_partial_benefit_flag", Kind.FLAG, "has less than full Medicaid", (_FLAGS,)
     ),
+    InputColumn(
+        "x_rstrctd_bnfts_cd", Kind.CODE, "scope of benefits: 1 full, others of some care only",
+        (_FLAGS,),
+    ),
     InputColumn("x_county_fips", Kind.CODE, "county of residence, FIPS"),
     _STATE,
 )  # fmt: skip

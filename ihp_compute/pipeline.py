@@ -93,7 +93,9 @@ def measure(shards: Sequence[Shard], *, plan: Plan) -> Measured:
 def measure_shard(shard: Shard, plan: Plan) -> ShardMeasured:
     """Everything that needs a member's own rows."""
     attributions = [
-        attribute(shard, plan.roster, plan.attribution, year=year, cutoff_day=plan.cutoff_day)
+        attribute(
+            shard, plan.roster, plan.visits, plan.attribution, year=year, cutoff_day=plan.cutoff_day
+        )
         for year in plan.years
     ]
     scores = [

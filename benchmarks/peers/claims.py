@@ -229,15 +229,17 @@ def roster_match_numpy(a: Arguments) -> Callable[[], tuple[Any, Any]]:
                     & (day[open_] < a["entry_end"][entry])
                 )
                 found[open_[fits]] = entry[fits]
+        kind = a["class_of"][a["procedure"]]
+        marks = a["marks"] | a["place_marks"][a["place"]]
         counts = (
-            (found >= 0) & (day >= a["first_day"]) & (day < a["end_day"])
-            & (a["paid_day"] <= a["cutoff_day"])
+            (marks & a["barred"][kind] == 0) & (found >= 0)
+            & (day >= a["first_day"]) & (day < a["end_day"]) & (a["paid_day"] <= a["cutoff_day"])
         )  # fmt: skip
         group = np.full(len(day), -1, np.int32)
         step = np.zeros(len(day), np.uint8)
         rows = np.flatnonzero(counts)
         at = found[rows]
-        steps = a["step_of"][a["visit_class"][rows], a["entry_kind"][at]]
+        steps = a["step_of"][kind[rows], a["entry_kind"][at]]
         serves = steps > 0
         step[rows[serves]] = steps[serves]
         group[rows[serves]] = a["entry_group"][at[serves]]
@@ -257,6 +259,21 @@ def plurality_polars(a: Arguments) -> Callable[[], tuple[Any, Any]]:
             "day": a["day"],
         }
     )
+    months = (
+        pl.from_numpy(
+            (a["months"][:, None] >> np.arange(12)) & 1, schema=[str(m) for m in range(12)]
+        )
+        .with_row_index("member")
+        .unpivot(index="member", variable_name="month")
+        .filter(pl.col("value") == 1)
+        .select(pl.col("member").cast(visits["member"].dtype), pl.col("month").cast(pl.UInt8))
+    )
+    month_of = pl.DataFrame(
+        {
+            "day": np.arange(len(a["month_of"]), dtype=np.int32) + np.int32(a["first_day"]),
+            "month": a["month_of"],
+        }
+    )
     order = ["step", "n", "last", "group"] if a["latest"] else ["step", "n", "group"]
     down = [False, True, True, False] if a["latest"] else [False, True, False]
 
@@ -264,6 +281,8 @@ def plurality_polars(a: Arguments) -> Callable[[], tuple[Any, Any]]:
         found = (
             visits.lazy()
             .filter(pl.col("group") >= 0, pl.col("step") > 0)
+            .join(month_of.lazy(), on="day")
+            .join(months.lazy(), on=["member", "month"], how="semi")
             .group_by("member", "step", "group")
             .agg(n=pl.col("day").n_unique(), last=pl.col("day").max())
             .sort(order, descending=down)

@@ -44,6 +44,8 @@ class Terms:
     visit_codes, home_codes : sequence of str
         Procedure codes of office visits, and of health care home services.
     no_visit_places : sequence of str
+    roster_day : int
+        Entries valid on it hold for all days of both years.
     rate_cells : sequence of str
     min_months_continuous, min_months_any : int
     trend : float
@@ -59,6 +61,7 @@ class Terms:
     visit_codes: Sequence[str]
     home_codes: Sequence[str]
     no_visit_places: Sequence[str]
+    roster_day: int
     rate_cells: Sequence[str]
     min_months_continuous: int
     min_months_any: int
@@ -103,11 +106,14 @@ def recalculate(folder: Path, terms: Terms, *, replicates: int, seed: int, threa
     spans = spans.drop("birth_date", "death_date").join(people, on="person_id")
     number = people.select("person_id", "member").lazy()
     cents = _cost(folder, terms, number)
-    groups, attributed = _attribution(folder, terms, number, people.height)
     n = people.height
+    months_of_year = [_months(spans, terms, year, n) for year in terms.years]
+    groups, attributed = _attribution(
+        folder, terms, number, [cell != NOBODY for cell, _ in months_of_year]
+    )
     sums = []
     for position, year in enumerate(terms.years):
-        cell, enrolled = _months(spans, terms, year, n)
+        cell, enrolled = months_of_year[position]
         countable = cell != NOBODY
         eligible = _eligible(countable, terms)
         group = np.where(attributed[position] >= 0, attributed[position], len(groups) - 1)
@@ -195,28 +201,27 @@ def _capped(
 
 
 def _attribution(
-    folder: Path, terms: Terms, number: pl.LazyFrame, n: int
+    folder: Path, terms: Terms, number: pl.LazyFrame, countable: Sequence[NDArray[np.bool_]]
 ) -> tuple[tuple[str, ...], list[NDArray[np.int32]]]:
     """Groups, and each member's partnership in both years (-1 none)."""
-    roster = pl.read_parquet(folder / "provider_roster.parquet").filter(
-        pl.col("start_date").fill_null(pl.date(1800, 1, 1))
-        <= pl.date(terms.performance_year, 12, 31),
-        pl.col("end_date").fill_null(pl.date(2900, 1, 1)) >= pl.date(terms.performance_year, 1, 1),
-    )
+    roster = pl.read_parquet(folder / "provider_roster.parquet")
     names = sorted(set(roster["partnership_id"]) - {COMPARISON})
     groups = (*names, COMPARISON, "UNATTRIBUTED")
+    day = pl.lit(terms.roster_day).cast(pl.Int32).cast(pl.Date)
+    roster = roster.filter(
+        pl.col("start_date").is_null() | (pl.col("start_date") <= day),
+        pl.col("end_date").is_null() | (pl.col("end_date") >= day),
+    )
     own = pl.when(pl.col("specialty") == "primary care").then(2).otherwise(3)
-    home = pl.col("health_care_home") == "true"
     entries = (
         roster.select(
             "npi",
             pl.col("tin").fill_null(""),
             "start_date",
-            "end_date",
             group=pl.col("partnership_id").replace_strict(
                 {name: i for i, name in enumerate(groups)}, return_dtype=pl.Int32
             ),
-            visit_step=pl.when(home).then(1).otherwise(own),
+            visit_step=own,
         )
         .sort(pl.col("tin") == "", pl.col("start_date").rank(descending=True))
         .with_row_index("rank")
@@ -234,6 +239,7 @@ def _attribution(
             ),
             pl.col("paid_date").is_null()
             | (pl.col("paid_date") <= pl.lit(terms.cutoff_day).cast(pl.Int32).cast(pl.Date)),
+            pl.col("x_clm_type_cd").fill_null("").is_in(list(terms.claim_types)),
         )
         .select(
             "person_id",
@@ -250,19 +256,16 @@ def _attribution(
         .collect(engine="streaming")
     )
     found = []
-    for year in terms.years:
+    for year, counts in zip(terms.years, countable, strict=True):
         here = visits.filter(pl.col("day").dt.year() == year)
-        dated = year == terms.performance_year
+        month = here["day"].dt.month().to_numpy() - 1
+        here = here.filter(pl.Series(counts[here["member"].to_numpy(), month]))
+        n = len(counts)
         matched = []
         for who in ("rendering_npi", "billing_npi"):
             pairs = here.join(entries, left_on=who, right_on="npi").filter(
                 (pl.col("tin") == "") | (pl.col("tin") == pl.col("billing_tin"))
             )
-            if dated:
-                pairs = pairs.filter(
-                    pl.col("start_date").is_null() | (pl.col("start_date") <= pl.col("day")),
-                    pl.col("end_date").is_null() | (pl.col("day") <= pl.col("end_date")),
-                )
             first = pairs.sort("rank").unique("visit", keep="first")
             matched.append(first.select("visit", "member", "day", "home", "group", "visit_step"))
             here = here.join(first.select("visit"), on="visit", how="anti")
@@ -296,7 +299,8 @@ def _months(
     first = here["first_month"].to_numpy() - january
     last = first + here["n_months"].to_numpy()
     rate = here["rate_cell"].replace_strict(code, return_dtype=pl.UInt8).to_numpy()
-    usable = ~(here["dual"] | here["spend_down"] | here["partial_benefit"]).to_numpy()
+    flags = ("dual", "spend_down", "partial_benefit", "limited_benefits")
+    usable = ~here.select(pl.any_horizontal(*flags)).to_series().to_numpy()
     born = _month_of(here["birth_date"], -(10**6)) - january
     died = _month_of(here["death_date"], 10**6) - january
     cell = np.full((n, 12), NOBODY, np.uint8)

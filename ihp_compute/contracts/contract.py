@@ -411,10 +411,11 @@ class Agreement:
             # whole by its kind: nothing is cut
             min_months_continuous=int(self["attribution.min_months_continuous"]),
             min_months_any=int(self["attribution.min_months_any"]),
-            exclude=self["attribution.exclude"],
-            steps=self["attribution.steps"],
-            keep_pre_visit=self["attribution.keep_pre_visit"],
-            tie_break=self["attribution.tie_break"],
+            **{
+                name: self[f"attribution.{name}"]
+                for name in AttributionTerms.names()
+                if name not in ("min_months_continuous", "min_months_any")
+            },
         )
 
     @cached_property

@@ -27,7 +27,8 @@ NO_RULE: Final = "no rule"
 class Kind:
     """What a term may be: its unit, the type of its values and their range.
 
-    `form` is number, flag, choice, text, names, year, cells, bands or size table. `places` are the
+    `form` is number, flag, choice, text, names, codes, places of service, year, day of a year,
+    cells, bands or size table; codes lie within the ranges of `choices`. `places` are the
     decimal places that a number may have, 0 a whole number, None any. `least` is how many names a
     list holds at least; `orders`, where given, are the only lists there are.
     """
@@ -63,6 +64,13 @@ class Kind:
         elif self.form == "names":
             text = f"a list of {self.least} or more names" if self.least else "a list of names"
             text += " among " + ", ".join(self.choices)
+        elif self.form == "codes":
+            text = "a list of procedure codes, and ranges FIRST-LAST of them, within "
+            text += ", ".join(self.choices)
+        elif self.form == "places of service":
+            text = "a list of places of service, of two digits each"
+        elif self.form == "day of a year":
+            text = "a month and a day, MM-DD"
         elif self.form == "text":
             text = "a name"
         elif self.form == "year":

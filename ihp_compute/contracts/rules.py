@@ -13,7 +13,14 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, Final
 
-from ihp_compute.codes import SERVICE_CATEGORIES, SPAN_DUAL, SPAN_PARTIAL_BENEFIT, SPAN_SPEND_DOWN
+from ihp_compute.codes import (
+    SERVICE_CATEGORIES,
+    SPAN_DUAL,
+    SPAN_LIMITED_BENEFITS,
+    SPAN_PARTIAL_BENEFIT,
+    SPAN_SPEND_DOWN,
+    VISIT_CODES,
+)
 from ihp_compute.contracts.kinds import Kind, choice, ratio, usd
 from ihp_compute.contracts.values import TermError, parse
 from ihp_compute.errors import ContractError
@@ -22,11 +29,21 @@ EXCLUDABLE: Final = {
     "dual": SPAN_DUAL,
     "spend_down": SPAN_SPEND_DOWN,
     "partial_benefit": SPAN_PARTIAL_BENEFIT,
+    "limited_benefits": SPAN_LIMITED_BENEFITS,
 }
 """Months that a contract may leave out, and the flag of a span by which they are known."""
 
 ATTRIBUTION_STEPS: Final = ("health_care_home", "primary_care", "specialist")
 """Visits that may attribute a member."""
+
+SPECIALTIES: Final = ("primary_care", "specialist", "behavioral_health")
+"""What a provider of a roster may be."""
+
+NO_VISIT: Final = ("payment_line", "excluded_month", "inpatient", "emergency")
+"""Lines that a contract may take for no visit, whatever their code."""
+
+ROSTER_RULES: Final = ("on_date", "any_day", "same_days", "own_year")
+"""Which entries of a roster a visit may fall under."""
 
 INCURRED_BY: Final = {
     "claim_end": "claim_end_day",
@@ -43,6 +60,10 @@ def _months(meaning: str) -> Kind:
     return Kind(meaning, "months", low=Decimal(1), high=Decimal(12), places=0)
 
 
+def _specialties(meaning: str) -> Kind:
+    return Kind(meaning, "names", "names", choices=SPECIALTIES)
+
+
 KINDS: Final[Mapping[str, Kind]] = {
     "attribution.min_months_continuous": _months("months in a row that make a person eligible"),
     "attribution.min_months_any": _months("months in all that make a person eligible"),
@@ -51,6 +72,50 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "attribution.steps": Kind(
         "which visits attribute, in order", "names", "names", choices=ATTRIBUTION_STEPS, least=1
+    ),
+    "attribution.visit_codes": Kind(
+        "procedures that are a visit", "codes", "codes", choices=VISIT_CODES
+    ),
+    "attribution.excluded_places": Kind(
+        "places of service where no visit attributes", "codes", "places of service"
+    ),
+    "attribution.care_coordination_codes": Kind(
+        "procedures that make the step health_care_home, at any entry, in any place",
+        "codes",
+        "codes",
+        choices=VISIT_CODES,
+    ),
+    "attribution.no_visit": Kind(
+        "lines that are no visit, whatever their code; inpatient and emergency leave "
+        "care coordination alone",
+        "names",
+        "names",
+        choices=NO_VISIT,
+    ),
+    "attribution.health_care_home": choice(
+        "what makes the step health_care_home: care coordination, or visits at entries flagged as "
+        "homes too; then the home with the most of both",
+        "care_coordination",
+        "or_flagged_entry",
+    ),
+    "attribution.health_care_home_specialties": _specialties(
+        "specialties whose visits at flagged entries make the step health_care_home"
+    ),
+    "attribution.primary_care_specialties": _specialties(
+        "specialties whose visits make the step primary_care"
+    ),
+    "attribution.specialist_specialties": _specialties(
+        "specialties whose visits make the step specialist"
+    ),
+    "attribution.roster_rule": choice(
+        "entries that a visit may fall under, in both years: valid on the roster date; on any day "
+        "of the performance year; on the visit's day of that year; on the visit's own day",
+        *ROSTER_RULES,
+    ),
+    "attribution.roster_date": Kind(
+        "day of the performance year on which entries must be valid, where the rule is on_date",
+        "day",
+        "day of a year",
     ),
     "attribution.keep_pre_visit": Kind("months before the first visit count", "flag", "flag"),
     "attribution.tie_break": Kind(
@@ -111,6 +176,18 @@ class AttributionTerms:
         Flags whose months do not count.
     steps : tuple of str
         Visits that attribute, in order.
+    visit_codes, care_coordination_codes : tuple of str
+        Procedure codes and ranges of them.
+    excluded_places : tuple of str
+    no_visit : tuple of str
+        Of `NO_VISIT`.
+    health_care_home : str
+    health_care_home_specialties, primary_care_specialties, specialist_specialties : tuple of str
+        Of `SPECIALTIES`.
+    roster_rule : str
+        Of `ROSTER_RULES`.
+    roster_date : str
+        MM-DD.
     keep_pre_visit : bool
         Whether months before the first encounter with the attributed group stay countable.
     tie_break : tuple of str
@@ -125,12 +202,27 @@ class AttributionTerms:
     min_months_any: int
     exclude: tuple[str, ...]
     steps: tuple[str, ...]
+    visit_codes: tuple[str, ...]
+    excluded_places: tuple[str, ...]
+    care_coordination_codes: tuple[str, ...]
+    no_visit: tuple[str, ...]
+    health_care_home: str
+    health_care_home_specialties: tuple[str, ...]
+    primary_care_specialties: tuple[str, ...]
+    specialist_specialties: tuple[str, ...]
+    roster_rule: str
+    roster_date: str
     keep_pre_visit: bool
     tie_break: tuple[str, ...]
 
     def __post_init__(self) -> None:
         """Refuse what the rule cannot mean."""
-        _refuse({f"attribution.{f.name}": getattr(self, f.name) for f in fields(self)})
+        _refuse({f"attribution.{name}": getattr(self, name) for name in self.names()})
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Its terms, each the end of a path."""
+        return tuple(f.name for f in fields(cls))
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,14 @@ Numbers are `Decimal` as written; bands touch without gap or overlap.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from typing import Any, Final
 
-from ihp_compute.codes import RATE_CELLS
+from ihp_compute.codes import RATE_CELLS, range_of
 from ihp_compute.contracts.kinds import NONE, Kind
 from ihp_compute.contracts.steps import STEPS, fault_of
 
@@ -68,6 +70,9 @@ def parse(kind: Kind, raw: Any) -> Any:
         "choice": _one_of,
         "text": _text,
         "names": _names,
+        "codes": _codes,
+        "places of service": _places,
+        "day of a year": _day_of_a_year,
         "year": _year,
         "cells": _cells,
         "bands": _bands,
@@ -169,6 +174,48 @@ def _names(kind: Kind, raw: Any) -> tuple[str, ...]:
     if kind.choices == STEPS and (fault := fault_of(names)):
         raise TermError(fault)
     return tuple(names)
+
+
+def _texts(kind: Kind, raw: Any) -> tuple[str, ...]:
+    """Distinct texts; none at all for nothing, or for an empty cell."""
+    texts = (
+        [text.strip() for text in raw.split(";") if text.strip()] if isinstance(raw, str) else (raw)
+    )
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise _wrong(kind, raw)
+    if len(set(texts)) < len(texts):
+        raise TermError(f"found a name twice in {raw}, expected each at most once")
+    return tuple(texts)
+
+
+def _codes(kind: Kind, raw: Any) -> tuple[str, ...]:
+    codes = _texts(kind, raw)
+    within = [range_of(choice) for choice in kind.choices]
+    for code in codes:
+        try:
+            letter, low, high = range_of(code)
+        except ValueError:
+            raise TermError(f"found {code}, expected {kind.expected()}") from None
+        if not any(sign == letter and a <= low and high <= b for sign, a, b in within):
+            raise TermError(f"found {code}, expected {kind.expected()}")
+    return codes
+
+
+def _places(kind: Kind, raw: Any) -> tuple[str, ...]:
+    places = _texts(kind, raw)
+    if not all(re.fullmatch(r"\d\d", place, re.ASCII) for place in places):
+        raise _wrong(kind, raw)
+    return places
+
+
+def _day_of_a_year(kind: Kind, raw: Any) -> str:
+    if not isinstance(raw, str) or not re.fullmatch(r"\d\d-\d\d", raw, re.ASCII):
+        raise _wrong(kind, raw)
+    try:
+        date.fromisoformat(f"2000-{raw}")  # a leap year: 29 February is a day
+    except ValueError:
+        raise _wrong(kind, raw) from None
+    return raw
 
 
 def _cells(kind: Kind, raw: Any) -> tuple[str, ...]:

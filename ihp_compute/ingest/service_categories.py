@@ -8,14 +8,13 @@ sections, numeric ranges of CPT); no descriptor of a licensed code set stands he
 `codes.SERVICE_CATEGORY_VERSION`.
 
 Decided here: the category of a line, whether it is part of an emergency visit or an acute stay, and
-whether it can attribute a member. Contracts decide which categories count (`cost`); rosters decide
-who is a primary care provider (`attribution`): the categories primary_care and specialist here
-follow the kind of visit, not the person who gave it.
+whether it is a possible visit. Contracts decide which categories count (`cost`) and which possible
+visits attribute; rosters decide who is a primary care provider (`attribution`): the categories
+primary_care and specialist here follow the kind of visit, not the person who gave it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -23,7 +22,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.codes import SERVICE_CATEGORIES, VISIT_CLASSES
+from ihp_compute.codes import SERVICE_CATEGORIES, VISIT_CODES, parts_of, range_of
 from kernels import row_pick
 
 CLAIM_TYPES: Final = ("", "institutional", "professional", "dental", "vision", "pharmacy")
@@ -158,19 +157,8 @@ _PROCEDURES: Final = (  # letter, first, last, category; CPT has the letter ""
     ("V", 2020, 2799, "vision"),
     ("V", 5008, 5364, "therapy"),
 )
-_VISITS: Final = (  # office, home, preventive and clinic visits: what can attribute a member
-    ("", 99201, 99205), ("", 99211, 99215), ("", 99241, 99245), ("", 99341, 99350),
-    ("", 99381, 99387), ("", 99391, 99397), ("", 99483, 99483), ("", 99495, 99496),
-    ("G", 402, 402), ("G", 438, 439), ("G", 463, 463), ("G", 466, 468), ("T", 1015, 1015),
-)  # fmt: skip
-_HEALTH_CARE_HOME: Final = (("S", 280, 281),)
+_POSSIBLE_VISITS: Final = tuple(range_of(codes) for codes in VISIT_CODES)
 _EMERGENCY: Final = (("", 99281, 99285),)
-_NO_VISIT_PLACES: Final = frozenset(
-    {"21", "23", "24", "31", "34", "41", "42", "51", "55", "56", "61", "81"}
-)
-"""Inpatient, emergency, surgery centre, skilled nursing, hospice, ambulance, psychiatric and
-rehabilitation facilities, laboratory: an encounter there attributes nobody."""
-
 DRUG_CODE_LETTERS: Final = frozenset("CJQ")
 """HCPCS sections that name drugs; kept beside NDC for risk models with drug classes."""
 
@@ -180,7 +168,7 @@ class CodeFacts:
     """What distinct codes say, one array entry a code; arrays are uint8."""
 
     procedure: NDArray[np.uint8]  # category, or NO_CATEGORY
-    visit_class: NDArray[np.uint8]  # VISIT_CLASSES
+    possible_visit: NDArray[np.bool_]  # VISIT_CODES
     emergency_procedure: NDArray[np.bool_]
     drug: NDArray[np.bool_]
     revenue: NDArray[np.uint8]
@@ -192,7 +180,7 @@ class CodeFacts:
     admitted_bill: NDArray[np.bool_]  # 11x, 41x
     outpatient_bill: NDArray[np.bool_]
     place: NDArray[np.uint8]
-    no_visit_place: NDArray[np.bool_]
+    place_number: NDArray[np.uint8]  # two digits as a number; 0 for anything else
 
     def renumbered(self, code_of: Mapping[str, NDArray[np.int32]]) -> CodeFacts:
         """The same of codes that have other numbers, given the number here of each, by system."""
@@ -206,10 +194,10 @@ class CodeFacts:
 
 
 _FACTS: Final = {
-    "hcpcs": ("procedure", "visit_class", "emergency_procedure", "drug"),
+    "hcpcs": ("procedure", "possible_visit", "emergency_procedure", "drug"),
     "revenue": ("revenue", "emergency_revenue", "room_and_board", "total_revenue"),
     "bill_type": ("bill_type", "inpatient_bill", "admitted_bill", "outpatient_bill"),
-    "place_of_service": ("place", "no_visit_place"),
+    "place_of_service": ("place", "place_number"),
 }
 """The fields of `CodeFacts` that speak of each code system."""
 
@@ -218,18 +206,13 @@ def facts_of(
     hcpcs: Sequence[str], revenue: Sequence[str], bill_type: Sequence[str], place: Sequence[str]
 ) -> CodeFacts:
     """Look up every distinct code once. Entry 0 of each is "", not stated."""
-    procedures = [_split(code) for code in hcpcs]
+    procedures = [parts_of(code) for code in hcpcs]
     bills = [_bill(code) for code in bill_type]
     revenues = [int(code) if code.isdecimal() else -1 for code in revenue]
     places = [code.zfill(2) if code.isdecimal() else code for code in place]
     return CodeFacts(
         procedure=_u8(_procedure_category(parts) for parts in procedures),
-        visit_class=_u8(
-            VISIT_CLASSES.index("health_care_home")
-            if _within(parts, _HEALTH_CARE_HOME)
-            else VISIT_CLASSES.index("evaluation") * _within(parts, _VISITS)
-            for parts in procedures
-        ),
+        possible_visit=_flags(_within(parts, _POSSIBLE_VISITS) for parts in procedures),
         emergency_procedure=_flags(_within(parts, _EMERGENCY) for parts in procedures),
         drug=_flags(code[:1] in DRUG_CODE_LETTERS for code in hcpcs),
         revenue=_u8(
@@ -244,7 +227,7 @@ def facts_of(
         admitted_bill=_flags(b in ("11", "41") for b in bills),
         outpatient_bill=_flags(b in _OUTPATIENT_BILL_TYPES for b in bills),
         place=_u8(_CODE[_PLACES[p]] if p in _PLACES else NO_CATEGORY for p in places),
-        no_visit_place=_flags(p in _NO_VISIT_PLACES for p in places),
+        place_number=_u8(int(p) if len(p) == 2 and p.isdecimal() else 0 for p in places),
     )
 
 
@@ -307,14 +290,6 @@ def classify(lines: LineFacts, facts: CodeFacts) -> NDArray[np.uint8]:
     settle(procedure == _CODE["health_care_home"], _CODE["health_care_home"])
     settle(lines.inpatient, _CODE["inpatient"])
     return category
-
-
-def _split(code: str) -> tuple[str, int]:
-    """Letter and number of a procedure code; CPT has no letter; anything else is ("?", 0)."""
-    found = re.fullmatch(r"([A-Z]?)(\d{4,5})", code)
-    if found is None or len(code) != 5:
-        return ("?", 0)
-    return (found[1], int(found[2]))
 
 
 def _within(parts: tuple[str, int], ranges: Sequence[tuple[str, int, int]]) -> bool:

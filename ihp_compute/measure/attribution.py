@@ -1,25 +1,24 @@
 """Attribution: whose member a person is in a calendar year, and for how many months.
 
-    spans -> countable months -> eligible? -> visits on the roster -> plurality by step -> group
+    spans -> countable months -> visits on the roster -> plurality by step -> eligible? -> group
 
 1. A month counts when a span covers it, it carries none of the flags that the contract excludes,
    and it lies neither before the month of birth nor after the month of death.
 2. A member is eligible with `min_months_continuous` countable months in a row, or `min_months_any`
    in all; else the group is -1 and the reason is named.
-3. A visit falls under the roster entry of its rendering provider, else of its billing provider
+3. A visit counts in a month that counts; where the contract's `no_visit` lacks `excluded_month`,
+   in any month that a span covers. Its month is that of its service.
+4. A visit falls under the roster entry of its rendering provider, else of its billing provider
    (when the rendering one is blank or has no entry that fits). An entry fits when its tin is blank
-   or the visit's and the visit's day lies in its dates. An entry naming the tin goes before one
+   or the visit's and the visit's day lies in its days. An entry naming the tin goes before one
    that does not.
-4. Encounters (distinct day and partnership) are counted at the first step of `steps` where the
+5. Encounters (distinct day and partnership) are counted at the first step of `steps` where the
    member has any; the most encounters win, then the latest, then the lowest partnership id. The
    comparison population is a partnership like any other here, and the highest id.
-5. An eligible member without encounters is UNATTRIBUTED.
+6. An eligible member without encounters is UNATTRIBUTED.
 
-One roster serves both years: the performance year's. That year's visits are held against an entry's
-dates; visits of any other year against the entries valid on any day of the performance year, the
-latest one first.
-
-Not here: which lines can be visits (`ingest`), what the terms are (`contracts`).
+Not here: which lines are visits, and of which step (`visits`); on which days an entry holds
+(`roster`); what the terms are (`contracts`).
 """
 
 from __future__ import annotations
@@ -30,12 +29,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.codes import (
-    RATE_CELLS,
-    VISIT_CLASSES,
-)
+from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import ATTRIBUTION_STEPS, EXCLUDABLE, AttributionTerms
-from ihp_compute.measure.roster import SPECIALTIES, Roster
+from ihp_compute.measure.roster import Roster
+from ihp_compute.measure.visits import VisitRule
 from ihp_compute.population import ShardColumns
 from ihp_compute.units import NO_DAY, months_of_days, year_bounds
 from kernels.members.enrolled_months import NO_CELL, EnrolledMonths, enrolled_months
@@ -43,12 +40,13 @@ from kernels.members.plurality import plurality
 from kernels.members.roster_match import roster_match
 
 EXCLUSION_REASONS: Final = (
-    "", "not_enrolled", "dual", "spend_down", "partial_benefit", "too_few_months",
+    "", "not_enrolled", "dual", "spend_down", "partial_benefit", "limited_benefits",
+    "too_few_months",
 )  # fmt: skip
 """Attribution.reason indexes this list; "" is an eligible member.
 
-`not_enrolled`: no month of the year is covered. `dual`, `spend_down`, `partial_benefit`: with the
-excluded months counted the member would be eligible, and this is the first flag found among them.
+`not_enrolled`: no month of the year is covered. A flag of months (`EXCLUDABLE`): with the excluded
+months counted the member would be eligible, and this is the first flag found among them.
 `too_few_months`: not even then.
 """
 NOT_COUNTABLE: Final = NO_CELL
@@ -146,7 +144,13 @@ def _reasons(
 
 
 def attribute(
-    shard: ShardColumns, roster: Roster, terms: AttributionTerms, *, year: int, cutoff_day: int
+    shard: ShardColumns,
+    roster: Roster,
+    visits: VisitRule,
+    terms: AttributionTerms,
+    *,
+    year: int,
+    cutoff_day: int,
 ) -> Attribution:
     """Attribute every member of a shard for a calendar year.
 
@@ -154,7 +158,9 @@ def attribute(
     ----------
     shard : Shard
     roster : Roster
-        From `compile_roster`, over the same population.
+        From `compile_roster`, over the same population and years.
+    visits : VisitRule
+        From `compile_visits`, over the same population and terms.
     terms : AttributionTerms
     year : int
     cutoff_day : int
@@ -164,27 +170,27 @@ def attribute(
     -------
     Attribution
     """
-    n = shard.n_members
-    group, step, n_visits, tied, first_visit = _plurality(shard, roster, terms, year, cutoff_day)
-    from_month = np.zeros(n, np.uint8)
+    found = _months(shard, terms, year, np.zeros(shard.n_members, np.uint8))
+    first_day, end_day = year_bounds(year)
+    month_of = months_of_days(np.arange(first_day, end_day, dtype=np.int32)) - 12 * year
+    visit_group, visit_step = match_visits(shard, roster, visits, year=year, cutoff_day=cutoff_day)
+    group, step, n_visits, tied, first_visit = plurality(
+        visit_group,
+        visit_step,
+        shard.column("visits", "day"),
+        shard.offsets("visits"),
+        found.countable if "excluded_month" in terms.no_visit else found.covered,
+        month_of.astype(np.uint8),
+        first_day=first_day,
+        n_groups=len(roster.groups),
+        n_steps=len(terms.steps),
+        latest="latest_visit" in terms.tie_break,
+    )
     if not terms.keep_pre_visit:
+        from_month = np.zeros(shard.n_members, np.uint8)
         seen = np.flatnonzero(step)
         from_month[seen] = months_of_days(first_visit[seen]) - 12 * year
-    alive_from, alive_to = _alive(shard, year)
-    found = enrolled_months(
-        shard.column("spans", "first_month"),
-        shard.column("spans", "n_months"),
-        shard.column("spans", "rate_cell"),
-        shard.column("spans", "flags"),
-        shard.offsets("spans"),
-        alive_from,
-        alive_to,
-        from_month,
-        np.array(list(EXCLUDABLE.values()), np.uint8),
-        january=12 * year,
-        exclude=sum(EXCLUDABLE[name] for name in terms.exclude),
-        n_cells=len(RATE_CELLS),
-    )
+        found = _months(shard, terms, year, from_month)
     eligible = _eligible(found.countable, terms)
     group[group < 0] = len(roster.groups) - 1
     for column, nothing in ((group, -1), (step, 0), (n_visits, 0), (tied, False)):
@@ -206,57 +212,57 @@ def attribute(
     )
 
 
-def _plurality(
-    shard: ShardColumns, roster: Roster, terms: AttributionTerms, year: int, cutoff_day: int
-) -> tuple[
-    NDArray[np.int32], NDArray[np.uint8], NDArray[np.int32], NDArray[np.bool_], NDArray[np.int32]
-]:
-    """By member: group or -1, step from 1 or 0, encounters, whether tied, day of the first."""
+def _months(
+    shard: ShardColumns, terms: AttributionTerms, year: int, from_month: NDArray[np.uint8]
+) -> EnrolledMonths:
+    """Months of every member; those before `from_month` have no cell."""
+    alive_from, alive_to = _alive(shard, year)
+    return enrolled_months(
+        shard.column("spans", "first_month"),
+        shard.column("spans", "n_months"),
+        shard.column("spans", "rate_cell"),
+        shard.column("spans", "flags"),
+        shard.offsets("spans"),
+        alive_from,
+        alive_to,
+        from_month,
+        np.array(list(EXCLUDABLE.values()), np.uint8),
+        january=12 * year,
+        exclude=sum(EXCLUDABLE[name] for name in terms.exclude),
+        n_cells=len(RATE_CELLS),
+    )
+
+
+def match_visits(
+    shard: ShardColumns, roster: Roster, visits: VisitRule, *, year: int, cutoff_day: int
+) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Group and step (from 1) of each possible visit of a shard; -1 and 0 where it does not count.
+
+    Parameters as `attribute`. Whether a visit's month counts is not asked here.
+    """
+    entries = roster.entries[year]
     first_day, end_day = year_bounds(year)
-    entries = roster.dated if year == roster.performance_year else roster.undated
-    visit_group, visit_step = roster_match(
+    group, step = roster_match(
         shard.column("visits", "rendering_npi"),
         shard.column("visits", "billing_npi"),
         shard.column("visits", "tin"),
         shard.column("visits", "day"),
         shard.column("visits", "paid_day"),
-        shard.column("visits", "class"),
+        shard.column("visits", "hcpcs"),
+        shard.column("visits", "place"),
+        shard.column("visits", "marks"),
         entries.npi_first,
         entries.tin,
         entries.start,
         entries.end,
         entries.group,
         entries.kind,
-        _step_of(terms.steps),
+        visits.class_of,
+        visits.place_marks,
+        visits.barred,
+        visits.step_of,
         first_day=first_day,
         end_day=end_day,
         cutoff_day=cutoff_day,
     )
-    group, step, n_visits, tied, first_visit = plurality(
-        visit_group,
-        visit_step,
-        shard.column("visits", "day"),
-        shard.offsets("visits"),
-        n_groups=len(roster.groups),
-        n_steps=len(terms.steps),
-        latest="latest_visit" in terms.tie_break,
-    )
-    return group, step, n_visits, tied, first_visit
-
-
-def _step_of(steps: tuple[str, ...]) -> NDArray[np.uint8]:
-    """Position in `steps` (from 1) that a visit class serves under an entry's kind; 0 for none.
-
-    A kind is a specialty, twice: first those of certified health care homes. Behavioural health
-    visits are specialist visits. A health care home service serves that step whoever renders it.
-    """
-    table = np.zeros((len(VISIT_CLASSES), 2 * len(SPECIALTIES)), np.uint8)
-    own = ("primary_care", "specialist", "specialist")
-    for kind in range(2 * len(SPECIALTIES)):
-        serves = {own[kind % len(SPECIALTIES)]}
-        if kind < len(SPECIALTIES):
-            serves.add("health_care_home")
-        for name, found in (("health_care_home", {"health_care_home"}), ("evaluation", serves)):
-            places = [steps.index(step) + 1 for step in found if step in steps]
-            table[VISIT_CLASSES.index(name), kind] = min(places, default=0)
-    return table
+    return group, step

@@ -25,6 +25,7 @@ from ihp_compute.errors import ContractError, DeviceUnavailableError, RunError
 from ihp_compute.measure.quality import quality_scores
 from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.roster import Roster, compile_roster
+from ihp_compute.measure.visits import VisitRule, compile_visits
 from ihp_compute.population import Population, Shard, open_population
 from ihp_compute.risk import ScoreProvider, provider
 from ihp_compute.units import date_of, day_of
@@ -66,6 +67,7 @@ class Plan:
     rule_sets: tuple[CostTerms, ...]
     group_rule_set: tuple[int, ...]
     roster: Roster
+    visits: VisitRule
     scores: ScoreProvider
     quality: dict[str, Decimal | None]
     device: str
@@ -135,10 +137,13 @@ def make_plan(request: RunRequest) -> Plan:
     contracts.check_trends(base_year, performance_year)
     noticed = gates.judge(_inconsistent(contracts, base_year, performance_year))
     gates.refuse(noticed, {}, Stage.PLAN)
+    attribution = contracts.attribution(performance_year)
     roster = compile_roster(
         roster_table,
         npi_codes=population.codes("npi"),
         tin_codes=population.codes("tin"),
+        terms=attribution,
+        base_year=base_year,
         performance_year=performance_year,
     )
     risk = contracts.risk(performance_year)
@@ -157,13 +162,14 @@ def make_plan(request: RunRequest) -> Plan:
         performance_year=performance_year,
         cutoff_day=_cutoff_day(request, contracts, population),
         contracts=contracts,
-        attribution=contracts.attribution(performance_year),
+        attribution=attribution,
         rule_sets=rule_sets,
         group_rule_set=tuple(
             contracts.rule_set_of(group, performance_year) if group in contracts.contracts else 0
             for group in roster.groups
         ),
         roster=roster,
+        visits=compile_visits(attribution, population.codes("hcpcs").to_pylist()),
         scores=provider(risk.model, population, missing=risk.missing),
         quality=quality_scores(population, performance_year),
         device=device,

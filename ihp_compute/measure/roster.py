@@ -1,6 +1,12 @@
-"""The roster compiled: which provider works for which partnership, from when to when.
+"""The roster compiled: which provider works for which partnership, on which days of each year.
 
-Two partnerships may not hold one provider on one day; that is refused, not decided.
+    on_date    entries valid on the roster date of the performance year, for all days of both years
+    any_day    entries valid on any day of the performance year, for all days of both years
+    same_days  of a day of either year, entries valid on that day of the performance year
+    own_year   of a day of either year, entries valid on that day
+
+Two partnerships may not hold one provider on one day; that is refused, not decided. A partnership
+without an entry in force is a group like any other, of nobody.
 """
 
 from __future__ import annotations
@@ -17,10 +23,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.codes import COMPARISON, UNATTRIBUTED
+from ihp_compute.contracts import SPECIALTIES, AttributionTerms
 from ihp_compute.errors import DataError
 from ihp_compute.units import NO_DAY, day_of, year_bounds
 
-SPECIALTIES: Final = ("primary care", "specialist", "behavioral health")
+_WRITTEN: Final = tuple(name.replace("_", " ") for name in SPECIALTIES)
+"""Specialties as a roster writes them."""
 
 _TAXONOMY: Final = re.compile(r"[0-9A-Z]{9}X")
 
@@ -41,6 +49,11 @@ neurology, counsellors, psychologists, clinical social work, family therapists, 
 practitioners, mental health and rehabilitation clinics."""
 
 _FAR_DAY: Final = 2**31 - 1
+_LEAP: Final = 366
+_FEBRUARY_29: Final = 59
+"""Its place among the days of a leap year."""
+
+_Days = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -57,27 +70,22 @@ class RosterEntries:
 
 @dataclass(frozen=True)
 class Roster:
-    """The performance year's roster in a population's codes. Small, picklable.
+    """A run's roster in a population's codes. Small, picklable.
 
     Attributes
     ----------
     groups : tuple of str
         Partnerships sorted by id, then COMPARISON, then UNATTRIBUTED.
-    performance_year : int
-    dated : RosterEntries
-        Entries with their own dates, for visits of the performance year.
-    undated : RosterEntries
-        Entries valid on any day of the performance year, for visits of other years.
+    entries : mapping of year to RosterEntries
+        What a visit of the year may fall under.
     n_entries : int
-        Rows of the roster table valid in the performance year.
+        Rows of the roster table that visits of the performance year may fall under.
     n_unseen : int
         Of those, rows whose npi or tin no claim of the population carries.
     """
 
     groups: tuple[str, ...]
-    performance_year: int
-    dated: RosterEntries
-    undated: RosterEntries
+    entries: Mapping[int, RosterEntries]
     n_entries: int
     n_unseen: int
 
@@ -88,9 +96,15 @@ class Roster:
 
 
 def compile_roster(
-    table: pa.Table, *, npi_codes: pa.Array, tin_codes: pa.Array, performance_year: int
+    table: pa.Table,
+    *,
+    npi_codes: pa.Array,
+    tin_codes: pa.Array,
+    terms: AttributionTerms,
+    base_year: int,
+    performance_year: int,
 ) -> Roster:
-    """The roster in a population's codes.
+    """The roster in a population's codes, by a contract's rule.
 
     Parameters
     ----------
@@ -100,7 +114,8 @@ def compile_roster(
         start or end date is open.
     npi_codes, tin_codes : pa.Array of str
         The population's code tables "npi" and "tin".
-    performance_year : int
+    terms : AttributionTerms
+    base_year, performance_year : int
 
     Returns
     -------
@@ -110,49 +125,135 @@ def compile_roster(
     ------
     DataError
         If a column is missing, a value cannot be read, UNATTRIBUTED is used as an id, no entry is
-        valid in the year, or a provider stands under two partnerships with the same tin on one day.
+        in force in the performance year, a provider stands under two partnerships with the same tin
+        on one day, or each year's own entries are asked for and a partnership has none in the base
+        year.
     """
     rows = _roster_rows(table)
-    first, end = year_bounds(performance_year)
-    valid = (rows["start"] < end) & (rows["end"] > first)
-    rows = {name: column[valid] for name, column in rows.items()}
-    if not valid.any():
-        raise DataError(
-            f"provider_roster: no entry is valid in {performance_year}; choose another "
-            "performance year or give that year's roster"
-        )
     names = sorted({str(name) for name in rows["partnership_id"]} - {COMPARISON})
     groups = (*names, COMPARISON, UNATTRIBUTED)
     index = {name: i for i, name in enumerate(groups)}
     group = np.array([index[str(name)] for name in rows["partnership_id"]], np.int32)
-    _refuse_two_partnerships(rows, group)
+    years = {
+        year: _in_force(rows, terms, year, performance_year)
+        for year in (base_year, performance_year)
+    }
+    own_years = (base_year, performance_year) if terms.roster_rule == "own_year" else ()
+    _refuse_nobody(years[performance_year], terms, performance_year)
+    if own_years:
+        _refuse_no_base(groups, group, years, base_year, performance_year)
+    for year in own_years or (performance_year,):
+        held = _within(rows, *year_bounds(year))
+        _refuse_two_partnerships({name: column[held] for name, column in rows.items()}, group[held])
     npi = _codes_of(rows["npi"], npi_codes)
     tin = np.where(rows["tin"] == "", -1, _codes_of(rows["tin"], tin_codes, absent=-2))
     seen = (npi >= 0) & (tin != -2)
-    n_npi = len(npi_codes)
-
-    def entries(*, dated: bool) -> RosterEntries:
-        order = np.lexsort((group, rows["kind"], -rows["start"].astype(np.int64), tin == -1, npi))
-        order = order[seen[order]]
-        counts = np.bincount(npi[order], minlength=n_npi)
-        n = order.size
-        return RosterEntries(
+    order = np.lexsort((group, rows["kind"], -rows["start"].astype(np.int64), tin == -1, npi))
+    entries = {}
+    for year, (start, end) in years.items():
+        used = order[(seen & (start < end))[order]]
+        counts = np.bincount(npi[used], minlength=len(npi_codes))
+        entries[year] = RosterEntries(
             npi_first=np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
-            tin=tin[order].astype(np.int32),
-            start=rows["start"][order] if dated else np.full(n, NO_DAY, np.int32),
-            end=rows["end"][order] if dated else np.full(n, _FAR_DAY, np.int32),
-            group=group[order],
-            kind=rows["kind"][order],
+            tin=tin[used].astype(np.int32),
+            start=start[used],
+            end=end[used],
+            group=group[used],
+            kind=rows["kind"][used],
         )
+    start, end = years[performance_year]
+    in_force = start < end
+    return Roster(groups, entries, int(in_force.sum()), int((in_force & ~seen).sum()))
 
-    return Roster(
-        groups=groups,
-        performance_year=performance_year,
-        dated=entries(dated=True),
-        undated=entries(dated=False),
-        n_entries=int(valid.sum()),
-        n_unseen=int((~seen).sum()),
+
+def roster_day(terms: AttributionTerms, performance_year: int) -> date:
+    """The roster date of a performance year; of 29 February, the 28th where there is none."""
+    try:
+        return date.fromisoformat(f"{performance_year:04}-{terms.roster_date}")
+    except ValueError:
+        return date(performance_year, 2, 28)
+
+
+def _in_force(
+    rows: Mapping[str, NDArray[Any]], terms: AttributionTerms, year: int, performance_year: int
+) -> tuple[_Days, _Days]:
+    """First day and day after the last on which visits of a year may fall under each entry.
+
+    An entry that is not in force has none.
+    """
+    start, end = rows["start"], rows["end"]
+    if terms.roster_rule == "own_year":
+        used = _within(rows, *year_bounds(year))
+    elif terms.roster_rule == "on_date":
+        day = day_of(roster_day(terms, performance_year))
+        used = _within(rows, day, day + 1)
+    else:
+        used = _within(rows, *year_bounds(performance_year))
+    if terms.roster_rule in ("on_date", "any_day"):
+        start, end = np.full_like(start, NO_DAY), np.full_like(end, _FAR_DAY)
+    elif terms.roster_rule == "same_days":
+        there = _same_days(year, performance_year)
+        first = year_bounds(year)[0]
+        start, end = (first + np.searchsorted(there, days) for days in (start, end))
+    return start.astype(np.int32), np.where(used, end, start).astype(np.int32)
+
+
+def _within(rows: Mapping[str, NDArray[Any]], first: int, end: int) -> NDArray[np.bool_]:
+    """Whether an entry is valid on any day from `first` until before `end`."""
+    valid: NDArray[np.bool_] = (rows["start"] < end) & (rows["end"] > first)
+    return valid
+
+
+def _same_days(year: int, performance_year: int) -> _Days:
+    """The same calendar day of the performance year, for each day of a year.
+
+    29 February is the 28th where there is none.
+    """
+    there = np.arange(*year_bounds(performance_year), dtype=np.int32)
+    leap = len(there) == _LEAP, year_bounds(year)[1] - year_bounds(year)[0] == _LEAP
+    if leap == (True, False):
+        return np.delete(there, _FEBRUARY_29)
+    if leap == (False, True):
+        return np.insert(there, _FEBRUARY_29, there[_FEBRUARY_29 - 1])
+    return there
+
+
+def _refuse_nobody(
+    in_force: tuple[_Days, _Days], terms: AttributionTerms, performance_year: int
+) -> None:
+    start, end = in_force
+    if (start < end).any():
+        return
+    when = (
+        f"on {roster_day(terms, performance_year)}, the day of attribution.roster_date"
+        if terms.roster_rule == "on_date"
+        else f"in {performance_year}"
     )
+    raise DataError(
+        f"provider_roster: no entry is valid {when}; choose another performance year or give that "
+        "year's roster"
+    )
+
+
+def _refuse_no_base(
+    groups: tuple[str, ...],
+    group: NDArray[np.int32],
+    years: Mapping[int, tuple[_Days, _Days]],
+    base_year: int,
+    performance_year: int,
+) -> None:
+    """Refuse a partnership that has a roster in the performance year and none in the base year."""
+    base, performance = (
+        {*group[years[year][0] < years[year][1]].tolist()} for year in (base_year, performance_year)
+    )
+    without = [groups[g] for g in sorted(performance - base)]
+    if without:
+        some = ", ".join(without[:5]) + (", …" if len(without) > 5 else "")
+        raise DataError(
+            f"provider_roster: {some} {'have' if len(without) > 1 else 'has'} no entry valid in "
+            f"{base_year}, and attribution.roster_rule is own_year; give the base year's roster, "
+            "or choose on_date, any_day or same_days"
+        )
 
 
 def _roster_rows(table: pa.Table) -> dict[str, NDArray[Any]]:
@@ -188,8 +289,8 @@ def _roster_rows(table: pa.Table) -> dict[str, NDArray[Any]]:
 
 def _specialty(text: str) -> int:
     """Index into `SPECIALTIES` of a specialty or taxonomy code."""
-    if text.lower() in SPECIALTIES:
-        return SPECIALTIES.index(text.lower())
+    if text.lower() in _WRITTEN:
+        return _WRITTEN.index(text.lower())
     code = text.upper()
     if _BEHAVIORAL_TAXONOMY.fullmatch(code):
         return 2
@@ -198,7 +299,7 @@ def _specialty(text: str) -> int:
     if _TAXONOMY.fullmatch(code):
         return 1
     raise DataError(
-        f"provider_roster: specialty {text!r} is neither {', '.join(SPECIALTIES)} nor a taxonomy "
+        f"provider_roster: specialty {text!r} is neither {', '.join(_WRITTEN)} nor a taxonomy "
         "code of ten characters; correct it"
     )
 

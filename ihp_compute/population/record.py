@@ -14,8 +14,7 @@ is no content, and neither are files and their rows.
 
 Decided here: which columns it has (all that ingest spills), and how they are written. Numbers are
 split by byte before they are compressed, which is smaller than a dictionary and takes half the
-time; hashes are not compressed. LZ4 takes a third less time than zstd, for a quarter more bytes.
-Left to `ingest`: the rows.
+time; hashes are not compressed. Left to `ingest`: the rows.
 """
 
 from __future__ import annotations
@@ -69,8 +68,6 @@ is a place in the manifest's `inputs`, and `row` the row there.
 _HASHES: Final = ("hash_1", "hash_2")
 _WRITTEN_ROWS: Final = 1 << 17
 """Written at a time: with Arrow's own 1,024 a shard takes a tenth longer."""
-_WRITTEN_BYTES: Final = 1 << 17
-"""Handed on to be hashed and written at a time."""
 
 
 def record_path(name: str, shard: int) -> Path:
@@ -94,18 +91,18 @@ def write_record(
         Each is asked for when the one before it is written.
     """
     schema, path = RECORDS[name], record_path(name, shard)
-    with hashed_file(folder / path) as (file, stamp):
-        sink = pa.BufferedOutputStream(file, _WRITTEN_BYTES)
-        with pq.ParquetWriter(
+    with (
+        hashed_file(folder / path) as (sink, stamp),
+        pq.ParquetWriter(
             sink,
             schema,
             write_statistics=False,
             write_batch_size=_WRITTEN_ROWS,
             **_written(schema),
-        ) as writer:
-            for batch in batches:
-                writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
-        sink.flush()
+        ) as writer,
+    ):
+        for batch in batches:
+            writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
     return path.as_posix(), stamp
 
 
@@ -114,7 +111,7 @@ def _written(schema: pa.Schema) -> dict[str, Any]:
     encoding, dictionary, compression = {}, [], {}
     for field in schema:
         leaf = f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
-        compression[leaf] = "none" if field.name in _HASHES else "lz4"
+        compression[leaf] = "none" if field.name in _HASHES else "zstd"
         if field.type == FEW:
             dictionary.append(leaf)
         elif field.name in _HASHES or field.type in (pa.string(), pa.bool_()):

@@ -62,7 +62,7 @@ class ShardColumns(Protocol):
 
 T = TypeVar("T")
 
-LAYOUT_VERSION: Final = 3
+LAYOUT_VERSION: Final = 4
 
 _AGAIN: Final = "Make one with `ihp ingest INPUT_DIR --out POPULATION`."
 POPULATION: Final = Kind(

@@ -80,13 +80,15 @@ DIAGNOSES: Final = schema_of(  # unique (dx, day) of a member, by dx then day
     ("day", pa.int32()),
     ("paid_day", pa.int32()),  # earliest of the lines that carry it
 )
-VISITS: Final = schema_of(  # lines that can attribute a member, by day then the other columns
+VISITS: Final = schema_of(  # possible visits (codes.VISIT_CODES), by day then the other columns
     ("day", pa.int32()),
     ("paid_day", pa.int32()),
     ("rendering_npi", pa.int32()),  # codes "npi"
     ("billing_npi", pa.int32()),
     ("tin", pa.int32()),  # codes "tin": the rendering, else the billing tax number
-    ("class", pa.uint8()),  # VISIT_CLASSES
+    ("hcpcs", pa.int32()),  # codes "hcpcs"
+    ("place", pa.uint8()),  # place of service, two digits as a number; 0 not stated
+    ("marks", pa.uint8()),  # VISIT_*
 )
 STAYS: Final = schema_of(  # acute inpatient claims, by admission day then discharge day
     ("admission_day", pa.int32()),

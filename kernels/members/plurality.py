@@ -15,13 +15,24 @@ NO_DAY = -(2**31)
 
 
 def plurality(
-    group: Any, step: Any, day: Any, offsets: Any, *, n_groups: int, n_steps: int, latest: bool
+    group: Any,
+    step: Any,
+    day: Any,
+    offsets: Any,
+    months: Any,
+    month_of: Any,
+    *,
+    first_day: int,
+    n_groups: int,
+    n_steps: int,
+    latest: bool,
 ) -> tuple[Any, Any, Any, Any, Any]:
     """Group with the most encounters of each member, at the first step where any has one.
 
-    An encounter is a distinct (day, group) within a step, whatever the number of visits behind it.
-    Steps 1 to n_steps are tried in order and the first with an encounter decides. Among groups with
-    the most encounters the one with the latest encounter wins (if `latest`), then the lowest.
+    A visit counts in the months that have their bit. An encounter is a distinct (day, group) within
+    a step, whatever the number of visits behind it. Steps 1 to n_steps are tried in order and the
+    first with an encounter decides. Among groups with the most encounters the one with the latest
+    encounter wins (if `latest`), then the lowest.
 
     Parameters
     ----------
@@ -30,9 +41,15 @@ def plurality(
     step : uint8[n_visits]
         1 to n_steps; 0 does not count.
     day : int32[n_visits]
-        Day number, non-decreasing within a member's run.
+        Day number, non-decreasing within a member's run; that of a visit with a group and a step
+        lies from first_day to first_day + n_days - 1.
     offsets : int64[n_members + 1]
         Start of each member's run: offsets[0] == 0, offsets[-1] == n_visits, non-decreasing.
+    months : uint16[n_members]
+        Bit i is set where visits of month i count.
+    month_of : uint8[n_days], below 12
+        Month of each day from first_day on.
+    first_day : int, day number
     n_groups, n_steps : int, >= 1
         n_steps at most 255.
     latest : bool
@@ -60,22 +77,26 @@ def plurality(
     Exact on every device: integers only. Source: "from which they receive the most services", one
     partnership per person; steps and ties are terms of the contract.
     """
-    device = device_of(group=group, step=step, day=day, offsets=offsets)
+    device = device_of(
+        group=group, step=step, day=day, offsets=offsets, months=months, month_of=month_of
+    )
     require("group", group, np.int32, (None,))
     require("step", step, np.uint8, (len(group),))
     require("day", day, np.int32, (len(group),))
     require("offsets", offsets, np.int64, (None,))
     if len(offsets) == 0:
         raise KernelInputError("offsets: expected n_members + 1 starts, got an empty array")
+    require("months", months, np.uint16, (len(offsets) - 1,))
+    require("month_of", month_of, np.uint8, (None,))
     if n_groups < 1:
         raise KernelInputError(f"n_groups: expected at least 1, got {n_groups}")
     if not 1 <= n_steps <= 255:
         raise KernelInputError(f"n_steps: expected 1 to 255, got {n_steps}")
+    arrays: tuple[Any, ...] = (group, step, day, offsets, months, month_of)
     if device == "cpu":
-        group, step, day, offsets = (read_only(a) for a in (group, step, day, offsets))
-        found: tuple[Any, Any, Any, Any, Any] = _cpu(group, step, day, offsets, n_groups, latest)
-    else:
-        found = _gpu(group, step, day, offsets, latest)
+        arrays = tuple(read_only(a) for a in arrays)
+    form: Any = _cpu if device == "cpu" else _gpu
+    found: tuple[Any, Any, Any, Any, Any] = form(*arrays, first_day, n_groups, latest)
     return found
 
 
@@ -90,14 +111,24 @@ def _empty(n_members: int, xp: Any) -> tuple[Any, Any, Any, Any, Any]:
 
 
 def reference(
-    group: Any, step: Any, day: Any, offsets: Any, n_groups: Any, n_steps: Any, latest: Any
+    group: Any,
+    step: Any,
+    day: Any,
+    offsets: Any,
+    months: Any,
+    month_of: Any,
+    first_day: Any,
+    n_groups: Any,
+    n_steps: Any,
+    latest: Any,
 ) -> Any:
     """The definition, in the fewest words. Slow on purpose; never optimised."""
     out = _empty(len(offsets) - 1, np)
     for m in range(len(offsets) - 1):
-        run = range(offsets[m], offsets[m + 1])
+        run = [v for v in range(offsets[m], offsets[m + 1]) if step[v] > 0 and group[v] >= 0]
+        run = [v for v in run if int(months[m]) >> int(month_of[day[v] - first_day]) & 1]
         for s in range(1, n_steps + 1):
-            met = {(int(day[v]), int(group[v])) for v in run if step[v] == s and group[v] >= 0}
+            met = {(int(day[v]), int(group[v])) for v in run if step[v] == s}
             if not met:
                 continue
             days = {g: [d for d, h in met if h == g] for g in range(n_groups)}
@@ -112,7 +143,17 @@ def reference(
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _cpu(group: Any, step: Any, day: Any, offsets: Any, n_groups: Any, latest: Any) -> Any:
+def _cpu(
+    group: Any,
+    step: Any,
+    day: Any,
+    offsets: Any,
+    months: Any,
+    month_of: Any,
+    first_day: Any,
+    n_groups: Any,
+    latest: Any,
+) -> Any:
     """Only visits of the deciding step are counted, and only groups met are looked at."""
     n_members = len(offsets) - 1
     out_group = np.full(n_members, np.int32(NO_GROUP), np.int32)
@@ -123,18 +164,24 @@ def _cpu(group: Any, step: Any, day: Any, offsets: Any, n_groups: Any, latest: A
     count = np.zeros(n_groups, np.int32)
     first, last = np.zeros(n_groups, np.int32), np.zeros(n_groups, np.int32)
     met = np.zeros(n_groups, np.int32)
-    none, one = np.uint8(255), np.uint8(1)
+    none, one, every = np.uint8(255), np.uint8(1), np.uint16(4095)
     for m in range(n_members):
         a, b = np.uint64(offsets[m]), np.uint64(offsets[m + 1])
         deciding = none  # steps from 0 here; a visit without a step has 255
+        whole = months[m] & every == every
         for v in range(a, b):
-            deciding = min(deciding, (step[v] - one) | (none if group[v] < 0 else np.uint8(0)))
+            if whole or group[v] < 0 or step[v] == 0:
+                deciding = min(deciding, (step[v] - one) | (none if group[v] < 0 else np.uint8(0)))
+            elif (months[m] >> month_of[day[v] - first_day]) & 1:
+                deciding = min(deciding, step[v] - one)
         if deciding == none:
             continue
         n_met = 0
         for v in range(a, b):
             g = group[v]
             if g < 0 or step[v] - one != deciding:
+                continue
+            if not whole and not (months[m] >> month_of[day[v] - first_day]) & 1:
                 continue
             if count[g] == 0:
                 met[n_met] = g
@@ -170,16 +217,17 @@ def _entry() -> Any:
     return cuda_module("members/plurality").get_function("plurality")
 
 
-def _gpu(group: Any, step: Any, day: Any, offsets: Any, latest: Any) -> Any:
+def _gpu(*inputs: Any) -> Any:
     import cupy  # noqa: PLC0415 - only where a GPU is used
 
-    n_members = len(offsets) - 1
+    *arrays, first_day, _, latest = inputs
+    n_members = len(arrays[3]) - 1
     out = _empty(n_members, cupy)
     if n_members:
         block = 128
         _entry()(
             ((n_members + block - 1) // block,),
             (block,),
-            (group, step, day, offsets, np.int32(latest), np.int64(n_members), *out),
+            (*arrays, np.int32(first_day), np.int32(latest), np.int64(n_members), *out),
         )
     return out

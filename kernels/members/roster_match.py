@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import numba
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from kernels._core import KernelInputError, cuda_module, device_of, read_only, require
 
 NO_GROUP = -1
+N_PLACES: Final = 256
 
 
 def roster_match(
@@ -19,13 +20,18 @@ def roster_match(
     tin: Any,
     day: Any,
     paid_day: Any,
-    visit_class: Any,
+    procedure: Any,
+    place: Any,
+    marks: Any,
     npi_first: Any,
     entry_tin: Any,
     entry_start: Any,
     entry_end: Any,
     entry_group: Any,
     entry_kind: Any,
+    class_of: Any,
+    place_marks: Any,
+    barred: Any,
     step_of: Any,
     *,
     first_day: int,
@@ -34,23 +40,31 @@ def roster_match(
 ) -> tuple[Any, Any]:
     """Group and step of every visit.
 
-    A visit counts when first_day <= day < end_day and paid_day <= cutoff_day. It falls under the
-    first entry of its rendering provider that matches, else the first of its billing provider. An
-    entry matches when its tin is -1 or the visit's, and entry_start <= day < entry_end. The step is
-    step_of[visit_class, entry_kind]; 0 there means that the visit does not count.
+    A visit counts when first_day <= day < end_day, paid_day <= cutoff_day, and its marks and those
+    of its place have no bit of barred[c], where c = class_of[procedure]. It falls under the first
+    entry of its rendering provider that matches, else the first of its billing provider. An entry
+    matches when its tin is -1 or the visit's, and entry_start <= day < entry_end. The step is
+    step_of[c, entry_kind]; 0 there means that the visit does not count.
 
     Parameters
     ----------
     rendering_npi, billing_npi : int32[n_visits], codes below n_npi
     tin : int32[n_visits], codes
     day, paid_day : int32[n_visits], day numbers
-    visit_class : uint8[n_visits], below n_classes
+    procedure : int32[n_visits], codes below n_procedures
+    place : uint8[n_visits]
+    marks : uint8[n_visits], bits
     npi_first : int32[n_npi + 1]
         Entries of provider p are npi_first[p] to npi_first[p + 1], in order of precedence.
     entry_tin : int32[n_entries], a code, or -1 for any
     entry_start, entry_end : int32[n_entries], day numbers, half open
     entry_group : int32[n_entries], >= 0
     entry_kind : uint8[n_entries], below n_kinds
+    class_of : uint8[n_procedures], below n_classes
+    place_marks : uint8[256], bits
+        What a place adds to the marks of its visits.
+    barred : uint8[n_classes], bits
+        Marks with which a visit of the class does not count.
     step_of : uint8[n_classes, n_kinds]
     first_day, end_day, cutoff_day : int, day numbers
 
@@ -85,17 +99,24 @@ def roster_match(
     }
     device = device_of(
         **visits,
-        visit_class=visit_class,
+        procedure=procedure,
+        place=place,
+        marks=marks,
         npi_first=npi_first,
         **entries,
         entry_kind=entry_kind,
+        class_of=class_of,
+        place_marks=place_marks,
+        barred=barred,
         step_of=step_of,
     )
     require("rendering_npi", rendering_npi, np.int32, (None,))
     n_visits = len(rendering_npi)
     for name, array in visits.items():
         require(name, array, np.int32, (n_visits,))
-    require("visit_class", visit_class, np.uint8, (n_visits,))
+    require("procedure", procedure, np.int32, (n_visits,))
+    require("place", place, np.uint8, (n_visits,))
+    require("marks", marks, np.uint8, (n_visits,))
     require("npi_first", npi_first, np.int32, (None,))
     if len(npi_first) == 0:
         raise KernelInputError("npi_first: expected n_npi + 1 starts, got an empty array")
@@ -103,7 +124,10 @@ def roster_match(
     for name, array in entries.items():
         require(name, array, np.int32, (len(entry_tin),))
     require("entry_kind", entry_kind, np.uint8, (len(entry_tin),))
+    require("class_of", class_of, np.uint8, (None,))
+    require("place_marks", place_marks, np.uint8, (N_PLACES,))
     require("step_of", step_of, np.uint8, (None, None))
+    require("barred", barred, np.uint8, (step_of.shape[0],))
     form = _cpu if device == "cpu" else _gpu
     arrays = (
         rendering_npi,
@@ -111,13 +135,18 @@ def roster_match(
         tin,
         day,
         paid_day,
-        visit_class,
+        procedure,
+        place,
+        marks,
         npi_first,
         entry_tin,
         entry_start,
         entry_end,
         entry_group,
         entry_kind,
+        class_of,
+        place_marks,
+        barred,
         step_of,
     )
     if device == "cpu":
@@ -132,13 +161,18 @@ def reference(
     tin: Any,
     day: Any,
     paid_day: Any,
-    visit_class: Any,
+    procedure: Any,
+    place: Any,
+    marks: Any,
     npi_first: Any,
     entry_tin: Any,
     entry_start: Any,
     entry_end: Any,
     entry_group: Any,
     entry_kind: Any,
+    class_of: Any,
+    place_marks: Any,
+    barred: Any,
     step_of: Any,
     first_day: Any,
     end_day: Any,
@@ -156,10 +190,12 @@ def reference(
     group = np.full(len(day), NO_GROUP, np.int32)
     step = np.zeros(len(day), np.uint8)
     for v in range(len(day)):
-        if first_day <= day[v] < end_day and paid_day[v] <= cutoff_day:
+        c = class_of[procedure[v]]
+        marked = (marks[v] | place_marks[place[v]]) & barred[c]
+        if first_day <= day[v] < end_day and paid_day[v] <= cutoff_day and not marked:
             e = entry_of(v)
-            if e is not None and step_of[visit_class[v], entry_kind[e]] > 0:
-                group[v], step[v] = entry_group[e], step_of[visit_class[v], entry_kind[e]]
+            if e is not None and step_of[c, entry_kind[e]] > 0:
+                group[v], step[v] = entry_group[e], step_of[c, entry_kind[e]]
     return group, step
 
 
@@ -170,13 +206,18 @@ def _cpu(
     tin: Any,
     day: Any,
     paid_day: Any,
-    visit_class: Any,
+    procedure: Any,
+    place: Any,
+    marks: Any,
     npi_first: Any,
     entry_tin: Any,
     entry_start: Any,
     entry_end: Any,
     entry_group: Any,
     entry_kind: Any,
+    class_of: Any,
+    place_marks: Any,
+    barred: Any,
     step_of: Any,
     first_day: Any,
     end_day: Any,
@@ -188,6 +229,9 @@ def _cpu(
     for v in range(n_visits):
         d = day[v]
         if d < first_day or d >= end_day or paid_day[v] > cutoff_day:
+            continue
+        c = class_of[procedure[v]]
+        if (marks[v] | place_marks[place[v]]) & barred[c]:
             continue
         found = -1
         npi = rendering_npi[v]
@@ -204,7 +248,7 @@ def _cpu(
                     found = e
                     break
         if found >= 0:
-            s = step_of[visit_class[v], entry_kind[found]]
+            s = step_of[c, entry_kind[found]]
             if s > 0:
                 group[v] = entry_group[found]
                 step[v] = s
@@ -222,13 +266,18 @@ def _gpu(
     tin: Any,
     day: Any,
     paid_day: Any,
-    visit_class: Any,
+    procedure: Any,
+    place: Any,
+    marks: Any,
     npi_first: Any,
     entry_tin: Any,
     entry_start: Any,
     entry_end: Any,
     entry_group: Any,
     entry_kind: Any,
+    class_of: Any,
+    place_marks: Any,
+    barred: Any,
     step_of: Any,
     first_day: Any,
     end_day: Any,
@@ -250,13 +299,18 @@ def _gpu(
                 tin,
                 day,
                 paid_day,
-                visit_class,
+                procedure,
+                place,
+                marks,
                 npi_first,
                 entry_tin,
                 entry_start,
                 entry_end,
                 entry_group,
                 entry_kind,
+                class_of,
+                place_marks,
+                barred,
                 step_of,
                 np.int32(step_of.shape[1]),
                 np.int32(first_day),

@@ -17,8 +17,15 @@ NAMES = ("group", "step", "n_encounters", "tied", "first_day")
 KINDS = (np.int32, np.uint8, np.int32, np.bool_, np.int32)
 
 
-def arrays(members: list[list[tuple[int, int, int]]]) -> dict[str, Any]:
-    """Kernel inputs of members' visits (day, group, step)."""
+FIRST_DAY = -3
+MONTH_OF = np.array([0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 11, 11, 11], np.uint8)
+WHOLE = 0xFFF
+
+
+def arrays(
+    members: list[list[tuple[int, int, int]]], months: list[int] | None = None
+) -> dict[str, Any]:
+    """Kernel inputs of members' visits (day, group, step), and the months that count."""
     visits = [visit for member in members for visit in sorted(member, key=lambda visit: visit[0])]
     columns = list(zip(*visits, strict=True)) or [(), (), ()]
     return {
@@ -26,11 +33,16 @@ def arrays(members: list[list[tuple[int, int, int]]]) -> dict[str, Any]:
         "step": np.array(columns[2], np.uint8),
         "day": np.array(columns[0], np.int32),
         "offsets": np.cumsum([0, *map(len, members)], dtype=np.int64),
+        "months": np.array(months or [WHOLE] * len(members), np.uint16),
+        "month_of": MONTH_OF,
+        "first_day": FIRST_DAY,
     }
 
 
-def attributed(*visits: tuple[int, int, int], latest: bool = True) -> tuple[Any, ...]:
-    found = plurality(**arrays([list(visits)]), n_groups=4, n_steps=3, latest=latest)
+def attributed(
+    *visits: tuple[int, int, int], latest: bool = True, months: int = WHOLE
+) -> tuple[Any, ...]:
+    found = plurality(**arrays([list(visits)], [months]), n_groups=4, n_steps=3, latest=latest)
     return tuple(column[0] for column in found)
 
 
@@ -69,8 +81,22 @@ def test_a_member_without_visits_has_no_group() -> None:
     assert attributed((1, -1, 2), (2, 1, 0)) == (-1, 0, 0, False, NO_DAY)
 
 
-visit = st.tuples(st.integers(-3, 4), st.integers(-1, 3), st.integers(0, 3))
-populations = st.lists(st.lists(visit, max_size=12), max_size=6).map(arrays)
+def test_visits_of_months_that_do_not_count_are_none() -> None:
+    """Days -3 to -1 lie in month 0, 0 to 3 in month 1, 4 to 6 in month 2."""
+    visits = ((-3, 1, 1), (-2, 1, 1), (1, 2, 2), (4, 3, 2), (5, 3, 2))
+    assert attributed(*visits) == (1, 1, 2, False, -3)
+    assert attributed(*visits, months=0b110) == (3, 2, 2, False, 4)
+    assert attributed(*visits, months=0b010) == (2, 2, 1, False, 1)
+    assert attributed(*visits, months=0b1000) == (-1, 0, 0, False, NO_DAY)
+
+
+visit = st.tuples(st.integers(-3, 9), st.integers(-1, 3), st.integers(0, 3))
+member = st.tuples(
+    st.lists(visit, max_size=12), st.one_of(st.just(WHOLE), st.integers(0, 7), st.just(0x806))
+)
+populations = st.lists(member, max_size=6).map(
+    lambda members: arrays([visits for visits, _ in members], [open_ for _, open_ in members])
+)
 
 
 @settings(max_examples=200, deadline=None)
@@ -90,8 +116,9 @@ def test_the_cuda_text_is_the_definition(
 ) -> None:
     n = len(case["offsets"]) - 1
     out = [np.full(n, 7, kind) for kind in KINDS]
-    scalars = [np.int32(latest), np.int64(n)]
-    found = host_twin("plurality", [*case.values(), *scalars, *out], grid=n // 4 + 1, block=4)
+    *inputs, first_day = case.values()
+    scalars = [np.int32(first_day), np.int32(latest), np.int64(n)]
+    found = host_twin("plurality", [*inputs, *scalars, *out], grid=n // 4 + 1, block=4)
     slow = reference(**case, n_groups=4, n_steps=3, latest=latest)
     for name, one, other in zip(NAMES, found[-5:], slow, strict=True):
         assert one.tolist() == other.tolist(), name
@@ -101,7 +128,9 @@ def test_the_cuda_text_is_the_definition(
 @settings(max_examples=60, deadline=None)
 @given(case=populations, latest=st.booleans())
 def test_the_gpu_is_the_definition(case: dict[str, Any], latest: bool) -> None:
-    there = {name: to_device(array) for name, array in case.items()}
+    there = {
+        name: value if name == "first_day" else to_device(value) for name, value in case.items()
+    }
     found = plurality(**there, n_groups=4, n_steps=3, latest=latest)
     slow = reference(**case, n_groups=4, n_steps=3, latest=latest)
     for name, one, other in zip(NAMES, found, slow, strict=True):
@@ -115,6 +144,9 @@ def test_the_gpu_is_the_definition(case: dict[str, Any], latest: bool) -> None:
         ({"step": np.zeros(3, np.uint8)}, r"step: expected shape \(2\)"),
         ({"offsets": np.zeros(0, np.int64)}, "offsets: expected n_members"),
         ({"day": np.zeros((1, 2), np.int32)}, "day: expected shape"),
+        ({"months": np.zeros(2, np.uint16)}, r"months: expected shape \(1\)"),
+        ({"months": np.zeros(1, np.int32)}, "months: expected dtype uint16"),
+        ({"month_of": np.zeros(2, np.int64)}, "month_of: expected dtype uint8"),
         ({"n_groups": 0}, "n_groups: expected at least 1"),
         ({"n_steps": 256}, "n_steps: expected 1 to 255"),
         ({"day": [1, 2]}, "day: expected a NumPy or CuPy array"),

@@ -19,7 +19,9 @@ VISIT = {
     "tin": np.int32,
     "day": np.int32,
     "paid_day": np.int32,
-    "visit_class": np.uint8,
+    "procedure": np.int32,
+    "place": np.uint8,
+    "marks": np.uint8,
 }
 ENTRY = {
     "entry_tin": np.int32,
@@ -33,6 +35,7 @@ N_NPI = 4
 
 def case_of(visits: list[tuple[int, ...]], entries: list[tuple[int, ...]]) -> dict[str, Any]:
     """Kernel inputs of visits, and of entries (npi, tin, start, end, group, kind)."""
+    visits = [(*visit, *(0, 0)[len(visit) - 6 :]) for visit in visits]
     entries = sorted(entries, key=lambda entry: entry[0])
     npi = np.array([entry[0] for entry in entries], np.int64)
     first = np.concatenate([[0], np.cumsum(np.bincount(npi, minlength=N_NPI))])
@@ -42,6 +45,10 @@ def case_of(visits: list[tuple[int, ...]], entries: list[tuple[int, ...]]) -> di
     case["npi_first"] = first.astype(np.int32)
     for i, (name, kind) in enumerate(ENTRY.items(), start=1):
         case[name] = np.array([entry[i] for entry in entries], kind)
+    case["class_of"] = np.array([0, 1, 2, 2], np.uint8)
+    case["place_marks"] = np.zeros(256, np.uint8)
+    case["place_marks"][[1, 2]] = 1, 4
+    case["barred"] = np.array([0, 2, 7], np.uint8)
     case["step_of"] = np.array([[0, 0], [1, 0], [2, 3]], np.uint8)
     return case
 
@@ -86,9 +93,23 @@ def test_a_class_that_serves_no_step_does_not_count() -> None:
     assert match((1, 0, 0, 15, 15, 1), (1, -1, 0, 99, 5, 1)) == (-1, 0)
 
 
+def test_marks_of_a_visit_or_its_place_bar_the_classes_that_say_so() -> None:
+    entry = (1, -1, 0, 99, 5, 0)
+    first = (1, 0, 0, 15, 15)
+    assert match((*first, 2, 0, 0), entry) == (5, 2)
+    assert match((*first, 2, 0, 1), entry) == (-1, 0), "the visit's own mark"
+    assert match((*first, 2, 2, 0), entry) == (-1, 0), "its place's"
+    assert match((*first, 2, 0, 8), entry) == (5, 2), "a mark that nothing asks for"
+    assert match((*first, 1, 2, 1), entry) == (5, 1), "another class asks for another mark"
+    assert match((*first, 1, 2, 2), entry) == (-1, 0)
+
+
 npi = st.integers(0, N_NPI - 1)
 day = st.integers(8, 22)
-visits = st.tuples(npi, npi, st.integers(0, 2), day, st.integers(25, 32), st.integers(0, 2))
+visits = st.tuples(
+    npi, npi, st.integers(0, 2), day, st.integers(25, 32), st.integers(0, 3), st.integers(0, 3),
+    st.integers(0, 15),
+)  # fmt: skip
 entries = st.tuples(npi, st.integers(-2, 2), day, day, st.integers(0, 3), st.integers(0, 1))
 cases = st.builds(case_of, st.lists(visits, max_size=12), st.lists(entries, max_size=8))
 
@@ -131,7 +152,12 @@ def test_the_gpu_is_the_definition(case: dict[str, Any]) -> None:
     ("change", "message"),
     [
         ({"tin": np.zeros(1, np.int64)}, "tin: expected dtype int32"),
-        ({"visit_class": np.zeros(2, np.uint8)}, r"visit_class: expected shape \(1\)"),
+        ({"procedure": np.zeros(2, np.int32)}, r"procedure: expected shape \(1\)"),
+        ({"place": np.zeros(1, np.int32)}, "place: expected dtype uint8"),
+        ({"marks": np.zeros(2, np.uint8)}, r"marks: expected shape \(1\)"),
+        ({"class_of": np.zeros(4, np.int32)}, "class_of: expected dtype uint8"),
+        ({"place_marks": np.zeros(255, np.uint8)}, r"place_marks: expected shape \(256\)"),
+        ({"barred": np.zeros(2, np.uint8)}, r"barred: expected shape \(3\)"),
         ({"npi_first": np.zeros(0, np.int32)}, "npi_first: expected n_npi"),
         ({"entry_kind": np.zeros(3, np.uint8)}, "entry_kind: expected shape"),
         ({"step_of": np.zeros(3, np.uint8)}, "step_of: expected shape"),

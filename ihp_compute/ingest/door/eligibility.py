@@ -16,6 +16,7 @@ import numpy as np
 
 from ihp_compute.codes import (
     SPAN_DUAL,
+    SPAN_LIMITED_BENEFITS,
     SPAN_LONG_TERM_INSTITUTION,
     SPAN_MEDICAID,
     SPAN_PARTIAL_BENEFIT,
@@ -43,6 +44,12 @@ _CODES: Final[Mapping[str, frozenset[int]]] = {
 }
 """Codes that are understood; of T-MSIS the valid values of DUAL-ELIGIBLE-CODE, ELIGIBILITY-GROUP
 and MANAGED-CARE-PLAN-TYPE."""
+_SCOPES: Final = frozenset("01234567ABCDEFG")
+"""The same of RESTRICTED-BENEFITS-CODE."""
+_LIMITED_SCOPES: Final = frozenset("236")
+"""Of these: emergencies of aliens only, Medicare's cost sharing only, family planning only."""
+_LIMITED_GROUPS: Final = frozenset({"35"})
+"""Eligibility groups of such cover: family planning services."""
 
 
 def read_eligibility(
@@ -53,7 +60,8 @@ def read_eligibility(
     Unreadable: no member id, no start or end that can be read, an end before the start; birth or
     death that cannot be read is blank and told. A blank end, or one after 2099-12-30, is open.
     Dual: CMS dual status 01-06 and 08; partial benefit: 01, 03, 05, 06 or the flag. 09 and 10 are
-    entitled to Medicare outside full Medicaid and are stored, but set no flag.
+    entitled to Medicare outside full Medicaid and are stored, but set no flag. Limited benefits:
+    the eligibility group of family planning, or a scope of benefits for some care only.
     """
     ids, key = rows.member_keys(members)
     start, end = rows.days("enrollment_start_date"), rows.days("enrollment_end_date")
@@ -80,15 +88,19 @@ def read_eligibility(
     dual_flag = np.isin(dual, (1, 2, 3, 4, 5, 6, 8))
     partial = np.isin(dual, (1, 3, 5, 6)) | rows.flag("x_partial_benefit_flag")
     medicaid = rows.flag("medicaid_indicator") | is_medicaid | (aid > 0) | dual_flag
+    limited = rows.read("x_elgblty_grp_cd", "limited", _is_limited_group, np.bool_).rows()
+    limited = limited | rows.read("x_rstrctd_bnfts_cd", "limited", _is_limited, np.bool_).rows()
     flags = (
         dual_flag * SPAN_DUAL
         + rows.flag("x_spenddown_flag") * SPAN_SPEND_DOWN
         + partial * SPAN_PARTIAL_BENEFIT
+        + limited * SPAN_LIMITED_BENEFITS
         + rows.flag("long_term_institutional_flag") * SPAN_LONG_TERM_INSTITUTION
         + medicaid * SPAN_MEDICAID
     ).astype(np.uint8)
     for name, known in _CODES.items():
         rows.understood(name, functools.partial(_is_among, known))
+    rows.understood("x_rstrctd_bnfts_cd", lambda text: _scope(text) in _SCOPES)
     carried = rows.carried(codes)
     rows.mark(key.where(key.values == 0), "no member id")
     for name in ("enrollment_start_date", "enrollment_end_date"):
@@ -137,6 +149,23 @@ def read_eligibility(
 def _reason(text: str) -> int:
     code = small(text)
     return code if code <= 3 else 255
+
+
+def _scope(text: str) -> str:
+    """A scope of benefits, of one character.
+
+    >>> _scope("02"), _scope("c"), _scope("0")
+    ('2', 'C', '0')
+    """
+    return (text.lstrip("0") or "0").upper()
+
+
+def _is_limited(text: str) -> bool:
+    return _scope(text) in _LIMITED_SCOPES
+
+
+def _is_limited_group(text: str) -> bool:
+    return text.zfill(2) in _LIMITED_GROUPS
 
 
 def _is_plan_id(text: str) -> bool:

@@ -1,6 +1,6 @@
 """Tables derived from a shard's retained lines: diagnoses, visits, stays, drugs; and scores.
 
-Decides: which lines can attribute a member, what is one stay and when it began and ended, and that
+Decides: which lines are possible visits, what is one stay and when it began and ended, and that
 a diagnosis or a drug stands once a day, with its earliest payment. Visits, diagnoses and drugs are
 of days on which the member is enrolled: a line that is retained for another date's sake has none.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ihp_compute.codes import LINE_ED, LINE_INPATIENT, VISIT_CLASSES
+from ihp_compute.codes import LINE_ED, LINE_INPATIENT, LINE_KINDS, VISIT_PAYMENT
 from ihp_compute.ingest.handover import Rules
 from ihp_compute.ingest.shard.rows import (
     Columns,
@@ -89,17 +89,16 @@ def _earliest_pairs(
 _NO_PAIRS: Final = {name: np.empty(0, np.int32) for name in ("dx", "day", "paid_day")}
 
 
+_PAYMENTS: Final = np.array([kind in ("capitation", "supplemental") for kind in LINE_KINDS])
+
+
 def visits(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
-    """Lines that can attribute: visit codes outside hospital, emergency and laboratory places."""
+    """Medical lines with a procedure at which a person may be seen, of enrolled service months."""
     facts = rules.facts
-    kind = row_pick(facts.visit_class, None, lines.column("hcpcs"))
-    at = np.flatnonzero(kind)
+    at = np.flatnonzero(row_pick(facts.possible_visit, None, lines.column("hcpcs")))
     at = at[(lines.rows[at] < lines.n_medical) & lines.column("served")[at]]
-    kind = kind[at]
-    hospital = lines.column("flags")[at] & (LINE_INPATIENT | LINE_ED) != 0
-    elsewhere = facts.no_visit_place[lines.column("place_of_service")[at]] | hospital
-    counted = (kind == VISIT_CLASSES.index("health_care_home")) | ~elsewhere
-    at, kind = at[counted], kind[counted]
+    payment = _PAYMENTS[lines.column("kind")[at]]
+    hospital = lines.column("flags")[at] & (LINE_INPATIENT | LINE_ED)
     member = lines.member[at]
     picked = {
         "day": lines.column("service_day")[at],
@@ -107,13 +106,14 @@ def visits(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, 
         "rendering_npi": lines.column("rendering_npi")[at],
         "billing_npi": lines.column("billing_npi")[at],
         "tin": lines.some("tin", at),
-        "class": kind,
+        "hcpcs": lines.column("hcpcs")[at],
+        "place": facts.place_number[lines.column("place_of_service")[at]],
+        "marks": (hospital | payment * VISIT_PAYMENT).astype(np.uint8),
     }
     order = np.arange(len(at))
     fresh = np.ones(len(at), bool)
     fresh[1:] = (member[1:] != member[:-1]) | (picked["day"][1:] != picked["day"][:-1])
-    rest = ("paid_day", "rendering_npi", "billing_npi", "tin", "class")
-    settle_ties(order, fresh, tuple(picked[name] for name in rest))
+    settle_ties(order, fresh, tuple(picked[name] for name in picked if name != "day"))
     return (
         record(tables.VISITS, {name: values[order] for name, values in picked.items()}),
         count_by_member(member, n_members),

@@ -36,6 +36,16 @@ REFUSED = {
     "attribution.min_months_any": ["0", "-1", "12.1", "1e400"],
     "attribution.exclude": ['["dead"]', '["dual", "dual"]', "[3]"],
     "attribution.steps": ["[]", '["specialist", "specialist"]', '["none"]', '["gate"]'],
+    "attribution.visit_codes": ['["80053"]', '["99215-99211"]', '["99213", "99213"]', "[99213]"],
+    "attribution.excluded_places": ['["1"]', '["21", "21"]', "[21]", '["XX"]'],
+    "attribution.care_coordination_codes": ['["S0280-T1015"]', '["J1100"]', '["s0280"]'],
+    "attribution.no_visit": ['["denied"]', '["inpatient", "inpatient"]'],
+    "attribution.health_care_home": ['"flagged"', "true", '"none"'],
+    "attribution.health_care_home_specialties": ['["primary care"]'],
+    "attribution.primary_care_specialties": ['["dentist"]', '["specialist", "specialist"]'],
+    "attribution.specialist_specialties": ['["207RC0000X"]'],
+    "attribution.roster_rule": ['"always"', '"none"'],
+    "attribution.roster_date": ['"31-12"', '"02-30"', '"2024-12-31"', "1231", '"none"'],
     "attribution.keep_pre_visit": ["1", '"yes"'],
     "attribution.tie_break": ["[]", '["lowest_id", "latest_visit"]', '["latest_visit"]'],
     "cost.amount": ['"charged"', "3"],
@@ -152,6 +162,9 @@ def overridden(path: str, raw: Any) -> tuple[Agreement | None, str]:
         return None, str(refusal)
 
 
+CODES = ("99213", "99202-99205", "99205-99202", "80053", "T1015", "S0280-T1015", "t1015", "9921")
+
+
 def values_of(path: str, kind: Kind) -> st.SearchStrategy[Any]:
     """Values of and beyond a kind, as a file or a table cell gives them."""
     names = st.sampled_from([*kind.choices, "none", "bogus"])
@@ -164,6 +177,9 @@ def values_of(path: str, kind: Kind) -> st.SearchStrategy[Any]:
         "choice": names,
         "text": st.text(max_size=9),
         "names": st.lists(names, max_size=4),
+        "codes": st.lists(st.one_of(names, st.sampled_from(CODES)), max_size=3),
+        "places of service": st.lists(st.sampled_from(["11", "23", "7", "1a", ""]), max_size=3),
+        "day of a year": st.sampled_from(["12-31", "02-29", "02-30", "1-1", "2024-12-31", 1231]),
         "cells": st.lists(st.one_of(CELL, st.tuples(CELL, CELL).map("+".join)), max_size=3),
         "size table": st.lists(sizes, max_size=3),
         "bands": st.dictionaries(st.sampled_from(["inner", "outer"]), band, max_size=2),

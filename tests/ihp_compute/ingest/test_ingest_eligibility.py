@@ -12,6 +12,7 @@ from ihp_compute.codes import (
     RATE_CELLS,
     SERVICE_CATEGORIES,
     SPAN_DUAL,
+    SPAN_LIMITED_BENEFITS,
     SPAN_LONG_TERM_INSTITUTION,
     SPAN_MEDICAID,
     SPAN_PARTIAL_BENEFIT,
@@ -162,6 +163,13 @@ def test_a_rate_cell_has_its_fact(
         ({"dual_status_code": "09"}, set(), 9),
         ({"x_spenddown_flag": "Yes", "payer": "State Medicaid"}, {"spend_down", "medicaid"}, 255),
         ({"x_partial_benefit_flag": "true"}, {"partial"}, 255),
+        ({"x_elgblty_grp_cd": "35"}, {"limited", "medicaid"}, 255),
+        ({"x_elgblty_grp_cd": "36"}, {"medicaid"}, 255),
+        *(({"x_rstrctd_bnfts_cd": code}, {"limited"}, 255) for code in ("2", "03", "6.0")),
+        *(
+            ({"x_rstrctd_bnfts_cd": code}, set(), 255)
+            for code in ("", "0", "1", "4", "5", "7", "B")
+        ),
         ({"long_term_institutional_flag": "1"}, {"institution"}, 255),
         ({"medicaid_indicator": "0", "payer_type": "medicaid"}, {"medicaid"}, 255),
     ],
@@ -173,6 +181,7 @@ def test_flags_of_a_span_have_their_facts(
         "dual": SPAN_DUAL,
         "spend_down": SPAN_SPEND_DOWN,
         "partial": SPAN_PARTIAL_BENEFIT,
+        "limited": SPAN_LIMITED_BENEFITS,
         "institution": SPAN_LONG_TERM_INSTITUTION,
         "medicaid": SPAN_MEDICAID,
     }

@@ -10,7 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ihp_compute.codes import LINE_ED, LINE_INPATIENT, SERVICE_CATEGORIES, VISIT_CLASSES
+from ihp_compute.codes import (
+    LINE_ED,
+    LINE_INPATIENT,
+    SERVICE_CATEGORIES,
+    VISIT_ED,
+    VISIT_INPATIENT,
+    VISIT_PAYMENT,
+)
 from ihp_compute.ingest.door.layout import find_inputs
 from ihp_compute.input_columns import INPUT_TABLES
 from ihp_compute.population.shards import open_population
@@ -219,5 +226,37 @@ def test_a_hospital_claim_is_a_stay_and_an_emergency_visit_is_one(
         ("V", "1"): ("primary_care", False, False),
         ("I", "1"): ("primary_care", False, False),
     }
-    classes = [VISIT_CLASSES[row["class"]] for row in bench.rows(population, "visits")]
-    assert sorted(classes) == ["evaluation", "health_care_home"]
+    codes = population.codes("hcpcs").to_pylist()
+    possible = {
+        (codes[row["hcpcs"]], row["place"], row["marks"])
+        for row in bench.rows(population, "visits")
+    }
+    assert possible == {
+        ("99284", 23, VISIT_ED), ("S0280", 11, 0), ("99213", 11, 0), ("99213", 21, 0),
+    }  # fmt: skip
+
+
+def test_a_possible_visit_says_what_may_make_it_none(bench: Any, member: Any, line: Any) -> None:
+    """Payments, stays and odd places are kept with their marks: the contract decides."""
+    rows = [
+        *(line(claim_id=f"K{k}", x_clm_type_cd=k) for k in ("2", "4", "E")),
+        line(claim_id="E", x_clm_type_cd="3", paid_amount="0"),
+        line(claim_id="P", place_of_service_code="2"),
+        line(claim_id="Q", place_of_service_code="XX"),
+        line(claim_id="S", claim_type="institutional", bill_type_code="111", hcpcs_code="99221",
+             place_of_service_code=""),
+        line(claim_id="D", x_clm_dnd_ind="0"),
+        line(claim_id="A", hcpcs_code="A0428"),
+    ]  # fmt: skip
+    _, population = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    codes = population.codes("hcpcs").to_pylist()
+    found = [
+        (codes[row["hcpcs"]], row["place"], row["marks"])
+        for row in bench.rows(population, "visits")
+    ]
+    assert sorted(found) == sorted(
+        [
+            *(("99213", 11, VISIT_PAYMENT) for _ in range(3)),
+            ("99213", 11, 0), ("99213", 2, 0), ("99213", 0, 0), ("99221", 0, VISIT_INPATIENT),
+        ]
+    )  # fmt: skip

@@ -610,7 +610,7 @@ def test_codes_that_are_not_understood_are_told_by_kind_and_with_dollars(
     people = {
         "gender": "unk?", "dual_status_code": "B7", "x_elgblty_grp_cd": "999",
         "x_mc_plan_type_cd": "HMO", "original_reason_entitlement_code": "7",
-        "x_spenddown_flag": "perhaps",
+        "x_spenddown_flag": "perhaps", "x_rstrctd_bnfts_cd": "Z9",
     }  # fmt: skip
     document, _ = bench.ingest(
         bench.folder(eligibility=[member(**people), member(person_id="2")], medical_claim=rows)
@@ -627,6 +627,7 @@ def test_codes_that_are_not_understood_are_told_by_kind_and_with_dollars(
         ("x_mc_plan_type_cd", "not_understood", "letters"): (1, 0),
         ("original_reason_entitlement_code", "not_understood", "digits"): (1, 0),
         ("x_spenddown_flag", "not_understood", "letters"): (1, 0),
+        ("x_rstrctd_bnfts_cd", "not_understood", "mixed"): (1, 0),
     }
 
 

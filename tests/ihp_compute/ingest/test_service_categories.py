@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ihp_compute.codes import SERVICE_CATEGORIES, VISIT_CLASSES
+from ihp_compute.codes import SERVICE_CATEGORIES
 from ihp_compute.ingest.service_categories import (
     _BILL_TYPES,
     _PLACES,
+    _POSSIBLE_VISITS,
     _PROCEDURES,
     _REVENUE,
-    _VISITS,
     CLAIM_TYPES,
     LineFacts,
     classify,
@@ -108,7 +108,7 @@ def test_ranges_are_in_order_and_do_not_overlap() -> None:
     for rules in (
         [("", low, high) for low, high, _ in _REVENUE],
         [(letter, low, high) for letter, low, high, _ in _PROCEDURES],
-        list(_VISITS),
+        list(_POSSIBLE_VISITS),
     ):
         for (letter, _, high), (following, low, _) in pairwise(rules):
             assert letter != following or high < low
@@ -116,17 +116,16 @@ def test_ranges_are_in_order_and_do_not_overlap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "name"),
+    ("code", "possible"),
     [
-        ("99202", "evaluation"), ("99215", "evaluation"), ("99397", "evaluation"),
-        ("G0439", "evaluation"), ("T1015", "evaluation"), ("S0280", "health_care_home"),
-        ("99285", "none"), ("99223", "none"), ("80053", "none"), ("71046", "none"), ("", "none"),
-        ("9921", "none"), ("99213A", "none"),
+        ("99202", True), ("99215", True), ("99397", True), ("G0439", True), ("T1015", True),
+        ("S0280", True), ("90834", True), ("99285", True), ("H0031", True), ("80053", False),
+        ("71046", False), ("", False), ("9921", False), ("99213A", False), ("A0428", False),
     ],
 )  # fmt: skip
-def test_visits_attribute_and_other_services_do_not(code: str, name: str) -> None:
+def test_people_are_seen_at_visits_and_not_at_other_services(code: str, possible: bool) -> None:
     facts = facts_of(["", code], [""], [""], [""])
-    assert VISIT_CLASSES[facts.visit_class[1]] == name
+    assert facts.possible_visit[1] == possible
 
 
 def test_facts_follow_codes_to_other_numbers() -> None:

@@ -10,18 +10,38 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ihp_compute.codes import RATE_CELLS, SPAN_DUAL, SPAN_LONG_TERM_INSTITUTION, SPAN_SPEND_DOWN
+from ihp_compute.codes import (
+    RATE_CELLS,
+    SPAN_DUAL,
+    SPAN_LIMITED_BENEFITS,
+    SPAN_LONG_TERM_INSTITUTION,
+    SPAN_SPEND_DOWN,
+    VISIT_ED,
+    VISIT_INPATIENT,
+    VISIT_PAYMENT,
+)
 from ihp_compute.contracts.rules import AttributionTerms
 from ihp_compute.errors import ContractError, DataError
 from ihp_compute.measure.attribution import EXCLUSION_REASONS, Attribution, attribute
 from ihp_compute.measure.roster import Roster, compile_roster
+from ihp_compute.measure.visits import compile_visits
 from ihp_compute.units import day_of
 
 TERMS = AttributionTerms(
     min_months_continuous=6,
     min_months_any=9,
-    exclude=("dual", "spend_down", "partial_benefit"),
+    exclude=("dual", "spend_down", "partial_benefit", "limited_benefits"),
     steps=("health_care_home", "primary_care", "specialist"),
+    visit_codes=("99201-99205", "99211-99215", "T1015"),
+    excluded_places=("21", "23", "81"),
+    care_coordination_codes=("S0280-S0281",),
+    no_visit=("payment_line", "excluded_month", "inpatient", "emergency"),
+    health_care_home="care_coordination",
+    health_care_home_specialties=("primary_care",),
+    primary_care_specialties=("primary_care",),
+    specialist_specialties=("specialist", "behavioral_health"),
+    roster_rule="on_date",
+    roster_date="12-31",
     keep_pre_visit=True,
     tie_break=("latest_visit", "lowest_id"),
 )
@@ -29,7 +49,9 @@ CUTOFF = day_of(date(2025, 6, 30))
 NPI = pa.array(["", *(f"100000000{i}" for i in range(1, 8))])
 TIN = pa.array(["", "41-1", "41-2"])
 ALPHA, BETA, GAMMA, HOME, OTHER, THERAPIST, NOBODY = range(1, 8)
-HCH, EVALUATION = 1, 2
+HCPCS = ["", "S0280", "99213", "99215", "T1015", "90834", "99223"]
+HCH, EVALUATION, _, CLINIC, THERAPY, HOSPITAL_CARE = range(1, 7)
+FLAGGED = replace(TERMS, health_care_home="or_flagged_entry")
 
 
 def row(
@@ -57,9 +79,16 @@ ROWS = (
 )
 
 
-def roster_of(*rows: dict[str, Any]) -> Roster:
+def roster_of(
+    *rows: dict[str, Any], terms: AttributionTerms = TERMS, years: tuple[int, int] = (2022, 2024)
+) -> Roster:
     return compile_roster(
-        pa.Table.from_pylist(list(rows)), npi_codes=NPI, tin_codes=TIN, performance_year=2024
+        pa.Table.from_pylist(list(rows)),
+        npi_codes=NPI,
+        tin_codes=TIN,
+        terms=terms,
+        base_year=years[0],
+        performance_year=years[1],
     )
 
 
@@ -69,16 +98,21 @@ def visit(
     return {
         "rendering_npi": npi,
         "day": day_of(date(year, month, day)),
-        "class": kind,
+        "hcpcs": kind,
         **other,
     }
 
 
 def attributed(
-    shard: Any, *rows: dict[str, Any], terms: AttributionTerms = TERMS, year: int = 2024
+    shard: Any,
+    *rows: dict[str, Any],
+    terms: AttributionTerms = TERMS,
+    year: int = 2024,
+    years: tuple[int, int] = (2022, 2024),
 ) -> tuple[Attribution, list[str]]:
-    roster = roster_of(*(rows or ROWS))
-    found = attribute(shard, roster, terms, year=year, cutoff_day=CUTOFF)
+    roster = roster_of(*(rows or ROWS), terms=terms, years=years)
+    visits = compile_visits(terms, HCPCS)
+    found = attribute(shard, roster, visits, terms, year=year, cutoff_day=CUTOFF)
     return found, [roster.groups[g] if g >= 0 else "" for g in found.group]
 
 
@@ -102,17 +136,141 @@ def test_the_most_primary_care_visits_win(tiny_shard: Maker, span: Maker) -> Non
     assert (found.step[0], found.n_visits[0], found.tied[0]) == (2, 2, False)
 
 
-def test_a_health_care_home_goes_before_more_primary_care(tiny_shard: Maker, span: Maker) -> None:
-    """One care-coordination service, or one visit at a certified home, outweighs other visits."""
+def test_care_coordination_goes_before_more_primary_care(tiny_shard: Maker, span: Maker) -> None:
+    """One care-coordination service outweighs other visits, at any entry and in any place."""
     many = [visit(ALPHA, 1, day) for day in (5, 6, 7)]
     found, groups = attributed(
         tiny_shard(
-            {"spans": [span()], "visits": [*many, visit(HOME, 2, 1)]},
             {"spans": [span()], "visits": [*many, visit(BETA, 2, 1, HCH)]},
+            {"spans": [span()], "visits": [*many, visit(GAMMA, 2, 1, HCH, place=21, marks=3)]},
         )
     )
-    assert groups == ["P3", "P2"]
+    assert groups == ["P2", "P2"]
     assert found.step.tolist() == [1, 1]
+
+
+def test_one_visit_at_a_flagged_home_does_not_beat_ten(tiny_shard: Maker, span: Maker) -> None:
+    """A flagged entry makes the first step only where the contract says so."""
+    ten = [visit(ALPHA, month, 10) for month in (1, 2, 3, 4, 5, 7, 8, 9, 10, 11)]
+    shard = tiny_shard({"spans": [span()], "visits": [*ten[:5], visit(HOME, 6, 10), *ten[5:]]})
+    found, groups = attributed(shard)
+    assert (groups, found.step.tolist(), found.n_visits.tolist()) == (["P1"], [2], [10])
+    found, groups = attributed(shard, terms=FLAGGED)
+    assert (groups, found.step.tolist(), found.n_visits.tolist()) == (["P3"], [1], [1])
+
+
+def test_among_homes_the_one_with_the_most_encounters_wins(tiny_shard: Maker, span: Maker) -> None:
+    """Care coordination and visits at flagged entries are counted together."""
+    rows = (*ROWS, row(THERAPIST, "P3", "specialist", health_care_home="true", tin="41-2"))
+    homes = (row(ALPHA, "P1", health_care_home="true"), *rows[1:])
+    visits = [visit(HOME, 1, 5), visit(ALPHA, 2, 5), visit(ALPHA, 3, 5), visit(BETA, 4, 5, HCH)]
+    many = [visit(BETA, 5, day) for day in range(1, 9)]
+    shard = tiny_shard(
+        {"spans": [span()], "visits": [*visits, *many]},
+        {"spans": [span()], "visits": [*visits, visit(HOME, 5, 1), visit(HOME, 5, 2, HCH)]},
+        {"spans": [span()], "visits": [visit(ALPHA, 1, 5), visit(THERAPIST, 2, 5, tin=2)]},
+    )
+    found, groups = attributed(shard, *homes, terms=FLAGGED)
+    assert groups == ["P1", "P3", "P1"]
+    assert found.n_visits.tolist() == [2, 3, 1]
+    every = replace(FLAGGED, health_care_home_specialties=("primary_care", "specialist"))
+    found, groups = attributed(shard, *homes, terms=every)
+    assert (groups[2], found.tied[2]) == ("P3", True), "a specialist at a home counts if it says so"
+
+
+def test_specialties_count_at_the_steps_that_name_them(tiny_shard: Maker, span: Maker) -> None:
+    shard = tiny_shard(
+        {"spans": [span()], "visits": [visit(THERAPIST, 1, 5), visit(BETA, 2, 5)]},
+        {"spans": [span()], "visits": [visit(THERAPIST, 1, 5)]},
+    )
+    first = replace(TERMS, primary_care_specialties=("behavioral_health",))
+    found, groups = attributed(shard, terms=first)
+    assert (groups, found.step.tolist()) == (["P1", "P1"], [2, 2])
+    nowhere = replace(TERMS, specialist_specialties=("specialist",))
+    assert attributed(shard, terms=nowhere)[1] == ["P2", "UNATTRIBUTED"]
+
+
+def test_what_is_a_visit_is_a_term(tiny_shard: Maker, span: Maker) -> None:
+    def seen(*codes: int, **other: int) -> dict[str, Any]:
+        return {"spans": [span()], "visits": [visit(ALPHA, 1, 5, code, **other) for code in codes]}
+
+    shard = tiny_shard(
+        seen(EVALUATION), seen(CLINIC), seen(THERAPY), seen(HOSPITAL_CARE), seen(0),
+        seen(EVALUATION, place=21), seen(EVALUATION, place=11), seen(HCH, place=81),
+    )  # fmt: skip
+
+    def attributes(**change: Any) -> list[bool]:
+        return [g == "P1" for g in attributed(shard, terms=replace(TERMS, **change))[1]]
+
+    assert attributes() == [True, True, False, False, False, False, True, True]
+    other = ("90785-90899", "99221-99223")
+    assert attributes(visit_codes=other) == [False, False, True, True, False, False, False, True]
+    assert attributes(excluded_places=())[5]
+    assert not attributes(excluded_places=("11",))[6]
+    assert attributes(care_coordination_codes=(), visit_codes=("S0280",)) == [False] * 8
+    assert attributes(care_coordination_codes=("90834",), visit_codes=()) == [False] * 2 + [
+        True
+    ] + ([False] * 5)
+
+
+def test_a_payment_is_no_visit_unless_the_contract_says_so(tiny_shard: Maker, span: Maker) -> None:
+    """Two capitation lines at P2 lose to one visit at P1; care coordination that is paid so too."""
+    shard = tiny_shard(
+        {
+            "spans": [span()],
+            "visits": [
+                visit(BETA, 2, 1, marks=VISIT_PAYMENT), visit(BETA, 2, 2, marks=VISIT_PAYMENT),
+                visit(ALPHA, 5, 10),
+            ],
+        },
+        {"spans": [span()], "visits": [visit(BETA, 2, 1, HCH, marks=VISIT_PAYMENT)]},
+    )  # fmt: skip
+    assert attributed(shard)[1] == ["P1", "UNATTRIBUTED"]
+    kept = replace(TERMS, no_visit=("excluded_month", "inpatient", "emergency"))
+    assert attributed(shard, terms=kept)[1] == ["P2", "P2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "mark"), [("inpatient", VISIT_INPATIENT), ("emergency", VISIT_ED)]
+)
+def test_stays_and_emergencies_are_no_visits_unless_the_contract_says_so(
+    tiny_shard: Maker, span: Maker, name: str, mark: int
+) -> None:
+    shard = tiny_shard({"spans": [span()], "visits": [visit(ALPHA, 1, 5, marks=mark)]})
+    assert attributed(shard)[1] == ["UNATTRIBUTED"]
+    kept = tuple(other for other in TERMS.no_visit if other != name)
+    assert attributed(shard, terms=replace(TERMS, no_visit=kept))[1] == ["P1"]
+
+
+def test_visits_of_months_that_do_not_count_are_none(tiny_shard: Maker, span: Maker) -> None:
+    """Dual from January to March with three visits at P2, then one at P1 in nine clean months."""
+    member = {
+        "spans": [span(last=3, flags=SPAN_DUAL), span(first=4)],
+        "visits": [*(visit(BETA, 2, day) for day in (1, 2, 3)), visit(ALPHA, 5, 10)],
+    }
+    shard = tiny_shard(member, {**member, "death_day": day_of(date(2024, 4, 30))})
+    found, groups = attributed(shard)
+    assert groups == ["P1", ""]
+    any_month = replace(TERMS, no_visit=("payment_line",), min_months_any=1)
+    assert attributed(shard, terms=any_month)[1] == ["P2", "P2"], "May is after the death"
+    assert found.n_visits.tolist() == [1, 0]
+    keep_none = replace(TERMS, keep_pre_visit=False)
+    cut, _ = attributed(shard, terms=keep_none)
+    assert cut.months[0].tolist() == [8, 1]
+
+
+def test_limited_benefits_do_not_count_for_a_reason_of_their_own(
+    tiny_shard: Maker, span: Maker
+) -> None:
+    shard = tiny_shard(
+        {"spans": [span(flags=SPAN_LIMITED_BENEFITS)], "visits": [visit(ALPHA, 1, 5)]},
+        {"spans": [span(flags=SPAN_LIMITED_BENEFITS | SPAN_DUAL)]},
+    )
+    found, groups = attributed(shard)
+    assert reasons(found) == ["limited_benefits", "dual"]
+    kept = replace(TERMS, exclude=("dual",))
+    assert attributed(shard, terms=kept)[1] == ["P1", ""]
+    assert groups == ["", ""]
 
 
 def test_specialists_decide_only_without_primary_care(tiny_shard: Maker, span: Maker) -> None:
@@ -133,8 +291,9 @@ def test_steps_left_out_of_the_contract_decide_nothing(tiny_shard: Maker, span: 
         {"spans": [span()], "visits": [visit(HOME, 1, 5), visit(BETA, 2, 1, HCH)]},
         {"spans": [span()], "visits": [visit(GAMMA, 1, 5)]},
     )
-    found, groups = attributed(shard, terms=replace(TERMS, steps=("primary_care",)))
-    assert groups == ["P3", "UNATTRIBUTED"]
+    for terms in (TERMS, FLAGGED):
+        found, groups = attributed(shard, terms=replace(terms, steps=("primary_care",)))
+        assert groups == ["P3", "UNATTRIBUTED"]
     assert found.step.tolist() == [2, 0]
 
 
@@ -191,32 +350,124 @@ def test_an_entry_that_names_the_tin_goes_first(tiny_shard: Maker, span: Maker) 
     assert roster_of(*rows).n_unseen == 1
 
 
-def test_a_visit_is_held_against_the_entrys_dates(tiny_shard: Maker, span: Maker) -> None:
-    rows = (
-        row(ALPHA, "P1", end_date="2024-06-30"),
-        row(ALPHA, "P2", start_date="2024-07-01"),
-    )
-    shard = tiny_shard(
-        {"spans": [span()], "visits": [visit(ALPHA, 6, 30)]},
-        {"spans": [span()], "visits": [visit(ALPHA, 7, 1)]},
-    )
-    assert attributed(shard, *rows)[1] == ["P1", "P2"]
+CHANGING = (
+    row(OTHER, "COMPARISON"),
+    row(ALPHA, "P1", start_date="2024-07-01"),
+    row(BETA, "P2", end_date="2024-06-30"),
+    row(GAMMA, "P3", start_date="2022-07-01", end_date="2024-06-30"),
+    row(GAMMA, "P4", start_date="2024-07-01"),
+    row(HOME, "P5", end_date="2023-12-31"),
+)
+"""P1's clinic joins in July, P2's leaves after June, P3's goes to P4, P5's has left before."""
 
 
-def test_the_performance_years_roster_serves_the_base_year(tiny_shard: Maker, span: Maker) -> None:
-    """A base-year visit falls under the entries of the performance year, the latest first."""
+@pytest.mark.parametrize(
+    ("rule", "march", "september", "base_march", "base_september"),
+    [
+        ("on_date", "1 - 4 -", "1 - 4 -", "1 - 4 -", "1 - 4 -"),
+        ("any_day", "1 2 4 -", "1 2 4 -", "1 2 4 -", "1 2 4 -"),
+        ("same_days", "- 2 3 -", "1 - 4 -", "- 2 3 -", "1 - 4 -"),
+    ],
+)
+def test_the_same_entries_hold_in_both_years(
+    tiny_shard: Maker, span: Maker, rule: str, march: str, september: str, base_march: str,
+    base_september: str,
+) -> None:  # fmt: skip
+    """Clinics that join, leave or change in July, as the contract's rule has it, in both years."""
+    terms = replace(TERMS, roster_rule=rule)
+    for year, wanted in (
+        (2024, {3: march, 9: september}),
+        (2022, {3: base_march, 9: base_september}),
+    ):
+        for month, groups in wanted.items():
+            shard = tiny_shard(
+                *(
+                    {"spans": [span(year)], "visits": [visit(npi, month, 10, year=year)]}
+                    for npi in (ALPHA, BETA, GAMMA, HOME)
+                )
+            )
+            found = attributed(shard, *CHANGING, terms=terms, year=year)[1]
+            assert " ".join(g[1] if g[0] == "P" else "-" for g in found) == groups
+
+
+def test_each_years_own_entries_hold_where_the_contract_says_so(
+    tiny_shard: Maker, span: Maker
+) -> None:
     rows = (
-        row(ALPHA, "P1", start_date="2024-02-01", end_date="2024-06-30"),
-        row(ALPHA, "P2", start_date="2024-07-01"),
-        row(BETA, "P3", start_date="2020-01-01", end_date="2022-12-31"),
-        row(GAMMA, "P3", start_date="2024-12-31"),
+        row(BETA, "P2", end_date="2024-06-30"),
+        row(GAMMA, "P3", start_date="2022-07-01", end_date="2024-06-30"),
+        row(GAMMA, "P2", start_date="2024-07-01"),
     )
+    own = replace(TERMS, roster_rule="own_year")
+
+    def groups(year: int, month: int) -> list[str]:
+        shard = tiny_shard(
+            *(
+                {"spans": [span(year)], "visits": [visit(npi, month, 10, year=year)]}
+                for npi in (BETA, GAMMA)
+            )
+        )
+        return attributed(shard, *rows, terms=own, year=year)[1]
+
+    assert groups(2022, 3) == ["P2", "UNATTRIBUTED"]
+    assert groups(2022, 9) == ["P2", "P3"]
+    assert groups(2024, 3) == ["P2", "P3"]
+    assert groups(2024, 9) == ["UNATTRIBUTED", "P2"]
+
+
+def test_own_entries_without_a_base_roster_are_refused() -> None:
+    own = replace(TERMS, roster_rule="own_year")
+    with pytest.raises(DataError, match=r"P1, P4 have no entry valid in 2022, .* own_year"):
+        roster_of(*CHANGING, terms=own)
+    with pytest.raises(DataError, match="P1 has no entry valid in 2022"):
+        roster_of(row(ALPHA, "P1", start_date="2023-01-01"), terms=own)
+
+
+def test_a_partnership_without_an_entry_on_the_roster_date_is_a_group_of_nobody(
+    tiny_shard: Maker, span: Maker
+) -> None:
+    shard = tiny_shard({"spans": [span()], "visits": [visit(BETA, 3, 10)]})
+    found, groups = attributed(shard, *CHANGING)
+    roster = roster_of(*CHANGING)
+    assert roster.groups == ("P1", "P2", "P3", "P4", "P5", "COMPARISON", "UNATTRIBUTED")
+    assert (groups, roster.n_entries) == (["UNATTRIBUTED"], 3)
+    assert found.step.tolist() == [0]
+
+
+def test_the_roster_date_is_a_term(tiny_shard: Maker, span: Maker) -> None:
     shard = tiny_shard(
-        {"spans": [span(2022)], "visits": [visit(ALPHA, 1, 5, year=2022)]},
-        {"spans": [span(2022)], "visits": [visit(BETA, 1, 5, year=2022)]},
-        {"spans": [span(2022)], "visits": [visit(GAMMA, 1, 5, year=2022)]},
+        *({"spans": [span()], "visits": [visit(npi, 9, 10)]} for npi in (ALPHA, BETA, GAMMA))
     )
-    assert attributed(shard, *rows, year=2022)[1] == ["P2", "UNATTRIBUTED", "P3"]
+    for day, wanted in (
+        ("06-30", ["UNATTRIBUTED", "P2", "P3"]),
+        ("07-01", ["P1", "UNATTRIBUTED", "P4"]),
+    ):
+        assert attributed(shard, *CHANGING, terms=replace(TERMS, roster_date=day))[1] == wanted
+
+
+def test_the_29th_of_february_is_the_28th_of_other_years(tiny_shard: Maker, span: Maker) -> None:
+    rows = (
+        row(ALPHA, "P1", end_date="2024-02-28"),
+        row(ALPHA, "P2", start_date="2024-02-29", end_date="2024-02-29"),
+        row(ALPHA, "P3", start_date="2024-03-01"),
+    )
+    same = replace(TERMS, roster_rule="same_days")
+
+    def groups(rows: tuple[dict[str, Any], ...], year: int, years: tuple[int, int]) -> list[str]:
+        days = [(2, 28), (2, 29), (3, 1)] if year % 4 == 0 else [(2, 28), (3, 1)]
+        shard = tiny_shard(
+            *({"spans": [span(year)], "visits": [visit(ALPHA, *day, year=year)]} for day in days)
+        )
+        return attributed(shard, *rows, terms=same, year=year, years=years)[1]
+
+    assert groups(rows, 2024, (2022, 2024)) == ["P1", "P2", "P3"]
+    assert groups(rows, 2022, (2022, 2024)) == ["P1", "P3"]
+    plain = (row(ALPHA, "P1", end_date="2023-02-28"), row(ALPHA, "P3", start_date="2023-03-01"))
+    assert groups(plain, 2020, (2020, 2023)) == ["P1", "P1", "P3"]
+    on_the_29th = replace(TERMS, roster_date="02-29")
+    roster_of(*rows[1:2], terms=on_the_29th)
+    with pytest.raises(DataError, match="no entry is valid on 2023-02-28"):
+        roster_of(row(ALPHA, "P1", start_date="2023-03-01"), terms=on_the_29th, years=(2022, 2023))
 
 
 def test_late_payments_and_other_years_do_not_attribute(tiny_shard: Maker, span: Maker) -> None:
@@ -346,7 +597,7 @@ def test_taxonomy_codes_are_read(tiny_shard: Maker, span: Maker, text: str, step
         ([row(ALPHA, "UNATTRIBUTED")], "UNATTRIBUTED is reserved"),
         ([row(ALPHA, "P1", start_date="01/02/2024")], "start_date holds '01/02/2024'"),
         ([row(ALPHA, "P1", health_care_home="perhaps")], "health_care_home holds 'perhaps'"),
-        ([row(ALPHA, "P1", end_date="2023-12-31")], "no entry is valid in 2024"),
+        ([row(ALPHA, "P1", end_date="2023-12-31")], "no entry is valid on 2024-12-31"),
     ],
 )
 def test_a_roster_that_cannot_be_meant_is_refused(rows: list[Any], message: str) -> None:
@@ -360,6 +611,8 @@ def test_a_roster_without_a_needed_column_is_refused() -> None:
             pa.Table.from_pylist([row(ALPHA, "P1")]).drop_columns(["specialty"]),
             npi_codes=NPI,
             tin_codes=TIN,
+            terms=TERMS,
+            base_year=2022,
             performance_year=2024,
         )
 
@@ -376,7 +629,7 @@ def test_a_roster_may_hold_dates_and_booleans(tiny_shard: Maker, span: Maker) ->
         ALPHA, "P1", start_date=date(2024, 3, 1), end_date=None, health_care_home=True, tin=None
     )
     shard = tiny_shard({"spans": [span()], "visits": [visit(ALPHA, 4, 5)]})
-    found, groups = attributed(shard, typed)
+    found, groups = attributed(shard, typed, terms=FLAGGED)
     assert (groups, found.step.tolist()) == (["P1"], [1])
 
 
@@ -388,6 +641,15 @@ def test_a_roster_may_hold_dates_and_booleans(tiny_shard: Maker, span: Maker) ->
         ({"exclude": ("dead",)}, "exclude: found .* expected a list of names among dual"),
         ({"steps": ()}, "steps: found .* 1 or more names among"),
         ({"steps": ("specialist", "specialist")}, "steps: found a name twice"),
+        ({"visit_codes": ("99213", "80053")}, "visit_codes: found 80053, expected a list of proc"),
+        ({"visit_codes": ("99215-99213",)}, "visit_codes: found 99215-99213, expected a list"),
+        ({"care_coordination_codes": ("S0280-T1015",)}, "care_coordination_codes: found S0280-T"),
+        ({"visit_codes": ("99213", "99213")}, "visit_codes: found a name twice"),
+        ({"excluded_places": ("7",)}, "excluded_places: found .* expected a list of places of"),
+        ({"no_visit": ("denied",)}, "no_visit: found .* among payment_line, excluded_month"),
+        ({"roster_rule": "never"}, "roster_rule: found never, expected on_date or any_day or"),
+        ({"roster_date": "31-12"}, "roster_date: found 31-12, expected a month and a day, MM-DD"),
+        ({"roster_date": "2024-12-31"}, "roster_date: found 2024-12-31, expected a month"),
         ({"tie_break": ("coin",)}, "tie_break: found .* expected a list: latest_visit then"),
     ],
 )
