@@ -117,6 +117,13 @@ GATES: Final[Mapping[str, Gate]] = {
             least=0,
             stage=Stage.PLAN,
         ),
+        Gate(
+            "quality_id_unmatched",
+            "share of ids with a quality score that match no partnership; from 10 ids",
+            0.2,
+            least=10,
+            stage=Stage.PLAN,
+        ),
     )
 }
 """Every gate, by name."""
@@ -139,13 +146,16 @@ class Finding:
     gate : str
         The gate that judges its share, or "".
     is_absence : bool
-        Whether something is missing that counts for nothing: a report says so on its first page.
+        Whether something is missing: a report says so on its first page.
+    counts : str
+        What its number of lines is a number of.
     """
 
     name: str
     meaning: str
     gate: str = ""
     is_absence: bool = False
+    counts: str = "lines"
 
 
 FINDINGS: Final[Mapping[str, Finding]] = {
@@ -204,6 +214,13 @@ FINDINGS: Final[Mapping[str, Finding]] = {
             "inconsistent_terms",
             "terms of base and performance year differ, both years measured by the latter's",
             "inconsistent",
+        ),
+        Finding(
+            "quality_id_unmatched",
+            "ids with a quality score that match no partnership of the roster",
+            "quality_id_unmatched",
+            is_absence=True,
+            counts="ids",
         ),
     )
 }
@@ -417,7 +434,8 @@ def where_of(row: Mapping[str, Any]) -> str:
 
 
 def _where_and_how_much(row: Mapping[str, Any]) -> str:
-    numbers = [f"{row['lines']:,} lines"] if row["lines"] else []
+    counts = finding_of(row["finding"]).counts
+    numbers = [f"{row['lines']:,} {counts}"] if row["lines"] else []
     if row["paid_cents"]:
         numbers.append(dollars(row["paid_cents"]))
     if row["lines"] and row["share"]:

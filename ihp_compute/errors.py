@@ -30,6 +30,10 @@ class AcceptanceError(IhpError):
     """A gate was set or accepted that does not exist, or accepted and did not trip."""
 
 
+class MissingQualityError(DataError):
+    """A quality score is missing on which a payment rests, and the contract lets nothing stand in."""
+
+
 class PopulationError(DataError):
     """A folder is not a prepared population, or its content no longer matches its digests."""
 

@@ -23,6 +23,15 @@ from ihp_compute.contracts.copies import copy
 from ihp_compute.contracts.draft import Draft
 from ihp_compute.contracts.files import load, name_of, names, same_content
 from ihp_compute.contracts.kinds import BASES, CARRIED, DRAFT_BASES, NONE, Kind
+from ihp_compute.contracts.quality_scores import (
+    MISSING_QUALITY_TERM,
+    QualityFill,
+    QualityScores,
+    listed,
+    missing_text,
+    quality_fill,
+    rests_on_quality,
+)
 from ihp_compute.contracts.rules import (
     ATTRIBUTION_STEPS,
     EXCLUDABLE,
@@ -38,6 +47,7 @@ from ihp_compute.contracts.sets import ContractSet, check, load_set, the_one
 from ihp_compute.contracts.steps import (
     AMOUNTS,
     MOVED_BY,
+    REFUSE,
     SETTLEMENT_STEPS,
     SIDES,
     SIZE_TABLE,
@@ -54,9 +64,11 @@ __all__ = [
     "EXCLUDABLE",
     "INCURRED_BY",
     "KINDS",
+    "MISSING_QUALITY_TERM",
     "MISSING_SCORE",
     "MOVED_BY",
     "NONE",
+    "REFUSE",
     "SETTLEMENT_STEPS",
     "SIDES",
     "SIZE_TABLE",
@@ -72,6 +84,8 @@ __all__ = [
     "Draft",
     "Entry",
     "Kind",
+    "QualityFill",
+    "QualityScores",
     "Source",
     "Term",
     "TermError",
@@ -81,12 +95,16 @@ __all__ = [
     "idle",
     "incurred_by",
     "kind_of",
+    "listed",
     "load",
     "load_set",
+    "missing_text",
     "name_of",
     "names",
     "names_a_file",
     "parse",
+    "quality_fill",
+    "rests_on_quality",
     "same_content",
     "speaks",
     "split_band_path",

@@ -21,6 +21,10 @@ SIZE_TABLE: Final = "size_table"
 
 SIDES: Final = ("gain", "loss")
 
+REFUSE: Final = "refuse"
+MISSING_QUALITY: Final = (REFUSE, "full", "none", "average")
+"""What a contract may say of a partnership without a quality score."""
+
 
 def _of_no_side(side: str) -> Mapping[str, Kind]:  # noqa: ARG001 - stands in for a step's own
     return {}
@@ -194,7 +198,13 @@ _DECLARED: Final = (
             "settlement.quality.loss": choice(
                 "how the score reduces a loss", "one_less_score", optional=True
             ),
+            "settlement.quality.missing": choice(
+                "a partnership without a score: no settlement; as if nothing rested on it; "
+                "score 0; the mean of the scores under its contract",
+                *MISSING_QUALITY,
+            ),
         },
+        modifies={"settlement.quality.missing": "settlement.quality.weight"},
         after="share",
         moves=("share", "quality"),
         line="quality",

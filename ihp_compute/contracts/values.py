@@ -51,14 +51,14 @@ def parse(kind: Kind, raw: Any) -> Any:
     Returns
     -------
     Decimal, int, bool, str, tuple or None
-        None stands for `none`.
+        None stands for `none`, unless that is one of the kind's own words.
 
     Raises
     ------
     TermError
         With what was found and what was expected.
     """
-    if raw is None or raw == NONE:
+    if raw is None or (raw == NONE and NONE not in kind.choices):
         if kind.optional:
             return None
         raise TermError(f"found none, expected {kind.expected()}")

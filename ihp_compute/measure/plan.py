@@ -19,10 +19,16 @@ import pyarrow as pa
 
 import kernels
 from ihp_compute.codes import COMPARISON
-from ihp_compute.contracts import AttributionTerms, ContractSet, CostTerms, load_set
+from ihp_compute.contracts import (
+    AttributionTerms,
+    ContractSet,
+    CostTerms,
+    QualityScores,
+    load_set,
+)
 from ihp_compute.data_quality import RUN, GateTerms, Noticed, Stage
 from ihp_compute.errors import ContractError, DeviceUnavailableError, RunError
-from ihp_compute.measure.quality import quality_scores
+from ihp_compute.measure.quality import given_instead, quality_scores
 from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.roster import Roster, compile_roster
 from ihp_compute.measure.visits import VisitRule, compile_visits
@@ -113,6 +119,8 @@ def make_plan(request: RunRequest) -> Plan:
     ------
     PopulationError, ContractError, RiskModelError, RunError, DeviceUnavailableError
         If a part of the request cannot be met.
+    MissingQualityError
+        If a contract rests on a quality score that is missing, and lets nothing stand in.
     GateError
         If what the run would do trips a gate that is not accepted.
     AcceptanceError
@@ -135,7 +143,18 @@ def make_plan(request: RunRequest) -> Plan:
     base_year, performance_year = _years(request, contracts, population)
     rule_sets = contracts.rule_sets(performance_year)
     contracts.check_trends(base_year, performance_year)
-    noticed = gates.judge(_inconsistent(contracts, base_year, performance_year))
+    quality = quality_scores(population, performance_year)
+    strangers = sorted(set(quality) - set(contracts.contracts))
+    QualityScores.of(quality, contracts.at(performance_year)).refuse_missing(
+        contracts.at(performance_year),
+        lambda: given_instead(population, performance_year, strangers),
+    )
+    noticed = gates.judge(
+        (
+            *_inconsistent(contracts, base_year, performance_year),
+            *_unmatched_quality(quality, strangers),
+        )
+    )
     gates.refuse(noticed, {}, Stage.PLAN)
     attribution = contracts.attribution(performance_year)
     roster = compile_roster(
@@ -171,7 +190,7 @@ def make_plan(request: RunRequest) -> Plan:
         roster=roster,
         visits=compile_visits(attribution, population.codes("hcpcs").to_pylist()),
         scores=provider(risk.model, population, missing=risk.missing),
-        quality=quality_scores(population, performance_year),
+        quality=quality,
         device=device,
         plans=tuple(population.codes("plan").to_pylist()),
         notes=(*notes, *contracts.newer_lines(), *contracts.notes),
@@ -204,6 +223,21 @@ def _inconsistent(
                 share=1.0,
                 size=n,
             )
+
+
+def _unmatched_quality(
+    quality: Mapping[str, Decimal | None], strangers: Sequence[str]
+) -> Iterator[Noticed]:
+    """Ids that have a quality score and are no partnership of the roster."""
+    for name in strangers:
+        yield Noticed(
+            "quality_id_unmatched",
+            column_name="partnership_id",
+            subject=name or "no id",
+            lines=1,
+            share=len(strangers) / len(quality),
+            size=len(quality),
+        )
 
 
 def _years(request: RunRequest, contracts: ContractSet, population: Population) -> tuple[int, int]:

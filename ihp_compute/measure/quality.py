@@ -2,9 +2,9 @@
 
     measures -> small denominators dropped -> attainment -> mean by domain -> mean of domains
 
-A supplied score (`quality_score`) stands as it is. Else each measure earns points by where its rate
-lies between a low and a high rank of all partnerships' rates: nothing at or below the low one, all
-at or above the high one, linear between. Measures weigh alike in their domain and domains alike in
+A supplied score (`quality_score`) stands as it is; one left empty is none. Else each measure earns
+points by where its rate lies between a low and a high rank of all partnerships' rates: nothing at
+or below the low one, all at or above the high one, linear between. Measures weigh alike in their domain and domains alike in
 the score; a measure with a small denominator is dropped and the rest carry its weight.
 
 Not here: what a score does to a payment (`steps`), which is a term.
@@ -22,9 +22,12 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from ihp_compute.contracts import listed
 from ihp_compute.errors import DataError
 from ihp_compute.population import Population
 from ihp_compute.units import six_places
+
+TABLES: Final = ("quality_score", "quality_measure")
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,8 @@ def quality_scores(population: Population, performance_year: int) -> dict[str, D
     Returns
     -------
     dict
-        Supplied scores; else scores from measures, None for a partnership whose measures were all
-        too small. Empty when the population has neither table.
+        Supplied scores, None where the score is left empty; else scores from measures, None for a
+        partnership whose measures were all too small. Empty when the population has neither table.
 
     Raises
     ------
@@ -83,13 +86,40 @@ def quality_scores(population: Population, performance_year: int) -> dict[str, D
         If a score or measure is not a number or out of range, or stands twice.
     """
     supplied = population.reference("quality_score")
-    if supplied is not None:
-        return _supplied(supplied, performance_year)
     measures = population.reference("quality_measure")
-    if measures is None:
-        return {}
-    points = attainment(_measures(measures, performance_year), WORKING_RULE)
-    return score(points)
+    found: dict[str, Decimal | None] = {}
+    if measures is not None:
+        found = score(attainment(_measures(measures, performance_year), WORKING_RULE))
+    if supplied is not None:
+        for name, value in _supplied(supplied, performance_year).items():
+            found[name] = found.get(name) if value is None else value
+    return found
+
+
+def given_instead(population: Population, performance_year: int, strangers: Sequence[str]) -> str:
+    """What a population has where scores of a year are missing, for a message.
+
+    Parameters
+    ----------
+    population : Population
+    performance_year : int
+    strangers : sequence of str
+        Ids that have a score or measures of the year and match no partnership.
+    """
+    words = []
+    for name in TABLES:
+        table = population.reference(name)
+        if table is None:
+            continue
+        years = {str(year).strip() for year in table.column("performance_year").to_pylist()}
+        if str(performance_year) not in years:
+            of = ", ".join(sorted(year or "none stated" for year in years)) or "no year"
+            words.append(f"{name} has rows of {of}, and none of {performance_year}")
+        else:
+            words.append(f"{name} has rows of {performance_year} that give none")
+    if strangers:
+        words.append(f"found there, and matching no partnership of the roster: {listed(strangers)}")
+    return "; ".join(words) or f"the population has no {' and no '.join(TABLES)}"
 
 
 def _rows(table: pa.Table, year: int) -> list[Mapping[str, Any]]:
@@ -102,11 +132,14 @@ def _supplied(table: pa.Table, year: int) -> dict[str, Decimal | None]:
         name = row["partnership_id"]
         if name in found:
             raise DataError(f"quality_score: {name} stands twice for {year}, expected once")
+        if not str(row["score"]).strip():
+            found[name] = None
+            continue
         try:
             value = Decimal(str(row["score"]))
         except InvalidOperation:
             raise DataError(f"quality_score: {name}: score is not a number") from None
-        if not 0 <= value <= 1:
+        if not value.is_finite() or not 0 <= value <= 1:
             raise DataError(f"quality_score: {name}: found {value}, expected 0 to 1")
         found[name] = value
     return found

@@ -14,6 +14,7 @@ from ihp_compute.contracts import (
     AMOUNTS,
     CARRIED,
     KINDS,
+    MISSING_QUALITY_TERM,
     SETTLEMENT_STEPS,
     Agreement,
     Contract,
@@ -87,7 +88,7 @@ def holds(entry: Entry) -> str:
 
 
 def example(contract: Contract, year: int | None) -> list[dict[str, Any]]:
-    """The agreement applied to a gain and a loss of a round target.
+    """The agreement applied to a gain and a loss of a round target, without a quality score.
 
     Returns
     -------
@@ -104,7 +105,10 @@ def example(contract: Contract, year: int | None) -> list[dict[str, Any]]:
             "performance_year": pa.array([year] * n, pa.int64()),
         }
     )
-    settled = settle_table(table, contract, where="example").table.to_pylist()
+    whole = contract.override({MISSING_QUALITY_TERM: "full"})
+    settled = settle_table(table, whole, where="example").table.to_pylist()
+    for row in settled:
+        row.pop("quality_fill", None)
     return [{"case": row["partnership_id"], **row} for row in settled]
 
 

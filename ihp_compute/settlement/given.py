@@ -5,7 +5,9 @@
 No target step runs: `target_usd` is final. A column named by a term's path overrides that term for
 its row; an empty cell overrides nothing. Such a value rests on what the table says: its basis is
 `supplied`, and `PATH.source` may say where it is written. Rows of one group run through one program
-at once, their own terms as sources: the same operations as a run over claims.
+at once, their own terms as sources: the same operations as a run over claims. An empty score is
+what `settlement.quality.missing` says; the mean is that of the table's rows of its contract and
+year.
 
 Reads and writes by extension: .csv (all text), .parquet, .arrow.
 """
@@ -27,20 +29,26 @@ from ihp_compute import contracts
 from ihp_compute.contracts import (
     AMOUNTS,
     KINDS,
+    MISSING_QUALITY_TERM,
+    REFUSE,
     Agreement,
     Contract,
     Draft,
     Kind,
+    QualityFill,
     TermError,
     decimal_of,
     kind_of,
+    missing_text,
     parse,
+    quality_fill,
+    rests_on_quality,
     same_content,
     split_band_path,
     text_of,
 )
-from ihp_compute.errors import ContractError, DataError
-from ihp_compute.settlement.program import Program
+from ihp_compute.errors import ContractError, DataError, MissingQualityError
+from ihp_compute.settlement.program import Compiled, Program
 from ihp_compute.settlement.steps import (
     QUALITY_SCORE,
     caps_without_base,
@@ -48,7 +56,7 @@ from ihp_compute.settlement.steps import (
     gates_by_size,
     write_settlement,
 )
-from ihp_compute.units import CENTS_PER_USD, cents_of
+from ihp_compute.units import CENTS_PER_USD, cents_of, dollars
 
 REQUIRED: Final = ("partnership_id", "n_members", "target_usd", "observed_usd")
 OPTIONAL: Final = ("contract", "performance_year", QUALITY_SCORE)
@@ -68,13 +76,14 @@ class SettledTable:
         partnership_id, contract, performance_year (null where none was given), n_members,
         target_usd, observed_usd, savings_usd, savings_rate, gate_rate (null where nothing settles
         on that side), gate_passed, then the other `contracts.AMOUNTS`, each with `_usd`:
-        shareable, share, what steps moved, payment. Dollars are float64 of exact cents. Columns
-        that say where a term's values are written come last, as they were given.
+        shareable, share, what steps moved, payment. Dollars are float64 of exact cents. Where a
+        score was missing and filled, quality_fill says by what (null elsewhere). Columns that say
+        where a term's values are written come last, as they were given.
     payment_cents : int64[n_rows]
     drafts : tuple of str
         A line per contract with terms of which nobody has shown the document.
     notes : tuple of str
-        Columns left out, and columns that move nothing here.
+        Columns left out, columns that move nothing here, and scores that were filled.
     """
 
     table: pa.Table
@@ -123,7 +132,8 @@ def settle_table(
     Raises
     ------
     DataError
-        If a column is missing or a value is no number, not finite, or out of range.
+        If a column is missing or a value is no number, not finite, or out of range; or a score is
+        missing on which a payment rests.
     ContractError
         If a contract or path is unknown, or an override does not fit its term.
     """
@@ -140,6 +150,14 @@ def settle_table(
     found: dict[str, NDArray[Any]] = {}
     drafts: dict[str, Draft] = {}
     named = {given.name: given}
+    filled: dict[int, str] = {}
+    fills: dict[tuple[str, str], list[int]] = {}
+    unscored: list[tuple[str, str]] = []
+    scores: dict[tuple[str, int | None], list[Decimal]] = {}
+    for row in rows:
+        if QUALITY_SCORE in row.numbers:
+            cohort = row.contract or given.name, row.year
+            scores.setdefault(cohort, []).append(row.numbers[QUALITY_SCORE])
     for places in groups.values():
         members = [rows[i] for i in places]
         base = contracts.load(members[0].contract) if members[0].contract else given
@@ -148,7 +166,15 @@ def settle_table(
                 f"{where}: row {places[0] + 1}: found {base.file}, another contract under the name "
                 f"{base.name}, expected names of their own"
             )
-        values, agreement = _settle_group(members, base, where, places[0])
+        agreement = _agreement_of(members[0], base, where, places[0])
+        values, fill, moved = _settle_group(
+            members, agreement, scores.get((base.name, members[0].year), ()), unscored
+        )
+        if fill is not None:
+            filled |= dict.fromkeys(places, fill.policy)
+            of_policy = fills.setdefault((agreement.name, fill.policy), [0, 0])
+            of_policy[0] += len(places)
+            of_policy[1] += moved
         draft = agreement.draft(RESTS_ON, members[0].numbers)
         drafts[base.name] = drafts[base.name].joined(draft) if base.name in drafts else draft
         unbased = caps_without_base(agreement, members[0].numbers)
@@ -158,8 +184,12 @@ def settle_table(
             if name not in found:
                 found[name] = np.empty(n, dtype=array.dtype)
             found[name][places] = array
+    if unscored:
+        column = "" if QUALITY_SCORE in table.column_names else f"no column {QUALITY_SCORE}; "
+        raise MissingQualityError(f"{where}: {column}{missing_text(sorted(unscored))}")
+    notes += [_filled_text(where, *key, *sums) for key, sums in fills.items()]
     return SettledTable(
-        table=_with_sources(_result(rows, found, given.name), table),
+        table=_with_sources(_with_fills(_result(rows, found, given.name), filled), table),
         payment_cents=found.get("payment", np.empty(0, np.int64)),
         drafts=tuple(filter(None, (draft.line(name) for name, draft in drafts.items()))),
         notes=tuple(notes),
@@ -309,20 +339,52 @@ def _score(cell: Any, at: str) -> Decimal:
     return value
 
 
+def _agreement_of(row: _Row, contract: Contract, where: str, place: int) -> Agreement:
+    """The agreement that a row, and every row of its group, settles under."""
+    if not row.shapes:
+        return contract.at(row.year)
+    at = f"{where}: row {place + 1}"
+    try:
+        return contract.override(dict(row.shapes), where=at).at(row.year)
+    except ContractError as error:
+        told = str(error)
+        raise ContractError(told if told.startswith(at) else f"{at}: {told}") from None
+
+
 def _settle_group(
-    rows: Sequence[_Row], contract: Contract, where: str, place: int
-) -> tuple[dict[str, NDArray[Any]], Agreement]:
-    """Outputs of rows that share a program, and the agreement they settle under."""
+    rows: Sequence[_Row],
+    agreement: Agreement,
+    scores: Sequence[Decimal],
+    unscored: list[tuple[str, str]],
+) -> tuple[dict[str, NDArray[Any]], QualityFill | None, int]:
+    """Outputs of rows that share a program; what stood in for scores, and the cents that it moved.
+
+    `scores` are those of rows of the same contract and year that have one. Rows whose score is missing, and may not be, are added to `unscored`.
+    """
     first = rows[0]
-    if first.shapes:
-        row = f"{where}: row {place + 1}"
-        try:
-            agreement = contract.override(dict(first.shapes), where=row).at(first.year)
-        except ContractError as error:
-            told = str(error)
-            raise ContractError(told if told.startswith(row) else f"{row}: {told}") from None
-    else:
-        agreement = contract.at(first.year)
+    fill = None
+    if QUALITY_SCORE not in first.numbers:
+        resting = [row for row in rows if rests_on_quality(agreement, row.numbers)]
+        if resting and agreement[MISSING_QUALITY_TERM] == REFUSE:
+            unscored += [(row.partnership_id or "a nameless row", agreement.name) for row in resting]
+        elif resting:
+            fill = quality_fill(agreement, scores, resting[0].partnership_id)
+    sources = _sources(rows, agreement)
+    if fill is None:
+        return _program(agreement, sources).run(sources), None, 0
+    at_fill, beside = (
+        sources
+        if score is None
+        else {**sources, QUALITY_SCORE: np.full(len(rows), float(score), np.float64)}
+        for score in (fill.score, fill.compared_with)
+    )
+    found, other = (_program(agreement, given).run(given) for given in (at_fill, beside))
+    return found, fill, int((found["payment"] - other["payment"]).sum())
+
+
+def _sources(rows: Sequence[_Row], agreement: Agreement) -> dict[str, NDArray[Any]]:
+    """Target, observed cost and the rows' own terms, in cents where they are dollars."""
+    first = rows[0]
     sources: dict[str, NDArray[Any]] = {
         "target": np.array([row.target_cents for row in rows], dtype=np.int64),
         "observed": np.array([row.observed_cents for row in rows], dtype=np.int64),
@@ -335,6 +397,10 @@ def _settle_group(
         if path not in sources:
             sizes = agreement["settlement.gate.size_table"]
             sources[path] = np.array([float(gate_by_size(sizes, row.n_members)) for row in rows])
+    return sources
+
+
+def _program(agreement: Agreement, sources: Mapping[str, Any]) -> Compiled:
     program = Program()
     outputs = write_settlement(
         program,
@@ -343,7 +409,24 @@ def _settle_group(
         program.source("observed"),
         by_row=frozenset(sources) - {"target", "observed"},
     )
-    return program.compile(outputs).run(sources), agreement
+    return program.compile(outputs)
+
+
+def _filled_text(where: str, contract: str, policy: str, rows: int, moved_cents: int) -> str:
+    """What a policy for missing scores filled, and what it moves."""
+    beside = "with the share whole" if policy == "none" else "at score 0"
+    return (
+        f"{where}: {rows:,} row{'s' if rows > 1 else ''} of {contract} without {QUALITY_SCORE}, "
+        f"filled by {MISSING_QUALITY_TERM} = {policy}: payments are {dollars(moved_cents)} more than {beside}"
+    )
+
+
+def _with_fills(settled: pa.Table, filled: Mapping[int, str]) -> pa.Table:
+    """The rows with a column of what stood in for a missing score, if something did."""
+    if not filled:
+        return settled
+    fills = pa.array([filled.get(i) for i in range(settled.num_rows)], pa.string())
+    return settled.append_column("quality_fill", fills)
 
 
 def _result(rows: Sequence[_Row], found: Mapping[str, NDArray[Any]], given: str) -> pa.Table:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.codes import COMPARISON, PAYER_KINDS
-from ihp_compute.contracts import Agreement, ContractSet
+from ihp_compute.contracts import Agreement, ContractSet, QualityFill, QualityScores
 from ihp_compute.errors import ContractError
 from ihp_compute.settlement.cells import SettledCell, cells_program, settled_cells
 from ihp_compute.settlement.payers import split
@@ -73,6 +73,10 @@ class Settled:
     thin_cells : mapping of rate cell to int
         Own base months of rate cells of the performance year that have fewer than the contract's
         least, and some.
+    quality_fill : str
+        What stood in for a missing quality score; empty where none was needed.
+    quality_moved_cents : int
+        What that moves: the payment less the one that `contracts.QualityFill` compares it with.
     walk : tuple of WalkRow
     cells : tuple of SettledCell
         The target by rate cell, in the order of the contract.
@@ -101,6 +105,8 @@ class Settled:
     below_minimum_size: bool
     empty_cell_replicates: int
     thin_cells: Mapping[str, int]
+    quality_fill: str
+    quality_moved_cents: int
     walk: tuple[WalkRow, ...]
     cells: tuple[SettledCell, ...]
     draws: dict[str, Draws]
@@ -125,7 +131,7 @@ def settle(
     contract_set : ContractSet
     base_year, performance_year : int
     quality : mapping of partnership id to Decimal or None
-        Scores from 0 to 1; a partnership without one keeps its share whole.
+        Scores from 0 to 1; of a partnership without one `settlement.quality.missing` decides.
 
     Returns
     -------
@@ -136,10 +142,13 @@ def settle(
     ------
     ContractError
         If a contract has no value for a year it needs, or does not list a rate cell that occurs.
+    MissingQualityError
+        If a contract rests on a quality score that is missing, and lets nothing stand in.
     """
     agreements = contract_set.at(performance_year)
     rule_sets = contract_set.rule_sets(performance_year)
-    scores = quality or {}
+    scores = QualityScores.of(quality or {}, agreements)
+    scores.refuse_missing(agreements)
     years: dict[str, Any] = {"base_year": base_year, "performance_year": performance_year}
     whole = SharedPrograms(partial(run_program, **years))
     by_cell: dict[str, Compiled] = {}
@@ -155,7 +164,9 @@ def settle(
         if terms not in drafts:
             drafts[terms] = agreement.draft_line()
             by_cell[terms] = cells_program(agreement, **years)
-        case = _Case(sums[key], partnership, agreement, scores.get(partnership), **years)
+        own, fill = scores.own.get(partnership), scores.fill(partnership, agreement)
+        used = own if fill is None else fill.score
+        case = _Case(sums[key], partnership, agreement, used, fill, **years)
         settled.append(_settle_one(case, whole, by_cell[terms], drafts[terms]))
     return settled
 
@@ -231,6 +242,7 @@ class _Case:
     partnership: str
     agreement: Agreement
     quality: Decimal | None
+    fill: QualityFill | None
     base_year: int
     performance_year: int
 
@@ -278,6 +290,10 @@ def _settle_one(case: _Case, programs: SharedPrograms, by_cell: Compiled, draft:
         empty_cell_replicates=int(np.count_nonzero(whole["empty_cells"])),
         thin_cells=_thin_cells(agreement, given),
         cells=cells,
+        quality_fill="" if case.fill is None else case.fill.policy,
+        quality_moved_cents=0
+        if case.fill is None
+        else first["payment"] - _payment_beside(case, case.fill, programs, given),
         walk=walk(
             agreement,
             first,
@@ -286,11 +302,22 @@ def _settle_one(case: _Case, programs: SharedPrograms, by_cell: Compiled, draft:
             base_year=case.base_year,
             performance_year=case.performance_year,
             score=case.quality,
+            fill="" if case.fill is None else case.fill.policy,
         ),
         draws=draws,
         draft=draft,
         payer_cents=_by_payer(case, first["payment"]),
     )
+
+
+def _payment_beside(
+    case: _Case, fill: QualityFill, programs: SharedPrograms, given: Sources
+) -> int:
+    """The payment as observed at the score that a fill is compared with."""
+    size: dict[str, Any] = {"n_members": case.n_members}
+    program = programs.of(case.agreement, quality=fill.compared_with, **size)
+    observed = program.run({name: array[:1] for name, array in given.items()})
+    return int(observed["payment"][0])
 
 
 def _thin_cells(agreement: Agreement, given: Sources) -> dict[str, int]:

@@ -102,12 +102,14 @@ class Settlement:
 class Outcome:
     """A settlement of the data as observed, done: what lines of the walk are written from.
 
-    `first` has the outputs of the program, dollars in cents; `score` is the quality score used.
+    `first` has the outputs of the program, dollars in cents; `score` is the quality score used,
+    `fill` the policy by which it stands in for a missing one, empty where none is needed.
     """
 
     agreement: Agreement
     first: Mapping[str, float]
     score: Decimal | None
+    fill: str = ""
 
     @property
     def side(self) -> str:
@@ -369,9 +371,18 @@ def _quality(settlement: Settlement) -> None:
 def _quality_line(outcome: Outcome) -> Line:
     weight = outcome.agreement["settlement.quality.weight"]
     score = "no score supplied" if outcome.score is None else f"score {outcome.score}"
+    paths = ["settlement.quality.weight"]
+    if outcome.fill:
+        stands_in = "share whole" if outcome.score is None else score
+        score = f"no score supplied: {stands_in}, as {outcome.fill} is the rule for a missing one"
+        paths.append("settlement.quality.missing")
     none = "no part of the gain rests on it"
-    detail = none if weight is None else f"weight {weight}, {score}"
-    return Line(outcome.cents("quality"), detail, ("settlement.quality.weight",))
+    words = none if weight is None else f"weight {weight}"
+    return Line(
+        outcome.cents("quality"),
+        words if weight is None and not outcome.fill else f"{words}, {score}",
+        tuple(paths),
+    )
 
 
 def _withhold(settlement: Settlement) -> None:

@@ -109,6 +109,7 @@ def walk(
     base_year: int,
     performance_year: int,
     score: Decimal | None,
+    fill: str = "",
 ) -> tuple[WalkRow, ...]:
     """The walk of the data as observed.
 
@@ -123,10 +124,12 @@ def walk(
         The target by rate cell.
     score : Decimal or None
         Quality score used.
+    fill : str
+        Policy by which it stands in for a missing one; empty where none is needed.
     """
     writer = _Walk(agreement, first, given, cells)
     writer.to_target(base_year, performance_year)
-    writer.to_payment(score)
+    writer.to_payment(score, fill)
     return tuple(writer.rows)
 
 
@@ -331,10 +334,10 @@ class _Walk:
         share = f"{own / state:.1%} of them its own" if state else "none"
         return f"norm of {state:,} months of the state, {share}"
 
-    def to_payment(self, score: Decimal | None) -> None:
+    def to_payment(self, score: Decimal | None, fill: str) -> None:
         rate = self.first["savings_rate"]
         self.add("savings", self.cents("savings"), f"{rate:.4%} of target")
-        outcome = Outcome(self.agreement, self.first, score)
+        outcome = Outcome(self.agreement, self.first, score, fill)
         for name in self.agreement.steps:
             line = OPERATIONS[name].line(outcome)
             if line is not None:

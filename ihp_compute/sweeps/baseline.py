@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ihp_compute.contracts import SIZE_TABLE, Agreement
+from ihp_compute.contracts import SIZE_TABLE, Agreement, QualityScores
 from ihp_compute.errors import RunError
 from ihp_compute.results import RunTerms
 from ihp_compute.settlement import (
@@ -63,6 +63,12 @@ class Run:
         years = manifest["base_year"], manifest["performance_year"]
         return cls(folder, totals, terms, *years)
 
+    @property
+    def scores(self) -> QualityScores:
+        """Quality scores of its partnerships, and what stands in for one that is missing."""
+        agreements = self.terms.contracts.at(self.performance_year)
+        return QualityScores.of(self.terms.quality, agreements)
+
     def n_members(self, partnership: str) -> int:
         """Observed members of a partnership."""
         return int(self.totals.n_members[self.totals.groups.index(partnership)])
@@ -94,6 +100,7 @@ def baseline_of(run: Run) -> dict[str, Baseline]:
         )
     )
     given = SourcesOf(run)
+    scores = run.scores
     programs = SharedPrograms(partial(compiled_settlement, run, whole=True))
     found = {}
     for partnership, agreement in run.terms.contracts.at(run.performance_year).items():
@@ -101,7 +108,7 @@ def baseline_of(run: Run) -> dict[str, Baseline]:
         levels = programs.of(
             agreement,
             n_members=run.n_members(partnership),
-            quality=run.terms.quality.get(partnership),
+            quality=scores.used(partnership, agreement),
         ).run(own)
         payment = int(levels["payment"][0])
         if payment != paid.get(partnership):

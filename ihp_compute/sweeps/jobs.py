@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 import kernels
-from ihp_compute.contracts import Agreement
+from ihp_compute.contracts import Agreement, QualityScores
+from ihp_compute.errors import ContractError, GridError, MissingQualityError
 from ihp_compute.settlement import QUALITY_SCORE, Compiled, Sources
 from ihp_compute.sweeps.baseline import (
     Baseline,
@@ -58,13 +60,15 @@ def jobs_of(run: Run, grid: Grid, baseline: Mapping[str, Baseline]) -> list[Job]
     given = SourcesOf(run)
     jobs = []
     agreements = run.terms.contracts.at(run.performance_year)
+    scores = run.scores
     for p, (partnership, contract) in enumerate(run.terms.contracts.contracts.items()):
-        score, n_members = run.terms.quality.get(partnership), run.n_members(partnership)
+        n_members = run.n_members(partnership)
+        used = partial(_used, scores, partnership)
         size = n_members if by_size(agreements[partnership], grid.axes) else None
-        key = contract.sha256, score is None, size
+        key = contract.sha256, scores.own.get(partnership) is None, size
         if key not in known:
             known[key] = classes(
-                contract, run.performance_year, grid, _builder(run, n_members, score, whole=whole)
+                contract, run.performance_year, grid, _builder(run, n_members, used, whole=whole)
             )
         for found in known[key]:
             own: Sources = {
@@ -73,14 +77,24 @@ def jobs_of(run: Run, grid: Grid, baseline: Mapping[str, Baseline]) -> list[Job]
             }
             if whole:
                 own = given.of(partnership, found.agreement)
-            jobs += _class_jobs(p, found, own, score)
+            jobs += _class_jobs(p, found, own, used(found.agreement))
     return jobs
 
 
-def _builder(run: Run, n_members: int, score: Decimal | None, *, whole: bool) -> Build:
+def _used(scores: QualityScores, partnership: str, agreement: Agreement) -> Decimal | None:
+    """The quality score of a partnership in a scenario."""
+    try:
+        return scores.used(partnership, agreement)
+    except (ContractError, MissingQualityError) as error:
+        raise GridError(f"a scenario cannot be settled: {error}") from None
+
+
+def _builder(
+    run: Run, n_members: int, used: Callable[[Agreement], Decimal | None], *, whole: bool
+) -> Build:
     def build(agreement: Agreement) -> Compiled:
         compiled = compiled_settlement(
-            run, agreement, n_members=n_members, quality=score, whole=whole
+            run, agreement, n_members=n_members, quality=used(agreement), whole=whole
         )
         return replace(
             compiled,

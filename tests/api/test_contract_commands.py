@@ -17,9 +17,9 @@ from ihp_compute.contracts.vocabulary import KINDS
 from ihp_compute.errors import ContractError
 
 runner = CliRunner()
-ROWS = """partnership_id,n_members,target_usd,observed_usd,settlement.gain.share
-North,12000,60000000,57000000,0.4
-South,12000,60000000,63000000,
+ROWS = """partnership_id,n_members,target_usd,observed_usd,quality_score,settlement.gain.share
+North,12000,60000000,57000000,1,0.4
+South,12000,60000000,63000000,1,
 """
 
 

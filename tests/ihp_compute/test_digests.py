@@ -132,9 +132,12 @@ def _calibrate() -> None:
 
 def _settled(contracts: list[str]) -> str:
     """SHA-256 of gains and losses of every contract shipped, settled."""
-    head = "partnership_id,contract,n_members,target_usd,observed_usd,settlement.gain.share"
+    head = (
+        "partnership_id,contract,n_members,target_usd,observed_usd,quality_score,"
+        "settlement.gain.share"
+    )
     rows = [
-        f"{name} {k},{name},{members},60000000.00,{observed},{share}"
+        f"{name} {k},{name},{members},60000000.00,{observed},1,{share}"
         for name in contracts
         for k, (members, observed, share) in enumerate(GIVEN)
     ]

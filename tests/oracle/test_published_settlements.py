@@ -75,6 +75,7 @@ def replayed(published: list[dict[str, Any]]) -> SettledTable:
                 for row, two in zip(published, two_sided, strict=True)
             ],
             "settlement.gain.share": [row["finalsharerate"] for row in published],
+            "quality_score": [1] * len(published),  # the published share holds it
             "settlement.adjustments.disaster_usd": [row["disadj"] for row in published],
         }
     )

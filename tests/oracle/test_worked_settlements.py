@@ -185,6 +185,7 @@ def test_a_published_example_misses_its_gate() -> None:
             "target_usd": [62_500_000] * 3,
             "observed_usd": ["61937500", "61937500", "61875000"],
             "settlement.gate.gain_rate": ["0", "0.01", "0.01"],
+            "quality_score": ["1", "1", "1"],
         }
     )
     rows = settle_table(table, "mn-ihp-2.0-track-2").table.to_pylist()

@@ -24,6 +24,7 @@ def table(**columns: list[Any]) -> pa.Table:
         "n_members": [5_000, 20_000],
         "target_usd": ["1000000", "1000000"],
         "observed_usd": ["900000.00", "900000"],
+        "quality_score": ["1", "1"],
         **{name.replace("__", "."): values for name, values in columns.items()},
     }
     return pa.table({name: pa.array(values) for name, values in given.items()})
@@ -107,6 +108,7 @@ def test_many_rows_settle_as_each_alone() -> None:
             "n_members": rng.integers(500, 70_000, n),
             "target_usd": rng.integers(10**6, 10**9, n),
             "observed_usd": rng.integers(10**6, 10**9, n),
+            "quality_score": [1] * n,
             "contract": rng.choice(["cms-mssp-track-3", "aca-1342", "mn-ihp-1.0"], n),
             "settlement.gain.share": [None if i % 3 else 0.4 for i in range(n)],
         }
@@ -247,7 +249,8 @@ def test_tables_are_read_and_written_by_extension(tmp_path: Path, suffix: str) -
 
 def test_text_in_a_csv_stays_text(tmp_path: Path) -> None:
     path = tmp_path / "ids.csv"
-    path.write_text("partnership_id,n_members,target_usd,observed_usd\n0012,5000,1e6,900000\n")
+    head = "partnership_id,n_members,target_usd,observed_usd,quality_score\n"
+    path.write_text(f"{head}0012,5000,1e6,900000,1\n")
     settled = settle_table(read_table(path), CONTRACT).table
     assert column(settled, "partnership_id") == ["0012"]
 

@@ -86,6 +86,7 @@ source = { doc = "here", at = "p. 3" }
 
 SETTLING = """
 import json, sys
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -105,13 +106,15 @@ given = pa.table({
     "n_members": [12_000] * 2,
     "target_usd": [1_000_000] * 2,
     "observed_usd": [900_000, 1_100_000],
+    "quality_score": [1, 1],
 })
 groups = ("P1", "COMPARISON", "UNATTRIBUTED")
 values = np.zeros((len(groups), len(RATE_CELLS), 1, 6), np.int64)
 values[:, 0, 0] = [1_000, 10**9, 1_000, 10**9, 10**8, 9 * 10**7]
 totals = Totals(groups, column_names(1), values, np.array([100, 100, 100]))
 (settled,) = settle(
-    totals, contracts.ContractSet("test", {"P1": contract}), base_year=2021, performance_year=2021
+    totals, contracts.ContractSet("test", {"P1": contract}), base_year=2021, performance_year=2021,
+    quality={"P1": Decimal(1)},
 )
 rows = [{**vars(row), "position": i} for i, row in enumerate(settled.walk)]
 try:

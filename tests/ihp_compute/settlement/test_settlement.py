@@ -43,7 +43,9 @@ def state(replicates: int = 0, seed: int = 1) -> Totals:
 
 
 def plain(**overrides: object) -> Contract:
-    found = contract.load("mn-ihp-2.0-track-2").override({"target.trend": "0"})
+    found = contract.load("mn-ihp-2.0-track-2").override(
+        {"target.trend": "0", "settlement.quality.missing": "full"}
+    )
     return found.override({path.replace("__", "."): value for path, value in overrides.items()})
 
 
@@ -263,7 +265,11 @@ def test_different_contracts_settle_side_by_side() -> None:
         "P2": contract.load("mn-ihp-2.0-track-1").override({"cost.claim_cap": "200000"}),
     }
     results = settle(
-        state(), ContractSet("state", contracts), base_year=2020, performance_year=2021
+        state(),
+        ContractSet("state", contracts),
+        base_year=2020,
+        performance_year=2021,
+        quality=dict.fromkeys(contracts, Decimal(1)),
     )
     assert [result.contract for result in results] == ["mn-ihp-1.0", "mn-ihp-2.0-track-1"]
     assert results[0].payment_cents > 0, "a first year shares gains"
@@ -277,7 +283,7 @@ def test_partnerships_of_one_contract_settle_as_each_alone(
     name: str, scores: tuple[str | None, str | None]
 ) -> None:
     """They may share a program; score and size stay each one's own."""
-    found = contract.load(name)
+    found = contract.load(name).override({"settlement.quality.missing": "full"})
     quality = {p: Decimal(s) if s else None for p, s in zip(("P1", "P2"), scores, strict=True)}
     totals = state(20)
     totals.n_members[:2] = 5_200, 8_000

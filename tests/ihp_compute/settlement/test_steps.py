@@ -37,6 +37,7 @@ def settled(found: Contract | str, *costs: Any, **columns: Any) -> list[dict[str
             "n_members": [8_000] * n,
             "target_usd": [TARGET_USD] * n,
             "observed_usd": [str(cost) for cost in costs],
+            "quality_score": ["1"] * n,
             **{path.replace("__", "."): value for path, value in columns.items()},
         }
     )
@@ -214,11 +215,6 @@ def test_quality_earns_its_weight_of_a_gain(weight: Decimal, score: Decimal) -> 
     assert gain["share_usd"] == pytest.approx(float(expected), abs=0.011)
     assert gain["quality_usd"] == pytest.approx(float(expected) - 50_000, abs=0.011)
     assert loss["payment_usd"] == -50_000
-
-
-def test_an_empty_score_leaves_the_share_alone() -> None:
-    full, none = settled(RECIPROCAL, 900_000, 900_000, quality_score=["1", ""])
-    assert full["payment_usd"] == none["payment_usd"] == 50_000
 
 
 def test_a_score_below_the_floor_earns_nothing() -> None:
