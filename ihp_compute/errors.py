@@ -31,7 +31,7 @@ class AcceptanceError(IhpError):
 
 
 class MissingQualityError(DataError):
-    """A quality score is missing on which a payment rests, and the contract lets nothing stand in."""
+    """A quality score is missing, a payment rests on it, and nothing may stand in for it."""
 
 
 class PopulationError(DataError):

@@ -94,9 +94,9 @@ def quality_fill(agreement: Agreement, present: Iterable[Decimal], who: str) -> 
     scores = [Fraction(score) for score in present]
     if not scores:
         raise ContractError(
-            f"{agreement.name}: {MISSING_QUALITY_TERM}: found average, and no partnership under the contract "
-            f"has a quality score, so {who} has none to take; expected a score of one at least: "
-            "supply it, or let the term say full or none"
+            f"{agreement.name}: {MISSING_QUALITY_TERM}: found average, and no partnership under "
+            f"the contract has a quality score, so {who} has none to take; "
+            "expected a score of one at least: supply it, or let the term say full or none"
         )
     return QualityFill(policy, six_places(sum(scores, Fraction(0)) / len(scores)))
 
@@ -145,7 +145,7 @@ class QualityScores:
         return quality_fill(agreement, present, partnership)
 
     def used(self, partnership: str, agreement: Agreement) -> Decimal | None:
-        """The score that a partnership settles by; None leaves its share whole. Raises as `fill`."""
+        """The score that a partnership settles by; None: share whole. Errors as `fill`."""
         own = self.own.get(partnership)
         if own is not None:
             return own
@@ -155,7 +155,7 @@ class QualityScores:
     def refuse_missing(
         self, agreements: Mapping[str, Agreement], what_is: Callable[[], str] = str
     ) -> None:
-        """Refuse partnerships whose contract rests on a score and lets nothing stand in.
+        """Refuse partnerships whose contract rests on a score, where there is none to settle by.
 
         Parameters
         ----------
@@ -166,7 +166,9 @@ class QualityScores:
         Raises
         ------
         MissingQualityError
-            Naming them all.
+            Naming all for whom nothing may stand in.
+        ContractError
+            As `quality_fill`.
         """
         missing = [
             (partnership, agreement.name)
@@ -177,6 +179,8 @@ class QualityScores:
         ]
         if missing:
             raise MissingQualityError(missing_text(missing, what_is()))
+        for partnership, agreement in agreements.items():
+            self.fill(partnership, agreement)
 
 
 def missing_text(missing: Collection[tuple[str, str]], what_is: str = "") -> str:
@@ -190,8 +194,8 @@ def missing_text(missing: Collection[tuple[str, str]], what_is: str = "") -> str
     whose = "; ".join(f"{listed(names)} ({contract})" for contract, names in by_contract.items())
     return (
         f"found no quality score of {whose}, expected one, as a part of the payment rests on it"
-        f"{f'; {what_is}' if what_is else ''}. Supply the score, or let {MISSING_QUALITY_TERM} say what its "
-        "absence is: full, none or average"
+        f"{f'; {what_is}' if what_is else ''}. Supply the score, or let "
+        f"{MISSING_QUALITY_TERM} say what its absence is: full, none or average"
     )
 
 

@@ -4,8 +4,9 @@
 
 A supplied score (`quality_score`) stands as it is; one left empty is none. Else each measure earns
 points by where its rate lies between a low and a high rank of all partnerships' rates: nothing at
-or below the low one, all at or above the high one, linear between. Measures weigh alike in their domain and domains alike in
-the score; a measure with a small denominator is dropped and the rest carry its weight.
+or below the low one, all at or above the high one, linear between. Measures weigh alike in their
+domain and domains alike in the score; a measure with a small denominator is dropped and the rest
+carry its weight.
 
 Not here: what a score does to a payment (`steps`), which is a term.
 """
@@ -116,7 +117,7 @@ def given_instead(population: Population, performance_year: int, strangers: Sequ
             of = ", ".join(sorted(year or "none stated" for year in years)) or "no year"
             words.append(f"{name} has rows of {of}, and none of {performance_year}")
         else:
-            words.append(f"{name} has rows of {performance_year} that give none")
+            words.append(f"{name} has rows of {performance_year}, and none that gives it")
     if strangers:
         words.append(f"found there, and matching no partnership of the roster: {listed(strangers)}")
     return "; ".join(words) or f"the population has no {' and no '.join(TABLES)}"

@@ -359,14 +359,17 @@ def _settle_group(
 ) -> tuple[dict[str, NDArray[Any]], QualityFill | None, int]:
     """Outputs of rows that share a program; what stood in for scores, and the cents that it moved.
 
-    `scores` are those of rows of the same contract and year that have one. Rows whose score is missing, and may not be, are added to `unscored`.
+    `scores` are those of rows of the same contract and year that have one. Rows whose score is
+    missing, and may not be, are added to `unscored`.
     """
     first = rows[0]
     fill = None
     if QUALITY_SCORE not in first.numbers:
         resting = [row for row in rows if rests_on_quality(agreement, row.numbers)]
         if resting and agreement[MISSING_QUALITY_TERM] == REFUSE:
-            unscored += [(row.partnership_id or "a nameless row", agreement.name) for row in resting]
+            unscored += [
+                (row.partnership_id or "a nameless row", agreement.name) for row in resting
+            ]
         elif resting:
             fill = quality_fill(agreement, scores, resting[0].partnership_id)
     sources = _sources(rows, agreement)
@@ -417,7 +420,8 @@ def _filled_text(where: str, contract: str, policy: str, rows: int, moved_cents:
     beside = "with the share whole" if policy == "none" else "at score 0"
     return (
         f"{where}: {rows:,} row{'s' if rows > 1 else ''} of {contract} without {QUALITY_SCORE}, "
-        f"filled by {MISSING_QUALITY_TERM} = {policy}: payments are {dollars(moved_cents)} more than {beside}"
+        f"filled by {MISSING_QUALITY_TERM} = {policy}: payments are {dollars(moved_cents)} more "
+        f"than {beside}"
     )
 
 

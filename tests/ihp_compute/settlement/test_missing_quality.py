@@ -115,7 +115,9 @@ def test_score_zero_is_below_a_floor_and_reduces_no_loss() -> None:
 
 
 def test_a_contract_on_which_no_score_bears_needs_none() -> None:
-    assert payments(settled(contracts.load(HALF).override({"settlement.quality.weight": "none"}), ""))
+    assert payments(
+        settled(contracts.load(HALF).override({"settlement.quality.weight": "none"}), "")
+    )
     assert payments(settled(contracts.load(HALF).override({"settlement.quality.weight": "0"}), ""))
     without = contracts.load(HALF).override({"settlement.steps": "gate;counting;share"})
     assert payments(settled(without, "")) == [50_000]

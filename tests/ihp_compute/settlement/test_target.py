@@ -70,6 +70,7 @@ def settled(
         ContractSet("test", dict.fromkeys(partnerships or ("A",), contract)),
         base_year=BASE,
         performance_year=YEAR,
+        quality=dict.fromkeys(partnerships or ("A",), Decimal(1)),
     )
 
 
