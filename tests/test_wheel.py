@@ -78,6 +78,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         tree.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tree)
+    shutil.copytree(ROOT / "docs", tree / "docs")
     for package in PACKAGES:
         shutil.copytree(
             ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__")
@@ -122,7 +123,10 @@ def ihp(wheel: Path) -> Ihp:
 def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
     """Sources, CUDA text, contracts, models, the page and the marks of types; nothing besides."""
     packed = {Path(name) for name in zipfile.ZipFile(wheel).namelist()}
-    assert {path for path in packed if ".dist-info" not in path.parts[0]} == set(_files(ROOT))
+    beside = re.compile(r"\.(dist-info|data)$")
+    assert {path for path in packed if not beside.search(path.parts[0])} == set(_files(ROOT))
+    cited = Path("data/share/doc/ihp-compute/docs/method/constants.md")
+    assert any(path.parts[1:] == cited.parts for path in packed)
     assert any(path.name == "LICENSE" for path in packed)
 
 

@@ -83,6 +83,11 @@ def load(name_or_path: str | Path) -> Contract:
         return _shipped(str(path))
     found = _load(path, ())
     named = shipped_name(found.name)
+    if named == UNBOUND:
+        raise ContractError(
+            f"{found.file}: name: found {found.name}, the file that contracts extend; expected a "
+            "name of its own"
+        )
     if named and not same_content(found, _shipped(named)):
         raise ContractError(
             f"{found.file}: name: found {found.name}, a contract shipped, with other content; "

@@ -65,9 +65,9 @@ def test_a_later_term_stands_as_in_unbound_with_its_page(tmp_path: Path) -> None
     value = found.at(2024).value(LATER)
     assert LATER in found.newer
     assert (value.value, value.basis) == (None, "assumed")
-    assert value.citation == "unbound.practice: unbound"
+    assert value.citation == "unbound.practice: No such rule"
     title = found.documents["unbound.practice"].title
-    assert title == "Common practice of total-cost-of-care contracts"
+    assert title == "Constants of the contracts shipped, working rules"
     assert found.documents["practice"].title == "The agreement's own practice"
 
 

@@ -234,3 +234,9 @@ def test_contracts_that_are_equal_but_for_their_file_are_one() -> None:
     one = contracts.load(TRACK_2)
     same = contracts.load(FOLDER / f"{TRACK_2}.toml")
     assert ContractSet("s", {"A": one, "B": same}).draft_lines(2024) == [one.at(2024).draft_line()]
+
+
+def test_no_contract_has_the_name_of_the_file_that_all_extend(tmp_path: Path) -> None:
+    file = written(tmp_path, "own.toml", ENDS.replace('name = "own"', 'name = "Unbound"'))
+    with pytest.raises(ContractError, match=r"own\.toml: name: found Unbound, the file that"):
+        contracts.check(file)

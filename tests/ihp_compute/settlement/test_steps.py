@@ -20,7 +20,7 @@ from ihp_compute.settlement.program import Program
 from ihp_compute.settlement.steps import OPERATIONS, Outcome, gate_by_size, write_settlement
 
 TARGET_USD = 1_000_000
-GAIN_ONLY = "mn-ihp-1.0-virtual"
+GAIN_ONLY = "mn-ihp-1.0-virtual-gains-only"
 RECIPROCAL = "mn-ihp-2.0-track-2"
 COSTS = st.lists(st.integers(0, 2_000_000), min_size=2, max_size=12)
 compiled_once = settings(deadline=None, max_examples=60)
