@@ -744,5 +744,13 @@ CODED: Final[Mapping[str, str]] = {
 }
 """Spilled columns that are codes, by name, and the system of each; so named in a population too."""
 
+DAYS: Final = frozenset(
+    column.name
+    for columns in SPILL_COLUMNS.values()
+    for column in columns
+    if column.blank == NO_DAY
+)
+"""Spilled columns that are days, by name."""
+
 REFERENCE_TABLES: Final = tuple(name for name in INPUT_TABLES if name not in SPILLED)
 """Tables that belong to nobody's shard, kept whole."""

@@ -159,6 +159,7 @@ class Range:
             for end, batch in zip((at + size.sum(axis=0)).tolist(), spilled, strict=True)
         ]
         self._numbers: dict[str, Stored] = {}
+        self._narrow: dict[tuple[str, np.dtype[Any]], Stored] = {}
         self._texts: dict[str, StoredTexts | None] = {}
         self._lists: dict[str, StoredLists] = {}
 
@@ -173,6 +174,33 @@ class Range:
                 values.append(kept.values.get(name) if same is None else np.array([same], kind))
             self._numbers[name] = self._stored(name, values, kind)
         return self._numbers[name]
+
+    def reach(self, name: str, kind: np.dtype[Any], none: int | None) -> tuple[int, int]:
+        """Between which numbers a column of this kind lies, leaving out the one that says none.
+
+        Of numbers that were written themselves, all that as many bytes hold, but the least.
+        """
+        stored = self.numbers(name, kind)
+        values = stored.values if none is None else stored.values[stored.values != none]
+        ends = [0, *((values.min(), values.max()) if len(values) else ())]
+        itself = stored.kind[(stored.base < 0) & (stored.kind != CONSTANT)]
+        for code in np.unique(itself).tolist():
+            limits = np.iinfo(kind if abs(code) == kind.itemsize else _KINDS[code])
+            ends += [max(limits.min, -limits.max), limits.max]
+        return int(min(ends)), int(max(ends))
+
+    def narrow(self, name: str, kind: np.dtype[Any], to: np.dtype[Any], none: int | None) -> Stored:
+        """A column of this kind in one that holds its reach; what says none is then the least."""
+        if to == kind:
+            return self.numbers(name, kind)
+        found = self._narrow.get((name, to))
+        if found is None:
+            stored = self.numbers(name, kind)
+            values = stored.values.astype(to)
+            if none is not None:
+                values[stored.values == none] = np.iinfo(to).min
+            found = self._narrow[name, to] = stored._replace(values=values)
+        return found
 
     def texts(self, name: str) -> StoredTexts | None:
         """A column of texts, if no batch has the texts themselves."""

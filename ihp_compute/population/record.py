@@ -1,7 +1,7 @@
 """The cold record: every readable row of claims and enrolment, with the fate that it met.
 
-    POPULATION/record/claims/00000.parquet        rows of the claim tables of a shard's members
-    POPULATION/record/eligibility/00000.parquet   their rows of enrolment
+    POPULATION/record/claims/00000.arrow          rows of the claim tables of a shard's members
+    POPULATION/record/eligibility/00000.arrow     their rows of enrolment
 
 A row is kept as ingest read it: whose it is, the numbers that it goes by and names, what it says,
 the hashes that tell it apart, where it stood, and its fate. So a later delivery can
@@ -12,24 +12,28 @@ No run maps or reads it, and no result depends on it: it stands under the SHA-25
 not under the population's digest. Of rows equal in all that has meaning, which one is the duplicate
 is no content, and neither are files and their rows.
 
-Decided here: which columns it has (all that ingest spills), and how they are written. Numbers are
-split by byte before they are compressed, which is smaller than a dictionary and takes half the
-time; hashes are not compressed. Left to `ingest`: the rows.
+Decided here: which columns it has (all that ingest spills), and how it lies in its file: an Arrow
+IPC file whose buffers are compressed with LZ4, each column in a type as narrow as the shard's rows
+let it be. Nothing is encoded: this takes half the time of Parquet. Read back, all columns have the
+types of `RECORDS`. Left to `ingest`: the rows.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from ihp_compute.errors import PopulationError
 from ihp_compute.folders import hashed_file
-from ihp_compute.input_columns import SPILL_COLUMNS, SpillColumn
+from ihp_compute.input_columns import DAYS, SPILL_COLUMNS, SpillColumn
+from ihp_compute.units import NO_DAY
 
 FEW: Final = pa.dictionary(pa.int32(), pa.string())
 """Type of texts of which few stand in many rows."""
@@ -65,81 +69,86 @@ Days are int32 (`NO_DAY`), money int64 cents; codes index `Population.codes`, as
 is a place in the manifest's `inputs`, and `row` the row there.
 """
 
-_HASHES: Final = ("hash_1", "hash_2")
-_WRITTEN_ROWS: Final = 1 << 17
-"""Written at a time: with Arrow's own 1,024 a shard takes a tenth longer."""
-
 
 def record_path(name: str, shard: int) -> Path:
     """Where a shard's record lies in the population's folder."""
-    return Path("record", name, f"{shard:05d}.parquet")
+    return Path("record", name, f"{shard:05d}.arrow")
 
 
 def write_record(
     folder: Path, name: str, shard: int, batches: Iterable[pa.RecordBatch]
 ) -> tuple[str, dict[str, Any]]:
-    """Write a shard's record, a row group for each batch; its name among the files, and its stamp.
+    """Write a shard's record; its name among the files, and its stamp.
 
     Parameters
     ----------
     folder : Path
         The population's, in which `record/NAME` stands.
     name : str
-        One of `RECORDS`, whose schema the batches have.
+        One of `RECORDS`.
     shard : int
     batches : iterable of RecordBatch
-        Each is asked for when the one before it is written.
+        All of one schema: that of the record, where a number may be of a narrower type whose least
+        number stands for `NO_DAY`, a text of few plain, and a place among few texts narrower. Each
+        is asked for when the one before it is written.
     """
-    schema, path = RECORDS[name], record_path(name, shard)
+    path = record_path(name, shard)
+    rest = iter(batches)
+    first = next(rest, None)
+    schema = RECORDS[name] if first is None else first.schema
+    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with (
         hashed_file(folder / path) as (sink, stamp),
-        pq.ParquetWriter(
-            sink,
-            schema,
-            write_statistics=False,
-            write_batch_size=_WRITTEN_ROWS,
-            **_written(schema),
-        ) as writer,
+        pa.ipc.new_file(sink, schema, options=options) as writer,
     ):
-        for batch in batches:
-            writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
+        if first is not None:
+            for batch in chain([first], rest):
+                writer.write_batch(batch)
     return path.as_posix(), stamp
-
-
-def _written(schema: pa.Schema) -> dict[str, Any]:
-    """How each column is encoded and compressed, as Parquet names them."""
-    encoding, dictionary, compression = {}, [], {}
-    for field in schema:
-        leaf = f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
-        compression[leaf] = "none" if field.name in _HASHES else "zstd"
-        if field.type == FEW:
-            dictionary.append(leaf)
-        elif field.name in _HASHES or field.type in (pa.string(), pa.bool_()):
-            encoding[leaf] = "PLAIN"
-        else:
-            encoding[leaf] = "BYTE_STREAM_SPLIT"
-    return {
-        "column_encoding": encoding,
-        "use_dictionary": dictionary,
-        "compression": compression,
-    }
 
 
 def read_record(
     folder: Path, name: str, shard: int, columns: Sequence[str] | None, where: Any
 ) -> pa.Table:
-    """A shard's record, or those columns of the rows that `where` (a pyarrow filter) lets pass."""
-    path = folder / record_path(name, shard)
+    """A shard's record, or those columns of the rows that `where` (an expression) lets pass.
+
+    Only the columns asked for are read, or all of them a stretch at a time to find rows.
+    """
+    path, schema = folder / record_path(name, shard), RECORDS[name]
+    wanted = schema.names if columns is None else list(columns)
+    places = [schema.names.index(column) for column in wanted] if where is None else []
+    options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=places or None)
     try:
-        rows = pq.read_table(
-            path, columns=None if columns is None else list(columns), filters=where,
-            partitioning=None,
-        )  # fmt: skip
-        return rows.unify_dictionaries()
+        found = []
+        with pa.memory_map(str(path)) as source:
+            reader = pa.ipc.open_file(source, options=options)
+            for k in range(reader.num_record_batches):
+                batch = reader.get_batch(k)
+                stretch = pa.table(
+                    [_widened(batch.column(of), schema.field(of)) for of in reader.schema.names],
+                    schema=pa.schema([schema.field(of) for of in reader.schema.names]),
+                )
+                found.append((stretch if where is None else stretch.filter(where)).select(wanted))
     except (OSError, pa.ArrowException) as error:
         raise PopulationError(
-            f"{path} cannot be read as a Parquet file ({error}). Prepare the population again."
+            f"{path} cannot be read as an Arrow file ({error}). Prepare the population again."
         ) from error
+    empty = pa.schema([schema.field(column) for column in wanted]).empty_table()
+    return pa.concat_tables([empty, *found]).unify_dictionaries()
+
+
+def _widened(column: pa.Array, field: pa.Field) -> pa.Array:
+    """A column as it was written, in the type of the record's."""
+    if column.type == field.type:
+        return column
+    if field.type == FEW:
+        few = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        return pa.DictionaryArray.from_arrays(few.indices.cast(pa.int32()), few.dictionary)
+    wide = column.cast(field.type)
+    if field.name not in DAYS:
+        return wide
+    least = pa.scalar(np.iinfo(column.type.to_pandas_dtype()).min, column.type)
+    return pc.if_else(pc.equal(column, least), pa.scalar(NO_DAY, field.type), wide)
 
 
 Sums: TypeAlias = Counter[tuple[str, int, str, str]]

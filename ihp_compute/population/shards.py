@@ -4,7 +4,7 @@
     POPULATION/codes/<system>.arrow              one column `code`, sorted by bytes, entry 0 = ""
     POPULATION/shards/00000/<table>.arrow        tables.SHARD_TABLES, memory-mapped
     POPULATION/reference/<table>.arrow           small tables that belong to nobody's shard
-    POPULATION/record/<name>/00000.parquet       `record.RECORDS`: every readable row with its fate
+    POPULATION/record/<name>/00000.arrow         `record.RECORDS`: every readable row with its fate
     POPULATION/quarantine/<table>.parquet        rows put aside at the door, with their fate
     POPULATION/data_quality.parquet              what was noticed, and what of it was accepted
 

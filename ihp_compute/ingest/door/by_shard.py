@@ -103,7 +103,10 @@ def _constant(column: Column) -> int | str | None:
 
 
 def _narrow(values: NDArray[Any], kind: Any) -> NDArray[Any]:
-    """Values of this kind, in fewer bytes where they fit; truth in whole bytes."""
+    """Values of this kind, in fewer bytes where they fit; truth in whole bytes.
+
+    The least number of int16 or int32 is left free: it may stand for none (`Range.narrow`).
+    """
     if kind == np.bool_:
         truth = values if values.dtype == np.bool_ else values != 0
         return truth.view(np.uint8)
@@ -111,7 +114,7 @@ def _narrow(values: NDArray[Any], kind: Any) -> NDArray[Any]:
         low, high = values.min(), values.max()
         for small in _NARROW:
             limits = np.iinfo(small)
-            if limits.min <= low and high <= limits.max:
+            if max(limits.min, -limits.max) <= low and high <= limits.max:
                 return values.astype(small, copy=False)
     return values.astype(kind, copy=False)
 

@@ -13,8 +13,6 @@ or split. Left to this file: the shard's share of the ledger, and the rows put a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -64,7 +62,7 @@ def build(
     quarantine["eligibility"] = _aside(eligibility, members.fate, "eligibility")
     parts: list[Sorted] = []
     findings: dict[str, Findings] = {"eligibility": members.findings}
-    rows: list[Iterator[pa.RecordBatch]] = []
+    rows: list[tuple[str, ShardRows, NDArray[np.uint8]]] = []
     for table, raw in (
         ("medical_claim", claims.rows(0, n_medical)),
         ("pharmacy_claim", claims.rows(n_medical, claims.n)),
@@ -75,7 +73,7 @@ def build(
         findings[table] = histories.findings
         _enter(ledger, table, raw, fates.fate)
         quarantine[table] = _aside(raw, fates.fate, table)
-        rows.append(recorded("claims", table, raw, fates.fate, rules))
+        rows.append((table, raw, fates.fate))
         parts.append(sort_out(raw, fates, table, rules))
         tell_retained(raw, fates, members, rules, findings[table])
     lines = lines_of(claims, parts, rules, scratch)
@@ -107,8 +105,10 @@ def build(
             if pa.types.is_string(field.type)
         },
         records={
-            "claims": chain(*rows),
-            "eligibility": recorded("eligibility", "eligibility", eligibility, members.fate, rules),
+            "claims": recorded("claims", rows, rules),
+            "eligibility": recorded(
+                "eligibility", [("eligibility", eligibility, members.fate)], rules
+            ),
         },
         ledger=ledger,
         quarantine=quarantine,

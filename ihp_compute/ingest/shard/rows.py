@@ -19,14 +19,18 @@ from numpy.typing import NDArray
 from ihp_compute.errors import DataError
 from ihp_compute.ingest.findings import Findings
 from ihp_compute.ingest.spill_layout import Pieces, Scratch
-from ihp_compute.input_columns import CODED, SPILL_COLUMNS
+from ihp_compute.input_columns import CODED, DAYS, SPILL_COLUMNS
 from ihp_compute.population import tables, text_hashes
+from ihp_compute.units import NO_DAY
 from kernels import row_pick
 
 _FOLLOWING: Final = frozenset(
     column.name for columns in SPILL_COLUMNS.values() for column in columns if column.follows
 )
 """Columns in which null stands for the text of the row before."""
+
+_KINDS: Final = (np.uint8, np.int16, np.uint16, np.int32)
+_DAY_KINDS: Final = (np.int16,)
 
 Columns = dict[str, NDArray[Any]]
 Strings = dict[str, pa.Array]
@@ -139,15 +143,12 @@ class ShardRows:
         index = coded.index[self._rows]
         return take_texts(coded.values, row_pick(index, None, rows.astype(np.int32, copy=False)))
 
-    def some_coded(self, rows: NDArray[np.integer[Any]], name: str) -> pa.DictionaryArray:
-        """The same, as distinct texts and places among them."""
+    def places(self, name: str) -> NDArray[np.int32]:
+        """Of a coded text column, which of its values each row has."""
         coded = self.coded[name]
         if coded is None:
-            return self.some_texts(rows, name).dictionary_encode()
-        values = coded.values.dictionary_encode()  # alike values become one
-        index = coded.index[self._rows]
-        places = row_pick(values.indices.to_numpy(), index, rows.astype(np.int32, copy=False))
-        return pa.DictionaryArray.from_arrays(pa.array(places), values.dictionary, safe=False)
+            raise KeyError(f"{name} is not coded here")
+        return coded.index[self._rows]
 
     def stated(self, name: str) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
         """Rows in which a text stands, ascending, and the hash of each."""
@@ -170,16 +171,41 @@ class ShardRows:
             return whole.passing(name)[rows]
         return _numbers(self._pieces, self._schema.field(name), self._scratch, "passing")
 
-    def stretch(self, name: str, rows: slice) -> NDArray[Any]:
-        """A numeric column of neighbouring rows, until another stretch of it is asked for."""
-        kept: NDArray[Any] | None = self.numbers.get(name)
-        if kept is not None:
-            return kept[rows]
+    def narrowest(self, name: str) -> np.dtype[Any]:
+        """The kind of fewest bytes in which a numeric column goes; days with one number to spare.
+
+        Days are int16 or int32, so that what says none is the least number.
+        """
+        kind, none = np.dtype(self._schema.field(name).type.to_pandas_dtype()), _none(name)
+        if kind.kind == "b" or kind == np.uint64:
+            return kind
+        ends = [end for of in self._pieces for end in of.range.reach(name, kind, none)]
+        low, high = min(ends, default=0), max(ends, default=0)
+        for small in _DAY_KINDS if none is not None else _KINDS:
+            limits = np.iinfo(small)
+            if max(limits.min, -limits.max) <= low and high <= limits.max:
+                return np.dtype(small)
+        return kind
+
+    def stretch(self, name: str, rows: slice, kind: np.dtype[Any] | None = None) -> NDArray[Any]:
+        """A numeric column of neighbouring rows, until another stretch of it is asked for.
+
+        `kind` is its own or its `narrowest`; days of none are the least number of it.
+        """
         if self._part is not None:
             whole, before = self._part[0], self._rows.start
-            return whole.stretch(name, slice(before + rows.start, before + rows.stop))
-        field, place = self._schema.field(name), f"{self._label}.{name} stretch"
-        return _numbers(self._pieces, field, self._scratch, place, rows)
+            return whole.stretch(name, slice(before + rows.start, before + rows.stop), kind)
+        field = self._schema.field(name)
+        own = np.dtype(field.type.to_pandas_dtype())
+        kept: NDArray[Any] | None = self.numbers.get(name)
+        if kept is not None and kind in (None, own):
+            return kept[rows]
+        place = f"{self._label}.{name} stretch"
+        return _numbers(self._pieces, field, self._scratch, place, rows, kind)
+
+
+def _none(name: str) -> int | None:
+    return NO_DAY if name in DAYS else None
 
 
 def _numbers(
@@ -188,9 +214,11 @@ def _numbers(
     scratch: Scratch,
     place: str,
     rows: slice | None = None,
+    narrow: np.dtype[Any] | None = None,
 ) -> NDArray[Any]:
     """A column of the rows of all pieces, or of neighbouring ones."""
-    kind = np.dtype(field.type.to_pandas_dtype())
+    own = np.dtype(field.type.to_pandas_dtype())
+    kind = own if narrow is None else narrow
     if rows is None:
         rows = slice(0, sum(of.n for of in pieces))
     found = scratch.array(place, rows.stop - rows.start, kind)
@@ -199,7 +227,7 @@ def _numbers(
         first, stop = max(rows.start - row, 0), min(rows.stop - row, of.n)
         if first < stop:
             at = row + first - rows.start
-            stored = of.range.numbers(field.name, kind)
+            stored = of.range.narrow(field.name, own, kind, _none(field.name))
             of.join(stored, found[at : at + stop - first], first)
         row += of.n
     return found

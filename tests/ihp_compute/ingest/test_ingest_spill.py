@@ -18,7 +18,7 @@ from ihp_compute.ingest.door.texts import Text, read_text
 from ihp_compute.ingest.shard.rows import ShardRows
 from ihp_compute.ingest.spill import Spill, ranges
 from ihp_compute.ingest.spill_layout import Scratch, Spilled
-from ihp_compute.input_columns import SPILL_COLUMNS, SPILLED
+from ihp_compute.input_columns import DAYS, SPILL_COLUMNS, SPILLED
 from ihp_compute.population.hashes import text_hashes
 from ihp_compute.units import NO_DAY
 
@@ -137,8 +137,12 @@ def check_stretches(raw: ShardRows, name: str, wanted: list[int]) -> None:
         for first, stop in pairwise(ends):
             near = slice(first, min(stop, rows.n))
             if near.start < near.stop:
-                found = rows.stretch(name, near).tolist()
-                assert found == wanted[before + near.start : before + near.stop]
+                expected = wanted[before + near.start : before + near.stop]
+                assert rows.stretch(name, near).tolist() == expected
+                kind = rows.narrowest(name)
+                least = -(2 ** (8 * kind.itemsize - 1)) if name in DAYS else NO_DAY
+                found = rows.stretch(name, near, kind).tolist()
+                assert found == [least if value == NO_DAY else value for value in expected]
 
 
 def check_lists(raw: ShardRows, wanted: list[list[int]]) -> None:
@@ -161,9 +165,8 @@ def check_texts(raw: ShardRows, name: str, wanted: list[str | None]) -> None:
         some = np.arange(0, rows.n, 7)
         assert rows.some_texts(some, name).to_pylist() == wanted[first::7]
         if name in FEW:
-            coded = rows.some_coded(some, name)
-            assert coded.to_pylist() == wanted[first::7]
-            assert len(coded.dictionary) == len(coded.dictionary.unique())
+            values = rows.coded[name].values.to_pylist()
+            assert [values[place] for place in rows.places(name)] == wanted[first:]
         at, hashed = rows.stated(name)
         assert at.tolist() == np.flatnonzero(words[first:]).tolist()
         assert hashed.tolist() == words[first:][at].tolist()

@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 
 from ihp_compute.errors import PopulationError
@@ -178,27 +177,62 @@ def test_a_damaged_record_is_one_sentence(bench: Any, member: Any, line: Any) ->
     _, population = bench.ingest(folder, shards=1)
     path = population.path / record_path("claims", 0)
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(PopulationError, match="cannot be read as a Parquet file"):
+    with pytest.raises(PopulationError, match="cannot be read as an Arrow file"):
         population.shards[0].record()
 
 
-def test_another_reader_of_parquet_reads_the_record(bench: Any, member: Any, line: Any) -> None:
+def test_another_program_reads_the_record(bench: Any, member: Any, line: Any) -> None:
     """Fates and tables are texts; only a claim that is not named is null."""
     rows = [line(claim_id="C1"), line(claim_id="C2", x_clm_dnd_ind="0")]
     folder = bench.folder(eligibility=[member()], medical_claim=rows)
     _, population = bench.ingest(folder, shards=1)
+    with pa.ipc.open_file(population.path / record_path("claims", 0)) as reader:
+        table = reader.read_all()
+    blank = {name for name in table.column_names if table.column(name).null_count}
+    assert blank == {"original_claim", "adjustment_claim"}
     duckdb = pytest.importorskip("duckdb")
     with duckdb.connect() as connection:
+        connection.register("record", table)
         found = connection.execute(
-            "select source_table, fate, count(*), sum(paid_cents), sum(len(dx)) "
-            f"from '{population.path}/record/claims/*.parquet' group by all order by fate"
+            "select source_table, fate, count(*), sum(paid_cents), sum(len(dx)) from record "
+            "group by all order by fate"
         ).fetchall()
     assert found == [
         ("medical_claim", "denied", 1, 10_000, 1), ("medical_claim", "retained", 1, 10_000, 1)
     ]  # fmt: skip
-    table = pq.read_table(population.path / record_path("claims", 0))
-    blank = {name for name in table.column_names if table.column(name).null_count}
-    assert blank == {"original_claim", "adjustment_claim"}
+
+
+@pytest.mark.parametrize(
+    ("day", "stored"),
+    [("2023-03-01", "int16"), ("1881-01-01", "int16"), ("1880-04-14", "int32"),
+     ("2060-01-01", "int32")],
+)  # fmt: skip
+def test_a_column_is_as_narrow_as_what_stands_in_it(
+    bench: Any, member: Any, line: Any, day: str, stored: str
+) -> None:
+    """16 bits hold days from 14 April 1880 to 17 September 2059; the first of them says none."""
+    rows = [line(paid_date=day, paid_amount="1.00"), line(claim_id="C2", paid_amount="30000000.00")]
+    folder = bench.folder(eligibility=[member()], medical_claim=rows)
+    _, population = bench.ingest(folder, shards=1)
+    with pa.ipc.open_file(population.path / record_path("claims", 0)) as reader:
+        kinds = {field.name: str(field.type) for field in reader.schema}
+    narrow = (
+        "paid_day",
+        "admission_day",
+        "paid_cents",
+        "third_party_cents",
+        "bill_type",
+        "file",
+        "hash_1",
+    )
+    assert [kinds[name] for name in narrow] == [
+        stored, "int16", "int64", "uint8", "uint8", "uint8", "uint64"
+    ]  # fmt: skip
+    columns = ("paid_day", "admission_day", "paid_cents")
+    assert [tuple(row[name] for name in columns) for row in of(population)] == [
+        (day_of(date.fromisoformat(day)), NO_DAY, 100),
+        (day_of(date(2023, 4, 1)), NO_DAY, 3_000_000_000),
+    ]
 
 
 # --- one claim explained
