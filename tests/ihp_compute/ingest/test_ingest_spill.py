@@ -165,7 +165,9 @@ def check_texts(raw: ShardRows, name: str, wanted: list[str | None]) -> None:
         some = np.arange(0, rows.n, 7)
         assert rows.some_texts(some, name).to_pylist() == wanted[first::7]
         if name in FEW:
-            values = rows.coded[name].values.to_pylist()
+            coded = rows.coded[name]
+            assert coded is not None
+            values = coded.values.to_pylist()
             assert [values[place] for place in rows.places(name)] == wanted[first:]
         at, hashed = rows.stated(name)
         assert at.tolist() == np.flatnonzero(words[first:]).tolist()
