@@ -18,6 +18,7 @@ UNITS: Final[Mapping[str, str]] = {
     "USD per member month": "US dollars for each member month",
     "ratio": "a part or a multiple: 1 is the whole",
     "micro": "millionths of a score",
+    "score": "a risk score",
     "of the measure": "the unit of the measure that the row names: ratio or cents",
     "members": "people",
     "member months": "months in which a member counts",
@@ -79,7 +80,7 @@ class TableSchema:
     in_digest : bool
         Whether the digest of a run covers it.
     restricted : bool
-        Whether it has rows of members, and who reads it needs leave.
+        Whether it has rows of members, or of so few that they show; who reads it needs leave.
     """
 
     name: str

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import kinds, values, vocabulary
 from ihp_compute.contracts.draft import Draft
 from ihp_compute.contracts.kinds import CARRIED, NONE, SUPPLIED, Kind
@@ -422,6 +423,7 @@ class Agreement:
     def cost(self) -> CostTerms:
         """Terms of what counts as cost."""
         cap = self["cost.claim_cap"]
+        listed = "+".join(self["target.rate_cells"]).split("+")
         return CostTerms(
             amount=self["cost.amount"],
             incurred_by=self["cost.incurred_by"],
@@ -432,6 +434,7 @@ class Agreement:
             keep_above_cap_micro=micro_of(self["cost.keep_above_cap"] or 0),
             prorate_cap=self["cost.prorate_cap"],
             services=frozenset(self["cost.services"]),
+            cell_order=(*listed, *(cell for cell in RATE_CELLS if cell not in listed)),
         )
 
     @cached_property

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from ihp_compute.codes import (
+    RATE_CELLS,
     SERVICE_CATEGORIES,
     SPAN_DUAL,
     SPAN_LIMITED_BENEFITS,
@@ -244,6 +245,9 @@ class CostTerms:
         Whether the cap is multiplied by countable months / 12.
     services : frozenset of str
         Included `SERVICE_CATEGORIES`.
+    cell_order : tuple of str
+        Every rate cell, in the order in which the contract lists them: in this order a cap takes
+        dollars from a member's rate cells.
 
     Raises
     ------
@@ -259,6 +263,7 @@ class CostTerms:
     keep_above_cap_micro: int
     prorate_cap: bool
     services: frozenset[str]
+    cell_order: tuple[str, ...] = RATE_CELLS
 
     def __post_init__(self) -> None:
         """Refuse what no cost can mean."""

@@ -71,6 +71,10 @@ class ContractSet:
             incurred_by(found)
         return found
 
+    def rate_cells(self, year: int | None) -> tuple[tuple[str, ...], ...]:
+        """The distinct lists of rate cells of the set, in the order in which they are met."""
+        return tuple(dict.fromkeys(a["target.rate_cells"] for a in self.at(year).values()))
+
     def rule_set_of(self, partnership: str, year: int) -> int:
         """Index into `rule_sets` of a partnership's cost terms."""
         return self.rule_sets(year).index(self.at(year)[partnership].cost)

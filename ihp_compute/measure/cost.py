@@ -8,7 +8,9 @@
    capitation nor a supplemental line, its service category is included, and its month is countable.
 3. Its amount is what the contract says; an encounter with nothing paid may take its allowed amount.
 4. Per member and year, on the sum: a negative total is raised to zero, then the cap, then what is
-   kept above it. What the cap leaves is given back to rate cells in proportion, to the cent.
+   kept above it. What floor and cap take is taken from rate cells in proportion to their cost, as
+   differences of running totals rounded half to even, in the order in which the contract lists
+   them.
 
 Every line also has one fate (`ledger.RunFate`), by the same tests: counted lines are the cost of
 members attributed to partnerships. Cost is measured for everybody, because the market trend and
@@ -51,6 +53,8 @@ class Cost:
     year : int
     cell_cents : int64[n_rate_cells, n]
         Capped cost by rate cell; sums over cells to `capped_cents`.
+    cell_taken_cents : int64[n_rate_cells, n]
+        What floor and cap took from each; with `cell_cents` the cost before both.
     uncapped_cents, capped_cents, above_cap_cents, floored_cents : int64[n]
     category_cents : int64[n_categories, n], or [0, n] unless asked for
         Uncapped cost by service category.
@@ -60,6 +64,7 @@ class Cost:
 
     year: int
     cell_cents: NDArray[np.int64]
+    cell_taken_cents: NDArray[np.int64]
     uncapped_cents: NDArray[np.int64]
     capped_cents: NDArray[np.int64]
     above_cap_cents: NDArray[np.int64]
@@ -114,6 +119,7 @@ def costs(
             np.array([terms.keep_above_cap_micro for terms in group], np.int64),
             np.array([terms.floor_at_zero for terms in group], np.bool_),
             np.array([terms.prorate_cap for terms in group], np.bool_),
+            np.array([_order(terms) for terms in group], np.uint8),
             first_day=first_day,
             cutoff_day=cutoff_day,
             kind_bits=COSTS,
@@ -126,6 +132,7 @@ def costs(
                 Cost(
                     year=year,
                     cell_cents=sums.cell_cents[i, p],
+                    cell_taken_cents=sums.cell_taken_cents[i, p],
                     uncapped_cents=sums.uncapped_cents[i, p],
                     capped_cents=sums.capped_cents[i, p],
                     above_cap_cents=sums.above_cap_cents[i, p],
@@ -150,6 +157,10 @@ def _passes(rule_sets: Sequence[CostTerms]) -> list[list[int]]:
 def service_bits(rule_sets: Sequence[CostTerms]) -> NDArray[np.uint32]:
     """uint32[n_rule_sets]: the services that each rule set counts, a bit a service."""
     return np.array([terms.service_bits for terms in rule_sets], np.uint32)
+
+
+def _order(terms: CostTerms) -> list[int]:
+    return [RATE_CELLS.index(cell) for cell in terms.cell_order]
 
 
 def _cap(terms: CostTerms) -> int:

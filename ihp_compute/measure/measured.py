@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.measure.attribution import EXCLUSION_REASONS, Attribution
+from ihp_compute.measure.cell_sums import CellSums, cell_sums
 from ihp_compute.measure.cost import Cost
 from ihp_compute.measure.line_fates import line_fates
 from ihp_compute.measure.member_years import member_years_of
@@ -42,6 +43,8 @@ class Measured:
     utilisation : int64[2, n_groups, 6]
         Members, member months, stays, emergency visits, readmissions and index stays per year and
         group.
+    cells : CellSums
+        What stands in rate cells as observed.
     payer_months : int64[n_groups, 1 + n_plans]
         Countable months of the performance year by payer (`payer_months`).
     counts : Counter
@@ -55,6 +58,7 @@ class Measured:
     ledger: NDArray[np.int64]
     exclusions: NDArray[np.int64]
     utilisation: NDArray[np.int64]
+    cells: CellSums
     payer_months: NDArray[np.int64]
     counts: Counter[str]
     n_shards: int
@@ -67,6 +71,7 @@ class Measured:
             self.ledger + other.ledger,
             self.exclusions + other.exclusions,
             self.utilisation + other.utilisation,
+            self.cells + other.cells,
             self.payer_months + other.payer_months,
             self.counts + other.counts,
             self.n_shards + other.n_shards,
@@ -105,6 +110,7 @@ class Measured:
             ledger=sum_of([shard.ledger for shard in shards]),
             exclusions=sum_of([shard.exclusions for shard in shards]),
             utilisation=sum_of([shard.utilisation for shard in shards]),
+            cells=sum((shard.cells for shard in shards[1:]), shards[0].cells),
             payer_months=sum_of([shard.payer_months for shard in shards]),
             counts=sum((shard.counts for shard in shards), Counter()),
             n_shards=len(shards),
@@ -129,6 +135,7 @@ class ShardMeasured:
     ledger: NDArray[np.int64]
     exclusions: NDArray[np.int64]
     utilisation: NDArray[np.int64]
+    cells: CellSums
     payer_months: NDArray[np.int64]
     counts: Counter[str]
 
@@ -172,6 +179,16 @@ class ShardMeasured:
             ),
             exclusions=np.stack([_exclusions(a, cost[0]) for a, _, cost, _ in years]),
             utilisation=np.stack([_utilisation(a, use, n_groups) for a, _, _, use in years]),
+            cells=cell_sums(
+                [
+                    (attribution, cost, rows)
+                    for (attribution, _, cost, _), rows in zip(
+                        years, (base, performance), strict=True
+                    )
+                ],
+                plan.rate_cells,
+                n_groups=n_groups,
+            ),
             payer_months=payer_months(
                 shard, attributions[1], n_groups=n_groups, n_plans=len(plan.plans)
             ),

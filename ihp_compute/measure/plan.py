@@ -59,6 +59,7 @@ class Plan:
 
     `rule_sets` are the distinct cost terms among the contracts; `group_rule_set[g]` says which one
     settles group g (the comparison population and the unattributed are measured under each).
+    `rate_cells` are the distinct lists of rate cells among the contracts.
     `noticed` are rows of `DATA_QUALITY` of the run itself, judged by its gates.
     """
 
@@ -71,6 +72,7 @@ class Plan:
     contracts: ContractSet
     attribution: AttributionTerms
     rule_sets: tuple[CostTerms, ...]
+    rate_cells: tuple[tuple[str, ...], ...]
     group_rule_set: tuple[int, ...]
     roster: Roster
     visits: VisitRule
@@ -183,6 +185,7 @@ def make_plan(request: RunRequest) -> Plan:
         contracts=contracts,
         attribution=attribution,
         rule_sets=rule_sets,
+        rate_cells=contracts.rate_cells(performance_year),
         group_rule_set=tuple(
             contracts.rule_set_of(group, performance_year) if group in contracts.contracts else 0
             for group in roster.groups

@@ -12,7 +12,9 @@ from ihp_compute.data_quality import DATA_QUALITY, table_of
 from ihp_compute.errors import UnbalancedLedgerError
 from ihp_compute.ledger import CLAIM_TABLES, LINE_FATES, IngestFate, RunFate
 from ihp_compute.measure import EXCLUSION_REASONS, Measured, Plan, payer_weights
+from ihp_compute.results.cells import cell_rows
 from ihp_compute.results.tables import (
+    CELLS,
     EXCLUSIONS,
     INTERVALS,
     LEDGER,
@@ -50,6 +52,9 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
         tables={
             SETTLEMENT.name: _settlement(settled),
             INTERVALS.name: _intervals(settled),
+            CELLS.name: _table(
+                CELLS, list(cell_rows(plan, measured, {one.partnership_id: one for one in settled}))
+            ),
             WALK.name: _walk(settled, _age_warning(plan, measured)),
             PAYMENTS.name: _payments(plan, measured, settled),
             LEDGER.name: _ledger(plan, measured),

@@ -80,6 +80,45 @@ WALK: Final = TableSchema(
     keys=("partnership_id", "position"),
 )
 
+CELLS: Final = TableSchema(
+    "cells",
+    "the middle of each target by rate cell, as observed; foots to walk and settlement",
+    (
+        Column("contract", pa.string(),
+               "name of the contract; with the partnership where its own values alter its sums"),
+        Column("partnership_id", pa.string(),
+               "the partnership, COMPARISON or UNATTRIBUTED; the last two settle nothing"),
+        _YEAR,
+        Column("rate_cell", pa.string(), "rate cell of the contract"),
+        Column("n_members", pa.int64(), "people with months in the rate cell", "members"),
+        _MONTHS,
+        Column("paid_cents", pa.int64(), "cost by the contract's rules, before floor and cap",
+               "cents"),
+        Column("cost_cents", pa.int64(), "cost after floor and cap", "cents"),
+        Column("base_pmpm_usd", pa.float64(),
+               "base used, at the risk on which it rests, before trend", "USD per member month"),
+        Column("credibility", pa.float64(), "part of the rate cell's base that is its own",
+               "ratio"),
+        Column("level", pa.float64(),
+               "base of the partnership over what the state's units make of its months", "ratio"),
+        Column("scale", pa.float64(), "what makes the rate cells add up to the base", "ratio"),
+        Column("own_risk_mean", pa.float64(), "mean risk of its months in the year", "score"),
+        Column("state_risk_mean", pa.float64(), "the same of everybody eligible", "score"),
+        Column("norm", pa.float64(), "what mean risk of the year is divided by", "score"),
+        Column("risk_ratio", pa.float64(),
+               "dollars after the risk step over those before; 0 in the base year", "ratio"),
+        Column("trend_factor", pa.float64(), "growth from the base year; 0 in the base year",
+               "ratio"),
+        Column("target_pmpm_usd", pa.float64(), "target over months; 0 in the base year",
+               "USD per member month"),
+        Column("target_cents", pa.int64(), "part of the target; 0 in the base year", "cents"),
+        Column("state_member_months", pa.int64(), "months of everybody eligible", "member months"),
+        Column("state_cost_cents", pa.int64(), "their cost by this contract's rules", "cents"),
+    ),
+    keys=("contract", "partnership_id", "year", "rate_cell"),
+    restricted=True,
+)  # fmt: skip
+
 PAYMENTS: Final = TableSchema(
     "payments",
     "each partnership's payment by payer, adding up to it",
@@ -140,7 +179,7 @@ UTILISATION: Final = TableSchema(
 TABLES: Final[Mapping[str, TableSchema]] = {
     table.name: table
     for table in (
-        DATA_QUALITY, EXCLUSIONS, INTERVALS, LEDGER, MEMBER_YEARS, PAYMENTS, SETTLEMENT,
+        CELLS, DATA_QUALITY, EXCLUSIONS, INTERVALS, LEDGER, MEMBER_YEARS, PAYMENTS, SETTLEMENT,
         UTILISATION, WALK,
     )
 }  # fmt: skip

@@ -8,6 +8,7 @@ Leaves to others: which steps and terms there are (`contracts`), intervals (`unc
 
 from __future__ import annotations
 
+from ihp_compute.settlement.cells import SettledCell
 from ihp_compute.settlement.given import settle_table
 from ihp_compute.settlement.payers import split
 from ihp_compute.settlement.program import Compiled, Program
@@ -23,6 +24,7 @@ __all__ = [
     "Compiled",
     "Program",
     "Settled",
+    "SettledCell",
     "SharedPrograms",
     "Sources",
     "StateSums",

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ihp_compute.contracts import SIZE_TABLE, Agreement, QualityScores
-from ihp_compute.errors import RunError
+from ihp_compute.errors import GridError, RunError
 from ihp_compute.results import RunTerms
 from ihp_compute.settlement import (
     Compiled,
@@ -129,7 +129,19 @@ class SourcesOf:
         self._sums: dict[tuple[int, tuple[str, ...]], StateSums] = {}
 
     def of(self, partnership: str, agreement: Agreement) -> Sources:
-        """Sources by name, under the rate cells of an agreement."""
+        """Sources by name, under the rate cells of an agreement.
+
+        Raises
+        ------
+        GridError
+            If it lists rate cells in another order than the run's contracts.
+        """
+        if agreement.cost not in self._rule_sets:
+            raise GridError(
+                f"{agreement.name}: target.rate_cells: found rate cells in another order than the "
+                "run's; dollars above a cap were taken from them in that order, so keep it, or "
+                "make a new run"
+            )
         rule_set = self._rule_sets.index(agreement.cost)
         key = rule_set, agreement["target.rate_cells"]
         if key not in self._sums:

@@ -30,16 +30,18 @@ def _micro_of(cents: Any, micro: Any) -> Any:
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _share_of(settles: Any, through: Any, total: Any) -> Any:
-    """Floor of settles × through / total: a float64 estimate, corrected by integers that wrap."""
-    estimate = np.int64(np.floor(np.float64(settles) * np.float64(through) / np.float64(total)))
-    remainder = settles * through - estimate * total
+def _share_of(taken: Any, through: Any, total: Any) -> Any:
+    """Taken × through / total, half to even: an estimate, corrected by integers that wrap."""
+    estimate = np.int64(np.floor(np.float64(taken) * np.float64(through) / np.float64(total)))
+    remainder = taken * through - estimate * total
     while remainder < 0:
         estimate -= 1
         remainder += total
     while remainder >= total:
         estimate += 1
         remainder -= total
+    if 2 * remainder > total or (2 * remainder == total and estimate & 1):
+        estimate += 1
     return estimate
 
 
@@ -71,19 +73,23 @@ def _record(out: Any, r: Any, p: Any, m: Any, total: Any, settles: Any) -> None:
 
 @numba.njit(cache=True, nogil=True)
 def _allocate(
-    cell_cents: Any, r: Any, p: Any, m: Any, cells: Any, total: Any, settles: Any
+    out: Any, r: Any, p: Any, m: Any, cells: Any, order: Any, total: Any, settles: Any
 ) -> None:
-    """Give what settles to one member's cells in proportion to their sums; leaves `cells` zero."""
+    """Take what does not settle from a member's cells by their sums, in order; zeroes `cells`."""
     through = np.int64(0)
     before = np.int64(0)
-    for k in range(len(cells)):
+    for j in range(len(order)):
+        k = order[j]
         if cells[k] != 0:
-            through += cells[k]
-            here = through if settles == total else np.int64(0)
-            if settles != total and settles != 0:
-                here = _share_of(settles, through, total)
-            cell_cents[r, p, k, m] = here - before
-            before = here
+            if settles != total:
+                through += cells[k]
+                here = through
+                if settles != 0:
+                    here = _share_of(total - settles, through, total)
+                out.cell_taken_cents[r, p, k, m] = here - before
+                cells[k] -= here - before
+                before = here
+            out.cell_cents[r, p, k, m] = cells[k]
             cells[k] = 0
 
 
@@ -143,6 +149,7 @@ def cost_by_period(
     keep_micro: Any,
     floor_at_zero: Any,
     prorate_cap: Any,
+    cell_order: Any,
     cutoff: Any,
     kind_bits: Any,
     paid_kind_bits: Any,
@@ -183,6 +190,8 @@ def cost_by_period(
                         )  # fmt: skip
                         _record(out, r, p, m, sums[p], settles)
                         out.cell_cents[r, p, first, m] = settles
+                        if settles != sums[p]:
+                            out.cell_taken_cents[r, p, first, m] = sums[p] - settles
                     continue
                 months = 0
                 total = np.int64(0)
@@ -205,7 +214,7 @@ def cost_by_period(
                     total, months, cap_cents[r], keep_micro[r], floor_at_zero[r], prorate_cap[r]
                 )
                 _record(out, r, p, m, total, settles)
-                _allocate(out.cell_cents, r, p, m, cells, total, settles)
+                _allocate(out, r, p, m, cells, cell_order[r], total, settles)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -224,6 +233,7 @@ def cost_by_month(
     keep_micro: Any,
     floor_at_zero: Any,
     prorate_cap: Any,
+    cell_order: Any,
     first: Any,
     cutoff: Any,
     kind_bits: Any,
@@ -282,7 +292,7 @@ def cost_by_month(
                     total, months, cap_cents[r], keep_micro[r], floor_at_zero[r], prorate_cap[r]
                 )
                 _record(out, r, p, m, total, settles)
-                _allocate(out.cell_cents, r, p, m, cells, total, settles)
+                _allocate(out, r, p, m, cells, cell_order[r], total, settles)
                 for c in range(n_categories):
                     out.category_cents[r, p, c, m] = category_sum[p * n_categories + c]
         for p in range(n_periods):

@@ -27,12 +27,12 @@ __device__ static i64 micro_of(i64 cents, i64 micro) {
     return up ? result + 1 : result;
 }
 
-// Floor of settles x through / total: a double estimate, corrected by its wrapped remainder.
-__device__ static i64 share_of(i64 settles, i64 through, i64 total) {
-    const double product = (double)settles * (double)through;
+// taken x through / total, half to even: a double estimate, corrected by its wrapped remainder.
+__device__ static i64 share_of(i64 taken, i64 through, i64 total) {
+    const double product = (double)taken * (double)through;
     const double ratio = product / (double)total;
     i64 estimate = (i64)ratio;
-    i64 remainder = (i64)((u64)settles * (u64)through - (u64)estimate * (u64)total);
+    i64 remainder = (i64)((u64)taken * (u64)through - (u64)estimate * (u64)total);
     while (remainder < 0) {
         --estimate;
         remainder += total;
@@ -41,6 +41,7 @@ __device__ static i64 share_of(i64 settles, i64 through, i64 total) {
         ++estimate;
         remainder -= total;
     }
+    if (2 * remainder > total || (2 * remainder == total && (estimate & 1))) ++estimate;
     return estimate;
 }
 
@@ -54,10 +55,11 @@ extern "C" __global__ void segment_cost(
     const unsigned char* category, const unsigned char* kind, const i64* offsets,
     const unsigned char* month_cell, const unsigned char* slot_of_day, const u32* include_bits,
     const i64* cap_cents, const i64* keep_micro, const bool* floor_at_zero,
-    const bool* prorate_cap, int first_day, int cutoff_day, u32 kind_bits, u32 paid_kind_bits,
-    int n_rules, int n_periods, int n_cells, int n_categories, int n_days, i64 n_members,
-    i64* cell_cents, i64* uncapped_cents, i64* capped_cents, i64* above_cap_cents,
-    i64* floored_cents, i64* out_paid_cents, i64* category_cents) {
+    const bool* prorate_cap, const unsigned char* cell_order, int first_day, int cutoff_day,
+    u32 kind_bits, u32 paid_kind_bits, int n_rules, int n_periods, int n_cells, int n_categories,
+    int n_days, i64 n_members, i64* cell_cents, i64* cell_taken_cents, i64* uncapped_cents,
+    i64* capped_cents, i64* above_cap_cents, i64* floored_cents, i64* out_paid_cents,
+    i64* category_cents) {
     const i64 m = (i64)blockIdx.x * blockDim.x + threadIdx.x;
     if (m >= n_members) return;
     const i64 a = offsets[m];
@@ -114,18 +116,19 @@ extern "C" __global__ void segment_cost(
             uncapped_cents[here] = total;
             capped_cents[here] = settles;
             i64 through = 0, before = 0;
-            for (int k = 0; k < n_cells; ++k) {
-                i64 share = cells[k];
-                if (settles != total) {
-                    share = 0;
-                    if (settles != 0 && cells[k] != 0) {
-                        through += cells[k];
-                        const i64 up_to = share_of(settles, through, total);
-                        share = up_to - before;
-                        before = up_to;
-                    }
+            for (int j = 0; j < n_cells; ++j) {
+                const int k = cell_order[r * n_cells + j];
+                const i64 at = (rp * n_cells + k) * n_members + m;
+                i64 lost = 0;
+                if (settles != total && cells[k] != 0) {
+                    through += cells[k];
+                    const i64 up_to =
+                        settles == 0 ? through : share_of(total - settles, through, total);
+                    lost = up_to - before;
+                    before = up_to;
+                    cell_taken_cents[at] = lost;
                 }
-                if (share != 0) cell_cents[(rp * n_cells + k) * n_members + m] = share;
+                if (cells[k] != lost) cell_cents[at] = cells[k] - lost;
             }
         }
     }

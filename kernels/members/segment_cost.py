@@ -23,6 +23,7 @@ class SegmentCost(NamedTuple):
     """What `segment_cost` returns, int64 cents; r rule sets, p periods, n members."""
 
     cell_cents: Any  # [r, p, n_cells, n]: after floor and cap; sums to capped_cents over cells
+    cell_taken_cents: Any  # [r, p, n_cells, n]: what floor and cap took from the cell
     uncapped_cents: Any  # [r, p, n]: before floor and cap
     capped_cents: Any  # [r, p, n]: what settles = uncapped + floored - above_cap
     above_cap_cents: Any  # [r, p, n]: what the cap takes away
@@ -46,6 +47,7 @@ def segment_cost(
     keep_micro: Any,
     floor_at_zero: Any,
     prorate_cap: Any,
+    cell_order: Any,
     *,
     first_day: int,
     cutoff_day: int,
@@ -54,7 +56,7 @@ def segment_cost(
     n_cells: int,
     n_categories: int = 0,
 ) -> SegmentCost:
-    """Sum each member's lines by period and cell, cap the sum, and give the capped sum to cells.
+    """Sum each member's lines by period and cell, cap the sum, and take what is above from cells.
 
     1. A line has a period and a month when slot_of_day[incurred_day - first_day] is not 255: that
        slot // 12 and slot % 12.
@@ -63,8 +65,9 @@ def segment_cost(
     3. Per member, period and rule set, T is the sum. If T < 0 and floor_at_zero, it becomes 0.
        The cap is cap_cents, or cap_cents × countable months / 12 (half to even) if prorate_cap.
        If T exceeds it, C = cap + keep_micro × (T - cap) / 10^6, half to even; else C = T.
-    4. Cells receive C in proportion to their sums c: with S_k = c_0 + … + c_k,
-       cell k receives floor(C S_k / T) - floor(C S_(k-1) / T). Exact, and sums to C.
+    4. What floor and cap take, A = T - C, is taken from cells in proportion to their sums c, in
+       the rule set's order of cells: with S_k the running sum, cell k loses
+       A S_k / T - A S_(k-1) / T, each rounded half to even, and keeps the rest. Exact; sums to C.
 
     Parameters
     ----------
@@ -84,6 +87,8 @@ def segment_cost(
         Per member and period; -1: none.
     keep_micro : int64[n_rules], 0 to 10^6
     floor_at_zero, prorate_cap : bool[n_rules]
+    cell_order : uint8[n_rules, n_cells]
+        Every cell once a row: the order in which dollars are taken from them.
     first_day, cutoff_day : int, day numbers
     kind_bits, paid_kind_bits : int, below 2^32
         Bit k: lines of kind k can cost, and enter paid_cents.
@@ -121,6 +126,7 @@ def segment_cost(
         "keep_micro": keep_micro,
         "floor_at_zero": floor_at_zero,
         "prorate_cap": prorate_cap,
+        "cell_order": cell_order,
     }
     device = device_of(**arrays)
     require("amount_cents", amount_cents, np.int64, (None,))
@@ -153,6 +159,7 @@ def segment_cost(
     ):
         if not low <= value <= high:
             raise KernelInputError(f"{name}: expected {low} to {high}, got {value}")
+    require("cell_order", cell_order, np.uint8, (n_rules, n_cells))
     inputs = tuple(arrays.values())
     if device == "cpu":
         inputs = tuple(read_only(array) for array in inputs)
@@ -176,6 +183,7 @@ def _outputs(
 
     return SegmentCost(
         cell_cents=zeros(n_rules, n_periods, n_cells, n_members),
+        cell_taken_cents=zeros(n_rules, n_periods, n_cells, n_members),
         uncapped_cents=zeros(n_rules, n_periods, n_members),
         capped_cents=zeros(n_rules, n_periods, n_members),
         above_cap_cents=zeros(n_rules, n_periods, n_members),
@@ -209,6 +217,7 @@ def reference(
     keep_micro: Any,
     floor_at_zero: Any,
     prorate_cap: Any,
+    cell_order: Any,
     first_day: Any,
     cutoff_day: Any,
     kind_bits: Any,
@@ -252,13 +261,15 @@ def reference(
                 out.above_cap_cents[r, p, m] = total - settles
             out.uncapped_cents[r, p, m] = total
             out.capped_cents[r, p, m] = settles
-            for k in range(n_cells):
-                if settles == total:
-                    out.cell_cents[r, p, k, m] = cells[p, k]
-                elif settles:
-                    through, before = sum(cells[p, : k + 1]), sum(cells[p, :k])
-                    share = settles * through // total - settles * before // total
-                    out.cell_cents[r, p, k, m] = share
+            through = lost = 0
+            for k in cell_order[r]:
+                through += cells[p, k]
+                running = 0 if settles == total else through
+                if settles not in (0, total):
+                    running = _half_even((total - settles) * through, total)
+                out.cell_taken_cents[r, p, k, m] = running - lost
+                out.cell_cents[r, p, k, m] = cells[p, k] - (running - lost)
+                lost = running
     return out
 
 

@@ -56,6 +56,9 @@ def case_of(members: list[list[Line]], cells: Any, rules: list[tuple[int, ...]])
     case["slot_of_day"] = SLOTS
     for i, (name, kind) in enumerate(RULE.items()):
         case[name] = np.array([rule[i] for rule in rules], kind)
+    # the second rule set takes from cells in another order than the first
+    orders = [[0, 1, 2], [2, 0, 1], [1, 2, 0]]
+    case["cell_order"] = np.array(orders[: len(rules)], np.uint8)
     return case
 
 
@@ -105,17 +108,32 @@ def test_a_kept_cent_is_rounded_half_to_even() -> None:
     assert settled(measured(line(1_015), rule=(1, 1_000, 100_000, 0, 0)))[0] == 1_002
 
 
-def test_a_capped_cost_is_shared_among_cells_to_the_cent() -> None:
-    """100 cents over cells that cost 1 : 1 : 1 are 33, 33 and 34."""
+def test_a_cap_takes_from_cells_to_the_cent_in_order() -> None:
+    """50 cents taken from cells of 50 each: running totals of 16.67, 33.33 and 50, half to even."""
     cells = (0, 1, 2, *(0,) * 9)
-    found = measured(line(50), line(50, 2), line(50, 4), cells=cells, rule=(1, 100, 0, 0, 0))
-    assert settled(found) == (100, [33, 33, 34])
+    lines = [line(50), line(50, 2), line(50, 4)]
+    found = measured(*lines, cells=cells, rule=(1, 100, 0, 0, 0))
+    assert settled(found) == (100, [33, 34, 33])
+    assert found.cell_taken_cents[0, 0, :, 0].tolist() == [17, 16, 17]
+    case = case_of([lines], [[*cells], [0] * 12], [(1, 100, 0, 0, 0)])
+    case["cell_order"] = np.array([[1, 2, 0]], np.uint8)
+    assert segment_cost(**case, **SCALARS).cell_taken_cents[0, 0, :, 0].tolist() == [17, 17, 16]
+
+
+def test_half_a_cent_taken_is_rounded_to_even() -> None:
+    """Of 3 + 3 cents 1 is taken: half a cent of the first is none; of 9 + 9 with 3, 1.5 is 2."""
+    cells = (0, 1, *(0,) * 10)
+    few = measured(line(3), line(3, 2), cells=cells, rule=(1, 5, 0, 0, 0))
+    assert few.cell_taken_cents[0, 0, :, 0].tolist() == [0, 1, 0]
+    more = measured(line(9), line(9, 2), cells=cells, rule=(1, 15, 0, 0, 0))
+    assert more.cell_taken_cents[0, 0, :, 0].tolist() == [2, 1, 0]
 
 
 def test_a_negative_year_is_raised_to_zero_and_reported() -> None:
     found = measured(line(-300), line(100, 2), cells=(0, 1, *(0,) * 10), rule=(1, -1, 0, 1, 0))
     assert settled(found) == (0, [0, 0, 0])
     assert found.floored_cents[0, 0, 0] == 200
+    assert found.cell_taken_cents[0, 0, :, 0].tolist() == [-300, 100, 0]
     assert settled(measured(line(-300)))[0] == -300
 
 
@@ -211,6 +229,8 @@ def test_every_cent_is_given_to_a_cell(case: dict[str, Any]) -> None:
     assert np.array_equal(found.cell_cents.sum(axis=2), found.capped_cents)
     changed = found.uncapped_cents + found.floored_cents - found.above_cap_cents
     assert np.array_equal(changed, found.capped_cents)
+    before = found.cell_cents + found.cell_taken_cents
+    assert np.array_equal(before.sum(axis=2), found.uncapped_cents)
     assert np.array_equal(found.category_cents.sum(axis=2), found.uncapped_cents)
 
 
@@ -278,6 +298,7 @@ def test_a_population_without_lines_costs_nothing() -> None:
         ({"kind_bits": 2**32}, "kind_bits: expected 0 to 4294967295"),
         ({"cap_cents": np.zeros(2, np.int64)}, "cap_cents: expected shape"),
         ({"offsets": np.zeros(0, np.int64)}, "offsets: expected n_members"),
+        ({"cell_order": np.zeros((1, 2), np.uint8)}, "cell_order: expected shape"),
     ],
 )
 def test_wrong_input_is_refused(change: dict[str, Any], message: str) -> None:

@@ -391,6 +391,13 @@ def test_a_scenario_that_counts_mix_twice_is_refused(run_of: Callable[[str], Pat
         assert sweep(run_dir, grid_of({path: [value], **one_cell})).table.num_rows == 2
 
 
+def test_rate_cells_in_another_order_need_a_new_run(run_of: Callable[[str], Path]) -> None:
+    """What a cap took was taken in the order in which the contract lists them."""
+    cells = ";".join(reversed(RATE_CELLS))
+    with pytest.raises(GridError, match=r"target\.rate_cells: found rate cells in another order"):
+        sweep(run_of("aca-1342"), grid_of({"target.rate_cells": [cells]}))
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv"])
 def test_a_sweep_is_written_by_extension(
     run_of: Callable[[str], Path], tmp_path: Path, suffix: str
