@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ihp_compute.ingest.final_action import OPEN, Choices, mark_duplicates
+from ihp_compute.ingest.final_action import OPEN, Choices
 from ihp_compute.ingest.findings import Doubt, Findings
 from ihp_compute.ingest.shard.rows import ShardRows, any_of
 from ihp_compute.ledger import IngestFate
@@ -102,10 +102,12 @@ def read_histories(raw: ShardRows, fate: NDArray[np.uint8], choices: Choices) ->
     if not len(rows):
         return found
     turned = _split(raw, rows, claim, found)
-    equal = _equal(raw, rows)
-    family = _Family(raw, rows, words, claim, links, turned)
-    duplicate = equal if choices.equal_rows == "duplicate" else np.zeros(len(rows), bool)
-    stands = family.fates(~duplicate, additional=choices.later_amounts == "additional")
+    alike = first_row(raw.numbers["hash_1"][rows], raw.numbers["hash_2"][rows])
+    equal = alike != np.arange(len(rows))
+    family = _Family(raw, rows, words, claim, links, turned, alike)
+    once = choices.equal_rows == "duplicate"
+    duplicate = equal & once
+    stands = family.fates(~duplicate, once=once, additional=choices.later_amounts == "additional")
     for value, given in _FATE_OF.items():
         fate[rows[stands == value]] = given
     fate[rows[duplicate]] = IngestFate.DUPLICATE
@@ -131,13 +133,6 @@ def _lines(raw: ShardRows, rows: NDArray[np.intp]) -> NDArray[np.uint64]:
     unnumbered = np.flatnonzero((words == 0) & ~void)
     words[unnumbered] = raw.numbers["hash_1"][rows[unnumbered]] | np.uint64(1)
     return words
-
-
-def _equal(raw: ShardRows, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Rows that equal an earlier one in all that has meaning."""
-    marks = np.full(len(rows), OPEN, np.uint8)
-    mark_duplicates(marks, raw.numbers["hash_1"][rows], raw.numbers["hash_2"][rows])
-    return marks != OPEN
 
 
 def _links(
@@ -257,7 +252,10 @@ def _parts(raw: ShardRows, pieces: list[NDArray[np.intp]]) -> list[NDArray[np.in
 
 
 class _Family:
-    """Rows of families of claims, laid out for the kernel."""
+    """Rows of families of claims, laid out for the kernel.
+
+    `alike` is the first row of those that equal each other in all that has meaning.
+    """
 
     def __init__(
         self,
@@ -267,6 +265,7 @@ class _Family:
         claim: NDArray[np.int64],
         links: _Links,
         parts: dict[int, list[tuple[int, int, int]]],
+        alike: NDArray[np.int64],
     ) -> None:
         columns = raw.numbers
         self.cents = columns["paid_cents"][rows]
@@ -293,13 +292,15 @@ class _Family:
         self.phase[at[(target >= 0) & (self.phase[at] == PLAIN)]] = REPLACES
         paid = columns["paid_day"][rows].astype(np.int64)
         paid[(self.phase == VOID) & (paid == NO_DAY)] = _LAST_DAY
-        self.when = (paid << 32) + (columns["file_day"][rows].astype(np.int64) - NO_DAY)
+        came = columns["file_day"][rows].astype(np.int64)
+        self.when = (paid << 32) + (came - NO_DAY)
+        self.first = (paid << 32) + (_earliest(came, alike) - NO_DAY)
         self.names = np.full((2, len(rows)), -1, np.int64)
         self.names[links.second.astype(int), at] = target
         self.hash = columns["hash_1"][rows], columns["hash_2"][rows]
-        self._number_lines(raw.hashes["claim_line_number"].take(rows) == 0)
+        self._number_lines(raw.hashes["claim_line_number"].take(rows) == 0, alike)
 
-    def _number_lines(self, blank: NDArray[np.bool_]) -> None:
+    def _number_lines(self, blank: NDArray[np.bool_], alike: NDArray[np.int64]) -> None:
         """Tell lines without a number apart where only amounts can.
 
         A negative is of a line of its claim with its amount. Several rows of one void are each of
@@ -315,8 +316,8 @@ class _Family:
                 self.line[k] = max(known)
                 known.remove(max(known))
         voids = np.flatnonzero(blank & (self.phase == VOID))
-        at = list(zip(self.claim[voids].tolist(), self.when[voids].tolist(), strict=True))
-        several = Counter(at)
+        at = list(zip(self.claim[voids].tolist(), self.first[voids].tolist(), strict=True))
+        several = Counter(key for key, _ in set(zip(at, alike[voids].tolist(), strict=True)))
         for k, key in zip(voids.tolist(), at, strict=True):
             if several[key] > 1:
                 self.line[k] = self.hash[0][k] | np.uint64(1)
@@ -330,14 +331,14 @@ class _Family:
         phase[negative & (action == PLAIN) & any_of(of_day, action == VOID)] = VOID
         return phase
 
-    def later_amounts(self, taken: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def later_amounts(self, taken: NDArray[np.bool_], *, once: bool) -> NDArray[np.bool_]:
         """Rows of families in which a plain row comes after one of its claim and line.
 
         A void's line is no version. Only here does the kernel ask whether a later amount is more.
         """
         kept = np.flatnonzero(taken & (self.phase != VOID) & (self.phase != BESIDE))
         kind = first_row(self.line[kept], self.claim[kept].view(np.uint64))
-        when = self.when[kept]
+        when = (self.first if once else self.when)[kept]
         earliest = when.copy()
         np.minimum.at(earliest, kind, when)
         later = (when > earliest[kind]) & (self.phase[kept] == PLAIN)
@@ -347,22 +348,24 @@ class _Family:
         """All rows of the families of some."""
         return np.isin(self.family, np.unique(self.family[rows]))
 
-    def fates(self, taken: NDArray[np.bool_], *, additional: bool) -> NDArray[np.uint8]:
+    def fates(self, taken: NDArray[np.bool_], *, once: bool, additional: bool) -> NDArray[np.uint8]:
         """What `history_fates` says of the rows taken; of others 255.
 
-        A family's fates depend on no other family, so that some may be taken alone.
+        Rows that equal each other came when the first of them did, if they are taken `once`. A
+        family's fates depend on no other family, so that some may be taken alone.
         """
         kept = np.flatnonzero(taken)
         found = np.full(len(taken), OPEN, np.uint8)
         if not len(kept):
             return found
+        when = self.first if once else self.when
         order = kept[
             np.lexsort(
                 [
                     column[kept]
                     for column in (
                         self.hash[1], self.hash[0], self.cents, self.line, self.called, self.phase,
-                        self.when, self.family,
+                        when, self.family,
                     )
                 ]
             )
@@ -375,7 +378,7 @@ class _Family:
             for named in self.names[:, order]
         )
         found[order] = history_fates(
-            self.when[order],
+            when[order],
             self.phase[order],
             local[self.claim[order]].astype(np.int32),
             self.line[order],
@@ -398,6 +401,14 @@ class _Family:
         local = np.full(int(self.claim.max()) + 1, -1, np.int64)
         local[self.claim[order]] = number - first
         return local
+
+
+def _earliest(days: NDArray[np.int64], alike: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first stated day of rows that are alike, known by the first of them; else `NO_DAY`."""
+    first = np.full(len(days), _LAST_DAY, np.int64)
+    np.minimum.at(first, alike, np.where(days == NO_DAY, _LAST_DAY, days))
+    first[first == _LAST_DAY] = NO_DAY
+    return first[alike]
 
 
 def _part_of(raw: ShardRows, row: int, parts: list[tuple[int, int, int]]) -> int:
@@ -444,13 +455,14 @@ def _other_readings(
     found: Histories,
 ) -> None:
     """What would stand more, in rows and dollars, if an open choice were made the other way."""
-    additional = choices.later_amounts == "additional"
-    others = [("later_amounts", family.later_amounts(~duplicate), ~duplicate, not additional)]
+    additional, once = choices.later_amounts == "additional", choices.equal_rows == "duplicate"
+    later = family.later_amounts(~duplicate, once=once)
+    others = [("later_amounts", later, ~duplicate, once, not additional)]
     if equal.any():
         repeated = family.of_families(np.flatnonzero(equal))
-        others.append(("equal_rows", repeated, duplicate == equal, additional))
-    for finding, differing, taken, is_more in others:
-        read = family.fates(differing & taken, additional=is_more)
+        others.append(("equal_rows", repeated, ~(equal & (not once)), not once, additional))
+    for finding, differing, taken, is_once, is_more in others:
+        read = family.fates(differing & taken, once=is_once, additional=is_more)
         then, now = (differing & np.isin(fates, (STANDS, MOVED)) for fates in (read, stands))
         if (then != now).any():
             found.findings.see(

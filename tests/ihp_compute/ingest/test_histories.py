@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import permutations
 from random import Random
 from typing import Any
 
@@ -318,6 +319,50 @@ def test_order_files_and_names_change_nothing(bench: Any, member: Any, seed: int
     first, parted, other = (bench.ingest(folder)[0] for folder in folders)
     assert first["population_digest"] == parted["population_digest"]
     assert bench.fates(first) == bench.fates(parted) == bench.fates(other)
+
+
+def test_a_row_that_comes_again_stands_where_it_first_came(kept: Any, line: Any) -> None:
+    """Every delivery has the old version again; the new one is later whatever the rows' order."""
+    old = [line(file_date=f"2023-05-0{day}") for day in (1, 5, 9)]
+    new = line(file_date="2023-05-05", paid_amount="60")
+    for rows in permutations([*old, new]):
+        assert kept(list(rows)) == 6_000
+
+
+def test_a_header_void_that_comes_again_is_the_same_void(kept: Any, line: Any) -> None:
+    """Several voids of one day and without a number would each be of a line."""
+    void = {"claim_line_number": "", "x_adjstmt_ind": "1", "paid_date": "2023-05-01"}
+    billed = [line(), line(claim_line_number="2", paid_amount="40")]
+    voids = [line(**void, paid_amount="-140", file_date=f"2023-05-0{day}") for day in (1, 5)]
+    for rows in permutations([*billed, *voids]):
+        assert kept(list(rows)) == 0
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 2**32))
+def test_copies_in_other_files_decide_nothing_by_their_order(
+    bench: Any, member: Any, seed: int
+) -> None:
+    """Rows stand again under other days of their file, and under none, in any order."""
+    rows, _ = histories(seed)
+    rng = Random(seed + 3)  # noqa: S311 - likewise
+    days = ("", "2024-02-01", "2024-02-09", "2024-03-01")
+    again = [
+        row | {"file_date": rng.choice(days)} for row in rows for _ in range(rng.randint(1, 3))
+    ]
+    later = [
+        row | {"paid_amount": str(rng.randint(1, 9)), "file_date": rng.choice(days)}
+        for row in rng.sample(rows, rng.randint(0, 2) if len(rows) > 1 else 0)
+    ]
+    given_ = [*again, *later]
+    first, other = (
+        bench.ingest(bench.folder(eligibility=[member()], medical_claim=of))[0]
+        for of in (given_, rng.sample(given_, len(given_)))
+    )
+    assert first["population_digest"] == other["population_digest"]
+    assert bench.fates(first) == bench.fates(other)
 
 
 @settings(
