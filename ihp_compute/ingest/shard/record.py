@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.ingest.handover import Rules
-from ihp_compute.ingest.shard.rows import ShardRows
+from ihp_compute.ingest.shard.rows import Few, ShardRows
 from ihp_compute.input_columns import CODED
 from ihp_compute.ledger import LEDGER_TABLES, IngestFate
 from ihp_compute.population import FEW, RECORDS
@@ -57,12 +57,12 @@ class _Kinds:
     """What each column of a shard's record is written as.
 
     schema : as `RECORDS` has it, in narrower types
-    few : texts of which few distinct ones stand here: which of these each value of theirs is
+    few : texts of which few distinct ones stand here
     codes : final number of each provisional code
     """
 
     def __init__(self, name: str, raw: ShardRows, rules: Rules) -> None:
-        self.few: dict[str, tuple[NDArray[Any], pa.Array]] = {}
+        self.few: dict[str, Few] = {}
         self.codes: dict[str, NDArray[Any]] = {}
         self._raw, self._rules = raw, rules
         self.schema = pa.schema([field.with_type(self._type_of(field)) for field in RECORDS[name]])
@@ -85,13 +85,11 @@ class _Kinds:
         return pa.from_numpy_dtype(self._raw.narrowest(name))
 
     def _few(self, name: str) -> pa.DataType:
-        coded = self._raw.coded[name]
-        if coded is None:
+        few = self._raw.few(name)
+        if few is None:
             return pa.string()
-        values = coded.values.dictionary_encode()  # alike values become one
-        kind = np.uint8 if len(values.dictionary) < 1 << 8 else np.int32
-        self.few[name] = values.indices.to_numpy().astype(kind), values.dictionary
-        return pa.dictionary(pa.from_numpy_dtype(kind), pa.string())
+        self.few[name] = few
+        return pa.dictionary(pa.from_numpy_dtype(few.kind), pa.string())
 
 
 def _code_kind(n: int) -> type[np.generic]:
@@ -123,9 +121,11 @@ class _Stretch:
         if pa.types.is_list(field.type):
             return self._lists(field)
         if name in self._kinds.few:
-            values, texts = self._kinds.few[name]
-            index = self._raw.places(name)[self._near]
-            return _places(self._through(values, index), texts)
+            few = self._kinds.few[name]
+            return _places(self._some(self._raw.places(name, few, self._near)), few.texts)
+        if field.nullable:
+            texts = self._raw.sparse(name, self._near)
+            return texts if self._is_whole else texts.take(pa.array(self._rows))
         if pa.types.is_string(field.type):
             if self._is_whole and self._raw.coded[name] is None:
                 return self._raw.texts[name][self._near]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError
 from ihp_compute.ingest.findings import Findings
-from ihp_compute.ingest.spill_layout import Pieces, Scratch
+from ihp_compute.ingest.spill_layout import Pieces, Scratch, Stored
 from ihp_compute.input_columns import CODED, DAYS, SPILL_COLUMNS
 from ihp_compute.population import tables, text_hashes
 from ihp_compute.units import NO_DAY
@@ -29,6 +29,7 @@ _FOLLOWING: Final = frozenset(
 )
 """Columns in which null stands for the text of the row before."""
 
+_NO_TEXTS: Final = pa.array([], pa.string())
 _KINDS: Final = (np.uint8, np.int16, np.uint16, np.int32)
 _DAY_KINDS: Final = (np.int16,)
 
@@ -62,6 +63,15 @@ class CodedTexts:
     values: pa.Array
     words: NDArray[np.uint64]
     index: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Few:
+    """A text column as places of this kind among distinct texts: in each piece, where they are."""
+
+    texts: pa.Array
+    kind: np.dtype[Any]
+    places: Sequence[Stored]
 
 
 @dataclass(frozen=True)
@@ -143,12 +153,53 @@ class ShardRows:
         index = coded.index[self._rows]
         return take_texts(coded.values, row_pick(index, None, rows.astype(np.int32, copy=False)))
 
-    def places(self, name: str) -> NDArray[np.int32]:
-        """Of a coded text column, which of its values each row has."""
+    def few(self, name: str) -> Few | None:
+        """A text column as places among few distinct texts, if it was written so everywhere."""
+        every = [of.range.texts(name) for of in self._pieces]
+        known = [texts for texts in every if texts is not None]
+        if len(known) < len(every):
+            return None
+        # alike values become one
+        values = pa.concat_arrays([_NO_TEXTS, *(texts.values for texts in known)])
+        coded = values.dictionary_encode()
+        kind = np.uint8 if len(coded.dictionary) < 1 << 8 else np.int32
+        stops = np.cumsum([len(texts.values) for texts in known])[:-1]
+        places = np.split(coded.indices.to_numpy().astype(kind), stops)
+        return Few(
+            coded.dictionary,
+            np.dtype(kind),
+            [
+                of.places._replace(values=own[of.places.values])
+                for of, own in zip(known, places, strict=True)
+            ],
+        )
+
+    def places(self, name: str, few: Few, rows: slice) -> NDArray[Any]:
+        """Which of the texts neighbouring rows have, until other ones are asked for."""
+        if self._part is not None:
+            whole, before = self._part[0], self._rows.start
+            return whole.places(name, few, slice(before + rows.start, before + rows.stop))
+        out = self._scratch.array(f"{self._label}.{name} stretch", rows.stop - rows.start, few.kind)
+        return _stretch_of(self._pieces, few.places, rows, out)
+
+    def sparse(self, name: str, rows: slice) -> pa.Array:
+        """A text column of neighbouring rows of which most have none, which is null."""
         coded = self.coded[name]
         if coded is None:
-            raise KeyError(f"{name} is not coded here")
-        return coded.index[self._rows]
+            return self.texts[name][rows]
+        index, n = coded.index[self._rows][rows], rows.stop - rows.start
+        stated = row_pick(coded.words != 0, None, index)
+        at = np.flatnonzero(stated)
+        if not len(at):
+            return pa.nulls(n, pa.string())
+        texts = take_texts(coded.values, index[at])
+        _, offsets, data = texts.buffers()
+        ends = np.frombuffer(offsets, np.int32, len(texts) + 1)
+        starts = ends.take(np.cumsum(np.append(False, stated)))
+        bits = np.packbits(stated, bitorder="little")
+        return pa.StringArray.from_buffers(
+            n, pa.py_buffer(starts), data, pa.py_buffer(bits), n - len(at)
+        )
 
     def stated(self, name: str) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
         """Rows in which a text stands, ascending, and the hash of each."""
@@ -222,15 +273,22 @@ def _numbers(
     if rows is None:
         rows = slice(0, sum(of.n for of in pieces))
     found = scratch.array(place, rows.stop - rows.start, kind)
+    every = [of.range.narrow(field.name, own, kind, _none(field.name)) for of in pieces]
+    return _stretch_of(pieces, every, rows, found)
+
+
+def _stretch_of(
+    pieces: Sequence[Pieces], every: Sequence[Stored], rows: slice, out: NDArray[Any]
+) -> NDArray[Any]:
+    """Write down neighbouring rows of what is stored of all pieces."""
     row = 0
-    for of in pieces:
+    for of, stored in zip(pieces, every, strict=True):
         first, stop = max(rows.start - row, 0), min(rows.stop - row, of.n)
         if first < stop:
             at = row + first - rows.start
-            stored = of.range.narrow(field.name, own, kind, _none(field.name))
-            of.join(stored, found[at : at + stop - first], first)
+            of.join(stored, out[at : at + stop - first], first)
         row += of.n
-    return found
+    return out
 
 
 def _coded(pieces: Sequence[Pieces], name: str, scratch: Scratch, label: str) -> CodedTexts | None:

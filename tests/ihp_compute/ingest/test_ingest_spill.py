@@ -165,10 +165,14 @@ def check_texts(raw: ShardRows, name: str, wanted: list[str | None]) -> None:
         some = np.arange(0, rows.n, 7)
         assert rows.some_texts(some, name).to_pylist() == wanted[first::7]
         if name in FEW:
-            coded = rows.coded[name]
-            assert coded is not None
-            values = coded.values.to_pylist()
-            assert [values[place] for place in rows.places(name)] == wanted[first:]
+            few, near = rows.few(name), slice(rows.n // 4, rows.n)
+            assert few is not None
+            assert len(few.texts) == len(few.texts.unique())
+            found = few.texts.take(pa.array(rows.places(name, few, near))).to_pylist()
+            assert found == wanted[first:][near]
+        if None in wanted:
+            near = slice(rows.n // 5, rows.n)
+            assert rows.sparse(name, near).to_pylist() == wanted[first:][near]
         at, hashed = rows.stated(name)
         assert at.tolist() == np.flatnonzero(words[first:]).tolist()
         assert hashed.tolist() == words[first:][at].tolist()
