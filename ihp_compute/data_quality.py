@@ -32,6 +32,7 @@ _A: Final = {INGEST: "an ingest", RUN: "a run"}
 _Row = TypeVar("_Row", bound=Mapping[str, Any])
 _MANY: Final = 1_000
 _SHOWN: Final = 10
+_IN_A_LINE: Final = 3
 
 
 class Stage(Enum):
@@ -39,6 +40,7 @@ class Stage(Enum):
 
     READ = INGEST, "once every row is read"
     PLAN = RUN, "before a claim is read"
+    SETTLED = RUN, "once partnerships are settled, before anything is written"
 
     @property
     def work(self) -> str:
@@ -105,6 +107,11 @@ GATES: Final[Mapping[str, Gate]] = {
             trips=operator.lt,
         ),
         Gate(
+            "score_unmatched",
+            "share of risk scores whose member is not enrolled; from 1,000 scores",
+            0.2,
+        ),
+        Gate(
             "denied_dollars",
             "share of positive dollars of a source and table that the denial flag denies",
             0.1,
@@ -123,6 +130,13 @@ GATES: Final[Mapping[str, Gate]] = {
             0.2,
             least=10,
             stage=Stage.PLAN,
+        ),
+        Gate(
+            "unscored_months",
+            "share of a partnership's member months of a year whose risk score is filled; from "
+            "1,000 months; its threshold is the term risk.most_missing",
+            0.5,
+            stage=Stage.SETTLED,
         ),
     )
 }
@@ -200,6 +214,12 @@ FINDINGS: Final[Mapping[str, Finding]] = {
         Finding("date_out_of_range", "dates before 1850 or after 2099, read as none"),
         Finding("not_an_amount", "amounts that cannot be read: their dollars are not known"),
         Finding("status_and_denial_differ", "status of denied and denial flag differ"),
+        Finding(
+            "score_unmatched",
+            "risk scores of members without enrolment, left out",
+            "score_unmatched",
+            is_absence=True,
+        ),
         Finding("end_before_start", "ends before it starts"),
         Finding("before_admission", "discharged before admitted"),
         Finding("before_birth", "before birth"),
@@ -221,6 +241,47 @@ FINDINGS: Final[Mapping[str, Finding]] = {
             "quality_id_unmatched",
             is_absence=True,
             counts="ids",
+        ),
+        Finding(
+            "quality_filled",
+            "quality score missing and filled as the contract says; dollars: what that moves",
+            is_absence=True,
+            counts="partnership",
+        ),
+        Finding(
+            "unscored_months",
+            "member months without a risk score, filled; dollars: what that moves in the target",
+            "unscored_months",
+            is_absence=True,
+            counts="member months",
+        ),
+        Finding(
+            "unpaid_encounters",
+            "encounters without a payment; dollars: allowed",
+            is_absence=True,
+            counts="lines",
+        ),
+        Finding(
+            "plan_not_stated",
+            "member months in managed care that name no plan; dollars: their part of the payment",
+            is_absence=True,
+            counts="member months",
+        ),
+        Finding(
+            "partnership_without_members",
+            "partnerships without a member in a year; dollars: the target",
+            is_absence=True,
+            counts="partnership",
+        ),
+        Finding(
+            "cells_without_members",
+            "rate cells of a contract in which nobody has a month",
+            counts="rate cells",
+        ),
+        Finding(
+            "unattributed",
+            "eligible people whom no visit on the roster attributes; dollars: their cost",
+            counts="people",
         ),
     )
 }
@@ -244,6 +305,9 @@ DATA_QUALITY: Final = TableSchema(
         Column("tripped", pa.bool_(), "whether it tripped the gate"),
         Column("subject", pa.string(), "reason, plan and month, reading, NPI or terms"),
         Column("accepted", pa.string(), "why it was accepted although it tripped, or empty"),
+        Column("members", pa.int64(), "people of whom it holds; 0: of nobody in particular",
+               "members"),
+        Column("detail", pa.string(), "more of it in words, or empty"),
     ),
     keys=("source_table", "file", "column_name", "finding", "subject"),
     in_digest=False,
@@ -266,6 +330,8 @@ class Noticed:
     paid_cents: int = 0
     share: float = 0.0
     size: int = 0
+    members: int = 0
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -399,9 +465,9 @@ def accepted_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _first(rows: Sequence[Mapping[str, Any]]) -> str:
-    shown = "; ".join(_where_and_how_much(row) for row in rows[:_SHOWN])
-    return f"{shown}; and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else shown
+def _first(rows: Sequence[Mapping[str, Any]], most: int = _SHOWN) -> str:
+    shown = "; ".join(_where_and_how_much(row) for row in rows[:most])
+    return f"{shown}; and {len(rows) - most:,} more" if len(rows) > most else shown
 
 
 def over_files(
@@ -440,9 +506,27 @@ def _where_and_how_much(row: Mapping[str, Any]) -> str:
         numbers.append(dollars(row["paid_cents"]))
     if row["lines"] and row["share"]:
         numbers.append(f"{row['share']:.1%}")
-    where, subject = where_of(row), row["subject"]
-    said = ": ".join(filter(None, (where or subject, ", ".join(numbers))))
+    where, subject, detail = where_of(row), row["subject"], row.get("detail", "")
+    said = ": ".join(filter(None, (where or subject, ", ".join(filter(None, (*numbers, detail))))))
     return f"{said} ({subject})" if where and subject else said
+
+
+def noticed_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What was noticed and tripped nothing, a line for each finding: how much in all, and where."""
+    by_finding: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if not row["tripped"]:
+            by_finding.setdefault(row["finding"], []).append(row)
+    lines = []
+    for name in sorted(by_finding, key=list(FINDINGS).index):
+        found = sorted(by_finding[name], key=lambda row: -abs(row["paid_cents"]))
+        cents = sum(row["paid_cents"] for row in found)
+        whole = [f"{sum(row['lines'] for row in found):,} {FINDINGS[name].counts}"]
+        if cents:
+            whole.append(dollars(cents))
+        in_all = f"{', '.join(whole)} in all; " if len(found) > 1 else ""
+        lines.append(f"{FINDINGS[name].meaning}: {in_all}{_first(found, _IN_A_LINE)}")
+    return lines
 
 
 def table_of(rows: Iterable[Mapping[str, Any]]) -> pa.Table:

@@ -441,7 +441,9 @@ class Agreement:
     def risk(self) -> RiskTerms:
         """Terms of risk adjustment."""
         model = self["risk.model"] or NONE
-        return RiskTerms(model, self["risk.normalise"], self["risk.missing"])
+        return RiskTerms(
+            model, self["risk.normalise"], self["risk.missing"], self["risk.most_missing"]
+        )
 
     @property
     def steps(self) -> tuple[str, ...]:

@@ -152,6 +152,10 @@ KINDS: Final[Mapping[str, Kind]] = {
         optional=True,
     ),
     "risk.missing": choice("a member without a score", *MISSING_SCORE),
+    "risk.most_missing": ratio(
+        "part of a partnership's months of a year whose score may be filled; more is refused "
+        "unless accepted"
+    ),
 }
 """What each term of attribution, cost and risk may be."""
 
@@ -299,6 +303,7 @@ class RiskTerms:
     model: str
     normalise: str | None
     missing: str
+    most_missing: Decimal | None
 
     def __post_init__(self) -> None:
         """Refuse what no score can mean."""

@@ -97,10 +97,10 @@ class ContractSet:
         Raises
         ------
         ContractError
-            If models or policies differ.
+            If models, policies or what they may fill differ.
         """
         agreements = self.at(year)
-        self._shared("risk", {p: (a.risk.model, a.risk.missing) for p, a in agreements.items()})
+        self._shared("risk", {p: replace(a.risk, normalise=None) for p, a in agreements.items()})
         return next(iter(agreements.values())).risk
 
     def check_trends(self, base_year: int, performance_year: int) -> None:

@@ -18,7 +18,7 @@ from ihp_compute.codes import SERVICE_CATEGORY_VERSION
 from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.errors import UnbalancedLedgerError
 from ihp_compute.folders import library_versions
-from ihp_compute.ingest.findings import Findings, Tally
+from ihp_compute.ingest.findings import UNMATCHED_SCORES, Findings, Tally
 from ihp_compute.ingest.handover import Rules, ShardContent
 from ihp_compute.ingest.input_files import InputFolder
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES, IngestFate
@@ -76,6 +76,10 @@ class Account:
         for content in self.contents:
             whole.add(content.findings.get(table, Findings()))
         return whole
+
+    def unmatched_scores(self) -> int:
+        """Rows of risk scores whose member is not enrolled."""
+        return sum(content.notes.get(UNMATCHED_SCORES, 0) for content in self.contents)
 
     def document(self, *, digest: str, members: int, claims: Mapping[str, int]) -> dict[str, Any]:
         """The JSON document of an ingest but what was noticed; `claims` are distinct by table.
@@ -191,6 +195,7 @@ class Account:
             counted.add(self.tallies[index])
         for content in self.contents:
             counted.notes.update(content.notes)
+        counted.notes.pop(UNMATCHED_SCORES, None)
         notes = [f"{count:,} {what}" for what, count in sorted(counted.notes.items()) if count]
         open_months = sum(content.open_end_months for content in self.contents)
         if open_months:

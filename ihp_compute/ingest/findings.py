@@ -62,6 +62,10 @@ class Findings:
 Cell = tuple[str, int]
 
 
+UNMATCHED_SCORES: Final = "risk scores of members without enrolment, left out"
+"""What a shard counts under this name is told as a finding, not as a note."""
+
+
 @dataclass
 class Delivered:
     """Counts by plan ("": not stated) and month of service (`units.month_of`, or `NO_MONTH`).

@@ -66,6 +66,9 @@ def noticed(
     yield from _of_months(account, delivered, thin)
     if roster is not None:
         yield from _of_roster(account, roster)
+    if n := account.unmatched_scores():
+        size = account.table("risk_score").rows
+        yield Noticed("score_unmatched", "risk_score", lines=n, share=n / size, size=size)
 
 
 def _claim_lines(account: Account) -> int:

@@ -212,6 +212,24 @@ def attribute(
     )
 
 
+def countable_months(
+    shard: ShardColumns,
+    year: int,
+    *,
+    roster: Roster,
+    visits: VisitRule,
+    terms: AttributionTerms,
+    cutoff_day: int,
+) -> NDArray[np.int64]:
+    """`Attribution.months` of a year; parameters as `attribute`.
+
+    Visits are read only where months before the first one do not count.
+    """
+    if terms.keep_pre_visit:
+        return _months(shard, terms, year, np.zeros(shard.n_members, np.uint8)).months
+    return attribute(shard, roster, visits, terms, year=year, cutoff_day=cutoff_day).months
+
+
 def _months(
     shard: ShardColumns, terms: AttributionTerms, year: int, from_month: NDArray[np.uint8]
 ) -> EnrolledMonths:

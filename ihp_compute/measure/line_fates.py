@@ -26,8 +26,8 @@ def line_fates(
     group_rule_set: Sequence[int],
     n_partnerships: int,
     n_files: int,
-) -> NDArray[np.int64]:
-    """The run ledger of one shard: lines and paid cents by table, file and fate.
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """The run ledger of one shard, lines and paid cents by table, file and fate; each line's fate.
 
     Parameters
     ----------
@@ -46,18 +46,20 @@ def line_fates(
 
     Returns
     -------
-    int64[n_tables, n_files, n_run_fates, 2]
+    ledger : int64[n_tables, n_files, n_run_fates, 2]
         Lines and cents. The dollar-only fates of the cap belong to no file: they stand at table 0,
         file 0, with no lines, over both years and the members of partnerships. Where the amount is
         what was paid and no completion factor is used, counted - above_cap + floored is the cost
         of those members.
+    fate : uint8[n_lines]
+        `RunFate` of each line.
 
     Raises
     ------
     ContractError
         If the rule sets disagree on the incurred day.
     """
-    _, lines = _fates(
+    fates, lines = _fates(
         shard, rule_sets, cutoff_day=cutoff_day, attributions=attributions,
         group_rule_set=group_rule_set, n_partnerships=n_partnerships, n_files=n_files,
     )  # fmt: skip
@@ -73,7 +75,7 @@ def line_fates(
                 (RunFate.FLOORED, costs[p][r].floored_cents),
             ):
                 ledger[0, 0, fate, 1] += cents[here].sum()
-    return ledger
+    return ledger, fates
 
 
 def member_line_fates(

@@ -13,11 +13,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ihp_compute.contracts import INCURRED_BY, incurred_by
 from ihp_compute.measure.attribution import EXCLUSION_REASONS, Attribution
 from ihp_compute.measure.cell_sums import CellSums, cell_sums
 from ihp_compute.measure.cost import Cost
 from ihp_compute.measure.line_fates import line_fates
 from ihp_compute.measure.member_years import member_years_of
+from ihp_compute.measure.missing import unpaid_encounters, unscored
 from ihp_compute.measure.payer_months import payer_months
 from ihp_compute.measure.plan import Plan
 from ihp_compute.measure.utilisation import Utilisation
@@ -47,6 +49,10 @@ class Measured:
         What stands in rate cells as observed.
     payer_months : int64[n_groups, 1 + n_plans]
         Countable months of the performance year by payer (`payer_months`).
+    unscored : int64[2, n_groups, 1 + 2 * n_rate_cells]
+        Members whose score was filled, per year and group (`missing.unscored`).
+    unpaid : int64[2, n_groups, n_plans, 4]
+        Encounters, and those without a payment (`missing.unpaid_encounters`).
     counts : Counter
         What the score provider counted, as "year:what".
     n_shards : int
@@ -60,6 +66,8 @@ class Measured:
     utilisation: NDArray[np.int64]
     cells: CellSums
     payer_months: NDArray[np.int64]
+    unscored: NDArray[np.int64]
+    unpaid: NDArray[np.int64]
     counts: Counter[str]
     n_shards: int
 
@@ -73,6 +81,8 @@ class Measured:
             self.utilisation + other.utilisation,
             self.cells + other.cells,
             self.payer_months + other.payer_months,
+            self.unscored + other.unscored,
+            self.unpaid + other.unpaid,
             self.counts + other.counts,
             self.n_shards + other.n_shards,
         )
@@ -112,6 +122,8 @@ class Measured:
             utilisation=sum_of([shard.utilisation for shard in shards]),
             cells=sum((shard.cells for shard in shards[1:]), shards[0].cells),
             payer_months=sum_of([shard.payer_months for shard in shards]),
+            unscored=sum_of([shard.unscored for shard in shards]),
+            unpaid=sum_of([shard.unpaid for shard in shards]),
             counts=sum((shard.counts for shard in shards), Counter()),
             n_shards=len(shards),
         )
@@ -137,6 +149,8 @@ class ShardMeasured:
     utilisation: NDArray[np.int64]
     cells: CellSums
     payer_months: NDArray[np.int64]
+    unscored: NDArray[np.int64]
+    unpaid: NDArray[np.int64]
     counts: Counter[str]
 
     @classmethod
@@ -163,20 +177,22 @@ class ShardMeasured:
             for attribution, score, cost, _ in years
         )
         grouped = performance.group[performance.group >= 0]
+        ledger, fate = line_fates(
+            shard,
+            plan.rule_sets,
+            cutoff_day=plan.cutoff_day,
+            attributions=attributions,
+            costs=costs,
+            group_rule_set=plan.group_rule_set,
+            n_partnerships=plan.roster.n_partnerships,
+            n_files=len(plan.origin.files),
+        )
+        incurred_day = shard.column("lines", INCURRED_BY[incurred_by(plan.rule_sets)])
         return cls(
             rows=Rows.of(member_key, base, performance),
             n_members=np.bincount(grouped, minlength=n_groups).astype(np.int64),
             member_years=member_years_of(member_key, plan, years),
-            ledger=line_fates(
-                shard,
-                plan.rule_sets,
-                cutoff_day=plan.cutoff_day,
-                attributions=attributions,
-                costs=costs,
-                group_rule_set=plan.group_rule_set,
-                n_partnerships=plan.roster.n_partnerships,
-                n_files=len(plan.origin.files),
-            ),
+            ledger=ledger,
             exclusions=np.stack([_exclusions(a, cost[0]) for a, _, cost, _ in years]),
             utilisation=np.stack([_utilisation(a, use, n_groups) for a, _, _, use in years]),
             cells=cell_sums(
@@ -191,6 +207,15 @@ class ShardMeasured:
             ),
             payer_months=payer_months(
                 shard, attributions[1], n_groups=n_groups, n_plans=len(plan.plans)
+            ),
+            unscored=np.stack([unscored(a, score, n_groups) for a, score, _, _ in years]),
+            unpaid=np.stack(
+                [
+                    unpaid_encounters(
+                        shard, fate, incurred_day, a, n_groups=n_groups, n_plans=len(plan.plans)
+                    )
+                    for a in attributions
+                ]
             ),
             counts=Counter(
                 {

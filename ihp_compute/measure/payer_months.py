@@ -15,6 +15,8 @@ from ihp_compute.units import month_of, sums_by
 
 _IS_MANAGED = np.arange(256) % len(PAYER_KINDS) == PAYER_KINDS.index("managed")
 """By rate cell."""
+PLAN_NOT_STATED = "plan not stated"
+"""Payer of the managed months whose span names no plan."""
 FEE_FOR_SERVICE = "ffs"
 """Payer of the months in fee-for-service rate cells; the others are named by their plan's code."""
 
@@ -68,5 +70,5 @@ def payer_weights(months: NDArray[np.int64], plans: list[str]) -> dict[str, int]
     >>> payer_weights(np.array([7, 0, 5, 0]), ["", "Plan A", "Plan B"])
     {'ffs': 7, 'Plan A': 5}
     """
-    names = [FEE_FOR_SERVICE, *(plan or "plan not stated" for plan in plans)]
+    names = [FEE_FOR_SERVICE, *(plan or PLAN_NOT_STATED for plan in plans)]
     return {name: int(n) for name, n in zip(names, months.tolist(), strict=True) if n}

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,13 @@ from ihp_compute.contracts import (
 )
 from ihp_compute.data_quality import RUN, GateTerms, Noticed, Stage
 from ihp_compute.errors import ContractError, DeviceUnavailableError, RunError
+from ihp_compute.measure.attribution import countable_months
 from ihp_compute.measure.quality import given_instead, quality_scores
 from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.roster import Roster, compile_roster
 from ihp_compute.measure.visits import VisitRule, compile_visits
 from ihp_compute.population import Population, Shard, open_population
-from ihp_compute.risk import ScoreProvider, provider
+from ihp_compute.risk import MonthsThatCount, ScoreProvider, provider
 from ihp_compute.units import date_of, day_of
 
 
@@ -103,6 +105,13 @@ class Plan:
         """Claims paid after this date are left out."""
         return date_of(self.cutoff_day)
 
+    @property
+    def gates(self) -> GateTerms:
+        """The gates of the run, at the thresholds that its terms set."""
+        most = self.contracts.risk(self.performance_year).most_missing
+        thresholds = {"unscored_months": 1.0 if most is None else float(most)}
+        return GateTerms(thresholds, self.request.accept, RUN)
+
     def decided(self) -> RunRequest:
         """The request with nothing left to a default: it makes this run again."""
         return replace(
@@ -168,6 +177,17 @@ def make_plan(request: RunRequest) -> Plan:
         performance_year=performance_year,
     )
     risk = contracts.risk(performance_year)
+    visits = compile_visits(attribution, population.codes("hcpcs").to_pylist())
+    cutoff_day = _cutoff_day(request, contracts, population)
+    counting = MonthsThatCount(
+        years=(base_year, performance_year),
+        of=partial(
+            countable_months, roster=roster, visits=visits, terms=attribution, cutoff_day=cutoff_day
+        ),
+        cutoff_day=cutoff_day,
+        # without visits, months depend on the population and these terms alone
+        key=attribution if attribution.keep_pre_visit else None,
+    )
     device, notes = _device(request)
     return Plan(
         request=request,
@@ -181,7 +201,7 @@ def make_plan(request: RunRequest) -> Plan:
         shards=population.shards,
         base_year=base_year,
         performance_year=performance_year,
-        cutoff_day=_cutoff_day(request, contracts, population),
+        cutoff_day=cutoff_day,
         contracts=contracts,
         attribution=attribution,
         rule_sets=rule_sets,
@@ -191,8 +211,8 @@ def make_plan(request: RunRequest) -> Plan:
             for group in roster.groups
         ),
         roster=roster,
-        visits=compile_visits(attribution, population.codes("hcpcs").to_pylist()),
-        scores=provider(risk.model, population, missing=risk.missing),
+        visits=visits,
+        scores=provider(risk.model, population, missing=risk.missing, counting=counting),
         quality=quality,
         device=device,
         plans=tuple(population.codes("plan").to_pylist()),

@@ -61,9 +61,13 @@ def _first(of: Sequence[Row]) -> Row:
 
 def _shown(row: Mapping[str, Any]) -> Row:
     """A row in words; `numbers` are those that it has, in one text."""
-    held = row["source_table"] in OF_PEOPLE and numbers.is_small(abs(row["lines"]))
-    counts_it = held and any(sign.isdigit() for sign in row["subject"])
-    lines = numbers.held_back(row["lines"]) if held else numbers.count(row["lines"])
+    people = row["members"] or (abs(row["lines"]) if row["source_table"] in OF_PEOPLE else 0)
+    held = numbers.is_small(people)
+    counts_it = held and not row["members"] and any(sign.isdigit() for sign in row["subject"])
+    counts = finding_of(row["finding"]).counts
+    lines = numbers.count(row["lines"])
+    if held:
+        lines = HELD if row["members"] else numbers.held_back(row["lines"])
     share = numbers.percent(row["share"]) if row["lines"] and row["share"] else ""
     shown = {
         "where": where_of(row),
@@ -77,15 +81,17 @@ def _shown(row: Mapping[str, Any]) -> Row:
         "share": HELD if held and share else share,
         "gate": row["gate"] if row["tripped"] else "",
         "reason": row["accepted"],
+        "detail": HELD if held and row["detail"] else row["detail"],
     }
     return shown | {
         "numbers": ", ".join(
             filter(
                 None,
                 (
-                    f"{shown['lines']} lines" if shown["lines"] else "",
+                    f"{shown['lines']} {counts}" if shown["lines"] else "",
                     shown["dollars"],
                     "" if held else shown["share"],
+                    "" if held else shown["detail"],
                 ),
             )
         )

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from ihp_compute.data_quality import DATA_QUALITY, table_of
+from ihp_compute.data_quality import DATA_QUALITY, Stage, table_of
 from ihp_compute.errors import UnbalancedLedgerError
 from ihp_compute.ledger import CLAIM_TABLES, LINE_FATES, IngestFate, RunFate
 from ihp_compute.measure import EXCLUSION_REASONS, Measured, Plan, payer_weights
 from ihp_compute.results.cells import cell_rows
+from ihp_compute.results.missing import missing_of
 from ihp_compute.results.tables import (
     CELLS,
     EXCLUSIONS,
@@ -38,6 +39,7 @@ class Results:
     totals: Totals
     settled: Sequence[Settled]
     counts: dict[str, int]
+    noticed: tuple[dict[str, Any], ...]
 
 
 def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Results:
@@ -47,7 +49,12 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
     ------
     UnbalancedLedgerError
         If retained lines or dollars of the population are not those that met a run fate.
+    GateError, AcceptanceError
+        If what is missing trips a gate that is not accepted, or what was accepted did not trip.
     """
+    missing = plan.gates.judge(missing_of(plan, measured, settled))
+    plan.gates.refuse(missing, {}, Stage.SETTLED)
+    noticed = (*plan.noticed, *missing)
     return Results(
         tables={
             SETTLEMENT.name: _settlement(settled),
@@ -58,13 +65,14 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
             WALK.name: _walk(settled, _age_warning(plan, measured)),
             PAYMENTS.name: _payments(plan, measured, settled),
             LEDGER.name: _ledger(plan, measured),
-            DATA_QUALITY.name: _data_quality(plan),
+            DATA_QUALITY.name: table_of([*plan.origin.noticed.to_pylist(), *noticed]),
             EXCLUSIONS.name: _exclusions(plan, measured),
             UTILISATION.name: _utilisation(plan, measured),
         },
         totals=measured.totals,
         settled=settled,
         counts=dict(sorted(measured.counts.items())),
+        noticed=tuple(dict(row) for row in noticed),
     )
 
 
@@ -85,6 +93,8 @@ def _intervals(settled: Sequence[Settled]) -> pa.Table:
             flags.append("below_minimum_size")
         if one.empty_cell_replicates:
             flags.append("empty_cell")
+        if one.quality_fill:
+            flags.append("quality_filled")
         if one.thin_cells:
             flags.append("thin_cell")
         for conditioning in CONDITIONINGS:
@@ -183,11 +193,6 @@ def _ledger(plan: Plan, measured: Measured) -> pa.Table:
                 f"{met.get(key)}; nothing was written. Verify the population with ihp verify"
             )
     return _table(LEDGER, rows)
-
-
-def _data_quality(plan: Plan) -> pa.Table:
-    """What was noticed at ingest, and of the run."""
-    return table_of([*plan.origin.noticed.to_pylist(), *plan.noticed])
 
 
 def _exclusions(plan: Plan, measured: Measured) -> pa.Table:

@@ -21,6 +21,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.errors import RunError
 from ihp_compute.folders import (
     MANIFEST,
@@ -56,6 +57,7 @@ class Outcome:
     settlement: list[dict[str, Any]]
     headlines: tuple[str, ...]
     rate_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    noticed: tuple[dict[str, Any], ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The JSON document of `ihp run`."""
@@ -64,6 +66,7 @@ class Outcome:
             "run_dir": str(self.run_dir),
             "seconds": round(self.seconds, 3),
             "notes": list(self.headlines),
+            DATA_QUALITY.name: list(self.noticed),
             "settlement": self.settlement,
         }
 
@@ -178,7 +181,8 @@ class Draft:
             run_dir=self.out,
             seconds=time.perf_counter() - started,
             settlement=tables[SETTLEMENT.name].to_pylist(),
-            headlines=headlines_of(plan),
+            headlines=headlines_of(plan, results.noticed),
+            noticed=results.noticed,
             rate_intervals=_rate_intervals(tables[INTERVALS.name]),
         )
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import ihp_compute
 from ihp_compute import folders
-from ihp_compute.data_quality import accepted_lines
+from ihp_compute.data_quality import accepted_lines, noticed_lines
 from ihp_compute.errors import RunError
 from ihp_compute.folders import MANIFEST, Kind
 from ihp_compute.measure import Plan, RunRequest
@@ -134,8 +134,11 @@ def request_of(manifest: dict[str, Any]) -> RunRequest:
     return RunRequest.of({**held, "population": manifest["population"]["path"]})
 
 
-def headlines_of(plan: Plan) -> tuple[str, ...]:
-    """What a reader must know first: draft terms, years, cutoff, device, gates accepted."""
+def headlines_of(plan: Plan, noticed: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What a reader must know first: draft terms, years, cutoff, device, gates, what is missing.
+
+    `noticed` are rows of `DATA_QUALITY` of the run itself.
+    """
     return (
         *plan.contracts.draft_lines(plan.performance_year),
         (
@@ -144,5 +147,6 @@ def headlines_of(plan: Plan) -> tuple[str, ...]:
             f"seed {plan.seed}, on the {plan.device.upper()}"
         ),
         *plan.notes,
-        *accepted_lines([*plan.origin.noticed.to_pylist(), *plan.noticed]),
+        *accepted_lines([*plan.origin.noticed.to_pylist(), *noticed]),
+        *noticed_lines(noticed),
     )

@@ -9,11 +9,18 @@ from __future__ import annotations
 from ihp_compute.risk.population_scores import ModelScores, ScoreTerms, model_provider
 from ihp_compute.risk.providers import provider
 from ihp_compute.risk.score_files import Request, score_files
-from ihp_compute.risk.scores import AGE_BANDS, ScoreProvider, Scores, enrolled_months
+from ihp_compute.risk.scores import (
+    AGE_BANDS,
+    MonthsThatCount,
+    ScoreProvider,
+    Scores,
+    enrolled_months,
+)
 
 __all__ = [
     "AGE_BANDS",
     "ModelScores",
+    "MonthsThatCount",
     "Request",
     "ScoreProvider",
     "ScoreTerms",

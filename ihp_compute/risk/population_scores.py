@@ -41,7 +41,14 @@ from ihp_compute.risk.models import (
     slim,
 )
 from ihp_compute.risk.models import store as model_store
-from ihp_compute.risk.scores import Fill, Scores, ages_on, enrolled_months, mean_scores
+from ihp_compute.risk.scores import (
+    Fill,
+    MonthsThatCount,
+    Scores,
+    ages_on,
+    enrolled,
+    mean_scores,
+)
 from ihp_compute.risk.supplied import SuppliedScores, with_policy
 from ihp_compute.units import NO_DAY, year_bounds
 
@@ -250,6 +257,7 @@ def model_provider(
     population: Population,
     *,
     missing: str = "error",
+    counting: MonthsThatCount | None = None,
     store: Path | None = None,
     terms: ScoreTerms | None = None,
 ) -> ModelScores | SuppliedScores:
@@ -267,7 +275,10 @@ def model_provider(
         )
     if cell_weights.is_cells(name, store=store):
         return with_policy(
-            cell_weights.provider(name, population, store=store), population, missing=missing
+            cell_weights.provider(name, population, store=store),
+            population,
+            missing=missing,
+            counting=counting or enrolled(population),
         )
     if model_store.is_file(name, store=store) and not names_a_file(name):
         # a contract's digest leaves out a path, and must know it for one
@@ -298,12 +309,15 @@ def model_provider(
     bare = ModelScores(known_as, sha256, by_year, entry, terms)
     if missing == "error":
         return bare
-    whole_year = tuple(y for y in by_year if bare.diagnosis_year(y) in by_year)
+    if counting is None:
+        whole_year = tuple(y for y in by_year if bare.diagnosis_year(y) in by_year)
+        counting = replace(enrolled(population), years=whole_year)
+    months_of, cutoff_day = counting.of, counting.cutoff_day
 
     def scores(shard: ShardColumns, year: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        months = enrolled_months(shard, year=year)
-        _, scored, able = bare.indicators(shard, year=year, cutoff_day=2**31 - 1, months=months)
+        months = months_of(shard, year)
+        _, scored, able = bare.indicators(shard, year=year, cutoff_day=cutoff_day, months=months)
         return scored.score_micro, able
 
-    means = mean_scores(missing, population.shards, years=whole_year, scores=scores)
+    means = mean_scores(missing, population.shards, counting=counting, scores=scores)
     return replace(bare, fill=Fill(missing, means))

@@ -8,7 +8,7 @@ from ihp_compute.contracts import MISSING_SCORE
 from ihp_compute.errors import RiskModelError
 from ihp_compute.population import Population
 from ihp_compute.risk.population_scores import ScoreTerms, model_provider
-from ihp_compute.risk.scores import Everyone, ScoreProvider
+from ihp_compute.risk.scores import Everyone, MonthsThatCount, ScoreProvider, enrolled
 from ihp_compute.risk.supplied import supplied
 
 
@@ -17,6 +17,7 @@ def provider(
     population: Population,
     *,
     missing: str = "error",
+    counting: MonthsThatCount | None = None,
     store: Path | None = None,
     terms: ScoreTerms | None = None,
 ) -> ScoreProvider:
@@ -30,6 +31,8 @@ def provider(
     population : Population
     missing : str
         One of `MISSING_SCORE`: what to do with a member who has months and no score.
+    counting : MonthsThatCount, optional
+        Months that weigh in the means; by default all enrolled ones of full years.
     store : Path, optional
         Model store; None takes the default (`risk.models.store`).
     terms : ScoreTerms, optional
@@ -47,6 +50,9 @@ def provider(
     if name == "none":
         return Everyone()
     if name == "supplied" or name.startswith("supplied:"):
-        return supplied(name, population, missing=missing)
-
-    return model_provider(name, population, missing=missing, store=store, terms=terms)
+        return supplied(
+            name, population, missing=missing, counting=counting or enrolled(population)
+        )
+    return model_provider(
+        name, population, missing=missing, counting=counting, store=store, terms=terms
+    )

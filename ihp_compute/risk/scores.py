@@ -5,9 +5,10 @@
 `provider` picks by name and reads everything it needs once; the result is picklable and scores one
 shard at a time. A member without a countable month needs no score and is never missing. A member
 with months and without a score falls under the declared policy: `error` refuses, `group_average`
-takes the month-weighted mean of the scored members of the same rate cell (the cell in which the
-member has most months), `demographic_cell` that of the same age band and sex. Either mean is the
-state's for that year, and every member so filled is counted.
+takes the mean of the scored members of the same rate cell (the cell in which the member has most
+months), `demographic_cell` that of the same age band and sex. Either mean is the state's for that
+year, over the countable months of everybody who has a score, eligible or not; every member so
+filled is counted.
 
 Not here: normalisation to 1.000 and caps on growth (`settlement`, per replicate), how a model is
 read (`risk.models`).
@@ -15,7 +16,7 @@ read (`risk.models`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
 
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import MISSING_SCORE
 from ihp_compute.errors import DataError
-from ihp_compute.population import Shard, ShardColumns
+from ihp_compute.population import Population, Shard, ShardColumns
 from ihp_compute.units import MICRO, NO_DAY, half_even, sums_by, year_bounds
 
 AGE_BANDS: Final = (0, 1, 2, 5, 10, 15, 21, 25, 30, 35, 40, 45, 50, 55, 60, 65)
@@ -194,21 +195,58 @@ def enrolled_months(shard: ShardColumns, *, year: int) -> NDArray[np.int64]:
     return sums_by(place, within[spans], len(RATE_CELLS) * n).reshape(len(RATE_CELLS), n)
 
 
+MonthsOf = Callable[[ShardColumns, int], NDArray[np.int64]]
+"""(shard, year) -> months by rate cell, int64[len(RATE_CELLS), n_members]."""
+
+
+@dataclass(frozen=True)
+class MonthsThatCount:
+    """Which months of which years weigh in the means that fill scores.
+
+    Attributes
+    ----------
+    years : tuple of int
+    of : callable
+    cutoff_day : int
+        What was known by then, for models over diagnoses.
+    key : hashable or None
+        Names everything that `of` depends on beside the population; None: means are not kept.
+    """
+
+    years: tuple[int, ...]
+    of: MonthsOf
+    cutoff_day: int
+    key: Hashable = None
+
+
+def enrolled(population: Population) -> MonthsThatCount:
+    """All enrolled months of full years, whatever is known of them."""
+    first, last = population.manifest.get("full_years", population.manifest["service_years"])
+
+    def of(shard: ShardColumns, year: int) -> NDArray[np.int64]:
+        return enrolled_months(shard, year=year)
+
+    return MonthsThatCount(tuple(range(int(first), int(last) + 1)), of, 2**31 - 1, "enrolled")
+
+
 ScoresOfYear = Callable[[ShardColumns, int], tuple[NDArray[np.int64], NDArray[np.bool_]]]
 """(shard, year) -> score_micro int64[n_members], and bool[n_members]: who has a score."""
 
 
 def mean_scores(
-    policy: str, shards: Sequence[Shard], *, years: tuple[int, ...], scores: ScoresOfYear
+    policy: str, shards: Sequence[Shard], *, counting: MonthsThatCount, scores: ScoresOfYear
 ) -> dict[int, NDArray[np.int64]]:
-    """Month-weighted mean score by year and cell over all shards: integers, half to even."""
+    """Month-weighted mean score by year and cell over all shards: integers, half to even.
+
+    Everybody who has a score and a month that counts is in it, eligible or not.
+    """
     n_cells = len(RATE_CELLS) if policy == "group_average" else N_DEMOGRAPHIC
     means = {}
-    for year in years:
+    for year in counting.years:
         weighted = [0] * n_cells
         weights = np.zeros(n_cells, np.int64)
         for shard in shards:
-            months = enrolled_months(shard, year=year)
+            months = counting.of(shard, year)
             total = months.sum(axis=0)
             score_micro, scored = scores(shard, year)
             cells = cells_of(policy, shard, year=year, months=months)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError, RiskModelError
 from ihp_compute.population import Population, ShardColumns
-from ihp_compute.risk.scores import Fill, Scores, mean_scores
+from ihp_compute.risk.scores import Fill, MonthsThatCount, Scores, mean_scores
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,9 @@ class SuppliedScores:
         )
 
 
-def supplied(name: str, population: Population, *, missing: str) -> SuppliedScores:
+def supplied(
+    name: str, population: Population, *, missing: str, counting: MonthsThatCount
+) -> SuppliedScores:
     """The provider of supplied scores that a term names: `supplied`, or `supplied:MODEL`.
 
     Raises
@@ -100,26 +102,22 @@ def supplied(name: str, population: Population, *, missing: str) -> SuppliedScor
         model_code=codes.index(model),
         fill=Fill("error"),
     )
-    return with_policy(bare, population, missing=missing)
+    return with_policy(bare, population, missing=missing, counting=counting)
 
 
-def with_policy(bare: SuppliedScores, population: Population, *, missing: str) -> SuppliedScores:
+def with_policy(
+    bare: SuppliedScores, population: Population, *, missing: str, counting: MonthsThatCount
+) -> SuppliedScores:
     """The same provider, with the means its missing-member policy needs read from all shards."""
     if missing == "error":
         return bare
-    # a run settles full years; the means of others are nobody's
-    first, last = population.manifest.get("full_years", population.manifest["service_years"])
-    years = tuple(range(int(first), int(last) + 1))
     weights = tuple(sorted(bare.weight_micro.items())) if bare.weight_micro else None
-    means = population.remember(
-        ("mean_scores", missing, bare.model_code, years, weights),
-        lambda: mean_scores(
-            missing,
-            population.shards,
-            years=years,
-            scores=bare.own,
-        ),
-    )
+
+    def make() -> dict[int, NDArray[np.int64]]:
+        return mean_scores(missing, population.shards, counting=counting, scores=bare.own)
+
+    key = ("mean_scores", missing, bare.model_code, counting.years, counting.key, weights)
+    means = make() if counting.key is None else population.remember(key, make)
     return SuppliedScores(
         bare.name, bare.model_sha256, bare.model_code, Fill(missing, means), bare.weight_micro
     )

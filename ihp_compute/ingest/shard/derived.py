@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.codes import LINE_ED, LINE_INPATIENT, LINE_KINDS, VISIT_PAYMENT
+from ihp_compute.ingest.findings import UNMATCHED_SCORES
 from ihp_compute.ingest.handover import Rules
 from ihp_compute.ingest.shard.rows import (
     Columns,
@@ -207,7 +208,7 @@ def scores(
     place = key_place(columns["member_key"], members.key)
     known = place >= 0
     if not known.all():
-        notes["risk scores of members without enrolment, left out"] = int((~known).sum())
+        notes[UNMATCHED_SCORES] = int((~known).sum())
     made = {
         "member": place[known].astype(np.int64),
         "year": columns["year"][known],

@@ -222,7 +222,7 @@ def test_rule_sets_measured_together_are_those_measured_alone(tiny_shard: Maker)
 
 def ledger_of(shard: Any, rule_sets: Any, there: Any, n_partnerships: int, rules: Any) -> Any:
     found = costs(shard, rule_sets, cutoff_day=CUTOFF, attributions=there)
-    ledger = line_fates(
+    ledger, _ = line_fates(
         shard,
         rule_sets,
         cutoff_day=CUTOFF,

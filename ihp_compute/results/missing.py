@@ -1,0 +1,216 @@
+"""What is missing of a run and counts all the same, with its count and dollars.
+
+    quality scores filled · months without a risk score · encounters without a payment
+    managed months without a plan · partnerships and rate cells without members · the unattributed
+
+What a filled risk score moves is the partnership's target less the target at which those members
+took, in that year, the mean of the scored members of the same group and rate cell instead: a group
+and cell without scored members keeps the fill. What a filled quality score moves is said in
+`contracts.quality_scores`.
+
+Not here: what a finding means and when one stops the run (`data_quality`), how things are counted
+(`measure.missing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ihp_compute.codes import UNATTRIBUTED
+from ihp_compute.data_quality import Noticed
+from ihp_compute.measure import PLAN_NOT_STATED, Measured, Plan, payer_weights
+from ihp_compute.settlement import Settled, settle, split
+from ihp_compute.uncertainty import Totals
+from ihp_compute.units import MICRO, half_even
+
+_YEARS = ("base", "perf")
+_NO_PLAN = ""
+_MEANS = {
+    "group_average": "the state's mean of the rate cell",
+    "demographic_cell": "the state's mean of age band and sex",
+}
+
+
+def missing_of(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> list[Noticed]:
+    """Everything that is told of a run once its partnerships are settled."""
+    return [
+        *_quality(settled),
+        *_unscored(plan, measured, settled),
+        *_unpaid(plan, measured, settled),
+        *_without_plan(plan, measured, settled),
+        *_without_members(plan, measured, settled),
+        *_cells_without_members(plan, measured),
+        *_unattributed(measured),
+    ]
+
+
+def _quality(settled: Sequence[Settled]) -> Iterator[Noticed]:
+    for one in settled:
+        if one.quality_fill:
+            yield Noticed(
+                "quality_filled",
+                subject=one.partnership_id,
+                detail=f"{one.contract}: {one.quality_fill}",
+                lines=1,
+                paid_cents=one.quality_moved_cents,
+            )
+
+
+def _unscored(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Iterator[Noticed]:
+    totals = measured.totals
+    whose = _MEANS.get(plan.contracts.risk(plan.performance_year).missing, "")
+    for y, year in enumerate(plan.years):
+        members, months, risk = _cut(measured, y)
+        if not months.any():
+            continue
+        beside = {
+            one.partnership_id: one.target_cents
+            for one in settle(
+                _scored_alone(totals, _YEARS[y], measured, y),
+                plan.contracts,
+                base_year=plan.base_year,
+                performance_year=plan.performance_year,
+                quality=plan.quality,
+            )
+        }
+        all_months = totals.column(f"{_YEARS[y]}_months")[:, :, 0].sum(axis=1)
+        for one in settled:
+            g = totals.groups.index(one.partnership_id)
+            n = int(months[g].sum())
+            if n:
+                mean = half_even(int(risk[g].sum()), n) / MICRO
+                moved = one.target_cents - beside[one.partnership_id]
+                yield Noticed(
+                    "unscored_months",
+                    subject=f"{one.partnership_id}, {year}",
+                    detail=f"of {all_months[g]:,}, at {mean:.4f} on average, {whose}"
+                    + ("" if moved else "; moves nothing"),
+                    lines=n,
+                    members=int(members[g]),
+                    paid_cents=moved,
+                    share=n / int(all_months[g]),
+                    size=int(all_months[g]),
+                )
+
+
+def _cut(
+    measured: Measured, y: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Of filled scores: members by group; months and risk by group and rate cell."""
+    counted = measured.unscored[y]
+    n_cells = len(measured.totals.strata)
+    return counted[:, 0], counted[:, 1 : 1 + n_cells], counted[:, 1 + n_cells :]
+
+
+def _scored_alone(totals: Totals, of: str, measured: Measured, y: int) -> Totals:
+    """The totals as observed, had members without a score the mean of the scored in their place."""
+    values = totals.values[:, :, :1].copy()
+    months_at, risk_at = (totals.columns.index(f"{of}_{what}") for what in ("months", "risk"))
+    _, months, risk = _cut(measured, y)
+    for g, c in zip(*np.nonzero(months), strict=True):
+        every = int(values[g, c, 0, months_at])
+        scored = every - int(months[g, c])
+        if scored:
+            own = int(values[g, c, 0, risk_at]) - int(risk[g, c])
+            values[g, c, 0, risk_at] = half_even(own * every, scored)
+    return replace(totals, values=values)
+
+
+def _unpaid(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Iterator[Noticed]:
+    agreements = plan.contracts.at(plan.performance_year)
+    for y, year in enumerate(plan.years):
+        for one in settled:
+            by_plan = measured.unpaid[y, plan.roster.groups.index(one.partnership_id)]
+            cost = agreements[one.partnership_id].cost
+            allowed = "allowed" in (cost.amount, cost.zero_paid_encounter)
+            encounters = int(by_plan[0, 0])
+            for p in np.flatnonzero(by_plan[:, 1]):
+                lines, cents, members = (int(n) for n in by_plan[p, 1:])
+                yield Noticed(
+                    "unpaid_encounters",
+                    subject=f"{one.partnership_id}, {year}, plan {plan.plans[p] or 'not stated'}",
+                    detail=f"of {encounters:,} encounter lines that count; counted "
+                    + ("as allowed" if allowed else "as $0.00"),
+                    lines=lines,
+                    members=members,
+                    paid_cents=cents,
+                    share=lines / encounters,
+                    size=encounters,
+                )
+
+
+def _without_plan(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Iterator[Noticed]:
+    if _NO_PLAN not in plan.plans:
+        return
+    agreements = plan.contracts.at(plan.performance_year)
+    column = 1 + plan.plans.index(_NO_PLAN)
+    for one in settled:
+        by_payer = measured.payer_months[plan.roster.groups.index(one.partnership_id)]
+        months = int(by_payer[column])
+        if not months:
+            continue
+        cents = 0
+        if agreements[one.partnership_id]["payers.split"] == "member_months":
+            weights = payer_weights(by_payer, list(plan.plans))
+            cents = split(one.payment_cents, weights)[PLAN_NOT_STATED]
+        yield Noticed(
+            "plan_not_stated",
+            subject=one.partnership_id,
+            lines=months,
+            paid_cents=cents,
+            share=months / int(by_payer.sum()),
+        )
+
+
+def _without_members(
+    plan: Plan, measured: Measured, settled: Sequence[Settled]
+) -> Iterator[Noticed]:
+    totals = measured.totals
+    for y, year in enumerate(plan.years):
+        months = totals.column(f"{_YEARS[y]}_months")[:, :, 0].sum(axis=1)
+        for one in settled:
+            if not months[totals.groups.index(one.partnership_id)]:
+                yield Noticed(
+                    "partnership_without_members",
+                    subject=f"{one.partnership_id}, {year}",
+                    detail="its base is the state's" if _YEARS[y] == "base" else "nothing settles",
+                    lines=1,
+                    paid_cents=one.target_cents,
+                )
+
+
+def _cells_without_members(plan: Plan, measured: Measured) -> Iterator[Noticed]:
+    totals = measured.totals
+    base, perf = (totals.column(f"{of}_months")[:, :, 0].sum(axis=0) for of in _YEARS)
+    months = base + perf
+    distinct = {a.name: a for a in plan.contracts.at(plan.performance_year).values()}
+    for name, agreement in distinct.items():
+        empty = [
+            cell
+            for cell in agreement["target.rate_cells"]
+            if not any(months[totals.strata.index(part)] for part in cell.split("+"))
+        ]
+        if empty:
+            yield Noticed(
+                "cells_without_members", subject=name, detail=", ".join(empty), lines=len(empty)
+            )
+
+
+def _unattributed(measured: Measured) -> Iterator[Noticed]:
+    totals = measured.totals
+    g = totals.groups.index(UNATTRIBUTED)
+    people = int(totals.n_members[g])
+    if people:
+        cost = totals.columns.index(next(c for c in totals.columns if c.startswith("perf_cost")))
+        yield Noticed(
+            "unattributed",
+            subject="performance year",
+            lines=people,
+            members=people,
+            paid_cents=int(totals.values[g, :, 0, cost].sum()),
+            share=people / int(totals.n_members.sum()),
+        )
