@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: setup demo test test-without-ray test-others check picture bench bench-compare serve gpu-check lock \
+.PHONY: setup demo test test-without-ray test-others check picture pages bench bench-compare serve gpu-check lock \
     clean
 
 define FITS
@@ -63,6 +63,10 @@ check: $(STAMP)
 # ARCHITECTURE.md's picture of the packages, drawn anew from the imports.
 picture: $(STAMP)
 	$(BIN)/python tests/house_picture.py --write
+
+# What the pages of the method repeat of terms, tables, findings and codes.
+pages: $(STAMP)
+	$(BIN)/python tests/method_pages.py --write
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -24,6 +24,7 @@ from ihp_compute import contracts as contract
 from ihp_compute import pipeline
 from ihp_compute.data_quality import RUN, GateTerms
 from ihp_compute.errors import AcceptanceError, ContractError, DataError
+from ihp_compute.measure import statement_of
 from ihp_compute.population import read_manifest
 
 OPTIONS: Final = pipeline.RunRequest.options()
@@ -50,11 +51,17 @@ class RunRequest(Strict):
     accept: dict[str, Annotated[str, StringConstraints(max_length=500)]] = Field(
         default_factory=dict
     )
+    statement: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
     def _of_before(cls, value: Any) -> Any:
         return pipeline.RunRequest.with_accept(value) if isinstance(value, dict) else value
+
+    @field_validator("statement")
+    @classmethod
+    def _of_fields(cls, value: dict[str, str]) -> dict[str, str]:
+        return statement_of(value)
 
     @field_validator("contracts", mode="before")
     @classmethod
@@ -75,6 +82,7 @@ class RunView(BaseModel):
     replicates: int
     seed: int
     accept: dict[str, str]
+    statement: dict[str, str]
     shards_done: int
     shards_total: int
     cancel_requested: bool

@@ -29,6 +29,7 @@ from ihp_compute.data_quality import (
 )
 from ihp_compute.errors import GateError, InfrastructureError
 from ihp_compute.ingest import Choices, EqualRows, LaterAmounts, ingest
+from ihp_compute.measure import STATEMENT_FIELDS, read_statement
 from ihp_compute.pipeline import Outcome, RunRequest, run
 from ihp_compute.runner import LocalRunner, Runner
 from ihp_compute.sweeps import FILE as SWEEP_FILE
@@ -183,6 +184,14 @@ def run_command(
     allow_inconsistent: Annotated[
         str | None, typer.Option(metavar="REASON", help="As --accept inconsistent=REASON.")
     ] = None,
+    statement: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Who answers for the run and what it is for, TOML or JSON; without it the report "
+            f"says UNREVIEWED. Fields: {', '.join(STATEMENT_FIELDS)}.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Recalculate every partnership of a population, with an interval on every dollar.
@@ -202,6 +211,7 @@ def run_command(
         seed=seed,
         device=device,
         accept=accepted,
+        statement={} if statement is None else read_statement(statement),
     )
     with _runner(runner, ray_address, threads) as chosen, progress("run") as tell:
         outcome = run(request, out, chosen, tell, replace=replace_run)

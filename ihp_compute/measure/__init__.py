@@ -15,12 +15,14 @@ from ihp_compute.measure.member_years import MEMBER_YEARS, VISIT_STEPS
 from ihp_compute.measure.payer_months import PLAN_NOT_STATED, payer_weights
 from ihp_compute.measure.plan import Plan, make_plan
 from ihp_compute.measure.request import RunRequest
+from ihp_compute.measure.statement import STATEMENT_FIELDS, read_statement, statement_of, unstated
 from ihp_compute.measure.utilisation import utilise_years
 
 __all__ = [
     "EXCLUSION_REASONS",
     "MEMBER_YEARS",
     "PLAN_NOT_STATED",
+    "STATEMENT_FIELDS",
     "VISIT_STEPS",
     "Measured",
     "Plan",
@@ -32,6 +34,9 @@ __all__ = [
     "make_plan",
     "member_line_fates",
     "payer_weights",
+    "read_statement",
+    "statement_of",
+    "unstated",
     "utilise_years",
     "year_completion",
 ]

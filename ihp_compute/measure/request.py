@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ihp_compute.errors import RunError
+from ihp_compute.measure.statement import statement_of
 
 DEVICES: Final = ("auto", "cpu", "gpu")
 
@@ -119,6 +120,9 @@ class RunRequest:
     )
     accept: Mapping[str, str] = field(
         default_factory=dict, metadata=_option("a reason for each gate by name", _reasons, dict)
+    )
+    statement: Mapping[str, str] = field(
+        default_factory=dict, metadata=_option("fields of a statement", statement_of, dict)
     )
 
     @classmethod

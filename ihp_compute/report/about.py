@@ -28,14 +28,16 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Base year", str(manifest["base_year"])),
         ("Claims paid through", str(manifest["paid_through"])),
         ("Contracts", contracts or numbers.DASH),
-        ("Risk model", _named(manifest.get("risk_model"))),
+        ("Risk model", risk_model(manifest)),
         ("Replicates", f"{numbers.count(replicates)} draws of members, seed {manifest['seed']}"),
         ("Device", str(manifest["device"]).upper()),
         ("Digest", str(manifest["digest"])),
     ]
 
 
-def _named(value: Any) -> str:
+def risk_model(manifest: Mapping[str, Any]) -> str:
+    """The name of the risk model."""
+    value = manifest.get("risk_model")
     if isinstance(value, Mapping):
         return str(value.get("name", numbers.DASH))
     return str(value) if value else numbers.DASH

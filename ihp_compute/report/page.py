@@ -2,7 +2,7 @@
 
     draft terms -> what was run -> the state -> settlement -> how sure -> walk of each partnership
         -> utilisation -> who and what was left out -> every dollar's fate -> what was noticed
-        -> methods and limits
+        -> methods and limits -> who answers, and what each standard asks -> definitions
 
 It reads a finished run's folder and nothing else: a report can be made again from the results
 without a claim line. Numbers are written as the tables hold them; nothing is settled here. Every
@@ -24,10 +24,12 @@ import jinja2
 from ihp_compute.contracts import DRAFT_BASES
 from ihp_compute.folders import whole
 from ihp_compute.report import numbers
-from ihp_compute.report.about import device_note, draft, facts, provenance
+from ihp_compute.report.about import device_note, draft, facts, provenance, risk_model
+from ihp_compute.report.definitions import definitions_section
 from ihp_compute.report.left_out import exclusion_rows, ledger_section
 from ihp_compute.report.noticed import SHOWN, noticed_section
 from ihp_compute.report.partnerships import INNER, OUTER, partnerships_of
+from ihp_compute.report.review import beside_the_result, marks, review_section
 from ihp_compute.report.rows import RowsOf
 from ihp_compute.report.state import state_forest, state_row
 from ihp_compute.report.utilisation import utilisation_section
@@ -88,10 +90,17 @@ def render(run_dir: Path) -> str:
     manifest = read_manifest(run_dir)
     rows = RowsOf(run_dir)
     partnerships = partnerships_of(rows)
+    terms = draft(manifest)
+    noticed = noticed_section(rows["data_quality"], rows["ledger"])
     return _template().render(
         manifest=manifest,
         rows=rows,
-        draft=draft(manifest),
+        draft=terms,
+        marks=marks(manifest, terms["weak"]),
+        review=review_section(manifest, rows, partnerships, noticed),
+        beside=beside_the_result(rows, partnerships),
+        definitions=definitions_section(run_dir, manifest),
+        risk_model=risk_model(manifest),
         facts=facts(manifest),
         device_note=device_note(manifest),
         years=(manifest["base_year"], manifest["performance_year"]),
@@ -103,7 +112,7 @@ def render(run_dir: Path) -> str:
         utilisation=utilisation_section(rows["utilisation"], manifest),
         exclusions=exclusion_rows(rows["exclusions"]),
         ledger=ledger_section(rows["ledger"]),
-        noticed=noticed_section(rows["data_quality"], rows["ledger"]),
+        noticed=noticed,
         provenance=provenance(manifest),
         shown_findings=SHOWN,
         weak_bases=DRAFT_BASES,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from ihp_compute.data_quality import DATA_QUALITY, Stage, table_of
@@ -16,17 +17,20 @@ from ihp_compute.results.cells import cell_rows
 from ihp_compute.results.missing import missing_of
 from ihp_compute.results.tables import (
     CELLS,
+    CHANCES,
     EXCLUSIONS,
     INTERVALS,
     LEDGER,
     PAYMENTS,
+    SENSITIVITIES,
     SETTLEMENT,
     UTILISATION,
     WALK,
 )
-from ihp_compute.settlement import CONDITIONINGS, Settled, split
+from ihp_compute.settlement import CONDITIONINGS, Settled, sensitivities, split
 from ihp_compute.table_schema import TableSchema
 from ihp_compute.uncertainty import Totals, intervals
+from ihp_compute.units import half_even
 
 MEASURES: Final = ("savings_rate", "savings_cents", "payment_cents")
 
@@ -62,6 +66,8 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
             CELLS.name: _table(
                 CELLS, list(cell_rows(plan, measured, {one.partnership_id: one for one in settled}))
             ),
+            CHANCES.name: _chances(settled),
+            SENSITIVITIES.name: _sensitivities(plan, measured, settled),
             WALK.name: _walk(settled, _age_warning(plan, measured)),
             PAYMENTS.name: _payments(plan, measured, settled),
             LEDGER.name: _ledger(plan, measured),
@@ -111,6 +117,54 @@ def _intervals(settled: Sequence[Settled]) -> pa.Table:
                     for interval in intervals(getattr(draws, measure))
                 ]
     return _table(INTERVALS, rows)
+
+
+def _chances(settled: Sequence[Settled]) -> pa.Table:
+    """Counts over the draws; nothing without any."""
+    rows = []
+    for one in settled:
+        for conditioning in CONDITIONINGS:
+            draws = one.draws[conditioning]
+            savings, passed, payment = (
+                array[1:] for array in (draws.savings_cents, draws.passed, draws.payment_cents)
+            )
+            n = payment.size
+            if not n:
+                continue
+            saved = savings > 0
+            counts = {
+                "savings_above_zero": saved,
+                "savings_above_gate": saved & (passed != 0),
+                "payment_above_zero": payment > 0,
+                "payment_below_zero": payment < 0,
+            }
+            rows.append(
+                {
+                    "partnership_id": one.partnership_id,
+                    "conditioning": conditioning,
+                    **{name: int(np.count_nonzero(where)) / n for name, where in counts.items()},
+                    "mean_payment_cents": half_even(sum(payment.tolist()), n),
+                }
+            )
+    return _table(CHANCES, rows)
+
+
+def _sensitivities(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> pa.Table:
+    own = {one.partnership_id: one.payment_cents for one in settled}
+    found = sensitivities(
+        measured.totals,
+        plan.contracts,
+        base_year=plan.base_year,
+        performance_year=plan.performance_year,
+        quality=plan.quality,
+    )
+    return _table(
+        SENSITIVITIES,
+        [
+            {**row, "difference_cents": row["payment_cents"] - own[row["partnership_id"]]}
+            for row in found
+        ],
+    )
 
 
 def _age_warning(plan: Plan, measured: Measured) -> str:

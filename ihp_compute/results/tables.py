@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.measure import MEMBER_YEARS
+from ihp_compute.settlement import CHANGES
 from ihp_compute.table_schema import Column, TableSchema
 
 _PARTNERSHIP: Final = Column("partnership_id", pa.string(), "the partnership")
@@ -64,6 +65,38 @@ INTERVALS: Final = TableSchema(
     ),
     keys=("partnership_id", "measure", "method", "conditioning", "level"),
 )  # fmt: skip
+
+CHANCES: Final = TableSchema(
+    "chances",
+    "parts of the replicates in which something was saved, passed its gate, or was paid",
+    (
+        _PARTNERSHIP,
+        Column("conditioning", pa.string(), "target_resampled or target_fixed"),
+        Column("savings_above_zero", pa.float64(), "replicates with savings above 0", "ratio"),
+        Column("savings_above_gate", pa.float64(),
+               "replicates with savings above 0 that reached their gate", "ratio"),
+        Column("payment_above_zero", pa.float64(), "replicates paid to the partnership", "ratio"),
+        Column("payment_below_zero", pa.float64(), "replicates owed by it", "ratio"),
+        Column("mean_payment_cents", pa.int64(), "mean over replicates, half to even", "cents"),
+    ),
+    keys=("partnership_id", "conditioning"),
+    in_digest=False,
+)  # fmt: skip
+
+SENSITIVITIES: Final = TableSchema(
+    "sensitivities",
+    "what the data as observed would settle to with one term changed",
+    (
+        _PARTNERSHIP,
+        Column("scenario", pa.string(), f"what is changed: {', '.join(CHANGES)}"),
+        Column("target_cents", pa.int64(), "target so changed", "cents"),
+        Column("savings_cents", pa.int64(), "target less observed, so changed", "cents"),
+        Column("payment_cents", pa.int64(), "payment so changed", "cents"),
+        Column("difference_cents", pa.int64(), "payment less the settlement's own", "cents"),
+    ),
+    keys=("partnership_id", "scenario"),
+    in_digest=False,
+)
 
 WALK: Final = TableSchema(
     "walk",
@@ -179,8 +212,8 @@ UTILISATION: Final = TableSchema(
 TABLES: Final[Mapping[str, TableSchema]] = {
     table.name: table
     for table in (
-        CELLS, DATA_QUALITY, EXCLUSIONS, INTERVALS, LEDGER, MEMBER_YEARS, PAYMENTS, SETTLEMENT,
-        UTILISATION, WALK,
+        CELLS, CHANCES, DATA_QUALITY, EXCLUSIONS, INTERVALS, LEDGER, MEMBER_YEARS, PAYMENTS,
+        SENSITIVITIES, SETTLEMENT, UTILISATION, WALK,
     )
 }  # fmt: skip
 """Every table of a run by name; the digest takes them in this order, by name."""

@@ -12,6 +12,7 @@ from ihp_compute.settlement.cells import SettledCell
 from ihp_compute.settlement.given import settle_table
 from ihp_compute.settlement.payers import split
 from ihp_compute.settlement.program import Compiled, Program
+from ihp_compute.settlement.sensitivity import CHANGES, sensitivities
 from ihp_compute.settlement.settle import CONDITIONINGS, Settled, SharedPrograms, settle
 from ihp_compute.settlement.state import Sources, StateSums, sources, state_sums
 from ihp_compute.settlement.steps import QUALITY_SCORE, gates_by_size, write_settlement
@@ -19,6 +20,7 @@ from ihp_compute.settlement.target import write_target
 from ihp_compute.settlement.walk import Step, steps
 
 __all__ = [
+    "CHANGES",
     "CONDITIONINGS",
     "QUALITY_SCORE",
     "Compiled",
@@ -30,6 +32,7 @@ __all__ = [
     "StateSums",
     "Step",
     "gates_by_size",
+    "sensitivities",
     "settle",
     "settle_table",
     "sources",

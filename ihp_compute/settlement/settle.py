@@ -44,7 +44,8 @@ CONDITIONINGS: Final = ("target_resampled", "target_fixed")
 class Draws:
     """A settlement over replicates; index 0 is the data as observed.
 
-    Arrays of length 1 + B: int64 cents, and the savings rate as float64.
+    Arrays of length 1 + B: int64 cents, and the savings rate as float64; `passed` is 1 where a gain
+    or a loss reached its gate.
     """
 
     target_cents: NDArray[np.int64]
@@ -52,6 +53,7 @@ class Draws:
     savings_cents: NDArray[np.int64]
     savings_rate: NDArray[np.float64]
     payment_cents: NDArray[np.int64]
+    passed: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -265,6 +267,7 @@ def _settle_one(case: _Case, programs: SharedPrograms, by_cell: Compiled, draft:
             found["savings"],
             found["savings_rate"],
             found["payment"],
+            found["passed"],
         )
         for name, found in zip(CONDITIONINGS, (whole, program.run(held(given))), strict=True)
     }

@@ -16,7 +16,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from ihp_compute.data_quality import DATA_QUALITY, GateTerms, Noticed, table_of
-from ihp_compute.results.tables import EXCLUSIONS, INTERVALS, LEDGER, SETTLEMENT, UTILISATION, WALK
+from ihp_compute.results.tables import (
+    CHANCES,
+    EXCLUSIONS,
+    INTERVALS,
+    LEDGER,
+    SENSITIVITIES,
+    SETTLEMENT,
+    UTILISATION,
+    WALK,
+)
+from ihp_compute.settlement import CHANGES
 
 SIZES = (78, 58, 52, 45, 40, 32, 30, 28, 22, 20, 18, 14, 12, 8, 7, 6, 6, 6, 5, 5, 4, 3, 3, 2, 1)
 GATE = 0.02
@@ -214,6 +224,17 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                 (group, year, n, n * 10, n // 2, n // 3, n // 40, 600.0, 400.0, 0.05)
                 for year in (2021, 2023)
             ]
+        chances = [
+            (row[0], conditioning, 0.8, 0.4, 0.4, 0.1, row[13])
+            for row in settlement
+            for conditioning in ("target_resampled", "target_fixed")
+            if replicates
+        ]
+        sensitivities = [
+            (row[0], scenario, row[7], row[9], row[13] + 100, 100)
+            for row in settlement
+            for scenario in CHANGES
+        ]
         ledger = _ledger(balanced=balanced)
         exclusions = [
             (year, reason, members, members * 7, members * 123_456)
@@ -232,6 +253,8 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             (UTILISATION, use),
             (LEDGER, ledger),
             (EXCLUSIONS, exclusions),
+            (CHANCES, chances),
+            (SENSITIVITIES, sensitivities),
         ):
             schema = declared.arrow
             columns = list(zip(*rows, strict=True)) or [()] * len(schema)

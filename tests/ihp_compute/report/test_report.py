@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,6 +14,9 @@ import pytest
 
 from ihp_compute.data_quality import Noticed
 from ihp_compute.errors import RunError
+from ihp_compute.measure import STATEMENT_FIELDS
+from ihp_compute.pipeline import RunRequest, run
+from ihp_compute.report.methods import METHODS
 from ihp_compute.report.page import write_report
 
 HOSTILE = "<script>alert('x')</script> & \"co\""
@@ -180,3 +185,86 @@ def test_a_run_of_which_nothing_was_noticed_says_so(make_run: Callable[..., Path
     text = _text(write_report(make_run()).read_text(encoding="utf-8"))
     assert "No gate tripped; 0 kinds of finding" in text
     assert "Nothing was noticed." in text
+
+
+# --- who answers for it -------------------------------------------------------------------------
+
+
+def _with_statement(run_dir: Path, **fields: str) -> str:
+    manifest = run_dir / "manifest.json"
+    held = json.loads(manifest.read_text(encoding="utf-8"))
+    manifest.write_text(json.dumps({**held, "statement": fields}), encoding="utf-8")
+    return write_report(run_dir).read_text(encoding="utf-8")
+
+
+STATED = {name: f"the {name}" for name, field in STATEMENT_FIELDS.items() if field.needed}
+
+
+def test_without_a_statement_the_first_page_and_every_printed_one_say_so(page: str) -> None:
+    first = _text(page[page.index("<body") : page.index('<dl class="big">')])
+    assert first.startswith("UNREVIEWED Nobody has stated status, purpose")
+    assert re.search(r'@bottom-left { content: "UNREVIEWED · DRAFT TERMS"', page)
+
+
+def test_a_statement_is_shown_and_the_page_is_no_longer_unreviewed(
+    make_run: Callable[..., Path],
+) -> None:
+    page = _with_statement(make_run(), **STATED, reviewer=HOSTILE)
+    assert "UNREVIEWED" not in page
+    assert "<script>" not in page
+    text = _text(page[page.index('id="review"') :])
+    for said in STATED.values():
+        assert said in text
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_a_field_that_is_needed_and_not_stated_is_named(
+    make_run: Callable[..., Path], name: str
+) -> None:
+    stated = {key: said for key, said in STATED.items() if key != name}
+    page = _with_statement(make_run(), **stated)
+    assert f"Nobody has stated {name.replace('_', ' ')}" in _text(page)
+
+
+def test_each_standard_has_its_answer(page: str) -> None:
+    review = _text(page[page.index('id="review"') : page.index('id="definitions"')])
+    places = [review.index(f"ASOP {number}") for number in (41, 23, 25, 45, 56)]
+    assert places == sorted(places)
+
+
+def test_what_one_term_moves_stands_beside_the_result(page: str) -> None:
+    section = _text(page[page.index('id="sensitivities"') : page.index('id="walk"')])
+    assert "trend one point a year higher" in section
+    assert "IHP01 +$1 +$1" in section
+    assert "cost.claim_cap one tier up or down" in section
+
+
+def test_chances_of_savings_and_of_the_gate_are_shown(page: str) -> None:
+    section = _text(page[page.index('id="chances"') : page.index('id="sensitivities"')])
+    assert "IHP01 80 % 40 % 40 % 10 %" in section
+    assert "about 1.2 rates differ from zero at 95 % by chance" in section
+
+
+def test_without_draws_there_are_no_chances(make_run: Callable[..., Path]) -> None:
+    page = write_report(make_run(replicates=0)).read_text(encoding="utf-8")
+    assert 'id="chances"' not in page
+    assert 'id="sensitivities"' in page
+
+
+def test_every_rule_in_a_sentence_is_on_the_page(page: str) -> None:
+    words = _text(page)
+    for method in METHODS:
+        assert method.text in unescape(words)
+
+
+def test_terms_in_force_are_shown_with_value_basis_and_source(
+    small_population: Path, tmp_path: Path
+) -> None:
+    request = RunRequest(small_population, ("mn-ihp-2.0-track-2",), replicates=0, statement=STATED)
+    outcome = run(request, tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    terms = _text(page[page.index("Terms of mn-ihp-2.0-track-2") :])
+    assert re.search(r"settlement\.gate\.gain_rate .*?0\.02 ratio of target", terms)
+    assert "UNREVIEWED" not in page
+    bare = run(RunRequest(small_population, ("mn-ihp-2.0-track-2",), replicates=0), tmp_path / "b")
+    assert bare.digest == outcome.digest

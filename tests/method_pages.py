@@ -1,0 +1,196 @@
+"""Writes what the pages of `docs/method/` repeat of declarations: `make pages`.
+
+    terms · columns of tables · findings and gates · code ranges -> text between two marks of a page
+
+Without `--write` it only looks, and fails where a page says another thing: so does the suite.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from ihp_compute import contracts
+from ihp_compute.codes import RATE_CELLS, SERVICE_CATEGORIES
+from ihp_compute.data_quality import FINDINGS, GATES
+from ihp_compute.ingest import rate_cells, service_categories
+from ihp_compute.report.methods import METHODS
+from ihp_compute.results import TABLES
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+FOLDER: Final = ROOT / "docs" / "method"
+UNBOUND: Final = ROOT / "ihp_compute" / "contracts" / "shipped" / "unbound.toml"
+BEGIN: Final = "<!-- written by `make pages` -->\n"
+END: Final = "<!-- to here -->"
+
+
+def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        cells = (cell.replace("|", "/") for cell in row)
+        yield f"| {' | '.join(cells)} |"
+
+
+def unbound() -> dict[str, dict[str, Any]]:
+    """Terms of `unbound` by path, each with value, basis and source."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def walk(tree: dict[str, Any], at: str) -> None:
+        for name, inner in tree.items():
+            if isinstance(inner, dict):
+                if "value" in inner:
+                    found[f"{at}{name}"] = inner
+                else:
+                    walk(inner, f"{at}{name}.")
+
+    walk(tomllib.loads(UNBOUND.read_text(encoding="utf-8")), "")
+    return found
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def terms() -> Iterator[str]:
+    """Every term: its value in `unbound`, with unit and basis."""
+    known = unbound()
+    stated = {"value": "stated by each contract", "basis": "", "source": {"at": ""}}
+
+    def rows() -> Iterator[Sequence[str]]:
+        for path, kind in contracts.KINDS.items():
+            one = known.get(path, stated)
+            basis = f"{one['basis']}: {one['source']['at']}" if path in known else ""
+            yield f"`{path}`", kind.meaning, _shown(one["value"]), kind.unit, basis
+
+    yield from _table(("term", "what it says", "in `unbound`", "unit", "basis"), rows())
+
+
+def tables() -> Iterator[str]:
+    """Every result table with its columns."""
+    for table in TABLES.values():
+        digest = "under the digest" if table.in_digest else "not under the digest"
+        restricted = ", restricted" if table.restricted else ""
+        yield f"### {table.name}"
+        yield ""
+        keys = ", ".join(table.keys)
+        yield f"{table.meaning[0].upper()}{table.meaning[1:]}."
+        yield f"Keys: {keys}; {digest}{restricted}."
+        yield ""
+        yield from _table(
+            ("column", "meaning", "unit"),
+            ((f"`{c.name}`", c.meaning, c.unit) for c in table.columns),
+        )
+        yield ""
+
+
+def noticed() -> Iterator[str]:
+    """Gates and findings."""
+    yield from _table(
+        ("gate", "judges", "threshold"),
+        ((f"`{g.name}`", g.judges, f"{g.threshold:.4g}") for g in GATES.values()),
+    )
+    yield ""
+    yield from _table(
+        ("finding", "meaning", "gate"),
+        ((f"`{f.name}`", f.meaning, f.gate) for f in FINDINGS.values()),
+    )
+
+
+def codes() -> Iterator[str]:
+    """Code lists that decide a rate cell or a category."""
+    yield "### Rate cells, in order"
+    yield ""
+    yield ", ".join(f"`{cell}`" for cell in RATE_CELLS)
+    yield ""
+    yield "### Eligibility groups"
+    yield ""
+    groups = sorted(set(rate_cells.AID_OF_CODE.values()))
+    yield from _table(
+        ("aid group", "`x_elgblty_grp_cd`"),
+        (
+            (group, ", ".join(sorted(c for c, of in rate_cells.AID_OF_CODE.items() if of == group)))
+            for group in groups
+        ),
+    )
+    yield ""
+    yield "### Service categories"
+    yield ""
+    yield from _table(
+        ("category", "procedures", "revenue centres", "bill types", "places"),
+        ((name, *_ranges_of(name)) for name in SERVICE_CATEGORIES),
+    )
+
+
+def _ranges_of(name: str) -> Iterator[str]:
+    """Procedure, revenue, bill type and place codes of a category, in words."""
+
+    def joined(first: str, last: str) -> str:
+        return first if first == last else f"{first} to {last}"
+
+    yield ", ".join(
+        joined(*(f"{sign}{n:0{4 if sign else 5}}" for n in (low, high)))
+        for sign, low, high, category in service_categories._PROCEDURES
+        if category == name
+    )
+    yield ", ".join(
+        joined(f"{low:04}", f"{high:04}")
+        for low, high, category in service_categories._REVENUE
+        if category == name
+    )
+    for known in (service_categories._BILL_TYPES, service_categories._PLACES):
+        yield ", ".join(code for code, category in sorted(known.items()) if category == name)
+
+
+def sentences() -> Iterator[str]:
+    """The rules that a report repeats, each a sentence or two."""
+    for number, method in enumerate(METHODS, start=1):
+        named = ", ".join(f"`{path}`" for path in method.terms)
+        yield f"{number}. **{method.title}.** {method.text}" + (f" ({named})" if named else "")
+
+
+PARTS: Final[dict[str, Callable[[], Iterator[str]]]] = {
+    "terms.md": terms,
+    "results.md": tables,
+    "findings.md": noticed,
+    "codes.md": codes,
+    "README.md": sentences,
+}
+"""What of which page is written."""
+
+
+def written(name: str) -> str:
+    """A page as it should be.
+
+    Raises
+    ------
+    ValueError
+        If the page lacks its marks.
+    """
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"docs/method/{name}: lacks the marks between which it is written")
+    lines = "\n".join(PARTS[name]()).strip()
+    return f"{before}{begin}\n{lines}\n\n{end}{after}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Look, or write; the number of pages that say another thing."""
+    behind = [n for n in PARTS if written(n) != (FOLDER / n).read_text(encoding="utf-8")]
+    for name in behind:
+        if "--write" in arguments:
+            (FOLDER / name).write_text(written(name), encoding="utf-8")
+        else:
+            sys.stderr.write(f"docs/method/{name}: behind its declarations; make pages\n")
+    return 0 if "--write" in arguments else len(behind)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
