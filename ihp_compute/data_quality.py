@@ -226,6 +226,7 @@ FINDINGS: Final[Mapping[str, Finding]] = {
         Finding(
             "served_outside_eligibility", "served outside eligibility, kept by its claim's dates"
         ),
+        Finding("paid_after_last_day", "paid after the last day that counts"),
         Finding("total_line", "money on a total line that its claim's other lines come to"),
         Finding("money_on_total_line", "other money on a total line"),
         Finding("months_named_differently", "member months of which rows say two things"),

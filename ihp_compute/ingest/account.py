@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from ihp_compute import METHOD_VERSION, __version__
 from ihp_compute.codes import SERVICE_CATEGORY_VERSION
@@ -22,8 +26,12 @@ from ihp_compute.ingest.findings import UNMATCHED_SCORES, Findings, Tally
 from ihp_compute.ingest.handover import Rules, ShardContent
 from ihp_compute.ingest.input_files import InputFolder
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES, IngestFate
-from ihp_compute.population import LAYOUT_VERSION
+from ihp_compute.population import INCURRED_DAYS, LAYOUT_VERSION, summed
 from ihp_compute.units import NO_DAY, months_of_days
+
+
+_PAID_PER_THOUSAND: Final = 999
+"""Lines that are paid through the last day that counts, where no file says its day."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,43 @@ class Account:
     def unmatched_scores(self) -> int:
         """Rows of risk scores whose member is not enrolled."""
         return sum(content.notes.get(UNMATCHED_SCORES, 0) for content in self.contents)
+
+    @cached_property
+    def payment_days(self) -> pa.RecordBatch:
+        """When lines were paid, by the month that incurs them."""
+        return summed(content.payment_days for content in self.contents)
+
+    def paid_lines(self) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+        """Days on which lines were paid, in order, with lines and cents."""
+        table = pa.Table.from_batches([self.payment_days])
+        here = pc.and_(
+            pc.equal(table.column("incurred_by"), INCURRED_DAYS[0]),
+            pc.not_equal(table.column("paid_day"), NO_DAY),
+        )
+        by_day = table.filter(here).group_by("paid_day").aggregate(
+            [("lines", "sum"), ("paid_cents", "sum")]
+        ).sort_by("paid_day")  # fmt: skip
+        day, lines, cents = (
+            by_day.column(name).to_numpy() for name in ("paid_day", "lines_sum", "paid_cents_sum")
+        )
+        return day, lines, cents
+
+    @cached_property
+    def last_paid_day(self) -> int:
+        """The day through which claims are paid, unless a run is told another; or `NO_DAY`.
+
+        The last day of payment that is not behind the newest day of a file; where no file says its
+        day, the day by which 99.9 % of the lines are paid. So a stray date moves no cutoff.
+        """
+        day, lines, _ = self.paid_lines()
+        if not len(day):
+            return NO_DAY
+        newest = max(content.newest_file_day for content in self.contents)
+        if day[0] <= newest:
+            return int(day[np.searchsorted(day, newest, side="right") - 1])
+        paid = np.cumsum(lines)
+        enough = -(-int(paid[-1]) * _PAID_PER_THOUSAND // 1000)
+        return int(day[np.searchsorted(paid, enough)])
 
     def document(self, *, digest: str, members: int, claims: Mapping[str, int]) -> dict[str, Any]:
         """The JSON document of an ingest but what was noticed; `claims` are distinct by table.
@@ -155,7 +200,7 @@ class Account:
             "codes": dict(codes),
             "service_years": years,
             "full_years": full_years,
-            "last_paid_day": max(content.last_paid_day for content in self.contents),
+            "last_paid_day": self.last_paid_day,
             "horizon_month": self.rules.horizon_month,
             "files": dict(files),
         }

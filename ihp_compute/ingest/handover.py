@@ -49,6 +49,8 @@ class ShardContent:
     covered_months : calendar months in which somebody is enrolled
     findings : what was found once all rows of a member stood together, by table
     service_days : first and last day of enrolled members' services, or None
+    payment_days : when lines were paid, by month (`population.payment_days`)
+    newest_file_day : the latest `file_date` of a claim row, or `NO_DAY`
     """
 
     tables: dict[str, pa.RecordBatch]
@@ -60,7 +62,8 @@ class ShardContent:
     open_end_months: int
     covered_months: frozenset[int]
     service_days: tuple[int, int] | None
-    last_paid_day: int
+    payment_days: pa.Table
+    newest_file_day: int
     notes: dict[str, int]
     findings: dict[str, Findings]
 

@@ -64,6 +64,7 @@ def noticed(
     yield from _of_denials(account, denied)
     yield from _of_findings(account)
     yield from _of_months(account, delivered, thin)
+    yield from _of_late_payments(account)
     if roster is not None:
         yield from _of_roster(account, roster)
     if n := account.unmatched_scores():
@@ -234,6 +235,19 @@ def _of_months(
             yield from _thin(table, "all plans", whole, judged, thin)
 
 
+def _of_late_payments(account: Account) -> Iterator[Noticed]:
+    """Lines paid after the last day that counts, which no run takes unless it is told to."""
+    day, lines, cents = account.paid_lines()
+    last = account.last_paid_day
+    late = day > last
+    if late.any():
+        n = int(lines[late].sum())
+        yield Noticed(
+            "paid_after_last_day", column_name="paid_date", subject=f"after {date_of(last)}",
+            lines=n, paid_cents=int(cents[late].sum()), share=n / int(lines.sum()), size=n,
+        )  # fmt: skip
+
+
 def _by_plan(
     account: Account, table: str, delivered: Mapping[int, Delivered]
 ) -> dict[str, Counter[int]]:
@@ -252,7 +266,7 @@ def _judged(account: Account, counted: list[Counter[int]]) -> range:
     if not whole:
         return range(0)
     span = [month for month, n in whole.items() if n >= _FEWEST] or list(whole)
-    last_paid = max((content.last_paid_day for content in account.contents), default=NO_DAY)
+    last_paid = account.last_paid_day
     paid_until = max(span) if last_paid == NO_DAY else _month(last_paid)
     return range(min(span) + 1, min(max(span), paid_until - _PENDING) + 1)
 

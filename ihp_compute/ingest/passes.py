@@ -79,7 +79,7 @@ from ihp_compute.ingest.spill_layout import Scratch, Spilled
 from ihp_compute.ingest.workers import Progress, Workers, memory_kept
 from ihp_compute.input_columns import INPUT_TABLES, REFERENCE_TABLES, SPILLED
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES
-from ihp_compute.population import POPULATION, RECORDS, write_record
+from ihp_compute.population import PAYMENT_DAYS_FILE, POPULATION, RECORDS, write_record
 from ihp_compute.population import digest as population_digest
 from ihp_compute.units import months_of_days
 
@@ -276,6 +276,7 @@ class _Ingest:
             claims=dict(zip(LEDGER_TABLES, claims, strict=True)),
         )
         roster = dict(zip(stated, tables_, strict=True)).get("provider_roster")
+        write_arrow(self.staging / PAYMENT_DAYS_FILE, account.payment_days)
         document |= self._judged(
             account,
             None if roster is None else _roster_met(roster, fresh["provider_roster"]["npi"]),
@@ -455,8 +456,8 @@ class _Ingest:
         for folder in ("codes", "reference", "quarantine"):
             for path in sorted((self.staging / folder).iterdir()):
                 yield f"{folder}/{path.name}", stamp_of(path)
-        name = f"{DATA_QUALITY.name}.parquet"
-        yield name, stamp_of(self.staging / name)
+        for name in (f"{DATA_QUALITY.name}.parquet", PAYMENT_DAYS_FILE):
+            yield name, stamp_of(self.staging / name)
 
 
 def _roster_met(rows: pa.Table, fresh: list[str]) -> RosterMet:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from ihp_compute.population.hashes import RowHash, text_hashes
 from ihp_compute.population.keys import member_keys, shard_of
+from ihp_compute.population.payment_days import FILE as PAYMENT_DAYS_FILE
+from ihp_compute.population.payment_days import INCURRED_DAYS, payment_days, summed
 from ihp_compute.population.record import FEW, RECORDS, write_record
 from ihp_compute.population.shards import (
     LAYOUT_VERSION,
@@ -22,7 +24,9 @@ from ihp_compute.population.verify import verify
 
 __all__ = [
     "FEW",
+    "INCURRED_DAYS",
     "LAYOUT_VERSION",
+    "PAYMENT_DAYS_FILE",
     "POPULATION",
     "RECORDS",
     "Population",
@@ -31,8 +35,10 @@ __all__ = [
     "ShardColumns",
     "member_keys",
     "open_population",
+    "payment_days",
     "read_manifest",
     "shard_of",
+    "summed",
     "text_hashes",
     "verify",
     "write_record",

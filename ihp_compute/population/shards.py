@@ -7,6 +7,7 @@
     POPULATION/record/<name>/00000.arrow         `record.RECORDS`: every readable row with its fate
     POPULATION/quarantine/<table>.parquet        rows put aside at the door, with their fate
     POPULATION/data_quality.parquet              what was noticed, and what of it was accepted
+    POPULATION/payment_days.arrow                when lines were paid, by month (`payment_days`)
 
 Decided here: when a file is read again to be believed: always when its size or time stamp differs
 from the manifest's, and on request (`verify`). A process keeps the maps of the populations that it
@@ -35,6 +36,7 @@ from ihp_compute.errors import PopulationError
 from ihp_compute.folders import MANIFEST, Kind, file_sha256
 from ihp_compute.input_columns import CODE_SYSTEMS, REFERENCE_TABLES
 from ihp_compute.population import tables
+from ihp_compute.population.payment_days import FILE as PAYMENT_DAYS_FILE
 from ihp_compute.population.record import read_record
 
 
@@ -228,6 +230,10 @@ class Population:
         if not path.exists():
             return None
         return pa.Table.from_batches([read_batch(path)])
+
+    def payment_days(self) -> pa.Table:
+        """When lines were paid, by the month that incurs them: columns of `PAYMENT_DAYS`."""
+        return pa.Table.from_batches([read_batch(self.path / PAYMENT_DAYS_FILE)])
 
     def data_quality(self) -> pa.Table:
         """What its ingest noticed, a table of `DATA_QUALITY`; empty where none was kept.

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ihp_compute.errors import PopulationError
 from ihp_compute.folders import check_seal
 from ihp_compute.ledger import IngestFate
 from ihp_compute.population.digest import population_digest
+from ihp_compute.population.payment_days import FILE as PAYMENT_DAYS_FILE
+from ihp_compute.population.payment_days import payment_days, summed
 from ihp_compute.population.record import RECORDS, Sums, record_sums
 from ihp_compute.population.shards import POPULATION, Population, check_file, read_manifest
 
@@ -19,7 +23,8 @@ from ihp_compute.population.shards import POPULATION, Population, check_file, re
 def verify(path: Path) -> dict[str, Any]:
     """Hash every file again, and the content from its rows; both must equal the manifest.
 
-    So must the lines and dollars of the cold record, by table, file and fate, equal the ledger's.
+    So must the lines and dollars of the cold record, by table, file and fate, equal the ledger's,
+    and the days of payment those of the lines.
 
     Returns
     -------
@@ -56,6 +61,14 @@ def verify(path: Path) -> dict[str, Any]:
                 "Prepare it again with `ihp ingest`."
             )
     _foot(population)
+    made = summed(
+        payment_days(partial(shard.column, "lines")) for shard in population.shards
+    )
+    if population.payment_days() != pa.Table.from_batches([made]):
+        raise PopulationError(
+            f"{path / PAYMENT_DAYS_FILE}: the lines were paid on other days. "
+            "Prepare it again with `ihp ingest`."
+        )
     check_seal(path, manifest, POPULATION)
     return {
         "files": len(manifest["files"]),

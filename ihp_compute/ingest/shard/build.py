@@ -32,7 +32,7 @@ from ihp_compute.ingest.shard.record import recorded
 from ihp_compute.ingest.shard.rows import ShardRows
 from ihp_compute.ingest.spill_layout import Scratch
 from ihp_compute.ledger import LEDGER_TABLES, IngestFate
-from ihp_compute.population import tables
+from ihp_compute.population import payment_days, tables
 from ihp_compute.units import NO_DAY
 
 
@@ -96,7 +96,7 @@ def build(
         ],
         schema=tables.OFFSETS,
     )
-    days, paid = lines.column("service_day")[lines.column("served")], lines.column("paid_day")
+    days = lines.column("service_day")[lines.column("served")]
     return ShardContent(
         tables=contents,
         hashes={
@@ -116,7 +116,8 @@ def build(
         open_end_months=members.open_end_months,
         covered_months=members.covered_months,
         service_days=(int(days.min()), int(days.max())) if len(days) else None,
-        last_paid_day=int(paid.max(initial=NO_DAY)),
+        payment_days=payment_days(lines.column),
+        newest_file_day=int(claims.numbers["file_day"].max(initial=NO_DAY)),
         notes=notes,
         findings=findings,
     )
