@@ -132,6 +132,13 @@ GATES: Final[Mapping[str, Gate]] = {
             stage=Stage.PLAN,
         ),
         Gate(
+            "immature",
+            "1 where a performance year that is not complete settles as if it were",
+            0.0,
+            least=0,
+            stage=Stage.PLAN,
+        ),
+        Gate(
             "unscored_months",
             "share of a partnership's member months of a year whose risk score is filled; from "
             "1,000 months; its threshold is the term risk.most_missing",
@@ -283,6 +290,11 @@ FINDINGS: Final[Mapping[str, Finding]] = {
             "unattributed",
             "eligible people whom no visit on the roster attributes; dollars: their cost",
             counts="people",
+        ),
+        Finding(
+            "immature_year",
+            "claims of the performance year still to come, and nothing done about them",
+            "immature",
         ),
     )
 }

@@ -14,6 +14,7 @@ Not here: how a step is calculated (`settlement`), which fate a line meets (`mea
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,9 +33,11 @@ from ihp_compute.measure import (
     VISIT_STEPS,
     Plan,
     attribute,
+    completed,
     costs,
     make_plan,
     member_line_fates,
+    payer_names,
 )
 from ihp_compute.population import Population, Shard, member_keys, open_population, shard_of
 from ihp_compute.results import INTERVALS, RUN, SETTLEMENT, WALK, read_manifest, request_of, result
@@ -156,15 +159,19 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
         )
     attributions = [
         attribute(
-            shard, plan.roster, plan.visits, plan.attribution, year=year, cutoff_day=plan.cutoff_day
+            shard, plan.roster, plan.visits, plan.attribution, year=year, cutoff_day=cutoff_day
         )
-        for year in plan.years
+        for year, cutoff_day in zip(plan.years, plan.cutoff_days, strict=True)
     ]
-    cost = costs(shard, plan.rule_sets, cutoff_day=plan.cutoff_day, attributions=attributions)
+    seen = plan.seen(shard)
+    cost = completed(
+        seen, plan, attributions,
+        costs(seen, plan.rule_sets, cutoff_day=plan.cutoff_day, attributions=attributions),
+    )  # fmt: skip
     years = []
-    for attribution, under in zip(attributions, cost, strict=True):
+    for attribution, under, cutoff_day in zip(attributions, cost, plan.cutoff_days, strict=True):
         scores = plan.scores.score(
-            shard, year=attribution.year, cutoff_day=plan.cutoff_day, months=attribution.months
+            shard, year=attribution.year, cutoff_day=cutoff_day, months=attribution.months
         )
         group = int(attribution.group[member])
         own = under[plan.group_rule_set[group]]
@@ -190,7 +197,7 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
             }
         )
     fates, rows = member_line_fates(
-        shard,
+        seen,
         member,
         plan.rule_sets,
         cutoff_day=plan.cutoff_day,
@@ -347,7 +354,15 @@ def _plan_of(run_dir: Path) -> Plan:
         raise RunError(f"{run_dir}: the contract has changed since this run; run again")
     if plan.scores.model_sha256 != manifest["risk_model"]["sha256"]:
         raise RunError(f"{run_dir}: the risk model has changed since this run; run again")
-    return plan
+    names, years = payer_names(list(plan.plans)), list(plan.years)
+    return plan.completed_by(
+        {
+            (part["rule_set"], years.index(part["year"]), names.index(part["payer"])): Fraction(
+                part["completion"]
+            )
+            for part in manifest["completion"]["parts"]
+        }
+    )
 
 
 def _positions(rows: slice) -> range:

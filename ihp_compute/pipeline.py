@@ -3,6 +3,7 @@ r"""One performance year against one base year, top to bottom. Read this first.
     plan -> attribute -> score -> cost -> utilise -> replicate | merge -> settle -> write
             \_____________ one shard, one worker _____________/  \____ once, small ____/
 
+Where a contract has the run complete its costs, the state's claims are developed in a pass before.
 Everything above the bar needs a member's own rows and nothing of another's, so it runs wherever the
 runner puts it. What comes back is integers, which may be added in any order: one core, forty shards
 and a cluster give the same digest.
@@ -12,17 +13,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from pathlib import Path
 
 from ihp_compute.measure import (
+    Attribution,
+    Developed,
     Measured,
     Plan,
     RunRequest,
     ShardMeasured,
     attribute,
+    completed,
     costs,
+    develop,
     make_plan,
+    parts_of,
     utilise_years,
 )
 from ihp_compute.population import Shard
@@ -70,6 +77,7 @@ def run(
     runner = runner or LocalRunner()
     plan = make_plan(request)
     check_place(out, plan, replace=replace)
+    plan = completion_of(plan, runner)
     tasks = runner.map(partial(measure, plan=plan), batches(plan.shards, runner.parallelism))
     measured = Measured.merge(tasks, len(plan.shards), progress)
     with Draft(out, plan, write_report, replace=replace) as draft:
@@ -85,6 +93,19 @@ def run(
         return draft.finish(results, runner_name=runner.name, started=started)
 
 
+def completion_of(plan: Plan, runner: Runner) -> Plan:
+    """The plan with each payer's completion, where the run is to complete costs."""
+    if not plan.completes:
+        return plan
+    found = runner.map(partial(develop_all, plan=plan), batches(plan.shards, runner.parallelism))
+    return plan.completed_by(*parts_of(reduce(add, found), plan))
+
+
+def develop_all(shards: Sequence[Shard], *, plan: Plan) -> Developed:
+    """Capped cost of neighbouring shards by payer, month and lag."""
+    return reduce(add, (develop(shard, plan, attributed(shard, plan)) for shard in shards))
+
+
 def measure(shards: Sequence[Shard], *, plan: Plan) -> Measured:
     """Measure neighbouring shards one by one, then draw their members together."""
     return Measured.of(plan, [measure_shard(shard, plan) for shard in shards])
@@ -92,16 +113,25 @@ def measure(shards: Sequence[Shard], *, plan: Plan) -> Measured:
 
 def measure_shard(shard: Shard, plan: Plan) -> ShardMeasured:
     """Everything that needs a member's own rows."""
-    attributions = [
-        attribute(
-            shard, plan.roster, plan.visits, plan.attribution, year=year, cutoff_day=plan.cutoff_day
-        )
-        for year in plan.years
-    ]
+    attributions = attributed(shard, plan)
     scores = [
-        plan.scores.score(shard, year=a.year, cutoff_day=plan.cutoff_day, months=a.months)
-        for a in attributions
+        plan.scores.score(shard, year=a.year, cutoff_day=cutoff_day, months=a.months)
+        for a, cutoff_day in zip(attributions, plan.cutoff_days, strict=True)
     ]
-    cost = costs(shard, plan.rule_sets, cutoff_day=plan.cutoff_day, attributions=attributions)
-    use = utilise_years(shard, years=plan.years, cutoff_day=plan.cutoff_day)
-    return ShardMeasured.of(shard, plan, attributions, scores, cost, use)
+    seen = plan.seen(shard)
+    cost = completed(
+        seen, plan, attributions,
+        costs(seen, plan.rule_sets, cutoff_day=plan.cutoff_day, attributions=attributions),
+    )  # fmt: skip
+    use = utilise_years(seen, years=plan.years, cutoff_day=plan.cutoff_day)
+    return ShardMeasured.of(seen, plan, attributions, scores, cost, use)
+
+
+def attributed(shard: Shard, plan: Plan) -> list[Attribution]:
+    """Whose members a shard's are, in the base and in the performance year."""
+    return [
+        attribute(
+            shard, plan.roster, plan.visits, plan.attribution, year=year, cutoff_day=cutoff_day
+        )
+        for year, cutoff_day in zip(plan.years, plan.cutoff_days, strict=True)
+    ]

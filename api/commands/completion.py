@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from api.console import app, emit_json, say, show_table
-from ihp_compute.measure import year_completion
+from ihp_compute.contracts import INCURRED_BY
+from ihp_compute.measure import PaymentDays, year_completion
 from ihp_compute.population import open_population
 from ihp_compute.results import true_up
-from ihp_compute.units import date_of, day_of, dollars
+from ihp_compute.units import date_of, day_of, dollars, six_places
 
 
 @app.command("completion")
@@ -34,42 +35,45 @@ def completion_command(
         else day_of(paid_through.date())
     )
     found = year_completion(
-        opened.shards,
+        PaymentDays.of(opened.payment_days(), INCURRED_BY["claim_end"]),
         year=last if year is None else year,
         first_year=min(first, last if year is None else year),
         cutoff_day=cutoff,
     )
+    months = [
+        (month, cents, None if factor is None else six_places(factor))
+        for month, (cents, factor) in enumerate(
+            zip(found.month_cents, found.factors, strict=True), start=1
+        )
+    ]
     if as_json:
         emit_json(
             {
                 "year": found.year,
                 "paid_through": date_of(cutoff),
+                "run_out_months": found.run_out_months,
                 "months": [
-                    {"month": m, "paid_cents": cents, "factor": factor}
-                    for m, (cents, factor) in enumerate(
-                        zip(found.month_cents, found.factors, strict=True), start=1
-                    )
+                    {"month": month, "paid_cents": cents, "factor": factor}
+                    for month, cents, factor in months
                 ],
-                "ratio": found.ratio,
+                "ratio": None if found.ratio is None else six_places(found.ratio),
                 "undated_cents": found.undated_cents,
             }
         )
         return
     show_table(
-        f"completion of {found.year}, claims paid through {date_of(cutoff)}",
+        f"completion of {found.year}, claims paid through {date_of(cutoff)}, {found.run_out}",
         {"month": "right", "paid": "right", "factor": "right"},
         [
-            [str(m), dollars(cents), str(factor)]
-            for m, (cents, factor) in enumerate(
-                zip(found.month_cents, found.factors, strict=True), start=1
-            )
+            [str(month), dollars(cents), "not known" if factor is None else str(factor)]
+            for month, cents, factor in months
         ],
     )
     if found.undated_cents:
-        say(f"without a payment date and left out: {dollars(found.undated_cents)}")
+        say(f"without a payment date, taken as complete: {dollars(found.undated_cents)}")
     say(
-        f"the year: {found.ratio}; give it as observed.completion or target.completion of a "
-        "contract, by override or in its file"
+        f"the year: {found.shown}; a run completes by itself, or takes it as observed.completion "
+        "or target.completion of a contract whose completion.method is given"
     )
 
 

@@ -9,6 +9,7 @@ Leaves to others: what a term does (`settlement`, `measure`, `risk`). Nothing ha
 
 from __future__ import annotations
 
+from ihp_compute.contracts.completion import FACTORS as COMPLETION_FACTORS
 from ihp_compute.contracts.contract import (
     TOGETHER,
     Agreement,
@@ -60,6 +61,7 @@ __all__ = [
     "ATTRIBUTION_STEPS",
     "BASES",
     "CARRIED",
+    "COMPLETION_FACTORS",
     "DRAFT_BASES",
     "EXCLUDABLE",
     "INCURRED_BY",

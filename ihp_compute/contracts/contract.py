@@ -23,7 +23,7 @@ from typing import Any, Final
 import msgspec
 
 from ihp_compute.codes import RATE_CELLS
-from ihp_compute.contracts import kinds, values, vocabulary
+from ihp_compute.contracts import completion, kinds, values, vocabulary
 from ihp_compute.contracts.draft import Draft
 from ihp_compute.contracts.kinds import CARRIED, NONE, SUPPLIED, Kind
 from ihp_compute.contracts.rules import AttributionTerms, CostTerms, RiskTerms, names_a_file
@@ -200,8 +200,9 @@ class Contract:
         Raises
         ------
         ContractError
-            If a term has no value for the year, a gate by size has no table, or terms of the
-            target count a change of mix twice.
+            If a term has no value for the year, a gate by size has no table, terms of the target
+            count a change of mix twice, or a factor of completion stands beside a method that
+            takes none.
         """
         first = self._pick("agreement.first_performance_year", year, None).value
         if like is not None and first == like["agreement.first_performance_year"]:
@@ -259,6 +260,9 @@ class Contract:
                 raise ContractError(
                     f"{self.file}: {path}: found {SIZE_TABLE}, expected rows in {_GATES[0]}"
                 )
+        fault = completion.fault_of(held)
+        if fault:
+            raise ContractError(f"{self.file}: {fault}")
         cells = held.get("target.rate_cells", ())
         for path, (value, instead, why) in _MIX_TWICE.items():
             if len(cells) > 1 and held.get(path) == value:
@@ -356,6 +360,9 @@ class Contract:
             except TermError as error:
                 raise ContractError(f"{where}: {path}: {error}") from None
             told[path] = raw if isinstance(raw, str) else text_of(raw)
+        given = given_by({path: terms[path] for path in values if path in terms})
+        if given is not None:
+            terms[given.path] = given
         return replace(self, terms=terms, overrides=told)
 
     def _overridden(
@@ -508,6 +515,21 @@ def near(path: str, known: Iterable[str]) -> str:
     )
 
 
+def given_by(own: Mapping[str, Term]) -> Term | None:
+    """The method of completion of terms that state a factor and no method: `given`.
+
+    It holds when the factor does, by the same source.
+    """
+    if completion.METHOD in own:
+        return None
+    for path in completion.FACTORS:
+        stated = own.get(path)
+        if stated is not None and any(entry.value is not None for entry in stated.entries):
+            entries = tuple(replace(entry, value=completion.GIVEN) for entry in stated.entries)
+            return Term(completion.METHOD, KINDS[completion.METHOD], entries)
+    return None
+
+
 _GATES: Final = (
     "settlement.gate.size_table", *(f"settlement.gate.{side}_rate" for side in SIDES),
 )  # fmt: skip
@@ -521,7 +543,9 @@ _MIX_TWICE: Final = {
     "target.risk_ratio_by": ("partnership", "rate_cell", "one risk ratio over all of them"),
 }
 """Values that no contract of several rate cells may have: what instead, and why."""
-TOGETHER: Final = (*_GATES, "target.rate_cells", *_MIX_TWICE)
+TOGETHER: Final = (
+    *_GATES, "target.rate_cells", *_MIX_TWICE, completion.METHOD, *completion.FACTORS,
+)  # fmt: skip
 """Terms that are checked with each other."""
 
 

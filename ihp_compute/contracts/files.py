@@ -24,7 +24,15 @@ import msgspec
 
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import kinds
-from ihp_compute.contracts.contract import Contract, Document, Entry, Source, Term, near
+from ihp_compute.contracts.contract import (
+    Contract,
+    Document,
+    Entry,
+    Source,
+    Term,
+    given_by,
+    near,
+)
 from ihp_compute.contracts.kinds import Basis, Kind
 from ihp_compute.contracts.values import TermError, parse
 from ihp_compute.contracts.vocabulary import FIRST_PATHS, KINDS, kind_of
@@ -161,6 +169,9 @@ def _load(
     documents.update(own)
     given = _terms(path.name, tree, documents)
     terms.update(given)
+    method = given_by(given)
+    if method is not None:
+        terms[method.path] = method
     if path != FOLDER / f"{UNBOUND}.toml":
         written |= given.keys()
     newer = () if extended else _complete(path.name, terms, documents)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Final
 
-from ihp_compute.contracts import rules
+from ihp_compute.contracts import completion, rules
 from ihp_compute.contracts.kinds import Kind, choice, ratio, usd
 from ihp_compute.contracts.steps import STEP_MODIFIERS, STEPS, step_kinds
 
@@ -78,6 +78,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         "paid to date over ultimate, performance year", "ratio", low=Decimal("0.01"),
         high=Decimal(2), optional=True,
     ),
+    **completion.KINDS,
     "settlement.steps": Kind("steps in their order", "names", "names", choices=STEPS),
     "settlement.direction": choice(
         "shared savings: a gain is paid to the partnership; corridor: a gain is owed by it",

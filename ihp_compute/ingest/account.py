@@ -29,7 +29,6 @@ from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES, IngestFate
 from ihp_compute.population import INCURRED_DAYS, LAYOUT_VERSION, summed
 from ihp_compute.units import NO_DAY, months_of_days
 
-
 _PAID_PER_THOUSAND: Final = 999
 """Lines that are paid through the last day that counts, where no file says its day."""
 

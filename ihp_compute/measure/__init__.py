@@ -6,13 +6,18 @@ Leaves to others: scores (`risk`), sums over draws (`uncertainty`), payment (`se
 
 from __future__ import annotations
 
-from ihp_compute.measure.attribution import EXCLUSION_REASONS, attribute
-from ihp_compute.measure.completion import final_less_interim, year_completion
+from ihp_compute.measure.attribution import EXCLUSION_REASONS, Attribution, attribute
+from ihp_compute.measure.completed import Developed, completed, develop, parts_of
+from ihp_compute.measure.completion import (
+    PaymentDays,
+    final_less_interim,
+    year_completion,
+)
 from ihp_compute.measure.cost import costs
 from ihp_compute.measure.line_fates import member_line_fates
 from ihp_compute.measure.measured import Measured, ShardMeasured
 from ihp_compute.measure.member_years import MEMBER_YEARS, VISIT_STEPS
-from ihp_compute.measure.payer_months import PLAN_NOT_STATED, payer_weights
+from ihp_compute.measure.payer_months import PLAN_NOT_STATED, payer_names, payer_weights
 from ihp_compute.measure.plan import Plan, make_plan
 from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.statement import STATEMENT_FIELDS, read_statement, statement_of, unstated
@@ -24,15 +29,22 @@ __all__ = [
     "PLAN_NOT_STATED",
     "STATEMENT_FIELDS",
     "VISIT_STEPS",
+    "Attribution",
+    "Developed",
     "Measured",
+    "PaymentDays",
     "Plan",
     "RunRequest",
     "ShardMeasured",
     "attribute",
+    "completed",
     "costs",
+    "develop",
     "final_less_interim",
     "make_plan",
     "member_line_fates",
+    "parts_of",
+    "payer_names",
     "payer_weights",
     "read_statement",
     "statement_of",

@@ -23,6 +23,7 @@ Not here: which lines are visits, and of which step (`visits`); on which days an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -219,15 +220,15 @@ def countable_months(
     roster: Roster,
     visits: VisitRule,
     terms: AttributionTerms,
-    cutoff_day: int,
+    cutoff_days: Mapping[int, int],
 ) -> NDArray[np.int64]:
-    """`Attribution.months` of a year; parameters as `attribute`.
+    """`Attribution.months` of a year; parameters as `attribute`, the cutoff by year.
 
     Visits are read only where months before the first one do not count.
     """
     if terms.keep_pre_visit:
         return _months(shard, terms, year, np.zeros(shard.n_members, np.uint8)).months
-    return attribute(shard, roster, visits, terms, year=year, cutoff_day=cutoff_day).months
+    return attribute(shard, roster, visits, terms, year=year, cutoff_day=cutoff_days[year]).months
 
 
 def _months(

@@ -46,7 +46,8 @@ _ALL_KINDS: Final = (1 << len(LINE_KINDS)) - 1
 class Cost:
     """Cost of one shard's members in one year under one rule set.
 
-    capped = uncapped + floored - above_cap, for every member.
+    capped = uncapped + floored - above_cap, for every member, unless the run completes cost
+    (`completed`): capped is then over the completion of each payer.
 
     Attributes
     ----------
@@ -105,7 +106,7 @@ def costs(
     for members in _passes(rule_sets):
         group = [rule_sets[r] for r in members]
         sums = segment_cost(
-            _amount_cents(shard, group[0]),
+            amount_cents(shard, group[0]),
             shard.column("lines", "paid_cents"),
             shard.column("lines", INCURRED_BY[group[0].incurred_by]),
             shard.column("lines", "paid_day"),
@@ -167,7 +168,7 @@ def _cap(terms: CostTerms) -> int:
     return NO_CAP if terms.claim_cap_cents is None else terms.claim_cap_cents
 
 
-def _amount_cents(shard: ShardColumns, terms: CostTerms) -> NDArray[np.int64]:
+def amount_cents(shard: ShardColumns, terms: CostTerms) -> NDArray[np.int64]:
     """The amount of each line that the contract measures."""
     paid: NDArray[np.int64] = shard.column("lines", "paid_cents")
     if terms.amount == "allowed":

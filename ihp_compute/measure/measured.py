@@ -23,7 +23,7 @@ from ihp_compute.measure.missing import unpaid_encounters, unscored
 from ihp_compute.measure.payer_months import payer_months
 from ihp_compute.measure.plan import Plan
 from ihp_compute.measure.utilisation import Utilisation
-from ihp_compute.population import Shard
+from ihp_compute.population import ShardColumns
 from ihp_compute.risk import Scores
 from ihp_compute.uncertainty import Rows, Totals, YearRows, replicate_totals
 from ihp_compute.units import sums_by
@@ -156,7 +156,7 @@ class ShardMeasured:
     @classmethod
     def of(
         cls,
-        shard: Shard,
+        shard: ShardColumns,
         plan: Plan,
         attributions: Sequence[Attribution],
         scores: Sequence[Scores],

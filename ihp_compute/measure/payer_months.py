@@ -13,7 +13,7 @@ from ihp_compute.measure.attribution import NOT_COUNTABLE, Attribution
 from ihp_compute.population import ShardColumns
 from ihp_compute.units import month_of, sums_by
 
-_IS_MANAGED = np.arange(256) % len(PAYER_KINDS) == PAYER_KINDS.index("managed")
+IS_MANAGED = np.arange(256) % len(PAYER_KINDS) == PAYER_KINDS.index("managed")
 """By rate cell."""
 PLAN_NOT_STATED = "plan not stated"
 """Payer of the managed months whose span names no plan."""
@@ -55,7 +55,7 @@ def payer_months(
     cells = np.full((shard.n_members, 16), NOT_COUNTABLE, np.uint8)  # a bit a month, in two bytes
     cells[:, :12] = attribution.month_cell
     counts = cells != NOT_COUNTABLE
-    managed = counts & _IS_MANAGED[cells]
+    managed = counts & IS_MANAGED[cells]
     found = np.zeros(n_groups * (1 + n_plans), dtype=np.int64)
     for months, payer in ((counts & ~managed, np.zeros_like(plan)), (managed, 1 + plan)):
         by_member = np.packbits(months, bitorder="little").view("<u2")
@@ -70,5 +70,9 @@ def payer_weights(months: NDArray[np.int64], plans: list[str]) -> dict[str, int]
     >>> payer_weights(np.array([7, 0, 5, 0]), ["", "Plan A", "Plan B"])
     {'ffs': 7, 'Plan A': 5}
     """
-    names = [FEE_FOR_SERVICE, *(plan or PLAN_NOT_STATED for plan in plans)]
-    return {name: int(n) for name, n in zip(names, months.tolist(), strict=True) if n}
+    return {name: int(n) for name, n in zip(payer_names(plans), months.tolist(), strict=True) if n}
+
+
+def payer_names(plans: list[str]) -> list[str]:
+    """Names of the payers in their order: fee for service, then each plan."""
+    return [FEE_FOR_SERVICE, *(plan or PLAN_NOT_STATED for plan in plans)]

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,20 +22,24 @@ import pyarrow as pa
 import kernels
 from ihp_compute.codes import COMPARISON
 from ihp_compute.contracts import (
+    INCURRED_BY,
     AttributionTerms,
     ContractSet,
     CostTerms,
     QualityScores,
+    incurred_by,
     load_set,
 )
 from ihp_compute.data_quality import RUN, GateTerms, Noticed, Stage
 from ihp_compute.errors import ContractError, DeviceUnavailableError, RunError
 from ihp_compute.measure.attribution import countable_months
+from ihp_compute.measure.claims_to_come import ClaimsToCome, claims_to_come
+from ihp_compute.measure.cut import CutShard
 from ihp_compute.measure.quality import given_instead, quality_scores
 from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.roster import Roster, compile_roster
 from ihp_compute.measure.visits import VisitRule, compile_visits
-from ihp_compute.population import Population, Shard, open_population
+from ihp_compute.population import Population, Shard, ShardColumns, open_population
 from ihp_compute.risk import MonthsThatCount, ScoreProvider, provider
 from ihp_compute.units import date_of, day_of
 
@@ -71,6 +76,7 @@ class Plan:
     base_year: int
     performance_year: int
     cutoff_day: int
+    completion: ClaimsToCome
     contracts: ContractSet
     attribution: AttributionTerms
     rule_sets: tuple[CostTerms, ...]
@@ -99,6 +105,35 @@ class Plan:
     def seed(self) -> int:
         """Seed of the member weights."""
         return self.request.seed
+
+    @property
+    def completes(self) -> bool:
+        """Whether cost must be developed before it is measured: not where it is known complete."""
+        return self.completion.method == "computed" and not self.completion.year.is_developed
+
+    def completed_by(
+        self, parts: Mapping[tuple[int, int, int], Fraction], notes: Sequence[str] = ()
+    ) -> Plan:
+        """The plan with the completion of each part of cost, and what to tell of it."""
+        return replace(
+            self, completion=replace(self.completion, parts=parts), notes=(*self.notes, *notes)
+        )
+
+    @property
+    def cutoff_days(self) -> tuple[int, int]:
+        """Claims paid after these days are left out: of the base, of the performance year."""
+        return self.completion.base_cutoff_day, self.cutoff_day
+
+    def seen(self, shard: Shard) -> ShardColumns:
+        """A shard with the base year cut, where that leaves anything out."""
+        if not self.completion.cut_lines:
+            return shard
+        return CutShard(
+            shard,
+            base_year=self.base_year,
+            incurred_day=INCURRED_BY[incurred_by(self.rule_sets)],
+            cutoff_day=self.completion.base_cutoff_day,
+        )
 
     @property
     def paid_through(self) -> date:
@@ -160,10 +195,15 @@ def make_plan(request: RunRequest) -> Plan:
         contracts.at(performance_year),
         lambda: given_instead(population, performance_year, strangers),
     )
+    cutoff_day = _cutoff_day(request, contracts, population)
+    to_come = claims_to_come(
+        population, contracts, years=(base_year, performance_year), cutoff_day=cutoff_day
+    )
     noticed = gates.judge(
         (
             *_inconsistent(contracts, base_year, performance_year),
             *_unmatched_quality(quality, strangers),
+            *to_come.noticed(contracts),
         )
     )
     gates.refuse(noticed, {}, Stage.PLAN)
@@ -178,13 +218,17 @@ def make_plan(request: RunRequest) -> Plan:
     )
     risk = contracts.risk(performance_year)
     visits = compile_visits(attribution, population.codes("hcpcs").to_pylist())
-    cutoff_day = _cutoff_day(request, contracts, population)
+    cutoff_days = {base_year: to_come.base_cutoff_day, performance_year: cutoff_day}
     counting = MonthsThatCount(
         years=(base_year, performance_year),
         of=partial(
-            countable_months, roster=roster, visits=visits, terms=attribution, cutoff_day=cutoff_day
+            countable_months,
+            roster=roster,
+            visits=visits,
+            terms=attribution,
+            cutoff_days=cutoff_days,
         ),
-        cutoff_day=cutoff_day,
+        cutoff_days=cutoff_days,
         # without visits, months depend on the population and these terms alone
         key=attribution if attribution.keep_pre_visit else None,
     )
@@ -202,6 +246,7 @@ def make_plan(request: RunRequest) -> Plan:
         base_year=base_year,
         performance_year=performance_year,
         cutoff_day=cutoff_day,
+        completion=to_come,
         contracts=contracts,
         attribution=attribution,
         rule_sets=rule_sets,

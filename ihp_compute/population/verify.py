@@ -61,9 +61,7 @@ def verify(path: Path) -> dict[str, Any]:
                 "Prepare it again with `ihp ingest`."
             )
     _foot(population)
-    made = summed(
-        payment_days(partial(shard.column, "lines")) for shard in population.shards
-    )
+    made = summed(payment_days(partial(shard.column, "lines")) for shard in population.shards)
     if population.payment_days() != pa.Table.from_batches([made]):
         raise PopulationError(
             f"{path / PAYMENT_DAYS_FILE}: the lines were paid on other days. "

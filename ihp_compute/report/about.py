@@ -27,11 +27,28 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Performance year", str(manifest["performance_year"])),
         ("Base year", str(manifest["base_year"])),
         ("Claims paid through", str(manifest["paid_through"])),
+        *_completion(manifest),
         ("Contracts", contracts or numbers.DASH),
         ("Risk model", risk_model(manifest)),
         ("Replicates", f"{numbers.count(replicates)} draws of members, seed {manifest['seed']}"),
         ("Device", str(manifest["device"]).upper()),
         ("Digest", str(manifest["digest"])),
+    ]
+
+
+def _completion(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found = manifest.get("completion")
+    if not found:
+        return []
+    ratio = found["ratio"] or "not known"
+    return [
+        (
+            "Run-out",
+            f"{found['run_out_months']} months; {manifest['performance_year']} complete to {ratio}",
+        ),
+        ("Status", str(found["status"])),
+        ("Claims still to come", numbers.label(found["method"])),
+        ("Base year paid through", str(found["base_paid_through"])),
     ]
 
 

@@ -103,6 +103,7 @@ def render(run_dir: Path) -> str:
         risk_model=risk_model(manifest),
         facts=facts(manifest),
         device_note=device_note(manifest),
+        interim=manifest.get("completion", {}).get("lines", ()),
         years=(manifest["base_year"], manifest["performance_year"]),
         state=state_row(partnerships),
         partnerships=partnerships,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
@@ -30,8 +31,12 @@ from ihp_compute.results.tables import (
 from ihp_compute.settlement import CONDITIONINGS, Settled, sensitivities, split
 from ihp_compute.table_schema import TableSchema
 from ihp_compute.uncertainty import Totals, intervals
-from ihp_compute.units import half_even
+from ihp_compute.units import date_of, dollars, half_even
 
+INTERIM: Final = "INTERIM"
+FINAL: Final = "final"
+"""Status of a settlement: whether its performance year is complete enough."""
+_POINT: Final = Fraction(1, 100)
 MEASURES: Final = ("savings_rate", "savings_cents", "payment_cents")
 
 
@@ -61,14 +66,14 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
     noticed = (*plan.noticed, *missing)
     return Results(
         tables={
-            SETTLEMENT.name: _settlement(settled),
+            SETTLEMENT.name: _settlement(plan, settled),
             INTERVALS.name: _intervals(settled),
             CELLS.name: _table(
                 CELLS, list(cell_rows(plan, measured, {one.partnership_id: one for one in settled}))
             ),
             CHANCES.name: _chances(settled),
             SENSITIVITIES.name: _sensitivities(plan, measured, settled),
-            WALK.name: _walk(settled, _age_warning(plan, measured)),
+            WALK.name: _walk(plan, settled, _age_warning(plan, measured)),
             PAYMENTS.name: _payments(plan, measured, settled),
             LEDGER.name: _ledger(plan, measured),
             DATA_QUALITY.name: table_of([*plan.origin.noticed.to_pylist(), *noticed]),
@@ -86,9 +91,12 @@ def _table(declared: TableSchema, rows: Sequence[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=declared.arrow)
 
 
-def _settlement(settled: Sequence[Settled]) -> pa.Table:
-    names = SETTLEMENT.names
-    return _table(SETTLEMENT, [{name: getattr(s, name) for name in names} for s in settled])
+def _settlement(plan: Plan, settled: Sequence[Settled]) -> pa.Table:
+    rows = []
+    for one in settled:
+        status = INTERIM if one.partnership_id in plan.completion.interim else FINAL
+        rows.append({name: getattr(one, name, status) for name in SETTLEMENT.names})
+    return _table(SETTLEMENT, rows)
 
 
 def _intervals(settled: Sequence[Settled]) -> pa.Table:
@@ -175,11 +183,44 @@ def _age_warning(plan: Plan, measured: Measured) -> str:
     return f"; {n:,} members under 18 in the state, for whom {plan.scores.name} was not made"
 
 
-def _walk(settled: Sequence[Settled], warning: str) -> pa.Table:
+def _base_cut(plan: Plan) -> str:
+    """Where the base year's claims were cut; empty where nothing was to be cut."""
+    found = plan.completion
+    if found.method != "equal_runout":
+        return ""
+    return (
+        f": its claims paid through {date_of(found.base_cutoff_day)}, {found.cut_lines:,} later "
+        "lines left out"
+    )
+
+
+def _point_of_completion(plan: Plan, settled: Settled) -> str:
+    """One point of completion less and more, in dollars of the year's whole cost."""
+    year = plan.completion.year
+    agreement = plan.contracts.at(plan.performance_year)[settled.partnership_id]
+    stated = agreement["observed.completion"]
+    ratio = year.ratio if stated is None else Fraction(stated)
+    if ratio is None or (year.is_developed and stated is None):
+        return ""
+    is_whole = stated is not None or plan.completion.method == "computed"
+    whole = settled.observed_cents if is_whole else settled.observed_cents / ratio
+    less, more = (whole * ratio / (ratio + sign * _POINT) - whole for sign in (-1, 1))
+    return (
+        f"; a point of completion less is {dollars(float(less), plus='+')} of cost, a point more "
+        f"{dollars(float(more))}"
+    )
+
+
+def _walk(plan: Plan, settled: Sequence[Settled], warning: str) -> pa.Table:
     rows = []
     for one in settled:
+        more = {
+            "risk": warning,
+            "completion": _base_cut(plan),
+            "observed": _point_of_completion(plan, one),
+        }
         for position, row in enumerate(one.walk):
-            detail = row.detail + (warning if row.step == "risk" else "")
+            detail = row.detail + more.get(row.step, "")
             rows.append(
                 {
                     "partnership_id": one.partnership_id,

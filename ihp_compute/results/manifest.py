@@ -11,11 +11,13 @@ from typing import Any, Final
 
 import ihp_compute
 from ihp_compute import folders
+from ihp_compute.contracts import NONE
 from ihp_compute.data_quality import accepted_lines, noticed_lines
 from ihp_compute.errors import RunError
 from ihp_compute.folders import MANIFEST, Kind
-from ihp_compute.measure import Plan, RunRequest
-from ihp_compute.results.assemble import Results
+from ihp_compute.measure import Plan, RunRequest, payer_names
+from ihp_compute.results.assemble import FINAL, INTERIM, Results
+from ihp_compute.units import date_of, six_places
 
 RUN: Final = Kind(
     "run",
@@ -98,6 +100,7 @@ def manifest_of(
         "method_version": ihp_compute.METHOD_VERSION,
         "engine_version": ihp_compute.__version__,
         **entries("base_year", "performance_year", "paid_through", "replicates", "seed"),
+        "completion": completion_of(plan),
         "device": plan.device,
         **entries("device"),
         "runner": runner_name,
@@ -118,6 +121,34 @@ def manifest_of(
         "libraries": folders.library_versions(),
         **entries(*asked),  # options that came later
     }
+
+
+def completion_of(plan: Plan) -> dict[str, Any]:
+    """What the manifest says of claims still to come, ratios as text."""
+    found, year = plan.completion, plan.completion.year
+    names = payer_names(list(plan.plans))
+    return {
+        "lines": list(interim_lines(plan)),
+        "status": INTERIM if found.interim else FINAL,
+        "method": found.method or NONE,
+        "run_out_months": year.run_out_months,
+        "ratio": None if year.ratio is None else str(six_places(year.ratio)),
+        "by_month": [None if f is None else str(six_places(f)) for f in year.factors],
+        "undated_cents": year.undated_cents,
+        "base_paid_through": str(date_of(found.base_cutoff_day)),
+        "base_lines_cut": found.cut_lines,
+        "interim": list(found.interim),
+        "parts": [
+            {"rule_set": r, "year": plan.years[p], "payer": names[k], "completion": str(ratio)}
+            for (r, p, k), ratio in sorted(found.parts.items())
+        ],
+    }
+
+
+def interim_lines(plan: Plan) -> tuple[str, ...]:
+    """What is said first of a settlement that is not final; nothing of one that is."""
+    line = plan.completion.line(plan.paid_through)
+    return (line,) if line else ()
 
 
 def request_of(manifest: dict[str, Any]) -> RunRequest:
@@ -141,6 +172,7 @@ def headlines_of(plan: Plan, noticed: Sequence[Mapping[str, Any]]) -> tuple[str,
     """
     return (
         *plan.contracts.draft_lines(plan.performance_year),
+        *interim_lines(plan),
         (
             f"performance year {plan.performance_year} against base year {plan.base_year}, "
             f"claims paid through {plan.paid_through}, {plan.replicates} replicates, "

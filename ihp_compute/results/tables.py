@@ -28,6 +28,7 @@ SETTLEMENT: Final = TableSchema(
         _PARTNERSHIP,
         Column("contract", pa.string(), "name of the contract it was settled by"),
         Column("performance_year", pa.int16(), "year that was settled", "year"),
+        Column("status", pa.string(), "final, or INTERIM where too many claims are still to come"),
         Column("n_members", pa.int64(), "members of the performance year", "members"),
         _MONTHS,
         Column("base_pmpm_usd", pa.float64(), "base used: agreed, else as far as own carries",

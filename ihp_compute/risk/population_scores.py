@@ -312,11 +312,13 @@ def model_provider(
     if counting is None:
         whole_year = tuple(y for y in by_year if bare.diagnosis_year(y) in by_year)
         counting = replace(enrolled(population), years=whole_year)
-    months_of, cutoff_day = counting.of, counting.cutoff_day
+    months_of, known_by = counting.of, counting.cutoff_day
 
     def scores(shard: ShardColumns, year: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         months = months_of(shard, year)
-        _, scored, able = bare.indicators(shard, year=year, cutoff_day=cutoff_day, months=months)
+        _, scored, able = bare.indicators(
+            shard, year=year, cutoff_day=known_by(year), months=months
+        )
         return scored.score_micro, able
 
     means = mean_scores(missing, population.shards, counting=counting, scores=scores)

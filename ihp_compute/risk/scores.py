@@ -207,16 +207,20 @@ class MonthsThatCount:
     ----------
     years : tuple of int
     of : callable
-    cutoff_day : int
-        What was known by then, for models over diagnoses.
+    cutoff_days : mapping of year to int
+        What was known by then, for models over diagnoses; a year that is not here: everything.
     key : hashable or None
         Names everything that `of` depends on beside the population; None: means are not kept.
     """
 
     years: tuple[int, ...]
     of: MonthsOf
-    cutoff_day: int
+    cutoff_days: Mapping[int, int]
     key: Hashable = None
+
+    def cutoff_day(self, year: int) -> int:
+        """Day by which a year's diagnoses were known."""
+        return self.cutoff_days.get(year, 2**31 - 1)
 
 
 def enrolled(population: Population) -> MonthsThatCount:
@@ -226,7 +230,7 @@ def enrolled(population: Population) -> MonthsThatCount:
     def of(shard: ShardColumns, year: int) -> NDArray[np.int64]:
         return enrolled_months(shard, year=year)
 
-    return MonthsThatCount(tuple(range(int(first), int(last) + 1)), of, 2**31 - 1, "enrolled")
+    return MonthsThatCount(tuple(range(int(first), int(last) + 1)), of, {}, "enrolled")
 
 
 ScoresOfYear = Callable[[ShardColumns, int], tuple[NDArray[np.int64], NDArray[np.bool_]]]

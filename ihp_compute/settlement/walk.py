@@ -213,8 +213,11 @@ class _Walk:
         self.add(
             "completion",
             change("completion"),
-            "base year complete" if completion is None else f"÷ {completion}",
+            _METHODS[self.agreement["completion.method"]]
+            if completion is None
+            else f"÷ {completion}",
             "target.completion",
+            "completion.method",
         )
         self.add(
             "rate_mix",
@@ -361,6 +364,12 @@ _CREDIBILITY_PATHS: Final = (
     "target.cell_credibility", "target.cell_least_months", "target.cell_full_months",
     "target.base_full_months",
 )  # fmt: skip
+_METHODS: Final = {
+    "equal_runout": "base year cut as early as the performance year",
+    "computed": "each payer's cost completed by the run, in both years",
+    "given": "base year complete",
+    None: "nothing done about claims still to come",
+}
 _RISK_PATHS: Final = (
     "risk.model", "risk.normalise", "target.risk_ratio_cap_up", "target.risk_ratio_cap_down",
 )  # fmt: skip

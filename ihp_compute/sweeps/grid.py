@@ -36,7 +36,7 @@ _SWEPT: Final = ("settlement.", "target.")
 _ALSO_SWEPT: Final = frozenset(
     {"observed.completion", "risk.normalise", "agreement.first_performance_year"}
 )
-_MEASURED: Final = ("attribution.", "cost.", "risk.", "observed.")
+_MEASURED: Final = ("attribution.", "cost.", "risk.", "observed.", "completion.")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 import ihp_compute
-from ihp_compute.contracts import kind_of, split_band_path
+from ihp_compute.contracts import COMPLETION_FACTORS, kind_of, split_band_path
 from ihp_compute.errors import DataError, GridError
 from ihp_compute.folders import whole
 from ihp_compute.results import RunTerms, digest_over, kept_terms, read_manifest, table_digest
@@ -184,12 +184,30 @@ def check(run_dir: Path, grid: Grid, *, limit: int = ROW_LIMIT) -> RunTerms:
         does not fit its term. Values that fit or not only together are left to `sweep`.
     """
     terms = kept_terms.read(run_dir)
-    year = read_manifest(run_dir)["performance_year"]
+    manifest = read_manifest(run_dir)
+    year = manifest["performance_year"]
+    _check_completion(grid, manifest["completion"])
     grid.check_size(len(terms.contracts.contracts), limit)
     distinct = {contract.sha256: contract for contract in terms.contracts.contracts.values()}
     for contract in distinct.values():
         check_values(contract, year, grid)
     return terms
+
+
+def _check_completion(grid: Grid, found: Mapping[str, Any]) -> None:
+    """Refuse to state factors of completion where the run's totals hold another method's work."""
+    stated = [axis.path for axis in grid.axes if axis.path in COMPLETION_FACTORS]
+    if not stated or not (found["base_lines_cut"] or found["parts"]):
+        return
+    done = (
+        "completed the cost of each payer"
+        if found["parts"]
+        else f"left {found['base_lines_cut']:,} lines of the base year out"
+    )
+    raise GridError(
+        f"{stated[0]}: the run {done} by completion.method {found['method']}, and a factor would "
+        "come on top; make a run with completion.method given, and sweep that"
+    )
 
 
 def write(swept: Swept, out: Path) -> None:
