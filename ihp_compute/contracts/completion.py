@@ -33,8 +33,10 @@ KINDS: Final[Mapping[str, Kind]] = {
 def fault_of(held: Mapping[str, Any]) -> str:
     """What is wrong with a method and factors that hold together; empty if nothing is.
 
-    >>> fault_of({"completion.method": "computed", "observed.completion": Decimal("0.97")})[:50]
-    'observed.completion: found 0.97 beside completion.'
+    >>> fault_of({"completion.method": "given", "observed.completion": 0.97})
+    ''
+    >>> fault_of({"completion.method": "computed", "observed.completion": 0.97})[:58]
+    'observed.completion: found 0.97 beside completion.method c'
     """
     method = held.get(METHOD)
     if method in (None, GIVEN):

@@ -1,12 +1,14 @@
-"""Cost completed by the run: one factor a payer and year, from capped cost at each lag.
+"""Cost completed by the run: one factor a payer and year, from earlier claims at each lag.
 
-    lines -> capped cost by payer, month and lag, summed over the state -> chain ladder -> factors
+    lines -> cost by payer, month and lag, summed over the state -> chain ladder --\
+    base year capped as it was known at that age, and as it is now -> what the cap takes -> factors
     capped cost of a member and cell -> parts by payer -> ÷ factor, to the cent -> cost that settles
 
-A month's payer is fee for service where its rate cell is, else the plan of its span. Cost is capped
-as it was known at each lag: what a member's payments of a month add to the capped cost goes to
-their months and payers in proportion. Factors are developed from the base and the performance
-year, over everybody who is eligible, under each rule set; they are exact fractions and no draw
+A month's payer is fee for service where its rate cell is, else the plan of its span. Development is
+that of the base and the performance year, over everybody who is eligible, under each rule set. It
+comes before the cap, by the month that incurs a line; the cap takes a part of what is still to
+come, and how much is known of the base year: its capped cost, cut as many years earlier, is a
+greater part of the whole than its cost before the cap is. Factors are exact fractions and no draw
 moves them. A payer that has no cost in the base year has nothing to be developed from and takes
 the factor of all payers, which is told.
 
@@ -15,7 +17,7 @@ Not here: how a triangle is developed (`completion`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final, NamedTuple
@@ -27,30 +29,44 @@ from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import INCURRED_BY, CostTerms
 from ihp_compute.errors import DataError
 from ihp_compute.measure.attribution import NOT_COUNTABLE, Attribution
-from ihp_compute.measure.completion import COST_KINDS, chain_ladder, lags_of, overall
-from ihp_compute.measure.cost import Cost, amount_cents, slots
+from ihp_compute.measure.completion import (
+    COST_KINDS,
+    chain_ladder,
+    lags_of,
+    overall,
+    years_earlier,
+)
+from ihp_compute.measure.cost import Cost, amount_cents, costs, slots
 from ihp_compute.measure.payer_months import IS_MANAGED, payer_names
 from ihp_compute.measure.plan import Plan
 from ihp_compute.population import ShardColumns
-from ihp_compute.units import MICRO, NO_DAY, half_even, month_of, sums_by
+from ihp_compute.units import NO_DAY, half_even, month_of, sums_by
 
 _MONTHS: Final = 12
 
 
 @dataclass(frozen=True)
 class Developed:
-    """Capped cost of some shards by payer, the month that incurs it and months of lag.
+    """Cost of some shards by payer, the month that incurs it and months of lag.
 
-    cents : int64[n_rule_sets, n_payers, n_months, n_lags], months from January of the base year
+    cents : int64[n_rule_sets, n_payers, n_months, n_lags], before the cap, months from January of
+        the base year
     undated_cents : int64[n_rule_sets, n_payers, 2], of lines without a payment date, by year
+    base_cents : int64[n_rule_sets, n_payers, 2, 2], of the base year, before and after the cap:
+        as it was known at the performance year's age, and as it is known now
     """
 
     cents: NDArray[np.int64]
     undated_cents: NDArray[np.int64]
+    base_cents: NDArray[np.int64]
 
     def __add__(self, other: Developed) -> Developed:
         """Those of two disjoint sets of members."""
-        return Developed(self.cents + other.cents, self.undated_cents + other.undated_cents)
+        return Developed(
+            self.cents + other.cents,
+            self.undated_cents + other.undated_cents,
+            self.base_cents + other.base_cents,
+        )
 
 
 class _Counted(NamedTuple):
@@ -67,9 +83,16 @@ class _Counted(NamedTuple):
     paid_day: NDArray[np.int32]
     cents: NDArray[np.int64]
 
+    def at(self, rows: NDArray[np.int64]) -> _Counted:
+        """Some of the lines."""
+        return _Counted(
+            self.member[rows], self.period[rows], self.row[rows], self.cell[rows],
+            self.payer[rows], self.paid_day[rows], self.cents[rows],
+        )  # fmt: skip
+
 
 def develop(shard: ShardColumns, plan: Plan, attributions: Sequence[Attribution]) -> Developed:
-    """One shard's capped cost by payer, month and lag, of eligible members."""
+    """One shard's cost by payer, month and lag, of eligible members."""
     first_month = month_of(plan.base_year, 1)
     n_months = _MONTHS * (plan.performance_year - plan.base_year + 1)
     through = plan.paid_through
@@ -77,26 +100,37 @@ def develop(shard: ShardColumns, plan: Plan, attributions: Sequence[Attribution]
     n_payers = 1 + len(plan.plans)
     cents = np.zeros((len(plan.rule_sets), n_payers, n_months, n_lags), np.int64)
     undated = np.zeros((len(plan.rule_sets), n_payers, 2), np.int64)
+    base = np.zeros((len(plan.rule_sets), n_payers, 2, 2), np.int64)
     payers = [_payer_of_month(shard, attribution) for attribution in attributions]
     eligible = np.stack([attribution.group >= 0 for attribution in attributions])
     for r, terms in enumerate(plan.rule_sets):
         lines = _counted(shard, plan, terms, attributions, payers)
-        here = np.flatnonzero(eligible[lines.period, lines.member])
-        lines = _Counted(*(column[here] for column in lines))
+        lines = lines.at(np.flatnonzero(eligible[lines.period, lines.member]))
         dated = lines.paid_day != NO_DAY
-        lag = np.full(len(here), -1, np.int64)
+        lag = np.full(len(dated), -1, np.int64)
         lag[dated] = lags_of(
             (first_month + lines.row[dated]).astype(np.int32), lines.paid_day[dated],
             first_month=first_month, cutoff_day=plan.cutoff_day,
         )  # fmt: skip
-        lag = np.minimum(lag, n_lags - 1 - lines.row)  # a month after the cutoff is not seen yet
-        dated &= lag >= 0
-        capped = _as_capped(lines, np.where(dated, lines.row + lag, -1), terms, attributions)
+        dated &= lines.row + lag < n_lags  # of a month after the cutoff nothing is to develop
         place = (lines.payer * n_months + lines.row) * n_lags + lag
-        cents[r] = sums_by(place[dated], capped[dated], cents[r].size).reshape(cents[r].shape)
+        cents[r] = sums_by(place[dated], lines.cents[dated], cents[r].size).reshape(cents[r].shape)
         place = lines.payer * 2 + lines.period
-        undated[r] = sums_by(place[~dated], capped[~dated], 2 * n_payers).reshape(n_payers, 2)
-    return Developed(cents, undated)
+        sums = sums_by(place[~dated], lines.cents[~dated], 2 * n_payers)
+        undated[r] = sums.reshape(n_payers, 2)
+        of_base = lines.at(np.flatnonzero(lines.period == 0))
+        earlier = years_earlier(plan.cutoff_day, plan.performance_year - plan.base_year)
+        for k, cutoff_day in enumerate((earlier, plan.cutoff_day)):
+            known = of_base.at(np.flatnonzero(of_base.paid_day <= cutoff_day))
+            base[r, :, 0, k] = sums_by(known.payer, known.cents, n_payers)
+            (year,) = costs(shard, [terms], cutoff_day=cutoff_day, attributions=attributions[:1])
+            by_payer = _by_payer(known, shard.n_members, n_payers)
+            base[r, :, 1, k] = _split(_eligible(year[0], eligible[0]), by_payer).sum(axis=0)
+    return Developed(cents, undated, base)
+
+
+def _eligible(cost: Cost, eligible: NDArray[np.bool_]) -> NDArray[np.int64]:
+    return np.where(eligible, cost.cell_cents, 0).reshape(-1)
 
 
 def parts_of(
@@ -114,17 +148,14 @@ def parts_of(
     names = payer_names(list(plan.plans))
     last = found.cents.shape[2] - _MONTHS
     for r in range(len(plan.rule_sets)):
-        whole = [
-            _of_year(found.cents[r].sum(axis=0), found.undated_cents[r].sum(axis=0), p, last)
-            for p in (0, 1)
-        ]
+        whole = _factors(found, r, slice(None), last)
         for k, name in enumerate(names):
             cents, undated = found.cents[r, k], found.undated_cents[r, k]
-            own = cents[:_MONTHS].any()
+            own = _factors(found, r, slice(k, k + 1), last) if cents[:_MONTHS].any() else None
             for p in (0, 1):
                 if not cents[_rows(p, last)].any() and not undated[p]:
                     continue
-                ratio = _of_year(cents, undated, p, last) if own else None
+                ratio = None if own is None else own[p]
                 if ratio is None:
                     ratio = whole[p]
                     if ratio is None:
@@ -150,7 +181,7 @@ def completed(
     shard: ShardColumns,
     plan: Plan,
     attributions: Sequence[Attribution],
-    costs: Sequence[Sequence[Cost]],
+    measured: Sequence[Sequence[Cost]],
 ) -> list[list[Cost]]:
     """Costs over the completion of each payer; as they are where every part is complete.
 
@@ -158,7 +189,7 @@ def completed(
     of the payers, the remainder to the last. Each part is divided by its payer's factor and rounded
     to the cent, half to even.
     """
-    found = [list(of_year) for of_year in costs]
+    found = [list(of_year) for of_year in measured]
     parts = plan.completion.parts
     if not parts:
         return found
@@ -170,10 +201,8 @@ def completed(
             factors = [parts.get((r, p, k)) for k in range(n_payers)]
             if not any(factors):
                 continue
-            here = lines.period == p
-            place = (lines.cell * n + lines.member) * n_payers + lines.payer
-            size = len(RATE_CELLS) * n * n_payers
-            by_payer = sums_by(place[here], lines.cents[here], size).reshape(-1, n_payers)
+            here = lines.at(np.flatnonzero(lines.period == p))
+            by_payer = _by_payer(here, n, n_payers)
             whole = found[p][r].cell_cents
             made = _completed_cells(whole.reshape(-1), by_payer, factors).reshape(whole.shape)
             found[p][r] = replace(
@@ -189,23 +218,36 @@ def _completed_cells(
     cents: NDArray[np.int64], by_payer: NDArray[np.int64], factors: Sequence[Fraction | None]
 ) -> NDArray[np.int64]:
     """Capped cents of each member and cell, completed; `by_payer` are their uncapped parts."""
-    out = cents.copy()
-    stands = by_payer != 0
-    several = stands.sum(axis=1) > 1
-    one = stands & ~several[:, None]
+    parts = _split(cents, by_payer)
     for k, factor in enumerate(factors):
         if factor is not None:
-            here = np.flatnonzero(one[:, k] & (cents != 0))
-            out[here] = _over(cents[here], factor)
-    for i in np.flatnonzero(several & (cents != 0)).tolist():
-        left, total = int(cents[i]), 0
+            here = np.flatnonzero(parts[:, k])
+            parts[here, k] = _over(parts[here, k], factor)
+    return parts.sum(axis=1)
+
+
+def _by_payer(lines: _Counted, n: int, n_payers: int) -> NDArray[np.int64]:
+    """Cost before the cap by cell and member, and by payer: int64[n_cells * n, n_payers]."""
+    place = (lines.cell * n + lines.member) * n_payers + lines.payer
+    return sums_by(place, lines.cents, len(RATE_CELLS) * n * n_payers).reshape(-1, n_payers)
+
+
+def _split(cents: NDArray[np.int64], by_payer: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Capped cents in the proportion of uncapped parts, the remainder to the last: as `by_payer`.
+
+    What has no parts goes to the first payer.
+    """
+    stands = by_payer != 0
+    n_parts = stands.sum(axis=1)
+    out = np.zeros_like(by_payer)
+    one = np.flatnonzero(n_parts <= 1)
+    out[one, stands[one].argmax(axis=1)] = cents[one]
+    for i in np.flatnonzero((n_parts > 1) & (cents != 0)).tolist():
         weights = by_payer[i].tolist()
         last = max(k for k, weight in enumerate(weights) if weight)
         for k in range(last):
-            part = _share(int(cents[i]), weights[k], sum(weights))
-            left -= part
-            total += int(_over(np.array([part]), factors[k])[0])
-        out[i] = total + int(_over(np.array([left]), factors[last])[0])
+            out[i, k] = _share(int(cents[i]), weights[k], sum(weights))
+        out[i, last] = cents[i] - out[i].sum()
     return out
 
 
@@ -231,12 +273,29 @@ def _rows(period: int, last: int) -> slice:
     return slice(start, start + _MONTHS)
 
 
-def _of_year(
-    cents: NDArray[np.int64], undated: NDArray[np.int64], period: int, last: int
-) -> Fraction | None:
-    rows = _rows(period, last)
-    paid = [int(row.sum()) for row in cents[rows]]
-    return overall(paid, chain_ladder(cents)[rows], int(undated[period]))
+def _factors(
+    found: Developed, rule_set: int, payers: slice, last: int
+) -> tuple[Fraction | None, Fraction | None]:
+    """Completion of the base and of the performance year, of some payers together."""
+    cents = found.cents[rule_set, payers].sum(axis=0)
+    undated = found.undated_cents[rule_set, payers].sum(axis=0)
+    months = chain_ladder(cents)
+    ratios = []
+    for period in (0, 1):
+        rows = _rows(period, last)
+        paid = [int(row.sum()) for row in cents[rows]]
+        ratios.append(overall(paid, months[rows], int(undated[period])))
+    base, performance = ratios
+    if performance is not None:
+        performance *= _of_cap(*found.base_cents[rule_set, payers].sum(axis=0).tolist())
+    return base, performance
+
+
+def _of_cap(before: list[int], after: list[int]) -> Fraction:
+    """How much greater a part of the whole was known after the cap than before it, from 1."""
+    if min(*before, *after) <= 0:
+        return Fraction(1)
+    return Fraction(after[0], after[1]) / Fraction(before[0], before[1])
 
 
 def _payer_of_month(shard: ShardColumns, attribution: Attribution) -> NDArray[np.int64]:
@@ -289,79 +348,3 @@ def _counted(
         paid_day[rows],
         amount_cents(shard, terms)[rows],
     )
-
-
-def _as_capped(
-    lines: _Counted,
-    paid_in: NDArray[np.int64],
-    terms: CostTerms,
-    attributions: Sequence[Attribution],
-) -> NDArray[np.int64]:
-    """What each line added to its member's capped cost when it was paid: int64[n_lines].
-
-    `paid_in` is the month of payment of each line, in order; -1: not stated, before all others.
-    """
-    out = lines.cents.copy()
-    n = len(attributions[0].group)
-    who = lines.period * n + lines.member
-    size = n * len(attributions)
-    positive = sums_by(who, np.maximum(lines.cents, 0), size)
-    caps = _caps(terms, attributions)
-    doubtful = (caps >= 0) & (positive > caps)
-    if terms.floor_at_zero:
-        doubtful |= sums_by(who, lines.cents < 0, size) > 0
-    rows = np.flatnonzero(doubtful[who])
-    order = rows[np.lexsort((lines.payer[rows], lines.row[rows], paid_in[rows], who[rows]))]
-    for start, end in _pieces(who[order]):
-        known, settled = 0, 0
-        cap = int(caps[who[order[start]]])
-        for first, stop in _pieces(paid_in[order[start:end]]):
-            paid = order[start + first : start + stop]
-            added = int(lines.cents[paid].sum())
-            known += added
-            now = _settles(known, cap, terms)
-            out[paid] = _in_proportion(lines.cents[paid].tolist(), added, now - settled)
-            settled = now
-    return out
-
-
-def _in_proportion(parts: list[int], whole: int, cents: int) -> list[int]:
-    """Cents given to parts by their running totals, half to even."""
-    if whole == cents:
-        return parts
-    given, through, before = [], 0, 0
-    for part in parts:
-        through += part
-        now = _share(cents, through, whole)
-        given.append(now - before)
-        before = now
-    return given
-
-
-def _settles(total: int, cap: int, terms: CostTerms) -> int:
-    """A member-year's cost after floor and cap (`kernels.segment_cost`)."""
-    if total < 0 and terms.floor_at_zero:
-        return 0
-    if 0 <= cap < total:
-        return cap + half_even((total - cap) * terms.keep_above_cap_micro, MICRO)
-    return total
-
-
-def _caps(terms: CostTerms, attributions: Sequence[Attribution]) -> NDArray[np.int64]:
-    """Cap of each year and member, -1 where there is none."""
-    n = len(attributions[0].group)
-    if terms.claim_cap_cents is None:
-        return np.full(n * len(attributions), -1, np.int64)
-    cap = np.full((len(attributions), n), terms.claim_cap_cents, np.int64)
-    if terms.prorate_cap:
-        months = np.stack([(a.month_cell != NOT_COUNTABLE).sum(axis=1) for a in attributions])
-        cap = half_even(cap * months, _MONTHS)
-    return cap.reshape(-1)
-
-
-def _pieces(sorted_values: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Start and end of each run of equal values."""
-    if not len(sorted_values):
-        return
-    starts = np.flatnonzero(np.r_[True, sorted_values[1:] != sorted_values[:-1]]).tolist()
-    yield from zip(starts, [*starts[1:], len(sorted_values)], strict=True)

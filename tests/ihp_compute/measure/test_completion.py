@@ -179,7 +179,8 @@ def test_a_year_is_complete_once_its_last_payments_are_in() -> None:
     }
     assert at[0].ratio == Fraction(1080, 1200)
     assert at[1].ratio == Fraction(1120, 1200)
-    assert (at[3].ratio, at[3].is_developed) == (1, True)
+    assert at[3].ratio == 1
+    assert at[3].is_developed
     assert [found.run_out_months for found in at.values()] == [0, 1, 3]
 
 

@@ -85,6 +85,7 @@ def write_run(folder: Path, contracts: ContractSet, replicates: int = B) -> Path
         "digest": "ab" * 32,
         "method_version": ihp_compute.METHOD_VERSION,
         "table_digests": {},
+        "completion": {"method": "equal_runout", "base_lines_cut": 0, "parts": []},
         "base_year": BASE,
         "performance_year": YEAR,
         "terms": {"contracts": contracts.hashes()},
