@@ -136,6 +136,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                     pid,
                     "mn-ihp-2.0-track-2" if index % 3 else "mn-ihp-1.0",
                     2023,
+                    "final",
                     n,
                     months,
                     base_pmpm,
