@@ -70,14 +70,16 @@ def _shown(row: dict[str, Any]) -> list[str]:
     def usd(name: str) -> str:
         return dollars(round(row[name] * 100))
 
-    gate = "none" if row["gate_rate"] is None else f"{row['gate_rate']:.2%}"
+    gate = f"no {'loss' if row['savings_usd'] < 0 else 'gain'} settles"
+    if row["gate_rate"] is not None:
+        gate = f"{row['gate_rate']:.2%} {'met' if row['gate_passed'] else 'missed'}"
     return [
         row["partnership_id"],
         str(row["performance_year"] or ""),
         row["contract"],
         usd("savings_usd"),
         f"{row['savings_rate']:+.2%}",
-        f"{gate} {'met' if row['gate_passed'] else 'missed'}",
+        gate,
         usd("share_usd"),
         usd("payment_usd"),
     ]

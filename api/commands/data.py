@@ -32,6 +32,7 @@ from ihp_compute.ingest import Choices, EqualRows, LaterAmounts, ingest
 from ihp_compute.measure import STATEMENT_FIELDS, read_statement
 from ihp_compute.pipeline import Outcome, RunRequest, run
 from ihp_compute.runner import LocalRunner, Runner
+from ihp_compute.settlement import gate_words
 from ihp_compute.sweeps import FILE as SWEEP_FILE
 from ihp_compute.sweeps import Swept, grid_of, sweep
 from ihp_compute.sweeps import write as write_sweep
@@ -457,7 +458,12 @@ def _show_outcome(outcome: Outcome) -> None:
                 dollars(row["savings_cents"]),
                 f"{row['savings_rate']:+.2%}",
                 outcome.rate_interval(row["partnership_id"]),
-                "passed" if row["gate_passed"] else f"missed by {dollars(row['missed_by_cents'])}",
+                gate_words(
+                    passed=row["gate_passed"],
+                    missed_by_cents=row["missed_by_cents"],
+                    savings_cents=row["savings_cents"],
+                    target_cents=row["target_cents"],
+                ),
                 dollars(row["payment_cents"]),
             ]
             for row in outcome.settlement

@@ -18,12 +18,13 @@ from ihp_compute.contracts.contract import (
     Entry,
     Source,
     Term,
+    Value,
     split_band_path,
 )
 from ihp_compute.contracts.copies import copy
 from ihp_compute.contracts.draft import Draft
 from ihp_compute.contracts.files import load, name_of, names, same_content
-from ihp_compute.contracts.kinds import BASES, CARRIED, DRAFT_BASES, NONE, Kind
+from ihp_compute.contracts.kinds import BASES, CARRIED, DRAFT_BASES, NO_RULE, NONE, Kind
 from ihp_compute.contracts.quality_scores import (
     MISSING_QUALITY_TERM,
     QualityFill,
@@ -70,6 +71,7 @@ __all__ = [
     "MISSING_SCORE",
     "MOVED_BY",
     "NONE",
+    "NO_RULE",
     "REFUSE",
     "SETTLEMENT_STEPS",
     "SIDES",
@@ -91,6 +93,7 @@ __all__ = [
     "Source",
     "Term",
     "TermError",
+    "Value",
     "check",
     "copy",
     "decimal_of",

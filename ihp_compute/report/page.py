@@ -30,11 +30,12 @@ from ihp_compute.report.left_out import exclusion_rows, ledger_section
 from ihp_compute.report.noticed import SHOWN, noticed_section
 from ihp_compute.report.partnerships import INNER, OUTER, partnerships_of
 from ihp_compute.report.review import beside_the_result, marks, review_section
-from ihp_compute.report.rows import RowsOf
+from ihp_compute.report.rows import Row, RowsOf
 from ihp_compute.report.state import state_forest, state_row
 from ihp_compute.report.utilisation import utilisation_section
 from ihp_compute.report.walks import state_walk, statement
 from ihp_compute.results import read_manifest
+from ihp_compute.settlement import gate_words
 
 REPORT: Final = "report.html"
 
@@ -81,8 +82,19 @@ def _template() -> jinja2.Template:
         count=numbers.count,
         held_back=numbers.held_back,
         words=numbers.label,
+        gate=_gate,
     )
     return environment.get_template(REPORT)
+
+
+def _gate(row: Row) -> str:
+    """What a partnership's gate came to, from its row of the table `settlement`."""
+    return gate_words(
+        passed=row["gate_passed"],
+        missed_by_cents=row["missed_by_cents"],
+        savings_cents=row["savings_cents"],
+        target_cents=row["target_cents"],
+    )
 
 
 def render(run_dir: Path) -> str:

@@ -33,7 +33,7 @@ def utilisation_section(rows: Sequence[Row], manifest: Mapping[str, Any]) -> Row
     measures = (
         ("Stays per 1,000", "stays_per_1000", ("stays",), _per_thousand),
         ("ED visits per 1,000", "ed_visits_per_1000", ("ed_visits",), _per_thousand),
-        ("Readmitted in 30 days", "readmission_rate", ("stays", "readmissions"), _share),
+        ("Readmitted in 30 days", "readmission_rate", ("index_stays", "readmissions"), _share),
     )
     panels = []
     for heading, name, counts, words in measures:
@@ -76,8 +76,8 @@ def utilisation_section(rows: Sequence[Row], manifest: Mapping[str, Any]) -> Row
         title="Utilisation, base and performance year",
         description=(
             f"Hollow points: {base}; filled points: {performance}. Hospital stays and emergency "
-            "department visits per 1,000 member years, and the share of stays followed by a "
-            "readmission within 30 days. All values stand in the table that follows."
+            "department visits per 1,000 member years, and the share of index stays followed "
+            "by a readmission within 30 days. All values stand in the table that follows."
         ),
     )
     return {"chart": chart if order else None, "table": table}

@@ -326,6 +326,7 @@ def _utilisation(plan: Plan, measured: Measured) -> pa.Table:
                     "member_months": months,
                     "stays": stays,
                     "ed_visits": visits,
+                    "index_stays": index_stays,
                     "readmissions": readmissions,
                     "stays_per_1000": _per_thousand(stays, months),
                     "ed_visits_per_1000": _per_thousand(visits, months),

@@ -15,7 +15,12 @@ from ihp_compute.settlement.program import Compiled, Program
 from ihp_compute.settlement.sensitivity import CHANGES, sensitivities
 from ihp_compute.settlement.settle import CONDITIONINGS, Settled, SharedPrograms, settle
 from ihp_compute.settlement.state import Sources, StateSums, sources, state_sums
-from ihp_compute.settlement.steps import QUALITY_SCORE, gates_by_size, write_settlement
+from ihp_compute.settlement.steps import (
+    QUALITY_SCORE,
+    gate_words,
+    gates_by_size,
+    write_settlement,
+)
 from ihp_compute.settlement.target import write_target
 from ihp_compute.settlement.walk import Step, steps
 
@@ -31,6 +36,7 @@ __all__ = [
     "Sources",
     "StateSums",
     "Step",
+    "gate_words",
     "gates_by_size",
     "sensitivities",
     "settle",

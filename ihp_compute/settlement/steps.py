@@ -242,16 +242,35 @@ def _gate_rate(settlement: Settlement, path: str) -> Node | None:
     return settlement.program.term(path, rate)
 
 
+def gate_words(*, passed: bool, missed_by_cents: int, savings_cents: int, target_cents: int) -> str:
+    """What the gate came to, in words; dollars are missed only where something settles.
+
+    >>> gate_words(passed=False, missed_by_cents=0, savings_cents=-5, target_cents=100)
+    'no loss settles'
+    """
+    if passed:
+        return "passed"
+    if not target_cents:
+        return "no target"
+    if missed_by_cents:
+        return f"missed by {dollars(missed_by_cents)}"
+    return f"no {'loss' if savings_cents < 0 else 'gain'} settles"
+
+
 def _gate_line(outcome: Outcome) -> Line:
     """The dollars to be reached."""
     side, rate = outcome.side, outcome.first["gate_rate"]
     path = f"settlement.gate.{side}_rate"
-    met = outcome.first["passed"]
-    word = "passed" if met else f"missed by {dollars(outcome.cents('missed_by'))}"
+    word = gate_words(
+        passed=bool(outcome.first["passed"]),
+        missed_by_cents=outcome.cents("missed_by"),
+        savings_cents=outcome.cents("savings"),
+        target_cents=outcome.cents("target"),
+    )
     by_size = " by size" if outcome.agreement[path] == SIZE_TABLE else ""
     return Line(
         round(max(rate, 0) * outcome.cents("target")),
-        f"{rate:.4%} of target{by_size}: {word}" if rate >= 0 else f"no {side} settles",
+        f"{rate:.4%} of target{by_size}: {word}" if rate >= 0 else word,
         (path, f"settlement.{side}.counting"),
     )
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from ihp_compute.contracts import BASES, SETTLEMENT_STEPS, Agreement
+from ihp_compute.contracts import BASES, NO_RULE, SETTLEMENT_STEPS, Agreement, Value
 from ihp_compute.settlement.cells import SettledCell
 from ihp_compute.settlement.steps import OPERATIONS, Outcome
 from ihp_compute.settlement.target import trend_factor
@@ -44,7 +44,9 @@ class Step:
     after_cents : int
         Where the step leads.
     detail, citation, basis : str
-        The rate or ratio applied, where it is written, and how good that source is.
+        The rate or ratio applied, where it is written, and how good that source is; `no rule`
+        where the agreement has none. What others lead to (target, savings, payment) has the weakest
+        basis among them.
     """
 
     step: str
@@ -145,20 +147,48 @@ class _Walk:
         self.cells = cells
         self.first = first
         self.given = given
+        self.bound = agreement.draft().binding
         self.rows: list[WalkRow] = []
 
     def cents(self, name: str) -> int:
         return int(self.first[name])
 
     def add(self, step: str, amount: int, detail: str, *paths: str) -> None:
-        """One row; cites the terms of `paths` that bind."""
-        values = [self.agreement.value(path) for path in paths]
-        binding = [v for v in values if v.value is not None]
+        """One row; cites the terms of `paths` that bind, with the weakest basis among them."""
+        binding = self._binding(paths)
         citation = "; ".join(dict.fromkeys(v.citation for v in binding))
-        if not citation:
-            citation = f"no such rule in {self.agreement.name}" if values else "claims"
-        basis = max((v.basis for v in binding or values), key=BASES.index, default="contract")
+        basis = max((v.basis for v in binding), key=BASES.index, default=NO_RULE)
+        none = f"no rule in {self.agreement.name}"
+        self.rows.append(WalkRow(step, amount, detail, citation or none, basis))
+
+    def add_sum(
+        self,
+        step: str,
+        amount: int,
+        detail: str,
+        *paths: str,
+        of: Sequence[WalkRow],
+        words: str = "",
+    ) -> None:
+        """One row that others lead to: its own rule, and the weakest basis among them and it.
+
+        The citation says whose basis that is.
+        """
+        binding = self._binding(paths)
+        parts = [(row.step, row.basis) for row in of if row.basis != NO_RULE]
+        known = [basis for _, basis in parts] + [v.basis for v in binding]
+        basis = max(known, key=BASES.index, default=NO_RULE)
+        weak = dict.fromkeys(name.replace("_", " ") for name, found in parts if found == basis)
+        cited = [words, *(v.citation for v in binding)]
+        if weak:
+            cited.append(f"{basis}: {', '.join(weak)}")
+        citation = "; ".join(dict.fromkeys(filter(None, cited)))
         self.rows.append(WalkRow(step, amount, detail, citation, basis))
+
+    def _binding(self, paths: Sequence[str]) -> list[Value]:
+        """Terms that bind; one that only modifies another binds where that does."""
+        bound = [path for path in paths if path in self.bound]
+        return [self.agreement.value(path) for path in bound if self.agreement[path] is not None]
 
     def pmpm(self, name: str) -> str:
         months = int(self.given["observed_months"][0])
@@ -205,7 +235,7 @@ class _Walk:
         )  # fmt: skip
         policies = self.agreement.policies
         if not policies:
-            self.rows.append(WalkRow("policy", 0, "no adjustment", "none", "contract"))
+            self.add("policy", 0, "no adjustment")
         for value in policies:
             name = value.path.rsplit(".", 1)[1].replace("_", " ")
             self.add("policy", change(value.path), f"{name} × {value.value}", value.path)
@@ -229,12 +259,15 @@ class _Walk:
         )
         self.add("risk", change("risk"), self._risk(), *_RISK_PATHS)
         rounded = self.agreement["target.rounding"]
-        self.add(
+        self.add_sum(
             "target",
             self.cents("target"),
             f"{self.pmpm('target')} × {int(self.given['observed_months'][0]):,} months"
             + ("; PMPM rounded to cents" if rounded else ""),
+            "target.rate_cells",
+            "target.risk_ratio_by",
             "target.rounding",
+            of=self.rows,
         )
         self.add(
             "observed",
@@ -245,6 +278,8 @@ class _Walk:
                 if self.agreement["observed.completion"] is None
                 else f", paid ÷ {self.agreement['observed.completion']}"
             ),
+            "cost.amount",
+            "cost.services",
             "cost.claim_cap",
             "observed.completion",
         )
@@ -339,7 +374,12 @@ class _Walk:
 
     def to_payment(self, score: Decimal | None, fill: str) -> None:
         rate = self.first["savings_rate"]
-        self.add("savings", self.cents("savings"), f"{rate:.4%} of target")
+        reached = [row for row in self.rows if row.step in {"target", "observed"}]
+        self.add_sum(
+            "savings", self.cents("savings"), f"{rate:.4%} of target", of=reached,
+            words="target less observed",
+        )  # fmt: skip
+        before = len(self.rows) - 1
         outcome = Outcome(self.agreement, self.first, score, fill)
         for name in self.agreement.steps:
             line = OPERATIONS[name].line(outcome)
@@ -348,14 +388,14 @@ class _Walk:
                 self.add(shown, line.amount_cents, line.detail, *line.paths)
         for name, step in SETTLEMENT_STEPS.items():
             if step.missed and name not in self.agreement.steps:
-                self.rows.append(
-                    WalkRow(step.line, 0, "not a step of this contract", "none", "contract")
-                )
-        self.add(
+                self.add(step.line, 0, "not a step of this contract")
+        self.add_sum(
             "payment",
             self.cents("payment"),
             "positive: to the partnership; negative: owed by it; cents, half to even",
             "settlement.direction",
+            "settlement.steps",
+            of=self.rows[before:],
         )
 
 

@@ -214,6 +214,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                         months,
                         stays,
                         visits,
+                        stays,
                         again,
                         stays * 12000 / months,
                         visits * 12000 / months,
@@ -222,7 +223,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                 )
         for group, n in (("COMPARISON", 8), ("UNATTRIBUTED", 420_000)):
             use += [
-                (group, year, n, n * 10, n // 2, n // 3, n // 40, 600.0, 400.0, 0.05)
+                (group, year, n, n * 10, n // 2, n // 3, n // 2, n // 40, 600.0, 400.0, 0.05)
                 for year in (2021, 2023)
             ]
         chances = [
