@@ -40,7 +40,16 @@ from ihp_compute.measure import (
     payer_names,
 )
 from ihp_compute.population import Population, Shard, member_keys, open_population, shard_of
-from ihp_compute.results import INTERVALS, RUN, SETTLEMENT, WALK, read_manifest, request_of, result
+from ihp_compute.results import (
+    CELLS,
+    INTERVALS,
+    RUN,
+    SETTLEMENT,
+    WALK,
+    read_manifest,
+    request_of,
+    result,
+)
 from ihp_compute.settlement import Step, steps
 from ihp_compute.units import NO_DAY, date_of
 from kernels.members.history_fates import BESIDE, REPLACES, VOID
@@ -48,11 +57,18 @@ from kernels.members.history_fates import BESIDE, REPLACES, VOID
 
 @dataclass(frozen=True)
 class PartnershipExplained:
-    """A partnership's settlement, walk and intervals, as the run wrote them."""
+    """A partnership's settlement, walk and intervals, as the run wrote them.
+
+    `cells` has the risk step by rate cell, from which the ratio of the walk follows: in each year
+    the partnership's mean risk, the state's, and the norm by which it is divided; the ratio; dollars
+    before and after it. Their sums after over before are the ratio of the walk. Empty for a run that
+    kept no rate cells.
+    """
 
     settlement: dict[str, Any]
     walk: list[Step]
     intervals: list[dict[str, Any]]
+    cells: list[dict[str, Any]]
 
     def document(self) -> dict[str, Any]:
         """As one JSON document."""
@@ -70,6 +86,7 @@ class PartnershipExplained:
                 for step in self.walk
             ],
             "intervals": self.intervals,
+            "cells": self.cells,
         }
 
 
@@ -102,7 +119,42 @@ def explain_partnership(run_dir: Path, partnership_id: str) -> PartnershipExplai
         row.to_pylist()[0],
         steps(walk.filter(pc.equal(walk.column("partnership_id"), partnership_id)).to_pylist()),
         intervals.filter(pc.equal(intervals.column("partnership_id"), partnership_id)).to_pylist(),
+        _risk_by_cell(run_dir, partnership_id),
     )
+
+
+def _risk_by_cell(run_dir: Path, partnership_id: str) -> list[dict[str, Any]]:
+    """The risk step of each rate cell with months in the performance year."""
+    if not (run_dir / f"{CELLS.name}.parquet").is_file():
+        return []
+    cells = result(run_dir, CELLS)
+    rows = cells.filter(pc.equal(cells.column("partnership_id"), partnership_id)).to_pylist()
+    by_year: dict[int, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        by_year.setdefault(row["year"], {})[row["rate_cell"]] = row
+    if not by_year:
+        return []
+    before, after = by_year[min(by_year)], by_year[max(by_year)]
+    return [
+        {
+            "rate_cell": name,
+            "member_months": now["member_months"],
+            **{
+                f"{year}_{what}": row[column]
+                for year, row in (("base", before[name]), ("performance", now))
+                for what, column in (
+                    ("risk_mean", "own_risk_mean"), ("norm", "norm"),
+                    ("state_risk_mean", "state_risk_mean"),
+                )
+            },
+            "risk_ratio": now["risk_ratio"],
+            "before_cents": round(now["target_cents"] / now["risk_ratio"])
+            if now["risk_ratio"] else now["target_cents"],
+            "target_cents": now["target_cents"],
+        }
+        for name, now in after.items()
+        if now["member_months"]
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,27 @@ def _show_partnership(found: PartnershipExplained) -> None:
         ],
         optional=("source", "change"),
     )  # fmt: skip
+    if found.cells:
+        show_table(
+            "Risk by rate cell: mean over norm, performance year over base year",
+            {"rate cell": "left", "months": "right", "mean": "right", "norm": "right",
+             "state": "right", "ratio": "right", "before": "right", "target": "right"},
+            [
+                [
+                    cell["rate_cell"],
+                    f"{cell['member_months']:,}",
+                    *(
+                        f"{cell[f'base_{what}']:.4f} to {cell[f'performance_{what}']:.4f}"
+                        for what in ("risk_mean", "norm", "state_risk_mean")
+                    ),
+                    f"{cell['risk_ratio']:.6f}",
+                    dollars(cell["before_cents"]),
+                    dollars(cell["target_cents"]),
+                ]
+                for cell in found.cells
+            ],
+            optional=("state", "before"),
+        )  # fmt: skip
     show_table(
         "How sure",
         {"measure": "left", "question": "left", "level": "right", "low": "right", "point": "right",

@@ -12,11 +12,12 @@ from ihp_compute.results.folder import Draft, Outcome, check_place
 from ihp_compute.results.kept_terms import RunTerms
 from ihp_compute.results.manifest import RUN, read_manifest, request_of
 from ihp_compute.results.read import result
-from ihp_compute.results.tables import INTERVALS, SETTLEMENT, TABLES, WALK
+from ihp_compute.results.tables import CELLS, INTERVALS, SETTLEMENT, TABLES, WALK
 from ihp_compute.results.true_up import true_up
 from ihp_compute.results.verify import verify_run
 
 __all__ = [
+    "CELLS",
     "INTERVALS",
     "RUN",
     "SETTLEMENT",

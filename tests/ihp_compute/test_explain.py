@@ -54,6 +54,24 @@ def test_changes_add_up_to_the_target(run_dir: Path) -> None:
     assert base.after_cents + sum(changes) == target.after_cents
 
 
+def test_the_risk_ratio_follows_from_the_rate_cells_that_are_shown(run_dir: Path) -> None:
+    """Own mean over norm, year over year, is the cell's; dollars after over before, the walk's."""
+    for row in pq.read_table(run_dir / "settlement.parquet").to_pylist()[:5]:
+        cells = explain_partnership(run_dir, row["partnership_id"]).cells
+        assert sum(cell["target_cents"] for cell in cells) == row["target_cents"]
+        before = sum(cell["before_cents"] for cell in cells)
+        assert row["target_cents"] / before == pytest.approx(row["risk_ratio"], abs=1e-6)
+        for cell in cells:
+            assert cell["base_norm"] == pytest.approx(cell["base_state_risk_mean"])
+            assert cell["performance_norm"] == pytest.approx(cell["performance_state_risk_mean"])
+            if cell["base_risk_mean"]:
+                base, now = (
+                    cell[f"{year}_risk_mean"] / cell[f"{year}_norm"]
+                    for year in ("base", "performance")
+                )
+                assert cell["risk_ratio"] == pytest.approx(now / base, rel=1e-6)
+
+
 def test_an_unknown_partnership_is_refused_with_those_there_are(run_dir: Path) -> None:
     with pytest.raises(RunError, match="IHP-01"):
         explain_partnership(run_dir, "IHP-99")
