@@ -60,9 +60,9 @@ class PartnershipExplained:
     """A partnership's settlement, walk and intervals, as the run wrote them.
 
     `cells` has the risk step by rate cell, from which the ratio of the walk follows: in each year
-    the partnership's mean risk, the state's, and the norm by which it is divided; the ratio; dollars
-    before and after it. Their sums after over before are the ratio of the walk. Empty for a run that
-    kept no rate cells.
+    the partnership's mean risk, the state's, and the norm by which it is divided; the ratio;
+    dollars before and after it. Their sums after over before are the ratio of the walk. Empty for
+    a run that kept no rate cells.
     """
 
     settlement: dict[str, Any]
