@@ -111,17 +111,32 @@ class QualityScores:
         None, or not there: no score.
     contract_of : mapping of partnership id to str
         Name of its contract.
+    without_members : collection of str
+        Partnerships with nobody in the performance year: nothing settles, so no score is needed.
     """
 
     own: Mapping[str, Decimal | None]
     contract_of: Mapping[str, str]
+    without_members: Collection[str] = ()
 
     @classmethod
     def of(
-        cls, own: Mapping[str, Decimal | None], agreements: Mapping[str, Agreement]
+        cls,
+        own: Mapping[str, Decimal | None],
+        agreements: Mapping[str, Agreement],
+        without_members: Collection[str],
     ) -> QualityScores:
         """Scores of partnerships under their agreements."""
-        return cls(own, {p: agreement.name for p, agreement in agreements.items()})
+        names = {p: agreement.name for p, agreement in agreements.items()}
+        return cls(own, names, frozenset(without_members))
+
+    def _needs(self, partnership: str, agreement: Agreement) -> bool:
+        """Whether a partnership's settlement rests on a score that it has not."""
+        return (
+            self.own.get(partnership) is None
+            and partnership not in self.without_members
+            and rests_on_quality(agreement)
+        )
 
     def fill(self, partnership: str, agreement: Agreement) -> QualityFill | None:
         """What stands in for a partnership's missing score; None where none is needed.
@@ -133,7 +148,7 @@ class QualityScores:
         ContractError
             As `quality_fill`.
         """
-        if self.own.get(partnership) is not None or not rests_on_quality(agreement):
+        if not self._needs(partnership, agreement):
             return None
         if agreement[MISSING_QUALITY_TERM] == REFUSE:
             raise MissingQualityError(missing_text([(partnership, agreement.name)]))
@@ -173,9 +188,7 @@ class QualityScores:
         missing = [
             (partnership, agreement.name)
             for partnership, agreement in agreements.items()
-            if self.own.get(partnership) is None
-            and agreement[MISSING_QUALITY_TERM] == REFUSE
-            and rests_on_quality(agreement)
+            if agreement[MISSING_QUALITY_TERM] == REFUSE and self._needs(partnership, agreement)
         ]
         if missing:
             raise MissingQualityError(missing_text(missing, what_is()))

@@ -41,7 +41,7 @@ from ihp_compute.measure.roster import Roster, compile_roster
 from ihp_compute.measure.visits import VisitRule, compile_visits
 from ihp_compute.population import Population, Shard, ShardColumns, open_population
 from ihp_compute.risk import MonthsThatCount, ScoreProvider, provider
-from ihp_compute.units import date_of, day_of
+from ihp_compute.units import NO_DAY, date_of, day_of
 
 
 @dataclass(frozen=True)
@@ -191,10 +191,6 @@ def make_plan(request: RunRequest) -> Plan:
     contracts.check_trends(base_year, performance_year)
     quality = quality_scores(population, performance_year)
     strangers = sorted(set(quality) - set(contracts.contracts))
-    QualityScores.of(quality, contracts.at(performance_year)).refuse_missing(
-        contracts.at(performance_year),
-        lambda: given_instead(population, performance_year, strangers),
-    )
     cutoff_day = _cutoff_day(request, contracts, population)
     to_come = claims_to_come(
         population, contracts, years=(base_year, performance_year), cutoff_day=cutoff_day
@@ -215,6 +211,10 @@ def make_plan(request: RunRequest) -> Plan:
         terms=attribution,
         base_year=base_year,
         performance_year=performance_year,
+    )
+    agreements = contracts.at(performance_year)
+    QualityScores.of(quality, agreements, roster.met_by_nobody(performance_year)).refuse_missing(
+        agreements, lambda: given_instead(population, performance_year, strangers)
     )
     risk = contracts.risk(performance_year)
     visits = compile_visits(attribution, population.codes("hcpcs").to_pylist())
@@ -328,7 +328,15 @@ def _years(request: RunRequest, contracts: ContractSet, population: Population) 
 
 def _cutoff_day(request: RunRequest, contracts: ContractSet, population: Population) -> int:
     chosen = request.paid_through or contracts.paid_through
-    return int(population.manifest["last_paid_day"]) if chosen is None else day_of(chosen)
+    if chosen is not None:
+        return day_of(chosen)
+    last = int(population.manifest["last_paid_day"])
+    if last == NO_DAY:
+        raise RunError(
+            f"{request.population}: no claim line states a paid date, so nothing says through "
+            "which day claims were paid; give --paid-through"
+        )
+    return last
 
 
 def _device(request: RunRequest) -> tuple[str, tuple[str, ...]]:

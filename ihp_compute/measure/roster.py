@@ -94,6 +94,11 @@ class Roster:
         """Partnerships without COMPARISON and UNATTRIBUTED; their indices come first."""
         return len(self.groups) - 2
 
+    def met_by_nobody(self, year: int) -> tuple[str, ...]:
+        """Partnerships of which no entry in force for a year is one that a claim carries."""
+        met = set(self.entries[year].group.tolist())
+        return tuple(name for g, name in enumerate(self.groups) if g not in met)
+
 
 def compile_roster(
     table: pa.Table,

@@ -149,7 +149,7 @@ def settle(
     """
     agreements = contract_set.at(performance_year)
     rule_sets = contract_set.rule_sets(performance_year)
-    scores = QualityScores.of(quality or {}, agreements)
+    scores = QualityScores.of(quality or {}, agreements, totals.without_members)
     scores.refuse_missing(agreements)
     years: dict[str, Any] = {"base_year": base_year, "performance_year": performance_year}
     whole = SharedPrograms(partial(run_program, **years))

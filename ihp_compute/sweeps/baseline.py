@@ -67,7 +67,7 @@ class Run:
     def scores(self) -> QualityScores:
         """Quality scores of its partnerships, and what stands in for one that is missing."""
         agreements = self.terms.contracts.at(self.performance_year)
-        return QualityScores.of(self.terms.quality, agreements)
+        return QualityScores.of(self.terms.quality, agreements, self.totals.without_members)
 
     def n_members(self, partnership: str) -> int:
         """Observed members of a partnership."""

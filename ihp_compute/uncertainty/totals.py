@@ -83,6 +83,11 @@ class Totals:
             self, values=self.values + other.values, n_members=self.n_members + other.n_members
         )
 
+    @property
+    def without_members(self) -> tuple[str, ...]:
+        """Groups with nobody in the performance year."""
+        return tuple(g for g, n in zip(self.groups, self.n_members, strict=True) if not n)
+
     def column(self, name: str) -> NDArray[np.int64]:
         """One column, int64[n_groups, n_strata, 1 + B], contiguous."""
         return np.ascontiguousarray(self.values[..., self.columns.index(name)])

@@ -70,7 +70,12 @@ def _visit(person: str, year: int) -> str:
 def population(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Ingest the state with its quality scores, or others."""
 
-    def make(quality: Sequence[str] = QUALITY, strangers: int = 0) -> Path:
+    def make(
+        quality: Sequence[str] = QUALITY,
+        strangers: int = 0,
+        roster: Sequence[str] = (),
+        paid: str = "-12-31",
+    ) -> Path:
         root = tmp_path_factory.mktemp("state")
         raw = root / "raw"
         raw.mkdir()
@@ -80,6 +85,13 @@ def population(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         spans.append(_enrolled(DUAL, "2023-01-01", "2024-12-31", "02"))  # no month counts
         _write(raw / "eligibility.csv", ENROLLED, spans)
         claims = [_visit(p, year) for p in people for year in (2023, 2024)]
+        if not paid:
+            claims = [
+                row.replace(f"{year}-12-31", "")
+                for row in claims
+                for year in (2023, 2024)
+                if f"{year}-12-31" in row
+            ]
         _write(raw / "medical_claim.csv", CLAIM, claims)
         scores = [f"{p},2023,acg,1.0" for p in (*people, DUAL)]
         scores += [f"{p},2024,acg,1.2" for p in OWN[:10]]
@@ -90,7 +102,7 @@ def population(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         _write(
             raw / "provider_roster.csv",
             "npi,tin,partnership_id,specialty,start_date,end_date",
-            ["1000000001,,IHP-A,primary care,2020-01-01,"],
+            ["1000000001,,IHP-A,primary care,2020-01-01,", *roster],
         )
         _write(raw / "quality_score.csv", "partnership_id,performance_year,score", quality)
         ingest(raw, root / "population", shards=2)
@@ -210,6 +222,25 @@ def test_what_stands_in_for_a_missing_quality_is_told_in_dollars(
     (stranger,) = found(outcome, "quality_id_unmatched")
     assert stranger["subject"] == "IHP-a"
     assert not stranger["tripped"]
+
+
+def test_a_partnership_with_nobody_needs_no_score_and_is_named(
+    population: Callable[..., Path], tmp_path: Path
+) -> None:
+    ended = ("1000000002,,IHP-Z,primary care,2020-01-01,2021-12-31",)
+    outcome = settled(population(roster=ended), tmp_path)
+    assert [(row["partnership_id"], row["payment_cents"]) for row in outcome.settlement][1] == (
+        "IHP-Z", 0,
+    )  # fmt: skip
+    subjects = [row["subject"] for row in found(outcome, "partnership_without_members")]
+    assert subjects == ["IHP-Z, 2023", "IHP-Z, 2024"]
+
+
+def test_claims_without_a_paid_date_ask_for_the_day_they_are_paid_through(
+    population: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="give --paid-through"):
+        settled(population(paid=""), tmp_path)
 
 
 def test_scores_of_nobody_enrolled_are_a_finding_of_the_ingest(

@@ -142,7 +142,7 @@ def test_a_fill_lies_between_score_0_and_a_whole_share(scores: list[Decimal | No
     """Own scores stand; the mean of those that are there is one of theirs or between them."""
     agreement = under("average").at(None)
     own = {f"P{i}": score for i, score in enumerate(scores)}
-    found = QualityScores.of(own, dict.fromkeys(own, agreement))
+    found = QualityScores.of(own, dict.fromkeys(own, agreement), ())
     present = [score for score in scores if score is not None]
     for name, score in own.items():
         if score is not None:

@@ -63,18 +63,25 @@ def contracts_of(name: str, **overrides: Any) -> ContractSet:
 QUALITY: dict[str, Decimal | None] = {"P1": Decimal("0.83"), "P2": Decimal("0.5")}
 
 
-def settled(contracts: ContractSet, replicates: int = B) -> list[Settled]:
+def settled(
+    contracts: ContractSet, replicates: int = B, quality: Mapping[str, Decimal | None] = QUALITY
+) -> list[Settled]:
     return settle(
-        totals(replicates), contracts, base_year=BASE, performance_year=YEAR, quality=QUALITY
+        totals(replicates), contracts, base_year=BASE, performance_year=YEAR, quality=quality
     )
 
 
-def write_run(folder: Path, contracts: ContractSet, replicates: int = B) -> Path:
+def write_run(
+    folder: Path,
+    contracts: ContractSet,
+    replicates: int = B,
+    quality: Mapping[str, Decimal | None] = QUALITY,
+) -> Path:
     """A finished run as far as a sweep reads it."""
     folder.mkdir(parents=True, exist_ok=True)
     write_totals(totals(replicates), folder / "totals.arrow")
-    (folder / kept_terms.FILE).write_text(json.dumps(kept_terms.document(contracts, QUALITY)))
-    rows = settled(contracts, replicates)
+    (folder / kept_terms.FILE).write_text(json.dumps(kept_terms.document(contracts, quality)))
+    rows = settled(contracts, replicates, quality)
     names = ("partnership_id", "payment_cents")
     pq.write_table(
         pa.table({n: [getattr(r, n) for r in rows] for n in names}), folder / "settlement.parquet"
@@ -378,6 +385,26 @@ def test_a_gate_by_size_without_a_table_is_refused_before_anything_is_settled(
         check(run_of("aca-1342"), grid_of(gate))
     table = {"settlement.gate.size_table": ["1000:0.03;5000:0.02"]}
     check(run_of("aca-1342"), grid_of({**gate, **table}))
+
+
+def test_what_a_missing_score_is_moves_in_a_sweep_as_any_term(tmp_path: Path) -> None:
+    """P2 has no score; each scenario is the settlement under its terms, and none is refused one."""
+    name, quality = "mn-ihp-2.0-track-2", {"P1": Decimal("0.83"), "P2": None}
+    missing, weight = "settlement.quality.missing", "settlement.quality.weight"
+    run_dir = write_run(tmp_path / "run", contracts_of(name, **{missing: "full"}), B, quality)
+    policies, weights = ["full", "none", "average"], ["none", Decimal("0.25"), Decimal("0.5")]
+    found = sweep(run_dir, grid_of({missing: policies, weight: weights})).table.to_pylist()
+    for policy in policies:
+        for value in weights:
+            terms = {missing: policy, weight: value}
+            expected = {
+                one.partnership_id: one.payment_cents
+                for one in settled(contracts_of(name, **terms), B, quality)
+            }
+            rows = [r for r in found if (r[missing], r[weight]) == (policy, str(value))]
+            assert {r["partnership_id"]: r["payment_cents"] for r in rows} == expected
+    with pytest.raises(GridError, match=r"cannot be settled: found no quality score of P2"):
+        sweep(run_dir, grid_of({missing: ["full", "refuse"]}))
 
 
 def test_a_scenario_that_counts_mix_twice_is_refused(run_of: Callable[[str], Path]) -> None:
