@@ -116,7 +116,7 @@ def sensitivities(
     sums: dict[tuple[int, tuple[str, ...]], StateSums] = {}
     changed: dict[tuple[str, str], Agreement | None] = {}
     agreements = contract_set.at(performance_year)
-    scores = QualityScores.of(quality, agreements)
+    scores = QualityScores.of(quality, agreements, totals.without_members)
     for partnership, own in agreements.items():
         contract = own.contract
         key = rule_sets.index(own.cost), own["target.rate_cells"]
