@@ -135,8 +135,13 @@ def same_part(made: State, runner: LocalRunner) -> Part:
     plan = make_plan(request(made))
     tasks = runner.map(partial(drawn, plan=plan), batches(plan.shards, runner.parallelism))
     totals = reduce(add, tasks)
-    years = {"base_year": plan.base_year, "performance_year": plan.performance_year}
-    settled = settle(totals, plan.contracts, quality=plan.quality, **years)
+    settled = settle(
+        totals,
+        plan.contracts,
+        base_year=plan.base_year,
+        performance_year=plan.performance_year,
+        quality=plan.quality,
+    )
     ends = {}
     for one in settled:
         rates = one.draws["target_resampled"].savings_rate

@@ -88,6 +88,7 @@ def run(
             base_year=plan.base_year,
             performance_year=plan.performance_year,
             quality=plan.quality,
+            movers=measured.cells.movers,
         )
         results = assemble(plan, measured, settled)
         return draft.finish(results, runner_name=runner.name, started=started)

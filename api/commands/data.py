@@ -470,5 +470,7 @@ def _show_outcome(outcome: Outcome) -> None:
         ],
         optional=("contract", "members", "target", "observed", "savings"),
     )
+    for line in outcome.thin_lines:
+        say(line)
     say(f"digest {outcome.digest}")
     say(f"{outcome.run_dir}: written in {outcome.seconds:.1f} s")

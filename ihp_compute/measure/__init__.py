@@ -16,7 +16,7 @@ from ihp_compute.measure.completion import (
 from ihp_compute.measure.cost import costs
 from ihp_compute.measure.line_fates import member_line_fates
 from ihp_compute.measure.measured import Measured, ShardMeasured
-from ihp_compute.measure.member_years import MEMBER_YEARS, VISIT_STEPS
+from ihp_compute.measure.member_years import MEMBER_YEARS, OWN_TEXT, VISIT_STEPS
 from ihp_compute.measure.payer_months import PLAN_NOT_STATED, payer_names, payer_weights
 from ihp_compute.measure.plan import Plan, make_plan
 from ihp_compute.measure.request import RunRequest
@@ -26,6 +26,7 @@ from ihp_compute.measure.utilisation import utilise_years
 __all__ = [
     "EXCLUSION_REASONS",
     "MEMBER_YEARS",
+    "OWN_TEXT",
     "PLAN_NOT_STATED",
     "STATEMENT_FIELDS",
     "VISIT_STEPS",

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import ATTRIBUTION_STEPS, EXCLUDABLE, AttributionTerms
+from ihp_compute.measure.providers import NO_PROVIDER, last_providers
 from ihp_compute.measure.roster import Roster
 from ihp_compute.measure.visits import VisitRule
 from ihp_compute.population import ShardColumns
@@ -67,6 +68,8 @@ class Attribution:
         1 health care home, 2 primary care, 3 specialist; 0 none.
     n_visits : int32[n]
         Encounters with the group at that step.
+    provider : int32[n]
+        Code of the provider of the latest of those encounters (`providers`); -1 without any.
     tied : bool[n]
         Whether another group had as many.
     reason : uint8[n]
@@ -85,6 +88,7 @@ class Attribution:
     group: NDArray[np.int32]
     step: NDArray[np.uint8]
     n_visits: NDArray[np.int32]
+    provider: NDArray[np.int32]
     tied: NDArray[np.bool_]
     reason: NDArray[np.uint8]
     months: NDArray[np.int64]
@@ -173,19 +177,30 @@ def attribute(
     """
     found = _months(shard, terms, year, np.zeros(shard.n_members, np.uint8))
     first_day, end_day = year_bounds(year)
-    month_of = months_of_days(np.arange(first_day, end_day, dtype=np.int32)) - 12 * year
+    days = np.arange(first_day, end_day, dtype=np.int32)
+    month_of = (months_of_days(days) - 12 * year).astype(np.uint8)
     visit_group, visit_step = match_visits(shard, roster, visits, year=year, cutoff_day=cutoff_day)
+    months = found.countable if "excluded_month" in terms.no_visit else found.covered
     group, step, n_visits, tied, first_visit = plurality(
         visit_group,
         visit_step,
         shard.column("visits", "day"),
         shard.offsets("visits"),
-        found.countable if "excluded_month" in terms.no_visit else found.covered,
-        month_of.astype(np.uint8),
+        months,
+        month_of,
         first_day=first_day,
         n_groups=len(roster.groups),
         n_steps=len(terms.steps),
         latest="latest_visit" in terms.tie_break,
+    )
+    provider = last_providers(
+        shard,
+        roster.entries[year],
+        (visit_group, visit_step),
+        (group, step),
+        months,
+        month_of,
+        first_day=first_day,
     )
     if not terms.keep_pre_visit:
         from_month = np.zeros(shard.n_members, np.uint8)
@@ -194,7 +209,10 @@ def attribute(
         found = _months(shard, terms, year, from_month)
     eligible = _eligible(found.countable, terms)
     group[group < 0] = len(roster.groups) - 1
-    for column, nothing in ((group, -1), (step, 0), (n_visits, 0), (tied, False)):
+    nothing_of = (
+        (group, -1), (step, 0), (n_visits, 0), (provider, NO_PROVIDER), (tied, False),
+    )  # fmt: skip
+    for column, nothing in nothing_of:
         column[~eligible] = nothing
     step_number = np.array(
         [0, *(ATTRIBUTION_STEPS.index(name) + 1 for name in terms.steps)], np.uint8
@@ -204,6 +222,7 @@ def attribute(
         group=group,
         step=step_number[step],
         n_visits=n_visits,
+        provider=provider,
         tied=tied,
         reason=_reasons(found, terms, eligible),
         months=found.months,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,37 +84,38 @@ def cell_sums(
 def _members(
     attribution: Attribution, cells: Sequence[list[int]], n_groups: int
 ) -> NDArray[np.int64]:
-    here = np.flatnonzero(attribution.group >= 0)
-    group = attribution.group[here]
-    months = attribution.months[:, here]
-    return np.stack(
-        [sums_by(group, (months[cell] != 0).any(axis=0), n_groups) for cell in cells], axis=1
-    )
+    there = attribution.months != 0
+    if cells != [[i] for i in range(len(RATE_CELLS))]:
+        there = np.stack([there[cell].any(axis=0) for cell in cells])
+    return _by_group(attribution.group, there, n_groups)
 
 
 def _taken(attribution: Attribution, cost: Cost, n_groups: int) -> NDArray[np.int64]:
-    changed = (cost.uncapped_cents != cost.capped_cents) & (attribution.group >= 0)
-    here = np.flatnonzero(changed)
-    group = attribution.group[here]
-    return np.stack(
-        [sums_by(group, cents[here], n_groups) for cents in cost.cell_taken_cents], axis=1
-    )
+    here = np.flatnonzero(cost.uncapped_cents != cost.capped_cents)
+    return _by_group(attribution.group[here], cost.cell_taken_cents[:, here], n_groups)
 
 
 def _movers(years: Sequence[YearRows], n_groups: int) -> NDArray[np.int64]:
     names = column_names(len(years[0].cell_cents))
     found = np.zeros((n_groups, len(RATE_CELLS), len(names)), np.int64)
     for year, rows in zip(("base", "perf"), years, strict=True):
-        moves = (rows.months != 0).sum(axis=0) > 1
-        here = np.flatnonzero(moves & (rows.group >= 0))
-        group = rows.group[here]
-        months = rows.months[:, here]
+        here = np.flatnonzero(np.count_nonzero(rows.months, axis=0) > 1)
+        group, months = rows.group[here], rows.months[:, here]
         columns = {
             f"{year}_months": months,
             f"{year}_risk": months * rows.score_micro[here],
             **{f"{year}_cost_r{r}": cents[:, here] for r, cents in enumerate(rows.cell_cents)},
         }
         for name, values in columns.items():
-            for stratum, row in enumerate(values):
-                found[:, stratum, names.index(name)] = sums_by(group, row, n_groups)
+            found[:, :, names.index(name)] = _by_group(group, values, n_groups)
     return found
+
+
+def _by_group(group: NDArray[np.int32], values: NDArray[Any], n_groups: int) -> NDArray[np.int64]:
+    """Sums of values [n_cells, n_members] by group: int64[n_groups, n_cells]; -1 is nobody's."""
+    n_cells = len(values)
+    cell, member = np.nonzero(values)
+    place = group[member].astype(np.int64) * n_cells + cell
+    kept = np.flatnonzero(place >= 0)
+    sums = sums_by(place[kept], values[cell[kept], member[kept]], n_groups * n_cells)
+    return sums.reshape(n_groups, n_cells)

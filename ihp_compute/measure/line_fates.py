@@ -179,6 +179,7 @@ def _only(attribution: Attribution, member: int) -> Attribution:
         group=attribution.group[here],
         step=attribution.step[here],
         n_visits=attribution.n_visits[here],
+        provider=attribution.provider[here],
         tied=attribution.tied[here],
         reason=attribution.reason[here],
         months=attribution.months[:, here],

@@ -48,7 +48,7 @@ class Measured:
     cells : CellSums
         What stands in rate cells as observed.
     payer_months : int64[n_groups, 1 + n_plans]
-        Countable months of the performance year by payer (`payer_months`).
+        Countable months of the performance year by payer (`payer_months`), summed.
     unscored : int64[2, n_groups, 1 + 2 * n_rate_cells]
         Members whose score was filled, per year and group (`missing.unscored`).
     unpaid : int64[2, n_groups, n_plans, 4]
@@ -177,6 +177,8 @@ class ShardMeasured:
             for attribution, score, cost, _ in years
         )
         grouped = performance.group[performance.group >= 0]
+        eligible = np.flatnonzero(performance.group >= 0)
+        by_payer = [payer_months(shard, a, n_plans=len(plan.plans)) for a in attributions]
         ledger, fate = line_fates(
             shard,
             plan.rule_sets,
@@ -191,7 +193,7 @@ class ShardMeasured:
         return cls(
             rows=Rows.of(member_key, base, performance),
             n_members=np.bincount(grouped, minlength=n_groups).astype(np.int64),
-            member_years=member_years_of(member_key, plan, years),
+            member_years=member_years_of(member_key, plan, years, by_payer),
             ledger=ledger,
             exclusions=np.stack([_exclusions(a, cost[0]) for a, _, cost, _ in years]),
             utilisation=np.stack([_utilisation(a, use, n_groups) for a, _, _, use in years]),
@@ -205,8 +207,12 @@ class ShardMeasured:
                 plan.rate_cells,
                 n_groups=n_groups,
             ),
-            payer_months=payer_months(
-                shard, attributions[1], n_groups=n_groups, n_plans=len(plan.plans)
+            payer_months=np.stack(
+                [
+                    sums_by(performance.group[eligible], months[eligible], n_groups)
+                    for months in by_payer[1].T
+                ],
+                axis=1,
             ),
             unscored=np.stack([unscored(a, score, n_groups) for a, score, _, _ in years]),
             unpaid=np.stack(

@@ -14,6 +14,7 @@ from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import ATTRIBUTION_STEPS
 from ihp_compute.measure.attribution import EXCLUSION_REASONS, Attribution
 from ihp_compute.measure.cost import Cost
+from ihp_compute.measure.payer_months import payer_labels
 from ihp_compute.measure.plan import Plan
 from ihp_compute.measure.utilisation import Utilisation
 from ihp_compute.risk import Scores
@@ -23,6 +24,8 @@ VISIT_STEPS: Final = ("none", *ATTRIBUTION_STEPS)
 """What `Attribution.step` says."""
 RULE_SET: Final = "rule set"
 _LABEL: Final = pa.dictionary(pa.int16(), pa.string())
+OWN_TEXT: Final = pa.dictionary(pa.int32(), pa.string())
+"""Type of columns whose texts each shard finds for itself."""
 
 MEMBER_YEARS: Final = TableSchema(
     "member_years",
@@ -36,6 +39,11 @@ MEMBER_YEARS: Final = TableSchema(
         Column("exclusion", _LABEL, "why the member is not eligible; empty if eligible"),
         Column("step", _LABEL, "step of attribution that found the group"),
         Column("n_visits", pa.int32(), "encounters with the group at that step", "visits"),
+        Column(
+            "attributed_npi",
+            OWN_TEXT,
+            "provider of the latest such encounter; empty without any",
+        ),
         Column("tied", pa.bool_(), "whether another group had as many"),
         Column("score_micro", pa.int64(), "risk score", "micro"),
         Column("score_missing", pa.bool_(), "whether no score was found for the member"),
@@ -45,6 +53,11 @@ MEMBER_YEARS: Final = TableSchema(
         *(
             Column(f"months_{cell}", pa.int8(), f"months counted in {cell}", "member months")
             for cell in RATE_CELLS
+        ),
+        Column(
+            "payer_months",
+            OWN_TEXT,
+            "months counted by payer: ffs, or the plan of a managed month, each with its months",
         ),
         *(
             Column(f"{name}_r{{rule_set}}_cents", pa.int64(), meaning, "cents", RULE_SET)
@@ -83,6 +96,7 @@ def member_years_of(
     member_key: NDArray[np.uint64],
     plan: Plan,
     years: Sequence[tuple[Attribution, Scores, Sequence[Cost], Utilisation]],
+    by_payer: Sequence[NDArray[np.uint8]],
 ) -> pa.Table:
     """One row a member and year, in the columns of `MEMBER_YEARS`."""
     attributions, scores, costs, uses = zip(*years, strict=True)
@@ -96,11 +110,17 @@ def member_years_of(
             column[:] = value
         return out.reshape(-1)
 
-    labels = {
+    labels: dict[str, tuple[Sequence[str], Iterable[Any]]] = {
         "group_id": (("", *plan.roster.groups), (a.group + 1 for a in attributions)),
         "exclusion": (EXCLUSION_REASONS, (a.reason for a in attributions)),
         "step": (VISIT_STEPS, (a.step for a in attributions)),
     }
+    places, texts = payer_labels(np.concatenate(by_payer), plan.plans)
+    labels["payer_months"] = (texts, places.reshape(len(years), n))
+    providers = np.stack([a.provider for a in attributions])
+    codes, at = np.unique(providers, return_inverse=True)
+    names = [plan.roster.providers.get(int(code), "") for code in codes]
+    labels["attributed_npi"] = (names, at.reshape(providers.shape))
     values: dict[str, Iterable[Any]] = {
         "member_key": (member_key for _ in years),
         "year": (a.year for a in attributions),

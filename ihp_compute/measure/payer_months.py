@@ -5,6 +5,8 @@ They are the weights by which a payment is split among those who pay it (`settle
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,36 +19,37 @@ IS_MANAGED = np.arange(256) % len(PAYER_KINDS) == PAYER_KINDS.index("managed")
 """By rate cell."""
 PLAN_NOT_STATED = "plan not stated"
 """Payer of the managed months whose span names no plan."""
+_BASE = 13
+_DIGITS = 17
+"""Months of a year are digits of this base; so many fit in 64 bits."""
 FEE_FOR_SERVICE = "ffs"
 """Payer of the months in fee-for-service rate cells; the others are named by their plan's code."""
 
 
 def payer_months(
-    shard: ShardColumns, attribution: Attribution, *, n_groups: int, n_plans: int
-) -> NDArray[np.int64]:
-    """Countable member months of each group by payer, for one shard and the attribution's year.
+    shard: ShardColumns, attribution: Attribution, *, n_plans: int
+) -> NDArray[np.uint8]:
+    """Countable months of each member by payer, for one shard and the attribution's year.
 
-    Shards add. A month stands in one span, so each countable month has one payer: fee for service
-    where its rate cell is, else the span's plan.
+    A month stands in one span, so each countable month has one payer: fee for service where its
+    rate cell is, else the span's plan. Who belongs to no group has none.
 
     Parameters
     ----------
     shard : Shard
     attribution : Attribution
-    n_groups : int
     n_plans : int
         Length of the population's codes "plan".
 
     Returns
     -------
-    int64[n_groups, 1 + n_plans]
+    uint8[n_members, 1 + n_plans]
         Column 0 is fee for service, column 1 + p the plan of code p.
     """
     january = month_of(attribution.year, 1)
     member = np.repeat(np.arange(shard.n_members), np.diff(shard.offsets("spans")))
-    group = attribution.group[member].astype(np.int64)
-    spans = np.flatnonzero(group >= 0)
-    member, group = member[spans], group[spans]
+    spans = np.flatnonzero(attribution.group[member] >= 0)
+    member = member[spans]
     first = shard.column("spans", "first_month")[spans] - january
     low = np.clip(first, 0, 12)
     high = np.clip(first + shard.column("spans", "n_months")[spans], low, 12)
@@ -56,23 +59,47 @@ def payer_months(
     cells[:, :12] = attribution.month_cell
     counts = cells != NOT_COUNTABLE
     managed = counts & IS_MANAGED[cells]
-    found = np.zeros(n_groups * (1 + n_plans), dtype=np.int64)
+    found = np.zeros(shard.n_members * (1 + n_plans), np.int64)
     for months, payer in ((counts & ~managed, np.zeros_like(plan)), (managed, 1 + plan)):
         by_member = np.packbits(months, bitorder="little").view("<u2")
         met = np.bitwise_count(by_member[member] & spanned)
-        found += sums_by(group * (1 + n_plans) + payer, met, found.size)
-    return found.reshape(n_groups, -1)
+        some = np.flatnonzero(met)
+        found += sums_by(member[some] * (1 + n_plans) + payer[some], met[some], found.size)
+    return found.astype(np.uint8).reshape(shard.n_members, -1)
+
+
+def payer_labels(
+    months: NDArray[np.uint8], plans: Sequence[str]
+) -> tuple[NDArray[np.int32], list[str]]:
+    """Each member's months by payer in words, as places in a list of texts.
+
+    >>> payer_labels(np.array([[7, 5], [0, 0], [7, 5]], np.uint8), ["Plan A"])
+    (array([1, 0, 1], dtype=int32), ['', 'ffs 7; Plan A 5'])
+    """
+    width = months.shape[1]
+    if width <= _DIGITS:  # months are digits of one number
+        numbers = months @ (np.uint64(_BASE) ** np.arange(width, dtype=np.uint64))
+        _, first, place = np.unique(numbers, return_index=True, return_inverse=True)
+    else:
+        _, first, place = np.unique(months, axis=0, return_index=True, return_inverse=True)
+    names = payer_names(plans)
+    texts = [
+        "; ".join(f"{name} {n}" for name, n in zip(names, row, strict=True) if n)
+        for row in months[first].tolist()
+    ]
+    return place.reshape(-1).astype(np.int32), texts
+
+
+def payer_names(plans: Sequence[str]) -> list[str]:
+    """Names of the payers, in the order of the columns of `payer_months`."""
+    return [FEE_FOR_SERVICE, *(plan or PLAN_NOT_STATED for plan in plans)]
 
 
 def payer_weights(months: NDArray[np.int64], plans: list[str]) -> dict[str, int]:
-    """Weights of one group for `split`, from a row of `payer_months`; no payer without months.
+    """Weights of one group for `split`, from its months by payer; no payer without months.
 
     >>> payer_weights(np.array([7, 0, 5, 0]), ["", "Plan A", "Plan B"])
     {'ffs': 7, 'Plan A': 5}
     """
-    return {name: int(n) for name, n in zip(payer_names(plans), months.tolist(), strict=True) if n}
-
-
-def payer_names(plans: list[str]) -> list[str]:
-    """Names of the payers in their order: fee for service, then each plan."""
-    return [FEE_FOR_SERVICE, *(plan or PLAN_NOT_STATED for plan in plans)]
+    found = zip(payer_names(plans), months.tolist(), strict=True)
+    return {name: int(n) for name, n in found if n}

@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -56,6 +57,9 @@ _FEBRUARY_29: Final = 59
 _Days = NDArray[np.int32]
 
 
+_HALF_WORD: Final = 32
+
+
 @dataclass(frozen=True)
 class RosterEntries:
     """Roster entries by provider, in order of precedence; see `kernels.roster_match`."""
@@ -67,6 +71,21 @@ class RosterEntries:
     group: NDArray[np.int32]
     kind: NDArray[np.uint8]
 
+    @cached_property
+    def _pairs(self) -> NDArray[np.int64]:
+        provider = np.repeat(np.arange(len(self.npi_first) - 1), np.diff(self.npi_first))
+        pairs: NDArray[np.int64] = np.unique(provider << _HALF_WORD | self.group)
+        return pairs
+
+    def has(self, provider: NDArray[np.int32], group: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether some entry has the provider under the group."""
+        if not self._pairs.size:
+            return np.zeros(len(provider), np.bool_)
+        wanted = provider.astype(np.int64) << _HALF_WORD | group
+        at = np.minimum(np.searchsorted(self._pairs, wanted), len(self._pairs) - 1)
+        found: NDArray[np.bool_] = self._pairs[at] == wanted
+        return found
+
 
 @dataclass(frozen=True)
 class Roster:
@@ -76,6 +95,8 @@ class Roster:
     ----------
     groups : tuple of str
         Partnerships sorted by id, then COMPARISON, then UNATTRIBUTED.
+    providers : mapping of code to str
+        National provider identifiers of the roster that claims of the population carry.
     entries : mapping of year to RosterEntries
         What a visit of the year may fall under.
     n_entries : int
@@ -85,6 +106,7 @@ class Roster:
     """
 
     groups: tuple[str, ...]
+    providers: Mapping[int, str]
     entries: Mapping[int, RosterEntries]
     n_entries: int
     n_unseen: int
@@ -168,7 +190,11 @@ def compile_roster(
         )
     start, end = years[performance_year]
     in_force = start < end
-    return Roster(groups, entries, int(in_force.sum()), int((in_force & ~seen).sum()))
+    known = npi >= 0
+    providers = {
+        int(code): str(name) for code, name in zip(npi[known], rows["npi"][known], strict=True)
+    }
+    return Roster(groups, providers, entries, int(in_force.sum()), int((in_force & ~seen).sum()))
 
 
 def roster_day(terms: AttributionTerms, performance_year: int) -> date:

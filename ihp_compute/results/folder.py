@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ihp_compute.data_quality import DATA_QUALITY
@@ -31,7 +33,7 @@ from ihp_compute.folders import (
     publish,
     write_manifest,
 )
-from ihp_compute.measure import MEMBER_YEARS, Measured, Plan
+from ihp_compute.measure import MEMBER_YEARS, OWN_TEXT, Measured, Plan
 from ihp_compute.results import kept_terms
 from ihp_compute.results.assemble import Results
 from ihp_compute.results.digest import (
@@ -58,6 +60,7 @@ class Outcome:
     headlines: tuple[str, ...]
     rate_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     noticed: tuple[dict[str, Any], ...] = ()
+    thin_cells: dict[str, Mapping[str, int]] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """The JSON document of `ihp run`."""
@@ -68,7 +71,17 @@ class Outcome:
             "notes": list(self.headlines),
             DATA_QUALITY.name: list(self.noticed),
             "settlement": self.settlement,
+            "thin_cells": {name: dict(cells) for name, cells in self.thin_cells.items()},
         }
+
+    @property
+    def thin_lines(self) -> list[str]:
+        """A line for each partnership with rate cells of too few base months to carry anything."""
+        return [
+            f"{name}: thin rate cells, base months: "
+            + ", ".join(f"{cell} {months:,}" for cell, months in cells.items())
+            for name, cells in self.thin_cells.items()
+        ]
 
     def rate_interval(self, partnership_id: str) -> str:
         """The 95 % interval of the savings rate, to read; empty without replicates."""
@@ -184,11 +197,32 @@ class Draft:
             headlines=headlines_of(plan, results.noticed),
             noticed=results.noticed,
             rate_intervals=_rate_intervals(tables[INTERVALS.name]),
+            thin_cells={s.partnership_id: s.thin_cells for s in results.settled if s.thin_cells},
         )
 
 
 def _member_years(measured: Measured) -> pa.Table:
-    return sort_by(pa.concat_tables(measured.member_years), MEMBER_YEARS.keys)
+    table = pa.concat_tables(measured.member_years)
+    for i, column in enumerate(table.schema):
+        if column.type == OWN_TEXT:
+            table = table.set_column(i, column, _in_order_of_texts(table.column(i)))
+    return sort_by(table, MEMBER_YEARS.keys)
+
+
+def _in_order_of_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column over one sorted dictionary, whichever shard met which text first."""
+    column = column.unify_dictionaries()
+    texts = column.chunk(0).dictionary
+    order = pc.sort_indices(texts).to_numpy()
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    inorder = texts.take(pa.array(order))
+    return pa.chunked_array(
+        [
+            pa.DictionaryArray.from_arrays(pa.array(place[chunk.indices.to_numpy()]), inorder)
+            for chunk in column.chunks
+        ]
+    )
 
 
 def _write_table(table: pa.Table, folder: Path, declared: TableSchema) -> None:

@@ -16,7 +16,7 @@ Not here: the operations themselves (`target`, `steps`), the exhibit (`walk`), i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
@@ -33,7 +33,7 @@ from ihp_compute.settlement.program import Compiled, Program
 from ihp_compute.settlement.state import Sources, StateSums, held, sources, state_sums
 from ihp_compute.settlement.steps import QUALITY_SCORE, gates_by_size, write_settlement
 from ihp_compute.settlement.target import write_target
-from ihp_compute.settlement.walk import WalkRow, walk
+from ihp_compute.settlement.walk import Movers, WalkRow, walk
 from ihp_compute.uncertainty import Totals
 from ihp_compute.units import CENTS_PER_USD
 
@@ -123,6 +123,7 @@ def settle(
     base_year: int,
     performance_year: int,
     quality: Mapping[str, Decimal | None] | None = None,
+    movers: NDArray[np.int64] | None = None,
 ) -> list[Settled]:
     """Settle every partnership of a contract set.
 
@@ -134,6 +135,10 @@ def settle(
     base_year, performance_year : int
     quality : mapping of partnership id to Decimal or None
         Scores from 0 to 1; of a partnership without one `settlement.quality.missing` decides.
+
+    movers : int64[n_groups, n_strata, n_columns], optional
+        The columns of the totals as observed, of member-years that stand in several rate cells; the
+        walk then tells what the target is without them.
 
     Returns
     -------
@@ -155,6 +160,7 @@ def settle(
     whole = SharedPrograms(partial(run_program, **years))
     by_cell: dict[str, Compiled] = {}
     sums: dict[tuple[int, tuple[str, ...]], StateSums] = {}
+    stayers: dict[tuple[int, tuple[str, ...]], StateSums] = {}
     drafts: dict[str, str] = {}
     settled = []
     for partnership, agreement in agreements.items():
@@ -162,13 +168,16 @@ def settle(
         key = rule_set, agreement["target.rate_cells"]
         if key not in sums:
             sums[key] = state_sums(totals, agreement, rule_set)
+            if movers is not None:
+                observed = totals.values[:, :, :1] - movers[:, :, None]
+                stayers[key] = state_sums(replace(totals, values=observed), agreement, rule_set)
         terms = agreement.contract.sha256
         if terms not in drafts:
             drafts[terms] = agreement.draft_line()
             by_cell[terms] = cells_program(agreement, **years)
         own, fill = scores.own.get(partnership), scores.fill(partnership, agreement)
         used = own if fill is None else fill.score
-        case = _Case(sums[key], partnership, agreement, used, fill, **years)
+        case = _Case(sums[key], stayers.get(key), partnership, agreement, used, fill, **years)
         settled.append(_settle_one(case, whole, by_cell[terms], drafts[terms]))
     return settled
 
@@ -241,6 +250,7 @@ class _Case:
     """One partnership with what its settlement rests on."""
 
     sums: StateSums
+    stayers: StateSums | None
     partnership: str
     agreement: Agreement
     quality: Decimal | None
@@ -302,6 +312,7 @@ def _settle_one(case: _Case, programs: SharedPrograms, by_cell: Compiled, draft:
             first,
             given,
             cells,
+            _movers(case, by_cell, given),
             base_year=case.base_year,
             performance_year=case.performance_year,
             score=case.quality,
@@ -321,6 +332,23 @@ def _payment_beside(
     program = programs.of(case.agreement, quality=fill.compared_with, **size)
     observed = program.run({name: array[:1] for name, array in given.items()})
     return int(observed["payment"][0])
+
+
+def _movers(case: _Case, by_cell: Compiled, given: Sources) -> Movers | None:
+    """Months of members in several rate cells, and the target without them."""
+    if case.stayers is None:
+        return None
+    months = int(given["perf_months"][0])
+    try:
+        without = sources(case.stayers, case.partnership)
+    except ContractError:  # the rest of the state has no base of some rate cell
+        g = case.stayers.totals.groups.index(case.partnership)
+        column = case.stayers.columns["perf_months"]
+        return Movers(months - int(case.stayers.by_group[g, 0, column]), None)
+    left = int(without["perf_months"][0])
+    cells = settled_cells(case.agreement, by_cell, without)
+    target = sum(cell.target_cents for cell in cells)
+    return Movers(months - left, target / CENTS_PER_USD / left if left else None)
 
 
 def _thin_cells(agreement: Agreement, given: Sources) -> dict[str, int]:

@@ -102,11 +102,28 @@ class WalkRow:
     basis: str
 
 
+@dataclass(frozen=True)
+class Movers:
+    """Members who stand in several rate cells of a year.
+
+    Attributes
+    ----------
+    months : int
+        Theirs, of the performance year.
+    pmpm_without_usd : float or None
+        Target per member month without them; None where nobody is left, or no base of a rate cell.
+    """
+
+    months: int
+    pmpm_without_usd: float | None
+
+
 def walk(
     agreement: Agreement,
     first: Mapping[str, float],
     given: Mapping[str, NDArray[Any]],
     cells: Sequence[SettledCell],
+    movers: Movers | None = None,
     *,
     base_year: int,
     performance_year: int,
@@ -124,12 +141,14 @@ def walk(
         Sources of the target; their replicate 0 is read.
     cells : sequence of SettledCell
         The target by rate cell.
+    movers : Movers, optional
+        Told in the line of the mix of rate cells.
     score : Decimal or None
         Quality score used.
     fill : str
         Policy by which it stands in for a missing one; empty where none is needed.
     """
-    writer = _Walk(agreement, first, given, cells)
+    writer = _Walk(agreement, first, given, cells, movers)
     writer.to_target(base_year, performance_year)
     writer.to_payment(score, fill)
     return tuple(writer.rows)
@@ -142,8 +161,10 @@ class _Walk:
         first: Mapping[str, float],
         given: Mapping[str, NDArray[Any]],
         cells: Sequence[SettledCell],
+        movers: Movers | None,
     ) -> None:
         self.agreement = agreement
+        self.movers = movers
         self.cells = cells
         self.first = first
         self.given = given
@@ -253,9 +274,9 @@ class _Walk:
             "rate_mix",
             change("rate_mix"),
             f"mix of rate cells of {performance_year}; {int(self.first['empty_cells'])} borrowed "
-            "their base",
+            f"their base{self._moved()}",
             "target.rate_cells",
-            "target.empty_cell",
+            *(() if self.agreement["target.cell_credibility"] else ("target.empty_cell",)),
         )
         self.add("risk", change("risk"), self._risk(), *_RISK_PATHS)
         rounded = self.agreement["target.rounding"]
@@ -312,6 +333,17 @@ class _Walk:
         if carried:
             text += f"; rate cells {min(carried):.4f} to {max(carried):.4f}"
         return text + (f"; thin: {', '.join(thin)}" if thin else "")
+
+    def _moved(self) -> str:
+        """Who moves between rate cells, and what the target is without them."""
+        if self.movers is None or not self.movers.months:
+            return ""
+        pmpm = self.movers.pmpm_without_usd
+        without = "no target" if pmpm is None else f"{pmpm:,.2f} PMPM"
+        return (
+            f"; {self.movers.months:,} months are of members in several rate cells, and without "
+            f"them the target is {without}"
+        )
 
     def _trend(self, base_year: int, performance_year: int) -> str:
         def factors(more: Decimal) -> list[Decimal | None]:

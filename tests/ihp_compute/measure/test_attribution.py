@@ -339,6 +339,31 @@ def test_the_billing_provider_stands_in(tiny_shard: Maker, span: Maker) -> None:
     assert attributed(shard)[1] == ["P2", "P2", "P1"]
 
 
+def test_the_provider_of_the_latest_encounter_that_counted_is_told(
+    tiny_shard: Maker, span: Maker
+) -> None:
+    """Not one of another step or partnership, nor of a month that does not count."""
+    months = [span(last=10), span(first=11, flags=SPAN_DUAL)]
+    visits = [
+        visit(BETA, 2, 1),
+        visit(BETA, 3, 1),
+        visit(NOBODY, 4, 1),
+        visit(ALPHA, 5, 1),
+        visit(GAMMA, 6, 1),
+        visit(BETA, 11, 3),
+    ]
+    shard = tiny_shard(
+        {"spans": months, "visits": visits},
+        {"spans": [span()], "visits": [visit(0, 1, 5, billing_npi=BETA)]},
+        {"spans": [span()], "visits": []},
+    )
+    rows = (*ROWS, row(NOBODY, "P2"))
+    found, groups = attributed(shard, *rows)
+    assert groups == ["P2", "P2", "UNATTRIBUTED"]
+    assert found.provider.tolist() == [NOBODY, BETA, -1]
+    assert roster_of(*rows).providers[NOBODY] == str(NPI[NOBODY])
+
+
 def test_an_entry_that_names_the_tin_goes_first(tiny_shard: Maker, span: Maker) -> None:
     rows = (row(ALPHA, "P1"), row(ALPHA, "P2", tin="41-2"), row(BETA, "P3", tin="99-9"))
     shard = tiny_shard(

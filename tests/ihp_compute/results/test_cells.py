@@ -14,6 +14,7 @@ import pytest
 from ihp_compute import contracts
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.pipeline import RunRequest, run
+from ihp_compute.settlement import split
 
 SCRIPT = Path(__file__).resolve().parents[3] / "docs/method/recompute.py"
 CONTRACTS = (
@@ -183,6 +184,26 @@ def test_the_comparison_population_stands_under_each_contract(
             (c["state_member_months"], c["state_cost_cents"], c["norm"], c["state_risk_mean"])
         )
     assert all(len(values) == 1 for values in state.values()), "one state under one contract"
+
+
+def test_payers_parts_follow_from_member_years(run_of: Callable[[str], Path]) -> None:
+    """Months by payer stand with each member; by them the payment is split, to the cent."""
+    folder = run_of("mn-ihp-2.0-track-2")
+    settled = {row["partnership_id"]: row for row in rows_of(folder, "settlement")}
+    weights: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for m in rows_of(folder, "member_years"):
+        by_payer = dict(part.rsplit(" ", 1) for part in m["payer_months"].split("; ") if part)
+        assert sum(map(int, by_payer.values())) == (
+            sum(m[f"months_{cell}"] for cell in RATE_CELLS) if m["group_id"] else 0
+        )
+        if m["group_id"] in settled and m["year"] == settled[m["group_id"]]["performance_year"]:
+            for payer, months in by_payer.items():
+                weights[m["group_id"]][payer] += int(months)
+    paid: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in rows_of(folder, "payments"):
+        paid[row["partnership_id"]][row["payer"]] = row["payment_cents"]
+    for partnership, row in settled.items():
+        assert paid[partnership] == split(row["payment_cents"], weights[partnership])
 
 
 def test_what_a_cap_takes_is_shown_by_rate_cell(run_of: Callable[[str], Path]) -> None:

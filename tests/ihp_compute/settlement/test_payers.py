@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.errors import DataError
 from ihp_compute.measure.attribution import Attribution
-from ihp_compute.measure.payer_months import payer_months, payer_weights
+from ihp_compute.measure.payer_months import payer_labels, payer_months, payer_weights
 from ihp_compute.settlement.payers import split
 from ihp_compute.units import month_of
 
@@ -67,6 +67,19 @@ class _Spans:
         return np.array([0, 2, 3, 4])
 
 
+@pytest.mark.parametrize("n_plans", [1, 16, 17, 40])
+def test_months_by_payer_are_told_apart_for_any_number_of_plans(n_plans: int) -> None:
+    rng = np.random.default_rng(n_plans)
+    months = np.where(
+        rng.random((300, 1 + n_plans)) < 0.9, 0, rng.integers(1, 13, (300, 1 + n_plans))
+    )
+    plans = [f"Plan {p}" for p in range(n_plans)]
+    place, texts = payer_labels(months.astype(np.uint8), plans)
+    for row, at in zip(months.tolist(), place.tolist(), strict=True):
+        expected = [f"{name} {n}" for name, n in zip(["ffs", *plans], row, strict=True) if n]
+        assert texts[at] == "; ".join(expected)
+
+
 def test_every_countable_month_has_one_payer() -> None:
     ffs, managed = RATE_CELLS.index("adult_ffs"), RATE_CELLS.index("adult_managed")
     month_cell = np.full((3, 12), managed, np.uint8)
@@ -75,13 +88,16 @@ def test_every_countable_month_has_one_payer() -> None:
     none = np.zeros(3, np.uint8)
     attribution = Attribution(
         year=2023, group=np.array([1, 1, -1], np.int32), month_cell=month_cell,
-        step=none, n_visits=none.astype(np.int32), tied=none.astype(bool), reason=none,
+        step=none, n_visits=none.astype(np.int32), provider=none.astype(np.int32),
+        tied=none.astype(bool), reason=none,
         months=np.zeros((len(RATE_CELLS), 3), np.int64), enrolled_months=none.astype(np.int64),
         spanned=none.astype(np.uint16),
     )  # fmt: skip
-    found = payer_months(_Spans(), attribution, n_groups=2, n_plans=3)
-    assert found.tolist() == [[0, 0, 0, 0], [6, 0, 6, 11]]
-    assert payer_weights(found[1], ["", "Plan A", "Plan B"]) == {
+    found = payer_months(_Spans(), attribution, n_plans=3)
+    assert found.tolist() == [[6, 0, 6, 0], [0, 0, 0, 11], [0, 0, 0, 0]]
+    plans = ["", "Plan A", "Plan B"]
+    assert payer_labels(found, plans)[1] == ["", "ffs 6; Plan A 6", "Plan B 11"]
+    assert payer_weights(found.sum(axis=0, dtype=np.int64), plans) == {
         "ffs": 6,
         "Plan A": 6,
         "Plan B": 11,

@@ -552,6 +552,29 @@ def test_a_draw_without_base_of_a_cell_takes_the_state_s_and_is_counted() -> Non
     assert set(held.tolist()) == {result.target_cents}, "only base members were drawn otherwise"
 
 
+def test_the_walk_tells_the_target_without_those_who_move() -> None:
+    """Two movers of twelve months each in the performance year, nobody else of the base year."""
+    stay = [
+        *several(20, "A", "adult_ffs", 10_000),
+        *several(20, "A", "disabled_ffs", 30_000),
+        *several(20, "A", "adult_ffs", 10_000, year=YEAR),
+    ]
+    both = {"adult_ffs": 6, "disabled_ffs": 6}
+    move = [MemberYear("A", YEAR, both, {"adult_ffs": 1, "disabled_ffs": 1})] * 2
+    found = with_terms({"settlement.quality.weight": "none"})
+    (result,) = settle(
+        totals_of([*stay, *move]),
+        ContractSet("test", {"A": found}),
+        base_year=BASE,
+        performance_year=YEAR,
+        movers=totals_of(move).values[:, :, 0],
+    )
+    (mix,) = (row for row in result.walk if row.step == "rate_mix")
+    assert mix.detail.endswith(
+        "24 months are of members in several rate cells, and without them the target is 104.20 PMPM"
+    )
+
+
 def test_a_fixed_target_holds_the_base_and_moves_with_the_performance_year() -> None:
     """Another draw of performance members under this base: months and risk move, units do not."""
     base = [
