@@ -26,7 +26,10 @@ from ihp_compute.contracts.draft import Draft
 from ihp_compute.contracts.files import load, name_of, names, same_content
 from ihp_compute.contracts.kinds import BASES, CARRIED, DRAFT_BASES, NO_RULE, NONE, Kind
 from ihp_compute.contracts.quality_scores import (
+    FILLED,
+    INTERIM_QUALITY_TERM,
     MISSING_QUALITY_TERM,
+    Own,
     QualityFill,
     QualityScores,
     listed,
@@ -65,7 +68,9 @@ __all__ = [
     "COMPLETION_FACTORS",
     "DRAFT_BASES",
     "EXCLUDABLE",
+    "FILLED",
     "INCURRED_BY",
+    "INTERIM_QUALITY_TERM",
     "KINDS",
     "MISSING_QUALITY_TERM",
     "MISSING_SCORE",
@@ -88,6 +93,7 @@ __all__ = [
     "Draft",
     "Entry",
     "Kind",
+    "Own",
     "QualityFill",
     "QualityScores",
     "Source",

@@ -1,6 +1,7 @@
 """Which quality score a partnership settles by: its own, or what its contract says of none.
 
     own score | settlement.quality.missing: refuse · full · none · average -> score, or nothing
+    in an interim settlement | settlement.quality.interim: missing · prior · full · none
 
 `full`: as if nothing rested on a score: gains stay whole and no loss is reduced. `none`: score 0,
 so that nothing of what rests on the score is earned. `average`: the mean of the scores that
@@ -26,6 +27,11 @@ from ihp_compute.units import six_places
 
 _AT: Final = "settlement.quality."
 MISSING_QUALITY_TERM: Final = f"{_AT}missing"
+INTERIM_QUALITY_TERM: Final = f"{_AT}interim"
+FILLED: Final = ("full", "none")
+"""What may stand in the place of a score that there is not yet."""
+Own = Decimal | str | None
+"""A partnership's score, what stands in for it until there is one (`FILLED`), or nothing."""
 SHOWN: Final = 10
 """Names in a message; it says how many more there are."""
 
@@ -107,22 +113,22 @@ class QualityScores:
 
     Attributes
     ----------
-    own : mapping of partnership id to Decimal or None
-        None, or not there: no score.
+    own : mapping of partnership id to Decimal, str or None
+        None, or not there: no score; a text: one of `FILLED`, until there is one.
     contract_of : mapping of partnership id to str
         Name of its contract.
     without_members : collection of str
         Partnerships with nobody in the performance year: nothing settles, so no score is needed.
     """
 
-    own: Mapping[str, Decimal | None]
+    own: Mapping[str, Own]
     contract_of: Mapping[str, str]
     without_members: Collection[str] = ()
 
     @classmethod
     def of(
         cls,
-        own: Mapping[str, Decimal | None],
+        own: Mapping[str, Own],
         agreements: Mapping[str, Agreement],
         without_members: Collection[str],
     ) -> QualityScores:
@@ -133,7 +139,7 @@ class QualityScores:
     def _needs(self, partnership: str, agreement: Agreement) -> bool:
         """Whether a partnership's settlement rests on a score that it has not."""
         return (
-            self.own.get(partnership) is None
+            not isinstance(self.own.get(partnership), Decimal)
             and partnership not in self.without_members
             and rests_on_quality(agreement)
         )
@@ -148,21 +154,24 @@ class QualityScores:
         ContractError
             As `quality_fill`.
         """
+        own = self.own.get(partnership)
         if not self._needs(partnership, agreement):
             return None
+        if own is not None:
+            return QualityFill(own, None if own == "full" else Decimal(0))
         if agreement[MISSING_QUALITY_TERM] == REFUSE:
             raise MissingQualityError(missing_text([(partnership, agreement.name)]))
         present = (
             score
             for other, score in self.own.items()
-            if score is not None and self.contract_of.get(other) == agreement.name
+            if isinstance(score, Decimal) and self.contract_of.get(other) == agreement.name
         )
         return quality_fill(agreement, present, partnership)
 
     def used(self, partnership: str, agreement: Agreement) -> Decimal | None:
         """The score that a partnership settles by; None: share whole. Errors as `fill`."""
         own = self.own.get(partnership)
-        if own is not None:
+        if isinstance(own, Decimal):
             return own
         found = self.fill(partnership, agreement)
         return None if found is None else found.score
@@ -188,7 +197,9 @@ class QualityScores:
         missing = [
             (partnership, agreement.name)
             for partnership, agreement in agreements.items()
-            if agreement[MISSING_QUALITY_TERM] == REFUSE and self._needs(partnership, agreement)
+            if self.own.get(partnership) is None
+            and agreement[MISSING_QUALITY_TERM] == REFUSE
+            and self._needs(partnership, agreement)
         ]
         if missing:
             raise MissingQualityError(missing_text(missing, what_is()))

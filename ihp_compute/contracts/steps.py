@@ -24,6 +24,8 @@ SIDES: Final = ("gain", "loss")
 REFUSE: Final = "refuse"
 MISSING_QUALITY: Final = (REFUSE, "full", "none", "average")
 """What a contract may say of a partnership without a quality score."""
+INTERIM_QUALITY: Final = ("missing", "prior", "full", "none")
+"""What it may say of one that has none yet."""
 
 
 def _of_no_side(side: str) -> Mapping[str, Kind]:  # noqa: ARG001 - stands in for a step's own
@@ -203,8 +205,16 @@ _DECLARED: Final = (
                 "score 0; the mean of the scores under its contract",
                 *MISSING_QUALITY,
             ),
+            "settlement.quality.interim": choice(
+                "a partnership without a score of a year that is settled for the interim: as one "
+                "without a score; the last earlier score; as if nothing rested on it; score 0",
+                *INTERIM_QUALITY,
+            ),
         },
-        modifies={"settlement.quality.missing": "settlement.quality.weight"},
+        modifies={
+            "settlement.quality.missing": "settlement.quality.weight",
+            "settlement.quality.interim": "settlement.quality.weight",
+        },
         after="share",
         moves=("share", "quality"),
         line="quality",

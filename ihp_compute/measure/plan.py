@@ -26,6 +26,7 @@ from ihp_compute.contracts import (
     AttributionTerms,
     ContractSet,
     CostTerms,
+    Own,
     QualityScores,
     incurred_by,
     load_set,
@@ -35,7 +36,7 @@ from ihp_compute.errors import ContractError, DeviceUnavailableError, RunError
 from ihp_compute.measure.attribution import countable_months
 from ihp_compute.measure.claims_to_come import ClaimsToCome, claims_to_come
 from ihp_compute.measure.cut import CutShard
-from ihp_compute.measure.quality import given_instead, quality_scores
+from ihp_compute.measure.quality import given_instead, interim_scores, quality_scores
 from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.roster import Roster, compile_roster
 from ihp_compute.measure.visits import VisitRule, compile_visits
@@ -85,7 +86,7 @@ class Plan:
     roster: Roster
     visits: VisitRule
     scores: ScoreProvider
-    quality: dict[str, Decimal | None]
+    quality: Mapping[str, Own]
     device: str
     plans: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
@@ -195,6 +196,10 @@ def make_plan(request: RunRequest) -> Plan:
     to_come = claims_to_come(
         population, contracts, years=(base_year, performance_year), cutoff_day=cutoff_day
     )
+    agreements = contracts.at(performance_year)
+    used, of_quality = interim_scores(
+        population, performance_year, {p: agreements[p] for p in to_come.interim}, quality
+    )
     noticed = gates.judge(
         (
             *_inconsistent(contracts, base_year, performance_year),
@@ -212,8 +217,7 @@ def make_plan(request: RunRequest) -> Plan:
         base_year=base_year,
         performance_year=performance_year,
     )
-    agreements = contracts.at(performance_year)
-    QualityScores.of(quality, agreements, roster.met_by_nobody(performance_year)).refuse_missing(
+    QualityScores.of(used, agreements, roster.met_by_nobody(performance_year)).refuse_missing(
         agreements, lambda: given_instead(population, performance_year, strangers)
     )
     risk = contracts.risk(performance_year)
@@ -258,10 +262,10 @@ def make_plan(request: RunRequest) -> Plan:
         roster=roster,
         visits=visits,
         scores=provider(risk.model, population, missing=risk.missing, counting=counting),
-        quality=quality,
+        quality=used,
         device=device,
         plans=tuple(population.codes("plan").to_pylist()),
-        notes=(*notes, *contracts.newer_lines(), *contracts.notes),
+        notes=(*notes, *contracts.newer_lines(), *contracts.notes, *of_quality),
         noticed=tuple(noticed),
     )
 

@@ -23,7 +23,14 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from ihp_compute.contracts import listed
+from ihp_compute.contracts import (
+    FILLED,
+    INTERIM_QUALITY_TERM,
+    Agreement,
+    Own,
+    listed,
+    rests_on_quality,
+)
 from ihp_compute.errors import DataError
 from ihp_compute.population import Population
 from ihp_compute.units import six_places
@@ -95,6 +102,60 @@ def quality_scores(population: Population, performance_year: int) -> dict[str, D
         for name, value in _supplied(supplied, performance_year).items():
             found[name] = found.get(name) if value is None else value
     return found
+
+
+def interim_scores(
+    population: Population,
+    performance_year: int,
+    agreements: Mapping[str, Agreement],
+    own: Mapping[str, Decimal | None],
+) -> tuple[dict[str, Own], list[str]]:
+    """Scores with what stands in for those that there are not yet, and what to tell of it.
+
+    Parameters
+    ----------
+    population : Population
+    performance_year : int
+    agreements : mapping of partnership id to Agreement
+        Of partnerships that are settled for the interim.
+    own : mapping of partnership id to Decimal or None
+        Scores of the performance year.
+    """
+    found: dict[str, Own] = dict(own)
+    told: dict[str, list[str]] = {}
+    for partnership, agreement in agreements.items():
+        policy = agreement[INTERIM_QUALITY_TERM]
+        if own.get(partnership) is not None or not rests_on_quality(agreement):
+            continue
+        if policy in FILLED:
+            found[partnership] = policy
+            told.setdefault(f"as {policy}", []).append(partnership)
+        elif policy == "prior":
+            for year in _years_before(population, performance_year):
+                score_then = quality_scores(population, year).get(partnership)
+                if score_then is not None:
+                    found[partnership] = score_then
+                    told.setdefault(f"by the score of {year}", []).append(partnership)
+                    break
+    return found, [
+        f"quality: {listed(names)} settled {how} until there is a score of {performance_year} "
+        f"({INTERIM_QUALITY_TERM})"
+        for how, names in told.items()
+    ]
+
+
+def _years_before(population: Population, year: int) -> list[int]:
+    """Earlier years of which some partnership has a score or a measure, the latest first."""
+    tables = (population.reference(name) for name in ("quality_score", "quality_measure"))
+    stated = {
+        str(text).strip()
+        for table in tables
+        if table is not None
+        for text in table.column("performance_year").to_pylist()
+    }
+    return sorted(
+        (int(text) for text in stated if text.isdigit() and int(text) < year), reverse=True
+    )
 
 
 def given_instead(population: Population, performance_year: int, strangers: Sequence[str]) -> str:

@@ -17,12 +17,14 @@ from typing import Any, Final
 import msgspec
 
 from ihp_compute.contracts import (
+    FILLED,
     NONE,
     Band,
     Contract,
     ContractSet,
     Document,
     Entry,
+    Own,
     Source,
     Term,
     TermError,
@@ -43,14 +45,15 @@ class RunTerms:
     ----------
     contracts : ContractSet
         Overrides applied.
-    quality : mapping of partnership id to Decimal or None
+    quality : mapping of partnership id to Decimal, str or None
+        As `contracts.QualityScores.own`.
     """
 
     contracts: ContractSet
-    quality: Mapping[str, Decimal | None]
+    quality: Mapping[str, Own]
 
 
-def document(contracts: ContractSet, quality: Mapping[str, Decimal | None]) -> dict[str, Any]:
+def document(contracts: ContractSet, quality: Mapping[str, Own]) -> dict[str, Any]:
     """The content of `FILE`: each contract once, who has which, and the quality scores."""
     distinct: dict[str, Contract] = {}
     for contract in contracts.contracts.values():
@@ -159,7 +162,10 @@ def _read(raw: Mapping[str, Any]) -> RunTerms:
             base_year=head["base_year"],
             paid_through=None if through is None else date.fromisoformat(through),
         ),
-        {p: None if score is None else Decimal(score) for p, score in raw["quality"].items()},
+        {
+            p: score if score is None or score in FILLED else Decimal(score)
+            for p, score in raw["quality"].items()
+        },
     )
 
 

@@ -16,7 +16,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
-from ihp_compute.contracts import Agreement, Contract, ContractSet, QualityScores
+from ihp_compute.contracts import Agreement, Contract, ContractSet, Own, QualityScores
 from ihp_compute.settlement.settle import SharedPrograms, run_program
 from ihp_compute.settlement.state import StateSums, sources, state_sums
 from ihp_compute.uncertainty import Totals
@@ -89,7 +89,7 @@ def sensitivities(
     *,
     base_year: int,
     performance_year: int,
-    quality: Mapping[str, Decimal | None],
+    quality: Mapping[str, Own],
 ) -> Iterator[dict[str, Any]]:
     """Each partnership under each change that touches its contract.
 

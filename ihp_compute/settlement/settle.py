@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.codes import COMPARISON, PAYER_KINDS
-from ihp_compute.contracts import Agreement, ContractSet, QualityFill, QualityScores
+from ihp_compute.contracts import Agreement, ContractSet, Own, QualityFill, QualityScores
 from ihp_compute.errors import ContractError
 from ihp_compute.settlement.cells import SettledCell, cells_program, settled_cells
 from ihp_compute.settlement.payers import split
@@ -122,7 +122,7 @@ def settle(
     *,
     base_year: int,
     performance_year: int,
-    quality: Mapping[str, Decimal | None] | None = None,
+    quality: Mapping[str, Own] | None = None,
     movers: NDArray[np.int64] | None = None,
 ) -> list[Settled]:
     """Settle every partnership of a contract set.
@@ -133,7 +133,7 @@ def settle(
         Replicate totals; every partnership of the set is one of its groups.
     contract_set : ContractSet
     base_year, performance_year : int
-    quality : mapping of partnership id to Decimal or None
+    quality : mapping of partnership id to Decimal, str or None
         Scores from 0 to 1; of a partnership without one `settlement.quality.missing` decides.
 
     movers : int64[n_groups, n_strata, n_columns], optional
@@ -175,8 +175,8 @@ def settle(
         if terms not in drafts:
             drafts[terms] = agreement.draft_line()
             by_cell[terms] = cells_program(agreement, **years)
-        own, fill = scores.own.get(partnership), scores.fill(partnership, agreement)
-        used = own if fill is None else fill.score
+        fill = scores.fill(partnership, agreement)
+        used = scores.used(partnership, agreement)
         case = _Case(sums[key], stayers.get(key), partnership, agreement, used, fill, **years)
         settled.append(_settle_one(case, whole, by_cell[terms], drafts[terms]))
     return settled

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ihp_compute.data_quality import GateTerms
-from ihp_compute.errors import ContractError, GateError, GridError
+from ihp_compute.errors import ContractError, GateError, GridError, MissingQualityError
 from ihp_compute.explain import explain_member
 from ihp_compute.ingest.passes import ingest
 from ihp_compute.pipeline import Outcome, RunRequest, run
@@ -67,7 +67,9 @@ def two_years(person: str, at_once: int, later: int, late: int) -> list[Row]:
     ]
 
 
-def population(folder: Path, people: list[Row], claims: list[Row]) -> Path:
+def population(
+    folder: Path, people: list[Row], claims: list[Row], quality: list[Row] | None = None
+) -> Path:
     raw = folder / "raw"
     raw.mkdir(parents=True)
     tables = {
@@ -76,7 +78,8 @@ def population(folder: Path, people: list[Row], claims: list[Row]) -> Path:
         "provider_roster": [
             {"partnership_id": "P1", "npi": CLINIC, "tin": "", "specialty": "primary care"}
         ],
-        "quality_score": [{"partnership_id": "P1", "performance_year": "2024", "score": "1"}],
+        "quality_score": quality
+        or [{"partnership_id": "P1", "performance_year": "2024", "score": "1"}],
         "risk_score": [
             {"person_id": row["person_id"], "year": year, "model": "x", "score": "1"}
             for row in people
@@ -157,7 +160,7 @@ def test_a_year_with_all_its_claims_is_final(late_claims: Path, settled: Settled
     assert row["target_cents"] == 375_120
     assert not any("INTERIM" in line for line in done.headlines)
     page = (done.run_dir / "report.html").read_text(encoding="utf-8")
-    assert "INTERIM" not in page
+    assert "INTERIM: 2024" not in page
 
 
 def test_a_run_completes_costs_by_itself(late_claims: Path, settled: Settled) -> None:
@@ -226,6 +229,46 @@ def test_a_factor_is_not_swept_on_top_of_a_cut_base(late_claims: Path, settled: 
         check(done.run_dir, grid)
     whole, _ = settled(late_claims, "2025-03-31")
     check(whole.run_dir, grid)
+
+
+@pytest.mark.parametrize(
+    ("policy", "payment_cents", "said"),
+    [
+        ("prior", 6_124, "by the score of 2023"),
+        ("full", 6_804, "as full"),
+        ("none", 3_402, "as none"),
+    ],
+)
+def test_quality_that_is_not_scored_yet_is_what_the_contract_says(
+    unscored: Path, settled: Settled, policy: str, payment_cents: int, said: str
+) -> None:
+    """Half of $68.04 rests on quality: the score of 2023 was 0.8, so 0.5 + 0.5 x 0.8 = 0.9."""
+    done, row = settled(unscored, settlement__quality__interim=policy)
+    assert row["payment_cents"] == payment_cents
+    assert any(f"quality: P1 settled {said} until" in line for line in done.headlines)
+    with pytest.raises(MissingQualityError):
+        settled(unscored)
+    with pytest.raises(MissingQualityError):
+        settled(unscored, "2025-03-31", settlement__quality__interim=policy)
+
+
+def test_a_score_of_the_year_stands_whatever_the_contract_says_of_none(
+    late_claims: Path, settled: Settled
+) -> None:
+    _, row = settled(late_claims, settlement__quality__interim="none")
+    assert row["payment_cents"] == 6_804
+
+
+@pytest.fixture(scope="module")
+def unscored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The three members, and a quality score of the year before alone."""
+    people = ["M1", "M2", "M3"]
+    return population(
+        tmp_path_factory.mktemp("unscored"),
+        [enrolled(person) for person in people],
+        [row for person in people for row in two_years(person, 60, 40, 3)],
+        quality=[{"partnership_id": "P1", "performance_year": "2023", "score": "0.8"}],
+    )
 
 
 @pytest.fixture(scope="module")
