@@ -157,7 +157,7 @@ class QualityScores:
         own = self.own.get(partnership)
         if not self._needs(partnership, agreement):
             return None
-        if own is not None:
+        if isinstance(own, str):
             return QualityFill(own, None if own == "full" else Decimal(0))
         if agreement[MISSING_QUALITY_TERM] == REFUSE:
             raise MissingQualityError(missing_text([(partnership, agreement.name)]))
