@@ -23,7 +23,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ihp_compute.codes import LINE_KINDS, RATE_CELLS, SERVICE_CATEGORIES
+from ihp_compute.codes import (
+    LINE_KINDS,
+    RATE_CELLS,
+    SERVICE_CATEGORIES,
+    VISIT_ED,
+    VISIT_INPATIENT,
+    VISIT_PAYMENT,
+)
 from ihp_compute.contracts import INCURRED_BY, incurred_by
 from ihp_compute.errors import PopulationError, RunError
 from ihp_compute.folders import kind_of
@@ -35,6 +42,7 @@ from ihp_compute.measure import (
     attribute,
     completed,
     costs,
+    counted_visits,
     make_plan,
     member_line_fates,
     payer_names,
@@ -162,8 +170,9 @@ class MemberExplained:
     """One member's two years and every claim line, with its fate.
 
     `years` have year, group_id, exclusion, step, n_visits, tied, months by rate cell, score, and
-    cost before and after the cap in cents. `lines` are the retained ones with their run fate and
-    the day by which the contract incurs them, then those put aside at ingest with theirs, each by
+    cost before and after the cap in cents. `lines` are the retained ones with their run fate, the
+    day by which the contract incurs them and, where a line counted as a visit, of which partnership
+    and step and by whose entry of the roster; then those put aside at ingest with theirs, each by
     date.
     """
 
@@ -258,11 +267,63 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
         n_partnerships=plan.roster.n_partnerships,
     )
     incurred_day = INCURRED_BY[incurred_by(plan.rule_sets)]
+    visited = _Visited(plan, shard, member)
     lines = [
-        _line(shard, row, int(fate), incurred_day)
+        _line(shard, row, int(fate), incurred_day) | visited.of_line(row)
         for row, fate in zip(_positions(rows), fates, strict=True)
     ]
     return MemberExplained(member_id, years, lines + _put_aside(plan, member_id))
+
+
+_NO_VISIT: Final = {"visit_of": "", "visit_step": "", "visit_npi": ""}
+
+
+class _Visited:
+    """Visits of a member that counted, found by the lines that they are."""
+
+    def __init__(self, plan: Plan, shard: Shard, member: int) -> None:
+        population = open_population(plan.origin.path)
+        npi = population.codes("npi")
+        self._shard = shard
+        self._places = population.codes("place_of_service").to_pylist()
+        self._found = {
+            tuple(
+                self._value("visits", name, visit.row) for name in ("day", *_SAME, "place", "marks")
+            ): {
+                "visit_of": plan.roster.groups[visit.group],
+                "visit_step": visit.step,
+                "visit_npi": npi[visit.npi].as_py(),
+            }
+            for year in plan.years
+            for visit in counted_visits(
+                shard, member, plan.roster, plan.visits, plan.attribution, year=year,
+                cutoff_day=plan.cutoff_day,
+            )
+        }  # fmt: skip
+
+    def of_line(self, row: int) -> dict[str, str]:
+        """What a line counted for: partnership, step and provider; each empty if it did not."""
+        place = self._places[self._value("line_detail", "place_of_service", row)]
+        kind = LINE_KINDS[self._value("lines", "kind", row)]
+        marks = self._value("lines", "flags", row) & (VISIT_ED | VISIT_INPATIENT)
+        if kind in ("capitation", "supplemental"):
+            marks |= VISIT_PAYMENT
+        first, *rest = _SAME
+        key = (
+            self._value("lines", "service_day", row),
+            self._value("lines", first, row),
+            *(self._value("line_detail", name, row) for name in rest),
+            int(place) if place.isdecimal() and len(place) < 3 else 0,
+            marks,
+        )
+        return self._found.get(key, _NO_VISIT)
+
+    def _value(self, table: str, name: str, row: int) -> int:
+        return int(self._shard.column(table, name)[row])
+
+
+_SAME: Final = ("paid_day", "rendering_npi", "billing_npi", "hcpcs")
+"""Columns that a visit has of its line."""
 
 
 @dataclass(frozen=True)
@@ -465,6 +526,7 @@ def _put_aside(plan: Plan, member_id: str) -> list[dict[str, Any]]:
                 "category": "",
                 "kind": "",
                 "paid_cents": row["paid_cents"],
+                **_NO_VISIT,
             }
             for row in rows.sort_by("service_date").to_pylist()
         ]

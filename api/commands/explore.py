@@ -188,7 +188,7 @@ def _show_member(found: MemberExplained) -> None:
     show_table(
         "Claim lines",
         {"service": "left", "incurred": "left", "paid": "left", "claim": "left", "line": "right",
-         "category": "left", "kind": "left", "dollars": "right", "fate": "left"},
+         "category": "left", "kind": "left", "dollars": "right", "fate": "left", "visit": "left"},
         [
             [
                 line["service_date"],
@@ -200,6 +200,7 @@ def _show_member(found: MemberExplained) -> None:
                 line["kind"],
                 dollars(line["paid_cents"]),
                 f"{line['fate']}" + (" (at ingest)" if line["stage"] == "ingest" else ""),
+                " ".join(filter(None, (line[f"visit_{k}"] for k in ("of", "step", "npi")))),
             ]
             for line in found.lines
         ],

@@ -6,7 +6,12 @@ Leaves to others: scores (`risk`), sums over draws (`uncertainty`), payment (`se
 
 from __future__ import annotations
 
-from ihp_compute.measure.attribution import EXCLUSION_REASONS, Attribution, attribute
+from ihp_compute.measure.attribution import (
+    EXCLUSION_REASONS,
+    Attribution,
+    attribute,
+    counted_visits,
+)
 from ihp_compute.measure.completed import Developed, completed, develop, parts_of
 from ihp_compute.measure.completion import (
     PaymentDays,
@@ -17,6 +22,7 @@ from ihp_compute.measure.cost import costs
 from ihp_compute.measure.line_fates import member_line_fates
 from ihp_compute.measure.measured import Measured, ShardMeasured
 from ihp_compute.measure.member_years import MEMBER_YEARS, OWN_TEXT, VISIT_STEPS
+from ihp_compute.measure.movement import MOVEMENT
 from ihp_compute.measure.payer_months import PLAN_NOT_STATED, payer_names, payer_weights
 from ihp_compute.measure.plan import Plan, make_plan
 from ihp_compute.measure.request import RunRequest
@@ -26,6 +32,7 @@ from ihp_compute.measure.utilisation import utilise_years
 __all__ = [
     "EXCLUSION_REASONS",
     "MEMBER_YEARS",
+    "MOVEMENT",
     "OWN_TEXT",
     "PLAN_NOT_STATED",
     "STATEMENT_FIELDS",
@@ -40,6 +47,7 @@ __all__ = [
     "attribute",
     "completed",
     "costs",
+    "counted_visits",
     "develop",
     "final_less_interim",
     "make_plan",

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -176,11 +177,9 @@ def attribute(
     Attribution
     """
     found = _months(shard, terms, year, np.zeros(shard.n_members, np.uint8))
-    first_day, end_day = year_bounds(year)
-    days = np.arange(first_day, end_day, dtype=np.int32)
-    month_of = (months_of_days(days) - 12 * year).astype(np.uint8)
-    visit_group, visit_step = match_visits(shard, roster, visits, year=year, cutoff_day=cutoff_day)
-    months = found.countable if "excluded_month" in terms.no_visit else found.covered
+    first_day, month_of = year_bounds(year)[0], _month_of_day(year)
+    visit_group, visit_step = _match(shard, roster, visits, year=year, cutoff_day=cutoff_day)
+    months = _open_months(found, terms)
     group, step, n_visits, tied, first_visit = plurality(
         visit_group,
         visit_step,
@@ -271,18 +270,82 @@ def _months(
     )
 
 
-def match_visits(
-    shard: ShardColumns, roster: Roster, visits: VisitRule, *, year: int, cutoff_day: int
+def _open_months(found: EnrolledMonths, terms: AttributionTerms) -> NDArray[np.uint16]:
+    """Months of each member in which visits count, a bit a month."""
+    months: NDArray[np.uint16] = (
+        found.countable if "excluded_month" in terms.no_visit else found.covered
+    )
+    return months
+
+
+def _month_of_day(year: int) -> NDArray[np.uint8]:
+    """Month of each day of a year, January 0."""
+    months = months_of_days(np.arange(*year_bounds(year), dtype=np.int32)) - 12 * year
+    return months.astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class CountedVisit:
+    """A visit that counted towards attribution: its row in "visits", and the entry it falls under.
+
+    `step` is one of `ATTRIBUTION_STEPS`, `npi` a code of the provider whose entry it is.
+    """
+
+    row: int
+    group: int
+    step: str
+    npi: int
+
+
+def counted_visits(
+    shard: ShardColumns,
+    member: int,
+    roster: Roster,
+    visits: VisitRule,
+    terms: AttributionTerms,
+    *,
+    year: int,
+    cutoff_day: int,
+) -> list[CountedVisit]:
+    """The visits of one member that count in a year, at any step, for explaining them.
+
+    Parameters as `attribute`; member is a position in the shard.
+    """
+    match = partial(_match, shard, roster, visits, year=year, cutoff_day=cutoff_day)
+    group, step = match()
+    rendering, _ = match(billing=False)
+    found = _months(shard, terms, year, np.zeros(shard.n_members, np.uint8))
+    months, month_of = int(_open_months(found, terms)[member]), _month_of_day(year)
+    made = []
+    for row in range(*shard.offsets("visits")[member : member + 2].tolist()):
+        day = int(shard.column("visits", "day")[row]) - year_bounds(year)[0]
+        if group[row] >= 0 and months >> int(month_of[day]) & 1:
+            who = "rendering_npi" if rendering[row] >= 0 else "billing_npi"
+            npi = int(shard.column("visits", who)[row])
+            made.append(CountedVisit(row, int(group[row]), terms.steps[step[row] - 1], npi))
+    return made
+
+
+def _match(
+    shard: ShardColumns,
+    roster: Roster,
+    visits: VisitRule,
+    *,
+    year: int,
+    cutoff_day: int,
+    billing: bool = True,
 ) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
     """Group and step (from 1) of each possible visit of a shard; -1 and 0 where it does not count.
 
-    Parameters as `attribute`. Whether a visit's month counts is not asked here.
+    Parameters as `attribute`; without `billing` only the rendering provider's entries are asked.
+    Whether a visit's month counts is not asked here.
     """
     entries = roster.entries[year]
     first_day, end_day = year_bounds(year)
+    billing_npi = shard.column("visits", "billing_npi")
     group, step = roster_match(
         shard.column("visits", "rendering_npi"),
-        shard.column("visits", "billing_npi"),
+        billing_npi if billing else np.zeros_like(billing_npi),
         shard.column("visits", "tin"),
         shard.column("visits", "day"),
         shard.column("visits", "paid_day"),

@@ -20,6 +20,7 @@ from ihp_compute.measure.cost import Cost
 from ihp_compute.measure.line_fates import line_fates
 from ihp_compute.measure.member_years import member_years_of
 from ihp_compute.measure.missing import unpaid_encounters, unscored
+from ihp_compute.measure.movement import movement
 from ihp_compute.measure.payer_months import payer_months
 from ihp_compute.measure.plan import Plan
 from ihp_compute.measure.utilisation import Utilisation
@@ -42,6 +43,8 @@ class Measured:
         Lines and paid cents of retained rows by run fate.
     exclusions : int64[2, n_reasons, 3]
         Members, member months and paid cents per year (base, performance) and reason.
+    movement : int64[2, n_groups, n_steps, 7]
+        Members by group and step of each year, and who came and went (`movement`).
     utilisation : int64[2, n_groups, 6]
         Members, member months, stays, emergency visits, readmissions and index stays per year and
         group.
@@ -63,6 +66,7 @@ class Measured:
     member_years: tuple[pa.Table, ...]
     ledger: NDArray[np.int64]
     exclusions: NDArray[np.int64]
+    movement: NDArray[np.int64]
     utilisation: NDArray[np.int64]
     cells: CellSums
     payer_months: NDArray[np.int64]
@@ -78,6 +82,7 @@ class Measured:
             self.member_years + other.member_years,
             self.ledger + other.ledger,
             self.exclusions + other.exclusions,
+            self.movement + other.movement,
             self.utilisation + other.utilisation,
             self.cells + other.cells,
             self.payer_months + other.payer_months,
@@ -119,6 +124,7 @@ class Measured:
             member_years=tuple(shard.member_years for shard in shards),
             ledger=sum_of([shard.ledger for shard in shards]),
             exclusions=sum_of([shard.exclusions for shard in shards]),
+            movement=sum_of([shard.movement for shard in shards]),
             utilisation=sum_of([shard.utilisation for shard in shards]),
             cells=sum((shard.cells for shard in shards[1:]), shards[0].cells),
             payer_months=sum_of([shard.payer_months for shard in shards]),
@@ -146,6 +152,7 @@ class ShardMeasured:
     member_years: pa.Table
     ledger: NDArray[np.int64]
     exclusions: NDArray[np.int64]
+    movement: NDArray[np.int64]
     utilisation: NDArray[np.int64]
     cells: CellSums
     payer_months: NDArray[np.int64]
@@ -196,6 +203,9 @@ class ShardMeasured:
             member_years=member_years_of(member_key, plan, years, by_payer),
             ledger=ledger,
             exclusions=np.stack([_exclusions(a, cost[0]) for a, _, cost, _ in years]),
+            movement=movement(
+                attributions, n_groups=n_groups, n_partnerships=plan.roster.n_partnerships
+            ),
             utilisation=np.stack([_utilisation(a, use, n_groups) for a, _, _, use in years]),
             cells=cell_sums(
                 [

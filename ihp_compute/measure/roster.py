@@ -54,6 +54,14 @@ _LEAP: Final = 366
 _FEBRUARY_29: Final = 59
 """Its place among the days of a leap year."""
 
+_WORDS: Final = {
+    "on_date": "roster entries valid on {day} hold for all days of both years",
+    "any_day": "roster entries valid on any day of {year} hold for all days of both years",
+    "same_days": "roster entries hold on the calendar days of {year} on which they are valid, in "
+    "both years",
+    "own_year": "roster entries hold on their own dates, in each year its own",
+}
+
 _Days = NDArray[np.int32]
 
 
@@ -103,6 +111,8 @@ class Roster:
         Rows of the roster table that visits of the performance year may fall under.
     n_unseen : int
         Of those, rows whose npi or tin no claim of the population carries.
+    words : str
+        Which entries hold on which days.
     """
 
     groups: tuple[str, ...]
@@ -110,6 +120,7 @@ class Roster:
     entries: Mapping[int, RosterEntries]
     n_entries: int
     n_unseen: int
+    words: str
 
     @property
     def n_partnerships(self) -> int:
@@ -194,7 +205,12 @@ def compile_roster(
     providers = {
         int(code): str(name) for code, name in zip(npi[known], rows["npi"][known], strict=True)
     }
-    return Roster(groups, providers, entries, int(in_force.sum()), int((in_force & ~seen).sum()))
+    words = _WORDS[terms.roster_rule].format(
+        day=roster_day(terms, performance_year), year=performance_year
+    )
+    return Roster(
+        groups, providers, entries, int(in_force.sum()), int((in_force & ~seen).sum()), words
+    )
 
 
 def roster_day(terms: AttributionTerms, performance_year: int) -> date:

@@ -1,8 +1,9 @@
 """The report of a run: one self-contained page, the first thing an actuary sees.
 
     draft terms -> what was run -> the state -> settlement -> how sure -> walk of each partnership
-        -> utilisation -> who and what was left out -> every dollar's fate -> what was noticed
-        -> methods and limits -> who answers, and what each standard asks -> definitions
+        -> attribution -> utilisation -> who and what was left out -> every dollar's fate
+        -> what was noticed -> methods and limits -> who answers, and what each standard asks
+        -> definitions
 
 It reads a finished run's folder and nothing else: a report can be made again from the results
 without a claim line. Numbers are written as the tables hold them; nothing is settled here. Every
@@ -25,6 +26,7 @@ from ihp_compute.contracts import DRAFT_BASES
 from ihp_compute.folders import whole
 from ihp_compute.report import numbers
 from ihp_compute.report.about import device_note, draft, facts, provenance, risk_model
+from ihp_compute.report.attribution import attribution_section
 from ihp_compute.report.definitions import definitions_section
 from ihp_compute.report.left_out import exclusion_rows, ledger_section
 from ihp_compute.report.noticed import SHOWN, noticed_section
@@ -122,6 +124,7 @@ def render(run_dir: Path) -> str:
         forest=state_forest(partnerships),
         state_walk=state_walk(partnerships),
         statements=[statement(p) for p in partnerships],
+        attribution=attribution_section(rows["attribution"], manifest),
         utilisation=utilisation_section(rows["utilisation"], manifest),
         exclusions=exclusion_rows(rows["exclusions"]),
         ledger=ledger_section(rows["ledger"]),

@@ -10,13 +10,22 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from ihp_compute.codes import UNATTRIBUTED
 from ihp_compute.data_quality import DATA_QUALITY, Stage, table_of
 from ihp_compute.errors import UnbalancedLedgerError
 from ihp_compute.ledger import CLAIM_TABLES, LINE_FATES, IngestFate, RunFate
-from ihp_compute.measure import EXCLUSION_REASONS, Measured, Plan, payer_weights
+from ihp_compute.measure import (
+    EXCLUSION_REASONS,
+    MOVEMENT,
+    VISIT_STEPS,
+    Measured,
+    Plan,
+    payer_weights,
+)
 from ihp_compute.results.cells import cell_rows
 from ihp_compute.results.missing import missing_of
 from ihp_compute.results.tables import (
+    ATTRIBUTION,
     CELLS,
     CHANCES,
     EXCLUSIONS,
@@ -77,6 +86,7 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
             PAYMENTS.name: _payments(plan, measured, settled),
             LEDGER.name: _ledger(plan, measured),
             DATA_QUALITY.name: table_of([*plan.origin.noticed.to_pylist(), *noticed]),
+            ATTRIBUTION.name: _attribution(plan, measured),
             EXCLUSIONS.name: _exclusions(plan, measured),
             UTILISATION.name: _utilisation(plan, measured),
         },
@@ -306,6 +316,18 @@ def _exclusions(plan: Plan, measured: Measured) -> pa.Table:
             if reason and sums.any()
         ],
     )
+
+
+def _attribution(plan: Plan, measured: Measured) -> pa.Table:
+    """Every group in both years: its steps, or none for those whom nothing attributed."""
+    rows = []
+    for year, by_group in zip(plan.years, measured.movement, strict=True):
+        for group, by_step in zip(plan.roster.groups, by_group, strict=True):
+            for step, counts in zip(VISIT_STEPS, by_step, strict=True):
+                if (step == VISIT_STEPS[0]) == (group == UNATTRIBUTED):
+                    numbers = dict(zip(MOVEMENT, map(int, counts), strict=True))
+                    rows.append({"partnership_id": group, "year": year, "step": step, **numbers})
+    return _table(ATTRIBUTION, rows)
 
 
 def _per_thousand(events: int, months: int) -> float:

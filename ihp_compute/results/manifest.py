@@ -114,6 +114,7 @@ def manifest_of(
         "draft_terms": plan.contracts.draft_terms(plan.performance_year),
         **entries("accept"),
         "groups": list(plan.roster.groups),
+        "roster": plan.roster.words,
         "notes": list(plan.notes),
         "counts": results.counts,
         "timings": {"seconds": round(time.perf_counter() - started, 3)},

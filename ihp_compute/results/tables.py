@@ -191,6 +191,32 @@ EXCLUSIONS: Final = TableSchema(
     keys=("year", "reason"),
 )
 
+ATTRIBUTION: Final = TableSchema(
+    "attribution",
+    "members of each partnership by the step that found it, and who came and went",
+    (
+        Column("partnership_id", pa.string(), "a partnership, COMPARISON or UNATTRIBUTED"),
+        _YEAR,
+        Column("step", pa.string(), "step of attribution; none where nothing attributed"),
+        Column("members", pa.int64(), "members whom the step attributed", "members"),
+        _MONTHS,
+        Column("ties", pa.int64(), "members for whom another partnership had as many encounters",
+               "members"),
+        Column("gained", pa.int64(),
+               "newcomers at this step, of no partnership in the base year; 0 in that year",
+               "members"),
+        Column("lost", pa.int64(),
+               "members who left, at their step of the base year, and are of no partnership now",
+               "members"),
+        Column("moved_in", pa.int64(),
+               "newcomers at this step, of another partnership in the base year", "members"),
+        Column("moved_out", pa.int64(),
+               "members who left, at their step of the base year, and are of another now",
+               "members"),
+    ),
+    keys=("partnership_id", "year", "step"),
+)  # fmt: skip
+
 UTILISATION: Final = TableSchema(
     "utilisation",
     "stays, emergency visits and readmissions of each group and year",
@@ -217,8 +243,8 @@ UTILISATION: Final = TableSchema(
 TABLES: Final[Mapping[str, TableSchema]] = {
     table.name: table
     for table in (
-        CELLS, CHANCES, DATA_QUALITY, EXCLUSIONS, INTERVALS, LEDGER, MEMBER_YEARS, PAYMENTS,
-        SENSITIVITIES, SETTLEMENT, UTILISATION, WALK,
+        ATTRIBUTION, CELLS, CHANCES, DATA_QUALITY, EXCLUSIONS, INTERVALS, LEDGER, MEMBER_YEARS,
+        PAYMENTS, SENSITIVITIES, SETTLEMENT, UTILISATION, WALK,
     )
 }  # fmt: skip
 """Every table of a run by name; the digest takes them in this order, by name."""

@@ -17,6 +17,7 @@ import pytest
 
 from ihp_compute.data_quality import DATA_QUALITY, GateTerms, Noticed, table_of
 from ihp_compute.results.tables import (
+    ATTRIBUTION,
     CHANCES,
     EXCLUSIONS,
     INTERVALS,
@@ -237,6 +238,17 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             for row in settlement
             for scenario in CHANGES
         ]
+        sizes = [(pid, n) for pid, year, n, *_ in use if year == 2023]
+        standing = [
+            (group, year, step, n // 2, n * 5, n // 100, *(n // k * (year == 2023) for k in moves))
+            for group, n in sizes
+            for year in (2021, 2023)
+            for step, moves in (
+                [("none", (8, 9, 10, 11))] if group == "UNATTRIBUTED" else [
+                    ("health_care_home", (200, 300, 400, 500)), ("primary_care", (20, 25, 50, 40)),
+                ]
+            )
+        ]  # fmt: skip
         ledger = _ledger(balanced=balanced)
         exclusions = [
             (year, reason, members, members * 7, members * 123_456)
@@ -253,6 +265,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             (INTERVALS, intervals),
             (WALK, walk),
             (UTILISATION, use),
+            (ATTRIBUTION, standing),
             (LEDGER, ledger),
             (EXCLUSIONS, exclusions),
             (CHANCES, chances),
