@@ -29,7 +29,8 @@ class CellSums:
     members : tuple of int64[2, n_groups, n_cells]
         People with months in a rate cell, for each list of rate cells that a contract has.
     taken_cents : int64[2, n_rule_sets, n_groups, n_strata]
-        What floor and cap took: cost before both, less cost after.
+        What floor and cap took, less what completion by the run added: cost before all three, less
+        cost after.
     movers : int64[n_groups, n_strata, n_columns]
         The columns of `uncertainty.Totals`, of member-years that stand in several rate cells.
     """
@@ -91,7 +92,8 @@ def _members(
 
 
 def _taken(attribution: Attribution, cost: Cost, n_groups: int) -> NDArray[np.int64]:
-    here = np.flatnonzero(cost.uncapped_cents != cost.capped_cents)
+    changed = (cost.above_cap_cents != 0) | (cost.floored_cents != 0)
+    here = np.flatnonzero(changed | (cost.uncapped_cents != cost.capped_cents))
     return _by_group(attribution.group[here], cost.cell_taken_cents[:, here], n_groups)
 
 
