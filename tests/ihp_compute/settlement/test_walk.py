@@ -39,7 +39,7 @@ def rows(result: Settled) -> dict[str, Any]:
 
 def test_a_line_without_a_rule_says_so() -> None:
     found = rows(settled("mn-ihp-2.0-track-2"))
-    for step in ("agreed_base", "policy", "completion", "withhold", "cap", "adjustments"):
+    for step in ("agreed_base", "policy", "withhold", "cap", "adjustments"):
         assert found[step].amount_cents == 0
         assert (found[step].basis, found[step].citation) == (
             NO_RULE, "no rule in mn-ihp-2.0-track-2",
