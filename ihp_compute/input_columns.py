@@ -544,6 +544,10 @@ _ELIGIBILITY: Final = (
     InputColumn("ethnicity", Kind.TEXT, "ethnicity"),
     _SOURCE,
     *_CAME,
+    InputColumn(
+        "snapshot_date", Kind.DATE, "day on which the enrolment was known as the row says",
+        (_day("snapshot_day"),), is_content=False,
+    ),
     InputColumn("enrollment_status", Kind.TEXT, "status of the enrolment"),
     InputColumn("hospice_flag", Kind.FLAG, "in hospice care"),
     InputColumn("snp_type", Kind.CODE, "type of special needs plan"),

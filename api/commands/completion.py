@@ -80,14 +80,25 @@ def completion_command(
 @app.command("true-up")
 def true_up_command(
     final: Annotated[Path, typer.Argument(help="Run folder of the final settlement.")],
-    interim: Annotated[Path, typer.Option(help="Run folder of the interim settlement.")],
+    interim: Annotated[
+        list[Path], typer.Option(help="Run folder of an earlier settlement; repeatable.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Show final less interim: what the final settlement still pays or recoups."""
-    found = true_up(final, interim)
+    """Show final less interim: what the final settlement still pays or recoups.
+
+    It nets what the earlier settlements have paid, each named with its digest.
+    """
+    found = true_up(final, *interim)
     if as_json:
         emit_json(asdict(found))
         return
+    for one in found.nets:
+        moved = sum(one.moved_cents.values())
+        say(
+            f"nets {one.run} ({one.status}, paid through {one.paid_through}, digest "
+            f"{one.digest[:16]}): moved {dollars(moved, plus='+')}"
+        )
     for what in found.differs:
         say(f"the two runs differ in {what}, not in claims alone")
     show_table(

@@ -1,16 +1,19 @@
-"""Interim and final settlement of one year: what the final one still moves.
+"""Settlements of one year, one after another: what the last one still moves, and what it nets.
 
-Both are runs of the same years, with earlier and later claims. Final less interim is paid when
-positive and recouped when negative; a partnership that only one run settled stands with zero in the
-other.
+All are runs of the same years, each with later claims than the one before. A settlement replaces
+those before it: it nets what has been paid so far, which is the payment of the last one. So a year
+may be opened again as often as claims, enrolment or terms change, and the movements add up to the
+last payment. A movement is paid when positive and recouped when negative; a partnership that one
+run did not settle stands with zero in it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ihp_compute.errors import RunError
 from ihp_compute.folders import MANIFEST, read_manifest
@@ -23,7 +26,7 @@ SETTLED: Final = replace(
     RUN,
     entries=(
         "performance_year", "base_year", "paid_through", "contracts", "risk_model",
-        "method_version",
+        "method_version", "digest",
     ),
     no_folder=f"{{folder}}: no {MANIFEST}, expected a finished run",
     no_manifest=f"{{folder}}: no {MANIFEST}, expected a finished run",
@@ -32,10 +35,25 @@ SETTLED: Final = replace(
 
 
 @dataclass(frozen=True)
+class Netted:
+    """A settlement before the last one: which run it is, and what it moved.
+
+    moved_cents : by partnership id, its payment less that of the one before
+    """
+
+    run: str
+    digest: str
+    paid_through: date
+    status: str
+    moved_cents: dict[str, int]
+
+
+@dataclass(frozen=True)
 class TrueUp:
     """Payments of two runs of one year, in cents, by partnership id.
 
-    `differs` names what else than the claims' cutoff differs between them.
+    `differs` names what else than the claims' cutoff differs between the last two, and `nets` the
+    earlier settlements, oldest first.
     """
 
     performance_year: int
@@ -45,42 +63,75 @@ class TrueUp:
     final_cents: dict[str, int]
     moved_cents: dict[str, int]
     differs: tuple[str, ...]
+    nets: tuple[Netted, ...]
 
 
-def true_up(final: Path, interim: Path) -> TrueUp:
-    """Final less interim of two run folders.
+def true_up(final: Path, *earlier: Path) -> TrueUp:
+    """What the final settlement moves after one or several earlier ones.
+
+    Parameters
+    ----------
+    final : Path
+        Run folder of the last settlement.
+    earlier : Path
+        Run folders of those before it, in any order.
 
     Raises
     ------
     RunError
-        If a folder is no run, the runs settle other years, or the interim run saw claims paid
-        later than the final one.
+        If a folder is no run, the runs settle other years, one saw claims paid later than the final
+        one, or one is given twice.
     """
-    last, first = (read_manifest(folder, SETTLED) for folder in (final, interim))
-    for key in ("performance_year", "base_year"):
-        if last[key] != first[key]:
+    last = read_manifest(final, SETTLED)
+    first = {folder: read_manifest(folder, SETTLED) for folder in earlier}
+    for folder, manifest in first.items():
+        for key in ("performance_year", "base_year"):
+            if last[key] != manifest[key]:
+                raise RunError(
+                    f"{final.name} and {folder.name}: {key} {last[key]} and {manifest[key]} "
+                    "differ, expected runs of the same years"
+                )
+        if _through(manifest) > _through(last):
             raise RunError(
-                f"{final.name} and {interim.name}: {key} {last[key]} and {first[key]} differ, "
-                "expected two runs of the same years"
+                f"{folder.name}: claims paid through {_through(manifest)}, after the "
+                f"{_through(last)} of {final.name}; expected the interim run to be the earlier one"
             )
-    through = [date.fromisoformat(m["paid_through"]) for m in (first, last)]
-    if through[0] > through[1]:
+    digests = [manifest["digest"] for manifest in (last, *first.values())]
+    if len(earlier) != len(first) or len(set(digests)) < len(digests):
         raise RunError(
-            f"{interim.name}: claims paid through {through[0]}, after the {through[1]} of "
-            f"{final.name}; expected the interim run to be the earlier one"
+            f"{final.name}: found a run twice, expected each settlement once: it would be netted "
+            "against itself"
         )
-    payments = [_payments(folder) for folder in (interim, final)]
+    nets, before = [], dict[str, int]()
+    for folder, manifest in sorted(first.items(), key=lambda item: _through(item[1])):
+        payments = _payments(folder)
+        nets.append(
+            Netted(
+                folder.name,
+                manifest["digest"],
+                _through(manifest),
+                manifest.get("completion", {}).get("status", "not stated"),
+                final_less_interim(payments, before),
+            )
+        )
+        before, latest = payments, manifest
+    payments = _payments(final)
     return TrueUp(
         performance_year=last["performance_year"],
-        interim_through=through[0],
-        final_through=through[1],
-        interim_cents=payments[0],
-        final_cents=payments[1],
-        moved_cents=final_less_interim(payments[1], payments[0]),
+        interim_through=nets[-1].paid_through,
+        final_through=_through(last),
+        interim_cents=before,
+        final_cents=payments,
+        moved_cents=final_less_interim(payments, before),
         differs=tuple(
-            key for key in ("contracts", "risk_model", "method_version") if last[key] != first[key]
+            key for key in ("contracts", "risk_model", "method_version") if last[key] != latest[key]
         ),
+        nets=tuple(nets),
     )
+
+
+def _through(manifest: Mapping[str, Any]) -> date:
+    return date.fromisoformat(manifest["paid_through"])
 
 
 def _payments(run: Path) -> dict[str, int]:

@@ -20,7 +20,7 @@ def run(folder: Path, payments: dict[str, int], **manifest: Any) -> Path:
             {
                 "kind": "run", "performance_year": 2023, "base_year": 2021,
                 "paid_through": "2024-06-30", "contracts": [], "risk_model": {},
-                "method_version": "1", **manifest,
+                "method_version": "1", "digest": folder.name, **manifest,
             }
         )
     )  # fmt: skip
@@ -36,6 +36,32 @@ def test_the_final_settlement_moves_the_difference(tmp_path: Path) -> None:
     assert found.moved_cents == {"A": -50, "B": 100, "C": 20}
     assert (found.interim_through, found.final_through) == (date(2024, 6, 30), date(2024, 12, 31))
     assert found.differs == ()
+
+
+def test_a_settlement_names_what_it_nets(tmp_path: Path) -> None:
+    """Paid 500, then 80 taken back, then 30 more: three movements, 450 in all."""
+    first = run(tmp_path / "first", {"A": 500}, paid_through="2024-03-31")
+    second = run(
+        tmp_path / "second", {"A": 420}, paid_through="2024-06-30",
+        completion={"status": "INTERIM"},
+    )  # fmt: skip
+    final = run(tmp_path / "final", {"A": 450}, paid_through="2024-12-31")
+    found = true_up(final, second, first)
+    assert [(one.run, one.digest, one.status, one.moved_cents) for one in found.nets] == [
+        ("first", "first", "not stated", {"A": 500}),
+        ("second", "second", "INTERIM", {"A": -80}),
+    ]
+    assert found.moved_cents == {"A": 30}
+    assert found.interim_cents == {"A": 420}
+
+
+def test_a_settlement_is_not_netted_twice(tmp_path: Path) -> None:
+    interim = run(tmp_path / "interim", {"A": 500})
+    again = run(tmp_path / "again", {"A": 500}, digest="interim")
+    final = run(tmp_path / "final", {"A": 450}, paid_through="2024-12-31")
+    for earlier in ((interim, interim), (interim, again), (final,)):
+        with pytest.raises(RunError, match="expected each settlement once"):
+            true_up(final, *earlier)
 
 
 def test_other_differences_than_claims_are_named(tmp_path: Path) -> None:
