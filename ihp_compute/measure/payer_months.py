@@ -65,7 +65,7 @@ def payer_months(
         met = np.bitwise_count(by_member[member] & spanned)
         some = np.flatnonzero(met)
         found += sums_by(member[some] * (1 + n_plans) + payer[some], met[some], found.size)
-    return found.astype(np.uint8).reshape(shard.n_members, -1)
+    return found.astype(np.uint8).reshape(shard.n_members, 1 + n_plans)
 
 
 def payer_labels(
