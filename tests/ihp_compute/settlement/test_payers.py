@@ -67,6 +67,33 @@ class _Spans:
         return np.array([0, 2, 3, 4])
 
 
+class _Nobody:
+    """A shard that no member fell into."""
+
+    n_members = 0
+
+    def column(self, table: str, name: str) -> np.ndarray:
+        assert table == "spans"
+        return np.zeros(0, np.int32)
+
+    def offsets(self, table: str) -> np.ndarray:
+        assert table == "spans"
+        return np.zeros(1, np.int64)
+
+
+def test_a_shard_of_nobody_has_no_months_by_payer() -> None:
+    none = np.zeros(0, np.uint8)
+    attribution = Attribution(
+        year=2023, group=none.astype(np.int32), month_cell=np.zeros((0, 12), np.uint8),
+        step=none, n_visits=none.astype(np.int32), provider=none.astype(np.int32),
+        tied=none.astype(bool), reason=none, months=np.zeros((len(RATE_CELLS), 0), np.int64),
+        enrolled_months=none.astype(np.int64), spanned=none.astype(np.uint16),
+    )  # fmt: skip
+    found = payer_months(_Nobody(), attribution, n_plans=3)
+    assert found.shape == (0, 4)
+    assert payer_labels(found, ["", "Plan A", "Plan B"])[1] == []
+
+
 @pytest.mark.parametrize("n_plans", [1, 16, 17, 40])
 def test_months_by_payer_are_told_apart_for_any_number_of_plans(n_plans: int) -> None:
     rng = np.random.default_rng(n_plans)
