@@ -70,6 +70,7 @@ class _Spans:
 class _Nobody:
     """A shard that no member fell into."""
 
+    index = 0
     n_members = 0
 
     def column(self, table: str, name: str) -> np.ndarray:
