@@ -175,8 +175,11 @@ def test_a_free_place_an_empty_folder_and_the_same_kind_are_free_to_take(
         (POPULATION, "[]", f"{{1}} does not describe a population. {INGEST}"),
         (POPULATION, '{"kind": "run"}', f"{{1}} does not describe a population. {INGEST}"),
         (POPULATION, '{"kind": "population", "layout_version": 99}',
-         "{0} has population layout 99, this version reads 3. Prepare it again with `ihp ingest`."),
-        (POPULATION, '{"kind": "population", "layout_version": 3, "method_version": "1"}',
+         (f"{{0}} has population layout 99, this version reads {POPULATION.layout_version}. "
+          "Prepare it again with `ihp ingest`.")),
+        (POPULATION,
+         (f'{{"kind": "population", "layout_version": {POPULATION.layout_version}, '
+          '"method_version": "1"}'),
          ("{0} was prepared by method version 1, this program has 2. "
           "Prepare it again with `ihp ingest`.")),
         (GONE_ON_WITH, '{"kind": "run", "digest": "", "method_version": "1"}',

@@ -59,6 +59,7 @@ REFUSED = {
     "risk.model": ['""', "28", "true"],
     "risk.normalise": ['"state"'],
     "risk.missing": ['"none"', '"zero"'],
+    "risk.most_missing": ["-0.1", '"half"'],
     "settlement.gate.size_table": ["[[1000.5, 0.03], [2000, 0.02]]", "[[1e400, 0.03]]"],
     "settlement.revenue_usd": ["1e400", "nan"],
     "settlement.gain.bands": ["{ all = { above = 0, below = 1e400, share = 0.5 } }"],
