@@ -78,7 +78,7 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Settled:
         terms.write_text(
             '[set]\nname = "own"\n[default]\ncontract = "mn-ihp-2.0-track-2"\n'
             f'[default.overrides]\n"cost.incurred_by" = "{rule}"\n'
-            '"risk.model" = "cms-hcc-v28"\n'
+            '"risk.model" = "cms-hcc-v28"\n"settlement.quality.missing" = "full"\n'
         )
         request = RunRequest(
             population, (str(terms),), base_year=2022, performance_year=2023, replicates=2,

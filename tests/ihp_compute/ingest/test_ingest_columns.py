@@ -22,7 +22,9 @@ ROWS = 40
 
 def batch(first: int, **others: Column) -> dict[str, Column]:
     """Claim lines of one member."""
-    columns: dict[str, Column] = dict.fromkeys(SPILLED["medical_claim"].names, 0)
+    columns: dict[str, Column] = {
+        field.name: None if field.type == pa.string() else 0 for field in SPILLED["medical_claim"]
+    }
     columns |= {
         "member_key": np.full(ROWS, 6, np.uint64),
         "row": range(first, first + ROWS),
@@ -37,13 +39,17 @@ def batch(first: int, **others: Column) -> dict[str, Column]:
 
 
 def rows(folder: Path) -> ShardRows:
-    """Two batches, of which one writes the texts that the other only points at."""
+    """Two batches, of which one has a single number of lines and the other many."""
     spill = Spill(folder, 1)
     numbers = read_text(pa.array([f"{k}" for k in range(ROWS)]))
     batches = [batch(1), batch(1_000_000, claim_line_number=numbers)]
     schema, scratch = SPILLED["medical_claim"], Scratch()
-    written = [by_shard(columns, schema, 1, scratch) for columns in batches]
-    spill.finish({"medical_claim": [spill.write("medical_claim", made) for made in written]})
+    kept = [
+        # a batch stands in the scratch until another one does
+        spill.write("medical_claim", by_shard(columns, schema, 1, scratch))
+        for columns in batches
+    ]
+    spill.finish({"medical_claim": kept})
     return ShardRows("rows", [spill.pieces("medical_claim", 0)], schema, Scratch())
 
 
