@@ -337,6 +337,8 @@ class _Ingest:
             )
             for columns in self._batches(part, total, delivered)
         ]
+        # eight bytes a claim, which would stand there throughout the second pass
+        total.claim_hashes = self.spill.set_aside(total.claim_hashes)
         with self._lock:
             self.tallies.setdefault(part.file_index, Tally()).add(total)
             self.delivered.setdefault(part.file_index, Delivered()).add(delivered)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import pyarrow as pa
 import pytest
 
 from ihp_compute.errors import DataError
+from ihp_compute.ingest import spill
 from ihp_compute.ingest.door import books
 from ihp_compute.ingest.door.books import MemberBook
 from ihp_compute.ingest.findings import Tally
+from ihp_compute.ingest.spill import Spill
 from ihp_compute.population.keys import member_keys
 
 
@@ -47,3 +50,21 @@ def test_claims_are_counted_once_over_batches() -> None:
     tally.see_claims(words[3:])
     tally.see_claims(np.zeros(2, np.uint64))
     assert tally.distinct_claims() == 3
+
+
+@pytest.mark.parametrize("left", [0, 1 << 13])
+def test_claims_set_aside_are_counted_as_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    """A part without claims among them; many go to a file, few stay."""
+    monkeypatch.setattr(spill, "_LEFT_IN_MEMORY", left)
+    kept, whole = Spill(tmp_path, 3), Tally()
+    for words in ([7, 1, 2**63, 1], [], [1, 8, 2**62, 2**64 - 1]):
+        part = Tally()
+        for batch in (words, words[:2]):
+            part.see_claims(np.array(batch, np.uint64))
+        part.claim_hashes = kept.set_aside(part.claim_hashes)
+        whole.add(part)
+    assert whole.distinct_claims() == 6
+    assert len(list(tmp_path.iterdir())) == (0 if left else 2)
+    kept.close()
