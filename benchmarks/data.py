@@ -33,7 +33,7 @@ from ihp_compute.codes import (
 )
 from ihp_compute.ingest.passes import ingest
 from ihp_compute.ledger import CLAIM_TABLES
-from ihp_compute.population.shards import Population, open_population
+from ihp_compute.population.shards import LAYOUT_VERSION, Population, open_population
 from ihp_compute.synth.state import VERSION, synth
 from ihp_compute.units import NO_DAY
 
@@ -69,7 +69,7 @@ class State:
     @property
     def population_dir(self) -> Path:
         """The prepared population."""
-        return cache() / f"population-{VERSION}-{self.members}"
+        return cache() / f"population-{VERSION}-{LAYOUT_VERSION}-{self.members}"
 
     @property
     def clean(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,10 @@ def swept_run(finished: Run, service: Service) -> Run:
         ("P-1", "P-2", "UNATTRIBUTED"), column_names(1), values, np.array([1000, 1000, 5])
     )
     contracts = ContractSet("x", dict.fromkeys(("P-1", "P-2"), contract.load("mn-ihp-2.0-track-2")))
+    scores = dict.fromkeys(("P-1", "P-2"), Decimal(1))
     write_totals(totals, folder / "totals.arrow")
-    (folder / kept_terms.FILE).write_text(json.dumps(kept_terms.document(contracts, {})))
-    rows = settle(totals, contracts, base_year=2023, performance_year=2024)
+    (folder / kept_terms.FILE).write_text(json.dumps(kept_terms.document(contracts, scores)))
+    rows = settle(totals, contracts, base_year=2023, performance_year=2024, quality=scores)
     names = ("partnership_id", "payment_cents")
     pq.write_table(
         pa.table({n: [getattr(r, n) for r in rows] for n in names}), folder / "settlement.parquet"

@@ -165,6 +165,7 @@ def test_the_table_gives_the_gates_that_were_published(
             "observed_usd": [row["abtotexp"] for row, _ in rows],
             "performance_year": [row["performance_year"] for row, _ in rows],
             "settlement.gain.share": [row["finalsharerate"] for row, _ in rows],
+            "quality_score": [1] * len(rows),  # the published share holds it
         }
     )
     settled = settle_table(table, ONE_SIDED)
@@ -183,6 +184,7 @@ def test_rows_that_an_actuary_can_look_up() -> None:
             "observed_usd": [97_038_079, 91_531_752],
             "performance_year": [2016, 2016],
             "settlement.gain.share": ["0.4838", "0.4433"],
+            "quality_score": [1, 1],  # the published share holds it
         }
     )
     rows = settle_table(table, ONE_SIDED).table.to_pylist()
