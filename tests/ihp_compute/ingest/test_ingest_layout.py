@@ -23,7 +23,11 @@ from ihp_compute.input_columns import INPUT_TABLES
 from ihp_compute.population.shards import open_population
 
 MEDICAL, PHARMACY, ELIGIBILITY = (
-    [name for name in INPUT_TABLES[table].known if not name.startswith("x_")]
+    [
+        name
+        for name in INPUT_TABLES[table].known
+        if not name.startswith("x_") and name != "snapshot_date"
+    ]
     for table in ("medical_claim", "pharmacy_claim", "eligibility")
 )
 """Tuva's own columns."""
@@ -172,7 +176,8 @@ def test_scores_and_factors_reach_their_places(bench: Any, member: Any, line: An
     assert population.codes("risk_cell")[row["cell"]].as_py() == "7"
     assert population.reference("member_factors").to_pylist()[0]["homelessness"] == "true"
     assert population.reference("quality_score").to_pylist()[0]["score"] == "0.8"
-    assert any("without enrolment" in note for note in document["notes"])
+    found = {row["finding"]: row["lines"] for row in document["data_quality"]}
+    assert found["score_unmatched"] == 1
 
 
 def test_a_hospital_claim_is_a_stay_and_an_emergency_visit_is_one(
