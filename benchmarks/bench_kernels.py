@@ -34,7 +34,7 @@ from ihp_compute.settlement.settle import settle
 from kernels.draws.philox import key_schedule
 from kernels.draws.quantiles import ranks_of
 
-MEMBERS: Final = int(os.environ.get("IHP_BENCH_STATE", "2000" if QUICK else "50000"))
+MEMBERS: Final = int(os.environ.get("IHP_BENCH_STATE", "8000" if QUICK else "50000"))
 BOOTSTRAP: Final = (2_000, 256) if QUICK else (20_000, 2_000)
 """Members and replicates of the bootstrap benchmarks."""
 CONTRACT: Final = "mn-ihp-2.0-track-2"

@@ -118,6 +118,8 @@ def terms(members: int) -> expert.Terms:
         min_months_continuous=plan.attribution.min_months_continuous,
         min_months_any=plan.attribution.min_months_any,
         trend=float(trend or Decimal(1)),
+        least_months=int(agreement["target.cell_least_months"]),
+        full_months=int(agreement["target.cell_full_months"]),
     )
 
 

@@ -42,6 +42,8 @@ from kernels.draws.quantiles import ranks_of
 CONTRACT: Final = "mn-ihp-2.0-track-2"
 REPLICATES: Final = 200 if QUICK else 2_000
 PARTNERSHIPS: Final = 3 if QUICK else 25
+SCORES: Final = {f"IHP-{k:02d}": Decimal(1) for k in range(1, PARTNERSHIPS + 1)}
+"""Quality score of each partnership."""
 COUNT: Final = 3 if QUICK else int(os.environ.get("IHP_BENCH_SWEEP", "10"))
 """Values of each axis."""
 P_MICRO: Final = tuple(QUANTILES_MICRO.values())
@@ -117,7 +119,7 @@ def test_bench_settle_summary(benchmark: Any) -> None:
 def state() -> Iterator[tuple[Path, Totals, ContractSet]]:
     """A run of 25 partnerships whose draws fall on both sides of the gates."""
     rng = np.random.default_rng(19)
-    names = [f"IHP-{k:02d}" for k in range(1, PARTNERSHIPS + 1)]
+    names = list(SCORES)
     values = np.zeros((PARTNERSHIPS + 1, len(RATE_CELLS), 1 + REPLICATES, 6), np.int64)
     for g in range(PARTNERSHIPS + 1):
         months = 60_000 * (1 + g % 7)
@@ -130,8 +132,10 @@ def state() -> Iterator[tuple[Path, Totals, ContractSet]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         write_totals(totals, path / "totals.arrow")
-        (path / kept_terms.FILE).write_text(json.dumps(kept_terms.document(contracts, {})))
-        rows = settle(totals, contracts, base_year=YEARS[0], performance_year=YEARS[1])
+        (path / kept_terms.FILE).write_text(json.dumps(kept_terms.document(contracts, SCORES)))
+        rows = settle(
+            totals, contracts, base_year=YEARS[0], performance_year=YEARS[1], quality=SCORES
+        )
         table = {k: [getattr(r, k) for r in rows] for k in ("partnership_id", "payment_cents")}
         pq.write_table(pa.table(table), path / "settlement.parquet")
         manifest = {
@@ -140,6 +144,7 @@ def state() -> Iterator[tuple[Path, Totals, ContractSet]]:
             "digest": "",
             "method_version": ihp_compute.METHOD_VERSION,
             "table_digests": {},
+            "completion": {"method": "equal_runout", "base_lines_cut": 0, "parts": []},
             "base_year": YEARS[0],
             "performance_year": YEARS[1],
             "terms": {"contracts": contracts.hashes()},
@@ -152,7 +157,7 @@ def test_bench_sweep(benchmark: Any, state: tuple[Path, Totals, ContractSet]) ->
     """All partnerships, from a run's folder to the table of rows."""
     folder, totals, contracts = state
     axes = grid(four=False)
-    rows = settle(totals, contracts, base_year=YEARS[0], performance_year=YEARS[1])
+    rows = settle(totals, contracts, base_year=YEARS[0], performance_year=YEARS[1], quality=SCORES)
     draws = [one.draws["target_resampled"] for one in rows]
     target, observed = (
         np.array([getattr(d, name) for d in draws], dtype=np.float64)

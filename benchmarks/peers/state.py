@@ -15,6 +15,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +51,8 @@ class Terms:
     min_months_continuous, min_months_any : int
     trend : float
         From base to performance year.
+    least_months, full_months : int
+        Base months of a cell below which its own cost says nothing, and from which it says all.
     """
 
     base_year: int
@@ -66,6 +69,8 @@ class Terms:
     min_months_continuous: int
     min_months_any: int
     trend: float
+    least_months: int
+    full_months: int
 
     @property
     def years(self) -> tuple[int, int]:
@@ -192,7 +197,7 @@ def _capped(
         through, given = 0, 0
         for c in np.flatnonzero(by_cell[:, m]):
             through += int(by_cell[c, m])
-            until = terms.cap_cents * through // int(total[m])
+            until = round(Fraction(terms.cap_cents * through, int(total[m])))  # half to even
             by_cell[c, m], given = until - given, until
     return by_cell
 
@@ -432,21 +437,31 @@ def _ratio(above: NDArray[Any], below: NDArray[Any], otherwise: Any = 0.0) -> ND
 def _settle(
     drawn: NDArray[np.float64], terms: Terms, n_groups: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Target, observed and savings rate of each partnership in every replicate."""
+    """Target, observed and savings rate of each partnership in every replicate.
+
+    Bases are the partnership's own as far as its observed months carry, else the state's at the
+    partnership's level; risk counts within a rate cell, beside the state's mean of that cell.
+    """
     (base_months, base_risk, base_cost), (months, risk, cost) = drawn
-    level = [
-        _ratio(r.sum(axis=(0, 1)), m.sum(axis=(0, 1)))
-        for r, m in ((base_risk, base_months), (risk, months))
-    ]
-    statewide = _ratio(base_cost.sum(axis=0), base_months.sum(axis=0))
     own = slice(0, n_groups - 2)
-    all_cells = _ratio(base_cost[own].sum(axis=1), base_months[own].sum(axis=1))
-    borrowed = np.where(base_months.sum(axis=0) != 0, statewide, all_cells[:, None])
-    base = np.where(base_months[own] != 0, _ratio(base_cost[own], base_months[own]), borrowed)
-    before = _ratio(base_risk[own], base_months[own]) / level[0]
-    after = _ratio(risk[own], months[own]) / level[1]
-    ratio = np.where(before * after != 0, _ratio(after, before, 1.0), 1.0)
-    target = (months[own] * base * terms.trend * ratio).sum(axis=1)
+    mean = [
+        _ratio(r.sum(axis=0), m.sum(axis=0)) for r, m in ((base_risk, base_months), (risk, months))
+    ]
+    state = _ratio(base_cost.sum(axis=0), base_months.sum(axis=0))
+    state = np.where(state != 0, state, state[:, :1])
+    seen = base_months[own][:, :, :1]
+    carries = np.minimum(1, np.sqrt(seen.sum(axis=1) / terms.full_months))
+    by_cell = np.where(
+        seen < terms.least_months, 0, np.minimum(1, np.sqrt(seen / terms.full_months))
+    )
+    weighed = _ratio(base_risk[own], mean[0])
+    by_cell = np.where(weighed != 0, by_cell, 0)
+    expected = (weighed * state).sum(axis=1)
+    whole = carries * base_cost[own].sum(axis=1) + (1 - carries) * expected
+    level = _ratio(whole, expected, 1.0)[:, None]
+    unit = by_cell * _ratio(base_cost[own], weighed) + (1 - by_cell) * level * state
+    unit = unit * _ratio(whole, (weighed * unit).sum(axis=1), 1.0)[:, None]
+    target = (_ratio(risk[own], mean[1]) * unit).sum(axis=1) * terms.trend
     scale = months[own].sum(axis=1)
     scale = _ratio(scale[:, :1], scale)
     target, spent = target * scale, cost[own].sum(axis=1) * scale
