@@ -245,7 +245,7 @@ class Account:
         if open_months:
             notes.append(
                 f"{open_months:,} member months stand in open-ended spans, which end with the last "
-                "month of service"
+                "month of any claim"
             )
         if not self._years()[2]:
             notes.append("no calendar year is full; the years of service stand for full years")

@@ -126,9 +126,9 @@ def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
 class Tally:
     """What one file was found to hold in the first pass; sums of parts add up.
 
-    days : first and last day of service of lines that were paid then or later, or of enrolment as
-        it is stated; `NO_DAYS` of none
-    unpaid_days : those of service of lines without a day of payment
+    days : first day of service, and last of service or the end of a claim, of lines that were paid
+        then or later; or of enrolment as it is stated; `NO_DAYS` of none
+    unpaid_days : those of lines without a day of payment
     denials : by data source
     """
 

@@ -25,7 +25,7 @@ class Rules:
     """What all shards share once every file has been read.
 
     first_month : first month of service, or 0
-    horizon_month : last month that an open-ended span reaches
+    horizon_month : last month of any claim, which an open-ended span reaches
     final_code : final number of each provisional code, by system
     facts, spilled_facts : what the codes say, by final and by provisional number
     choices : what histories of claims leave open, decided

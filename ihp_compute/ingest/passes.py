@@ -394,9 +394,9 @@ class _Ingest:
         )
 
     def _service_months(self) -> tuple[int, int]:
-        """First and last month of service; of none, 0 and the last stated one of enrolment.
+        """First month of service, last of any claim; of none, 0 and the last stated of enrolment.
 
-        Lines with a day of payment say it, where there are any: no service is after it.
+        Lines with a day of payment say it, where there are any: no day of a claim is after it.
         """
         whole = Tally()
         for table in CLAIM_TABLES:

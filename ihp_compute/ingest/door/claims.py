@@ -138,8 +138,12 @@ def read_lines(
     tally.paid_cents = int(paid.cents.sum())
     tally.blank_amounts = int(np.count_nonzero(paid.blank))
     tally.see_claims(claim_hash)
-    tally.days = first_and_last(service[readable & (paid_day >= service)])
-    tally.unpaid_days = first_and_last(service[readable & (paid_day == NO_DAY)])
+    undated = paid_day == NO_DAY
+    until = np.where((paid_day >= claim_end) | undated, np.maximum(service, claim_end), service)
+    tally.days, tally.unpaid_days = (
+        (first_and_last(service[told])[0], first_and_last(until[told])[1])
+        for told in (readable & (paid_day >= service), readable & undated)
+    )
 
     return {
         **amounts,

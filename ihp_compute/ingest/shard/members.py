@@ -3,7 +3,7 @@
 When rows overlap, each month follows the row that starts latest, then ends latest (open ends last),
 then the later file date, then the first of the declared rate cells, then what else it says; months
 for which rows name different groups or plans are counted. Birth, death and sex follow the same
-order, the last row that states them. An end far behind the last service is open. A month counts
+order, the last row that states them. An end far behind the last claim is open. A month counts
 when any day of it is enrolled; a span ends where a rate cell, a flag or a plan changes.
 """
 
@@ -35,7 +35,7 @@ from ihp_compute.units import NO_DAY, months_of_days
 _PAST_MONTHS: Final = 120
 """So long before the first service nobody's enrolment is asked for."""
 _FAR_MONTHS: Final = 24
-"""An end that stands so long after the last service is none that anybody knows."""
+"""An end that stands so long after the last claim is none that anybody knows."""
 
 
 def members_of(raw: ShardRows, rules: Rules, notes: dict[str, int]) -> Members:
@@ -63,7 +63,7 @@ def members_of(raw: ShardRows, rules: Rules, notes: dict[str, int]) -> Members:
     if rules.horizon_month:
         far = ~is_open & (stated > rules.horizon_month + _FAR_MONTHS)
         notes[
-            "enrolment rows end more than two years after the last service; they are read as open"
+            "enrolment rows end more than two years after the last claim; they are read as open"
         ] = int(np.count_nonzero(far))
         is_open |= far
     until = np.where(is_open, np.maximum(rules.horizon_month, first), stated)

@@ -198,17 +198,17 @@ def test_a_filler_for_no_death_leaves_everybody_alive(
 @pytest.mark.parametrize(
     "end", ["", "2099-12-31", "9999-12-31", "00000000", "1000-01-01", "4712-12-31", "2061-05-05"]
 )
-def test_an_end_far_behind_the_last_service_is_open(
+def test_an_end_far_behind_the_last_claim_is_open(
     bench: Any, member: Any, line: Any, end: str
 ) -> None:
-    """Open spans end with the last service, whatever end another member states."""
+    """Open spans end with the last claim, whatever end another member states."""
     rows = [
         member(enrollment_start_date="2022-01-01", enrollment_end_date=end),
         member(person_id="0002", enrollment_start_date="2022-01-01", enrollment_end_date=""),
     ]
     document, _ = bench.ingest(bench.folder(eligibility=rows, medical_claim=[line()]))
     assert (document["members"], document["member_months"]) == (2, 30)
-    noted = any("more than two years after the last service" in note for note in document["notes"])
+    noted = any("more than two years after the last claim" in note for note in document["notes"])
     assert noted == (end == "2061-05-05")
 
 
@@ -234,6 +234,42 @@ def test_a_service_after_its_payment_moves_no_horizon(
     people = [member(enrollment_end_date="")]
     document, _ = bench.ingest(bench.folder(eligibility=people, medical_claim=rows))
     assert document["member_months"] == 3
+
+
+@pytest.mark.parametrize("told", ["claim_end_date", "claim_line_end_date", "discharge_date"])
+def test_open_enrolment_reaches_the_end_of_a_stay(
+    bench: Any, member: Any, line: Any, told: str
+) -> None:
+    """Whoever is enrolled without an end when a stay begins is enrolled when it ends."""
+    stay = line(claim_start_date="2023-03-30", claim_end_date="", paid_date="2023-05-02")
+    rows = [stay | {told: "2023-04-02"}]
+    document, population = bench.ingest(
+        bench.folder(eligibility=[member(enrollment_end_date="")], medical_claim=rows)
+    )
+    (span,) = bench.rows(population, "spans")
+    assert (span["n_months"], document["member_months"]) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("paid", "months"), [("2023-04-01", 3), ("2023-05-05", 5), ("2023-05-06", 5), ("", 3)]
+)
+def test_an_end_of_a_claim_after_its_payment_moves_no_horizon(
+    bench: Any, member: Any, line: Any, paid: str, months: int
+) -> None:
+    """It is believed from the day of payment on, and not without one where others have one."""
+    rows = [line(), line(claim_id="C2", claim_end_date="2023-05-05", paid_date=paid)]
+    people = [member(enrollment_end_date="")]
+    document, _ = bench.ingest(bench.folder(eligibility=people, medical_claim=rows))
+    assert document["member_months"] == months
+
+
+def test_where_no_line_is_paid_the_last_end_of_a_claim_is_the_horizon(
+    bench: Any, member: Any, line: Any
+) -> None:
+    rows = [line(claim_end_date="2023-05-05", paid_date="")]
+    people = [member(enrollment_end_date="")]
+    document, _ = bench.ingest(bench.folder(eligibility=people, medical_claim=rows))
+    assert document["member_months"] == 5
 
 
 def test_an_end_that_is_no_date_puts_its_row_aside(bench: Any, member: Any, line: Any) -> None:
