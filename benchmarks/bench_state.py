@@ -175,9 +175,10 @@ def drawn(shards: Sequence[Shard], *, plan: Plan) -> Totals:
         parts.append(Rows.of(shard.column("members", "member_key"), *years))
         group = found[1].group
         n_members += np.bincount(group[group >= 0], minlength=n_members.size)
+    taken = np.zeros((n_members.size, len(plan.rule_sets)), np.int64)  # no cap of core cost here
     return replicate_totals(
-        Rows.concat(parts), n_members, groups=plan.roster.groups, replicates=plan.replicates,
-        seed=plan.seed, device=plan.device,
+        Rows.concat(parts), n_members, taken, groups=plan.roster.groups,
+        replicates=plan.replicates, seed=plan.seed, device=plan.device,
     )  # fmt: skip
 
 

@@ -126,8 +126,9 @@ def state() -> Iterator[tuple[Path, Totals, ContractSet]]:
         per_month = np.array([1, 1e6, 1, 1e6, 40_000, 40_000 * (1.032 + 0.002 * (g % 11))])
         values[g, 0] = np.rint(months * per_month * rng.normal(1, 0.012, (1 + REPLICATES, 6)))
     totals = Totals(
-        (*names, "UNATTRIBUTED"), column_names(1), values, np.full(PARTNERSHIPS + 1, 5_000)
-    )
+        (*names, "UNATTRIBUTED"), column_names(1), values, np.full(PARTNERSHIPS + 1, 5_000),
+        np.zeros((PARTNERSHIPS + 1, 1), np.int64),
+    )  # fmt: skip
     contracts = ContractSet("state", dict.fromkeys(names, contract.load(CONTRACT)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)

@@ -80,6 +80,9 @@ def settle(run: Path, contract: str) -> pa.Table:
         perf = [c for c in own if c["year"] == year]
         terms = contracts.load(contract).at(year)
         cost = sum(c["cost_cents"] for c in perf)
+        before_cap = sum(c["paid_cents"] for c in perf)
+        core = {"settlement.core_cost_usd": before_cap / 100}
+        rests_on_core = any(terms[f"settlement.{s}.cap_of_core_cost"] for s in ("gain", "loss"))
         rows.append(
             {
                 "partnership_id": name,
@@ -88,6 +91,7 @@ def settle(run: Path, contract: str) -> pa.Table:
                 "target_usd": target_cents([c for c in own if c["year"] < year], perf, terms) / 100,
                 "observed_usd": round(cost / float(terms["observed.completion"] or 1)) / 100,
                 "quality_score": quality.get(name),
+                **(core if rests_on_core and terms["settlement.core_cost_usd"] is None else {}),
             }
         )
     return settle_table(pa.Table.from_pylist(rows), contract).table

@@ -240,7 +240,7 @@ _DECLARED: Final = (
         terms={
             "settlement.revenue_usd": usd("revenue that a cap of revenue refers to"),
             "settlement.core_cost_usd": usd(
-                "core cost that a cap refers to; none: the observed cost"
+                "core cost that a cap refers to; none: the cost before the claims cap"
             ),
         },
         moves=("cap",),

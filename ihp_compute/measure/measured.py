@@ -112,10 +112,12 @@ class Measured:
     @classmethod
     def of(cls, plan: Plan, shards: Sequence[ShardMeasured]) -> Measured:
         """Sums of measured shards; their members are drawn together."""
+        cells = sum((shard.cells for shard in shards[1:]), shards[0].cells)
         return cls(
             totals=replicate_totals(
                 Rows.concat([shard.rows for shard in shards]),
                 sum_of([shard.n_members for shard in shards]),
+                cells.taken_cents[1].sum(axis=2).T,
                 groups=plan.roster.groups,
                 replicates=plan.replicates,
                 seed=plan.seed,
@@ -126,7 +128,7 @@ class Measured:
             exclusions=sum_of([shard.exclusions for shard in shards]),
             movement=sum_of([shard.movement for shard in shards]),
             utilisation=sum_of([shard.utilisation for shard in shards]),
-            cells=sum((shard.cells for shard in shards[1:]), shards[0].cells),
+            cells=cells,
             payer_months=sum_of([shard.payer_months for shard in shards]),
             unscored=sum_of([shard.unscored for shard in shards]),
             unpaid=sum_of([shard.unpaid for shard in shards]),

@@ -157,11 +157,12 @@ def result_digest(declared: TableSchema, table: pa.Table) -> str:
 
 
 def totals_digest(totals: Totals) -> str:
-    """SHA-256 of replicate totals: shape and names, then sums and members as int64."""
+    """SHA-256 of replicate totals: shape and names, then sums, members and cents taken as int64."""
     named = [totals.values.shape, totals.groups, totals.strata, totals.columns]
     digest = hashlib.sha256(f"{json.dumps(named)}\n".encode())
     digest.update(np.ascontiguousarray(totals.values, "<i8").data)
     digest.update(np.ascontiguousarray(totals.n_members, "<i8").data)
+    digest.update(np.ascontiguousarray(totals.taken_cents, "<i8").data)
     return digest.hexdigest()
 
 

@@ -226,7 +226,13 @@ def run_program(
         program, agreement, base_year=base_year, performance_year=performance_year
     )
     settled = write_settlement(
-        program, agreement, walked.target, walked.observed, n_members=n_members, quality=quality
+        program,
+        agreement,
+        walked.target,
+        walked.observed,
+        core=program.source("core_cost"),
+        n_members=n_members,
+        quality=quality,
     )
     levels = {name: program.round(node) for name, node in walked.levels.items()}
     return program.compile(
@@ -282,6 +288,7 @@ def _settle_one(case: _Case, programs: SharedPrograms, by_cell: Compiled, draft:
         for name, found in zip(CONDITIONINGS, (whole, program.run(held(given))), strict=True)
     }
     first = {name: array[0].item() for name, array in whole.items()}
+    first["core_cost"] = int(given["core_cost"][0])
     cells = settled_cells(agreement, by_cell, given)
     minimum = agreement["agreement.minimum_members"]
     return Settled(

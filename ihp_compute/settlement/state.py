@@ -54,6 +54,8 @@ class StateSums:
         Sums over the rate cells.
     shared : mapping of source name to int64[1 + B]
         Sources that every partnership has alike: the state's and the comparison population's.
+    core_cents : int64[n_groups]
+        Cost of the performance year before floor and cap, as observed.
     left_out : bool[n_groups, n_columns]
         Whether something stands in rate cells that the contract does not list.
     """
@@ -65,6 +67,7 @@ class StateSums:
     by_cell: NDArray[np.int64]
     by_group: NDArray[np.int64]
     shared: Sources
+    core_cents: NDArray[np.int64]
     left_out: NDArray[np.bool_]
 
 
@@ -100,16 +103,18 @@ def state_sums(totals: Totals, agreement: Agreement, rule_set: int) -> StateSums
                 if year == "base":
                     shared[f"observed_state_{name}_{i}"] = _as_observed(state[k, i])
     left_out: NDArray[np.bool_] = np.any(values[:, others], axis=(1, 2))
+    core_cents = by_group[:, 0, columns["perf_cost"]] + totals.taken_cents[:, rule_set]
     return StateSums(
-        totals, agreement.name, cells, columns, by_cell, by_group, shared, left_out
-    )  # fmt: skip
+        totals, agreement.name, cells, columns, by_cell, by_group, shared, core_cents, left_out
+    )
 
 
 def sources(sums: StateSums, group: str) -> Sources:
     """Totals that a partnership's target is made of, by source name: arrays of 1 + B.
 
     Per rate cell of the contract the partnership's own months, risk and cost, the state's and the
-    comparison population's; over all cells the partnership's own.
+    comparison population's; over all cells the partnership's own, and its `core_cost` as observed
+    in every replicate.
 
     Raises
     ------
@@ -129,6 +134,7 @@ def sources(sums: StateSums, group: str) -> Sources:
             found[f"{name}_{i}"] = sums.by_cell[g, i, :, k]
         found[name] = sums.by_group[g, :, k]
     _check_bases(sums, group, found)
+    found["core_cost"] = np.full_like(found["perf_cost"], sums.core_cents[g])
     found["observed_months"] = _as_observed(found["perf_months"])
     found["root_base_months"] = _root(found["base_months"])
     for i in range(len(sums.cells)):

@@ -61,6 +61,7 @@ def gate_by_size(table: tuple[tuple[int, Decimal], ...], n_members: int) -> Deci
 class Settlement:
     """A settlement being written: its terms, and what has become of gain and loss so far.
 
+    `core` is the cost before the claims cap, None where nobody knows it.
     `amount` holds gain and loss as they stand, in cents. `by_row` are paths whose values are
     sources of their own name, not constants. `gates`, `passed` and `missed_by` are filled by the
     gate, `shareable` by the share.
@@ -70,6 +71,7 @@ class Settlement:
     agreement: Agreement
     target: Node
     observed: Node
+    core: Node | None
     n_members: int | None
     score: Node | None
     by_row: frozenset[str]
@@ -102,7 +104,8 @@ class Settlement:
 class Outcome:
     """A settlement of the data as observed, done: what lines of the walk are written from.
 
-    `first` has the outputs of the program, dollars in cents; `score` is the quality score used,
+    `first` has the outputs of the program, dollars in cents, and `core_cost` where claims are
+    known; `score` is the quality score used,
     `fill` the policy by which it stands in for a missing one, empty where none is needed.
     """
 
@@ -115,6 +118,13 @@ class Outcome:
     def side(self) -> str:
         """Gain or loss."""
         return "loss" if self.first["savings"] < 0 else "gain"
+
+    @property
+    def core(self) -> str:
+        """The dollars that a cap of core cost refers to where the contract states none."""
+        if "core_cost" not in self.first:
+            return "the observed cost"
+        return f"cost before the claims cap, {dollars(self.cents('core_cost'))},"
 
     def cents(self, name: str) -> int:
         """An amount of the program, in whole cents."""
@@ -136,6 +146,7 @@ def write_settlement(
     target: Node,
     observed: Node,
     *,
+    core: Node | None = None,
     n_members: int | None = None,
     quality: Decimal | None = None,
     by_row: frozenset[str] = frozenset(),
@@ -148,6 +159,9 @@ def write_settlement(
     agreement : Agreement
     target, observed : Node
         Cents of the performance year.
+    core : Node, optional
+        Cents before the claims cap, for a cap of core cost whose contract states none; without it
+        the observed cost stands in.
     n_members : int, optional
         Observed members, for a gate by size.
     quality : Decimal, optional
@@ -174,7 +188,7 @@ def write_settlement(
     if score is None and quality is not None:
         score = p.term(QUALITY_SCORE, quality)
     amount = {"gain": p.maximum(savings, zero), "loss": p.maximum(zero - savings, zero)}
-    settlement = Settlement(p, agreement, target, observed, n_members, score, by_row, amount)
+    settlement = Settlement(p, agreement, target, observed, core, n_members, score, by_row, amount)
     level = zero
     changes: dict[str, Node] = {}
     for step in agreement.steps:
@@ -432,15 +446,13 @@ def _limits(settlement: Settlement, side: str) -> list[Node]:
         settlement.term(f"{at}.cap_of_revenue"),
         settlement.usd("settlement.revenue_usd"),
     )
-    of_core, core = (
-        settlement.term(f"{at}.cap_of_core_cost"),
-        settlement.usd("settlement.core_cost_usd"),
-    )
+    of_core = settlement.term(f"{at}.cap_of_core_cost")
+    core = settlement.usd("settlement.core_cost_usd") or settlement.core or settlement.observed
     limits = [
         settlement.usd(f"{at}.cap_usd"),
         None if of_target is None else of_target * settlement.target,
         None if of_revenue is None or revenue is None else of_revenue * revenue,
-        None if of_core is None else of_core * (settlement.observed if core is None else core),
+        None if of_core is None else of_core * core,
     ]
     return [limit for limit in limits if limit is not None]
 
@@ -452,7 +464,7 @@ _CAP_BASES: Final = (
     ),
     (
         "cap_of_core_cost", "settlement.core_cost_usd",
-        "core cost not given: the observed cost stands in", "the observed cost stands in",
+        "core cost not given: {core} stands for it", "the observed cost stands in",
     ),
 )  # fmt: skip
 """A cap, the dollars that it is a part of, and what is said where these are not given: in the walk,
@@ -479,7 +491,7 @@ def _cap_line(outcome: Outcome) -> Line:
         if agreement[path] is not None
     ]
     words += [
-        said
+        said.format(core=outcome.core)
         for cap, base, said, _ in _CAP_BASES
         if agreement[f"{at}.{cap}"] is not None and agreement[base] is None
     ]

@@ -167,7 +167,13 @@ def compiled_settlement(
     else:
         target, observed = program.source("target"), program.source("observed")
     settled = write_settlement(
-        program, agreement, target, observed, n_members=n_members, quality=quality
+        program,
+        agreement,
+        target,
+        observed,
+        core=program.source("core_cost"),
+        n_members=n_members,
+        quality=quality,
     )
     return program.compile({**outputs, "payment": settled["payment"]})
 

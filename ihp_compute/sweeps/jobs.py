@@ -74,6 +74,7 @@ def jobs_of(run: Run, grid: Grid, baseline: Mapping[str, Baseline]) -> list[Job]
             own: Sources = {
                 "target": baseline[partnership].target,
                 "observed": baseline[partnership].observed,
+                "core_cost": baseline[partnership].sources["core_cost"],
             }
             if whole:
                 own = given.of(partnership, found.agreement)

@@ -26,6 +26,7 @@ def write_totals(totals: Totals, path: Path) -> None:
         "strata": totals.strata,
         "shape": totals.values.shape,
         "n_members": totals.n_members.tolist(),
+        "taken_cents": totals.taken_cents.tolist(),
     }
     schema = pa.schema(
         [pa.field("value", pa.int64(), nullable=False)],
@@ -48,6 +49,7 @@ def read_totals(path: Path) -> Totals:
         strata=tuple(about["strata"]),
         values=values.reshape(about["shape"]),
         n_members=np.array(about["n_members"], np.int64),
+        taken_cents=np.array(about["taken_cents"], np.int64),
     )
 
 
@@ -67,6 +69,8 @@ class Totals:
         Replicate 0 is the data as observed.
     n_members : int64[n_groups]
         Members of the group in the performance year, as observed.
+    taken_cents : int64[n_groups, n_rule_sets]
+        Cost of the performance year before floor and cap, less that in `values`, as observed.
     strata : tuple of str
         Rate cells.
     """
@@ -75,12 +79,16 @@ class Totals:
     columns: tuple[str, ...]
     values: NDArray[np.int64]
     n_members: NDArray[np.int64]
+    taken_cents: NDArray[np.int64]
     strata: tuple[str, ...] = RATE_CELLS
 
     def __add__(self, other: Totals) -> Totals:
         """Totals of two disjoint sets of members."""
         return replace(
-            self, values=self.values + other.values, n_members=self.n_members + other.n_members
+            self,
+            values=self.values + other.values,
+            n_members=self.n_members + other.n_members,
+            taken_cents=self.taken_cents + other.taken_cents,
         )
 
     @property
@@ -195,6 +203,7 @@ class Rows:
 def replicate_totals(
     rows: Rows,
     n_members: NDArray[np.int64],
+    taken_cents: NDArray[np.int64],
     *,
     groups: tuple[str, ...],
     replicates: int,
@@ -209,6 +218,8 @@ def replicate_totals(
         Of one shard or of many: the more at once, the less each costs.
     n_members : int64[n_groups]
         Members of each group in the performance year.
+    taken_cents : int64[n_groups, n_rule_sets]
+        `Totals.taken_cents` of these members.
     groups : tuple of str
         Group names; the rows' cells point into it.
     replicates : int
@@ -240,6 +251,7 @@ def replicate_totals(
         columns=column_names((rows.columns.shape[0] - 4) // 2),
         values=values.reshape(len(groups), n_strata, replicates + 1, -1),
         n_members=n_members,
+        taken_cents=taken_cents,
     )
 
 

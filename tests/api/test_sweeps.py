@@ -42,8 +42,9 @@ def swept_run(finished: Run, service: Service) -> Run:
         np.array([12_000, 1.2e10, 12_000, 1.2e10, 4e8, 4.1e8]) * rng.normal(1, 0.03, (3, 12, 6))
     )
     totals = Totals(
-        ("P-1", "P-2", "UNATTRIBUTED"), column_names(1), values, np.array([1000, 1000, 5])
-    )
+        ("P-1", "P-2", "UNATTRIBUTED"), column_names(1), values, np.array([1000, 1000, 5]),
+        np.zeros((3, 1), np.int64),
+    )  # fmt: skip
     contracts = ContractSet("x", dict.fromkeys(("P-1", "P-2"), contract.load("mn-ihp-2.0-track-2")))
     scores = dict.fromkeys(("P-1", "P-2"), Decimal(1))
     write_totals(totals, folder / "totals.arrow")

@@ -80,6 +80,7 @@ def totals(observed_pmpm: str) -> Totals:
         columns=column_names(1),
         values=values,
         n_members=np.array([25_000, 0, 0]),
+        taken_cents=np.zeros((3, 1), np.int64),
     )
 
 

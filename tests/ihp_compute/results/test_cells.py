@@ -23,6 +23,7 @@ CONTRACTS = (
     "cms-mssp-enhanced",
     "cms-reach-global",
     "northwest-metro-alliance",
+    "maine-accountable-communities",
 )
 LOW_CAP = """
 name = "low-cap"

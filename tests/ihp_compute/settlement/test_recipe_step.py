@@ -111,7 +111,9 @@ given = pa.table({
 groups = ("P1", "COMPARISON", "UNATTRIBUTED")
 values = np.zeros((len(groups), len(RATE_CELLS), 1, 6), np.int64)
 values[:, 0, 0] = [1_000, 10**9, 1_000, 10**9, 10**8, 9 * 10**7]
-totals = Totals(groups, column_names(1), values, np.array([100, 100, 100]))
+totals = Totals(
+    groups, column_names(1), values, np.array([100, 100, 100]), np.zeros((3, 1), np.int64)
+)
 (settled,) = settle(
     totals, contracts.ContractSet("test", {"P1": contract}), base_year=2021, performance_year=2021,
     quality={"P1": Decimal(1)},

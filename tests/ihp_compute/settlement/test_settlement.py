@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def state(replicates: int = 0, seed: int = 1) -> Totals:
             values[g, cell, 0] = observed
             noise = rng.normal(1, 0.02, (replicates, 6))
             values[g, cell, 1:] = np.rint(observed * noise)
-    return Totals(GROUPS, column_names(1), values, np.array([1_000, 2_000, 3_000, 4_000]))
+    people = np.array([1_000, 2_000, 3_000, 4_000])
+    return Totals(GROUPS, column_names(1), values, people, np.zeros((4, 1), np.int64))
 
 
 def plain(**overrides: object) -> Contract:
@@ -257,6 +259,22 @@ def test_a_small_partnership_is_flagged_and_settled() -> None:
     assert first.below_minimum_size
     assert not second.below_minimum_size
     assert first.payment_cents != 0
+
+
+def test_a_cap_of_core_cost_refers_to_cost_before_the_claims_cap() -> None:
+    """Capped 12,600 x $320 + 12,600 x $620 = $11,844,000; the claims cap took $156,000.
+
+    1 % of $12,000,000 binds, in every draw; core cost that the contract states goes before it.
+    """
+    found = plain(target__trend="0.2", settlement__gain__cap_of_core_cost="0.01")
+    totals = replace(state(replicates=5), taken_cents=np.array([[156_000_00], [0], [0], [0]]))
+    one = run(totals, found)[0]
+    assert one.payment_cents == 120_000_00
+    assert one.draws["target_resampled"].payment_cents.tolist() == [120_000_00] * 6
+    (line,) = (row for row in one.walk if row.step == "cap")
+    assert "cost before the claims cap, $12,000,000.00, stands for it" in line.detail
+    stated = found.override({"settlement.core_cost_usd": "9000000"})
+    assert run(totals, stated)[0].payment_cents == 90_000_00
 
 
 def test_different_contracts_settle_side_by_side() -> None:

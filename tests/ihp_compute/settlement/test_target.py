@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Any, Final
@@ -57,7 +57,7 @@ def totals_of(members: Sequence[MemberYear]) -> Totals:
             at[2 * first] += months
             at[2 * first + 1] += months * one.score_micro
             at[4 + first] += one.cents[cell]
-    return Totals(GROUPS, column_names(1), values, people)
+    return Totals(GROUPS, column_names(1), values, people, np.zeros((len(GROUPS), 1), np.int64))
 
 
 def settled(
@@ -522,7 +522,7 @@ def drawn(members: Sequence[MemberYear], *draws: Sequence[MemberYear]) -> Totals
     """Totals of the observed members, and of each draw as one replicate."""
     parts = [totals_of(part) for part in (members, *draws)]
     values = np.concatenate([part.values for part in parts], axis=2)
-    return Totals(GROUPS, parts[0].columns, values, parts[0].n_members)
+    return replace(parts[0], values=values)
 
 
 def test_a_draw_without_base_of_a_cell_takes_the_state_s_and_is_counted() -> None:

@@ -24,7 +24,8 @@ def settled(name: str, *, months: int = 12_000, year: int = 2021, **values: Any)
     for g in range(len(GROUPS)):
         n = months if g == 0 else 12_000
         totals[g, 0, 0] = [n, n * 1_000_000, n, n * 1_000_000, n * 30_000, n * 29_000]
-    given = Totals(GROUPS, column_names(1), totals, np.array([months // 12, 1_000, 1_000]))
+    people = np.array([months // 12, 1_000, 1_000])
+    given = Totals(GROUPS, column_names(1), totals, people, np.zeros((3, 1), np.int64))
     beside = {path.replace("__", "."): value for path, value in values.items()}
     found = contracts.load(name).override({**FULL, **beside})
     (result,) = settle(

@@ -50,7 +50,8 @@ def totals(replicates: int = B) -> Totals:
             )  # fmt: skip
             values[g, cell, 0] = observed
             values[g, cell, 1:] = np.rint(observed * rng.normal(1, 0.02, (replicates, 6)))
-    return Totals(GROUPS, column_names(1), values, np.array([5_500, 20_000, 3_000, 4_000]))
+    people = np.array([5_500, 20_000, 3_000, 4_000])
+    return Totals(GROUPS, column_names(1), values, people, np.full((4, 1), 1_234_567_89))
 
 
 def contracts_of(name: str, **overrides: Any) -> ContractSet:

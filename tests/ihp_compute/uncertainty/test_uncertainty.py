@@ -36,6 +36,7 @@ def _totals(keys, base, performance, replicates=24):  # noqa: ANN001, ANN202 - t
     return replicate_totals(
         Rows.of(keys, base, performance),
         np.bincount(grouped, minlength=len(GROUPS)),
+        np.zeros((len(GROUPS), 1), np.int64),
         groups=GROUPS,
         replicates=replicates,
         seed=7,
