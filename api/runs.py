@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, Field, StringConstraints, field_validator
 
 from api import queued
 from api.auth import RunsReader, RunsWriter
@@ -52,11 +52,6 @@ class RunRequest(Strict):
         default_factory=dict
     )
     statement: dict[str, str] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_before(cls, value: Any) -> Any:
-        return pipeline.RunRequest.with_accept(value) if isinstance(value, dict) else value
 
     @field_validator("statement")
     @classmethod

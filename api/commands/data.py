@@ -182,9 +182,6 @@ def run_command(
             f"Gates: {', '.join(gates_of(RUN))}.",
         ),
     ] = None,
-    allow_inconsistent: Annotated[
-        str | None, typer.Option(metavar="REASON", help="As --accept inconsistent=REASON.")
-    ] = None,
     statement: Annotated[
         Path | None,
         typer.Option(
@@ -199,9 +196,6 @@ def run_command(
 
     What looks wrong in what it would do stops it at a gate, with exit code 3, unless accepted.
     """
-    accepted = _named(accept, "--accept")
-    if allow_inconsistent is not None:
-        accepted.setdefault("inconsistent", allow_inconsistent)
     request = RunRequest(
         population=population,
         contracts=(*contracts, *(further or ())),
@@ -211,7 +205,7 @@ def run_command(
         replicates=replicates,
         seed=seed,
         device=device,
-        accept=accepted,
+        accept=_named(accept, "--accept"),
         statement={} if statement is None else read_statement(statement),
     )
     with _runner(runner, ray_address, threads) as chosen, progress("run") as tell:

@@ -137,8 +137,7 @@ class RunRequest:
         Parameters
         ----------
         document : mapping
-            As `document` gives it; what has a default may be left out. One made before there was
-            `accept` may hold `allow_inconsistent`, the reason of the one gate of that time.
+            As `document` gives it; what has a default may be left out.
 
         Raises
         ------
@@ -146,7 +145,6 @@ class RunRequest:
             If a name is unknown or missing, or a value is not what its option expects.
         """
         options = cls.options()
-        document = cls.with_accept(document)
         for name in document:
             if name not in options:
                 raise RunError(
@@ -161,16 +159,6 @@ class RunRequest:
             if name in document
         }
         return cls(**found)
-
-    @staticmethod
-    def with_accept(document: Mapping[str, Any]) -> dict[str, Any]:
-        """A document whose `allow_inconsistent`, if any, stands in `accept` as its gate."""
-        found = dict(document)
-        reason = found.pop("allow_inconsistent", None)
-        accept = found.get("accept", {})
-        if reason is not None and isinstance(accept, Mapping):
-            found["accept"] = {"inconsistent": reason, **accept}
-        return found
 
     def document(self) -> dict[str, Any]:
         """The request in JSON's own values, every option by name; `of` reads it back."""

@@ -160,7 +160,6 @@ def request_of(manifest: dict[str, Any]) -> RunRequest:
     RunError
         If the manifest was cut or edited.
     """
-    manifest = RunRequest.with_accept(manifest)
     names = {name: ENTRIES.get(name, name) for name in RunRequest.options()}
     held = {name: manifest[entry] for name, entry in names.items() if entry in manifest}
     return RunRequest.of({**held, "population": manifest["population"]["path"]})

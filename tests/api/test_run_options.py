@@ -17,10 +17,9 @@ REQUIRED = {"population", "contracts"}
 NOT_IN_HTTP = {"device"}
 """The service's own machines decide."""
 NOT_OF_A_REQUEST = {
-    "out", "further", "runner", "ray_address", "threads", "as_json", "allow_inconsistent",
-    "replace_run",
+    "out", "further", "runner", "ray_address", "threads", "as_json", "replace_run",
 }  # fmt: skip
-"""Where and how the command line works, what it prints, further contracts, one gate's old name."""
+"""Where and how the command line works, what it prints, further contracts."""
 DEFAULTS = RunRequest(Path("state"), ("a",))
 
 

@@ -182,7 +182,7 @@ def test_a_hundred_identical_submissions_at_once_are_one_run(
         (GOOD + ', "accept": {"inconsistent": "' + "x" * 501 + '"}}', "/accept/inconsistent"),
         (GOOD + ', "accept": "inconsistent"}', "/accept"),
         (GOOD + ', "accept": null}', "/accept"),
-        (GOOD + ', "allow_inconsistent": " "}', "/accept"),
+        (GOOD + ', "allow_inconsistent": "amended"}', "/allow_inconsistent"),
         ('{"population": "state", "contracts": []}', "/contracts"),
         ('{"population": "state", "contracts": ["no-such"]}', "/contracts/0"),
         ('{"population": "state", "contracts": ["../../etc/passwd"]}', "/contracts/0"),
@@ -351,27 +351,6 @@ def test_gates_accepted_are_asked_and_shown_by_name(
     view = start(accept=accept).json()
     assert view["accept"] == accept
     assert service.store.queue.run(view["id"]).request["accept"] == accept
-    # the one gate of a run had a name of its own, by which it is still understood
-    same = start(allow_inconsistent=accept["inconsistent"])
-    assert (same.status_code, same.json()["id"]) == (202, view["id"])
-
-
-def test_a_row_of_before_gates_were_a_map_is_shown(
-    client: TestClient, service: Service, start: Callable[..., Any]
-) -> None:
-    held = dict(service.store.queue.run(start().json()["id"]).request)
-    asked = {name: value for name, value in held.pop("asked").items() if name != "accept"}
-    del held["accept"]
-    row = {**held, "allow_inconsistent": "amended"}
-    old, _ = service.store.queue.submit(
-        "run",
-        {**row, "asked": {**asked, "allow_inconsistent": "amended"}},
-        owner="somebody",
-        idempotency_key="old",
-        payload_sha256="00" * 32,
-    )
-    assert client.get(f"/v1/runs/{old.id}").json()["accept"] == {"inconsistent": "amended"}
-    assert RunRequest.of(row).accept == {"inconsistent": "amended"}
 
 
 def test_events_are_streamed_until_the_run_has_ended(client: TestClient, finished: Run) -> None:

@@ -146,9 +146,5 @@ def test_what_was_noticed_moves_no_digest_and_cannot_be_changed_unnoticed(
 def test_an_accepted_run_is_made_again_and_explained(accepted: Outcome) -> None:
     manifest = json.loads((accepted.run_dir / "manifest.json").read_text(encoding="utf-8"))
     assert request_of(manifest).accept == AMENDED
-    before = {name: value for name, value in manifest.items() if name != "accept"}
-    assert request_of({**before, "allow_inconsistent": "amended"}).accept == {
-        "inconsistent": "amended"
-    }
     partnership = accepted.settlement[0]["partnership_id"]
     assert explain_partnership(accepted.run_dir, partnership)

@@ -50,7 +50,6 @@ def test_a_row_of_an_earlier_program_is_read() -> None:
         "paid_through": "2025-06-30",
         "replicates": 10,
         "seed": 2**64 - 1,
-        "allow_inconsistent": None,
     }
     assert RunRequest.of(row) == RunRequest(
         Path("state"),
@@ -60,14 +59,6 @@ def test_a_row_of_an_earlier_program_is_read() -> None:
         replicates=10,
         seed=2**64 - 1,
     )
-
-
-def test_a_reason_of_an_earlier_program_stands_at_its_gate() -> None:
-    """Rows and manifests of before held the reason of the one gate of a run under its own name."""
-    row = {**LEAST, "allow_inconsistent": "amended"}
-    assert RunRequest.of(row).accept == {"inconsistent": "amended"}
-    both = {**row, "accept": {"inconsistent": "amendment 2"}}
-    assert RunRequest.of(both).accept == {"inconsistent": "amendment 2"}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +77,7 @@ def test_a_reason_of_an_earlier_program_stands_at_its_gate() -> None:
         ({"contracts": "a"}, "contracts: expected a list of contracts"),
         ({"contracts": [1]}, "contracts: expected a list of contracts"),
         ({"population": None}, "population: expected the path of a folder"),
-        ({"allow_inconsistent": 1}, "accept: expected a reason for each gate"),
+        ({"allow_inconsistent": "amended"}, "found 'allow_inconsistent', expected some of"),
         ({"accept": "amended"}, "accept: expected a reason for each gate by name"),
         ({"accept": {"inconsistent": None}}, "accept: expected a reason for each gate"),
         ({"accept": None}, "accept: expected .* type NoneType"),
