@@ -126,6 +126,15 @@ def date_of(day: int) -> date:
     return date.fromordinal(int(day) + _EPOCH)
 
 
+def date_text(day: int) -> str:
+    """The date of a day number as YYYY-MM-DD; empty where there is none.
+
+    >>> date_text(0), date_text(NO_DAY)
+    ('1970-01-01', '')
+    """
+    return "" if day == NO_DAY else date_of(day).isoformat()
+
+
 def year_bounds(year: int) -> tuple[int, int]:
     """First day of the year and first day of the next: a half-open span of day numbers.
 

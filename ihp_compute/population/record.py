@@ -108,33 +108,58 @@ def write_record(
 
 
 def read_record(
-    folder: Path, name: str, shard: int, columns: Sequence[str] | None, where: Any
+    folder: Path,
+    name: str,
+    shard: int,
+    columns: Sequence[str] | None,
+    where: tuple[str, str | int] | None,
 ) -> pa.Table:
-    """A shard's record, or those columns of the rows that `where` (an expression) lets pass.
+    """A shard's record, or those columns of the rows in which a column has a value.
 
-    Only the columns asked for are read, or all of them a stretch at a time to find rows.
+    Only the columns asked for are read; to find rows, first the one column of all stretches, then
+    what is wanted of the stretches that have such a row.
     """
     path, schema = folder / record_path(name, shard), RECORDS[name]
     wanted = schema.names if columns is None else list(columns)
-    places = [schema.names.index(column) for column in wanted] if where is None else []
-    options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=places or None)
     try:
         found = []
         with pa.memory_map(str(path)) as source:
-            reader = pa.ipc.open_file(source, options=options)
-            for k in range(reader.num_record_batches):
-                batch = reader.get_batch(k)
-                stretch = pa.table(
-                    [_widened(batch.column(of), schema.field(of)) for of in reader.schema.names],
-                    schema=pa.schema([schema.field(of) for of in reader.schema.names]),
-                )
-                found.append((stretch if where is None else stretch.filter(where)).select(wanted))
+            rows = _reader(source, schema, wanted)
+            for k in range(rows.num_record_batches):
+                if where is None:
+                    found.append(_stretch(rows, k, schema).select(wanted))
+                    continue
+                of, value = where
+                key = _plain(_stretch(_reader(source, schema, [of]), k, schema).column(0))
+                passing = pc.equal(key, pa.scalar(value, key.type))
+                if pc.any(passing).as_py():
+                    found.append(_stretch(rows, k, schema).select(wanted).filter(passing))
     except (OSError, pa.ArrowException) as error:
         raise PopulationError(
             f"{path} cannot be read as an Arrow file ({error}). Prepare the population again."
         ) from error
     empty = pa.schema([schema.field(column) for column in wanted]).empty_table()
     return pa.concat_tables([empty, *found]).unify_dictionaries()
+
+
+def _reader(source: pa.NativeFile, schema: pa.Schema, columns: Sequence[str]) -> Any:
+    """A reader of those columns of a record's file and no other."""
+    places = [schema.names.index(column) for column in columns]
+    options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=places)
+    return pa.ipc.open_file(source, options=options)
+
+
+def _stretch(reader: Any, k: int, schema: pa.Schema) -> pa.Table:
+    """A stretch of rows in the types of the record."""
+    batch, names = reader.get_batch(k), reader.schema.names
+    return pa.table(
+        [_widened(batch.column(name), schema.field(name)) for name in names],
+        schema=pa.schema([schema.field(name) for name in names]),
+    )
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
 
 
 def _widened(column: pa.Array, field: pa.Field) -> pa.Array:

@@ -166,7 +166,10 @@ class Shard:
         return self.batch(table).column(name)
 
     def record(
-        self, name: str = "claims", columns: Sequence[str] | None = None, where: Any = None
+        self,
+        name: str = "claims",
+        columns: Sequence[str] | None = None,
+        where: tuple[str, str | int] | None = None,
     ) -> pa.Table:
         """The cold record of the shard's rows: each that could be read, with its fate at ingest.
 
@@ -178,8 +181,8 @@ class Shard:
             One of `record.RECORDS`, which has the columns.
         columns : sequence of str, optional
             Those wanted; by default all.
-        where : pyarrow.compute.Expression, optional
-            Which rows; by default all.
+        where : (str, str or int), optional
+            A column, and the value that it must have in a row; by default all rows.
 
         Raises
         ------

@@ -118,6 +118,15 @@ def test_rows_put_aside_at_the_door_are_shown_with_their_fate(
     )
 
 
+def test_a_population_explains_no_member_and_no_partnership(small_population: Path) -> None:
+    """It has settled nothing: who gives it instead of a run is told the way to one."""
+    for option, explain in (
+        ("--member", explain_member), ("--partnership", explain_partnership)
+    ):  # fmt: skip
+        with pytest.raises(RunError, match=rf"is a population, and {option} explains .* ihp run"):
+            explain(small_population, "IHP-01")
+
+
 def test_an_unknown_member_is_refused_without_naming_anyone(run_dir: Path) -> None:
     with pytest.raises(RunError, match="no member of this id") as refusal:
         explain_member(run_dir, "NOBODY-7")

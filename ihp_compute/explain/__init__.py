@@ -1,0 +1,27 @@
+"""Why a number is what it is: one partnership's walk, one member's lines, one claim's history.
+
+    run folder -> settlement row + walk + intervals -> PartnershipExplained
+    run folder + population -> one member's years and lines -> MemberExplained
+    population -> rows of a claim and of those tied to it, with their fates -> ClaimExplained
+
+A walk is a list of levels and changes. A level stands by itself (base, target, observed, payment);
+a change leads from the level before it to the next (trend, policy, quality, withhold). Which is
+which is decided once, in `settlement.walk`, so that terminal and report draw the same steps.
+
+Not here: how a step is calculated (`settlement`), which fate a line meets (`measure`, `ingest`).
+"""
+
+from __future__ import annotations
+
+from ihp_compute.explain.claim import ClaimExplained, explain_claim
+from ihp_compute.explain.member import MemberExplained, explain_member
+from ihp_compute.explain.partnership import PartnershipExplained, explain_partnership
+
+__all__ = [
+    "ClaimExplained",
+    "MemberExplained",
+    "PartnershipExplained",
+    "explain_claim",
+    "explain_member",
+    "explain_partnership",
+]

@@ -1,0 +1,117 @@
+"""The settlement, walk and intervals of one partnership, as its run wrote them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from ihp_compute.errors import RunError
+from ihp_compute.explain.origin import check_run
+from ihp_compute.results import CELLS, INTERVALS, SETTLEMENT, WALK, result
+from ihp_compute.settlement import Step, steps
+
+
+@dataclass(frozen=True)
+class PartnershipExplained:
+    """A partnership's settlement, walk and intervals, as the run wrote them.
+
+    `cells` has the risk step by rate cell, from which the ratio of the walk follows: in each year
+    the partnership's mean risk, the state's, and the norm by which it is divided; the ratio;
+    dollars before and after it. Their sums after over before are the ratio of the walk. Empty for
+    a run that kept no rate cells.
+    """
+
+    settlement: dict[str, Any]
+    walk: list[Step]
+    intervals: list[dict[str, Any]]
+    cells: list[dict[str, Any]]
+
+    def document(self) -> dict[str, Any]:
+        """As one JSON document."""
+        return {
+            "settlement": self.settlement,
+            "walk": [
+                {
+                    "step": step.step,
+                    "amount_cents": step.amount_cents,
+                    "kind": "level" if step.before_cents is None else "change",
+                    "detail": step.detail,
+                    "citation": step.citation,
+                    "basis": step.basis,
+                }
+                for step in self.walk
+            ],
+            "intervals": self.intervals,
+            "cells": self.cells,
+        }
+
+
+def explain_partnership(run_dir: Path, partnership_id: str) -> PartnershipExplained:
+    """The walk from base to payment of one partnership, every step with dollars and source.
+
+    Parameters
+    ----------
+    run_dir : Path
+    partnership_id : str
+
+    Returns
+    -------
+    PartnershipExplained
+
+    Raises
+    ------
+    RunError
+        If the folder is not a finished run or the partnership is not in it.
+    """
+    check_run(run_dir, "--partnership")
+    settlement = result(run_dir, SETTLEMENT)
+    row = settlement.filter(pc.equal(settlement.column("partnership_id"), partnership_id))
+    if row.num_rows == 0:
+        known = settlement.column("partnership_id").to_pylist()
+        some = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
+        raise RunError(f"{run_dir}: no partnership {partnership_id!r}; the run has {some}")
+    walk = result(run_dir, WALK)
+    intervals = result(run_dir, INTERVALS)
+    return PartnershipExplained(
+        row.to_pylist()[0],
+        steps(walk.filter(pc.equal(walk.column("partnership_id"), partnership_id)).to_pylist()),
+        intervals.filter(pc.equal(intervals.column("partnership_id"), partnership_id)).to_pylist(),
+        _risk_by_cell(run_dir, partnership_id),
+    )
+
+
+def _risk_by_cell(run_dir: Path, partnership_id: str) -> list[dict[str, Any]]:
+    """The risk step of each rate cell with months in the performance year."""
+    if not (run_dir / f"{CELLS.name}.parquet").is_file():
+        return []
+    cells = result(run_dir, CELLS)
+    rows = cells.filter(pc.equal(cells.column("partnership_id"), partnership_id)).to_pylist()
+    by_year: dict[int, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        by_year.setdefault(row["year"], {})[row["rate_cell"]] = row
+    if not by_year:
+        return []
+    before, after = by_year[min(by_year)], by_year[max(by_year)]
+    return [
+        {
+            "rate_cell": name,
+            "member_months": now["member_months"],
+            **{
+                f"{year}_{what}": row[column]
+                for year, row in (("base", before[name]), ("performance", now))
+                for what, column in (
+                    ("risk_mean", "own_risk_mean"), ("norm", "norm"),
+                    ("state_risk_mean", "state_risk_mean"),
+                )
+            },
+            "risk_ratio": now["risk_ratio"],
+            "before_cents": round(now["target_cents"] / now["risk_ratio"])
+            if now["risk_ratio"] else now["target_cents"],
+            "target_cents": now["target_cents"],
+        }
+        for name, now in after.items()
+        if now["member_months"]
+    ]  # fmt: skip
