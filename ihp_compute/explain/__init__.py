@@ -4,10 +4,6 @@
     run folder + population -> one member's years and lines -> MemberExplained
     population -> rows of a claim and of those tied to it, with their fates -> ClaimExplained
 
-A walk is a list of levels and changes. A level stands by itself (base, target, observed, payment);
-a change leads from the level before it to the next (trend, policy, quality, withhold). Which is
-which is decided once, in `settlement.walk`, so that terminal and report draw the same steps.
-
 Not here: how a step is calculated (`settlement`), which fate a line meets (`measure`, `ingest`).
 """
 

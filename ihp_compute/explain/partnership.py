@@ -1,4 +1,9 @@
-"""The settlement, walk and intervals of one partnership, as its run wrote them."""
+"""The settlement, walk and intervals of one partnership, as its run wrote them.
+
+A walk is a list of levels and changes. A level stands by itself (base, target, observed, payment);
+a change leads from the level before it to the next (trend, policy, quality, withhold). Which is
+which is decided once, in `settlement.walk`, so that terminal and report draw the same steps.
+"""
 
 from __future__ import annotations
 
