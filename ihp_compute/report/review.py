@@ -15,10 +15,11 @@ from ihp_compute.measure import STATEMENT_FIELDS, unstated
 from ihp_compute.report import numbers
 from ihp_compute.report.partnerships import Partnership
 from ihp_compute.report.rows import Row, RowsOf
+from ihp_compute.results import OWN
 from ihp_compute.settlement import CHANGES
 
 UNREVIEWED: Final = "UNREVIEWED"
-_SIGNS: Final = ("savings_above_zero", "savings_above_gate")
+_SIGNS: Final = ("savings_above_zero", "savings_above_zero_with_clinics", "savings_above_gate")
 _PAID: Final = ("payment_above_zero", "payment_below_zero")
 
 
@@ -87,7 +88,11 @@ def beside_the_result(rows: RowsOf, partnerships: Sequence[Partnership]) -> Row:
 
     def chance(name: str, conditioning: str, what: str) -> str:
         found = chances.get((name, conditioning))
-        return numbers.DASH if found is None else numbers.percent(found[what], places=0)
+        if found is None:
+            return numbers.DASH
+        borrowed = what.endswith("_with_clinics") and found["clinic_year_from"] != OWN
+        whose = f" ({found['clinic_year_from']})" if borrowed else ""
+        return numbers.percent(found[what], places=0) + whose
 
     def difference(name: str, scenario: str) -> str:
         found = moved[name].get(scenario)

@@ -7,6 +7,7 @@ Leaves to others: the numbers (`measure`, `settlement`), the page (`report`).
 from __future__ import annotations
 
 from ihp_compute.results.assemble import assemble
+from ihp_compute.results.clinics import OWN
 from ihp_compute.results.digest import digest_over, table_digest
 from ihp_compute.results.folder import Draft, Outcome, check_place
 from ihp_compute.results.kept_terms import RunTerms
@@ -19,6 +20,7 @@ from ihp_compute.results.verify import verify_run
 __all__ = [
     "CELLS",
     "INTERVALS",
+    "OWN",
     "RUN",
     "SETTLEMENT",
     "TABLES",

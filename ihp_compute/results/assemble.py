@@ -23,6 +23,7 @@ from ihp_compute.measure import (
     payer_weights,
 )
 from ihp_compute.results.cells import cell_rows
+from ihp_compute.results.clinics import ClinicYears
 from ihp_compute.results.missing import missing_of
 from ihp_compute.results.tables import (
     ATTRIBUTION,
@@ -55,6 +56,7 @@ class Results:
 
     tables: dict[str, pa.Table]
     totals: Totals
+    clinics: ClinicYears
     settled: Sequence[Settled]
     counts: dict[str, int]
     noticed: tuple[dict[str, Any], ...]
@@ -73,6 +75,7 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
     missing = plan.gates.judge(missing_of(plan, measured, settled))
     plan.gates.refuse(missing, {}, Stage.SETTLED)
     noticed = (*plan.noticed, *missing)
+    clinics = ClinicYears.of(plan, measured)
     return Results(
         tables={
             SETTLEMENT.name: _settlement(plan, settled),
@@ -80,7 +83,7 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
             CELLS.name: _table(
                 CELLS, list(cell_rows(plan, measured, {one.partnership_id: one for one in settled}))
             ),
-            CHANCES.name: _chances(settled),
+            CHANCES.name: _chances(settled, clinics),
             SENSITIVITIES.name: _sensitivities(plan, measured, settled),
             WALK.name: _walk(plan, settled, _age_warning(plan, measured)),
             PAYMENTS.name: _payments(plan, measured, settled),
@@ -91,6 +94,7 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
             UTILISATION.name: _utilisation(plan, measured),
         },
         totals=measured.totals,
+        clinics=clinics,
         settled=settled,
         counts=dict(sorted(measured.counts.items())),
         noticed=tuple(dict(row) for row in noticed),
@@ -137,8 +141,8 @@ def _intervals(settled: Sequence[Settled]) -> pa.Table:
     return _table(INTERVALS, rows)
 
 
-def _chances(settled: Sequence[Settled]) -> pa.Table:
-    """Counts over the draws; nothing without any."""
+def _chances(settled: Sequence[Settled], clinics: ClinicYears) -> pa.Table:
+    """Counts over the draws, and what clinics add; nothing without draws."""
     rows = []
     for one in settled:
         for conditioning in CONDITIONINGS:
@@ -162,6 +166,7 @@ def _chances(settled: Sequence[Settled]) -> pa.Table:
                     "conditioning": conditioning,
                     **{name: int(np.count_nonzero(where)) / n for name, where in counts.items()},
                     "mean_payment_cents": half_even(sum(payment.tolist()), n),
+                    **clinics.columns(one, conditioning),
                 }
             )
     return _table(CHANCES, rows)

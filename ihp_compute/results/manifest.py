@@ -101,6 +101,7 @@ def manifest_of(
         "engine_version": ihp_compute.__version__,
         **entries("base_year", "performance_year", "paid_through", "replicates", "seed"),
         "completion": completion_of(plan),
+        "clinic_years": results.clinics.document(),
         "device": plan.device,
         **entries("device"),
         "runner": runner_name,

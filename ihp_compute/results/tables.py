@@ -69,7 +69,8 @@ INTERVALS: Final = TableSchema(
 
 CHANCES: Final = TableSchema(
     "chances",
-    "parts of the replicates in which something was saved, passed its gate, or was paid",
+    "parts of the replicates in which something was saved, passed its gate, or was paid, and what "
+    "the likeness of members of one clinic adds",
     (
         _PARTNERSHIP,
         Column("conditioning", pa.string(), "target_resampled or target_fixed"),
@@ -79,6 +80,18 @@ CHANCES: Final = TableSchema(
         Column("payment_above_zero", pa.float64(), "replicates paid to the partnership", "ratio"),
         Column("payment_below_zero", pa.float64(), "replicates owed by it", "ratio"),
         Column("mean_payment_cents", pa.int64(), "mean over replicates, half to even", "cents"),
+        Column("clinics", pa.int32(), "its clinics with members in both years", "clinics"),
+        Column("clinic_year_from", pa.string(),
+               "whose variance of a clinic-year stands: own from 8 clinics, else state; none where "
+               "nobody has two clinics"),
+        Column("clinic_year_sd", pa.float64(),
+               "standard deviation of a clinic's cost over expected in one year, beyond its "
+               "members'; 0 where none is found", "ratio"),
+        Column("rate_std_error", pa.float64(),
+               "standard deviation of the savings rate over replicates", "ratio"),
+        Column("rate_std_error_with_clinics", pa.float64(), "the same with clinic-years", "ratio"),
+        Column("savings_above_zero_with_clinics", pa.float64(),
+               "chance of savings above 0, with clinic-years", "ratio"),
     ),
     keys=("partnership_id", "conditioning"),
     in_digest=False,

@@ -66,6 +66,8 @@ class Settled:
         Of the performance year, as observed.
     base_pmpm_usd, risk_ratio : float
         The base used (agreed, else as far as the own one carries) and what the risk step came to.
+    base_carried : float
+        Part of the base that moves with the own cost of the base year: Z; 0 where it is agreed.
     missed_by_cents : int
         Dollars short of the gate; 0 where it was met or nothing settles on that side.
     below_minimum_size : bool
@@ -96,6 +98,7 @@ class Settled:
     n_members: int
     member_months: int
     base_pmpm_usd: float
+    base_carried: float
     risk_ratio: float
     target_cents: int
     observed_cents: int
@@ -298,6 +301,9 @@ def _settle_one(case: _Case, programs: SharedPrograms, by_cell: Compiled, draft:
         n_members=n_members,
         member_months=int(given["perf_months"][0]),
         base_pmpm_usd=first["base_pmpm"] / CENTS_PER_USD,
+        base_carried=(
+            first["base_credibility"] if agreement["target.base_pmpm_fixed"] is None else 0.0
+        ),
         risk_ratio=first["risk_ratio"],
         target_cents=first["target"],
         observed_cents=first["observed"],

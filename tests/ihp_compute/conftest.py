@@ -228,7 +228,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                 for year in (2021, 2023)
             ]
         chances = [
-            (row[0], conditioning, 0.8, 0.4, 0.4, 0.1, row[13])
+            (row[0], conditioning, 0.8, 0.4, 0.4, 0.1, row[13], 3, "state", 0.03, 0.02, 0.025, 0.75)
             for row in settlement
             for conditioning in ("target_resampled", "target_fixed")
             if replicates

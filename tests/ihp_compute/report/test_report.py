@@ -241,7 +241,7 @@ def test_what_one_term_moves_stands_beside_the_result(page: str) -> None:
 
 def test_chances_of_savings_and_of_the_gate_are_shown(page: str) -> None:
     section = _text(page[page.index('id="chances"') : page.index('id="sensitivities"')])
-    assert "IHP01 80 % 40 % 40 % 10 %" in section
+    assert "IHP01 80 % 75 % (state) 40 % 40 % 10 %" in section
     assert "about 1.2 rates differ from zero at 95 % by chance" in section
 
 

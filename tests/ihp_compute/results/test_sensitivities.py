@@ -17,6 +17,12 @@ from ihp_compute.results.tables import SENSITIVITIES, SETTLEMENT
 from ihp_compute.settlement import CHANGES
 
 CONTRACT = "mn-ihp-2.0-track-2"
+CLINICS: Any = SimpleNamespace(
+    columns=lambda *_: {
+        "clinics": 2, "clinic_year_from": "state", "clinic_year_sd": 0.03, "rate_std_error": 0.01,
+        "rate_std_error_with_clinics": 0.02, "savings_above_zero_with_clinics": 0.6,
+    }
+)  # fmt: skip
 
 
 def _settled(
@@ -100,7 +106,7 @@ def test_chances_are_counts_over_the_draws_and_leave_the_observed_row_out() -> N
     one: Any = SimpleNamespace(
         partnership_id="A", draws={"target_resampled": draws, "target_fixed": draws}
     )
-    first, second = _chances([one]).to_pylist()
+    first, second = _chances([one], CLINICS).to_pylist()
     assert first["conditioning"] == "target_resampled"
     assert second["conditioning"] == "target_fixed"
     assert first | {"conditioning": ""} == {
@@ -111,6 +117,7 @@ def test_chances_are_counts_over_the_draws_and_leave_the_observed_row_out() -> N
         "payment_above_zero": 0.25,
         "payment_below_zero": 0.25,
         "mean_payment_cents": 25,
+        **CLINICS.columns(),
     }
 
 
@@ -121,4 +128,4 @@ def test_without_draws_there_are_no_chances() -> None:
     one: Any = SimpleNamespace(
         partnership_id="A", draws={"target_resampled": draws, "target_fixed": draws}
     )
-    assert _chances([one]).num_rows == 0
+    assert _chances([one], CLINICS).num_rows == 0
