@@ -41,17 +41,27 @@ test: $(STAMP)
 test-without-ray: $(STAMP)
 	$(BIN)/python -m pytest -m "not service and not ray"
 
-# The same on every other tested interpreter of this machine, each in an environment of its own.
+# What depends on the interpreter, on every other tested one of this machine, each in an environment
+# of its own. Environments are made one after the other, because all write into the checkout; with
+# `make -j2` the suites run side by side.
 test-others: $(STAMP)
 	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	found=$$(requirements/interpreters.sh); \
 	echo "tests of Python $$own stand in $(VENV); interpreters found:"; echo "$$found"; \
-	echo "$$found" | while read -r version how python; do \
-	    if [ "$$how" = tested ] && [ "$$version" != "$$own" ]; then \
-	        echo "Python $$version, $$python"; \
-	        $(MAKE) test-without-ray VENV="$(VENV)-$$version" PYTHON="$$python" </dev/null || exit 1; \
-	    fi; \
-	done
+	others=$$(echo "$$found" | awk -v own="$$own" '$$2 == "tested" && $$1 != own { print $$1 }'); \
+	for version in $$others; do \
+	    python=$$(echo "$$found" | sed -n "s/^$$version tested //p"); \
+	    $(MAKE) setup VENV="$(VENV)-$$version" PYTHON="$$python" </dev/null || exit 1; \
+	done; \
+	[ -z "$$others" ] || $(MAKE) --keep-going $$(printf 'suite-of-%s ' $$others)
+
+# One suite of `test-others`, told when it has ended, so that several are not mixed.
+suite-of-%:
+	@told="$(VENV)-$*/tests.log"; \
+	if $(VENV)-$*/bin/python -m pytest -m "not service and not ray and not cuda_text" \
+	    -o cache_dir="$(VENV)-$*/pytest-cache" >"$$told" 2>&1 </dev/null; \
+	then how=passed; else how=FAILED; fi; \
+	echo "Python $*: $$how"; cat "$$told"; [ "$$how" = passed ]
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

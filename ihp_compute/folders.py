@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -275,7 +276,12 @@ def _seal_of(manifest: Mapping[str, Any]) -> str:
 
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that take part in the numbers, by name."""
-    return {name: metadata.version(name) for name in _LIBRARIES}
+    return {name: _version(name) for name in _LIBRARIES}
+
+
+@cache
+def _version(library: str) -> str:
+    return metadata.version(library)  # takes milliseconds, and stays while a process lives
 
 
 _LIBRARIES: Final = ("msgspec", "numba", "numpy", "pyarrow", "scipy")

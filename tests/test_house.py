@@ -9,6 +9,7 @@ import pkgutil
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,19 @@ PACKAGES = ("kernels", "ihp_compute", "cluster", "api")
 FORBIDDEN_STEMS = {"utils", "helpers", "common", "base", "manager", "misc"}
 
 
-def _modules() -> list[str]:
-    return sorted(
+@cache
+def _modules() -> tuple[str, ...]:
+    found = sorted(
         module.name
         for package in PACKAGES
         for module in pkgutil.walk_packages([str(ROOT / package)], prefix=f"{package}.")
     )
+    return tuple(found)
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -42,7 +50,7 @@ def _names() -> set[str]:
     found = {part for name in _modules() for part in name.split(".")}
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in ast.walk(_tree(path)):
                 if isinstance(node, ast.FunctionDef | ast.ClassDef):
                     found.add(node.name)
                 elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -57,7 +65,7 @@ def test_a_module_leaves_things_to_others_that_exist() -> None:
     for name in _modules():
         path = ROOT / name.replace(".", "/")
         source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        text = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+        text = ast.get_docstring(_tree(source)) or ""
         for said in re.findall(r"(?:Not here|Leaves to others):(.*?)(?:\n\n|\Z)", text, re.DOTALL):
             meant = re.findall(r"`([a-z_.]+)`", said)
             astray += [(name, who) for who in meant if not set(who.split(".")) <= known]
@@ -120,23 +128,24 @@ FACES = [
 
 def _imports(path: Path) -> Iterator[tuple[str, str]]:
     """(module, name) of what a file takes of ours: imported by name, or `face.name`."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     faces = {}
-    for node in ast.walk(tree):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
             for name in node.names:
                 if f"{node.module}.{name.name}" in FACES:
                     faces[name.asname or name.name] = f"{node.module}.{name.name}"
                 else:
                     yield str(node.module), name.name
-    for node in ast.walk(tree):
+    for node in ast.walk(_tree(path)):
         match node:
             case ast.Attribute(value=ast.Name(id=of), attr=attribute) if of in faces:
                 yield faces[of], attribute
 
 
-def _used_through_faces() -> Iterator[tuple[str, str, str]]:
+@cache
+def _used_through_faces() -> frozenset[tuple[str, str, str]]:
     """(importing file, face, name) of each import that crosses the wall of a package."""
+    found = set()
     for package in ("ihp_compute", "cluster", "api"):
         for path in sorted((ROOT / package).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
@@ -145,13 +154,14 @@ def _used_through_faces() -> Iterator[tuple[str, str, str]]:
                 for face in FACES:
                     inside = me == face or me.startswith(face + ".")
                     if not inside and (module == face or module.startswith(face + ".")):
-                        yield str(path.relative_to(ROOT)), module, name
+                        found.add((str(path.relative_to(ROOT)), module, name))
                         break
+    return frozenset(found)
 
 
 def test_packages_are_entered_by_their_faces() -> None:
     """What stands inside a package is its own business; others import from its face."""
-    around = [use for use in _used_through_faces() if use[1] not in FACES]
+    around = sorted(use for use in _used_through_faces() if use[1] not in FACES)
     assert not around
 
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
+from api import cli
 from api.app import create_app
 from api.auth import OPERATOR_SCOPES, issue_key
 from api.service import Service
@@ -20,6 +21,23 @@ from ihp_compute import METHOD_VERSION
 from ihp_compute.population.shards import LAYOUT_VERSION
 
 CONTRACT = "mn-ihp-2.0-track-2"
+Ihp = Callable[..., tuple[int, str, list[str]]]
+
+
+@pytest.fixture
+def ihp(monkeypatch: Any, capsys: Any, tmp_path: Path) -> Ihp:
+    """Run `ihp` in an empty folder: exit code, stdout, and what stderr says beside progress."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: Any) -> tuple[int, str, list[str]]:
+        monkeypatch.setattr("sys.argv", ["ihp", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        out, err = capsys.readouterr()
+        said = [line for line in err.splitlines() if not line.startswith(("ingest: ", "run: "))]
+        return int(left.value.code or 0), out, said
+
+    return call
 
 
 @pytest.fixture

@@ -10,26 +10,8 @@ from typing import Any
 
 import pytest
 
-from api import cli
-
 CONTRACT = "mn-ihp-2.0-track-2"
 Ihp = Callable[..., tuple[int, str, list[str]]]
-
-
-@pytest.fixture
-def ihp(monkeypatch: Any, capsys: Any, tmp_path: Path) -> Ihp:
-    """Run `ihp` in an empty folder: exit code, stdout, and what stderr says beside progress."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: Any) -> tuple[int, str, list[str]]:
-        monkeypatch.setattr("sys.argv", ["ihp", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        out, err = capsys.readouterr()
-        said = [line for line in err.splitlines() if not line.startswith(("ingest: ", "run: "))]
-        return int(left.value.code or 0), out, said
-
-    return call
 
 
 def _run(population: Path, out: str, *more: str) -> tuple[str, ...]:

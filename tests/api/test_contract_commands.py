@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from ihp_compute.contracts.vocabulary import KINDS
 from ihp_compute.errors import ContractError
 
 runner = CliRunner()
+Ihp = Callable[..., tuple[int, str, list[str]]]
 ROWS = """partnership_id,n_members,target_usd,observed_usd,quality_score,settlement.gain.share
 North,12000,60000000,57000000,1,0.4
 South,12000,60000000,63000000,1,
@@ -28,13 +28,6 @@ def aggregates(tmp_path: Path) -> Path:
     path = tmp_path / "aggregates.csv"
     path.write_text(ROWS)
     return path
-
-
-def ihp(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "api.cli", *map(str, arguments)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
 
 
 def test_settle_names_draft_terms_first_and_shows_every_payment(
@@ -65,16 +58,12 @@ def test_settle_prints_one_json_document(aggregates: Path, tmp_path: Path) -> No
     assert out.is_file()
 
 
-def test_a_wrong_row_is_one_line_and_exit_3(tmp_path: Path) -> None:
+def test_a_wrong_row_is_one_line_and_exit_3(ihp: Ihp, tmp_path: Path) -> None:
     path = tmp_path / "wrong.csv"
     path.write_text(ROWS.replace("63000000", "-1"))
     out = tmp_path / "out.csv"
-    done = ihp("settle", path, "--contract", "mn-ihp-1.0", "--out", out)
-    assert done.returncode == 3
-    assert done.stdout == ""
-    assert done.stderr.strip() == (
-        "ihp: wrong.csv: row 2, observed_usd: found -1, expected dollars of at least 0"
-    )
+    said = "ihp: wrong.csv: row 2, observed_usd: found -1, expected dollars of at least 0"
+    assert ihp("settle", path, "--contract", "mn-ihp-1.0", "--out", out) == (3, "", [said])
     assert not out.exists()
 
 
@@ -115,19 +104,18 @@ def test_a_contract_of_another_year_shows_that_year() -> None:
     assert isinstance(refused.exception, ContractError)
 
 
-def test_a_user_s_contract_is_checked(tmp_path: Path) -> None:
+def test_a_user_s_contract_is_checked(ihp: Ihp, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     text = 'name = "mine"\ntitle = "Mine"\nprogramme = "test"\nextends = "mn-ihp-1.0"\n'
     path.write_text(text)
     done = runner.invoke(app, ["contracts", "check", str(path)])
     assert "mine.toml: contract mine is well formed" in done.stdout
     path.write_text(text + "[settlement.gain.share]\nvalue = 2\n")
-    refused = ihp("contracts", "check", path)
-    assert refused.returncode == 3
-    assert refused.stderr.strip() == "ihp: mine.toml: settlement.gain.share: found no unit"
+    said = "ihp: mine.toml: settlement.gain.share: found no unit"
+    assert ihp("contracts", "check", path) == (3, "", [said])
 
 
-def test_an_honest_copy_has_a_name_of_its_own(tmp_path: Path) -> None:
+def test_an_honest_copy_has_a_name_of_its_own(ihp: Ihp, tmp_path: Path) -> None:
     made = ["contracts", "new", "mn-ihp-1.0-virtual", "--as", "north-2025", "--in", str(tmp_path)]
     document = json.loads(runner.invoke(app, [*made, "--json"]).stdout)
     assert document["file"] == str(tmp_path / "north-2025.toml")
@@ -135,12 +123,11 @@ def test_an_honest_copy_has_a_name_of_its_own(tmp_path: Path) -> None:
     assert copy.name == "north-2025"
     assert copy.terms == original.terms
     assert copy.documents == original.documents
-    again = ihp(*made)
-    assert again.returncode == 3
-    assert again.stderr.strip() == (
+    said = (
         f"ihp: {tmp_path / 'north-2025.toml'}: is there already and will not be overwritten; "
         "choose another name"
     )
+    assert ihp(*made) == (3, "", [said])
 
 
 @pytest.mark.parametrize("name", ["mn-ihp-1.0", "MN-IHP-1.0", "unbound", "north 2025", "../x", ""])
@@ -162,10 +149,10 @@ def test_a_copy_of_a_user_s_file_names_what_it_extends_from_its_own_folder(tmp_p
     assert made.terms == contracts.load(first / "own.toml").terms
 
 
-def test_an_unknown_contract_suggests_its_neighbours() -> None:
-    done = ihp("contracts", "show", "cms-msp-track-1")
-    assert done.returncode == 3
-    assert "did you mean cms-mssp-track-1" in done.stderr
+def test_an_unknown_contract_suggests_its_neighbours(ihp: Ihp) -> None:
+    left, _, said = ihp("contracts", "show", "cms-msp-track-1")
+    assert left == 3
+    assert "did you mean cms-mssp-track-1" in said[0]
 
 
 def test_every_path_is_listed_with_what_it_may_be() -> None:

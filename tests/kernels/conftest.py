@@ -19,6 +19,8 @@ CUDA knows no <cstdint>: write `long long` for int64, `unsigned long long` for u
 `numpy_as_cupy(stem)` runs a `_gpu` form without a GPU, to test the launch around the same text.
 
 All skip, with the reason, where g++ or the NVRTC wheel is absent. Tests marked `gpu` do likewise.
+Whatever uses one of them is marked `cuda_text`: what a compiler makes of the text does not depend
+on the interpreter that starts it, so `make test-others` leaves these out.
 """
 
 from __future__ import annotations
@@ -57,7 +59,11 @@ def _why_no_gpu() -> str | None:
     return None if kernels.device() == "gpu" else "CuPy finds no CUDA device"
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not {"host_twin", "nvrtc"}.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.cuda_text)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     reason = _why_no_gpu() if marked else None
     if reason:

@@ -41,7 +41,7 @@ class Bench:
         """Prepare a folder; the JSON document and the population."""
         self.count += 1
         out = self.root / f"population-{self.count}"
-        document = ingest(folder, out, **{"shards": 3, "threads": 2, **options})
+        document = ingest(folder, out, **{"shards": 2, "threads": 1, **options})
         return document, open_population(out)
 
     def fates(

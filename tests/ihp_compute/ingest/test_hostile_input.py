@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,20 +107,50 @@ def _no_header(path: Path) -> None:
         stream.truncate(200 << 20)
 
 
-MEASURE = """
-import json, resource, sys
+MEASURING = """
+import json, os, resource, signal, sys
 from pathlib import Path
 from ihp_compute.errors import DataError
 from ihp_compute.ingest import passes
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-try:
-    passes.ingest(Path(sys.argv[1]), Path(sys.argv[2]), shards=2, threads=1)
-    said = ""
-except DataError as error:
-    said = str(error)
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([said, (after - before) / 1024]))
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+for asked in sys.stdin:
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        print(flush=True)
+        continue
+    signal.alarm(120)
+    raw, file, place, out = map(Path, json.loads(asked))
+    passes.ingest(raw, out.with_name("before"), shards=2, threads=1)
+    file.rename(place)
+    before, said = peak(), ""
+    try:
+        passes.ingest(raw, out, shards=2, threads=1)
+    except DataError as error:
+        said = str(error)
+    print(json.dumps([said, (peak() - before) / 1024]), end="", flush=True)
+    os._exit(0)
 """
+"""Prepares a folder, then with one more file, and answers with what its refusal says and the MiB
+that the file took; each in a process of its own, forked so that imports are paid once. An empty
+line where that process died."""
+
+
+@pytest.fixture(scope="module")
+def measuring() -> Iterator[subprocess.Popen[str]]:
+    alone = {"OPENBLAS_NUM_THREADS": "1"}  # threads do not live on in a fork
+    with subprocess.Popen(
+        [sys.executable, "-c", MEASURING],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(csv_files.__file__).parents[3],
+        env={**os.environ, **alone},
+    ) as process:
+        yield process
 
 
 @pytest.mark.parametrize(
@@ -145,17 +176,20 @@ print(json.dumps([said, (after - before) / 1024]))
     ],
 )
 def test_a_small_file_that_asks_for_much_is_refused_in_bounded_memory(
-    tmp_path: Path, raw: Path, name: str, write: Callable[[Path], None], words: str
+    measuring: subprocess.Popen[str],
+    tmp_path: Path,
+    raw: Path,
+    name: str,
+    write: Callable[[Path], None],
+    words: str,
 ) -> None:
-    write(raw / "medical_claim" / name)
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(raw), str(tmp_path / "out")],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(csv_files.__file__).parents[3],
-    )
-    said, mib = json.loads(done.stdout)
+    write(tmp_path / name)
+    asked = (raw, tmp_path / name, raw / "medical_claim" / name, tmp_path / "out")
+    assert measuring.stdin is not None
+    assert measuring.stdout is not None
+    measuring.stdin.write(json.dumps([str(path) for path in asked]) + "\n")
+    measuring.stdin.flush()
+    said, mib = json.loads(measuring.stdout.readline())
     assert said.startswith(f"medical_claim/{name}")
     assert words in said
     assert mib < MOST_MIB
