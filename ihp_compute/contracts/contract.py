@@ -200,11 +200,12 @@ class Contract:
         Raises
         ------
         ContractError
-            If a term has no value for the year, a gate by size has no table, terms of the target
-            count a change of mix twice, or a factor of completion stands beside a method that
-            takes none.
+            If a term has no value for the year, values go by contract year and nothing says which
+            is the first, a gate by size has no table, terms of the target count a change of mix
+            twice, or a factor of completion stands beside a method that takes none.
         """
         first = self._pick("agreement.first_performance_year", year, None).value
+        self._check_counted(year, first)
         if like is not None and first == like["agreement.first_performance_year"]:
             known, terms = like.values, like.contract.terms
             values = {
@@ -229,6 +230,7 @@ class Contract:
             first = self._fitting("agreement.first_performance_year", year, None)
             if first is None:
                 continue  # no run can be of this year
+            self._check_counted(year, first.value)
             found = {path: self._fitting(path, year, first.value) for path in TOGETHER}
             held = {path: entry.value for path, entry in found.items() if entry is not None}
             self._check_together(held)
@@ -252,6 +254,17 @@ class Contract:
             if e.contract_year is not None
         }
         return sorted(years) or [date.max.year]
+
+    def _check_counted(self, year: int | None, first_year: int | None) -> None:
+        """Refuse values by contract year where no year is the first."""
+        if year is None or first_year is not None:
+            return
+        for path, term in self.terms.items():
+            if any(e.contract_year is not None and e.begun(year) for e in term.entries):
+                raise ContractError(
+                    f"{self.file}: agreement.first_performance_year: found none beside values of "
+                    f"{path} by contract year, expected the year from which they count"
+                )
 
     def _check_together(self, held: Mapping[str, Any]) -> None:
         """Refuse what no single term can say; paths without a value in the year are left out."""

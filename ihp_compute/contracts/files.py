@@ -386,6 +386,11 @@ def _entry(
         raise ContractError(
             f"{file}: {path}: found dates out of order, from {row.from_} until {row.until}"
         )
+    if row.contract_year is not None and path.partition(".values[")[0] == TREND:
+        raise ContractError(
+            f"{file}: {path}.contract_year: found {row.contract_year}, expected values by date: "
+            "trend is of calendar years"
+        )
     if row.contract_year is not None and row.contract_year < 1:
         raise ContractError(
             f"{file}: {path}.contract_year: found {row.contract_year}, expected at least 1"

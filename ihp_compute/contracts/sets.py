@@ -246,12 +246,29 @@ def load_set(
     tree = read_toml(path) if path.suffix == ".toml" and path.is_file() else {}
     made = (
         _set_of(read_set(path, tree), partnerships)
-        if "set" in tree
+        if is_set(path, tree)
         else _same_for_all(load(contracts[0]), partnerships)
     )
     if year is not None:
         made.at(year)
     return made
+
+
+def is_set(file: Path, tree: Mapping[str, Any]) -> bool:
+    """Whether a file of terms is a contract set.
+
+    Raises
+    ------
+    ContractError
+        If it gives contracts to partnerships and has no table that makes it a set.
+    """
+    given = next((name for name in ("default", "partnerships") if name in tree), "")
+    if given and "set" not in tree:
+        raise ContractError(
+            f"{file.name}: set: no such table beside [{given}], expected [set] with a name: a "
+            "contract set gives partnerships their contracts, a contract gives terms"
+        )
+    return "set" in tree
 
 
 def the_one(contracts: Sequence[str | Path]) -> str | Path:
@@ -265,7 +282,8 @@ def the_one(contracts: Sequence[str | Path]) -> str | Path:
     if len(contracts) != 1:
         raise ContractError(
             f"found {len(contracts)} contracts, expected one contract for all partnerships, or one "
-            "contract-set file that says which partnership has which"
+            "contract-set file that says in tables [set], [default] and [partnerships.ID] which "
+            "partnership has which"
         )
     return contracts[0]
 
@@ -327,7 +345,7 @@ def check(file: Path, year: int | None = None, base_year: int | None = None) -> 
     if file.suffix != ".toml" or not file.is_file():
         raise ContractError(f"{file.name}: no such file, expected a contract (.toml)")
     tree = read_toml(file)
-    if "set" in tree:
+    if is_set(file, tree):
         given = read_set(file, tree)
         made = _set_of(given, list(given.partnerships))
         when = made.performance_year if year is None else year

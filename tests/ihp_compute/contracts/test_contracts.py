@@ -91,6 +91,15 @@ def test_losses_of_the_first_generation_follow_the_contract_year() -> None:
     assert shares == [0, Decimal("0.25"), Decimal("0.5"), Decimal("0.5")]
 
 
+def test_values_by_contract_year_need_a_first_year() -> None:
+    """Without one nobody knows which year it is: the last year's share is no answer."""
+    found = contracts.load("mn-ihp-1.0").override({"agreement.first_performance_year": "none"})
+    with pytest.raises(ContractError, match="first_performance_year: found none beside values of"):
+        found.at(2015)
+    with pytest.raises(ContractError, match="by contract year, expected the year from which"):
+        found.check_years()
+
+
 @pytest.mark.parametrize(
     ("year", "rate"), [(2013, "0.02"), (2018, "0.02"), (2019, "0"), (2020, "0"), (2021, "0.02")]
 )
@@ -258,6 +267,16 @@ def test_a_partnership_without_a_contract_is_refused(tmp_path: Path) -> None:
 def test_a_contract_for_a_stranger_is_refused(state_set: Path) -> None:
     with pytest.raises(ContractError, match=r"partnerships.C: not on the roster"):
         contracts.load_set([state_set], ["A", "B"])
+
+
+def test_contracts_for_partnerships_without_a_set_say_what_makes_one(tmp_path: Path) -> None:
+    """Who forgets the table is told of it, not that partnerships are no term."""
+    file = tmp_path / "state.toml"
+    file.write_text('[partnerships.A]\ncontract = "mn-ihp-1.0"\n')
+    with pytest.raises(ContractError, match=r"state.toml: set: no such table beside"):
+        contracts.check(file)
+    with pytest.raises(ContractError, match=r"expected \[set\] with a name"):
+        contracts.load_set([file], ["A"])
 
 
 def test_several_contracts_need_a_set() -> None:
