@@ -1,7 +1,8 @@
 """The people of a synthetic state, and what each member-year is expected and found to cost.
 
 In order: who they are (`_draw`: age, sex, eligibility group, plan, months enrolled, conditions,
-home partnership), what a year of them should cost (`_calibrate`), what it did cost (`_realise`).
+home partnership; of a few, `anchors` says it), what a year of them should cost (`_calibrate`), what
+it did cost (`_realise`).
 
 The cost model. A member-year's included cost before the cap is
 
@@ -40,6 +41,7 @@ from ihp_compute.codes import (
     SPAN_PARTIAL_BENEFIT,
     SPAN_SPEND_DOWN,
 )
+from ihp_compute.synth.anchors import N_ANCHORS, Anchors
 from ihp_compute.synth.codes import CONDITIONS
 from ihp_compute.synth.columns import Array
 from ihp_compute.units import months_of_days, year_bounds
@@ -187,7 +189,14 @@ class People:
 def people(members: int, seed: int, calendar: Calendar) -> People:
     """Draw a state of `members` people with their calibrated scores and realised costs."""
     blocks = [
-        _draw(generator(seed, 1, block), min(BLOCK, members - first), calendar)
+        _draw(
+            generator(seed, 1, block),
+            min(BLOCK, members - first),
+            calendar,
+            Anchors(
+                min(N_ANCHORS, members) if block == 0 else 0, year_bounds(calendar.base_year)[0]
+            ),
+        )
         for block, first in enumerate(range(0, members, BLOCK))
     ]
     joined = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
@@ -219,11 +228,15 @@ def capped_mean(mean: Floats, sigma: Floats, cap: float) -> Floats:
 # --- who they are ---------------------------------------------------------------------------------
 
 
-def _draw(rng: np.random.Generator, n: int, calendar: Calendar) -> dict[str, Array]:
+def _draw(
+    rng: np.random.Generator, n: int, calendar: Calendar, anchors: Anchors
+) -> dict[str, Array]:
     aid_year, birth_day, born = _demographics(rng, n, calendar)
+    anchors.settle(aid_year, birth_day, born)
     female = np.where(aid_year[:, 0] == MATERNITY, True, rng.random(n) < 0.5)
     female |= aid_year[:, 1] == MATERNITY
     enrolled = _enrolment(rng, n, calendar, born)
+    enrolled[anchors.at, : calendar.columns(0).stop] = True
     age_months = calendar.months[None, :] - months_of_days(birth_day)[:, None]
     enrolled &= age_months >= 0
 
@@ -235,6 +248,7 @@ def _draw(rng: np.random.Generator, n: int, calendar: Calendar) -> dict[str, Arr
     death_day = np.full(n, -(2**31), np.int32)
     dies = rng.random(n) < np.where(aid_year[:, 0] == DISABLED, 0.02, 0.004)
     last = rng.integers(MONTHS_BEFORE + 2, calendar.n_months, n)
+    dies[anchors.at] = False
     dies &= enrolled[np.arange(n), last]
     day_in_month = (rng.random(n) * 27).astype(np.int32)
     death_day[dies] = (calendar.first_days[last] + day_in_month)[dies]
@@ -247,6 +261,7 @@ def _draw(rng: np.random.Generator, n: int, calendar: Calendar) -> dict[str, Arr
     first = enrolled.argmax(1)
     late = (first > 0) & (rng.random(n) < 0.3)  # new enrollees wait a month for their plan
     kind[np.flatnonzero(late), first[late]] = FFS
+    kind[anchors.at] = anchors.kind[:, None]
     plan = np.empty((n, 2), np.uint8)
     plan[:, 0] = 1 + (rng.random(n) ** 1.5 * (len(PLANS) - 1)).astype(np.uint8)
     moves = rng.random(n) < 0.04
@@ -260,6 +275,7 @@ def _draw(rng: np.random.Generator, n: int, calendar: Calendar) -> dict[str, Arr
     variation = np.clip(1.3 / np.maximum(relative, 1e-3) ** 0.6, 0.15, 2.0)
     months = np.stack([enrolled[:, calendar.columns(y)].sum(1) for y in (0, 1)], axis=1)
     flags = _flags(rng, n, aid_year)
+    flags[anchors.at, 0] = 0
     longest = np.stack([_longest_run(enrolled[:, calendar.columns(y)]) for y in (0, 1)], axis=1)
     eligible = (longest >= MINIMUM_MONTHS[0]) | (months >= MINIMUM_MONTHS[1])
     return {

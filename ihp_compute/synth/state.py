@@ -54,7 +54,7 @@ MEMBERS_PER_BLOCK: Final = 4_096
 RISK_MODEL: Final = "synthetic-concurrent"
 BASE_YEAR: Final = 2023
 PERFORMANCE_YEAR: Final = 2024
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the generator: it rises when the same seed gives other rows."""
 COMPRESSION: Final = "snappy"
 
