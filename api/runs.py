@@ -18,7 +18,7 @@ from api.problems import ConflictError, RequestError, responses
 from api.queued import EventView, IdempotencyKey, LastEventId, PageSize, WaitSeconds
 from api.service import Service, ServiceDep
 from cluster.registry import UnknownPopulationError
-from cluster.runs import Run
+from cluster.runs import Run, UnknownRunError
 from cluster.states import State
 from ihp_compute import contracts as contract
 from ihp_compute import pipeline
@@ -52,6 +52,7 @@ class RunRequest(Strict):
         default_factory=dict
     )
     statement: dict[str, str] = Field(default_factory=dict)
+    earlier: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
 
     @field_validator("statement")
     @classmethod
@@ -78,6 +79,7 @@ class RunView(BaseModel):
     seed: int
     accept: dict[str, str]
     statement: dict[str, str]
+    earlier: tuple[str, ...]
     shards_done: int
     shards_total: int
     cancel_requested: bool
@@ -166,8 +168,17 @@ def _resolved(request: RunRequest, service: Service) -> dict[str, Any]:
     known = known_contracts(service)
     contracts = [_contract(request, n, known) for n in range(len(request.contracts))]
     asked = request.model_dump(mode="json")
-    resolved = {**asked, "population": str(path), "contracts": contracts}
+    earlier = [_folder(service, run_id, n) for n, run_id in enumerate(request.earlier)]
+    resolved = {**asked, "population": str(path), "contracts": contracts, "earlier": earlier}
     return pipeline.RunRequest.of(resolved).document()
+
+
+def _folder(service: Service, run_id: str, position: int) -> str:
+    """Where an earlier run that is to be netted has its results."""
+    try:
+        return str(queued.finished(service, "run", run_id)[1])
+    except UnknownRunError as error:
+        raise RequestError(str(error), f"/earlier/{position}") from error
 
 
 def _contract(request: RunRequest, position: int, known: dict[str, Known]) -> str:

@@ -34,7 +34,7 @@ from ihp_compute.measure import (
 )
 from ihp_compute.population import Shard
 from ihp_compute.report import write_report
-from ihp_compute.results import Draft, Outcome, assemble, check_place
+from ihp_compute.results import Draft, Outcome, assemble, check_place, nets_of
 from ihp_compute.runner import LocalRunner, Runner, batches
 from ihp_compute.settlement import settle
 
@@ -70,17 +70,18 @@ def run(
     Raises
     ------
     IhpError
-        If the population, the contracts or their combination cannot be used, or something else
-        stands in the place of the folder.
+        If the population, the contracts or their combination cannot be used, an earlier settlement
+        is not one that this may net, or something else stands in the place of the folder.
     """
     started = time.perf_counter()
     runner = runner or LocalRunner()
     plan = make_plan(request)
-    check_place(out, plan, replace=replace)
+    nets = nets_of(plan)
+    check_place(out, plan, nets, replace=replace)
     plan = completion_of(plan, runner)
     tasks = runner.map(partial(measure, plan=plan), batches(plan.shards, runner.parallelism))
     measured = Measured.merge(tasks, len(plan.shards), progress)
-    with Draft(out, plan, write_report, replace=replace) as draft:
+    with Draft(out, plan, nets, write_report, replace=replace) as draft:
         draft.keep(measured)
         settled = settle(
             measured.totals,
@@ -90,7 +91,7 @@ def run(
             quality=plan.quality,
             movers=measured.cells.movers,
         )
-        results = assemble(plan, measured, settled)
+        results = assemble(plan, measured, settled, nets)
         return draft.finish(results, runner_name=runner.name, started=started)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -91,7 +90,7 @@ def true_up_command(
     """
     found = true_up(final, *interim)
     if as_json:
-        emit_json(asdict(found))
+        emit_json(found.document())
         return
     for one in found.nets:
         moved = sum(one.moved_cents.values())

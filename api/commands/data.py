@@ -190,6 +190,14 @@ def run_command(
             f"says UNREVIEWED. Fields: {', '.join(STATEMENT_FIELDS)}.",
         ),
     ] = None,
+    earlier: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Run folder of an earlier settlement of the year, whose payments this one nets; "
+            "repeatable.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Recalculate every partnership of a population, with an interval on every dollar.
@@ -207,6 +215,7 @@ def run_command(
         device=device,
         accept=_named(accept, "--accept"),
         statement={} if statement is None else read_statement(statement),
+        earlier=tuple(earlier or ()),
     )
     with _runner(runner, ray_address, threads) as chosen, progress("run") as tell:
         outcome = run(request, out, chosen, tell, replace=replace_run)

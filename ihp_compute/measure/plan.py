@@ -156,6 +156,7 @@ class Plan:
             performance_year=self.performance_year,
             base_year=self.base_year,
             paid_through=self.paid_through,
+            earlier=tuple(folder.resolve() for folder in self.request.earlier),
         )
 
 

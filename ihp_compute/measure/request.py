@@ -125,6 +125,15 @@ class RunRequest:
         default_factory=dict, metadata=_option("fields of a statement", statement_of, dict)
     )
 
+    earlier: tuple[Path, ...] = field(
+        default=(),
+        metadata=_option(
+            "folders of earlier runs",
+            lambda value: tuple(map(Path, _names(value))),
+            lambda value: [str(path) for path in value],
+        ),
+    )
+
     @classmethod
     def options(cls) -> dict[str, Option]:
         """Every option by name, in the order of the fields."""

@@ -11,8 +11,9 @@ from ihp_compute.results.clinics import OWN
 from ihp_compute.results.digest import digest_over, table_digest
 from ihp_compute.results.folder import Draft, Outcome, check_place
 from ihp_compute.results.kept_terms import RunTerms
-from ihp_compute.results.manifest import RUN, read_manifest, request_of
-from ihp_compute.results.read import result
+from ihp_compute.results.manifest import read_manifest, request_of
+from ihp_compute.results.netting import nets_of
+from ihp_compute.results.read import RUN, result
 from ihp_compute.results.tables import CELLS, INTERVALS, SETTLEMENT, TABLES, WALK
 from ihp_compute.results.true_up import true_up
 from ihp_compute.results.verify import verify_run
@@ -31,6 +32,7 @@ __all__ = [
     "assemble",
     "check_place",
     "digest_over",
+    "nets_of",
     "read_manifest",
     "request_of",
     "result",

@@ -25,6 +25,7 @@ from ihp_compute.measure import (
 from ihp_compute.results.cells import cell_rows
 from ihp_compute.results.clinics import ClinicYears
 from ihp_compute.results.missing import missing_of
+from ihp_compute.results.netting import Netted, netted_rows
 from ihp_compute.results.tables import (
     ATTRIBUTION,
     CELLS,
@@ -32,6 +33,7 @@ from ihp_compute.results.tables import (
     EXCLUSIONS,
     INTERVALS,
     LEDGER,
+    NETTED,
     PAYMENTS,
     SENSITIVITIES,
     SETTLEMENT,
@@ -62,8 +64,10 @@ class Results:
     noticed: tuple[dict[str, Any], ...]
 
 
-def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Results:
-    """Build every result table but member-years.
+def assemble(
+    plan: Plan, measured: Measured, settled: Sequence[Settled], nets: Sequence[Netted]
+) -> Results:
+    """Build every result table but member-years; `nets` are settlements that this one nets.
 
     Raises
     ------
@@ -79,6 +83,7 @@ def assemble(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Resu
     return Results(
         tables={
             SETTLEMENT.name: _settlement(plan, settled),
+            NETTED.name: _table(NETTED, list(netted_rows(nets, plan, settled, _statuses(plan)))),
             INTERVALS.name: _intervals(settled),
             CELLS.name: _table(
                 CELLS, list(cell_rows(plan, measured, {one.partnership_id: one for one in settled}))
@@ -105,12 +110,21 @@ def _table(declared: TableSchema, rows: Sequence[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=declared.arrow)
 
 
+def _statuses(plan: Plan) -> dict[str, str]:
+    """INTERIM or final, by partnership id."""
+    interim = set(plan.completion.interim)
+    return {p: INTERIM if p in interim else FINAL for p in plan.contracts.contracts}
+
+
 def _settlement(plan: Plan, settled: Sequence[Settled]) -> pa.Table:
-    rows = []
-    for one in settled:
-        status = INTERIM if one.partnership_id in plan.completion.interim else FINAL
-        rows.append({name: getattr(one, name, status) for name in SETTLEMENT.names})
-    return _table(SETTLEMENT, rows)
+    statuses = _statuses(plan)
+    return _table(
+        SETTLEMENT,
+        [
+            {name: getattr(one, name, statuses[one.partnership_id]) for name in SETTLEMENT.names}
+            for one in settled
+        ],
+    )
 
 
 def _intervals(settled: Sequence[Settled]) -> pa.Table:

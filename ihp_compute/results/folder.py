@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -43,8 +43,16 @@ from ihp_compute.results.digest import (
     sort_by,
     totals_digest,
 )
-from ihp_compute.results.manifest import RUN, digest_terms, headlines_of, manifest_of, read_manifest
-from ihp_compute.results.tables import INTERVALS, SETTLEMENT, TABLES
+from ihp_compute.results.manifest import (
+    digest_terms,
+    headlines_of,
+    manifest_of,
+    netting_lines,
+    read_manifest,
+)
+from ihp_compute.results.netting import Netted
+from ihp_compute.results.read import RUN
+from ihp_compute.results.tables import INTERVALS, NETTED, SETTLEMENT, TABLES
 from ihp_compute.table_schema import TableSchema
 from ihp_compute.uncertainty import TOTALS, write_totals
 
@@ -61,6 +69,7 @@ class Outcome:
     rate_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     noticed: tuple[dict[str, Any], ...] = ()
     thin_cells: dict[str, Mapping[str, int]] = field(default_factory=dict)
+    netted: tuple[dict[str, Any], ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The JSON document of `ihp run`."""
@@ -72,6 +81,7 @@ class Outcome:
             DATA_QUALITY.name: list(self.noticed),
             "settlement": self.settlement,
             "thin_cells": {name: dict(cells) for name, cells in self.thin_cells.items()},
+            NETTED.name: list(self.netted),
         }
 
     @property
@@ -91,7 +101,7 @@ class Outcome:
         return f"{low:+.2%} to {high:+.2%}"
 
 
-def check_place(out: Path, plan: Plan, *, replace: bool) -> None:
+def check_place(out: Path, plan: Plan, nets: Sequence[Netted], *, replace: bool) -> None:
     """Refuse a place where a run does not belong.
 
     A settlement is a record. A run of the same terms over the same population comes to the same
@@ -105,7 +115,7 @@ def check_place(out: Path, plan: Plan, *, replace: bool) -> None:
     check_target(out, RUN)
     if replace or not (out / MANIFEST).is_file():
         return
-    held, terms = read_manifest(out), digest_terms(plan)
+    held, terms = read_manifest(out), digest_terms(plan, nets)
     other = [name for name in terms if held["terms"].get(name) != terms[name]]
     if held["population"]["digest"] != plan.origin.digest:
         other.append("population")
@@ -129,11 +139,18 @@ class Draft:
     """
 
     def __init__(
-        self, out: Path, plan: Plan, write_page: Callable[[Path], Path], *, replace: bool = False
+        self,
+        out: Path,
+        plan: Plan,
+        nets: Sequence[Netted],
+        write_page: Callable[[Path], Path],
+        *,
+        replace: bool = False,
     ) -> None:
-        check_place(out, plan, replace=replace)
+        check_place(out, plan, nets, replace=replace)
         self.out = out
         self.plan = plan
+        self.nets = nets
         self.write_page = write_page
         self.replace = replace
         self._open = ExitStack()
@@ -161,8 +178,8 @@ class Draft:
     def finish(self, results: Results, *, runner_name: str, started: float) -> Outcome:
         """Digest the tables, write what is not yet written, and put the folder in its place."""
         plan = self.plan
-        check_place(self.out, plan, replace=self.replace)
-        terms = digest_terms(plan)
+        check_place(self.out, plan, self.nets, replace=self.replace)
+        terms = digest_terms(plan, self.nets)
         write_totals(results.totals, self.folder / TOTALS)
         tables = {name: sort_by(table, TABLES[name].keys) for name, table in results.tables.items()}
         for name, table in tables.items():
@@ -179,8 +196,8 @@ class Draft:
         (self.folder / kept_terms.FILE).write_text(json.dumps(kept) + "\n", encoding="utf-8")
         digest = digest_over(parts, terms)
         manifest = manifest_of(
-            results, plan, terms, digest=digest, parts=parts, runner_name=runner_name,
-            started=started,
+            results, plan, terms, nets=self.nets, digest=digest, parts=parts,
+            runner_name=runner_name, started=started,
         )  # fmt: skip
         write_manifest(self.folder, manifest)
         self.write_page(self.folder)
@@ -194,10 +211,11 @@ class Draft:
             run_dir=self.out,
             seconds=time.perf_counter() - started,
             settlement=tables[SETTLEMENT.name].to_pylist(),
-            headlines=headlines_of(plan, results.noticed),
+            headlines=headlines_of(plan, results.noticed, netting_lines(self.nets, results)),
             noticed=results.noticed,
             rate_intervals=_rate_intervals(tables[INTERVALS.name]),
             thin_cells={s.partnership_id: s.thin_cells for s in results.settled if s.thin_cells},
+            netted=tuple(tables[NETTED.name].to_pylist()),
         )
 
 

@@ -33,8 +33,9 @@ from ihp_compute.contracts import (
 )
 from ihp_compute.errors import RunError
 from ihp_compute.results.manifest import read_manifest
+from ihp_compute.results.read import KEPT_TERMS
 
-FILE: Final = "contracts.json"
+FILE: Final = KEPT_TERMS
 
 
 @dataclass(frozen=True)

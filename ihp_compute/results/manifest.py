@@ -13,24 +13,12 @@ import ihp_compute
 from ihp_compute import folders
 from ihp_compute.contracts import NONE
 from ihp_compute.data_quality import accepted_lines, noticed_lines
-from ihp_compute.errors import RunError
-from ihp_compute.folders import MANIFEST, Kind
 from ihp_compute.measure import Plan, RunRequest, payer_names
 from ihp_compute.results.assemble import FINAL, INTERIM, Results
-from ihp_compute.units import date_of, six_places
+from ihp_compute.results.netting import Netted
+from ihp_compute.results.read import RUN
+from ihp_compute.units import date_of, dollars, six_places
 
-RUN: Final = Kind(
-    "run",
-    entries=("digest", "terms", "population"),
-    error=RunError,
-    no_folder=f"{{folder}}: not a finished run, it has no {MANIFEST}; make one with ihp run",
-    no_manifest=f"{{folder}}: not a finished run, it has no {MANIFEST}; make one with ihp run",
-    unreadable="{manifest}: cannot be read ({reason}); run it again",
-    another="{manifest}: expected the manifest of a run, got {found!r}",
-    incomplete="{manifest}: lacks {missing}, cut off or edited; run it again",
-    is_file="{folder}: is a file, expected a folder to make; choose another --out",
-    occupied="{folder}: {what}, which will not be overwritten; choose another --out",
-)
 GONE_ON_WITH: Final = replace(
     RUN,
     entries=(*RUN.entries, "method_version", "table_digests"),
@@ -62,8 +50,8 @@ def read_manifest(run_dir: Path, *, go_on: bool = False) -> dict[str, Any]:
     return folders.read_manifest(run_dir, GONE_ON_WITH if go_on else RUN)
 
 
-def digest_terms(plan: Plan) -> dict[str, Any]:
-    """What the digest rests on beside the tables."""
+def digest_terms(plan: Plan, nets: Sequence[Netted]) -> dict[str, Any]:
+    """What the digest rests on beside the tables; `nets` are the settlements that it nets."""
     return {
         "method_version": ihp_compute.METHOD_VERSION,
         "base_year": plan.base_year,
@@ -73,6 +61,7 @@ def digest_terms(plan: Plan) -> dict[str, Any]:
         "replicates": plan.replicates,
         "contracts": plan.contracts.hashes(),
         "risk_model": plan.scores.model_sha256,
+        "nets": [one.digest for one in nets],
     }
 
 
@@ -81,6 +70,7 @@ def manifest_of(
     plan: Plan,
     terms: dict[str, Any],
     *,
+    nets: Sequence[Netted],
     digest: str,
     parts: Mapping[str, str],
     runner_name: str,
@@ -102,6 +92,7 @@ def manifest_of(
         **entries("base_year", "performance_year", "paid_through", "replicates", "seed"),
         "completion": completion_of(plan),
         "clinic_years": results.clinics.document(),
+        "earlier_settlements": [one.document() for one in nets],
         "device": plan.device,
         **entries("device"),
         "runner": runner_name,
@@ -166,14 +157,31 @@ def request_of(manifest: dict[str, Any]) -> RunRequest:
     return RunRequest.of({**held, "population": manifest["population"]["path"]})
 
 
-def headlines_of(plan: Plan, noticed: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def netting_lines(nets: Sequence[Netted], results: Results) -> tuple[str, ...]:
+    """What a settlement nets, and what is left to move; nothing where it nets none."""
+    if not nets:
+        return ()
+    named = ", ".join(
+        f"{one.run} ({one.status}, paid through {one.paid_through}, digest {one.digest[:16]})"
+        for one in nets
+    )
+    paid = sum(nets[-1].payment_cents.values())
+    now = sum(one.payment_cents for one in results.settled)
+    left = dollars(now - paid, plus="+")
+    return (f"nets {named}: {dollars(paid)} paid so far, {dollars(now)} now, {left} left to move",)
+
+
+def headlines_of(
+    plan: Plan, noticed: Sequence[Mapping[str, Any]], netting: Sequence[str] = ()
+) -> tuple[str, ...]:
     """What a reader must know first: draft terms, years, cutoff, device, gates, what is missing.
 
-    `noticed` are rows of `DATA_QUALITY` of the run itself.
+    `noticed` are rows of `DATA_QUALITY` of the run itself, `netting` lines of what it nets.
     """
     return (
         *plan.contracts.draft_lines(plan.performance_year),
         *interim_lines(plan),
+        *netting,
         (
             f"performance year {plan.performance_year} against base year {plan.base_year}, "
             f"claims paid through {plan.paid_through}, {plan.replicates} replicates, "

@@ -1,15 +1,32 @@
-"""Result tables of a finished run, read back and held against what is declared."""
+"""What a finished run is; its result tables, read back and held against what is declared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ihp_compute.errors import RunError
+from ihp_compute.folders import MANIFEST, Kind
 from ihp_compute.table_schema import TableSchema
+
+KEPT_TERMS: Final = "contracts.json"
+"""The terms that a run was settled by, in its folder (`kept_terms`)."""
+RUN: Final = Kind(
+    "run",
+    entries=("digest", "terms", "population"),
+    error=RunError,
+    no_folder=f"{{folder}}: not a finished run, it has no {MANIFEST}; make one with ihp run",
+    no_manifest=f"{{folder}}: not a finished run, it has no {MANIFEST}; make one with ihp run",
+    unreadable="{manifest}: cannot be read ({reason}); run it again",
+    another="{manifest}: expected the manifest of a run, got {found!r}",
+    incomplete="{manifest}: lacks {missing}, cut off or edited; run it again",
+    is_file="{folder}: is a file, expected a folder to make; choose another --out",
+    occupied="{folder}: {what}, which will not be overwritten; choose another --out",
+)
 
 
 def result(run_dir: Path, declared: TableSchema, columns: Sequence[str] | None = None) -> pa.Table:

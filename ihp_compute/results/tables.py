@@ -177,6 +177,24 @@ PAYMENTS: Final = TableSchema(
     keys=("partnership_id", "payer"),
 )
 
+NETTED: Final = TableSchema(
+    "netted",
+    "what earlier settlements of the year paid and moved, and what this one still moves; empty "
+    "where it names none",
+    (
+        _PARTNERSHIP,
+        Column("position", pa.int16(), "place among the settlements, this one last", "position"),
+        Column("run_digest", pa.string(), "digest of the settlement's run; empty of this one"),
+        Column("paid_through", pa.string(), "date through which its claims were paid"),
+        Column("status", pa.string(), "final, INTERIM, or not settled; not stated of old runs"),
+        Column("payment_cents", pa.int64(), "payment that it came to; 0 if not settled", "cents"),
+        Column("moved_cents", pa.int64(),
+               "its payment less that of the one before: positive is paid, negative recouped",
+               "cents"),
+    ),
+    keys=("partnership_id", "position"),
+)  # fmt: skip
+
 LEDGER: Final = TableSchema(
     "ledger",
     "the fate of every line and dollar, at ingest and in the run",
@@ -257,7 +275,7 @@ TABLES: Final[Mapping[str, TableSchema]] = {
     table.name: table
     for table in (
         ATTRIBUTION, CELLS, CHANCES, DATA_QUALITY, EXCLUSIONS, INTERVALS, LEDGER, MEMBER_YEARS,
-        PAYMENTS, SENSITIVITIES, SETTLEMENT, UTILISATION, WALK,
+        NETTED, PAYMENTS, SENSITIVITIES, SETTLEMENT, UTILISATION, WALK,
     )
 }  # fmt: skip
 """Every table of a run by name; the digest takes them in this order, by name."""

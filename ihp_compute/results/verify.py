@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from ihp_compute.errors import RunError
 from ihp_compute.folders import check_seal, file_sha256
 from ihp_compute.results.digest import TOTALS_PART, digest_over, result_digest, totals_digest
-from ihp_compute.results.manifest import RUN, read_manifest
+from ihp_compute.results.manifest import read_manifest
+from ihp_compute.results.read import RUN
 from ihp_compute.results.tables import TABLES
 from ihp_compute.uncertainty import TOTALS, read_totals
 

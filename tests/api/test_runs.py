@@ -384,3 +384,24 @@ def test_a_row_of_the_queue_is_the_document_of_a_request(
     assert {key: row[key] for key in set(row) - named} == {
         key: asked[key] for key in set(asked) - named
     }
+
+
+def test_a_run_names_earlier_ones_by_id_and_the_dispatcher_gets_their_folders(
+    service: Service, finished: Run, start: Callable[..., Any]
+) -> None:
+    response = start("second", earlier=[finished.id])
+    assert response.status_code == 202
+    assert response.json()["earlier"] == [finished.id]
+    held = service.store.queue.run(response.json()["id"]).request
+    assert held["earlier"] == [str(service.home.attempt(finished.id, finished.attempt))]
+    assert str(service.home.path) not in response.text
+
+
+def test_an_earlier_run_that_does_not_exist_or_has_no_results_is_refused(
+    start: Callable[..., Any],
+) -> None:
+    response = start("second", earlier=["nothing-of-this-id"])
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"] == "/earlier/0"
+    queued = start("third").json()["id"]
+    assert start("fourth", earlier=[queued]).status_code == 409

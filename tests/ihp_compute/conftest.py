@@ -22,6 +22,7 @@ from ihp_compute.results.tables import (
     EXCLUSIONS,
     INTERVALS,
     LEDGER,
+    NETTED,
     SENSITIVITIES,
     SETTLEMENT,
     UTILISATION,
@@ -270,6 +271,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             (EXCLUSIONS, exclusions),
             (CHANCES, chances),
             (SENSITIVITIES, sensitivities),
+            (NETTED, []),
         ):
             schema = declared.arrow
             columns = list(zip(*rows, strict=True)) or [()] * len(schema)

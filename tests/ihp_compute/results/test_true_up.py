@@ -13,7 +13,9 @@ from ihp_compute.errors import RunError
 from ihp_compute.results.true_up import true_up
 
 
-def run(folder: Path, payments: dict[str, int], **manifest: Any) -> Path:
+def run(
+    folder: Path, payments: dict[str, int], *, contract: str = "agreed", **manifest: Any
+) -> Path:
     folder.mkdir()
     (folder / "manifest.json").write_text(
         json.dumps(
@@ -24,7 +26,13 @@ def run(folder: Path, payments: dict[str, int], **manifest: Any) -> Path:
             }
         )
     )  # fmt: skip
-    table = pa.table({"partnership_id": list(payments), "payment_cents": list(payments.values())})
+    table = pa.table(
+        {
+            "partnership_id": pa.array(payments, pa.string()),
+            "contract": pa.array([contract] * len(payments), pa.string()),
+            "payment_cents": pa.array(payments.values(), pa.int64()),
+        }
+    )
     pq.write_table(table, folder / "settlement.parquet")
     return folder
 
@@ -84,6 +92,25 @@ def test_runs_that_do_not_belong_together_are_refused(
     interim = run(tmp_path / "interim", {})
     final = run(tmp_path / "final", {}, **change)
     with pytest.raises(RunError, match=message):
+        true_up(final, interim)
+
+
+def test_another_contract_or_programme_is_not_netted(tmp_path: Path) -> None:
+    """Names bind, not values: terms of one contract may be amended, and then differ."""
+    final = run(tmp_path / "final", {"A": 450, "B": 5}, paid_through="2024-12-31")
+    with pytest.raises(RunError, match="A has contract agreed and another, expected the same"):
+        true_up(final, run(tmp_path / "other", {"A": 1}, contract="another"))
+    assert true_up(final, run(tmp_path / "left", {"C": 1}, contract="another")).moved_cents == {
+        "A": 450, "B": 5, "C": -1,
+    }  # fmt: skip
+    interim = run(tmp_path / "interim", {"A": 500})
+    for folder, programme in ((final, "one programme"), (interim, "another")):
+        kept = {"contracts": {"x": {"programme": programme}}, "partnerships": {"A": "x"}}
+        (folder / "contracts.json").write_text(json.dumps(kept))
+    with pytest.raises(RunError, match="A has programme one programme and another"):
+        true_up(final, interim)
+    (interim / "contracts.json").write_text("{}")
+    with pytest.raises(RunError, match=r"contracts.json: cannot be read back \(KeyError\)"):
         true_up(final, interim)
 
 
