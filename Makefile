@@ -23,10 +23,11 @@ export FITS
 
 setup: $(STAMP)
 
+# A module is compiled when it is first imported, which most never are: pip would compile them all.
 $(STAMP): requirements/all.txt requirements/build.txt pyproject.toml
 	test -x $(BIN)/python || { python="$(PYTHON)" && "$$python" -c "$$FITS" && "$$python" -m venv $(VENV); }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/all.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/all.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@echo "compiling the kernels once, by a small run; later runs find them in the cache"
 	$(BIN)/ihp demo --members 1000 --out $(VENV)/first-run >$(VENV)/first-run.log 2>&1 || { cat $(VENV)/first-run.log; exit 1; }

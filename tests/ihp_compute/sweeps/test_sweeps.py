@@ -25,7 +25,7 @@ from ihp_compute.errors import ContractError, DataError, GridError, RunError
 from ihp_compute.results import kept_terms
 from ihp_compute.runner import LocalRunner
 from ihp_compute.settlement.settle import Settled, settle
-from ihp_compute.sweeps.grid import Grid, grid_of, read_grid, value_text
+from ihp_compute.sweeps.grid import Grid, grid_of, value_text
 from ihp_compute.sweeps.sweep import check, sweep, verify_sweep, write
 from ihp_compute.table_files import read_table, write_table
 from ihp_compute.uncertainty.intervals import intervals
@@ -178,8 +178,14 @@ GRIDS: Mapping[str, tuple[str, dict[str, Any]]] = {
         "mn-ihp-2.0-track-2",
         {
             "target.trend": ["none", Decimal("0.03"), Decimal("0.042")],
-            "target.risk_ratio_cap_up": ["none", Decimal("0.01")],
             "target.base_pmpm_fixed": ["none", 430, Decimal("455.50")],
+        },
+    ),
+    "a cap of the risk ratio": (
+        "mn-ihp-2.0-track-2",
+        {
+            "target.trend": [Decimal("0.03"), Decimal("0.042")],
+            "target.risk_ratio_cap_up": ["none", Decimal("0.01")],
             "settlement.gate.loss_rate": ["none", Decimal("0.01")],
         },
     ),
@@ -248,6 +254,8 @@ AXES = {
     "settlement.quality.weight": SHARES | st.just("none"),
     "settlement.gain.counting": st.sampled_from(["first_dollar", "excess"]),
     "target.trend": st.decimals(Decimal("-0.1"), Decimal("0.1"), places=3) | st.just("none"),
+    "target.base_pmpm_fixed": st.decimals(300, 600, places=2) | st.just("none"),
+    "target.risk_ratio_cap_up": RATES | st.just("none"),
     "target.risk_ratio_cap_down": RATES,
     "settlement.adjustments.other_usd": st.decimals(-1000, 1000, places=2),
 }
@@ -445,79 +453,6 @@ def test_a_sweep_is_written_by_extension(
         assert first.split(",") == swept.table.column_names
     with pytest.raises(DataError, match=r"\.parquet, \.arrow, \.csv"):
         write(swept, tmp_path / "sweep.xlsx")
-
-
-# --- grids ----------------------------------------------------------------------------------------
-
-
-def test_a_range_has_decimal_points_of_nine_places() -> None:
-    (axis,) = grid_of(
-        {"settlement.gain.share": {"from": Decimal("0.3"), "to": Decimal("0.7"), "count": 10}}
-    ).axes
-    assert axis.values[0] == Decimal("0.3")
-    assert axis.values[1] == Decimal("0.344444444")
-    assert axis.values[-1] == Decimal("0.7")
-    assert len(axis.values) == 10
-
-
-def test_a_grid_file_may_quote_paths_or_nest_them(tmp_path: Path) -> None:
-    file = tmp_path / "grid.toml"
-    file.write_text(
-        '[axes]\n"settlement.gain.share" = { from = 0.3, to = 0.7, count = 3 }\n'
-        "settlement.loss.share = [0.4, 0.5]\n"
-        '[axes.settlement.gate]\ngain_rate = ["none", 0.02]\n'
-    )
-    grid = read_grid(file)
-    assert [axis.path for axis in grid.axes] == [
-        "settlement.gain.share", "settlement.loss.share", "settlement.gate.gain_rate",
-    ]  # fmt: skip
-    assert grid.axes[2].values == ("none", Decimal("0.02"))
-    assert grid.n_scenarios == 12
-
-
-@pytest.mark.parametrize(
-    ("axes", "message"),
-    [
-        ({}, "found no axis"),
-        ({"settlement.gain.share": []}, "expected a list of values"),
-        ({"settlement.gain.share": 0.5}, "expected a list of values"),
-        ({"settlement.gain.share": [0.5, Decimal("0.50")]}, "found a value twice"),
-        ({"settlement.gain.share": {"from": 0, "to": 1}}, "expected from, to and count"),
-        ({"settlement.gain.share": {"from": 0, "to": 1, "count": 0}}, "whole number from 1"),
-        ({"settlement.gain.share": {"from": 0, "to": 1, "count": True}}, "whole number from 1"),
-        ({"settlement.gain.share": {"from": 1, "to": 0, "count": 3}}, "rising range"),
-        ({"settlement.gain.share": {"from": 0, "to": 1, "count": 1}}, "one point"),
-        ({"settlement.gain.share": {"from": 0, "to": "x", "count": 2}}, "expected a number"),
-        ({"settlement.gain.share": {"from": 0, "to": 1, "count": 10**9}}, "at most 100,000"),
-        ({"settlement.gain.share": [None]}, "expected a number"),
-        ({"settlement.gain.share": [float("nan")]}, "finite"),
-        ({"cost.claim_cap": [100_000]}, "make a new run"),
-        ({"attribution.min_months_any": [6]}, "make a new run"),
-        ({"risk.model": ["none"]}, "make a new run"),
-        ({"payers.split": ["cost"]}, "moves no payment"),
-    ],
-)
-def test_a_grid_that_cannot_be_swept_is_refused(axes: dict[str, Any], message: str) -> None:
-    with pytest.raises(GridError, match=message):
-        grid_of(axes)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[axes", "not TOML"),
-        ("axes = 3", r"no table \[axes\]"),
-        ("[other]\na = 1\n[axes]\n", "other: unknown key"),
-        ('[axes]\n"settlement.gain.share" = [0.4]\nsettlement.gain.share = [0.5]', "found twice"),
-    ],
-)
-def test_a_file_that_is_no_grid_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    file = tmp_path / "grid.toml"
-    file.write_text(text)
-    with pytest.raises(GridError, match=message):
-        read_grid(file)
-    with pytest.raises(GridError, match="no such file"):
-        read_grid(tmp_path / "absent.toml")
 
 
 def test_an_unknown_path_is_refused_with_a_near_one(run_of: Callable[[str], Path]) -> None:
