@@ -10,7 +10,7 @@ from ihp_compute.population.hashes import RowHash, text_hashes
 from ihp_compute.population.keys import member_keys, shard_of
 from ihp_compute.population.payment_days import FILE as PAYMENT_DAYS_FILE
 from ihp_compute.population.payment_days import INCURRED_DAYS, payment_days, summed
-from ihp_compute.population.record import FEW, RECORDS, write_record
+from ihp_compute.population.record import FEW, OF_LINES, RECORDS, write_record
 from ihp_compute.population.shards import (
     LAYOUT_VERSION,
     POPULATION,
@@ -26,6 +26,7 @@ __all__ = [
     "FEW",
     "INCURRED_DAYS",
     "LAYOUT_VERSION",
+    "OF_LINES",
     "PAYMENT_DAYS_FILE",
     "POPULATION",
     "RECORDS",

@@ -4,24 +4,25 @@
     POPULATION/record/eligibility/00000.arrow     their rows of enrolment
 
 A row is kept as ingest read it: whose it is, the numbers that it goes by and names, what it says,
-the hashes that tell it apart, where it stood, and its fate. So a later delivery can
-decide a history again whole, and a fate can be explained. Rows that cannot be read say nothing
-certain; they stand in the quarantine.
+the hash that tells it apart, where it stood, and its fate. So a later delivery can decide a history
+again whole, and a fate can be explained. Rows that cannot be read say nothing certain; they stand
+in the quarantine. What `lines` and `line_detail` say of a retained row (`OF_LINES`) is not written
+twice: the row has the place of its line, and is read back whole.
 
 No run maps or reads it, and no result depends on it: it stands under the SHA-256 of its files and
 not under the population's digest. Of rows equal in all that has meaning, which one is the duplicate
 is no content, and neither are files and their rows.
 
-Decided here: which columns it has (all that ingest spills), and how it lies in its file: an Arrow
-IPC file whose buffers are compressed with LZ4, each column in a type as narrow as the shard's rows
-let it be. Nothing is encoded: this takes half the time of Parquet. Read back, all columns have the
-types of `RECORDS`. Left to `ingest`: the rows.
+Decided here: which columns it has (all that ingest spills), which of them its file leaves to the
+lines, and how it lies in its file: an Arrow IPC file whose buffers are compressed with LZ4, each
+column in a type as narrow as the shard's rows let it be. Nothing is encoded: this takes half the
+time of Parquet. Read back, all columns have the types of `RECORDS`. Left to `ingest`: the rows.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -33,15 +34,23 @@ import pyarrow.compute as pc
 from ihp_compute.errors import PopulationError
 from ihp_compute.folders import hashed_file
 from ihp_compute.input_columns import DAYS, SPILL_COLUMNS, SpillColumn
+from ihp_compute.population import tables
 from ihp_compute.units import NO_DAY
 
 FEW: Final = pa.dictionary(pa.int32(), pa.string())
 """Type of texts of which few stand in many rows."""
 
 
-_LEFT_OUT: Final = ("fate", "reason", "issuer")
-"""A fate of the first pass is none yet, only what cannot be read has a reason, and whose numbers
-they are is said by source, payer and plan."""
+_LEFT_OUT: Final = ("fate", "reason", "issuer", "hash_2")
+"""A fate of the first pass is none yet, only what cannot be read has a reason, whose numbers they
+are is said by source, payer and plan, and of rows of one claim one hash tells enough."""
+
+OF_LINES: Final = ("member_key", *sorted(
+    (set(tables.LINES.names) | set(tables.LINE_DETAIL.names))
+    & {column.name for column in SPILL_COLUMNS["medical_claim"]} - {"file"}
+))  # fmt: skip
+"""Columns of claims that a retained row has from its line. They are null in its file."""
+_NO_LINE: Final = -1
 
 
 def _field(column: SpillColumn) -> pa.Field:
@@ -54,7 +63,9 @@ def _field(column: SpillColumn) -> pa.Field:
 
 
 def _schema(table: str) -> pa.Schema:
-    first = (pa.field(name, FEW, nullable=False) for name in ("source_table", "fate"))
+    first = [pa.field(name, FEW, nullable=False) for name in ("source_table", "fate")]
+    if table != "eligibility":
+        first.append(pa.field("line", pa.int32(), nullable=False))
     kept = (column for column in SPILL_COLUMNS[table] if column.name not in _LEFT_OUT)
     return pa.schema([*first, *map(_field, kept)])
 
@@ -65,8 +76,9 @@ RECORDS: Final[Mapping[str, pa.Schema]] = {
 }
 """The records and their columns: `source_table` and `fate` by name, then all that is spilled.
 
-Days are int32 (`NO_DAY`), money int64 cents; codes index `Population.codes`, as in `tables`. `file`
-is a place in the manifest's `inputs`, and `row` the row there.
+`line` is the place of a retained row among the shard's `lines`, and -1 of others. Days are int32
+(`NO_DAY`), money int64 cents; codes index `Population.codes`, as in `tables`. `file` is a place in
+the manifest's `inputs`, and `row` the row there.
 """
 
 
@@ -107,12 +119,17 @@ def write_record(
     return path.as_posix(), stamp
 
 
+LineColumn: TypeAlias = Callable[[str, pa.Array], pa.Array]
+"""A column of `OF_LINES` at places among the shard's lines, null where a place is."""
+
+
 def read_record(
     folder: Path,
     name: str,
     shard: int,
     columns: Sequence[str] | None,
     where: tuple[str, str | int] | None,
+    of_lines: LineColumn,
 ) -> pa.Table:
     """A shard's record, or those columns of the rows in which a column has a value.
 
@@ -127,13 +144,15 @@ def read_record(
             rows = _reader(source, schema, wanted)
             for k in range(rows.num_record_batches):
                 if where is None:
-                    found.append(_stretch(rows, k, schema).select(wanted))
+                    found.append(_stretch(rows, k, schema, of_lines).select(wanted))
                     continue
                 of, value = where
-                key = _plain(_stretch(_reader(source, schema, [of]), k, schema).column(0))
+                key = _plain(
+                    _stretch(_reader(source, schema, [of]), k, schema, of_lines).column(of)
+                )
                 passing = pc.equal(key, pa.scalar(value, key.type))
                 if pc.any(passing).as_py():
-                    found.append(_stretch(rows, k, schema).select(wanted).filter(passing))
+                    found.append(_stretch(rows, k, schema, of_lines).select(wanted).filter(passing))
     except (OSError, pa.ArrowException) as error:
         raise PopulationError(
             f"{path} cannot be read as an Arrow file ({error}). Prepare the population again."
@@ -143,23 +162,39 @@ def read_record(
 
 
 def _reader(source: pa.NativeFile, schema: pa.Schema, columns: Sequence[str]) -> Any:
-    """A reader of those columns of a record's file and no other."""
-    places = [schema.names.index(column) for column in columns]
+    """A reader of those columns of a record's file, and of where their rows' lines are."""
+    places = [k for k, name in enumerate(schema.names) if name in columns or name == "line"]
     options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=places)
     return pa.ipc.open_file(source, options=options)
 
 
-def _stretch(reader: Any, k: int, schema: pa.Schema) -> pa.Table:
+def _stretch(reader: Any, k: int, schema: pa.Schema, of_lines: LineColumn) -> pa.Table:
     """A stretch of rows in the types of the record."""
     batch, names = reader.get_batch(k), reader.schema.names
+    line = batch.column("line") if "line" in names else None
     return pa.table(
-        [_widened(batch.column(name), schema.field(name)) for name in names],
+        [
+            _whole(_widened(batch.column(name), schema.field(name)), name, line, of_lines)
+            for name in names
+        ],
         schema=pa.schema([schema.field(name) for name in names]),
     )
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+
+
+def _whole(column: pa.Array, name: str, line: pa.Array | None, of_lines: LineColumn) -> pa.Array:
+    """A column with what the lines say of retained rows."""
+    if line is None or name not in OF_LINES or not column.null_count:
+        return column
+    none = pa.scalar(None, line.type)
+    found = of_lines(name, pc.if_else(pc.equal(line, _NO_LINE), none, line))
+    if column.type != FEW:
+        return pc.coalesce(column, found)
+    texts = pc.coalesce(column.cast(pa.string()), found).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(texts.indices.cast(pa.int32()), texts.dictionary)
 
 
 def _widened(column: pa.Array, field: pa.Field) -> pa.Array:
@@ -176,15 +211,24 @@ def _widened(column: pa.Array, field: pa.Field) -> pa.Array:
     return pc.if_else(pc.equal(column, least), pa.scalar(NO_DAY, field.type), wide)
 
 
+SUMMED: Final[Mapping[str, tuple[str, ...]]] = {
+    name: tuple(
+        column
+        for column in ("source_table", "file", "fate", "paid_cents")
+        if column in schema.names
+    )
+    for name, schema in RECORDS.items()
+}
+"""What sums of a record need of it."""
+
 Sums: TypeAlias = Counter[tuple[str, int, str, str]]
 """Sums by table, place among the inputs, fate, and `lines` or `paid_cents`."""
 
 
-def record_sums(folder: Path, name: str, shard: int) -> Sums:
-    """Lines and cents of a shard's record."""
-    paid = ["paid_cents"] if "paid_cents" in RECORDS[name].names else []
+def record_sums(rows: pa.Table) -> Sums:
+    """Lines and cents of a shard's record, of which columns of `SUMMED` are needed."""
+    paid = ["paid_cents"] if "paid_cents" in rows.column_names else []
     keys = ["source_table", "file", "fate"]
-    rows = read_record(folder, name, shard, [*keys, *paid], None)
     counted = rows.group_by(keys, use_threads=False).aggregate(
         [([], "count_all"), *((column, "sum") for column in paid)]
     )

@@ -189,7 +189,15 @@ class Shard:
         PopulationError
             If the file is gone or damaged.
         """
-        return read_record(self.folder, name, self.index, columns, where)
+        return read_record(self.folder, name, self.index, columns, where, self._of_lines)
+
+    def _of_lines(self, name: str, places: pa.Array) -> pa.Array:
+        """A column of the lines, or whose they are, at places among them."""
+        if name == "member_key":
+            of_line = np.repeat(self.column("members", name), np.diff(self.offsets("lines")))
+            return pa.array(of_line).take(places)
+        table = "lines" if name in tables.LINES.names else "line_detail"
+        return self.batch(table).column(name).take(places)
 
 
 class Population:

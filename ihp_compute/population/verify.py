@@ -16,7 +16,7 @@ from ihp_compute.ledger import IngestFate
 from ihp_compute.population.digest import population_digest
 from ihp_compute.population.payment_days import FILE as PAYMENT_DAYS_FILE
 from ihp_compute.population.payment_days import payment_days, summed
-from ihp_compute.population.record import RECORDS, Sums, record_sums
+from ihp_compute.population.record import RECORDS, SUMMED, Sums, record_sums
 from ihp_compute.population.shards import POPULATION, Population, check_file, read_manifest
 
 
@@ -80,7 +80,7 @@ def _foot(population: Population) -> None:
     found: Sums = Counter()
     for shard in population.shards:
         for name in RECORDS:
-            found.update(record_sums(population.path, name, shard.index))
+            found.update(record_sums(shard.record(name, SUMMED[name])))
     files = [entry["file"] for entry in population.manifest["inputs"]]
     stated: Sums = Counter()
     for row in population.manifest["ledger"]:

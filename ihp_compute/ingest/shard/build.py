@@ -77,6 +77,8 @@ def build(
         parts.append(sort_out(raw, fates, table, rules))
         tell_retained(raw, fates, members, rules, findings[table])
     lines = lines_of(claims, parts, rules, scratch)
+    line = np.full(claims.n, -1, np.int32)
+    line[lines.rows] = np.arange(len(lines.rows), dtype=np.int32)
     contents = dict(members.tables)
     counts = {"spans": members.span_counts}
     n = len(members.key)
@@ -105,7 +107,7 @@ def build(
             if pa.types.is_string(field.type)
         },
         records={
-            "claims": recorded("claims", rows, rules),
+            "claims": recorded("claims", rows, rules, line),
             "eligibility": recorded(
                 "eligibility", [("eligibility", eligibility, members.fate)], rules
             ),

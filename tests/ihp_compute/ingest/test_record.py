@@ -13,7 +13,7 @@ import pytest
 
 from ihp_compute.errors import PopulationError
 from ihp_compute.explain import explain_claim
-from ihp_compute.population.record import RECORDS, record_path, write_record
+from ihp_compute.population.record import OF_LINES, RECORDS, record_path, write_record
 from ihp_compute.population.shards import Population, open_population
 from ihp_compute.population.verify import verify
 from ihp_compute.units import NO_DAY, day_of
@@ -109,7 +109,7 @@ def test_the_record_holds_the_same_however_the_rows_came(
     def content(folder: Path, **options: Any) -> tuple[str, list[Row]]:
         document, population = bench.ingest(folder, **options)
         rows = [
-            {key: row[key] for key in row if key not in ("file", "row", "file_day")}
+            {key: row[key] for key in row if key not in ("file", "row", "line", "file_day")}
             for name in RECORDS
             for row in of(population, name)
         ]
@@ -181,14 +181,15 @@ def test_a_damaged_record_is_one_sentence(bench: Any, member: Any, line: Any) ->
 
 
 def test_another_program_reads_the_record(bench: Any, member: Any, line: Any) -> None:
-    """Fates and tables are texts; only a claim that is not named is null."""
+    """Fates and tables are texts; what a retained row has from its line is null."""
     rows = [line(claim_id="C1"), line(claim_id="C2", x_clm_dnd_ind="0")]
     folder = bench.folder(eligibility=[member()], medical_claim=rows)
     _, population = bench.ingest(folder, shards=1)
     with pa.ipc.open_file(population.path / record_path("claims", 0)) as reader:
         table = reader.read_all()
     blank = {name for name in table.column_names if table.column(name).null_count}
-    assert blank == {"original_claim", "adjustment_claim"}
+    assert blank == {"original_claim", "adjustment_claim", *OF_LINES}
+    assert table.column("line").to_pylist() == [0, -1]
     duckdb = pytest.importorskip("duckdb")
     with duckdb.connect() as connection:
         connection.register("record", table)
@@ -197,7 +198,7 @@ def test_another_program_reads_the_record(bench: Any, member: Any, line: Any) ->
             "group by all order by fate"
         ).fetchall()
     assert found == [
-        ("medical_claim", "denied", 1, 10_000, 1), ("medical_claim", "retained", 1, 10_000, 1)
+        ("medical_claim", "denied", 1, 10_000, 1), ("medical_claim", "retained", 1, None, 1)
     ]  # fmt: skip
 
 
