@@ -163,14 +163,11 @@ def lines_of(table: pa.Table) -> Lines:
 
     No value as JSON is the beginning of another, so lines order as their columns do.
     """
-    encode = json.JSONEncoder().encode
     columns: list[tuple[pa.Array, NDArray[np.int32]]] = []
     for name in sorted(table.column_names):
         column = table.column(name).combine_chunks().dictionary_encode(null_encoding="encode")
-        label = f"{', ' if columns else '{'}{encode(name)}: "
-        values = pa.array(
-            [label + encode(value) for value in column.dictionary.to_pylist()], pa.large_string()
-        )
+        label = f"{', ' if columns else '{'}{json.dumps(name)}: "
+        values = _as_json(label, column.dictionary)
         order = pc.array_sort_indices(values)
         place = np.empty(len(values), np.int32)
         place[order.to_numpy()] = np.arange(len(values), dtype=np.int32)
@@ -179,6 +176,24 @@ def lines_of(table: pa.Table) -> Lines:
         return Lines(table.num_rows, [])
     rows, _ = order_by(*(index for _, index in columns))
     return Lines(table.num_rows, [(values, index.take(rows)) for values, index in columns])
+
+
+_ESCAPED: Final = r"""["\\]|[^ -~]"""
+"""What JSON does not write as it stands."""
+
+
+def _as_json(label: str, values: pa.Array) -> pa.Array:
+    """Each value as JSON, after the label."""
+    if (
+        pa.types.is_string(values.type)
+        and not pc.any(pc.match_substring_regex(values, _ESCAPED), min_count=0).as_py()
+    ):
+        start, end, between = (pa.scalar(t, pa.large_string()) for t in (f'{label}"', '"', ""))
+        large = values.cast(pa.large_string())
+        written = pc.binary_join_element_wise(start, large, end, between)
+        return written.fill_null(f"{label}null")
+    encode = json.JSONEncoder().encode
+    return pa.array([label + encode(value) for value in values.to_pylist()], pa.large_string())
 
 
 def population_digest(population: Population) -> str:

@@ -174,11 +174,10 @@ class _Stretch:
         if not len(at):
             return self._sparse(at, field.type)
         if name in self._kinds.codes:
-            return self._sparse(
-                self._kinds.codes[name][self._raw.stretch(name, self._near)[at]], field.type
-            )
+            codes = self._raw.picked(name, self._near, at, np.dtype(np.int32))
+            return self._sparse(self._kinds.codes[name][codes], field.type)
         kind = np.dtype(field.type.to_pandas_dtype())
-        return self._sparse(self._raw.stretch(name, self._near, kind)[at], field.type)
+        return self._sparse(self._raw.picked(name, self._near, at, kind), field.type)
 
     def _sparse(self, values: NDArray[Any], kind: pa.DataType) -> pa.Array:
         """Numbers of the rows without a line, null elsewhere."""

@@ -254,6 +254,22 @@ class ShardRows:
         place = f"{self._label}.{name} stretch"
         return _numbers(self._pieces, field, self._scratch, place, rows, kind)
 
+    def picked(
+        self, name: str, rows: slice, at: NDArray[np.int32], kind: np.dtype[Any]
+    ) -> NDArray[Any]:
+        """A numeric column of a few of neighbouring rows, as `stretch` has it."""
+        if self._part is not None:
+            whole, before = self._part[0], self._rows.start
+            return whole.picked(name, slice(before + rows.start, before + rows.stop), at, kind)
+        kept: NDArray[Any] | None = self.numbers.get(name)
+        if kept is None:
+            return self.stretch(name, rows, kind)[at]
+        few = kept[rows][at]
+        none = _none(name)
+        if none is not None and kind != few.dtype:
+            few[few == none] = np.iinfo(kind).min
+        return few.astype(kind)
+
 
 def _none(name: str) -> int | None:
     return NO_DAY if name in DAYS else None
