@@ -39,10 +39,10 @@ class Seen:
 def anonymous_bytes() -> int:
     """Anonymous resident memory of this process; 0 where the system does not tell."""
     try:
-        text = Path("/proc/self/smaps_rollup").read_text(encoding="ascii")
+        text = Path("/proc/self/status").read_text(encoding="utf-8")
     except OSError:
         return 0
-    found = re.search(r"^Anonymous:\s+(\d+) kB", text, re.MULTILINE)
+    found = re.search(r"^RssAnon:\s+(\d+) kB", text, re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
 
 

@@ -23,7 +23,7 @@ from ihp_compute.ledger import LEDGER_TABLES, IngestFate
 from ihp_compute.population import FEW, OF_LINES, RECORDS
 from kernels import row_pick
 
-_STRETCH: Final = 1 << 17
+_STRETCH: Final = 1 << 19
 _TABLES: Final = pa.array(LEDGER_TABLES)
 _FATES: Final = pa.array([fate.label for fate in IngestFate])
 
