@@ -34,6 +34,7 @@ from ihp_compute.errors import (
     GridError,
     IhpError,
     InfrastructureError,
+    PlantError,
     RiskModelError,
     UnbalancedLedgerError,
 )
@@ -47,6 +48,7 @@ EXIT_CODES: Final[Mapping[type[IhpError], int]] = {
     ContractError: EXIT_DATA,
     DataError: EXIT_DATA,
     GridError: EXIT_DATA,
+    PlantError: EXIT_USAGE,
     RiskModelError: EXIT_DATA,
     UnbalancedLedgerError: EXIT_UNBALANCED,
     InfrastructureError: EXIT_INFRASTRUCTURE,

@@ -30,6 +30,10 @@ class AcceptanceError(IhpError):
     """A gate was set or accepted that does not exist, or accepted and did not trip."""
 
 
+class PlantError(IhpError):
+    """What was to be planted in a synthetic state does not exist, or not at this value."""
+
+
 class MissingQualityError(DataError):
     """A quality score is missing, a payment rests on it, and nothing may stand in for it."""
 

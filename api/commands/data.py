@@ -36,7 +36,7 @@ from ihp_compute.settlement import gate_words
 from ihp_compute.sweeps import FILE as SWEEP_FILE
 from ihp_compute.sweeps import Swept, grid_of, sweep
 from ihp_compute.sweeps import write as write_sweep
-from ihp_compute.synth import synth
+from ihp_compute.synth import EFFECTS, synth
 from ihp_compute.units import dollars
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -55,11 +55,22 @@ def synth_command(
     members: Annotated[int, typer.Option(min=100, help="Enrollees of the synthetic state.")],
     out: Annotated[Path, typer.Option(help="Folder to make.")],
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same state.")] = 1,
+    plant: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="What holds of people and clinics; repeatable. "
+            + "; ".join(f"{e.name} ({e.shipped:g}): {e.meaning}" for e in EFFECTS),
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a synthetic state in the input layout, with the known answers beside it."""
+    effects = {
+        name: _number(text, "--plant") for name, text in _named(plant, "--plant").items()
+    }  # fmt: skip
     with progress("synth") as tell:
-        truth = synth(members, seed, out, progress=tell)
+        truth = synth(members, seed, out, plant=effects, progress=tell)
     if as_json:
         emit_json(truth)
         return

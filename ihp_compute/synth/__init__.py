@@ -5,8 +5,10 @@ Decides: people, providers, claims, and the damage that is planted. Imports noth
 
 from __future__ import annotations
 
+from ihp_compute.synth.effects import EFFECTS
 from ihp_compute.synth.state import synth
 
 __all__ = [
+    "EFFECTS",
     "synth",
 ]

@@ -30,10 +30,11 @@ from ihp_compute.synth.people import (
     N_PARTNERSHIPS,
     NO_GROUP,
     People,
+    clinic_of,
 )
 
 _ROUTE_HOME, _ROUTE_PRIMARY, _ROUTE_SPECIALIST = 0, 1, 2
-_KIND_HOME, _KIND_PRIMARY, _KIND_SPECIALIST, _KIND_BEHAVIORAL = 0, 1, 2, 3
+_KIND_PRIMARY, _KIND_SPECIALIST, _KIND_BEHAVIORAL = 1, 2, 3
 _STAY_ROLES: Final = ("stay", "birth", "newborn")
 _INCLUDED_ROLES: Final = ("office", "clinic", "stay", "birth", "newborn", "other", "drug")
 
@@ -211,7 +212,7 @@ def draw_claims(rng: np.random.Generator, years: MemberYears, net: Network) -> C
     spread(
         rows,
         SHAPES.draw(rng, "coordination", years.mix[rows]),
-        _clinician(rng, net, group[rows], _KIND_HOME),
+        _own_clinician(years, net, rows),
         net.clinic[group[rows]],
     )
 
@@ -250,6 +251,12 @@ def _clinician(rng: np.random.Generator, net: Network, group: Ints, kind: int | 
     )
 
 
+def _own_clinician(years: MemberYears, net: Network, rows: Ints) -> Ints:
+    """The clinician whom the members of these member-years see for a year."""
+    group, kind, place = clinic_of(years.people, years.member[rows], years.year[rows])
+    return net.first[group, kind] + place
+
+
 def _visits(
     rng: np.random.Generator, years: MemberYears, net: Network, group: Ints, expected: Array
 ) -> list[Claims]:
@@ -260,7 +267,6 @@ def _visits(
     n_home = 1 + rng.poisson(0.5 + 0.7 * np.sqrt(np.maximum(expected[rows], 0)))
     n_home = np.minimum(np.minimum(n_home, 14), days)
     route = people.route[years.member[rows]].astype(np.int64)
-    kind = route  # routes and kinds of clinicians stand in one order
 
     # one visit in each of n equal parts of the enrolled days: distinct days
     visit = np.repeat(np.arange(len(rows)), n_home)
@@ -275,7 +281,7 @@ def _visits(
     at_clinic = group[row] % 5 == 4
     template = SHAPES.draw(rng, "office", years.mix[row])
     template = np.where(at_clinic, SHAPES.choices["clinic"][0], template)
-    rendering = _clinician(rng, net, group[row], kind[visit])
+    rendering = _own_clinician(years, net, row)
     by_clinic = (route[visit] == _ROUTE_PRIMARY) & (rng.random(len(row)) < 0.04)
     rendering = np.where(by_clinic, -1, rendering)  # the billing provider stands for it
     out = [Claims(row, template, column, day, row * 0, rendering, net.clinic[group[row]])]

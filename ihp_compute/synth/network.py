@@ -19,11 +19,15 @@ from numpy.typing import NDArray
 
 from ihp_compute.codes import COMPARISON
 from ihp_compute.synth.columns import raw_table
-from ihp_compute.synth.people import COMPARISON_GROUP, N_PARTNERSHIPS, SIZES, generator
+from ihp_compute.synth.people import (
+    COMPARISON_GROUP,
+    KINDS,
+    N_PARTNERSHIPS,
+    clinicians,
+    generator,
+)
 
-KINDS: Final = ("health_care_home", "primary_care", "specialist", "behavioral_health")
 _SPECIALTY: Final = ("primary care", "primary care", "specialist", "behavioral health")
-_SHARES: Final = (0.28, 0.38, 0.22, 0.12)
 N_BASE_ONLY: Final = 40
 N_OUTSIDE: Final = 1_500
 _MOVED_SHARE: Final = 0.03
@@ -68,8 +72,7 @@ def npis(numbers: NDArray[np.int64]) -> list[str]:
 def network(members: int, seed: int, base_year: int) -> Network:
     """Clinicians, tax numbers and roster of a state of `members` people."""
     rng = generator(seed, 3, 0)
-    per_group = np.append(np.array(SIZES) / 1200 * members, members * 0.05) / 250
-    count = np.maximum(1, np.rint(per_group[:, None] * np.array(_SHARES))).astype(np.int64)
+    count = clinicians(members)
     sizes = count.sum(1)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     first = starts[:-1, None] + np.concatenate(

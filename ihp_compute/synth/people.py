@@ -6,19 +6,23 @@ it did cost (`_realise`).
 
 The cost model. A member-year's included cost before the cap is
 
-    use * lognormal(mean  = K * trend^t * g[cell, year] * f[partnership, year] * lambda * months,
-                    sigma = sigma(lambda))
+    use * clinic-year * lognormal(mean  = K * trend^t * g[cell, year] * a * f[partnership, year]
+                                          * lambda * months,
+                                  sigma = sigma(lambda))
 
 `lambda` is the relative cost that demographics and conditions explain; `use` is 1 for members with
 visits and a coin otherwise (with the mean raised accordingly), so who is attributed says nothing
-about the residual. Residuals of one member correlate across the years. A supplied score is exactly
-proportional to the *expected capped* cost of the member-month without savings. Two calibrations
-make the known answer exact:
+about the residual. Residuals of one member correlate across the years. What `effects` plants is `a`
+(people are sicker), creep (scores are higher), levels, clinic-years, movers between rate cells and
+cells without base. A supplied score is, creep apart, exactly proportional to the *expected capped*
+cost of the member-month without levels and savings. Two calibrations make known answers exact:
 
 * `g` makes the statewide mean score of the eligible the same in both years in every rate cell,
   though a fixed cap bites deeper each year: capped cost then grows by the trend and nothing else;
-* `f` makes the expected capped cost of a partnership's attributed members in the performance year
-  exactly (1 - true savings rate) times what it is without savings.
+* `f` makes the expected capped cost of a partnership's attributed members exactly its level times
+  what scores say, in the performance year (1 - true savings rate) times that.
+
+Clinic-years have mean 1: expectations are over them too.
 
 Everything here is drawn in blocks of `BLOCK` members, each block from its own Philox key, so
 member i of a seed is the same in every run. Not here: claims (`claims`), files (`state`).
@@ -26,6 +30,7 @@ member i of a seed is the same in every run. Not here: claims (`claims`), files 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,6 +49,7 @@ from ihp_compute.codes import (
 from ihp_compute.synth.anchors import N_ANCHORS, Anchors
 from ihp_compute.synth.codes import CONDITIONS
 from ihp_compute.synth.columns import Array
+from ihp_compute.synth.effects import NOTHING
 from ihp_compute.units import months_of_days, year_bounds
 
 Floats = NDArray[np.float64]
@@ -75,6 +81,13 @@ N_PARTNERSHIPS: Final = len(SIZES)
 COMPARISON_GROUP: Final = N_PARTNERSHIPS
 NO_GROUP: Final = -1
 COMPARISON_SHARE: Final = 0.35
+CREEPING, ACUTE, THIN = 2, 3, 4
+"""Partnerships of the effects that one alone has."""
+KINDS: Final = ("health_care_home", "primary_care", "specialist", "behavioral_health")
+"""Of clinicians. The first ones are the routes of attribution, in their order."""
+N_ROUTES: Final = 3
+_CLINICIAN_SHARES: Final = (0.28, 0.38, 0.22, 0.12)
+_MEMBERS_PER_CLINICIAN: Final = 250
 _ATTRIBUTED_PER_HOME: Final = 0.745
 """Share of members with a home who are eligible and visit it in a year; scales the sizes."""
 
@@ -94,6 +107,8 @@ _COMORBID: Final = {
     "intellectual disability": ("epilepsy", "cerebral palsy"),
 }
 _COMORBID_FACTOR: Final = 2.5
+_NEXT_AID: Final = np.array([CHILD, EXPANSION, DISABLED, DISABLED, NEWBORN, MATERNITY], np.uint8)
+"""Aid group of who moves, by the one before."""
 
 
 def generator(seed: int, stream: int, block: int) -> np.random.Generator:
@@ -170,48 +185,90 @@ class People:
     enrolled: NDArray[np.bool_]  # [n, w]
     conditions: NDArray[np.uint64]  # [n, 2] bit c: CONDITIONS[c]
     premature: NDArray[np.bool_]
-    relative: Floats  # [n, 2] lambda, then scaled by g
-    sigma: Floats  # [n, 2]
+    relative: Floats  # [n, 2] lambda, then scaled by g and acuity
+    sigma: Floats  # [n, 2] log standard deviation of a member-year's own cost
     route: NDArray[np.uint8]  # [n] 0 health care home, 1 primary care, 2 specialist
     group: NDArray[np.int8]  # [n, 2] who sees them: partnership, COMPARISON_GROUP or NO_GROUP
+    clinic: NDArray[np.float32]  # [n] in [0, 1): which of their group's clinicians they see
     months: NDArray[np.int64]  # [n, 2] enrolled months of the year
     eligible: NDArray[np.bool_]  # [n, 2] may be attributed
     score_micro: NDArray[np.int64]  # [n, 2]
     cost_cents: NDArray[np.int64]  # [n, 2] included cost before the cap
-    expected_cents: Floats  # [n, 2] expected capped cost, with savings
+    mean_cents: Floats  # [n, 2] expected cost before the cap of who has any, with all effects
+    clinic_spread: float  # log standard deviation of a clinic-year
+    levels: Floats  # [N_PARTNERSHIPS] cost over what scores say, in both years
+    clinic_years: Floats  # [n_groups, len(KINDS), most clinicians, 2] factor
 
     @property
     def n_members(self) -> int:
         """Members of the state."""
         return len(self.birth_day)
 
+    @property
+    def use(self) -> Floats:
+        """Chance that a member-year has any cost: float64[n, 2]."""
+        return np.where(self.group == NO_GROUP, USE_WITHOUT_VISITS, 1.0)
 
-def people(members: int, seed: int, calendar: Calendar) -> People:
+    @property
+    def spread(self) -> Floats:
+        """Log standard deviation of a member-year's cost, clinic-year included: float64[n, 2]."""
+        clinics = np.where(self.group == NO_GROUP, 0.0, self.clinic_spread)
+        return np.sqrt(self.sigma**2 + clinics**2)
+
+    def expected_cents(self, cap_cents: float = CAP_CENTS) -> Floats:
+        """Expected cost of every member-year after a cap, with levels and savings: [n, 2]."""
+        return self.use * capped_mean(self.mean_cents, self.spread, cap_cents)
+
+    def counted(self, year: int) -> NDArray[np.bool_]:
+        """Who is attributed in year 0 (base) or 1 (performance), to the comparison too."""
+        return self.eligible[:, year] & (self.group[:, year] != NO_GROUP)
+
+
+def people(
+    members: int, seed: int, calendar: Calendar, effects: Mapping[str, float] = NOTHING
+) -> People:
     """Draw a state of `members` people with their calibrated scores and realised costs."""
     blocks = [
         _draw(
-            generator(seed, 1, block),
+            seed,
+            block,
             min(BLOCK, members - first),
             calendar,
             Anchors(
                 min(N_ANCHORS, members) if block == 0 else 0, year_bounds(calendar.base_year)[0]
             ),
+            effects,
         )
         for block, first in enumerate(range(0, members, BLOCK))
     ]
     joined = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-    n = members
+    n, spread = members, effects["clinics"]
+    count = clinicians(members)
+    clinic_years = np.ones((*count.shape, int(count.max()), 2))
+    if spread:
+        z = generator(seed, 12, 0).standard_normal(clinic_years.shape)
+        clinic_years = np.exp(spread * z - spread**2 / 2)
+    own = generator(seed, 13, 0).uniform(-1, 1, N_PARTNERSHIPS)
     everyone = People(
         calendar=calendar,
         score_micro=np.zeros((n, 2), np.int64),
         cost_cents=np.zeros((n, 2), np.int64),
-        expected_cents=np.zeros((n, 2)),
+        mean_cents=np.zeros((n, 2)),
+        clinic_spread=spread,
+        levels=1 + effects["levels"] * own,
+        clinic_years=clinic_years,
         **joined,
     )
-    savings = np.array([*TRUE_SAVINGS_MICRO, 0, 0]) / 1e6  # comparison and nobody: none
-    mean = _calibrate(everyone, savings)
-    _realise(everyone, mean, seed)
+    _calibrate(everyone, effects)
+    realise(everyone, seed)
     return everyone
+
+
+def clinicians(members: int) -> NDArray[np.int64]:
+    """How many clinicians of each kind a group has: int64[n_groups, len(KINDS)], at least one."""
+    per_group = np.append(np.array(SIZES) / 1200 * members, members * 0.05)
+    shares = per_group[:, None] / _MEMBERS_PER_CLINICIAN * np.array(_CLINICIAN_SHARES)
+    return np.maximum(1, np.rint(shares)).astype(np.int64)
 
 
 def capped_mean(mean: Floats, sigma: Floats, cap: float) -> Floats:
@@ -229,8 +286,14 @@ def capped_mean(mean: Floats, sigma: Floats, cap: float) -> Floats:
 
 
 def _draw(
-    rng: np.random.Generator, n: int, calendar: Calendar, anchors: Anchors
+    seed: int,
+    block: int,
+    n: int,
+    calendar: Calendar,
+    anchors: Anchors,
+    effects: Mapping[str, float],
 ) -> dict[str, Array]:
+    rng, own = generator(seed, 1, block), generator(seed, 11, block)
     aid_year, birth_day, born = _demographics(rng, n, calendar)
     anchors.settle(aid_year, birth_day, born)
     female = np.where(aid_year[:, 0] == MATERNITY, True, rng.random(n) < 0.5)
@@ -243,6 +306,7 @@ def _draw(
     aid = _by_month(aid_year, calendar)
     aid[(age_months < 12) & (aid == CHILD)] = NEWBORN
     aid[(age_months >= 19 * 12) & (aid == CHILD)] = EXPANSION
+    aid = _moved(own, aid, effects["movers"], anchors)
 
     # deaths: more often among people with disabilities; enrolment ends with the month
     death_day = np.full(n, -(2**31), np.int32)
@@ -259,7 +323,7 @@ def _draw(
     managed = rng.random(n) < np.where(aid_year[:, 0] == DISABLED, 0.45, 0.95)
     kind = np.repeat(managed.astype(np.uint8)[:, None], calendar.n_months, axis=1)
     first = enrolled.argmax(1)
-    late = (first > 0) & (rng.random(n) < 0.3)  # new enrollees wait a month for their plan
+    late = (first > 0) & (rng.random(n) < 0.3) & ~born  # new enrollees wait a month for their plan
     kind[np.flatnonzero(late), first[late]] = FFS
     kind[anchors.at] = anchors.kind[:, None]
     plan = np.empty((n, 2), np.uint8)
@@ -278,6 +342,11 @@ def _draw(
     flags[anchors.at, 0] = 0
     longest = np.stack([_longest_run(enrolled[:, calendar.columns(y)]) for y in (0, 1)], axis=1)
     eligible = (longest >= MINIMUM_MONTHS[0]) | (months >= MINIMUM_MONTHS[1])
+    variant = rng.choice(4, n, p=[0.7, 0.1, 0.1, 0.1]).astype(np.uint8)
+    route = rng.choice(N_ROUTES, n, p=[0.33, 0.55, 0.12]).astype(np.uint8)
+    group = _homes(rng, n)
+    unseen = np.isin(aid[:, MONTHS_BEFORE + 6], (NEWBORN, MATERNITY)) & (group[:, 0] == THIN)
+    group[unseen & (own.random(n) < effects["thin"]), 0] = NO_GROUP
     return {
         "birth_day": birth_day,
         "death_day": death_day,
@@ -286,14 +355,15 @@ def _draw(
         "kind": kind,
         "plan": plan,
         "flags": flags,
-        "aid_variant": rng.choice(4, n, p=[0.7, 0.1, 0.1, 0.1]).astype(np.uint8),
+        "aid_variant": variant,
         "enrolled": enrolled,
         "conditions": conditions,
         "premature": premature & born,
         "relative": relative,
         "sigma": np.sqrt(np.log1p(variation)),
-        "route": rng.choice(3, n, p=[0.33, 0.55, 0.12]).astype(np.uint8),
-        "group": _homes(rng, n),
+        "route": route,
+        "group": group,
+        "clinic": own.random(n, np.float32),
         "months": months.astype(np.int64),
         "eligible": eligible & (flags == 0),
     }
@@ -305,6 +375,16 @@ def _by_month(by_year: Array, calendar: Calendar) -> Array:
     out[:, : MONTHS_BEFORE + 12] = by_year[:, :1]
     out[:, MONTHS_BEFORE + 12 :] = by_year[:, 1:]
     return out
+
+
+def _moved(rng: np.random.Generator, aid: Array, share: float, anchors: Anchors) -> Array:
+    """Aid groups by month, of which a share of members changes in a month and stays changed."""
+    n, width = len(aid), aid.shape[1]
+    moves = rng.random(n) < share
+    moves[anchors.at] = False
+    month = rng.integers(MONTHS_BEFORE + 1, MONTHS_BEFORE + 24, n)
+    later = moves[:, None] & (np.arange(width)[None, :] >= month[:, None])
+    return np.where(later, _NEXT_AID.take(aid), aid)
 
 
 def _demographics(
@@ -430,16 +510,21 @@ def _longest_run(months: NDArray[np.bool_]) -> NDArray[np.int64]:
 # --- what they cost -------------------------------------------------------------------------------
 
 
-def _calibrate(everyone: People, savings: Floats) -> Floats:
-    """Scores, and the means of realised cost with savings in them: float64[n, 2] cents."""
+def _calibrate(everyone: People, effects: Mapping[str, float]) -> None:
+    """Scores, and the means of realised cost with every effect in them."""
     calendar, n = everyone.calendar, everyone.n_members
     months = everyone.months.astype(np.float64)
-    use = np.where(everyone.group == NO_GROUP, USE_WITHOUT_VISITS, 1.0)
+    use, spread = everyone.use, everyone.spread
     middle = [MONTHS_BEFORE + 12 * y + 6 for y in (0, 1)]
     cell = 2 * everyone.aid[:, middle].astype(np.int64) + everyone.kind[:, middle]
     n_cells = len(RATE_CELLS)
     weight = months * everyone.eligible
     everyone.relative /= (everyone.relative * weight).sum() / max(weight.sum(), 1.0)
+    growth = np.array([1.0, calendar.trend])
+
+    def means() -> Floats:
+        """Expected cost before the cap as scores have it, without levels and savings."""
+        return everyone.relative * months * BASE_PMPM_CENTS * growth / use
 
     def by_cell(values: Floats, year: int) -> Floats:
         sums: Floats = np.bincount(cell[:, year], values[:, year], n_cells).astype(np.float64)
@@ -448,15 +533,13 @@ def _calibrate(everyone: People, savings: Floats) -> Floats:
     cell_months = np.stack([by_cell(weight, y) for y in (0, 1)])
     wanted = np.stack([by_cell(weight * everyone.relative, y) for y in (0, 1)]).sum(0)
     wanted /= np.maximum(cell_months.sum(0), 1.0)  # mean score of the cell, both years
-    growth = np.array([1.0, calendar.trend])
     factor = np.ones((2, n_cells))
     expected = np.zeros((n, 2))
     for _ in range(8):
         for y in (0, 1):
             mean = everyone.relative[:, y] * factor[y][cell[:, y]] * months[:, y]
             mean *= BASE_PMPM_CENTS * growth[y] / use[:, y]
-            capped = capped_mean(mean, everyone.sigma[:, y], CAP_CENTS)
-            expected[:, y] = use[:, y] * capped
+            expected[:, y] = use[:, y] * capped_mean(mean, spread[:, y], CAP_CENTS)
         found = np.stack([by_cell(expected * everyone.eligible, y) / growth[y] for y in (0, 1)])
         found /= np.maximum(cell_months, 1.0) * BASE_PMPM_CENTS
         ratio = np.where(found > 0, wanted / np.where(found > 0, found, 1.0), 1.0)
@@ -464,48 +547,77 @@ def _calibrate(everyone: People, savings: Floats) -> Floats:
     factor /= ratio  # the factors that `expected` was computed with
     for y in (0, 1):
         everyone.relative[:, y] *= factor[y][cell[:, y]]
-    per_month = expected / np.maximum(months, 1.0) / (BASE_PMPM_CENTS * growth)
-    everyone.score_micro = np.rint(per_month * 1e6).astype(np.int64)
+    sicker = _changed(everyone, effects, "acuity", DISABLED, ACUTE)
+    if (sicker != 1).any():
+        everyone.relative[:, 1] *= sicker
+        expected = use * capped_mean(means(), spread, CAP_CENTS)
+    score = expected / np.maximum(months, 1.0) / (BASE_PMPM_CENTS * growth)
+    score[:, 1] *= _changed(everyone, effects, "creep", EXPANSION, CREEPING)
+    everyone.score_micro = np.rint(score * 1e6).astype(np.int64)
 
-    mean = everyone.relative * months * BASE_PMPM_CENTS * growth / use
-    everyone.expected_cents = expected
-    mean[:, 1] *= _savings_factor(everyone, mean[:, 1], use[:, 1], savings)
-    return mean
+    everyone.mean_cents = means()
+    savings = np.array(TRUE_SAVINGS_MICRO) / 1e6
+    for y, kept in enumerate((everyone.levels, everyone.levels * (1 - savings))):
+        everyone.mean_cents[:, y] *= _factor(everyone, y, expected[:, y], np.append(kept, 1.0))
 
 
-def _savings_factor(everyone: People, mean: Floats, use: Floats, savings: Floats) -> Floats:
-    """What to multiply each performance-year mean with, so that capped cost falls by `savings`."""
-    counted = everyone.eligible[:, 1] & (everyone.group[:, 1] != NO_GROUP)
-    group = everyone.group[:, 1].astype(np.int64)[counted]
-    before = everyone.expected_cents[counted, 1]
-    wanted = np.bincount(group, before, COMPARISON_GROUP + 1) * (1 - savings[:-1])
-    factor = np.ones(COMPARISON_GROUP + 1)
+def _changed(
+    everyone: People, effects: Mapping[str, float], name: str, aid: int, partnership: int
+) -> Floats:
+    """By how much the performance year differs: everywhere, in an aid group, in a partnership."""
+    middle = everyone.aid[:, MONTHS_BEFORE + 18]
+    change = 1 + effects[f"{name}_in_cells"] * (middle == aid)
+    change *= 1 + effects[f"{name}_of_one"] * (everyone.group[:, 1] == partnership)
+    return change * (1 + effects[name])
+
+
+def _factor(everyone: People, year: int, before: Floats, kept: Floats) -> Floats:
+    """What to multiply each mean with, so that a group's expected capped cost is `kept` of it.
+
+    kept : float64[n_groups]; of the attributed members, what is left of `before` is exactly that.
+    """
+    counted = everyone.counted(year)
+    group = everyone.group[:, year].astype(np.int64)
+    mine, mean = group[counted], everyone.mean_cents[counted, year]
+    use, spread = everyone.use[counted, year], everyone.spread[counted, year]
+    n_groups = COMPARISON_GROUP + 1
+    wanted = np.bincount(mine, before[counted], n_groups) * kept
+    factor = kept.copy()
     for _ in range(30):
-        after = use[counted] * capped_mean(
-            mean[counted] * factor[group], everyone.sigma[counted, 1], CAP_CENTS
-        )
-        total = np.bincount(group, after, COMPARISON_GROUP + 1)
+        after = use * capped_mean(mean * factor[mine], spread, CAP_CENTS)
+        total = np.bincount(mine, after, n_groups)
         ratio = np.where(total > 0, wanted / np.where(total > 0, total, 1.0), 1.0)
         factor *= ratio
         if np.abs(ratio - 1).max() < 1e-12:
             break
-    everyone.expected_cents[counted, 1] = after
-    factor = np.concatenate([factor, np.ones(1)])  # the last, -1, is NO_GROUP
-    return factor.take(everyone.group[:, 1].astype(np.int64), mode="wrap")
+    return np.append(factor, 1.0).take(group, mode="wrap")  # the last, -1, is NO_GROUP
 
 
-def _realise(everyone: People, mean: Floats, seed: int) -> None:
+def clinic_of(everyone: People, member: Array, year: int | Array) -> tuple[Array, Array, Array]:
+    """Group, kind and place of the clinician whom members see in a year; the group may be none."""
+    group = everyone.group[member, year].astype(np.int64)
+    kind = everyone.route[member].astype(np.int64)
+    count = clinicians(everyone.n_members)[group, kind]
+    place = np.minimum((everyone.clinic[member] * count).astype(np.int64), count - 1)
+    return group, kind, place
+
+
+def realise(everyone: People, seed: int) -> None:
     """Draw every member-year's included cost before the cap."""
     for block, first in enumerate(range(0, everyone.n_members, BLOCK)):
         rng = generator(seed, 2, block)
         rows = slice(first, first + BLOCK)
-        n = len(mean[rows])
+        member = np.arange(everyone.n_members)[rows]
+        n = len(member)
         common = rng.standard_normal(n)
         for y in (0, 1):
             own = rng.standard_normal(n)
             z = np.sqrt(RESIDUAL_CORRELATION) * common + np.sqrt(1 - RESIDUAL_CORRELATION) * own
             sigma = everyone.sigma[rows, y]
-            cost = mean[rows, y] * np.exp(sigma * z - sigma**2 / 2)
-            idle = (everyone.group[rows, y] == NO_GROUP) & (rng.random(n) >= USE_WITHOUT_VISITS)
+            cost = everyone.mean_cents[rows, y] * np.exp(sigma * z - sigma**2 / 2)
+            group, kind, place = clinic_of(everyone, member, y)
+            clinic = everyone.clinic_years[group, kind, place, y]
+            cost *= np.where(group == NO_GROUP, 1.0, clinic)
+            idle = (group == NO_GROUP) & (rng.random(n) >= USE_WITHOUT_VISITS)
             cost[idle] = 0.0
             everyone.cost_cents[rows, y] = np.rint(cost).astype(np.int64)

@@ -4,13 +4,13 @@
 
 What is known, and how it is meant:
 
-*True savings rate.* `truth.json` gives one per partnership: 1 - (expected included cost of its
-attributed members in the performance year, after the claim cap) / (the same without savings).
-Without savings the capped cost of a member-month is expected to be the same constant times the
-supplied score in every group, cell and year, times the trend in the performance year; so a target
-made as base PMPM x trend x risk ratio, by rate cell, expects exactly that cost, and savings_rate
-recovers the truth but for chance. The comparison population and everybody else save nothing.
-`people` tells how both are made exact.
+*True savings.* `cells` has member months, risk and expected cost after each cap, by group, year and
+rate cell. The true savings rate under a contract is 1 - expected cost / expected target, the target
+made from these by the contract's own rule (docs/method/truth.py). `planted` says what was planted
+(`effects.EFFECTS`), `clinics` by what each clinic's cost was multiplied. A partnership's
+`true_savings_rate` is what it saves against its own level, scores as they were without creep and
+the trend, after the standard cap: 1 - expected cost in the performance year / the same without
+savings. The comparison population and everybody else have no level and save nothing.
 
 *Fates.* `ledger` holds the lines and paid cents that every table must come out with, by ingest
 fate, and `histories` the same for each kind of history and damage that is planted
@@ -28,7 +28,7 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +48,8 @@ from ihp_compute.synth import people as synth_people
 from ihp_compute.synth import raw_claims as synth_claims
 from ihp_compute.synth.answers import Answers
 from ihp_compute.synth.codes import AID_CODES, CONDITIONS
+from ihp_compute.synth.effects import planted
+from ihp_compute.synth.expected import clinic_effects, expected_cells
 from ihp_compute.units import usd_of
 
 MEMBERS_PER_BLOCK: Final = 4_096
@@ -71,6 +73,7 @@ def synth(
     *,
     base_year: int = BASE_YEAR,
     performance_year: int = PERFORMANCE_YEAR,
+    plant: Mapping[str, float] | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -87,6 +90,8 @@ def synth(
         A new or empty folder. It appears complete or not at all.
     base_year, performance_year : int
         Calendar years.
+    plant : mapping of str to float, optional
+        Values of `effects.EFFECTS` by name; the others have their shipped value.
     threads : int, optional
         Blocks drawn at a time; the number of cores by default.
     progress : callable, optional
@@ -96,6 +101,7 @@ def synth(
     -------
     dict
         What `truth.json` holds: `partnerships[]` of `{partnership_id, true_savings_rate, …}`,
+        `planted`, `cells`, `clinics`,
         `ledger` of `{table: {fate: {lines, paid_cents}}}`, `histories` of `{kind: {meaning, claims,
         lines, retained_cents, …}}`, `errors` of lines by ingest fate, `members`, `lines`,
         `retained_lines`, the years, `trend`.
@@ -104,7 +110,10 @@ def synth(
     ------
     DataError
         If `members` or `seed` or the years are out of range, or `out` holds anything already.
+    PlantError
+        If something unknown is to be planted, or a value is out of range.
     """
+    effects = planted(plant or {})
     if not 1 <= members <= 10**8:
         raise DataError(f"members: expected 1 to 100,000,000, got {members}")
     if not 0 <= seed < 2**64:
@@ -117,7 +126,8 @@ def synth(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists already and is not an empty folder: name another one")
     with beside(out) as staging:
-        truth = _write(members, seed, staging, base_year, performance_year, threads, progress)
+        calendar = synth_people.Calendar(base_year, performance_year)
+        truth = _write(members, seed, staging, calendar, effects, threads, progress)
         publish(staging, out)
     return truth
 
@@ -126,14 +136,13 @@ def _write(
     members: int,
     seed: int,
     folder: Path,
-    base_year: int,
-    performance_year: int,
+    calendar: synth_people.Calendar,
+    effects: Mapping[str, float],
     threads: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
-    calendar = synth_people.Calendar(base_year, performance_year)
-    people = synth_people.people(members, seed, calendar)
-    network = synth_network.network(members, seed, base_year)
+    people = synth_people.people(members, seed, calendar, effects)
+    network = synth_network.network(members, seed, calendar.base_year)
     for name in ("medical_claim", "pharmacy_claim", "eligibility"):
         (folder / name).mkdir()
     blocks = [
@@ -167,8 +176,14 @@ def _write(
     _parquet(network.roster, folder / "provider_roster.parquet")
     _parquet(_scores(people), folder / "risk_score.parquet")
     _parquet(_factors(people, seed), folder / "member_factors.parquet")
-    _parquet(_quality(seed, performance_year), folder / "quality_score.parquet")
-    truth = _truth(people, seed, answers, n_spans)
+    _parquet(_quality(seed, calendar.performance_year), folder / "quality_score.parquet")
+    rostered = network.npis[: int(network.count.sum())].to_pylist()
+    truth = {
+        **_truth(people, seed, answers, n_spans),
+        "planted": dict(effects),
+        "cells": expected_cells(people),
+        "clinics": clinic_effects(people, rostered),
+    }
     text = json.dumps(truth, indent=1)
     (folder / "truth.json").write_text(text + "\n", encoding="utf-8")
     return truth
@@ -373,16 +388,17 @@ def _truth(
         for fate in IngestFate
     }
     calendar = people.calendar
-    counted = people.eligible & (people.group != synth_people.NO_GROUP)
+    cents = people.expected_cents()
     found = []
     for p, name in enumerate(synth_network.partnership_ids()):
-        mine = counted & (people.group == p)
+        mine = people.eligible & (people.group == p)
         rate = synth_people.TRUE_SAVINGS_MICRO[p] / 1e6
-        expected = people.expected_cents[mine[:, 1], 1].sum()
+        expected = cents[mine[:, 1], 1].sum()
         found.append(
             {
                 "partnership_id": name,
                 "true_savings_rate": rate,
+                "level": round(float(people.levels[p]), 6),
                 "n_members_base": int(mine[:, 0].sum()),
                 "n_members": int(mine[:, 1].sum()),
                 "member_months": int(people.months[mine[:, 1], 1].sum()),
@@ -401,8 +417,7 @@ def _truth(
         "risk_model": RISK_MODEL,
         "true_savings_rate_means": (
             "1 - expected included cost of the attributed members in the performance year, each "
-            "member-year capped, / the same without savings; without savings, expected capped cost "
-            "per member-month = constant x supplied score x trend"
+            "member-year capped, / the same without savings; under a contract: docs/method/truth.py"
         ),
         "partnerships": found,
         "ledger": ledger,

@@ -13,6 +13,7 @@ from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.runner import LocalRunner
 from ihp_compute.synth import people as synth_people
 from ihp_compute.synth.anchors import N_ANCHORS
+from ihp_compute.synth.effects import planted
 from ihp_compute.synth.state import synth
 
 
@@ -33,7 +34,7 @@ def months_by_cell(people: synth_people.People, year: int) -> dict[str, int]:
 def test_every_rate_cell_has_base_months_in_a_state_of_any_size(years: tuple[int, int]) -> None:
     for members in (N_ANCHORS, 20, 100, *range(500, 5_001, 250)):
         for seed in (1, 14, members):
-            people = synth_people.people(members, seed, synth_people.Calendar(*years))
+            people = synth_people.people(members, seed, synth_people.Calendar(*years), planted({}))
             base, performance = (months_by_cell(people, year) for year in (0, 1))
             assert set(base) == set(RATE_CELLS) >= set(performance)
             score = people.score_micro[people.eligible]

@@ -18,6 +18,7 @@ from ihp_compute.ledger import IngestFate
 from ihp_compute.synth import network
 from ihp_compute.synth import people as synth_people
 from ihp_compute.synth.claims import MemberYears, draw_claims
+from ihp_compute.synth.effects import planted
 from ihp_compute.synth.histories import PLANTED
 from ihp_compute.synth.lines import Lines
 from ihp_compute.synth.raw_claims import Block, claims_block
@@ -43,7 +44,7 @@ def truth(state: Path) -> Any:
 @pytest.fixture(scope="module")
 def block() -> Block:
     """The claims of the state, with the kind of each row."""
-    people = synth_people.people(MEMBERS, SEED, synth_people.Calendar(2023, 2024))
+    people = synth_people.people(MEMBERS, SEED, synth_people.Calendar(2023, 2024), planted({}))
     return claims_block(people, network.network(MEMBERS, SEED, 2023), SEED, 0, 0, MEMBERS)
 
 
@@ -334,7 +335,7 @@ def test_readings_fail_by_their_fault_alone(truth: Any, block: Block) -> None:
 
 def test_histories_leave_the_dollars_that_the_clean_claims_had(truth: Any) -> None:
     """What stands is what the people cost, so the known savings hold whatever is planted."""
-    people = synth_people.people(MEMBERS, SEED, synth_people.Calendar(2023, 2024))
+    people = synth_people.people(MEMBERS, SEED, synth_people.Calendar(2023, 2024), planted({}))
     rng = synth_people.generator(SEED, 4, 0)
     years = MemberYears.of(people, 0, MEMBERS)
     claims = draw_claims(rng, years, network.network(MEMBERS, SEED, 2023)).sorted()

@@ -30,6 +30,7 @@ from ihp_compute.synth.codes import (
     PREMATURE_CODES,
     WELL_CODES,
 )
+from ihp_compute.synth.effects import planted
 from ihp_compute.synth.state import synth
 
 MEMBERS = 6_000  # two blocks
@@ -275,16 +276,21 @@ def test_mean_score_of_a_cell_is_the_same_in_both_years() -> None:
             assert means[0] == pytest.approx(means[1], rel=1e-6)
 
 
-def test_expected_cost_falls_by_the_true_savings(truth: dict[str, Any]) -> None:
-    """Expected capped cost of the attributed = (1 - savings) x trend x constant x score-months."""
-    people = synth_people.people(MEMBERS, 11, synth_people.Calendar(2023, 2024))
+def test_expected_cost_is_a_level_times_what_scores_say_less_savings(truth: dict[str, Any]) -> None:
+    """Level x (1 - savings) x trend x constant x score-months, scores before a creep of 1 %."""
+    people = synth_people.people(MEMBERS, 11, synth_people.Calendar(2023, 2024), planted({}))
+    cents = people.expected_cents()
     for p, found in enumerate(truth["partnerships"]):
-        mine = people.eligible[:, 1] & (people.group[:, 1] == p)
-        target = (people.score_micro[mine, 1] * people.months[mine, 1]).sum() / 1e6
-        target *= synth_people.BASE_PMPM_CENTS * 1.042
-        expected = people.expected_cents[mine, 1].sum()
-        assert 1 - expected / target == pytest.approx(found["true_savings_rate"], abs=1e-4)
+        for year, growth, kept in ((0, 1.0, 1.0), (1, 1.042, 1 - found["true_savings_rate"])):
+            mine = people.eligible[:, year] & (people.group[:, year] == p)
+            stated = (people.score_micro[mine, year] * people.months[mine, year]).sum() / 1e6
+            stated *= synth_people.BASE_PMPM_CENTS * growth / (1.01 if year else 1)
+            assert cents[mine, year].sum() / stated / found["level"] == pytest.approx(
+                kept, abs=1e-4
+            )
         assert found["n_members"] == mine.sum()
+    levels = [found["level"] for found in truth["partnerships"]]
+    assert 0.9 <= min(levels) < 0.93 < 1.07 < max(levels) <= 1.1
 
 
 def test_the_truth_lies_in_intervals_about_as_often_as_stated() -> None:

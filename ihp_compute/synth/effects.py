@@ -1,0 +1,102 @@
+"""What is planted in a state's people: levels, scores, moves between rate cells, clinic-years.
+
+One table, `EFFECTS`, says of each what a value means, which values it may take, and which a state
+has unless somebody asks for another. Not here: what is planted among claims (`histories`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from ihp_compute.errors import PlantError
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Something that may be planted.
+
+    shipped : value of a state for which nobody asks for another
+    least, most : what may be asked for
+    meaning : what a value of x does
+    """
+
+    name: str
+    shipped: float
+    least: float
+    most: float
+    meaning: str
+
+
+EFFECTS: Final = (
+    Effect(
+        "levels", 0.10, 0, 0.5,
+        "each partnership's cost stands in both years at a level of its own, drawn evenly between"
+        " 1 - x and 1 + x of what its members' scores say",
+    ),
+    Effect(
+        "creep", 0.01, -0.2, 0.5,
+        "scores of the performance year are higher by x; nobody is sicker",
+    ),
+    Effect(
+        "creep_in_cells", 0, -0.2, 0.5,
+        "likewise, of members of the expansion cells alone",
+    ),
+    Effect(
+        "creep_of_one", 0, -0.2, 0.5,
+        "likewise, of members of IHP-03 alone",
+    ),
+    Effect(
+        "acuity", 0, -0.2, 0.5,
+        "people are sicker in the performance year: cost and scores before the cap higher by x",
+    ),
+    Effect(
+        "acuity_in_cells", 0, -0.2, 0.5,
+        "likewise, members of the disabled cells alone",
+    ),
+    Effect(
+        "acuity_of_one", 0, -0.2, 0.5,
+        "likewise, members of IHP-04 alone",
+    ),
+    Effect(
+        "movers", 0.02, 0, 1,
+        "the part x of members changes eligibility group in a month of the two years: adults to"
+        " expansion, expansion to disabled; their cost stays what it was",
+    ),
+    Effect(
+        "thin", 0.9, 0, 1,
+        "the part x of IHP-05's newborns and maternity members of the base year sees nobody then,"
+        " so that it has few base months in these cells",
+    ),
+    Effect(
+        "clinics", 0.03, 0, 0.5,
+        "cost of a clinic's members stands together in a year: a lognormal factor of mean 1 for"
+        " each clinic and year, x the standard deviation of its logarithm",
+    ),
+)  # fmt: skip
+_BY_NAME: Final = {effect.name: effect for effect in EFFECTS}
+NOTHING: Final = dict.fromkeys(_BY_NAME, 0.0)
+"""A state in which nothing of it is planted."""
+
+
+def planted(given: Mapping[str, float]) -> dict[str, float]:
+    """Every effect with its value: the given one, else the shipped one.
+
+    Raises
+    ------
+    PlantError
+        If an effect is unknown or its value out of range.
+    """
+    for name, value in given.items():
+        if name not in _BY_NAME:
+            raise PlantError(
+                f"--plant {name}: no such effect; expected one of {', '.join(_BY_NAME)}"
+            )
+        effect = _BY_NAME[name]
+        if not effect.least <= value <= effect.most:
+            raise PlantError(
+                f"--plant {name}={value:g}: expected {effect.least:g} to {effect.most:g}: "
+                f"{effect.meaning}"
+            )
+    return {name: float(given.get(name, effect.shipped)) for name, effect in _BY_NAME.items()}
