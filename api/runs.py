@@ -6,6 +6,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, StringConstraints, field_validator
 
@@ -26,6 +27,7 @@ from ihp_compute.data_quality import RUN, GateTerms
 from ihp_compute.errors import AcceptanceError, ContractError, DataError
 from ihp_compute.measure import statement_of
 from ihp_compute.population import read_manifest
+from ihp_compute.results import read_manifest as read_run_manifest
 
 OPTIONS: Final = pipeline.RunRequest.options()
 
@@ -65,8 +67,29 @@ class RunRequest(Strict):
         return [value] if isinstance(value, str) else value
 
 
+class CompletionView(BaseModel):
+    """Whether a settlement is INTERIM or final, and how complete its performance year is."""
+
+    status: str
+    method: str
+    run_out_months: int | None
+    ratio: str | None
+
+    @classmethod
+    def of(cls, run: Run, service: Service) -> CompletionView | None:
+        """What the manifest of a run that succeeded says; None of any other."""
+        if run.state != "succeeded":
+            return None
+        try:
+            manifest = read_run_manifest(service.home.attempt(run.id, run.attempt))
+        except DataError:
+            return None
+        said = manifest.get("completion")
+        return None if said is None else cls.model_validate(said)
+
+
 class RunView(BaseModel):
-    """A run: what was asked, where it stands, where its results are."""
+    """A run: what was asked, where it stands, where its results are, whether they are final."""
 
     id: str
     state: State
@@ -85,6 +108,7 @@ class RunView(BaseModel):
     cancel_requested: bool
     attempt: int
     digest: str | None
+    completion: CompletionView | None
     reason: str | None
     detail: str | None
     created_at: datetime
@@ -93,7 +117,7 @@ class RunView(BaseModel):
     links: dict[str, str]
 
     @classmethod
-    def of(cls, run: Run) -> RunView:
+    def of(cls, run: Run, service: Service) -> RunView:
         """The view of a stored row; folders of the server stay inside."""
         asked = run.request["asked"]
         common = queued.shown(
@@ -102,7 +126,9 @@ class RunView(BaseModel):
             name=asked["population"],
             parts=("events", "cancel", "results", "manifest", "report"),
         )
-        return cls(**{**common, **RunRequest.model_validate(asked).model_dump()})
+        completion = CompletionView.of(run, service)
+        request = RunRequest.model_validate(asked).model_dump()
+        return cls(**{**common, **request, "completion": completion})
 
 
 class RunPage(BaseModel):
@@ -135,7 +161,7 @@ def start(
         idempotency_key=idempotency_key,
         response=response,
     )
-    return RunView.of(run)
+    return RunView.of(run, service)
 
 
 def _resolved(request: RunRequest, service: Service) -> dict[str, Any]:
@@ -207,7 +233,7 @@ def listed(
 ) -> RunPage:
     """Runs, newest first."""
     found, token = queued.page(service, "run", limit=limit, before=page_token, state=state)
-    return RunPage(runs=[RunView.of(run) for run in found], next_page_token=token)
+    return RunPage(runs=[RunView.of(run, service) for run in found], next_page_token=token)
 
 
 @router.get("/{run_id}", operation_id="show_run", responses=responses(404, 422))
@@ -219,7 +245,8 @@ async def show(
     wait: WaitSeconds = 0,
 ) -> RunView:
     """One run. With `wait`, answers as soon as it has ended, or after so many seconds."""
-    return RunView.of(await queued.awaited(service, "run", run_id, wait, response))
+    run = await queued.awaited(service, "run", run_id, wait, response)
+    return await to_thread.run_sync(RunView.of, run, service)
 
 
 @router.post(
@@ -227,7 +254,8 @@ async def show(
 )
 def cancel(run_id: str, response: Response, principal: RunsWriter, service: ServiceDep) -> RunView:
     """Cancel a run. Answers 200 when it has ended already, whichever way."""
-    return RunView.of(queued.cancelled(service, "run", run_id, principal.owner, response))
+    run = queued.cancelled(service, "run", run_id, principal.owner, response)
+    return RunView.of(run, service)
 
 
 @router.get(

@@ -144,6 +144,24 @@ def check_target(out: Path, kind: Kind) -> None:
         raise kind.refusal(kind.occupied, out, what=what)
 
 
+OTHERWISE: Final = "choose another --out, or give --replace"
+"""What somebody is told whose result would take the place of another one."""
+
+
+def check_file_place(file: Path, *, replace: bool) -> None:
+    """Refuse a file's place where something stands: a result is a record, replaced when asked.
+
+    Raises
+    ------
+    DataError
+        If a folder is there, or a file that `replace` does not say to replace.
+    """
+    if file.is_dir():
+        raise DataError(f"{file}: is a folder, expected a file to write; choose another --out")
+    if file.exists() and not replace:
+        raise DataError(f"{file}: is there already; {OTHERWISE}")
+
+
 _STALE_SECONDS: Final = 60
 
 

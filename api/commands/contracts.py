@@ -11,6 +11,7 @@ from api.console import app, emit_json, say, show_table, stdout
 from ihp_compute import contracts, table_files
 from ihp_compute.contracts import KINDS
 from ihp_compute.errors import DataError
+from ihp_compute.folders import check_file_place
 from ihp_compute.settlement import exhibit, settle_table
 from ihp_compute.units import dollars
 
@@ -30,12 +31,15 @@ def settle_command(
         str, typer.Option("--contract", help="Contract name or file of rows that name none.")
     ],
     out: Annotated[Path, typer.Option(help="Settled rows: .csv, .parquet or .arrow.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Replace what is in --out.")] = False,
     as_json: Json = False,
 ) -> None:
     """Settle a table of targets and observed costs, one row out per row in."""
     if out.exists() and table.exists() and out.samefile(table):
         raise DataError(f"{out}: is the table to settle; choose another --out")
+    check_file_place(out, replace=replace)
     settled = settle_table(table_files.read_table(table), contract_name, where=table.name)
+    check_file_place(out, replace=replace)
     table_files.write_table(settled.table, out)
     total = int(settled.payment_cents.sum())
     if as_json:

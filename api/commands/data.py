@@ -271,7 +271,7 @@ def demo_command(
     if replicates:  # a sweep gives quantiles over them
         with progress("4 of 5  sweep") as tell:
             swept = sweep(results, grid_of(DEMO_AXES), LocalRunner(threads), tell)
-        write_sweep(swept, out / SWEEP_FILE)
+        write_sweep(swept, out / SWEEP_FILE, replace=True)
     with progress("5 of 5  the state's own risk weights") as tell:
         fit = calibrate_population(
             population,

@@ -17,6 +17,7 @@ def sweep_command(
     run: Annotated[Path, typer.Argument(help="Folder made by `ihp run`.")],
     grid: Annotated[Path, typer.Option(help="Axes by term path (.toml).")],
     out: Annotated[Path, typer.Option(help="Rows to write: .parquet, .arrow or .csv.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Replace what is in --out.")] = False,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads; all cores unless given.")
     ] = None,
@@ -32,11 +33,11 @@ def sweep_command(
     A grid file has a table [axes]: "settlement.gain.share" = { from = 0.3, to = 0.7, count = 10 }
     or = [0.4, 0.5], a line a term.
     """
-    check_output(out)
+    check_output(out, replace=replace)
     axes = read_grid(grid)
     with progress("sweep") as tell:
         swept = sweep(run, axes, LocalRunner(threads), tell, limit=limit)
-    write(swept, out)
+    write(swept, out, replace=replace)
     if as_json:
         emit_json({"out": str(out), **swept.document()})
         return

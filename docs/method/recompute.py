@@ -2,98 +2,96 @@
 
     python docs/method/recompute.py RUN CONTRACT
 
-Prints each partnership's target, observed cost and payment. The rule in words: `target.md`.
+Prints each partnership's target, observed cost and payment. The rule in words: `target.md`. Every
+option of target and settlement is covered. What lies below `cells` is not made again: who is whose,
+what counts as cost, the claim cap, `computed` and `equal_runout` completion (in its costs), norm
+and trend (in its columns). A set's own values of one partnership need a contract file of their own.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from math import sqrt
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ihp_compute import contracts
 from ihp_compute.settlement import settle_table
 
-Cell = Mapping[str, Any]
+Cells = Mapping[str, np.ndarray]
 
 
-def target_cents(base: Sequence[Cell], perf: Sequence[Cell], terms: contracts.Agreement) -> int:
-    """Target of one partnership: its rows of the base year and of the performance year."""
+def over(a: Any, b: Any) -> Any:
+    """Quotients; 0 where there is nothing to divide by."""
+    return np.divide(a, b, out=np.zeros(len(b)), where=b != 0)
 
-    def normed(cell: Cell, whose: str) -> float:
-        return cell[f"{whose}_risk_mean"] / cell["norm"] if cell["norm"] else 0.0
 
-    def carried(months: int, term: str) -> float:
-        return min(1.0, sqrt(months / float(terms[term])))
-
-    m = [c["member_months"] for c in base]
-    r = [normed(c, "own") for c in base]
-    s = [normed(c, "state") for c in base]
-    u = [
-        c["state_cost_cents"] / c["state_member_months"] / x if x else 0.0
-        for c, x in zip(base, s, strict=True)
-    ]
-    w = [n * x for n, x in zip(m, r, strict=True)]
-    own = [c["cost_cents"] / x if x else 0.0 for c, x in zip(base, w, strict=True)]
-    expected = sum(x * y for x, y in zip(w, u, strict=True))
-    if terms["target.cell_credibility"] == "months":
-        least = terms["target.cell_least_months"]
-        z = [carried(n, "target.cell_full_months") if n >= least else 0.0 for n in m]
-        whole = carried(sum(m), "target.base_full_months")
-    else:
-        z, whole = [1.0 if x else 0.0 for x in w], 1.0
-    total = whole * sum(c["cost_cents"] for c in base) + (1 - whole) * expected
-    if terms["target.base_pmpm_fixed"] is not None:
-        total = 100 * float(terms["target.base_pmpm_fixed"]) * sum(m)
-    level = total / expected if expected else 1.0
-    units = [k * o + (1 - k) * level * x for k, o, x in zip(z, own, u, strict=True)]
-    scale = total / sum(x * y for x, y in zip(w, units, strict=True)) if expected else 1.0
-    factor = scale / float(terms["target.completion"] or 1)
-    for policy in terms.policies:
-        factor *= float(policy.value)
-    at_one = [
-        c["member_months"] * x * c["trend_factor"] * factor
-        for c, x in zip(perf, units, strict=True)
-    ]
-    before = sum(x * (a or b) for x, a, b in zip(at_one, r, s, strict=True))
-    after = sum(x * normed(c, "own") for x, c in zip(at_one, perf, strict=True))
-    up, down = (terms[f"target.risk_ratio_cap_{way}"] for way in ("up", "down"))
-    after = min(after, before * (1 + float(up))) if up is not None else after
-    after = max(after, before * (1 - float(down))) if down is not None else after
-    return round(after)
+def target_cents(base: Cells, perf: Cells, terms: contracts.Agreement) -> int:
+    """Target of one partnership: columns of its rate cells, base year and performance year."""
+    term = {path.removeprefix("target."): value.value for path, value in terms.values.items()}
+    m, n, cost = base["member_months"], perf["member_months"], base["cost_cents"]
+    r, q = (over(year["own_risk_mean"], year["norm"]) for year in (base, perf))
+    s = over(base["state_risk_mean"], base["norm"])
+    state = over(over(base["state_cost_cents"], base["state_member_months"]), s)
+    own, expected, agreed = over(cost, m * r), m * r @ state, term["base_pmpm_fixed"]
+    z, whole = (m * r > 0).astype(float), 1.0
+    if term["cell_credibility"] == "months":
+        z *= np.minimum(1, np.sqrt(m / float(term["cell_full_months"])))
+        z *= m >= float(term["cell_least_months"])
+        whole = min(1.0, np.sqrt(m.sum() / float(term["base_full_months"])))
+    used = whole * cost.sum() + (1 - whole) * expected
+    used = used if agreed is None else 100 * float(agreed) * m.sum()
+    borrowed = state * (used / expected if expected else 1.0)
+    if term["cell_credibility"] is None:
+        mean = cost.sum() / (m @ r) if term["empty_cell"] == "partnership" and m @ r else state
+        borrowed = np.full(len(m), mean)
+    unit = z * own + (1 - z) * borrowed
+    if agreed is not None and not m @ r:
+        unit = 100 * float(agreed) * state / (n @ state / n.sum())
+    elif m * r @ unit:
+        unit = unit * used / (m * r @ unit)
+    policies = np.prod([float(policy.value) for policy in terms.policies])
+    at_one = n * unit * perf["trend_factor"] * policies / float(term["completion"] or 1)
+    before, after = at_one * np.where(r > 0, r, s), at_one * q
+    if term["risk_ratio_cap_by"] == "partnership":
+        before, after = before.sum(keepdims=True), after.sum(keepdims=True)
+    for way, sign, bound in (("up", 1, np.minimum), ("down", -1, np.maximum)):
+        if (cap := term[f"risk_ratio_cap_{way}"]) is not None:
+            after = bound(after, before * (1 + sign * float(cap)))
+    total = float(after.sum())
+    return round(total / n.sum()) * int(n.sum()) if term["rounding"] == "cents" else round(total)
 
 
 def settle(run: Path, contract: str) -> pa.Table:
     """Every partnership of a run under one contract, settled again."""
-    cells = pq.read_table(run / "cells.parquet").to_pylist()
+    table, rows = pq.read_table(run / "cells.parquet"), []
+    cells = {name: table[name].to_numpy() for name in table.column_names}
     quality = json.loads((run / "contracts.json").read_text())["quality"]
-    rows = []
     for known in pq.read_table(run / "settlement.parquet").to_pylist():
         name, year = known["partnership_id"], known["performance_year"]
-        own = [c for c in cells if c["partnership_id"] == name]
-        perf = [c for c in own if c["year"] == year]
-        terms = contracts.load(contract).at(year)
-        cost = sum(c["cost_cents"] for c in perf)
-        before_cap = sum(c["paid_cents"] for c in perf)
-        core = {"settlement.core_cost_usd": before_cap / 100}
-        rests_on_core = any(terms[f"settlement.{s}.cap_of_core_cost"] for s in ("gain", "loss"))
-        rows.append(
-            {
-                "partnership_id": name,
-                "performance_year": year,
-                "n_members": known["n_members"],
-                "target_usd": target_cents([c for c in own if c["year"] < year], perf, terms) / 100,
-                "observed_usd": round(cost / float(terms["observed.completion"] or 1)) / 100,
-                "quality_score": quality.get(name),
-                **(core if rests_on_core and terms["settlement.core_cost_usd"] is None else {}),
-            }
+        terms, of = contracts.load(contract).at(year), cells["partnership_id"] == name
+        base, perf = (
+            {column: values[of & when] for column, values in cells.items()}
+            for when in (cells["year"] < year, cells["year"] == year)
         )
+        observed = perf["cost_cents"].sum() / float(terms["observed.completion"] or 1)
+        row = {
+            "partnership_id": name,
+            "performance_year": year,
+            "n_members": known["n_members"],
+            "target_usd": target_cents(base, perf, terms) / 100,
+            "observed_usd": round(observed) / 100,
+            "quality_score": quality.get(name),
+        }
+        caps = (terms[f"settlement.{side}.cap_of_core_cost"] for side in ("gain", "loss"))
+        if any(caps) and terms["settlement.core_cost_usd"] is None:
+            row["settlement.core_cost_usd"] = perf["paid_cents"].sum() / 100
+        rows.append(row)
     return settle_table(pa.Table.from_pylist(rows), contract).table
 
 

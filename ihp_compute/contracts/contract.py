@@ -190,6 +190,9 @@ class Contract:
     def at(self, year: int | None, like: Agreement | None = None) -> Agreement:
         """The agreement of a performance year; None takes the latest values.
 
+        Without a year a value whose source speaks of years up to one is carried: the year that is
+        meant may lie behind it.
+
         Parameters
         ----------
         year : int or None
@@ -293,7 +296,8 @@ class Contract:
             raise ContractError(
                 f"{self.file}: {path}: found no value for {year}, expected one; values hold {spans}"
             )
-        past = year is not None and not entry.covers(year) and entry.basis != SUPPLIED
+        ended = entry.last is not None if year is None else not entry.covers(year)
+        past = ended and entry.basis != SUPPLIED
         return Value(
             path, entry.value, term.kind.unit, CARRIED if past else entry.basis, entry.source,
             entry.first, entry.last, entry.note,

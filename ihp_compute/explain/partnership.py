@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from ihp_compute.errors import RunError
 from ihp_compute.explain.origin import check_run
-from ihp_compute.results import CELLS, INTERVALS, SETTLEMENT, WALK, result
+from ihp_compute.results import INTERVALS, SETTLEMENT, WALK, result, risk_by_cell
 from ihp_compute.settlement import Step, steps
 
 
@@ -84,39 +84,5 @@ def explain_partnership(run_dir: Path, partnership_id: str) -> PartnershipExplai
         row.to_pylist()[0],
         steps(walk.filter(pc.equal(walk.column("partnership_id"), partnership_id)).to_pylist()),
         intervals.filter(pc.equal(intervals.column("partnership_id"), partnership_id)).to_pylist(),
-        _risk_by_cell(run_dir, partnership_id),
+        risk_by_cell(run_dir).get(partnership_id, []),
     )
-
-
-def _risk_by_cell(run_dir: Path, partnership_id: str) -> list[dict[str, Any]]:
-    """The risk step of each rate cell with months in the performance year."""
-    if not (run_dir / f"{CELLS.name}.parquet").is_file():
-        return []
-    cells = result(run_dir, CELLS)
-    rows = cells.filter(pc.equal(cells.column("partnership_id"), partnership_id)).to_pylist()
-    by_year: dict[int, dict[str, dict[str, Any]]] = {}
-    for row in rows:
-        by_year.setdefault(row["year"], {})[row["rate_cell"]] = row
-    if not by_year:
-        return []
-    before, after = by_year[min(by_year)], by_year[max(by_year)]
-    return [
-        {
-            "rate_cell": name,
-            "member_months": now["member_months"],
-            **{
-                f"{year}_{what}": row[column]
-                for year, row in (("base", before[name]), ("performance", now))
-                for what, column in (
-                    ("risk_mean", "own_risk_mean"), ("norm", "norm"),
-                    ("state_risk_mean", "state_risk_mean"),
-                )
-            },
-            "risk_ratio": now["risk_ratio"],
-            "before_cents": round(now["target_cents"] / now["risk_ratio"])
-            if now["risk_ratio"] else now["target_cents"],
-            "target_cents": now["target_cents"],
-        }
-        for name, now in after.items()
-        if now["member_months"]
-    ]  # fmt: skip

@@ -9,6 +9,7 @@ from ihp_compute.ledger import CLAIM_TABLES, LINE_FATES, IngestFate, RunFate
 from ihp_compute.report import numbers
 from ihp_compute.report.charts import Bar, Chart, waterfall
 from ihp_compute.report.rows import Row
+from ihp_compute.results import is_small
 
 
 def exclusion_rows(rows: Sequence[Row]) -> list[Row]:
@@ -19,10 +20,10 @@ def exclusion_rows(rows: Sequence[Row]) -> list[Row]:
             **row,
             "members": numbers.held_back(row["n_members"]),
             "months": "held back"
-            if numbers.is_small(row["n_members"])
+            if is_small(row["n_members"])
             else numbers.count(row["member_months"]),
             "dollars": "held back"
-            if numbers.is_small(row["n_members"])
+            if is_small(row["n_members"])
             else numbers.usd(row["paid_cents"]),
         }
         for row in ordered

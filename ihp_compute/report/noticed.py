@@ -13,6 +13,7 @@ from typing import Any, Final
 from ihp_compute.data_quality import FINDINGS, finding_of, over_files, tripped_by_gate, where_of
 from ihp_compute.report import numbers
 from ihp_compute.report.rows import Row
+from ihp_compute.results import is_small
 
 SHOWN: Final = 10
 """Rows of a finding on the page; the table has all."""
@@ -62,7 +63,7 @@ def _first(of: Sequence[Row]) -> Row:
 def _shown(row: Mapping[str, Any]) -> Row:
     """A row in words; `numbers` are those that it has, in one text."""
     people = row["members"] or (abs(row["lines"]) if row["source_table"] in OF_PEOPLE else 0)
-    held = numbers.is_small(people)
+    held = is_small(people)
     counts_it = held and not row["members"] and any(sign.isdigit() for sign in row["subject"])
     counts = finding_of(row["finding"]).counts
     lines = numbers.count(row["lines"])

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from ihp_compute.results import SMALL_CELL, is_small
 from ihp_compute.units import dollars
 
 MINUS: Final = "\N{MINUS SIGN}"
 DASH: Final = "\N{EN DASH}"
-SMALL_CELL: Final = 10
-"""Counts of people or their events from 1 to this are not shown in exhibits."""
-
 _SCALES: Final = ((100_000_000_000, "bn"), (100_000_000, "m"), (100_000, "k"))
 
 
@@ -59,15 +57,6 @@ def count(value: int) -> str:
     '1,234,567'
     """
     return f"{_sign(value)}{abs(value):,}"
-
-
-def is_small(value: int) -> bool:
-    """Whether a count of people or their events must not be shown.
-
-    >>> [is_small(n) for n in (0, 1, 10, 11)]
-    [False, True, True, False]
-    """
-    return 1 <= value <= SMALL_CELL
 
 
 def held_back(value: int) -> str:

@@ -16,6 +16,7 @@ Not here: how a chart is drawn (`charts`), how a number is written (`numbers`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -31,24 +32,31 @@ from ihp_compute.report.definitions import definitions_section
 from ihp_compute.report.left_out import exclusion_rows, ledger_section
 from ihp_compute.report.noticed import SHOWN, noticed_section
 from ihp_compute.report.partnerships import INNER, OUTER, partnerships_of
+from ihp_compute.report.rate_cells import rate_cells_of
 from ihp_compute.report.review import beside_the_result, marks, review_section
 from ihp_compute.report.rows import Row, RowsOf
 from ihp_compute.report.state import state_forest, state_row
 from ihp_compute.report.utilisation import utilisation_section
-from ihp_compute.report.walks import state_walk, statement
+from ihp_compute.report.walks import state_walk, statements
 from ihp_compute.results import read_manifest
 from ihp_compute.settlement import gate_words
 
 REPORT: Final = "report.html"
 
 
-def write_report(run_dir: Path) -> Path:
-    """Write `report.html` into a run's folder.
+def write_report(
+    run_dir: Path, out: Path | None = None, stated: Mapping[str, str] | None = None
+) -> Path:
+    """Write the report of a run, by default as `report.html` into its folder.
 
     Parameters
     ----------
     run_dir : Path
         A finished run: its manifest and result tables.
+    out : Path, optional
+        File to write instead.
+    stated : mapping, optional
+        Fields of a statement to show instead of the run's.
 
     Returns
     -------
@@ -60,8 +68,8 @@ def write_report(run_dir: Path) -> Path:
     RunError
         If the folder is not a finished run or a table is missing or damaged.
     """
-    page = render(run_dir)
-    path = run_dir / REPORT
+    page = render(run_dir, stated)
+    path = out or run_dir / REPORT
     with whole(path) as draft:
         draft.write_text(page, encoding="utf-8")
     return path
@@ -99,13 +107,16 @@ def _gate(row: Row) -> str:
     )
 
 
-def render(run_dir: Path) -> str:
+def render(run_dir: Path, stated: Mapping[str, str] | None = None) -> str:
     """The report as HTML text. Parameters and errors as `write_report`."""
     manifest = read_manifest(run_dir)
+    if stated is not None:
+        manifest["statement"] = dict(stated)
     rows = RowsOf(run_dir)
     partnerships = partnerships_of(rows)
     terms = draft(manifest)
     noticed = noticed_section(rows["data_quality"], rows["ledger"])
+    shown, sources = statements(partnerships, rate_cells_of(run_dir))
     return _template().render(
         manifest=manifest,
         rows=rows,
@@ -123,7 +134,8 @@ def render(run_dir: Path) -> str:
         partnerships=partnerships,
         forest=state_forest(partnerships),
         state_walk=state_walk(partnerships),
-        statements=[statement(p) for p in partnerships],
+        statements=shown,
+        sources=sources,
         attribution=attribution_section(rows["attribution"], manifest),
         utilisation=utilisation_section(rows["utilisation"], manifest),
         exclusions=exclusion_rows(rows["exclusions"]),

@@ -13,6 +13,7 @@ from ihp_compute.codes import COMPARISON, UNATTRIBUTED
 from ihp_compute.report import numbers
 from ihp_compute.report.charts import Dumbbell, dumbbells
 from ihp_compute.report.rows import Row
+from ihp_compute.results import is_small
 
 
 def utilisation_section(rows: Sequence[Row], manifest: Mapping[str, Any]) -> Row:
@@ -96,6 +97,6 @@ def _group_name(group: str) -> str:
 
 
 def _rate(row: Row | None, name: str, counts: Iterable[str]) -> float | None:
-    if row is None or any(numbers.is_small(row[c]) for c in (*counts, "n_members")):
+    if row is None or any(is_small(row[c]) for c in (*counts, "n_members")):
         return None
     return float(row[name])

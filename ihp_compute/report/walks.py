@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from ihp_compute.contracts import NO_RULE
 from ihp_compute.report import numbers
 from ihp_compute.report.charts import Bar, Chart, waterfall
 from ihp_compute.report.partnerships import Partnership
@@ -35,13 +36,36 @@ def state_walk(partnerships: Sequence[Partnership]) -> Row | None:
     return _charts(steps(rows), "All partnerships")
 
 
-def statement(partnership: Partnership) -> Row:
-    """A partnership's statement: its numbers, anchor and charts."""
-    return {
-        "p": partnership,
-        "anchor": _anchor(partnership.row["partnership_id"]),
-        **_charts(partnership.walk, partnership.row["partnership_id"]),
-    }
+def statements(
+    partnerships: Sequence[Partnership], cells: Mapping[str, Sequence[Row]]
+) -> tuple[list[Row], list[str]]:
+    """Each partnership's numbers, anchor, charts, walk and rate cells; the sources of all walks.
+
+    A step of a walk has the place of its citation among the sources, counted from 1: on paper,
+    where the same line would stand in every walk, it is written once. Idle steps are those for
+    which the contract has no rule.
+    """
+    cited = (s.citation for p in partnerships for s in p.walk if s.citation and not _idle(s))
+    sources = list(dict.fromkeys(cited))
+    places = {citation: place for place, citation in enumerate(sources, start=1)}
+    found = []
+    for p in partnerships:
+        name = p.row["partnership_id"]
+        found.append(
+            {
+                "p": p,
+                "anchor": _anchor(name),
+                **_charts(p.walk, name),
+                "walk": [(step, places.get(step.citation)) for step in p.walk],
+                "idle": [step.step for step in p.walk if _idle(step)],
+                "cells": cells.get(name, ()),
+            }
+        )
+    return found, sources
+
+
+def _idle(step: Step) -> bool:
+    return step.basis == NO_RULE and not step.amount_cents
 
 
 def _anchor(partnership_id: str) -> str:
@@ -55,7 +79,6 @@ def _charts(walk: Sequence[Step], name: str) -> Row:
     return {
         "to_target": _half(walk[: cut + 1], f"{name}: from base to observed cost", from_zero=False),
         "to_payment": _half(walk[cut + 1 :], f"{name}: from savings to payment", from_zero=True),
-        "walk": walk,
     }
 
 

@@ -14,16 +14,19 @@ from ihp_compute.results.kept_terms import RunTerms
 from ihp_compute.results.manifest import read_manifest, request_of
 from ihp_compute.results.netting import nets_of
 from ihp_compute.results.read import RUN, result
-from ihp_compute.results.tables import CELLS, INTERVALS, SETTLEMENT, TABLES, WALK
+from ihp_compute.results.restate import restate
+from ihp_compute.results.risk_step import risk_by_cell
+from ihp_compute.results.suppression import SMALL_CELL, is_small, without_small
+from ihp_compute.results.tables import INTERVALS, SETTLEMENT, TABLES, WALK
 from ihp_compute.results.true_up import true_up
 from ihp_compute.results.verify import verify_run
 
 __all__ = [
-    "CELLS",
     "INTERVALS",
     "OWN",
     "RUN",
     "SETTLEMENT",
+    "SMALL_CELL",
     "TABLES",
     "WALK",
     "Draft",
@@ -32,11 +35,15 @@ __all__ = [
     "assemble",
     "check_place",
     "digest_over",
+    "is_small",
     "nets_of",
     "read_manifest",
     "request_of",
+    "restate",
     "result",
+    "risk_by_cell",
     "table_digest",
     "true_up",
     "verify_run",
+    "without_small",
 ]

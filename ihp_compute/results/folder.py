@@ -27,6 +27,7 @@ from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.errors import RunError
 from ihp_compute.folders import (
     MANIFEST,
+    OTHERWISE,
     beside,
     check_target,
     file_sha256,
@@ -122,7 +123,7 @@ def check_place(out: Path, plan: Plan, nets: Sequence[Netted], *, replace: bool)
     if other:
         raise RunError(
             f"{out}: holds a finished run, digest {held['digest']}, of another "
-            f"{', '.join(other).replace('_', ' ')}; choose another --out, or give --replace"
+            f"{', '.join(other).replace('_', ' ')}; {OTHERWISE}"
         )
 
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 import ihp_compute
 from ihp_compute.contracts import COMPLETION_FACTORS, kind_of, split_band_path
 from ihp_compute.errors import DataError, GridError
-from ihp_compute.folders import whole
+from ihp_compute.folders import check_file_place, whole
 from ihp_compute.results import RunTerms, digest_over, kept_terms, read_manifest, table_digest
 from ihp_compute.runner import LocalRunner, Runner
 from ihp_compute.sweeps.baseline import Run, baseline_of
@@ -97,15 +97,17 @@ class Swept:
         }
 
 
-def check_output(out: Path) -> None:
-    """Refuse a file whose extension says no form, before anything is computed.
+def check_output(out: Path, *, replace: bool = False) -> None:
+    """Refuse a place where a sweep does not belong, before anything is computed.
 
     Raises
     ------
     DataError
+        If the extension says no form, or something is there that `replace` does not say to replace.
     """
     if out.suffix not in SUFFIXES:
         raise DataError(f"{out.name}: expected a name ending in {', '.join(SUFFIXES)}")
+    check_file_place(out, replace=replace)
 
 
 def sweep(
@@ -210,15 +212,15 @@ def _check_completion(grid: Grid, found: Mapping[str, Any]) -> None:
     )
 
 
-def write(swept: Swept, out: Path) -> None:
+def write(swept: Swept, out: Path, *, replace: bool = False) -> None:
     """Write a sweep by its file's extension; Arrow and Parquet say what it is in their metadata.
 
     Raises
     ------
     DataError
-        If the extension is not .parquet, .arrow or .csv.
+        As `check_output`.
     """
-    check_output(out)
+    check_output(out, replace=replace)
     about = {"digest": swept.digest, **swept.about}
     with whole(out) as draft:
         write_table(swept.table.replace_schema_metadata({METADATA: json.dumps(about)}), draft)

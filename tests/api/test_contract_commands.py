@@ -13,7 +13,7 @@ from api.cli import app
 from ihp_compute import contracts
 from ihp_compute.contracts.files import FOLDER
 from ihp_compute.contracts.vocabulary import KINDS
-from ihp_compute.errors import ContractError
+from ihp_compute.errors import ContractError, DataError
 
 runner = CliRunner()
 Ihp = Callable[..., tuple[int, str, list[str]]]
@@ -47,6 +47,20 @@ def test_settle_names_draft_terms_first_and_shows_every_payment(
     assert header.endswith('"payment_usd"')
     assert north.endswith(",1200000")
     assert south.endswith(",-1500000")
+
+
+def test_settle_replaces_a_result_only_when_asked(aggregates: Path, tmp_path: Path) -> None:
+    out = tmp_path / "settled.csv"
+    arguments = ["settle", str(aggregates), "--contract", "mn-ihp-2.0-track-2", "--out", str(out)]
+    assert runner.invoke(app, arguments).exit_code == 0
+    held = out.read_text()
+    out.write_text("a record")
+    refused = runner.invoke(app, arguments)
+    assert isinstance(refused.exception, DataError)
+    assert str(refused.exception).endswith("choose another --out, or give --replace")
+    assert out.read_text() == "a record"
+    assert runner.invoke(app, [*arguments, "--replace"]).exit_code == 0
+    assert out.read_text() == held
 
 
 def test_settle_prints_one_json_document(aggregates: Path, tmp_path: Path) -> None:

@@ -353,6 +353,23 @@ def test_gates_accepted_are_asked_and_shown_by_name(
     assert service.store.queue.run(view["id"]).request["accept"] == accept
 
 
+def test_a_run_that_has_ended_says_whether_its_settlement_is_final(
+    client: TestClient, service: Service, finished: Run
+) -> None:
+    said = {"status": "INTERIM", "method": "equal_runout", "run_out_months": 4, "ratio": "0.961200"}
+    manifest = service.home.attempt(finished.id, finished.attempt) / "manifest.json"
+    held = {"kind": "run", "digest": "cd" * 32, "terms": {}, "population": {}}
+    manifest.write_text(json.dumps({**held, "completion": {**said, "by_month": []}}))
+    assert client.get(f"/v1/runs/{finished.id}").json()["completion"] == said
+    assert client.get("/v1/runs").json()["runs"][0]["completion"] == said
+    manifest.unlink()
+    assert client.get(f"/v1/runs/{finished.id}").json()["completion"] is None
+
+
+def test_a_run_that_waits_says_nothing_of_completion(start: Callable[..., Any]) -> None:
+    assert start().json()["completion"] is None
+
+
 def test_events_are_streamed_until_the_run_has_ended(client: TestClient, finished: Run) -> None:
     headers = {"Accept": "text/event-stream"}
     response = client.get(f"/v1/runs/{finished.id}/events", headers=headers)

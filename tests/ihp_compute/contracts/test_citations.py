@@ -25,6 +25,19 @@ def documents() -> dict[str, str]:
     return dict(re.findall(r"(?m)^\| (.+?) \| (http\S+) \| .+ \|$", table))
 
 
+def test_every_document_says_how_far_it_was_read() -> None:
+    """In full, a part that is named, its results, or not at all; and a contract cites no such."""
+    table = (ROOT / PAGE).read_text(encoding="utf-8").split("## Documents")[1]
+    rows = re.findall(r"(?m)^\| (.+?) \| (http\S+) \| (.+) \|$", table)
+    assert len(rows) > 30
+    for title, _, read in rows:
+        assert re.fullmatch(r"in full|in part: .+|results|not at all", read), title
+    unread = {title for title, _, read in rows if read == "not at all"}
+    assert len(unread) > 2
+    for name in NAMES:
+        assert not unread & {document.title for document in contracts.load(name).documents.values()}
+
+
 def cited(contract: Contract) -> list[tuple[str, Entry]]:
     return [(path, entry) for path, term in contract.terms.items() for entry in term.entries]
 

@@ -207,6 +207,15 @@ def test_a_value_is_carried_past_the_end_of_its_source(
     assert ("(until " in share.citation) == (basis == "carried")
 
 
+def test_without_a_year_a_value_of_a_source_that_ended_is_carried() -> None:
+    """A table that names no year may be of one that the source says nothing of."""
+    found = contracts.load("cms-pioneer-core").at(None)
+    ended = {value.path for value in found.terms() if value.last is not None}
+    assert ended
+    for value in found.terms():
+        assert (value.basis == "carried") == (value.path in ended), value.path
+
+
 def test_nothing_is_carried_back_before_a_source_begins(tmp_path: Path) -> None:
     found = contracts.load(written(tmp_path, "own.toml", ENDS))
     with pytest.raises(ContractError, match="found no value for 2013"):

@@ -66,6 +66,37 @@ contract = "mn-ihp-2.0-track-2"
 "settlement.gain.share" = 0.4
 """
 
+OPTIONS = {
+    "own-base.toml": {
+        "target.cell_credibility": ('"none"', "choice"),
+        "target.empty_cell": ('"partnership"', "choice"),
+        "target.risk_ratio_cap_by": ('"rate_cell"', "choice"),
+        "target.risk_ratio_cap_up": ("0.01", "ratio"),
+        "target.risk_ratio_cap_down": ("0.02", "ratio"),
+        "target.rounding": ('"cents"', "choice"),
+    },
+    "agreed.toml": {
+        "target.base_pmpm_fixed": ("450.00", "USD per member per month"),
+        "target.risk_ratio_cap_up": ("0.01", "ratio"),
+        "target.risk_ratio_cap_down": ("0.01", "ratio"),
+    },
+}
+"""Other choices that a target has, each with value and unit."""
+
+
+def with_options(name: str) -> str:
+    """A contract file of the choices of `OPTIONS`."""
+    terms = "".join(
+        f'[{path}]\nvalue = {value}\nunit = "{unit}"\nfrom = 2018-01-01\nbasis = "contract"\n'
+        'source = { doc = "here", at = "terms" }\n'
+        for path, (value, unit) in OPTIONS[name].items()
+    )
+    return (
+        f'name = "{name.removesuffix(".toml")}"\ntitle = "Other choices"\nprogramme = "test"\n'
+        f'extends = "mn-ihp-2.0-track-2"\n[sources.here]\ntitle = "A test"\n{terms}'
+    )
+
+
 Rows = list[dict[str, Any]]
 
 
@@ -75,7 +106,8 @@ def run_of(
 ) -> Callable[[str], Path]:
     """The folder of a run under a contract; made once."""
     folder = tmp_path_factory.mktemp("cells")
-    for name, text in (("low-cap.toml", LOW_CAP), ("set.toml", SET)):
+    others = {name: with_options(name) for name in OPTIONS}
+    for name, text in {"low-cap.toml": LOW_CAP, "set.toml": SET, **others}.items():
         (folder / name).write_text(text, encoding="utf-8")
     made: dict[str, Path] = {}
 
@@ -94,7 +126,7 @@ def rows_of(folder: Path, table: str) -> Rows:
     return found
 
 
-@pytest.mark.parametrize("name", [*CONTRACTS, "low-cap.toml"])
+@pytest.mark.parametrize("name", [*CONTRACTS, "low-cap.toml", *OPTIONS])
 def test_a_settlement_is_made_again_from_cells_and_contract(
     run_of: Callable[[str], Path], name: str
 ) -> None:

@@ -26,7 +26,7 @@ from ihp_compute.results import kept_terms
 from ihp_compute.runner import LocalRunner
 from ihp_compute.settlement.settle import Settled, settle
 from ihp_compute.sweeps.grid import Grid, grid_of, value_text
-from ihp_compute.sweeps.sweep import check, sweep, verify_sweep, write
+from ihp_compute.sweeps.sweep import check, check_output, sweep, verify_sweep, write
 from ihp_compute.table_files import read_table, write_table
 from ihp_compute.uncertainty.intervals import intervals
 from ihp_compute.uncertainty.totals import Totals, column_names, write_totals
@@ -453,6 +453,26 @@ def test_a_sweep_is_written_by_extension(
         assert first.split(",") == swept.table.column_names
     with pytest.raises(DataError, match=r"\.parquet, \.arrow, \.csv"):
         write(swept, tmp_path / "sweep.xlsx")
+
+
+def test_a_sweep_takes_the_place_of_a_file_only_when_asked(
+    run_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    name, axes = GRIDS["shares and gates"]
+    swept = sweep(run_of(name), grid_of(axes))
+    out = tmp_path / "sweep.parquet"
+    out.write_bytes(b"a record")
+    with pytest.raises(DataError, match=r"is there already; choose another --out, or give --repl"):
+        check_output(out)
+    with pytest.raises(DataError, match="is there already"):
+        write(swept, out)
+    assert out.read_bytes() == b"a record"
+    write(swept, out, replace=True)
+    assert verify_sweep(out) == swept.digest
+    folder = tmp_path / "folder.parquet"
+    folder.mkdir()
+    with pytest.raises(DataError, match="is a folder"):
+        check_output(folder, replace=True)
 
 
 def test_an_unknown_path_is_refused_with_a_near_one(run_of: Callable[[str], Path]) -> None:

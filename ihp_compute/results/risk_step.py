@@ -1,0 +1,51 @@
+"""The risk step of each partnership by rate cell, as its run wrote it in the table `cells`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ihp_compute.results.read import result
+from ihp_compute.results.tables import CELLS
+
+
+def risk_by_cell(run_dir: Path) -> dict[str, list[dict[str, Any]]]:
+    """Rate cells with months in the performance year, by partnership id.
+
+    Each has, in base and performance year, its people, its mean risk, the state's, and the norm by
+    which it is divided; the ratio; dollars before and after it. A partnership's sum after over its
+    sum before is the ratio of its walk. Empty for a run that kept no rate cells.
+    """
+    if not (run_dir / f"{CELLS.name}.parquet").is_file():
+        return {}
+    by_year: dict[str, dict[int, dict[str, dict[str, Any]]]] = {}
+    for row in result(run_dir, CELLS).to_pylist():
+        of = by_year.setdefault(row["partnership_id"], {})
+        of.setdefault(row["year"], {})[row["rate_cell"]] = row
+    return {
+        name: [
+            _risk_step(of[min(of)][cell], now)
+            for cell, now in of[max(of)].items()
+            if now["member_months"]
+        ]
+        for name, of in by_year.items()
+    }
+
+
+def _risk_step(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    ratio, after = now["risk_ratio"], now["target_cents"]
+    return {
+        "rate_cell": now["rate_cell"],
+        "member_months": now["member_months"],
+        **{
+            f"{year}_{what}": row[column]
+            for year, row in (("base", before), ("performance", now))
+            for what, column in (
+                ("members", "n_members"), ("risk_mean", "own_risk_mean"), ("norm", "norm"),
+                ("state_risk_mean", "state_risk_mean"),
+            )
+        },
+        "risk_ratio": ratio,
+        "before_cents": round(after / ratio) if ratio else after,
+        "target_cents": after,
+    }  # fmt: skip
