@@ -204,6 +204,12 @@ FINDINGS: Final[Mapping[str, Finding]] = {
             "roster_without_claims", "roster's providers without a claim", "roster_without_claims"
         ),
         Finding("roster_npi_without_claims", "roster's NPI that no claim names"),
+        Finding(
+            "visits_off_roster",
+            "lines that could be visits, of providers whom no roster names",
+        ),
+        Finding("npi_off_roster", "their NPIs, those with most dollars"),
+        Finding("plan_without_eligibility", "plans of claims that no eligibility names"),
         Finding("thin_month", "month of few lines beside its neighbours", "thin_month"),
         Finding("months_without_claims", "months without claims", is_absence=True),
         Finding("file_left_out", "file left out"),
@@ -285,6 +291,11 @@ FINDINGS: Final[Mapping[str, Finding]] = {
             "cells_without_members",
             "rate cells of a contract in which nobody has a month",
             counts="rate cells",
+        ),
+        Finding(
+            "cells_not_listed",
+            "member months in rate cells that a contract does not list; dollars: their cost",
+            counts="member months",
         ),
         Finding(
             "unattributed",

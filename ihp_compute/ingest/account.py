@@ -22,7 +22,7 @@ from ihp_compute.codes import SERVICE_CATEGORY_VERSION
 from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.errors import UnbalancedLedgerError
 from ihp_compute.folders import library_versions
-from ihp_compute.ingest.findings import UNMATCHED_SCORES, Findings, Tally
+from ihp_compute.ingest.findings import UNMATCHED_SCORES, Findings, OffRoster, Tally
 from ihp_compute.ingest.handover import Rules, ShardContent
 from ihp_compute.ingest.input_files import InputFolder
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES, IngestFate
@@ -64,6 +64,13 @@ class Account:
     def tally(self, index: int) -> Tally:
         """What a file was found to hold."""
         return self.tallies.get(index, Tally())
+
+    def off_roster(self) -> OffRoster:
+        """Lines that could be visits, of all shards, and those of providers off the roster."""
+        whole = OffRoster()
+        for content in self.contents:
+            whole.add(content.off_roster)
+        return whole
 
     def by_fate(self) -> tuple[Counter[tuple[str, IngestFate]], Counter[tuple[str, IngestFate]]]:
         """Lines and cents by table and fate, of all files."""

@@ -86,6 +86,25 @@ class Delivered:
 
 
 @dataclass
+class OffRoster:
+    """Lines that could be visits, and those of them whose providers no roster names.
+
+    visits : lines that could be visits
+    lines, cents : of those off the roster, by the number of the NPI that is asked first
+    """
+
+    visits: int = 0
+    lines: Counter[int] = field(default_factory=Counter)
+    cents: Counter[int] = field(default_factory=Counter)
+
+    def add(self, other: OffRoster) -> None:
+        """Add another part."""
+        self.visits += other.visits
+        self.lines.update(other.lines)
+        self.cents.update(other.cents)
+
+
+@dataclass
 class Denials:
     """What the denial flag says of the lines of one data source.
 

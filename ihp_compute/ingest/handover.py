@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.ingest.final_action import Choices
-from ihp_compute.ingest.findings import Findings
+from ihp_compute.ingest.findings import Findings, OffRoster
 from ihp_compute.ingest.service_categories import CodeFacts
 from ihp_compute.population import digest as population_digest
 from ihp_compute.population import text_hashes
@@ -29,6 +29,7 @@ class Rules:
     final_code : final number of each provisional code, by system
     facts, spilled_facts : what the codes say, by final and by provisional number
     choices : what histories of claims leave open, decided
+    rostered : bool by final number of an NPI, whether the roster names it
     """
 
     first_month: int
@@ -37,6 +38,7 @@ class Rules:
     facts: CodeFacts
     spilled_facts: CodeFacts
     choices: Choices
+    rostered: NDArray[np.bool_]
 
 
 @dataclass
@@ -48,6 +50,7 @@ class ShardContent:
     ledger : int64[len(LEDGER_TABLES), n_files, len(IngestFate), 2], lines and paid cents
     covered_months : calendar months in which somebody is enrolled
     findings : what was found once all rows of a member stood together, by table
+    off_roster : lines that could be visits, and those of them of providers off the roster
     service_days : first and last day of enrolled members' services, or None
     payment_days : when lines were paid, by month (`population.payment_days`)
     newest_file_day : the latest `file_date` of a claim row, or `NO_DAY`
@@ -66,6 +69,7 @@ class ShardContent:
     newest_file_day: int
     notes: dict[str, int]
     findings: dict[str, Findings]
+    off_roster: OffRoster
 
     def sums(self, code_words: population_digest.CodeWords) -> NDArray[np.uint64]:
         """`population.digest.shard_sums` of tables that are still in memory."""

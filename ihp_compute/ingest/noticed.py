@@ -24,6 +24,8 @@ _FEWEST: Final = 10
 """Fewer lines in a month beside it say nothing about a month."""
 _MOST_PLANS: Final = 1_000
 """Of a table with more plans all are judged together."""
+_MOST_NPIS: Final = 10
+"""Of providers off the roster those with most dollars are named."""
 _OPEN_CHOICES: Final = {
     "equal_rows": ("duplicate", "billed"), "later_amounts": ("restated", "additional"),
 }  # fmt: skip
@@ -36,27 +38,39 @@ _STANDING: Final = (
 
 @dataclass(frozen=True)
 class RosterMet:
-    """Providers of the roster, and those of them that no claim names.
+    """Providers of the roster beside those of claims.
 
-    lines : rows of the roster by NPI that no claim names
-    providers : distinct NPIs of the roster
+    Attributes
+    ----------
+    providers : int
+        Distinct NPIs of the roster.
+    lines : mapping of NPI to int
+        Rows of the roster by NPI that no claim names.
+    visits : int
+        Lines that could be visits.
+    off : mapping of NPI to (int, int)
+        Lines and cents of those whose providers the roster does not name; "" where none is stated.
     """
 
     providers: int
     lines: Mapping[str, int]
+    visits: int
+    off: Mapping[str, tuple[int, int]]
 
 
 def noticed(
     account: Account,
     delivered: Mapping[int, Delivered],
     roster: RosterMet | None,
+    plans: frozenset[str],
     thin: float,
     denied: float,
 ) -> Iterator[Noticed]:
     """Everything that is told of an ingest beside its ledger.
 
-    `delivered` is by index of the file; months below `thin` of their neighbours are told, and
-    denial flags that deny more than `denied` of the positive dollars.
+    `delivered` is by index of the file, `plans` are those that eligibility names; months below
+    `thin` of their neighbours are told, and denial flags that deny more than `denied` of the
+    positive dollars.
     """
     yield from _of_folder(account)
     yield from _of_fates(account)
@@ -67,6 +81,9 @@ def noticed(
     yield from _of_late_payments(account)
     if roster is not None:
         yield from _of_roster(account, roster)
+        yield from _off_roster(roster)
+    if plans:
+        yield from _of_plans(account, delivered, plans)
     if n := account.unmatched_scores():
         size = account.table("risk_score").rows
         yield Noticed("score_unmatched", "risk_score", lines=n, share=n / size, size=size)
@@ -210,6 +227,55 @@ def _of_roster(account: Account, roster: RosterMet) -> Iterator[Noticed]:
             "roster_npi_without_claims", "provider_roster",
             column_name="npi", subject=npi, lines=n,
         )  # fmt: skip
+
+
+def _off_roster(roster: RosterMet) -> Iterator[Noticed]:
+    if not roster.off:
+        return
+    yield Noticed(
+        "visits_off_roster",
+        "medical_claim",
+        column_name="rendering_npi",
+        lines=sum(lines for lines, _ in roster.off.values()),
+        paid_cents=sum(cents for _, cents in roster.off.values()),
+        share=sum(lines for lines, _ in roster.off.values()) / roster.visits,
+        size=roster.visits,
+        detail=f"of {roster.visits:,} lines that could be visits; {len(roster.off):,} NPIs",
+    )
+    largest = sorted(roster.off, key=lambda npi: (-roster.off[npi][1], npi))
+    for npi in largest[:_MOST_NPIS]:
+        lines, cents = roster.off[npi]
+        yield Noticed(
+            "npi_off_roster", "medical_claim", column_name="rendering_npi",
+            subject=npi or "not stated", lines=lines, paid_cents=cents,
+            share=lines / roster.visits,
+        )  # fmt: skip
+
+
+def _of_plans(
+    account: Account, delivered: Mapping[int, Delivered], plans: frozenset[str]
+) -> Iterator[Noticed]:
+    """Plans of claim lines, or payers where they state none, that no row of enrolment names."""
+    for table in CLAIM_TABLES:
+        lines, cents = Counter[str](), Counter[str]()
+        for index, _ in account.folder.of(table):
+            found = delivered.get(index, Delivered())
+            for (plan, month), n in found.lines.items():
+                lines[plan] += n
+                cents[plan] += found.cents[plan, month]
+        unknown = sorted(lines.keys() - plans - {""})
+        for plan in unknown if len(unknown) <= _MOST_PLANS else ():
+            yield Noticed(
+                "plan_without_eligibility", table, column_name="plan", subject=plan,
+                lines=lines[plan], paid_cents=cents[plan], share=lines[plan] / lines.total(),
+            )  # fmt: skip
+        if len(unknown) > _MOST_PLANS:
+            n = sum(lines[plan] for plan in unknown)
+            yield Noticed(
+                "plan_without_eligibility", table, column_name="plan",
+                subject=f"{len(unknown):,} plans", lines=n,
+                paid_cents=sum(cents[plan] for plan in unknown), share=n / lines.total(),
+            )  # fmt: skip
 
 
 # --- months ---------------------------------------------------------------------------------------

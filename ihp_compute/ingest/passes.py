@@ -67,7 +67,7 @@ from ihp_compute.ingest.door import (
     read_scores,
 )
 from ihp_compute.ingest.final_action import Choices
-from ihp_compute.ingest.findings import NO_DAYS, Delivered, Tally
+from ihp_compute.ingest.findings import NO_DAYS, Delivered, OffRoster, Tally
 from ihp_compute.ingest.handover import Rules, ShardContent
 from ihp_compute.ingest.input_files import InputFile, InputFolder
 from ihp_compute.ingest.noticed import RosterMet, noticed
@@ -237,7 +237,8 @@ class _Ingest:
             name: number_reference(name, table, self.codes)
             for name, table in zip(stated, tables_, strict=True)
         }
-        sorted_codes, rules = self._rules()
+        roster = dict(zip(stated, tables_, strict=True)).get("provider_roster")
+        sorted_codes, rules = self._rules([] if roster is None else roster["npi"].to_pylist())
         code_words = {system: population_digest.code_words(c) for system, c in sorted_codes.items()}
         second = [
             self.members.check,
@@ -275,11 +276,15 @@ class _Ingest:
             members=int(totals[0, 0]),
             claims=dict(zip(LEDGER_TABLES, claims, strict=True)),
         )
-        roster = dict(zip(stated, tables_, strict=True)).get("provider_roster")
         write_arrow(self.staging / PAYMENT_DAYS_FILE, account.payment_days)
         document |= self._judged(
             account,
-            None if roster is None else _roster_met(roster, fresh["provider_roster"]["npi"]),
+            None
+            if roster is None
+            else _roster_met(
+                roster, fresh["provider_roster"]["npi"], account.off_roster(), sorted_codes["npi"]
+            ),
+            frozenset(sorted_codes["plan"].to_pylist()) - {""},
             document,
         )
         manifest = account.manifest(
@@ -292,7 +297,11 @@ class _Ingest:
         return document
 
     def _judged(
-        self, account: Account, roster: RosterMet | None, document: dict[str, Any]
+        self,
+        account: Account,
+        roster: RosterMet | None,
+        plans: frozenset[str],
+        document: dict[str, Any],
     ) -> dict[str, Any]:
         """What was noticed, written down, once the gates have let it pass; and what they took."""
         gates = self.asked.gates
@@ -301,7 +310,7 @@ class _Ingest:
         rows = gates.judge(
             (
                 *differences(self.asked.control, self.folder, self.tallies, self.delivered),
-                *noticed(account, self.delivered, roster, thin, denied),
+                *noticed(account, self.delivered, roster, plans, thin, denied),
             )
         )
         found = {
@@ -379,7 +388,7 @@ class _Ingest:
             write_arrow(self.staging / "reference" / f"{name}.arrow", batch)
         return table
 
-    def _rules(self) -> tuple[dict[str, pa.Array], Rules]:
+    def _rules(self, rostered: list[str]) -> tuple[dict[str, pa.Array], Rules]:
         """What needs every file read: sorted codes, and the months between which spans reach."""
         sorted_codes, final = self.codes.sort()
         facts = facts_of(
@@ -389,9 +398,11 @@ class _Ingest:
             )
         )
         first, last = self._service_months()
+        named = set(rostered) - {""}
         return sorted_codes, Rules(
-            first, last, final, facts, facts.renumbered(final), self.asked.choices
-        )
+            first, last, final, facts, facts.renumbered(final), self.asked.choices,
+            np.array([npi in named for npi in sorted_codes["npi"].to_pylist()], np.bool_),
+        )  # fmt: skip
 
     def _service_months(self) -> tuple[int, int]:
         """First month of service, last of any claim; of none, 0 and the last stated of enrolment.
@@ -462,10 +473,17 @@ class _Ingest:
             yield name, stamp_of(self.staging / name)
 
 
-def _roster_met(rows: pa.Table, fresh: list[str]) -> RosterMet:
-    """The roster's providers, and those that nothing read before the roster names."""
+def _roster_met(
+    rows: pa.Table, fresh: list[str], off: OffRoster, codes: pa.Array
+) -> RosterMet:  # fmt: skip
+    """The roster's providers, those that nothing read before names, and those that it lacks."""
     lines = Counter(rows.column("npi").to_pylist())
-    return RosterMet(len(lines.keys() - {""}), {npi: lines[npi] for npi in fresh})
+    return RosterMet(
+        len(lines.keys() - {""}),
+        {npi: lines[npi] for npi in fresh},
+        off.visits,
+        {codes[code].as_py(): (n, off.cents[code]) for code, n in off.lines.items()},
+    )
 
 
 def _stamp(file: InputFile) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from ihp_compute.report.rows import Row, RowsOf
 from ihp_compute.report.state import state_forest, state_row
 from ihp_compute.report.utilisation import utilisation_section
 from ihp_compute.report.walks import state_walk, statements
-from ihp_compute.results import read_manifest
+from ihp_compute.results import SMALL_CELL, read_manifest
 from ihp_compute.settlement import gate_words
 
 REPORT: Final = "report.html"
@@ -145,6 +145,6 @@ def render(run_dir: Path, stated: Mapping[str, str] | None = None) -> str:
         shown_findings=SHOWN,
         weak_bases=DRAFT_BASES,
         dash=numbers.DASH,
-        small_cell=numbers.SMALL_CELL,
+        small_cell=SMALL_CELL,
         rendered_levels=(INNER, OUTER),
     )

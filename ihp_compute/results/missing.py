@@ -1,7 +1,8 @@
 """What is missing of a run and counts all the same, with its count and dollars.
 
     quality scores filled · months without a risk score · encounters without a payment
-    managed months without a plan · partnerships and rate cells without members · the unattributed
+    managed months without a plan · partnerships and rate cells without members
+    rate cells that a contract does not list · the unattributed
 
 What a filled risk score moves is the partnership's target less the target at which those members
 took, in that year, the mean of the scored members of the same group and rate cell instead: a group
@@ -44,6 +45,7 @@ def missing_of(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> li
         *_without_plan(plan, measured, settled),
         *_without_members(plan, measured, settled),
         *_cells_without_members(plan, measured),
+        *_cells_not_listed(plan, measured, settled),
         *_unattributed(measured),
     ]
 
@@ -197,6 +199,31 @@ def _cells_without_members(plan: Plan, measured: Measured) -> Iterator[Noticed]:
         if empty:
             yield Noticed(
                 "cells_without_members", subject=name, detail=", ".join(empty), lines=len(empty)
+            )
+
+
+def _cells_not_listed(
+    plan: Plan, measured: Measured, settled: Sequence[Settled]
+) -> Iterator[Noticed]:
+    """Months of the performance year that are of no target; a partnership has none of them."""
+    totals = measured.totals
+    months = totals.column("perf_months")[:, :, 0].sum(axis=0)
+    agreements = plan.contracts.at(plan.performance_year)
+    under = {agreements[one.partnership_id].name: one.partnership_id for one in settled}
+    for name, group in under.items():
+        agreement = agreements[group]
+        listed = "+".join(agreement["target.rate_cells"]).split("+")
+        rule_set = plan.group_rule_set[totals.groups.index(group)]
+        cost = totals.column(f"perf_cost_r{rule_set}")[:, :, 0].sum(axis=0)
+        left = [c for c, cell in enumerate(totals.strata) if cell not in listed and months[c]]
+        if left:
+            yield Noticed(
+                "cells_not_listed",
+                subject=name,
+                detail=", ".join(totals.strata[c] for c in left),
+                lines=int(months[left].sum()),
+                paid_cents=int(cost[left].sum()),
+                share=int(months[left].sum()) / int(months.sum()),
             )
 
 

@@ -126,9 +126,13 @@ def sources(sums: StateSums, group: str) -> Sources:
     found = dict(sums.shared)
     for name, k in sums.columns.items():
         if sums.left_out[g, k]:
+            listed = "+".join(sums.cells).split("+")
+            strata, values = sums.totals.strata, sums.totals.values[g, ..., k]
+            left = [c for i, c in enumerate(strata) if c not in listed and values[i].any()]
             raise ContractError(
-                f"{sums.contract}: target.rate_cells: {group} has {name.split('_')[1]} in rate "
-                "cells that the contract does not list; expected every rate cell that occurs"
+                f"{sums.contract}: target.rate_cells: {group} has {name.split('_')[1]} in "
+                f"{', '.join(left)}, rate cells that the contract does not list; expected every "
+                "rate cell that occurs"
             )
         for i in range(len(sums.cells)):
             found[f"{name}_{i}"] = sums.by_cell[g, i, :, k]

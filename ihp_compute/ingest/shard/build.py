@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ihp_compute.errors import DataError
 from ihp_compute.ingest.findings import Findings
 from ihp_compute.ingest.handover import Rules, ShardContent
-from ihp_compute.ingest.shard.derived import diagnoses, drugs, scores, stays, visits
+from ihp_compute.ingest.shard.derived import diagnoses, drugs, off_roster, scores, stays, visits
 from ihp_compute.ingest.shard.fates import claim_row_fates
 from ihp_compute.ingest.shard.histories import read_histories
 from ihp_compute.ingest.shard.lines import MAX_MEMBERS, Sorted, lines_of, sort_out
@@ -122,6 +122,7 @@ def build(
         newest_file_day=int(claims.numbers["file_day"].max(initial=NO_DAY)),
         notes=notes,
         findings=findings,
+        off_roster=off_roster(lines, rules),
     )
 
 

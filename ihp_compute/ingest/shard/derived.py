@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.codes import LINE_ED, LINE_INPATIENT, LINE_KINDS, VISIT_PAYMENT
-from ihp_compute.ingest.findings import UNMATCHED_SCORES
+from ihp_compute.ingest.findings import UNMATCHED_SCORES, OffRoster
 from ihp_compute.ingest.handover import Rules
 from ihp_compute.ingest.shard.rows import (
     Columns,
@@ -96,8 +96,7 @@ _PAYMENTS: Final = np.array([kind in ("capitation", "supplemental") for kind in 
 def visits(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
     """Medical lines with a procedure at which a person may be seen, of enrolled service months."""
     facts = rules.facts
-    at = np.flatnonzero(row_pick(facts.possible_visit, None, lines.column("hcpcs")))
-    at = at[(lines.rows[at] < lines.n_medical) & lines.column("served")[at]]
+    at = _possible_visits(lines, rules)
     payment = _PAYMENTS[lines.column("kind")[at]]
     hospital = lines.column("flags")[at] & (LINE_INPATIENT | LINE_ED)
     member = lines.member[at]
@@ -119,6 +118,33 @@ def visits(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, 
         record(tables.VISITS, {name: values[order] for name, values in picked.items()}),
         count_by_member(member, n_members),
     )
+
+
+def _possible_visits(lines: Lines, rules: Rules) -> NDArray[np.int64]:
+    at = np.flatnonzero(row_pick(rules.facts.possible_visit, None, lines.column("hcpcs")))
+    found: NDArray[np.int64] = at[(lines.rows[at] < lines.n_medical) & lines.column("served")[at]]
+    return found
+
+
+def off_roster(lines: Lines, rules: Rules) -> OffRoster:
+    """Lines that could be visits and are no payment, stay or emergency, by provider off the roster.
+
+    The provider that attributes is the rendering one, else the billing one: a line is off the
+    roster where neither is named on any day.
+    """
+    at = _possible_visits(lines, rules)
+    plain = (lines.column("flags")[at] & (LINE_INPATIENT | LINE_ED)) == 0
+    at = at[plain & ~_PAYMENTS[lines.column("kind")[at]]]
+    rendering, billing = (lines.column(f"{who}_npi")[at] for who in ("rendering", "billing"))
+    off = np.flatnonzero(~rules.rostered[rendering] & ~rules.rostered[billing])
+    asked = np.where(rendering[off] > 0, rendering[off], billing[off])
+    found = OffRoster(len(at))
+    npi, place, count = np.unique(asked, return_inverse=True, return_counts=True)
+    cents = np.zeros(len(npi), np.int64)
+    np.add.at(cents, place, lines.column("paid_cents")[at[off]])
+    found.lines.update(dict(zip(npi.tolist(), count.tolist(), strict=True)))
+    found.cents.update(dict(zip(npi.tolist(), cents.tolist(), strict=True)))
+    return found
 
 
 def stays(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:

@@ -272,6 +272,90 @@ def test_no_roster_at_all_is_told(bench: Any, member: Any, line: Any) -> None:
     assert len(_told(document, "missing_roster")) == 1
 
 
+def test_visits_of_providers_off_the_roster_are_told_and_the_largest_named(
+    bench: Any, member: Any, line: Any
+) -> None:
+    """Four of six lines that could be visits: a billing NPI on the roster puts a line on it too.
+
+    No visits, wherever they come from: a capitation payment, a stay, an emergency, a test.
+    """
+    on, off = {"rendering_npi": "0123456789"}, {"rendering_npi": "1999999999"}
+    rows = [
+        line(claim_id="C1", **on),
+        line(claim_id="C2", billing_npi="0123456789", **off),
+        line(claim_id="C3", paid_amount="250.00", **off),
+        line(claim_id="C4", paid_amount="50.00", **off),
+        line(claim_id="C5", rendering_npi="", billing_npi="1888888888"),
+        line(claim_id="C6", rendering_npi=""),
+        line(claim_id="C7", x_clm_type_cd="2", **off),
+        line(claim_id="C8", place_of_service_code="23", **off),
+        line(claim_id="C9", hcpcs_code="80053", **off),
+    ]
+    folder = bench.folder(
+        eligibility=[member()],
+        medical_claim=rows,
+        provider_roster=[_provider("0123456789") | {"end_date": "2023-01-31"}],
+    )
+    document, _ = bench.ingest(folder)
+    (whole,) = _told(document, "visits_off_roster")
+    assert (whole["lines"], whole["paid_cents"]) == (4, 500_00)
+    assert whole["share"] == pytest.approx(4 / 6)
+    assert whole["detail"] == "of 6 lines that could be visits; 3 NPIs"
+    named = {r["subject"]: (r["lines"], r["paid_cents"]) for r in _told(document, "npi_off_roster")}
+    assert named == {
+        "1999999999": (2, 300_00), "1888888888": (1, 100_00), "not stated": (1, 100_00),
+    }  # fmt: skip
+
+
+def test_of_many_providers_off_the_roster_those_with_most_dollars_are_named(
+    bench: Any, member: Any, line: Any
+) -> None:
+    rows = [
+        line(claim_id=f"C{k}", rendering_npi=f"19999999{k:02d}", paid_amount=f"{k + 1}.00")
+        for k in range(12)
+    ]
+    folder = bench.folder(
+        eligibility=[member()],
+        medical_claim=[*rows, line(claim_id="C")],
+        provider_roster=[_provider("0123456789")],
+    )
+    document, _ = bench.ingest(folder, shards=5)
+    assert [row["lines"] for row in _told(document, "visits_off_roster")] == [12]
+    named = {row["subject"] for row in _told(document, "npi_off_roster")}
+    assert named == {f"19999999{k:02d}" for k in range(2, 12)}
+
+
+# --- plans
+
+
+def test_plans_of_claims_that_no_enrolment_names_are_told(
+    bench: Any, member: Any, line: Any
+) -> None:
+    """A line that states no plan is its payer's; two of four lines have plans nobody names."""
+    folder = bench.folder(
+        eligibility=[member(plan="A", payer="STATE")],
+        medical_claim=[
+            line(claim_id="C1", plan="A", payer="STATE"),
+            line(claim_id="C2", plan="", payer="STATE"),
+            line(claim_id="C3", plan="Z", payer="STATE", paid_amount="70.00"),
+            line(claim_id="C4", plan="", payer="ELSEWHERE"),
+        ],
+    )
+    document, _ = bench.ingest(folder)
+    assert {
+        row["subject"]: (row["lines"], row["paid_cents"], row["share"])
+        for row in _told(document, "plan_without_eligibility")
+    } == {"Z": (1, 70_00, 0.25), "ELSEWHERE": (1, 100_00, 0.25)}
+
+
+def test_where_enrolment_names_no_plan_none_of_claims_is_strange(
+    bench: Any, member: Any, line: Any
+) -> None:
+    folder = bench.folder(eligibility=[member()], medical_claim=[line(plan="Z")])
+    document, _ = bench.ingest(folder)
+    assert not _told(document, "plan_without_eligibility")
+
+
 # --- months
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -20,7 +22,9 @@ from ihp_compute.errors import DataError, GateError, MissingQualityError
 from ihp_compute.ingest.passes import ingest
 from ihp_compute.pipeline import Outcome, RunRequest
 from ihp_compute.pipeline import run as pipeline_run
+from ihp_compute.results import missing
 from ihp_compute.runner import LocalRunner
+from ihp_compute.uncertainty.totals import Totals, column_names
 
 OWN, OTHER = (tuple(f"{of}{i:02d}" for i in range(20)) for of in ("A", "B"))
 SHORT, DUAL = "S00", "D00"
@@ -189,6 +193,40 @@ def test_rate_cells_without_people_and_the_unattributed_are_named(done: Outcome)
     assert cells["lines"] == 11
     (others,) = found(done, "unattributed")
     assert (others["lines"], others["paid_cents"]) == (20, 24_000_00)
+
+
+def test_months_in_rate_cells_that_a_contract_does_not_list_are_told() -> None:
+    """A partnership with such months is refused; the unattributed have them: 24 of 60 months."""
+    cells = ("adult_ffs", "child_ffs", "disabled_ffs")
+    values = np.zeros((3, len(cells), 1, 6), np.int64)
+    values[0, 0, 0, 2], values[2, 0, 0, 2], values[2, 2, 0, 2] = 24, 12, 24
+    values[2, 2, 0, 5] = 900_00
+    totals = Totals(
+        ("A", "COMPARISON", "UNATTRIBUTED"),
+        column_names(1),
+        values,
+        np.array([2, 0, 3]),
+        np.zeros((3, 1), np.int64),
+        cells,
+    )
+    agreement = _Listing({"target.rate_cells": ("child_ffs+adult_ffs",)})
+    plan: Any = SimpleNamespace(
+        contracts=SimpleNamespace(at=lambda _year: {"A": agreement}),
+        performance_year=2024,
+        group_rule_set=(0, 0, 0),
+    )
+    measured: Any = SimpleNamespace(totals=totals)
+    one: Any = SimpleNamespace(partnership_id="A")
+    (row,) = missing._cells_not_listed(plan, measured, [one])
+    assert (row.subject, row.detail) == ("ours", "disabled_ffs")
+    assert (row.lines, row.paid_cents, row.share) == (24, 900_00, 0.4)
+    every: Any = _Listing({"target.rate_cells": cells})
+    plan.contracts.at = lambda _year: {"A": every}
+    assert not list(missing._cells_not_listed(plan, measured, [one]))
+
+
+class _Listing(dict[str, tuple[str, ...]]):
+    name = "ours"
 
 
 @pytest.mark.parametrize(
