@@ -209,7 +209,7 @@ def test_a_value_is_carried_past_the_end_of_its_source(
 
 def test_without_a_year_a_value_of_a_source_that_ended_is_carried() -> None:
     """A table that names no year may be of one that the source says nothing of."""
-    found = contracts.load("cms-pioneer-core").at(None)
+    found = contracts.load("northwest-metro-alliance").at(None)
     ended = {value.path for value in found.terms() if value.last is not None}
     assert ended
     for value in found.terms():
