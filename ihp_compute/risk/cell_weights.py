@@ -125,7 +125,7 @@ def provider(name: str, population: Population, *, store: Path | None = None) ->
     if not any(codes):
         raise RiskModelError(
             f"{name!r} gives weights to cells, and the population holds no cells; fill the column "
-            "of cells in the member_risk_score table and ingest again"
+            "of cells in the table risk_score and ingest again"
         )
     named = [model for model in models if model]
     model = name if name in named else named[0]

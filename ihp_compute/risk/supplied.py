@@ -83,7 +83,7 @@ def supplied(
     wanted = name.partition(":")[2]
     if not known:
         raise RiskModelError(
-            "the population holds no supplied scores; add a member_risk_score table and ingest "
+            "the population holds no supplied scores; add a table risk_score and ingest "
             "again, or name a risk model"
         )
     if not wanted and len(known) > 1:

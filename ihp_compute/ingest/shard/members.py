@@ -189,14 +189,14 @@ def _tell_rivals(
     fresh: NDArray[np.bool_],
     findings: Findings,
 ) -> None:
-    """Count member months for which rows name different groups or plans; `rows` as months are."""
+    """Count member months for which rows name different groups, plans or flags."""
     beaten = np.flatnonzero(~fresh)
     if not len(beaten):
         return
     chosen = np.maximum.accumulate(np.where(fresh, np.arange(len(fresh)), 0))[beaten]
     one, other = rows[order[beaten]], rows[order[chosen]]
     differ = np.zeros(len(beaten), bool)
-    for name in ("aid", "managed", "original_reason", "plan"):
+    for name in ("aid", "managed", "original_reason", "plan", "flags"):
         differ |= columns[name][one] != columns[name][other]
     findings.see(Doubt("", "months_named_differently"), len(np.unique(chosen[differ])), 0)
 

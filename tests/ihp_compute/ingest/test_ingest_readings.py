@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ihp_compute.codes import SPAN_DUAL
 from ihp_compute.data_quality import GateTerms
 from ihp_compute.errors import DataError, GateError
 from ihp_compute.ingest.door.texts import is_rounded
@@ -721,6 +722,18 @@ def test_rows_that_name_different_cells_for_a_month_follow_the_declared_order(
         document, population = bench.ingest(bench.folder(eligibility=rows, medical_claim=[line()]))
         (span,) = bench.rows(population, "spans")
         assert span["rate_cell"] == 2  # adult, fee for service
+        assert told(document) == {("months_named_differently",): (12, 0)}
+
+
+def test_rows_that_differ_in_a_flag_alone_are_told_and_the_flag_stands(
+    bench: Any, member: Any, line: Any
+) -> None:
+    """Whether a month counts hangs on it: the row with the flag stands, in whatever order."""
+    for order in (["00", "02"], ["02", "00"]):
+        rows = [member(dual_status_code=code) for code in order]
+        document, population = bench.ingest(bench.folder(eligibility=rows, medical_claim=[line()]))
+        (span,) = bench.rows(population, "spans")
+        assert span["flags"] & SPAN_DUAL
         assert told(document) == {("months_named_differently",): (12, 0)}
 
 
