@@ -64,24 +64,28 @@ class ClaimsToCome:
             if self.year.ratio is None
             else f"is complete to {self.year.shown}"
         )
+        unpaid = f", {self.year.unpaid}" if self.year.unpaid else ""
         return (
-            f"INTERIM: {self.year.year} {complete}, claims paid through {paid_through}, "
+            f"INTERIM: {self.year.year} {complete}{unpaid}, claims paid through {paid_through}, "
             f"{self.year.run_out}; a later run trues it up"
         )
 
     def noticed(self, contracts: ContractSet) -> Iterator[Noticed]:
         """Partnerships whose interim cost would settle as if it were final."""
         agreements = contracts.at(self.year.year)
+        beyond_factors = self.method == "computed" and self.year.unpaid_months > 0
         n = sum(
-            self.method in (None, "given") and agreements[p]["observed.completion"] is None
+            beyond_factors
+            or (self.method in (None, "given") and agreements[p]["observed.completion"] is None)
             for p in self.interim
         )
         if n:
+            unpaid = f", {self.year.unpaid}" if self.year.unpaid else ""
             partnerships = f"{n} partnership{'s' if n > 1 else ''}"
             yield Noticed(
                 "immature_year",
                 subject=(
-                    f"{self.year.year}: completion {self.year.shown}, {self.year.run_out}; "
+                    f"{self.year.year}: completion {self.year.shown}{unpaid}, {self.year.run_out}; "
                     f"{partnerships}"
                 ),
                 share=1.0,
@@ -126,7 +130,9 @@ def claims_to_come(
             partnership
             for partnership, agreement in contracts.at(performance_year).items()
             if is_interim(
-                year.ratio, agreement["completion.final_ratio"], agreement["observed.completion"]
+                None if year.unpaid_months else year.ratio,
+                agreement["completion.final_ratio"],
+                agreement["observed.completion"],
             )
         ),
     )

@@ -267,6 +267,18 @@ class YearCompletion:
         return f"{self.run_out_months} month{'s' * (self.run_out_months != 1)} of run-out"
 
     @property
+    def unpaid_months(self) -> int:
+        """Last months, of which nothing was paid, of a year that is not over."""
+        paid = [cents > 0 for cents in self.month_cents]
+        return paid[::-1].index(True) if self.run_out_months < 0 and any(paid) else 0
+
+    @property
+    def unpaid(self) -> str:
+        """Those months to read; empty where there are none."""
+        n = self.unpaid_months
+        return f"nothing paid of its last {f'{n} months' if n > 1 else 'month'}" if n else ""
+
+    @property
     def shown(self) -> str:
         """The ratio to read."""
         return "not known" if self.ratio is None else str(six_places(self.ratio))

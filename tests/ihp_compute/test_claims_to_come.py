@@ -207,6 +207,27 @@ def test_nothing_done_about_an_immature_year_is_refused_without_a_reason(
     assert mature["status"] == "final"
 
 
+def test_months_that_nothing_was_paid_of_are_beyond_any_factor(
+    late_claims: Path, settled: Settled
+) -> None:
+    """Nine months of cost, however complete, stand against a target of twelve."""
+    with pytest.raises(GateError, match=r"nothing paid of its last 3 months, before the year's"):
+        settled(late_claims, "2024-09-30", completion__method="computed")
+    reason = {"immature": "to see what it moves"}
+    _, row = settled(late_claims, "2024-09-30", accept=reason, completion__method="computed")
+    assert (row["target_cents"], row["observed_cents"]) == (375_120, 270_000)
+
+
+def test_a_year_without_its_last_months_is_never_final(late_claims: Path, settled: Settled) -> None:
+    """However low the ratio from which it would be: the months are in no ratio."""
+    done, row = settled(late_claims, "2024-11-30", completion__final_ratio=0.5)
+    assert row["status"] == "INTERIM"
+    said = "nothing paid of its last month, claims paid through 2024-11-30"
+    assert any(said in line for line in done.headlines)
+    _, paid = settled(late_claims, YEAR_END, completion__final_ratio=0.5)
+    assert paid["status"] == "final"
+
+
 def test_a_lower_final_ratio_makes_the_same_run_final(late_claims: Path, settled: Settled) -> None:
     _, row = settled(late_claims, completion__final_ratio=0.9)
     assert row["status"] == "final"
