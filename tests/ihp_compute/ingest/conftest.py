@@ -7,12 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ihp_compute.ingest.passes import ingest
 from ihp_compute.population.shards import Population, open_population
 
 Row = dict[str, Any]
+READINGS = {
+    "not_understood", "not_a_date", "day_or_month_first", "date_out_of_range", "not_an_amount",
+    "status_and_denial_differ", "end_before_start", "before_admission", "before_birth",
+    "total_line", "money_on_total_line", "months_named_differently", "denied_dollars",
+}  # fmt: skip
 
 
 class Bench:
@@ -62,6 +69,22 @@ class Bench:
             for row in document["data_quality"]
             if row["finding"] == finding
         ]
+
+    def told(self, document: dict[str, Any]) -> dict[tuple[str, ...], tuple[int, int]]:
+        """Lines and cents of what was read with doubt, by column, finding and what it is of."""
+        return {
+            tuple(filter(None, (row["column_name"], row["finding"], row["subject"]))): (
+                row["lines"],
+                row["paid_cents"],
+            )
+            for row in document["data_quality"]
+            if row["finding"] in READINGS
+        }
+
+    def parquet(self, folder: Path, table: str, rows: list[Row], **columns: pa.Array) -> None:
+        """A table as Parquet, some of its columns as given."""
+        made = {name: pa.array([row[name] for row in rows]) for name in rows[0]}
+        pq.write_table(pa.table(made | columns), folder / f"{table}.parquet")
 
     def rows(self, population: Population, table: str) -> list[Row]:
         """All rows of a shard table."""
@@ -113,5 +136,19 @@ def line() -> Callable[..., Row]:
             "x_clm_type_cd": "",
             "file_date": "",
         } | changes
+
+    return make
+
+
+@pytest.fixture
+def drug() -> Callable[..., Row]:
+    """A prescription of member 0001 for ten dollars."""
+
+    def make(**changes: Any) -> Row:
+        return {
+            "claim_id": "R1", "claim_line_number": "1", "person_id": "0001",
+            "dispensing_date": "2023-03-10", "ndc_code": "00406052201", "paid_date": "2023-04-01",
+            "paid_amount": "10.00", "x_clm_dnd_ind": "",
+        } | changes  # fmt: skip
 
     return make
