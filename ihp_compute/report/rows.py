@@ -18,7 +18,8 @@ class RowsOf:
     RunError
         When a table is asked for that is missing or damaged.
     KeyError
-        When none of this name is declared, or it has rows of members, which no report shows.
+        When none of this name is declared, or it is restricted: of `cells` the report shows what
+        `rate_cells` makes of it.
     """
 
     def __init__(self, run_dir: Path) -> None:
