@@ -7,6 +7,7 @@ of days on which the member is enrolled: a line that is retained for another dat
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Final
 
 import numpy as np
@@ -28,7 +29,7 @@ from ihp_compute.ingest.shard.rows import (
 )
 from ihp_compute.population import tables
 from ihp_compute.sorting import WORD_BITS, fields, order_by, packed, width
-from ihp_compute.units import NO_DAY
+from ihp_compute.units import NO_DAY, sums_by
 from kernels import key_place, least_words, list_words, row_pick
 
 
@@ -137,14 +138,15 @@ def off_roster(lines: Lines, rules: Rules) -> OffRoster:
     at = at[plain & ~_PAYMENTS[lines.column("kind")[at]]]
     rendering, billing = (lines.column(f"{who}_npi")[at] for who in ("rendering", "billing"))
     off = np.flatnonzero(~rules.rostered[rendering] & ~rules.rostered[billing])
-    asked = np.where(rendering[off] > 0, rendering[off], billing[off])
-    found = OffRoster(len(at))
-    npi, place, count = np.unique(asked, return_inverse=True, return_counts=True)
-    cents = np.zeros(len(npi), np.int64)
-    np.add.at(cents, place, lines.column("paid_cents")[at[off]])
-    found.lines.update(dict(zip(npi.tolist(), count.tolist(), strict=True)))
-    found.cents.update(dict(zip(npi.tolist(), cents.tolist(), strict=True)))
-    return found
+    asked = np.where(rendering[off] > 0, rendering[off], billing[off]).astype(np.int64)
+    count = np.bincount(asked, minlength=len(rules.rostered))
+    cents = sums_by(asked, lines.column("paid_cents")[at[off]], len(rules.rostered))
+    npi = np.flatnonzero(count)
+    return OffRoster(
+        len(at),
+        Counter(dict(zip(npi.tolist(), count[npi].tolist(), strict=True))),
+        Counter(dict(zip(npi.tolist(), cents[npi].tolist(), strict=True))),
+    )
 
 
 def stays(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
