@@ -242,21 +242,16 @@ def people(
         for block, first in enumerate(range(0, members, BLOCK))
     ]
     joined = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-    n, spread = members, effects["clinics"]
-    count = clinicians(members)
-    clinic_years = np.ones((*count.shape, int(count.max()), 2))
-    if spread:
-        z = generator(seed, 12, 0).standard_normal(clinic_years.shape)
-        clinic_years = np.exp(spread * z - spread**2 / 2)
+    n = members
     own = generator(seed, 13, 0).uniform(-1, 1, N_PARTNERSHIPS)
     everyone = People(
         calendar=calendar,
         score_micro=np.zeros((n, 2), np.int64),
         cost_cents=np.zeros((n, 2), np.int64),
         mean_cents=np.zeros((n, 2)),
-        clinic_spread=spread,
+        clinic_spread=effects["clinics"],
         levels=1 + effects["levels"] * own,
-        clinic_years=clinic_years,
+        clinic_years=np.ones((0, 0, 0, 2)),
         **joined,
     )
     _calibrate(everyone, effects)
@@ -603,7 +598,10 @@ def clinic_of(everyone: People, member: Array, year: int | Array) -> tuple[Array
 
 
 def realise(everyone: People, seed: int) -> None:
-    """Draw every member-year's included cost before the cap."""
+    """Draw every clinic-year's factor, and every member-year's included cost before the cap."""
+    count, spread = clinicians(everyone.n_members), everyone.clinic_spread
+    z = generator(seed, 12, 0).standard_normal((*count.shape, int(count.max()), 2))
+    everyone.clinic_years = np.exp(spread * z - spread**2 / 2)
     for block, first in enumerate(range(0, everyone.n_members, BLOCK)):
         rng = generator(seed, 2, block)
         rows = slice(first, first + BLOCK)

@@ -106,7 +106,10 @@ def test_a_norm_takes_the_state_s_change_from_everybody_s_savings(
 
 
 def test_states_of_claims_settle_to_their_truth(tmp_path: Path) -> None:
-    """Through claims, ingest and a run: a mean over people, by the standard errors of the runs."""
+    """Through claims, ingest and a run: a mean over people, by the standard errors of the runs.
+
+    From claims a rate cell has the cost of its days by chance, from member-years by its share.
+    """
     states = [coverage.full_state(5_000, seed, tmp_path / "state", 200) for seed in (8, 9, 10)]
     for conditioning in ("target_resampled", "target_fixed"):
         cases = [c for state in states for c in state if c.conditioning == conditioning]
@@ -114,6 +117,8 @@ def test_states_of_claims_settle_to_their_truth(tmp_path: Path) -> None:
         apart = (weight * [c.point - c.truth for c in cases]).sum()
         error = np.sqrt(((weight * [c.std_error for c in cases]) ** 2).sum())
         assert abs(apart) < 4 * error < 0.12
+        twins = np.array([c.point - c.of_member_years for c in cases])
+        assert abs((weight * twins).sum()) < 0.0015
     assert not list(tmp_path.iterdir())
 
 
@@ -127,13 +132,17 @@ def test_a_study_passes_by_coverage_and_bias_alone() -> None:
     """Nine intervals of ten hold the truth, settlements right on average; then all are too high."""
 
     def case(seed: int, k: int, more: float) -> coverage.Case:
-        high = 0.03 if k else -0.01
+        high = 0.03 if k % 10 else -0.01
         return coverage.Case(
             seed, "IHP-01", "target_fixed", 3_000, 0.0, more + (k % 2 - 0.5) * 0.001, -0.03,
             high, 0.02,
         )  # fmt: skip
 
-    (good,) = coverage.summary([case(s, k, 0.0) for s in range(4) for k in range(10)])
-    (bad,) = coverage.summary([case(s, k, 0.004) for s in range(4) for k in range(10)])
-    assert (good["coverage"], good["passes"], bad["passes"]) == (0.9, True, False)
+    (good,), (bad,), (few,) = (
+        coverage.summary([case(s, k, more) for s in range(4) for k in range(draws)])
+        for more, draws in ((0.0, 800), (0.004, 800), (0.0, 80))
+    )
+    assert (good["coverage"], good["passes"], bad["passes"], few["passes"]) == (
+        0.9, True, False, None,
+    )  # fmt: skip
     assert good["band"] == [2_500, 6_000]
