@@ -1,4 +1,4 @@
-"""Attribution by hand: eligibility, the roster, steps and ties."""
+"""Attribution by hand: which months and visits count, steps and ties."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from ihp_compute.codes import (
@@ -20,113 +19,34 @@ from ihp_compute.codes import (
     VISIT_INPATIENT,
     VISIT_PAYMENT,
 )
-from ihp_compute.contracts.rules import AttributionTerms
-from ihp_compute.errors import ContractError, DataError
-from ihp_compute.measure.attribution import EXCLUSION_REASONS, Attribution, attribute
-from ihp_compute.measure.roster import Roster, compile_roster
-from ihp_compute.measure.visits import compile_visits
+from ihp_compute.errors import ContractError
 from ihp_compute.units import day_of
-
-TERMS = AttributionTerms(
-    min_months_continuous=6,
-    min_months_any=9,
-    exclude=("dual", "spend_down", "partial_benefit", "limited_benefits"),
-    steps=("health_care_home", "primary_care", "specialist"),
-    visit_codes=("99201-99205", "99211-99215", "T1015"),
-    excluded_places=("21", "23", "81"),
-    care_coordination_codes=("S0280-S0281",),
-    no_visit=("payment_line", "excluded_month", "inpatient", "emergency"),
-    health_care_home="care_coordination",
-    health_care_home_specialties=("primary_care",),
-    primary_care_specialties=("primary_care",),
-    specialist_specialties=("specialist", "behavioral_health"),
-    roster_rule="on_date",
-    roster_date="12-31",
-    keep_pre_visit=True,
-    tie_break=("latest_visit", "lowest_id"),
+from tests.ihp_compute.measure.attribution_cases import (
+    ALPHA,
+    BETA,
+    CLINIC,
+    CUTOFF,
+    EVALUATION,
+    FLAGGED,
+    GAMMA,
+    HCH,
+    HOME,
+    HOSPITAL_CARE,
+    NOBODY,
+    NPI,
+    OTHER,
+    ROWS,
+    TERMS,
+    THERAPIST,
+    THERAPY,
+    attributed,
+    reasons,
+    roster_of,
+    row,
+    visit,
 )
-CUTOFF = day_of(date(2025, 6, 30))
-NPI = pa.array(["", *(f"100000000{i}" for i in range(1, 8))])
-TIN = pa.array(["", "41-1", "41-2"])
-ALPHA, BETA, GAMMA, HOME, OTHER, THERAPIST, NOBODY = range(1, 8)
-HCPCS = ["", "S0280", "99213", "99215", "T1015", "90834", "99223"]
-HCH, EVALUATION, _, CLINIC, THERAPY, HOSPITAL_CARE = range(1, 7)
-FLAGGED = replace(TERMS, health_care_home="or_flagged_entry")
-
-
-def row(
-    npi: int, partnership: str, specialty: str = "primary care", **other: Any
-) -> dict[str, Any]:
-    return {
-        "npi": str(NPI[npi]),
-        "tin": "",
-        "partnership_id": partnership,
-        "specialty": specialty,
-        "health_care_home": "false",
-        "start_date": "2020-01-01",
-        "end_date": "",
-        **other,
-    }
-
-
-ROWS = (
-    row(ALPHA, "P1"),
-    row(BETA, "P2"),
-    row(GAMMA, "P2", "207RC0000X"),
-    row(HOME, "P3", health_care_home="true"),
-    row(OTHER, "COMPARISON"),
-    row(THERAPIST, "P1", "behavioral health"),
-)
-
-
-def roster_of(
-    *rows: dict[str, Any], terms: AttributionTerms = TERMS, years: tuple[int, int] = (2022, 2024)
-) -> Roster:
-    return compile_roster(
-        pa.Table.from_pylist(list(rows)),
-        npi_codes=NPI,
-        tin_codes=TIN,
-        terms=terms,
-        base_year=years[0],
-        performance_year=years[1],
-    )
-
-
-def visit(
-    npi: int, month: int, day: int, kind: int = EVALUATION, year: int = 2024, **other: int
-) -> dict[str, int]:
-    return {
-        "rendering_npi": npi,
-        "day": day_of(date(year, month, day)),
-        "hcpcs": kind,
-        **other,
-    }
-
-
-def attributed(
-    shard: Any,
-    *rows: dict[str, Any],
-    terms: AttributionTerms = TERMS,
-    year: int = 2024,
-    years: tuple[int, int] = (2022, 2024),
-) -> tuple[Attribution, list[str]]:
-    roster = roster_of(*(rows or ROWS), terms=terms, years=years)
-    visits = compile_visits(terms, HCPCS)
-    found = attribute(shard, roster, visits, terms, year=year, cutoff_day=CUTOFF)
-    return found, [roster.groups[g] if g >= 0 else "" for g in found.group]
-
-
-def reasons(found: Attribution) -> list[str]:
-    return [EXCLUSION_REASONS[code] for code in found.reason]
-
 
 Maker = Callable[..., Any]
-
-
-def test_groups_are_partnerships_then_comparison_then_unattributed() -> None:
-    roster = roster_of(*ROWS)
-    assert roster.groups == ("P1", "P2", "P3", "COMPARISON", "UNATTRIBUTED")
-    assert roster.n_partnerships == 3
 
 
 def test_the_most_primary_care_visits_win(tiny_shard: Maker, span: Maker) -> None:
@@ -364,137 +284,6 @@ def test_the_provider_of_the_latest_encounter_that_counted_is_told(
     assert roster_of(*rows).providers[NOBODY] == str(NPI[NOBODY])
 
 
-def test_an_entry_that_names_the_tin_goes_first(tiny_shard: Maker, span: Maker) -> None:
-    rows = (row(ALPHA, "P1"), row(ALPHA, "P2", tin="41-2"), row(BETA, "P3", tin="99-9"))
-    shard = tiny_shard(
-        {"spans": [span()], "visits": [visit(ALPHA, 1, 5, tin=1)]},
-        {"spans": [span()], "visits": [visit(ALPHA, 1, 5, tin=2)]},
-        {"spans": [span()], "visits": [visit(BETA, 1, 5, tin=2)]},
-    )
-    assert attributed(shard, *rows)[1] == ["P1", "P2", "UNATTRIBUTED"]
-    assert roster_of(*rows).n_unseen == 1
-
-
-CHANGING = (
-    row(OTHER, "COMPARISON"),
-    row(ALPHA, "P1", start_date="2024-07-01"),
-    row(BETA, "P2", end_date="2024-06-30"),
-    row(GAMMA, "P3", start_date="2022-07-01", end_date="2024-06-30"),
-    row(GAMMA, "P4", start_date="2024-07-01"),
-    row(HOME, "P5", end_date="2023-12-31"),
-)
-"""P1's clinic joins in July, P2's leaves after June, P3's goes to P4, P5's has left before."""
-
-
-@pytest.mark.parametrize(
-    ("rule", "march", "september", "base_march", "base_september"),
-    [
-        ("on_date", "1 - 4 -", "1 - 4 -", "1 - 4 -", "1 - 4 -"),
-        ("any_day", "1 2 4 -", "1 2 4 -", "1 2 4 -", "1 2 4 -"),
-        ("same_days", "- 2 3 -", "1 - 4 -", "- 2 3 -", "1 - 4 -"),
-    ],
-)
-def test_the_same_entries_hold_in_both_years(
-    tiny_shard: Maker, span: Maker, rule: str, march: str, september: str, base_march: str,
-    base_september: str,
-) -> None:  # fmt: skip
-    """Clinics that join, leave or change in July, as the contract's rule has it, in both years."""
-    terms = replace(TERMS, roster_rule=rule)
-    for year, wanted in (
-        (2024, {3: march, 9: september}),
-        (2022, {3: base_march, 9: base_september}),
-    ):
-        for month, groups in wanted.items():
-            shard = tiny_shard(
-                *(
-                    {"spans": [span(year)], "visits": [visit(npi, month, 10, year=year)]}
-                    for npi in (ALPHA, BETA, GAMMA, HOME)
-                )
-            )
-            found = attributed(shard, *CHANGING, terms=terms, year=year)[1]
-            assert " ".join(g[1] if g[0] == "P" else "-" for g in found) == groups
-
-
-def test_each_years_own_entries_hold_where_the_contract_says_so(
-    tiny_shard: Maker, span: Maker
-) -> None:
-    rows = (
-        row(BETA, "P2", end_date="2024-06-30"),
-        row(GAMMA, "P3", start_date="2022-07-01", end_date="2024-06-30"),
-        row(GAMMA, "P2", start_date="2024-07-01"),
-    )
-    own = replace(TERMS, roster_rule="own_year")
-
-    def groups(year: int, month: int) -> list[str]:
-        shard = tiny_shard(
-            *(
-                {"spans": [span(year)], "visits": [visit(npi, month, 10, year=year)]}
-                for npi in (BETA, GAMMA)
-            )
-        )
-        return attributed(shard, *rows, terms=own, year=year)[1]
-
-    assert groups(2022, 3) == ["P2", "UNATTRIBUTED"]
-    assert groups(2022, 9) == ["P2", "P3"]
-    assert groups(2024, 3) == ["P2", "P3"]
-    assert groups(2024, 9) == ["UNATTRIBUTED", "P2"]
-
-
-def test_own_entries_without_a_base_roster_are_refused() -> None:
-    own = replace(TERMS, roster_rule="own_year")
-    with pytest.raises(DataError, match=r"P1, P4 have no entry valid in 2022, .* own_year"):
-        roster_of(*CHANGING, terms=own)
-    with pytest.raises(DataError, match="P1 has no entry valid in 2022"):
-        roster_of(row(ALPHA, "P1", start_date="2023-01-01"), terms=own)
-
-
-def test_a_partnership_without_an_entry_on_the_roster_date_is_a_group_of_nobody(
-    tiny_shard: Maker, span: Maker
-) -> None:
-    shard = tiny_shard({"spans": [span()], "visits": [visit(BETA, 3, 10)]})
-    found, groups = attributed(shard, *CHANGING)
-    roster = roster_of(*CHANGING)
-    assert roster.groups == ("P1", "P2", "P3", "P4", "P5", "COMPARISON", "UNATTRIBUTED")
-    assert (groups, roster.n_entries) == (["UNATTRIBUTED"], 3)
-    assert found.step.tolist() == [0]
-
-
-def test_the_roster_date_is_a_term(tiny_shard: Maker, span: Maker) -> None:
-    shard = tiny_shard(
-        *({"spans": [span()], "visits": [visit(npi, 9, 10)]} for npi in (ALPHA, BETA, GAMMA))
-    )
-    for day, wanted in (
-        ("06-30", ["UNATTRIBUTED", "P2", "P3"]),
-        ("07-01", ["P1", "UNATTRIBUTED", "P4"]),
-    ):
-        assert attributed(shard, *CHANGING, terms=replace(TERMS, roster_date=day))[1] == wanted
-
-
-def test_the_29th_of_february_is_the_28th_of_other_years(tiny_shard: Maker, span: Maker) -> None:
-    rows = (
-        row(ALPHA, "P1", end_date="2024-02-28"),
-        row(ALPHA, "P2", start_date="2024-02-29", end_date="2024-02-29"),
-        row(ALPHA, "P3", start_date="2024-03-01"),
-    )
-    same = replace(TERMS, roster_rule="same_days")
-
-    def groups(rows: tuple[dict[str, Any], ...], year: int, years: tuple[int, int]) -> list[str]:
-        days = [(2, 28), (2, 29), (3, 1)] if year % 4 == 0 else [(2, 28), (3, 1)]
-        shard = tiny_shard(
-            *({"spans": [span(year)], "visits": [visit(ALPHA, *day, year=year)]} for day in days)
-        )
-        return attributed(shard, *rows, terms=same, year=year, years=years)[1]
-
-    assert groups(rows, 2024, (2022, 2024)) == ["P1", "P2", "P3"]
-    assert groups(rows, 2022, (2022, 2024)) == ["P1", "P3"]
-    plain = (row(ALPHA, "P1", end_date="2023-02-28"), row(ALPHA, "P3", start_date="2023-03-01"))
-    assert groups(plain, 2020, (2020, 2023)) == ["P1", "P1", "P3"]
-    on_the_29th = replace(TERMS, roster_date="02-29")
-    roster_of(*rows[1:2], terms=on_the_29th)
-    with pytest.raises(DataError, match="no entry is valid on 2023-02-28"):
-        roster_of(row(ALPHA, "P1", start_date="2023-03-01"), terms=on_the_29th, years=(2022, 2023))
-
-
 def test_late_payments_and_other_years_do_not_attribute(tiny_shard: Maker, span: Maker) -> None:
     shard = tiny_shard(
         {"spans": [span()], "visits": [visit(ALPHA, 1, 5, paid_day=CUTOFF + 1)]},
@@ -581,81 +370,6 @@ def test_an_empty_shard_is_no_trouble(tiny_shard: Maker) -> None:
     found, groups = attributed(tiny_shard())
     assert groups == []
     assert found.months.shape == (len(RATE_CELLS), 0)
-
-
-@pytest.mark.parametrize(
-    ("text", "step"),
-    [
-        ("Primary Care", 2),
-        ("specialist", 3),
-        ("behavioral health", 3),
-        ("207Q00000X", 2),
-        ("207R00000X", 2),
-        ("207RC0000X", 3),
-        ("208000000X", 2),
-        ("2080P0202X", 3),
-        ("208D00000X", 2),
-        ("363LF0000X", 2),
-        ("363LP0808X", 3),
-        ("363A00000X", 2),
-        ("261QF0400X", 2),
-        ("1041C0700X", 3),
-    ],
-)
-def test_taxonomy_codes_are_read(tiny_shard: Maker, span: Maker, text: str, step: int) -> None:
-    shard = tiny_shard({"spans": [span()], "visits": [visit(ALPHA, 1, 5)]})
-    found, _ = attributed(shard, row(ALPHA, "P1", text))
-    assert found.step[0] == step
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([row(ALPHA, "P1"), row(ALPHA, "P2")], "1 npi stand under two partnerships"),
-        (
-            [row(ALPHA, "P1", end_date="2024-07-01"), row(ALPHA, "P2", start_date="2024-07-01")],
-            "end one entry before the other starts",
-        ),
-        ([row(ALPHA, "P1", "dentist")], "specialty 'dentist' is neither"),
-        ([{**row(ALPHA, "P1"), "npi": ""}], "1 rows have no npi"),
-        ([row(ALPHA, "")], "1 rows have no partnership_id"),
-        ([row(ALPHA, "UNATTRIBUTED")], "UNATTRIBUTED is reserved"),
-        ([row(ALPHA, "P1", start_date="01/02/2024")], "start_date holds '01/02/2024'"),
-        ([row(ALPHA, "P1", health_care_home="perhaps")], "health_care_home holds 'perhaps'"),
-        ([row(ALPHA, "P1", end_date="2023-12-31")], "no entry is valid on 2024-12-31"),
-    ],
-)
-def test_a_roster_that_cannot_be_meant_is_refused(rows: list[Any], message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        roster_of(*rows)
-
-
-def test_a_roster_without_a_needed_column_is_refused() -> None:
-    with pytest.raises(DataError, match="missing column specialty"):
-        compile_roster(
-            pa.Table.from_pylist([row(ALPHA, "P1")]).drop_columns(["specialty"]),
-            npi_codes=NPI,
-            tin_codes=TIN,
-            terms=TERMS,
-            base_year=2022,
-            performance_year=2024,
-        )
-
-
-def test_one_partnership_may_list_a_provider_twice(tiny_shard: Maker, span: Maker) -> None:
-    """The stronger entry counts: a health care home before primary care before a specialty."""
-    rows = (row(ALPHA, "P1", "specialist"), row(ALPHA, "P1"))
-    shard = tiny_shard({"spans": [span()], "visits": [visit(ALPHA, 1, 5)]})
-    assert attributed(shard, *rows)[0].step.tolist() == [2]
-
-
-def test_a_roster_may_hold_dates_and_booleans(tiny_shard: Maker, span: Maker) -> None:
-    typed = row(
-        ALPHA, "P1", start_date=date(2024, 3, 1), end_date=None, health_care_home=True, tin=None
-    )
-    shard = tiny_shard({"spans": [span()], "visits": [visit(ALPHA, 4, 5)]})
-    found, groups = attributed(shard, typed, terms=FLAGGED)
-    assert (groups, found.step.tolist()) == (["P1"], [1])
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from ihp_compute.measure.member_years import VISIT_STEPS
 from ihp_compute.measure.roster import compile_roster
 from ihp_compute.measure.visits import compile_visits
 from ihp_compute.units import NO_DAY, day_of, month_of
+from tests.ihp_compute.measure.attribution_cases import TERMS
 
 YEARS = ((2023, 2024), (2024, 2025))
 CUTOFF = date(2026, 3, 31)
@@ -202,24 +203,7 @@ def some(names: list[str], least: int = 0) -> st.SearchStrategy[tuple[str, ...]]
     return st.lists(st.sampled_from(names), unique=True, min_size=least).map(tuple)
 
 
-USUAL = AttributionTerms(
-    min_months_continuous=6,
-    min_months_any=9,
-    exclude=tuple(FLAGS),
-    steps=tuple(STEPS),
-    visit_codes=("99201-99215", "T1015"),
-    excluded_places=("21", "81"),
-    care_coordination_codes=("S0280-S0281",),
-    no_visit=("payment_line", "excluded_month", "inpatient", "emergency"),
-    health_care_home="care_coordination",
-    health_care_home_specialties=("primary_care",),
-    primary_care_specialties=("primary_care",),
-    specialist_specialties=("specialist", "behavioral_health"),
-    roster_rule="on_date",
-    roster_date="12-31",
-    keep_pre_visit=True,
-    tie_break=("latest_visit", "lowest_id"),
-)
+USUAL = replace(TERMS, visit_codes=("99201-99215", "T1015"), excluded_places=("21", "81"))
 CHOICES: dict[str, st.SearchStrategy[Any]] = {
     "min_months_continuous": st.sampled_from([1, 12]),
     "min_months_any": st.sampled_from([1, 12]),
