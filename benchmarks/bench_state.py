@@ -50,6 +50,7 @@ from ihp_compute.uncertainty.totals import (
     YearRows,
     read_totals,
     replicate_totals,
+    totals_file,
 )
 from ihp_compute.units import day_of
 
@@ -191,7 +192,7 @@ def equal_part(part: Part, answer: expert.Answer) -> None:
 
 def equal_results(outcome: Outcome, answer: expert.Answer) -> None:
     """What was written says the same as the expert."""
-    totals = read_totals(outcome.run_dir / TOTALS)
+    totals = read_totals(outcome.run_dir / totals_file(TOTALS))
     rates = {row["partnership_id"]: row["savings_rate"] for row in outcome.settlement}
     targets = {row["partnership_id"]: row["target_cents"] for row in outcome.settlement}
     equal(totals, rates, targets, outcome.rate_intervals, answer)

@@ -145,7 +145,16 @@ def state() -> Iterator[tuple[Path, Totals, ContractSet]]:
             "digest": "",
             "method_version": ihp_compute.METHOD_VERSION,
             "table_digests": {},
-            "completion": {"method": "equal_runout", "base_lines_cut": 0, "parts": []},
+            "completion": {
+                "measurements": [
+                    {
+                        "partnerships": list(names),
+                        "methods": ["equal_runout"],
+                        "base_lines_cut": 0,
+                        "parts": [],
+                    },
+                ],
+            },
             "base_year": YEARS[0],
             "performance_year": YEARS[1],
             "terms": {"contracts": contracts.hashes()},

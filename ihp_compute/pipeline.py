@@ -3,7 +3,8 @@ r"""One performance year against one base year, top to bottom. Read this first.
     plan -> attribute -> score -> cost -> utilise -> replicate | merge -> settle -> write
             \_____________ one shard, one worker _____________/  \____ once, small ____/
 
-Where a contract has the run complete its costs, the state's claims are developed in a pass before.
+Where a contract has the run complete its costs, the state's claims are developed in a pass before;
+where contracts see other claims of the base year, all above the bar is done once for each kind.
 Everything above the bar needs a member's own rows and nothing of another's, so it runs wherever the
 runner puts it. What comes back is integers, which may be added in any order: one core, forty shards
 and a cluster give the same digest.
@@ -29,14 +30,16 @@ from ihp_compute.measure import (
     costs,
     develop,
     make_plan,
+    measurements,
     parts_of,
+    together,
     utilise_years,
 )
 from ihp_compute.population import Shard
 from ihp_compute.report import write_report
-from ihp_compute.results import Draft, Outcome, assemble, check_place, nets_of
+from ihp_compute.results import Draft, Outcome, Part, assemble, check_place, nets_of
 from ihp_compute.runner import LocalRunner, Runner, batches
-from ihp_compute.settlement import settle
+from ihp_compute.settlement import Settled, settle
 
 __all__ = ["Outcome", "RunRequest", "measure", "run"]
 
@@ -78,21 +81,42 @@ def run(
     plan = make_plan(request)
     nets = nets_of(plan)
     check_place(out, plan, nets, replace=replace)
-    plan = completion_of(plan, runner)
-    tasks = runner.map(partial(measure, plan=plan), batches(plan.shards, runner.parallelism))
-    measured = Measured.merge(tasks, len(plan.shards), progress)
-    with Draft(out, plan, nets, write_report, replace=replace) as draft:
-        draft.keep(measured)
-        settled = settle(
-            measured.totals,
-            plan.contracts,
-            base_year=plan.base_year,
-            performance_year=plan.performance_year,
-            quality=plan.quality,
-            movers=measured.cells.movers,
+    ways = measurements(plan)
+    measured = []
+    for done, way in enumerate(ways):
+        complete = completion_of(way, runner)
+        tasks = runner.map(
+            partial(measure, plan=complete), batches(plan.shards, runner.parallelism)
         )
-        results = assemble(plan, measured, settled, nets)
+        told = _told(progress, done, len(ways))
+        measured.append((complete, Measured.merge(tasks, len(plan.shards), told)))
+    plan = together(plan, [way for way, _ in measured])
+    with Draft(out, plan, nets, write_report, replace=replace) as draft:
+        draft.keep([(len(way.rule_sets), found.member_years) for way, found in measured])
+        parts = [Part(way, found, settled(way, found)) for way, found in measured]
+        results = assemble(plan, parts, nets)
         return draft.finish(results, runner_name=runner.name, started=started)
+
+
+def settled(plan: Plan, measured: Measured) -> list[Settled]:
+    """The partnerships of one measurement, settled by its totals."""
+    return settle(
+        measured.totals,
+        plan.contracts,
+        base_year=plan.base_year,
+        performance_year=plan.performance_year,
+        quality=plan.quality,
+        movers=measured.cells.movers,
+    )
+
+
+def _told(
+    progress: Callable[[int, int], None] | None, before: int, ways: int
+) -> Callable[[int, int], None] | None:
+    """Progress over all measurements, of which some are done."""
+    if progress is None:
+        return None
+    return lambda done, shards: progress(before * shards + done, ways * shards)
 
 
 def completion_of(plan: Plan, runner: Runner) -> Plan:

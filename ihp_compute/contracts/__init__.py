@@ -45,6 +45,7 @@ from ihp_compute.contracts.rules import (
     SPECIALTIES,
     AttributionTerms,
     CostTerms,
+    RiskTerms,
     incurred_by,
     names_a_file,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "Own",
     "QualityFill",
     "QualityScores",
+    "RiskTerms",
     "Source",
     "Term",
     "TermError",

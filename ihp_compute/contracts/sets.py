@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from ihp_compute.contracts.completion import METHOD
 from ihp_compute.contracts.contract import Agreement, Contract
 from ihp_compute.contracts.draft import Draft
 from ihp_compute.contracts.files import load, read_toml, same_content
@@ -104,17 +103,10 @@ class ContractSet:
         self._shared("risk", {p: replace(a.risk, normalise=None) for p, a in agreements.items()})
         return next(iter(agreements.values())).risk
 
-    def completion(self, year: int | None) -> str | None:
-        """What all contracts of the set do about claims still to come: `completion.method`.
-
-        Raises
-        ------
-        ContractError
-            If they differ: visits and diagnoses of the base year are cut once for the state.
-        """
-        found = {p: a[METHOD] for p, a in self.at(year).items()}
-        method: str | None = self._shared(METHOD, found)
-        return method
+    def only(self, partnerships: Container[str]) -> ContractSet:
+        """The set of some of its partnerships."""
+        chosen = {p: contract for p, contract in self.contracts.items() if p in partnerships}
+        return replace(self, contracts=chosen)
 
     def check_trends(self, base_year: int, performance_year: int) -> None:
         """Refuse contracts that leave a year's trend open between base and performance year.
@@ -394,6 +386,5 @@ def _check_run(contracts: ContractSet, year: int | None, base_year: int | None) 
     contracts.attribution(year)
     contracts.rule_sets(year)
     contracts.risk(year)
-    contracts.completion(year)
     if year is not None and base_year is not None:
         contracts.check_trends(base_year, year)

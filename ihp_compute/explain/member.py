@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,11 +20,12 @@ from ihp_compute.codes import (
 )
 from ihp_compute.contracts import INCURRED_BY, incurred_by
 from ihp_compute.errors import RunError
-from ihp_compute.explain.origin import check_run, plan_of
+from ihp_compute.explain.origin import check_run, plans_of
 from ihp_compute.ledger import CLAIM_TABLES, RunFate
 from ihp_compute.measure import (
     EXCLUSION_REASONS,
     VISIT_STEPS,
+    Attribution,
     Plan,
     attribute,
     completed,
@@ -58,7 +60,8 @@ class MemberExplained:
 def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
     """What a run made of one member. Restricted: it shows a person's claims.
 
-    The member is measured again from the population, by the terms that the manifest names.
+    The member is measured again from the population, by the terms that the manifest names; where
+    the run measured more than once, as for the contract of the member's partnership.
 
     Parameters
     ----------
@@ -77,7 +80,8 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
         its population changed, moved or has no such member.
     """
     check_run(run_dir, "--member")
-    plan = plan_of(run_dir)
+    plans = plans_of(run_dir)
+    plan = plans[0]
     key = member_keys([member_id])[0]
     shard = plan.shards[int(shard_of(key, len(plan.shards)))]
     member = int(np.searchsorted(shard.column("members", "member_key"), key))
@@ -89,12 +93,8 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
             f"{plan.request.population}: has no member of this id; ids are text, so leading zeros "
             "count"
         )
-    attributions = [
-        attribute(
-            shard, plan.roster, plan.visits, plan.attribution, year=year, cutoff_day=cutoff_day
-        )
-        for year, cutoff_day in zip(plan.years, plan.cutoff_days, strict=True)
-    ]
+    plan = _of_member(plans, shard, member)
+    attributions = attributed(plan, shard)
     seen = plan.seen(shard)
     cost = completed(
         seen, plan, attributions,
@@ -144,6 +144,25 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
         for row, fate in zip(_positions(rows), fates, strict=True)
     ]
     return MemberExplained(member_id, years, lines + _put_aside(plan, member_id))
+
+
+def attributed(plan: Plan, shard: Shard) -> list[Attribution]:
+    """Whose members a shard's are, in the base and in the performance year."""
+    return [
+        attribute(
+            shard, plan.roster, plan.visits, plan.attribution, year=year, cutoff_day=cutoff_day
+        )
+        for year, cutoff_day in zip(plan.years, plan.cutoff_days, strict=True)
+    ]
+
+
+def _of_member(plans: Sequence[Plan], shard: Shard, member: int) -> Plan:
+    """The plan of the partnership that has a member in the performance year; else the first."""
+    if len(plans) == 1:
+        return plans[0]
+    group = int(attributed(plans[0], shard)[1].group[member])
+    name = plans[0].roster.groups[group] if group >= 0 else ""
+    return next((plan for plan in plans if name in plan.contracts.contracts), plans[0])
 
 
 _NO_VISIT: Final = {"visit_of": "", "visit_step": "", "visit_npi": ""}

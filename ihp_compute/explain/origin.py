@@ -9,7 +9,7 @@ from typing import Any
 
 from ihp_compute.errors import RunError
 from ihp_compute.folders import kind_of
-from ihp_compute.measure import Plan, make_plan, payer_names
+from ihp_compute.measure import Plan, make_plan, measurements, payer_names
 from ihp_compute.population import POPULATION, Population, open_population
 from ihp_compute.results import read_manifest, request_of
 
@@ -40,8 +40,8 @@ def population_of(run_dir: Path, manifest: dict[str, Any]) -> Population:
     return population
 
 
-def plan_of(run_dir: Path) -> Plan:
-    """The plan by which a run was made, if population, contracts and risk model are the same."""
+def plans_of(run_dir: Path) -> list[Plan]:
+    """The plans by which a run measured, if population, contracts and risk model are the same."""
     manifest = read_manifest(run_dir, go_on=True)
     population_of(run_dir, manifest)
     request = replace(request_of(manifest), replicates=0, device="cpu")
@@ -51,11 +51,16 @@ def plan_of(run_dir: Path) -> Plan:
     if plan.scores.model_sha256 != manifest["risk_model"]["sha256"]:
         raise RunError(f"{run_dir}: the risk model has changed since this run; run again")
     names, years = payer_names(list(plan.plans)), list(plan.years)
-    return plan.completed_by(
-        {
-            (part["rule_set"], years.index(part["year"]), names.index(part["payer"])): Fraction(
-                part["completion"]
-            )
-            for part in manifest["completion"]["parts"]
-        }
-    )
+    return [
+        way.completed_by(
+            {
+                (part["rule_set"], years.index(part["year"]), names.index(part["payer"])): Fraction(
+                    part["completion"]
+                )
+                for part in held["parts"]
+            }
+        )
+        for way, held in zip(
+            measurements(plan), manifest["completion"]["measurements"], strict=True
+        )
+    ]

@@ -12,6 +12,7 @@ from ihp_compute.measure.attribution import (
     attribute,
     counted_visits,
 )
+from ihp_compute.measure.claims_to_come import ClaimsToCome, interim_line
 from ihp_compute.measure.completed import Developed, completed, develop, parts_of
 from ihp_compute.measure.completion import (
     PaymentDays,
@@ -21,16 +22,23 @@ from ihp_compute.measure.completion import (
 from ihp_compute.measure.cost import costs
 from ihp_compute.measure.line_fates import member_line_fates
 from ihp_compute.measure.measured import Measured, ShardMeasured
-from ihp_compute.measure.member_years import MEMBER_YEARS, OWN_TEXT, VISIT_STEPS
+from ihp_compute.measure.member_years import (
+    MEASUREMENT,
+    MEMBER_YEARS,
+    OWN_TEXT,
+    VISIT_STEPS,
+    member_years_schema,
+)
 from ihp_compute.measure.movement import MOVEMENT
 from ihp_compute.measure.payer_months import PLAN_NOT_STATED, payer_names, payer_weights
-from ihp_compute.measure.plan import Plan, make_plan
+from ihp_compute.measure.plan import Plan, make_plan, measurements, together
 from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.statement import STATEMENT_FIELDS, read_statement, statement_of, unstated
 from ihp_compute.measure.utilisation import utilise_years
 
 __all__ = [
     "EXCLUSION_REASONS",
+    "MEASUREMENT",
     "MEMBER_YEARS",
     "MOVEMENT",
     "OWN_TEXT",
@@ -38,6 +46,7 @@ __all__ = [
     "STATEMENT_FIELDS",
     "VISIT_STEPS",
     "Attribution",
+    "ClaimsToCome",
     "Developed",
     "Measured",
     "PaymentDays",
@@ -50,13 +59,17 @@ __all__ = [
     "counted_visits",
     "develop",
     "final_less_interim",
+    "interim_line",
     "make_plan",
+    "measurements",
     "member_line_fates",
+    "member_years_schema",
     "parts_of",
     "payer_names",
     "payer_weights",
     "read_statement",
     "statement_of",
+    "together",
     "unstated",
     "utilise_years",
     "year_completion",

@@ -27,12 +27,21 @@ _LABEL: Final = pa.dictionary(pa.int16(), pa.string())
 OWN_TEXT: Final = pa.dictionary(pa.int32(), pa.string())
 """Type of columns whose texts each shard finds for itself."""
 
+MEASUREMENT: Final = Column(
+    "measurement",
+    pa.int8(),
+    "place of the measurement; 0 unless contracts measure claims to come in several ways",
+    "position",
+)
+
 MEMBER_YEARS: Final = TableSchema(
     "member_years",
-    "one row a member and year, from which every total can be recomputed",
+    "one row a member, year and measurement, from which every total can be recomputed; costs by "
+    "rule sets of another measurement are 0",
     (
         Column("member_key", pa.uint64(), "the member", "identifier"),
         Column("year", pa.int16(), "year of the claims", "year"),
+        MEASUREMENT,
         Column(
             "group_id", _LABEL, "partnership, COMPARISON or UNATTRIBUTED; empty if not eligible"
         ),
@@ -69,7 +78,7 @@ MEMBER_YEARS: Final = TableSchema(
             )
         ),
     ),
-    keys=("member_key", "year"),
+    keys=("member_key", "year", "measurement"),
     restricted=True,
 )
 
@@ -124,6 +133,7 @@ def member_years_of(
     values: dict[str, Iterable[Any]] = {
         "member_key": (member_key for _ in years),
         "year": (a.year for a in attributions),
+        "measurement": (plan.measurement for _ in years),
         "n_visits": (a.n_visits for a in attributions),
         "tied": (a.tied for a in attributions),
         "score_micro": (score.score_micro for score in scores),

@@ -28,13 +28,14 @@ from ihp_compute.contracts import (
     CostTerms,
     Own,
     QualityScores,
+    RiskTerms,
     incurred_by,
     load_set,
 )
 from ihp_compute.data_quality import RUN, GateTerms, Noticed, Stage
 from ihp_compute.errors import ContractError, DeviceUnavailableError, RunError
 from ihp_compute.measure.attribution import countable_months
-from ihp_compute.measure.claims_to_come import ClaimsToCome, claims_to_come
+from ihp_compute.measure.claims_to_come import ClaimsToCome, claims_to_come, immature
 from ihp_compute.measure.cut import CutShard
 from ihp_compute.measure.quality import given_instead, interim_scores, quality_scores
 from ihp_compute.measure.request import RunRequest
@@ -68,6 +69,8 @@ class Plan:
     `rule_sets` are the distinct cost terms among the contracts; `group_rule_set[g]` says which one
     settles group g (the comparison population and the unattributed are measured under each).
     `rate_cells` are the distinct lists of rate cells among the contracts.
+    `to_come` has one entry for each way in which contracts have claims measured, and `measurement`
+    is the place of this plan's among them where it has one alone (`measurements`).
     `noticed` are rows of `DATA_QUALITY` of the run itself, judged by its gates.
     """
 
@@ -77,7 +80,7 @@ class Plan:
     base_year: int
     performance_year: int
     cutoff_day: int
-    completion: ClaimsToCome
+    to_come: tuple[ClaimsToCome, ...]
     contracts: ContractSet
     attribution: AttributionTerms
     rule_sets: tuple[CostTerms, ...]
@@ -91,6 +94,13 @@ class Plan:
     plans: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
     noticed: tuple[Mapping[str, Any], ...] = field(default=())
+    measurement: int = 0
+
+    @property
+    def completion(self) -> ClaimsToCome:
+        """What is done about claims still to come, of a plan that measures in one way."""
+        (found,) = self.to_come
+        return found
 
     @property
     def years(self) -> tuple[int, int]:
@@ -110,14 +120,14 @@ class Plan:
     @property
     def completes(self) -> bool:
         """Whether cost must be developed before it is measured: not where it is known complete."""
-        return self.completion.method == "computed" and not self.completion.year.is_developed
+        return self.completion.completes
 
     def completed_by(
         self, parts: Mapping[tuple[int, int, int], Fraction], notes: Sequence[str] = ()
     ) -> Plan:
         """The plan with the completion of each part of cost, and what to tell of it."""
         return replace(
-            self, completion=replace(self.completion, parts=parts), notes=(*self.notes, *notes)
+            self, to_come=(replace(self.completion, parts=parts),), notes=(*self.notes, *notes)
         )
 
     @property
@@ -199,13 +209,16 @@ def make_plan(request: RunRequest) -> Plan:
     )
     agreements = contracts.at(performance_year)
     used, of_quality = interim_scores(
-        population, performance_year, {p: agreements[p] for p in to_come.interim}, quality
+        population,
+        performance_year,
+        {p: agreements[p] for one in to_come for p in one.interim},
+        quality,
     )
     noticed = gates.judge(
         (
             *_inconsistent(contracts, base_year, performance_year),
             *_unmatched_quality(quality, strangers),
-            *to_come.noticed(contracts),
+            *immature(to_come, contracts),
         )
     )
     gates.refuse(noticed, {}, Stage.PLAN)
@@ -223,20 +236,6 @@ def make_plan(request: RunRequest) -> Plan:
     )
     risk = contracts.risk(performance_year)
     visits = compile_visits(attribution, population.codes("hcpcs").to_pylist())
-    cutoff_days = {base_year: to_come.base_cutoff_day, performance_year: cutoff_day}
-    counting = MonthsThatCount(
-        years=(base_year, performance_year),
-        of=partial(
-            countable_months,
-            roster=roster,
-            visits=visits,
-            terms=attribution,
-            cutoff_days=cutoff_days,
-        ),
-        cutoff_days=cutoff_days,
-        # without visits, months depend on the population and these terms alone
-        key=attribution if attribution.keep_pre_visit else None,
-    )
     device, notes = _device(request)
     return Plan(
         request=request,
@@ -251,24 +250,97 @@ def make_plan(request: RunRequest) -> Plan:
         base_year=base_year,
         performance_year=performance_year,
         cutoff_day=cutoff_day,
-        completion=to_come,
+        to_come=to_come,
         contracts=contracts,
         attribution=attribution,
         rule_sets=rule_sets,
         rate_cells=contracts.rate_cells(performance_year),
-        group_rule_set=tuple(
-            contracts.rule_set_of(group, performance_year) if group in contracts.contracts else 0
-            for group in roster.groups
-        ),
+        group_rule_set=_group_rule_set(contracts, roster, performance_year),
         roster=roster,
         visits=visits,
-        scores=provider(risk.model, population, missing=risk.missing, counting=counting),
+        scores=_scores(
+            population,
+            risk,
+            attribution,
+            roster,
+            visits,
+            {base_year: to_come[0].base_cutoff_day, performance_year: cutoff_day},
+        ),
         quality=used,
         device=device,
         plans=tuple(population.codes("plan").to_pylist()),
         notes=(*notes, *contracts.newer_lines(), *contracts.notes, *of_quality),
         noticed=tuple(noticed),
     )
+
+
+def measurements(plan: Plan) -> tuple[Plan, ...]:
+    """The plan, once for each way in which its contracts have claims measured.
+
+    Visits, diagnoses, use of care and cost of the base year are cut for the whole state, which a
+    target is held against: contracts that see other claims have a measurement each, of everybody.
+    """
+    if len(plan.to_come) == 1:
+        return (plan,)
+    population = open_population(plan.origin.path)
+    return tuple(_apart(plan, k, population) for k in range(len(plan.to_come)))
+
+
+def _apart(plan: Plan, measurement: int, population: Population) -> Plan:
+    one, year = plan.to_come[measurement], plan.performance_year
+    contracts = plan.contracts.only(one.methods)
+    cutoff_days = {plan.base_year: one.base_cutoff_day, year: plan.cutoff_day}
+    return replace(
+        plan,
+        to_come=(one,),
+        contracts=contracts,
+        rule_sets=contracts.rule_sets(year),
+        rate_cells=contracts.rate_cells(year),
+        group_rule_set=_group_rule_set(contracts, plan.roster, year),
+        scores=_scores(
+            population, contracts.risk(year), plan.attribution, plan.roster, plan.visits,
+            cutoff_days,
+        ),
+        measurement=measurement,
+    )  # fmt: skip
+
+
+def together(plan: Plan, parts: Sequence[Plan]) -> Plan:
+    """A plan with what its measurements came to know: completion of costs, and what to tell."""
+    notes = dict.fromkeys(note for part in parts for note in part.notes)
+    return replace(plan, to_come=tuple(part.completion for part in parts), notes=tuple(notes))
+
+
+def _group_rule_set(contracts: ContractSet, roster: Roster, year: int) -> tuple[int, ...]:
+    """Rule set of each group: of its contract; the first of who has none."""
+    return tuple(
+        contracts.rule_set_of(group, year) if group in contracts.contracts else 0
+        for group in roster.groups
+    )
+
+
+def _scores(
+    population: Population,
+    risk: RiskTerms,
+    attribution: AttributionTerms,
+    roster: Roster,
+    visits: VisitRule,
+    cutoff_days: Mapping[int, int],
+) -> ScoreProvider:
+    counting = MonthsThatCount(
+        years=tuple(cutoff_days),
+        of=partial(
+            countable_months,
+            roster=roster,
+            visits=visits,
+            terms=attribution,
+            cutoff_days=cutoff_days,
+        ),
+        cutoff_days=cutoff_days,
+        # without visits, months depend on the population and these terms alone
+        key=attribution if attribution.keep_pre_visit else None,
+    )
+    return provider(risk.model, population, missing=risk.missing, counting=counting)
 
 
 def _inconsistent(

@@ -47,8 +47,14 @@ def _completion(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{found['run_out_months']} months; {manifest['performance_year']} complete to {ratio}",
         ),
         ("Status", str(found["status"])),
-        ("Claims still to come", numbers.label(found["method"])),
-        ("Base year paid through", str(found["base_paid_through"])),
+        *(
+            pair
+            for one in found["measurements"]
+            for pair in (
+                ("Claims still to come", ", ".join(map(numbers.label, one["methods"]))),
+                ("Base year paid through", str(one["base_paid_through"])),
+            )
+        ),
     ]
 
 

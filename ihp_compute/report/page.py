@@ -34,7 +34,7 @@ from ihp_compute.report.noticed import SHOWN, noticed_section
 from ihp_compute.report.partnerships import INNER, OUTER, partnerships_of
 from ihp_compute.report.rate_cells import rate_cells_of
 from ihp_compute.report.review import beside_the_result, marks, review_section
-from ihp_compute.report.rows import Row, RowsOf
+from ihp_compute.report.rows import Row, RowsOf, of_the_state
 from ihp_compute.report.state import state_forest, state_row
 from ihp_compute.report.utilisation import utilisation_section
 from ihp_compute.report.walks import state_walk, statements
@@ -115,7 +115,7 @@ def render(run_dir: Path, stated: Mapping[str, str] | None = None) -> str:
     rows = RowsOf(run_dir)
     partnerships = partnerships_of(rows)
     terms = draft(manifest)
-    noticed = noticed_section(rows["data_quality"], rows["ledger"])
+    noticed = noticed_section(rows["data_quality"], of_the_state(rows["ledger"]))
     shown, sources = statements(partnerships, rate_cells_of(run_dir))
     return _template().render(
         manifest=manifest,
@@ -136,10 +136,10 @@ def render(run_dir: Path, stated: Mapping[str, str] | None = None) -> str:
         state_walk=state_walk(partnerships),
         statements=shown,
         sources=sources,
-        attribution=attribution_section(rows["attribution"], manifest),
-        utilisation=utilisation_section(rows["utilisation"], manifest),
-        exclusions=exclusion_rows(rows["exclusions"]),
-        ledger=ledger_section(rows["ledger"]),
+        attribution=attribution_section(of_the_state(rows["attribution"]), manifest),
+        utilisation=utilisation_section(of_the_state(rows["utilisation"]), manifest),
+        exclusions=exclusion_rows(of_the_state(rows["exclusions"])),
+        ledger=ledger_section(of_the_state(rows["ledger"])),
         noticed=noticed,
         provenance=provenance(manifest),
         shown_findings=SHOWN,

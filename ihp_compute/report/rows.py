@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ihp_compute.codes import COMPARISON, UNATTRIBUTED
 from ihp_compute.results import TABLES, result
 
 Row = dict[str, Any]
+
+
+def of_the_state(rows: Sequence[Row]) -> list[Row]:
+    """Every partnership's rows, and those of the state by the first measurement of the run."""
+    groups = (row.get("group_id", row.get("partnership_id", "")) for row in rows)
+    return [
+        row
+        for row, group in zip(rows, groups, strict=True)
+        if row["measurement"] == 0 or group not in ("", COMPARISON, UNATTRIBUTED)
+    ]
 
 
 class RowsOf:

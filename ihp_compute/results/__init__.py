@@ -6,7 +6,7 @@ Leaves to others: the numbers (`measure`, `settlement`), the page (`report`).
 
 from __future__ import annotations
 
-from ihp_compute.results.assemble import assemble
+from ihp_compute.results.assemble import Part, assemble
 from ihp_compute.results.clinics import OWN
 from ihp_compute.results.digest import digest_over, table_digest
 from ihp_compute.results.folder import Draft, Outcome, check_place
@@ -31,6 +31,7 @@ __all__ = [
     "WALK",
     "Draft",
     "Outcome",
+    "Part",
     "RunTerms",
     "assemble",
     "check_place",

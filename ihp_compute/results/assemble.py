@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from ihp_compute.codes import UNATTRIBUTED
+from ihp_compute.codes import COMPARISON, UNATTRIBUTED
 from ihp_compute.data_quality import DATA_QUALITY, Stage, table_of
 from ihp_compute.errors import UnbalancedLedgerError
 from ihp_compute.ledger import CLAIM_TABLES, LINE_FATES, IngestFate, RunFate
@@ -22,7 +22,7 @@ from ihp_compute.measure import (
     Plan,
     payer_weights,
 )
-from ihp_compute.results.cells import cell_rows
+from ihp_compute.results.cells import cell_rows, contract_labels
 from ihp_compute.results.clinics import ClinicYears
 from ihp_compute.results.missing import missing_of
 from ihp_compute.results.netting import Netted, netted_rows
@@ -52,22 +52,34 @@ _POINT: Final = Fraction(1, 100)
 MEASURES: Final = ("savings_rate", "savings_cents", "payment_cents")
 
 
+class Part(NamedTuple):
+    """One measurement of a run: its plan, what was measured, and who was settled by it."""
+
+    plan: Plan
+    measured: Measured
+    settled: Sequence[Settled]
+
+
 @dataclass(frozen=True)
 class Results:
-    """The tables of a run but member-years, by name, the totals, and what was counted."""
+    """The tables of a run but member-years, by name, the totals, and what was counted.
+
+    totals, clinics : one a measurement
+    """
 
     tables: dict[str, pa.Table]
-    totals: Totals
-    clinics: ClinicYears
+    totals: tuple[Totals, ...]
+    clinics: tuple[ClinicYears, ...]
     settled: Sequence[Settled]
     counts: dict[str, int]
     noticed: tuple[dict[str, Any], ...]
 
 
-def assemble(
-    plan: Plan, measured: Measured, settled: Sequence[Settled], nets: Sequence[Netted]
-) -> Results:
+def assemble(plan: Plan, parts: Sequence[Part], nets: Sequence[Netted]) -> Results:
     """Build every result table but member-years; `nets` are settlements that this one nets.
+
+    What is of partnerships stands once, by the measurement of their contract; what is of the state
+    once for each measurement.
 
     Raises
     ------
@@ -76,32 +88,48 @@ def assemble(
     GateError, AcceptanceError
         If what is missing trips a gate that is not accepted, or what was accepted did not trip.
     """
-    missing = plan.gates.judge(missing_of(plan, measured, settled))
+    missing = plan.gates.judge(
+        [
+            found
+            for part in parts
+            for found in missing_of(
+                part.plan, part.measured, part.settled, with_state=part.plan.measurement == 0
+            )
+        ]
+    )
     plan.gates.refuse(missing, {}, Stage.SETTLED)
     noticed = (*plan.noticed, *missing)
-    clinics = ClinicYears.of(plan, measured)
+    settled = sorted(
+        (one for part in parts for one in part.settled), key=lambda one: one.partnership_id
+    )
+    clinics = [ClinicYears.of(part.plan, part.measured) for part in parts]
+    labels = contract_labels(plan)
+
+    def of_parts(build: Callable[[Part], Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
+        return [row for part in parts for row in build(part)]
+
     return Results(
         tables={
             SETTLEMENT.name: _settlement(plan, settled),
             NETTED.name: _table(NETTED, list(netted_rows(nets, plan, settled, _statuses(plan)))),
             INTERVALS.name: _intervals(settled),
-            CELLS.name: _table(
-                CELLS, list(cell_rows(plan, measured, {one.partnership_id: one for one in settled}))
+            CELLS.name: _table(CELLS, of_parts(lambda part: cell_rows(*part, labels))),
+            CHANCES.name: pa.concat_tables(
+                [_chances(part.settled, own) for part, own in zip(parts, clinics, strict=True)]
             ),
-            CHANCES.name: _chances(settled, clinics),
-            SENSITIVITIES.name: _sensitivities(plan, measured, settled),
-            WALK.name: _walk(plan, settled, _age_warning(plan, measured)),
-            PAYMENTS.name: _payments(plan, measured, settled),
-            LEDGER.name: _ledger(plan, measured),
+            SENSITIVITIES.name: _table(SENSITIVITIES, of_parts(_sensitivities)),
+            WALK.name: _table(WALK, of_parts(_walk)),
+            PAYMENTS.name: _table(PAYMENTS, of_parts(_payments)),
+            LEDGER.name: _table(LEDGER, of_parts(_ledger)),
             DATA_QUALITY.name: table_of([*plan.origin.noticed.to_pylist(), *noticed]),
-            ATTRIBUTION.name: _attribution(plan, measured),
-            EXCLUSIONS.name: _exclusions(plan, measured),
-            UTILISATION.name: _utilisation(plan, measured),
+            ATTRIBUTION.name: _table(ATTRIBUTION, of_parts(_attribution)),
+            EXCLUSIONS.name: _table(EXCLUSIONS, of_parts(_exclusions)),
+            UTILISATION.name: _table(UTILISATION, of_parts(_utilisation)),
         },
-        totals=measured.totals,
-        clinics=clinics,
+        totals=tuple(part.measured.totals for part in parts),
+        clinics=tuple(clinics),
         settled=settled,
-        counts=dict(sorted(measured.counts.items())),
+        counts=dict(sorted(parts[0].measured.counts.items())),
         noticed=tuple(dict(row) for row in noticed),
     )
 
@@ -112,7 +140,7 @@ def _table(declared: TableSchema, rows: Sequence[dict[str, Any]]) -> pa.Table:
 
 def _statuses(plan: Plan) -> dict[str, str]:
     """INTERIM or final, by partnership id."""
-    interim = set(plan.completion.interim)
+    interim = {p for one in plan.to_come for p in one.interim}
     return {p: INTERIM if p in interim else FINAL for p in plan.contracts.contracts}
 
 
@@ -186,7 +214,8 @@ def _chances(settled: Sequence[Settled], clinics: ClinicYears) -> pa.Table:
     return _table(CHANCES, rows)
 
 
-def _sensitivities(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> pa.Table:
+def _sensitivities(part: Part) -> Iterator[dict[str, Any]]:
+    plan, measured, settled = part
     own = {one.partnership_id: one.payment_cents for one in settled}
     found = sensitivities(
         measured.totals,
@@ -195,13 +224,8 @@ def _sensitivities(plan: Plan, measured: Measured, settled: Sequence[Settled]) -
         performance_year=plan.performance_year,
         quality=plan.quality,
     )
-    return _table(
-        SENSITIVITIES,
-        [
-            {**row, "difference_cents": row["payment_cents"] - own[row["partnership_id"]]}
-            for row in found
-        ],
-    )
+    for row in found:
+        yield {**row, "difference_cents": row["payment_cents"] - own[row["partnership_id"]]}
 
 
 def _age_warning(plan: Plan, measured: Measured) -> str:
@@ -212,10 +236,10 @@ def _age_warning(plan: Plan, measured: Measured) -> str:
     return f"; {n:,} members under 18 in the state, for whom {plan.scores.name} was not made"
 
 
-def _base_cut(plan: Plan) -> str:
+def _base_cut(plan: Plan, partnership: str) -> str:
     """Where the base year's claims were cut; empty where nothing was to be cut."""
     found = plan.completion
-    if found.method != "equal_runout":
+    if found.methods[partnership] != "equal_runout":
         return ""
     return (
         f": its claims paid through {date_of(found.base_cutoff_day)}, {found.cut_lines:,} later "
@@ -231,7 +255,7 @@ def _point_of_completion(plan: Plan, settled: Settled) -> str:
     ratio = year.ratio if stated is None else Fraction(stated)
     if ratio is None or (year.is_developed and stated is None):
         return ""
-    is_whole = stated is not None or plan.completion.method == "computed"
+    is_whole = stated is not None or plan.completion.methods[settled.partnership_id] == "computed"
     whole = settled.observed_cents if is_whole else settled.observed_cents / ratio
     less, more = (whole * ratio / (ratio + sign * _POINT) - whole for sign in (-1, 1))
     return (
@@ -240,49 +264,49 @@ def _point_of_completion(plan: Plan, settled: Settled) -> str:
     )
 
 
-def _walk(plan: Plan, settled: Sequence[Settled], warning: str) -> pa.Table:
-    rows = []
+def _walk(part: Part) -> Iterator[dict[str, Any]]:
+    plan, measured, settled = part
+    warning = _age_warning(plan, measured)
     for one in settled:
         more = {
             "risk": warning,
-            "completion": _base_cut(plan),
+            "completion": _base_cut(plan, one.partnership_id),
             "observed": _point_of_completion(plan, one),
         }
         for position, row in enumerate(one.walk):
             detail = row.detail + more.get(row.step, "")
-            rows.append(
-                {
-                    "partnership_id": one.partnership_id,
-                    "position": position,
-                    **vars(row),
-                    "detail": detail,
-                }
-            )
-    return _table(WALK, rows)
+            yield {
+                "partnership_id": one.partnership_id,
+                "position": position,
+                **vars(row),
+                "detail": detail,
+            }
 
 
-def _payments(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> pa.Table:
+def _payments(part: Part) -> Iterator[dict[str, Any]]:
     """Who pays or is owed what, to the cent: each plan by member months; by cost, each kind."""
+    plan, measured, settled = part
     agreements = plan.contracts.at(plan.performance_year)
-    rows = []
     for one in settled:
         parts = one.payer_cents or {"all": one.payment_cents}
         if agreements[one.partnership_id]["payers.split"] == "member_months":
             months = measured.payer_months[plan.roster.groups.index(one.partnership_id)]
             weights = payer_weights(months, list(plan.plans))
             parts = split(one.payment_cents, weights) if weights else parts
-        rows += [
-            {"partnership_id": one.partnership_id, "payer": payer, "payment_cents": cents}
-            for payer, cents in parts.items()
-        ]
-    return _table(PAYMENTS, rows)
+        for payer, cents in parts.items():
+            yield {"partnership_id": one.partnership_id, "payer": payer, "payment_cents": cents}
 
 
-def _ledger(plan: Plan, measured: Measured) -> pa.Table:
-    """Both stages by table, file and fate; what ingest retained must be what the run met."""
+def _ledger(part: Part) -> list[dict[str, Any]]:
+    """Both stages by table, file and fate; what ingest retained must be what the run met.
+
+    The stage of ingest stands with the first measurement.
+    """
+    plan, measured, _ = part
     names = ("source_table", "file", "fate", "lines", "paid_cents")
     rows = [
-        {"stage": "ingest", **{name: entry[name] for name in names}} for entry in plan.origin.ledger
+        {"stage": "ingest", "measurement": 0, **{name: entry[name] for name in names}}
+        for entry in plan.origin.ledger
     ]
     retained = {
         (row["source_table"], row["file"]): (row["lines"], row["paid_cents"])
@@ -301,6 +325,7 @@ def _ledger(plan: Plan, measured: Measured) -> pa.Table:
                         "source_table": table,
                         "file": file if fate in LINE_FATES else "",
                         "stage": "run",
+                        "measurement": plan.measurement,
                         "fate": fate.label,
                         "lines": lines,
                         "paid_cents": cents,
@@ -316,37 +341,43 @@ def _ledger(plan: Plan, measured: Measured) -> pa.Table:
                 f"{table}, {file}: ingest retained {retained.get(key)} (lines, cents), the run met "
                 f"{met.get(key)}; nothing was written. Verify the population with ihp verify"
             )
-    return _table(LEDGER, rows)
+    return [row for row in rows if row["stage"] == "run" or plan.measurement == 0]
 
 
-def _exclusions(plan: Plan, measured: Measured) -> pa.Table:
-    return _table(
-        EXCLUSIONS,
-        [
-            {
-                "year": year,
-                "reason": reason,
-                "n_members": int(sums[0]),
-                "member_months": int(sums[1]),
-                "paid_cents": int(sums[2]),
-            }
-            for year, by_reason in zip(plan.years, measured.exclusions, strict=True)
-            for reason, sums in zip(EXCLUSION_REASONS, by_reason, strict=True)
-            if reason and sums.any()
-        ],
-    )
+def _exclusions(part: Part) -> Iterator[dict[str, Any]]:
+    plan, measured, _ = part
+    for year, by_reason in zip(plan.years, measured.exclusions, strict=True):
+        for reason, sums in zip(EXCLUSION_REASONS, by_reason, strict=True):
+            if reason and sums.any():
+                yield {
+                    "year": year,
+                    "reason": reason,
+                    "n_members": int(sums[0]),
+                    "member_months": int(sums[1]),
+                    "paid_cents": int(sums[2]),
+                    "measurement": plan.measurement,
+                }
 
 
-def _attribution(plan: Plan, measured: Measured) -> pa.Table:
+def _stands(plan: Plan, group: str) -> bool:
+    """Whether a group has rows in a measurement: a partnership in that of its contract alone."""
+    return group in plan.contracts.contracts or group in (COMPARISON, UNATTRIBUTED)
+
+
+def _attribution(part: Part) -> Iterator[dict[str, Any]]:
     """Every group in both years: its steps, or none for those whom nothing attributed."""
-    rows = []
+    plan, measured, _ = part
     for year, by_group in zip(plan.years, measured.movement, strict=True):
         for group, by_step in zip(plan.roster.groups, by_group, strict=True):
             for step, counts in zip(VISIT_STEPS, by_step, strict=True):
-                if (step == VISIT_STEPS[0]) == (group == UNATTRIBUTED):
-                    numbers = dict(zip(MOVEMENT, map(int, counts), strict=True))
-                    rows.append({"partnership_id": group, "year": year, "step": step, **numbers})
-    return _table(ATTRIBUTION, rows)
+                if _stands(plan, group) and (step == VISIT_STEPS[0]) == (group == UNATTRIBUTED):
+                    yield {
+                        "partnership_id": group,
+                        "year": year,
+                        "step": step,
+                        **dict(zip(MOVEMENT, map(int, counts), strict=True)),
+                        "measurement": plan.measurement,
+                    }
 
 
 def _per_thousand(events: int, months: int) -> float:
@@ -354,24 +385,24 @@ def _per_thousand(events: int, months: int) -> float:
     return 12_000 * events / months if months else 0.0
 
 
-def _utilisation(plan: Plan, measured: Measured) -> pa.Table:
-    rows = []
+def _utilisation(part: Part) -> Iterator[dict[str, Any]]:
+    plan, measured, _ = part
     for year, by_group in zip(plan.years, measured.utilisation, strict=True):
         for group, sums in zip(plan.roster.groups, by_group, strict=True):
+            if not _stands(plan, group):
+                continue
             members, months, stays, visits, readmissions, index_stays = map(int, sums)
-            rows.append(
-                {
-                    "group_id": group,
-                    "year": year,
-                    "n_members": members,
-                    "member_months": months,
-                    "stays": stays,
-                    "ed_visits": visits,
-                    "index_stays": index_stays,
-                    "readmissions": readmissions,
-                    "stays_per_1000": _per_thousand(stays, months),
-                    "ed_visits_per_1000": _per_thousand(visits, months),
-                    "readmission_rate": readmissions / index_stays if index_stays else 0.0,
-                }
-            )
-    return _table(UTILISATION, rows)
+            yield {
+                "group_id": group,
+                "year": year,
+                "n_members": members,
+                "member_months": months,
+                "stays": stays,
+                "ed_visits": visits,
+                "index_stays": index_stays,
+                "readmissions": readmissions,
+                "stays_per_1000": _per_thousand(stays, months),
+                "ed_visits_per_1000": _per_thousand(visits, months),
+                "readmission_rate": readmissions / index_stays if index_stays else 0.0,
+                "measurement": plan.measurement,
+            }

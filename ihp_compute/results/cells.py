@@ -8,7 +8,7 @@ against stands on every row, so that nobody has to add it up.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,15 +37,18 @@ class _Rules:
 
 
 def cell_rows(
-    plan: Plan, measured: Measured, settled: Mapping[str, Settled]
+    plan: Plan, measured: Measured, settled: Sequence[Settled], labels: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """Rows of `tables.CELLS`, from the data as observed."""
+    """Rows of `tables.CELLS` of one measurement, from the data as observed.
+
+    `labels` are those of the whole run (`contract_labels`).
+    """
     agreements = plan.contracts.at(plan.performance_year)
-    labels = contract_labels(agreements)
+    cells_of = {one.partnership_id: one.cells for one in settled}
     seen: set[str] = set()
     for partnership, agreement in agreements.items():
         rules = _rules(plan, measured, agreement, labels[partnership])
-        cells = settled[partnership].cells
+        cells = cells_of[partnership]
         yield from _rows(plan, rules, partnership, cells, settles=True)
         if rules.label not in seen:
             seen.add(rules.label)
@@ -54,16 +57,24 @@ def cell_rows(
                     yield from _rows(plan, rules, group, cells, settles=False)
 
 
-def contract_labels(agreements: Mapping[str, Agreement]) -> dict[str, str]:
+def contract_labels(plan: Plan) -> dict[str, str]:
     """The name of each partnership's contract; with the partnership where sums differ under it.
 
     Contracts of one name may differ in values given beside them. Where these are rules of cost,
-    rate cells or the norm, the comparison population's rows differ too; those who have the contract
-    as it is written have its bare name, and so have all where nobody's sums differ.
+    rate cells, the norm or which claims are measured, the comparison population's rows differ too;
+    those who have the contract as it is written have its bare name, and so have all where nobody's
+    sums differ.
     """
+    agreements = plan.contracts.at(plan.performance_year)
+    measurement = {p: k for k, one in enumerate(plan.to_come) for p in one.methods}
     alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for partnership, agreement in agreements.items():
-        rules = (agreement.cost, agreement["target.rate_cells"], agreement.risk)
+        rules = (
+            agreement.cost,
+            agreement["target.rate_cells"],
+            agreement.risk,
+            measurement[partnership],
+        )
         alike[agreement.name, *rules].append(partnership)
     kinds = Counter(name for name, *_ in alike)
     labels: dict[str, str] = {}

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ihp_compute.errors import RunError
 from ihp_compute.results.tables import LEDGER
 from ihp_compute.table_schema import TableSchema
-from ihp_compute.uncertainty import Totals
+from ihp_compute.uncertainty import Totals, totals_names
 from kernels import word_order
 
 
@@ -39,12 +39,11 @@ def pooled(n: int, kind: Any) -> NDArray[Any]:
 
 
 _WORD_BITS: Final = 64
-TOTALS_PART: Final = "totals"
-"""Name of the totals among the parts of a run's digest; the others are tables."""
 
 
 def sort_by(table: pa.Table, keys: Sequence[str]) -> pa.Table:
     """The table in the order of its key columns, as one chunk a column."""
+    keys = [*keys[:2], *(key for key in keys[2:] if _varies(table.column(key)))]
     if len(keys) == 2 and all(pa.types.is_integer(table.schema.field(key).type) for key in keys):
         order = _order(*(table.column(key).to_numpy() for key in keys))
         if order is None:
@@ -52,6 +51,14 @@ def sort_by(table: pa.Table, keys: Sequence[str]) -> pa.Table:
         columns = [_taken(column, order) for column in table.itercolumns()]
         return pa.Table.from_arrays(columns, schema=table.schema)
     return table.sort_by([(key, "ascending") for key in keys]).combine_chunks()
+
+
+def _varies(column: pa.ChunkedArray) -> bool:
+    """Whether a key orders anything; the measurement mostly is the same in every row."""
+    if not pa.types.is_integer(column.type):
+        return True
+    ends = pc.min_max(column).as_py()
+    return bool(ends["min"] != ends["max"])
 
 
 def _order(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.int64] | None:
@@ -90,7 +97,7 @@ def _picked(values: pa.Array, order: NDArray[np.int64]) -> pa.Array:
 
 def ledger_over_files(ledger: pa.Table) -> pa.Table:
     """The ledger summed over input files: how a state's claims were cut into files is no result."""
-    summed = ledger.group_by(["source_table", "stage", "fate"]).aggregate(
+    summed = ledger.group_by(["source_table", "stage", "fate", "measurement"]).aggregate(
         [("lines", "sum"), ("paid_cents", "sum")]
     )
     kept = summed.filter(
@@ -99,7 +106,9 @@ def ledger_over_files(ledger: pa.Table) -> pa.Table:
             pc.not_equal(summed.column("paid_cents_sum"), 0),
         )
     )
-    return kept.select(["source_table", "stage", "fate", "lines_sum", "paid_cents_sum"])
+    return kept.select(
+        ["source_table", "stage", "fate", "measurement", "lines_sum", "paid_cents_sum"]
+    )
 
 
 def _update(digest: Any, column: pa.ChunkedArray) -> None:
@@ -164,6 +173,11 @@ def totals_digest(totals: Totals) -> str:
     digest.update(np.ascontiguousarray(totals.n_members, "<i8").data)
     digest.update(np.ascontiguousarray(totals.taken_cents, "<i8").data)
     return digest.hexdigest()
+
+
+def totals_named(totals: Sequence[Totals]) -> dict[str, Totals]:
+    """Totals of a run's measurements by name, as parts of its digest; the others are tables."""
+    return dict(zip(totals_names(len(totals)), totals, strict=True))
 
 
 def digest_over(parts: Mapping[str, str], terms: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ ordered, digested and written beside the settling.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,15 +35,15 @@ from ihp_compute.folders import (
     publish,
     write_manifest,
 )
-from ihp_compute.measure import MEMBER_YEARS, OWN_TEXT, Measured, Plan
+from ihp_compute.measure import MEMBER_YEARS, OWN_TEXT, Plan, member_years_schema
 from ihp_compute.results import kept_terms
 from ihp_compute.results.assemble import Results
 from ihp_compute.results.digest import (
-    TOTALS_PART,
     digest_over,
     result_digest,
     sort_by,
     totals_digest,
+    totals_named,
 )
 from ihp_compute.results.manifest import (
     digest_terms,
@@ -55,7 +56,7 @@ from ihp_compute.results.netting import Netted
 from ihp_compute.results.read import RUN
 from ihp_compute.results.tables import INTERVALS, NETTED, SETTLEMENT, TABLES
 from ihp_compute.table_schema import TableSchema
-from ihp_compute.uncertainty import TOTALS, write_totals
+from ihp_compute.uncertainty import totals_file, write_totals
 
 
 @dataclass(frozen=True)
@@ -168,8 +169,11 @@ class Draft:
         self._writer.shutdown(cancel_futures=True)
         self._open.close()
 
-    def keep(self, measured: Measured) -> None:
-        """Order, digest and write member-years while others go on."""
+    def keep(self, measured: Sequence[tuple[int, Sequence[pa.Table]]]) -> None:
+        """Order, digest and write member-years while others go on.
+
+        Of each measurement the number of its rule sets, and its tables.
+        """
         ordered = self._writer.submit(_member_years, measured)
         self._kept = (
             self._writer.submit(lambda: result_digest(MEMBER_YEARS, ordered.result())),
@@ -181,7 +185,8 @@ class Draft:
         plan = self.plan
         check_place(self.out, plan, self.nets, replace=self.replace)
         terms = digest_terms(plan, self.nets)
-        write_totals(results.totals, self.folder / TOTALS)
+        for name, totals in totals_named(results.totals).items():
+            write_totals(totals, self.folder / totals_file(name))
         tables = {name: sort_by(table, TABLES[name].keys) for name, table in results.tables.items()}
         for name, table in tables.items():
             _write_table(table, self.folder, TABLES[name])
@@ -190,7 +195,8 @@ class Draft:
             for name, table in tables.items()
             if TABLES[name].in_digest
         }
-        parts[TOTALS_PART] = totals_digest(results.totals)
+        for name, totals in totals_named(results.totals).items():
+            parts[name] = totals_digest(totals)
         digested, written = self._kept
         parts[MEMBER_YEARS.name] = digested.result()
         kept = kept_terms.document(plan.contracts, plan.quality)
@@ -220,12 +226,28 @@ class Draft:
         )
 
 
-def _member_years(measured: Measured) -> pa.Table:
-    table = pa.concat_tables(measured.member_years)
+def _member_years(measured: Sequence[tuple[int, Sequence[pa.Table]]]) -> pa.Table:
+    n_rule_sets, before = sum(n for n, _ in measured), 0
+    tables: list[pa.Table] = []
+    for n, own in measured:
+        tables += own if n == n_rule_sets else [_among(table, before, n_rule_sets) for table in own]
+        before += n
+    table = pa.concat_tables(tables)
     for i, column in enumerate(table.schema):
         if column.type == OWN_TEXT:
             table = table.set_column(i, column, _in_order_of_texts(table.column(i)))
     return sort_by(table, MEMBER_YEARS.keys)
+
+
+def _among(table: pa.Table, before: int, n_rule_sets: int) -> pa.Table:
+    """A measurement's member-years with the costs of all rule sets; 0 for those of others."""
+    own = {
+        re.sub(r"_r(\d+)_cents$", lambda at: f"_r{before + int(at[1])}_cents", name): column
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+    schema = member_years_schema(n_rule_sets).arrow
+    nothing = pa.chunked_array([pa.array(np.zeros(table.num_rows, np.int64))])
+    return pa.table([own.get(name, nothing) for name in schema.names], schema=schema)
 
 
 def _in_order_of_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -13,7 +13,7 @@ import ihp_compute
 from ihp_compute import folders
 from ihp_compute.contracts import NONE
 from ihp_compute.data_quality import accepted_lines, noticed_lines
-from ihp_compute.measure import Plan, RunRequest, payer_names
+from ihp_compute.measure import ClaimsToCome, Plan, RunRequest, interim_line, payer_names
 from ihp_compute.results.assemble import FINAL, INTERIM, Results
 from ihp_compute.results.netting import Netted
 from ihp_compute.results.read import RUN
@@ -91,7 +91,7 @@ def manifest_of(
         "engine_version": ihp_compute.__version__,
         **entries("base_year", "performance_year", "paid_through", "replicates", "seed"),
         "completion": completion_of(plan),
-        "clinic_years": results.clinics.document(),
+        "clinic_years": [clinics.document() for clinics in results.clinics],
         "earlier_settlements": [one.document() for one in nets],
         "device": plan.device,
         **entries("device"),
@@ -118,29 +118,47 @@ def manifest_of(
 
 def completion_of(plan: Plan) -> dict[str, Any]:
     """What the manifest says of claims still to come, ratios as text."""
-    found, year = plan.completion, plan.completion.year
-    names = payer_names(list(plan.plans))
+    year = plan.to_come[0].year
+    interim = sorted(p for one in plan.to_come for p in one.interim)
     return {
         "lines": list(interim_lines(plan)),
-        "status": INTERIM if found.interim else FINAL,
-        "method": found.method or NONE,
+        "status": INTERIM if interim else FINAL,
         "run_out_months": year.run_out_months,
         "ratio": None if year.ratio is None else str(six_places(year.ratio)),
         "by_month": [None if f is None else str(six_places(f)) for f in year.factors],
         "undated_cents": year.undated_cents,
-        "base_paid_through": str(date_of(found.base_cutoff_day)),
-        "base_lines_cut": found.cut_lines,
-        "interim": list(found.interim),
+        "interim": interim,
+        "measurements": [_measurement(plan, one) for one in plan.to_come],
+    }
+
+
+def _measurement(plan: Plan, one: ClaimsToCome) -> dict[str, Any]:
+    """One way to measure: whose, by which method, what was left out and what completed.
+
+    A part's rule set is that of the measurement, whose first stands in `member_years` as
+    `first_rule_set`.
+    """
+    names = payer_names(list(plan.plans))
+    before = plan.to_come[: plan.to_come.index(one)]
+    return {
+        "partnerships": list(one.methods),
+        "methods": sorted({method or NONE for method in one.methods.values()}),
+        "base_paid_through": str(date_of(one.base_cutoff_day)),
+        "base_lines_cut": one.cut_lines,
+        "first_rule_set": sum(
+            len(plan.contracts.only(other.methods).rule_sets(plan.performance_year))
+            for other in before
+        ),
         "parts": [
             {"rule_set": r, "year": plan.years[p], "payer": names[k], "completion": str(ratio)}
-            for (r, p, k), ratio in sorted(found.parts.items())
+            for (r, p, k), ratio in sorted(one.parts.items())
         ],
     }
 
 
 def interim_lines(plan: Plan) -> tuple[str, ...]:
     """What is said first of a settlement that is not final; nothing of one that is."""
-    line = plan.completion.line(plan.paid_through)
+    line = interim_line(plan.to_come, plan.paid_through)
     return (line,) if line else ()
 
 

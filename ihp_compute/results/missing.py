@@ -36,8 +36,13 @@ _MEANS = {
 }
 
 
-def missing_of(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> list[Noticed]:
-    """Everything that is told of a run once its partnerships are settled."""
+def missing_of(
+    plan: Plan, measured: Measured, settled: Sequence[Settled], *, with_state: bool
+) -> list[Noticed]:
+    """Everything that is told of a measurement once its partnerships are settled.
+
+    `with_state` tells of the state too, which all measurements of a run have alike.
+    """
     return [
         *_quality(settled),
         *_unscored(plan, measured, settled),
@@ -46,7 +51,7 @@ def missing_of(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> li
         *_without_members(plan, measured, settled),
         *_cells_without_members(plan, measured),
         *_cells_not_listed(plan, measured, settled),
-        *_unattributed(measured),
+        *(_unattributed(measured) if with_state else ()),
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import pyarrow as pa
 
 from ihp_compute.data_quality import DATA_QUALITY
-from ihp_compute.measure import MEMBER_YEARS
+from ihp_compute.measure import MEASUREMENT, MEMBER_YEARS
 from ihp_compute.settlement import CHANGES
 from ihp_compute.table_schema import Column, TableSchema
 
@@ -82,11 +82,10 @@ CHANCES: Final = TableSchema(
         Column("mean_payment_cents", pa.int64(), "mean over replicates, half to even", "cents"),
         Column("clinics", pa.int32(), "its clinics with members in both years", "clinics"),
         Column("clinic_year_from", pa.string(),
-               "whose variance of a clinic-year stands: own from 8 clinics, else state; none where "
-               "nobody has two clinics"),
+               "whose clinic-years: own from 8 clinics, else state; none where there are no two"),
         Column("clinic_year_sd", pa.float64(),
-               "standard deviation of a clinic's cost over expected in one year, beyond its "
-               "members'; 0 where none is found", "ratio"),
+               "standard deviation of a clinic's cost over expected in a year beyond its members'",
+               "ratio"),
         Column("rate_std_error", pa.float64(),
                "standard deviation of the savings rate over replicates", "ratio"),
         Column("rate_std_error_with_clinics", pa.float64(), "the same with clinic-years", "ratio"),
@@ -205,8 +204,9 @@ LEDGER: Final = TableSchema(
         Column("fate", pa.string(), "what became of the lines"),
         Column("lines", pa.int64(), "lines of this fate", "lines"),
         Column("paid_cents", pa.int64(), "paid amount of the lines", "cents"),
+        MEASUREMENT,
     ),
-    keys=("source_table", "stage", "fate", "file"),
+    keys=("source_table", "stage", "fate", "file", "measurement"),
 )
 
 EXCLUSIONS: Final = TableSchema(
@@ -218,8 +218,9 @@ EXCLUSIONS: Final = TableSchema(
         Column("n_members", pa.int64(), "members not eligible", "members"),
         Column("member_months", pa.int64(), "their months enrolled", "member months"),
         Column("paid_cents", pa.int64(), "paid for them in the year", "cents"),
+        MEASUREMENT,
     ),
-    keys=("year", "reason"),
+    keys=("year", "reason", "measurement"),
 )
 
 ATTRIBUTION: Final = TableSchema(
@@ -244,8 +245,9 @@ ATTRIBUTION: Final = TableSchema(
         Column("moved_out", pa.int64(),
                "members who left, at their step of the base year, and are of another now",
                "members"),
+        MEASUREMENT,
     ),
-    keys=("partnership_id", "year", "step"),
+    keys=("partnership_id", "year", "step", "measurement"),
 )  # fmt: skip
 
 UTILISATION: Final = TableSchema(
@@ -267,8 +269,9 @@ UTILISATION: Final = TableSchema(
         Column("ed_visits_per_1000", pa.float64(), "rate of visits", "per 1,000 member years"),
         Column("readmission_rate", pa.float64(),
                "readmissions over index stays; 0 without them", "ratio"),
+        MEASUREMENT,
     ),
-    keys=("group_id", "year"),
+    keys=("group_id", "year", "measurement"),
 )  # fmt: skip
 
 TABLES: Final[Mapping[str, TableSchema]] = {

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 
 from ihp_compute.errors import RunError
 from ihp_compute.folders import check_seal, file_sha256
-from ihp_compute.results.digest import TOTALS_PART, digest_over, result_digest, totals_digest
+from ihp_compute.results.digest import digest_over, result_digest, totals_digest
 from ihp_compute.results.manifest import read_manifest
 from ihp_compute.results.read import RUN
 from ihp_compute.results.tables import TABLES
-from ihp_compute.uncertainty import TOTALS, read_totals
+from ihp_compute.uncertainty import read_totals, totals_file, totals_names
 
 
 def verify_run(run_dir: Path) -> str:
@@ -37,7 +37,10 @@ def verify_run(run_dir: Path) -> str:
             for name, declared in TABLES.items()
             if declared.in_digest
         }
-        totals = read_totals(run_dir / TOTALS)
+        totals = {
+            name: read_totals(run_dir / totals_file(name))
+            for name in totals_names(len(manifest["completion"]["measurements"]))
+        }
     except (OSError, pa.ArrowException, AttributeError, KeyError, ValueError) as error:
         raise RunError(f"{run_dir}: cannot be read back: {error}; run it again") from error
     terms = manifest["terms"]
@@ -52,7 +55,7 @@ def verify_run(run_dir: Path) -> str:
         found = {name: result_digest(TABLES[name], table) for name, table in tables.items()}
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise RunError(f"{run_dir}: cannot be read back: {error}; run it again") from error
-    found[TOTALS_PART] = totals_digest(totals)
+    found |= {name: totals_digest(of) for name, of in totals.items()}
     held = manifest["table_digests"]
     changed = [name for name in (*found, *held) if found.get(name) != held.get(name)]
     if changed:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ihp_compute.contracts import SIZE_TABLE, Agreement, QualityScores
+from ihp_compute.contracts import SIZE_TABLE, Agreement, ContractSet, QualityScores
 from ihp_compute.errors import GridError, RunError
 from ihp_compute.results import RunTerms
 from ihp_compute.settlement import (
@@ -29,39 +29,50 @@ from ihp_compute.settlement import (
     write_target,
 )
 from ihp_compute.sweeps.grid import Axis
-from ihp_compute.uncertainty import TOTALS, Totals, read_totals
+from ihp_compute.uncertainty import Totals, read_totals, totals_file, totals_names
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as a sweep needs it."""
+    """A run as a sweep needs it; `measured` are its measurements, of some partnerships each."""
 
     folder: Path
-    totals: Totals
+    measured: tuple[tuple[Totals, ContractSet], ...]
     terms: RunTerms
     base_year: int
     performance_year: int
 
+    @property
+    def totals(self) -> Totals:
+        """Totals of which only what all measurements have alike may be read: people, draws."""
+        return self.measured[0][0]
+
+    def measured_of(self, partnership: str) -> tuple[Totals, ContractSet]:
+        """The measurement of a partnership's contract."""
+        return next(found for found in self.measured if partnership in found[1].contracts)
+
     @classmethod
     def open(cls, folder: Path, manifest: Mapping[str, Any], terms: RunTerms) -> Run:
-        """Map a run's totals.
+        """Map the totals of a run's measurements.
 
         Raises
         ------
         RunError
             If its totals are damaged, or it has no replicates.
         """
+        whose = [one["partnerships"] for one in manifest["completion"]["measurements"]]
         try:
-            totals = read_totals(folder / TOTALS)
+            found = [read_totals(folder / totals_file(n)) for n in totals_names(len(whose))]
         except (OSError, KeyError, ValueError) as error:
             raise RunError(f"{folder}: its totals cannot be read back; run it again") from error
-        if totals.n_replicates < 1:
+        if found[0].n_replicates < 1:
             raise RunError(
                 f"{folder}: has no replicates, and a sweep gives quantiles over them; make the run "
                 "with --replicates 2000"
             )
         years = manifest["base_year"], manifest["performance_year"]
-        return cls(folder, totals, terms, *years)
+        sets = [terms.contracts.only(partnerships) for partnerships in whose]
+        return cls(folder, tuple(zip(found, sets, strict=True)), terms, *years)
 
     @property
     def scores(self) -> QualityScores:
@@ -125,8 +136,7 @@ class SourcesOf:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._rule_sets = run.terms.contracts.rule_sets(run.performance_year)
-        self._sums: dict[tuple[int, tuple[str, ...]], StateSums] = {}
+        self._sums: dict[tuple[int, int, tuple[str, ...]], StateSums] = {}
 
     def of(self, partnership: str, agreement: Agreement) -> Sources:
         """Sources by name, under the rate cells of an agreement.
@@ -136,16 +146,18 @@ class SourcesOf:
         GridError
             If it lists rate cells in another order than the run's contracts.
         """
-        if agreement.cost not in self._rule_sets:
+        totals, contracts = self._run.measured_of(partnership)
+        rule_sets = contracts.rule_sets(self._run.performance_year)
+        if agreement.cost not in rule_sets:
             raise GridError(
                 f"{agreement.name}: target.rate_cells: found rate cells in another order than the "
                 "run's; dollars above a cap were taken from them in that order, so keep it, or "
                 "make a new run"
             )
-        rule_set = self._rule_sets.index(agreement.cost)
-        key = rule_set, agreement["target.rate_cells"]
+        rule_set = rule_sets.index(agreement.cost)
+        key = id(totals), rule_set, agreement["target.rate_cells"]
         if key not in self._sums:
-            self._sums[key] = state_sums(self._run.totals, agreement, rule_set)
+            self._sums[key] = state_sums(totals, agreement, rule_set)
         return sources(self._sums[key], partnership)
 
 

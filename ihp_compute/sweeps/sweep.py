@@ -199,17 +199,18 @@ def check(run_dir: Path, grid: Grid, *, limit: int = ROW_LIMIT) -> RunTerms:
 def _check_completion(grid: Grid, found: Mapping[str, Any]) -> None:
     """Refuse to state factors of completion where the run's totals hold another method's work."""
     stated = [axis.path for axis in grid.axes if axis.path in COMPLETION_FACTORS]
-    if not stated or not (found["base_lines_cut"] or found["parts"]):
-        return
-    done = (
-        "completed the cost of each payer"
-        if found["parts"]
-        else f"left {found['base_lines_cut']:,} lines of the base year out"
-    )
-    raise GridError(
-        f"{stated[0]}: the run {done} by completion.method {found['method']}, and a factor would "
-        "come on top; make a run with completion.method given, and sweep that"
-    )
+    for one in found["measurements"] if stated else ():
+        if not (one["base_lines_cut"] or one["parts"]):
+            continue
+        done = (
+            "completed the cost of each payer"
+            if one["parts"]
+            else f"left {one['base_lines_cut']:,} lines of the base year out"
+        )
+        raise GridError(
+            f"{stated[0]}: the run {done} by completion.method {' or '.join(one['methods'])}, and "
+            "a factor would come on top; make a run with completion.method given, and sweep that"
+        )
 
 
 def write(swept: Swept, out: Path, *, replace: bool = False) -> None:

@@ -15,19 +15,19 @@ from ihp_compute.uncertainty.clinics import (
 )
 from ihp_compute.uncertainty.intervals import intervals
 from ihp_compute.uncertainty.totals import (
-    TOTALS,
     Rows,
     Totals,
     YearRows,
     column_names,
     read_totals,
     replicate_totals,
+    totals_file,
+    totals_names,
     write_totals,
 )
 
 __all__ = [
     "LEAST_CLINICS",
-    "TOTALS",
     "Clinics",
     "Component",
     "Rows",
@@ -38,5 +38,7 @@ __all__ = [
     "intervals",
     "read_totals",
     "replicate_totals",
+    "totals_file",
+    "totals_names",
     "write_totals",
 ]

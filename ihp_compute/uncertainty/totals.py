@@ -15,7 +15,21 @@ from numpy.typing import NDArray
 import kernels
 from ihp_compute.codes import RATE_CELLS
 
-TOTALS: Final = "totals.arrow"
+TOTALS: Final = "totals"
+
+
+def totals_names(n: int) -> tuple[str, ...]:
+    """Names of the totals of a run's measurements, as parts of its digest and of files.
+
+    >>> totals_names(2)
+    ('totals', 'totals-1')
+    """
+    return (TOTALS, *(f"{TOTALS}-{k}" for k in range(1, n)))
+
+
+def totals_file(name: str) -> str:
+    """The file of totals in a run's folder."""
+    return f"{name}.arrow"
 
 
 def write_totals(totals: Totals, path: Path) -> None:

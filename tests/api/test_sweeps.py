@@ -60,7 +60,16 @@ def swept_run(finished: Run, service: Service) -> Run:
         "digest": finished.digest,
         "method_version": ihp_compute.METHOD_VERSION,
         "table_digests": {},
-        "completion": {"method": "equal_runout", "base_lines_cut": 0, "parts": []},
+        "completion": {
+            "measurements": [
+                {
+                    "partnerships": ["P-1", "P-2"],
+                    "methods": ["equal_runout"],
+                    "base_lines_cut": 0,
+                    "parts": [],
+                },
+            ],
+        },
         "base_year": 2023,
         "performance_year": 2024,
         "terms": {"contracts": contracts.hashes()},

@@ -221,11 +221,12 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                         stays * 12000 / months,
                         visits * 12000 / months,
                         again / stays if stays else 0.0,
+                        0,
                     )
                 )
         for group, n in (("COMPARISON", 8), ("UNATTRIBUTED", 420_000)):
             use += [
-                (group, year, n, n * 10, n // 2, n // 3, n // 2, n // 40, 600.0, 400.0, 0.05)
+                (group, year, n, n * 10, n // 2, n // 3, n // 2, n // 40, 600.0, 400.0, 0.05, 0)
                 for year in (2021, 2023)
             ]
         chances = [
@@ -241,7 +242,10 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         ]
         sizes = [(pid, n) for pid, year, n, *_ in use if year == 2023]
         standing = [
-            (group, year, step, n // 2, n * 5, n // 100, *(n // k * (year == 2023) for k in moves))
+            (
+                group, year, step, n // 2, n * 5, n // 100,
+                *(n // k * (year == 2023) for k in moves), 0,
+            )
             for group, n in sizes
             for year in (2021, 2023)
             for step, moves in (
@@ -252,7 +256,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         ]  # fmt: skip
         ledger = _ledger(balanced=balanced)
         exclusions = [
-            (year, reason, members, members * 7, members * 123_456)
+            (year, reason, members, members * 7, members * 123_456, 0)
             for year in (2021, 2023)
             for reason, members in (
                 ("dual", 82_100),
@@ -329,7 +333,7 @@ def _ledger(*, balanced: bool) -> list[tuple[Any, ...]]:
         ledger.append((table, file, "run", "counted", left_lines, left))
     ledger.append(("", "", "run", "above_cap", 0, 2_114_009_113))
     ledger.append(("", "", "run", "floored", 0, 812_044))
-    return ledger
+    return [(*row, 0) for row in ledger]
 
 
 def _manifest(replicates: int, *, recalled: bool, device: str, requested: str) -> dict[str, Any]:

@@ -68,15 +68,21 @@ def two_years(person: str, at_once: int, later: int, late: int) -> list[Row]:
 
 
 def population(
-    folder: Path, people: list[Row], claims: list[Row], quality: list[Row] | None = None
+    folder: Path,
+    people: list[Row],
+    claims: list[Row],
+    quality: list[Row] | None = None,
+    roster: dict[str, str] | None = None,
 ) -> Path:
+    """A state whose roster has one clinic a partnership; P1 alone unless given."""
     raw = folder / "raw"
     raw.mkdir(parents=True)
     tables = {
         "eligibility": people,
         "medical_claim": claims,
         "provider_roster": [
-            {"partnership_id": "P1", "npi": CLINIC, "tin": "", "specialty": "primary care"}
+            {"partnership_id": name, "npi": npi, "tin": "", "specialty": "primary care"}
+            for name, npi in (roster or {"P1": CLINIC}).items()
         ],
         "quality_score": quality
         or [{"partnership_id": "P1", "performance_year": "2024", "score": "1"}],
@@ -145,7 +151,8 @@ def test_the_base_year_is_cut_at_the_performance_year_s_age(
     assert row["status"] == "INTERIM"
     found = read_manifest(done.run_dir)["completion"]
     assert (found["status"], found["run_out_months"], found["ratio"]) == ("INTERIM", 0, "0.900000")
-    assert (found["base_paid_through"], found["base_lines_cut"]) == ("2023-12-31", 9)
+    (one,) = found["measurements"]
+    assert (one["base_paid_through"], one["base_lines_cut"]) == ("2023-12-31", 9)
     said = (
         "INTERIM: 2024 is complete to 0.900000, claims paid through 2024-12-31, 0 months of "
         "run-out; a later run trues it up"
@@ -168,12 +175,19 @@ def test_a_run_completes_costs_by_itself(late_claims: Path, settled: Settled) ->
     done, row = settled(late_claims, completion__method="computed")
     assert (row["target_cents"], row["observed_cents"]) == (375_120, 360_000)
     assert row["status"] == "INTERIM"
-    (part,) = read_manifest(done.run_dir)["completion"]["parts"]
+    (part,) = parts_of(done)
     assert (part["payer"], part["year"], part["completion"]) == ("ffs", 2024, "9/10")
     year = explain_member(done.run_dir, "M1").years[1]
     assert (year["uncapped_cents"], year["cost_cents"]) == (108_000, 120_000)
     detail = walk_detail(done.run_dir, "observed")
     assert "a point of completion less is +$40.45 of cost, a point more -$39.56" in detail
+
+
+def parts_of(done: Outcome) -> list[Row]:
+    """What the only measurement of a run completed."""
+    (found,) = read_manifest(done.run_dir)["completion"]["measurements"]
+    parts: list[Row] = found["parts"]
+    return parts
 
 
 def walk_detail(run_dir: Path, step: str) -> str:
@@ -187,8 +201,8 @@ def test_a_stated_factor_is_taken_and_neither_cut_nor_completed(
     """Who states a factor need not state the method."""
     done, row = settled(late_claims, observed__completion=0.9)
     assert (row["target_cents"], row["observed_cents"]) == (375_120, 360_000)
-    found = read_manifest(done.run_dir)["completion"]
-    assert (found["method"], found["base_lines_cut"]) == ("given", 0)
+    (found,) = read_manifest(done.run_dir)["completion"]["measurements"]
+    assert (found["methods"], found["base_lines_cut"]) == (["given"], 0)
 
 
 def test_nothing_done_about_an_immature_year_is_refused_without_a_reason(
@@ -310,7 +324,7 @@ def two_payers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_payer_has_a_factor_of_its_own(two_payers: Path, settled: Settled) -> None:
     """Fee for service is complete to 0.9, the plan to 1,180 of 1,200."""
     done, row = settled(two_payers, completion__method="computed")
-    parts = read_manifest(done.run_dir)["completion"]["parts"]
+    parts = parts_of(done)
     assert {part["payer"]: Fraction(part["completion"]) for part in parts} == {
         "ffs": Fraction(9, 10),
         "Plan A": Fraction(1180, 1200),
@@ -324,7 +338,7 @@ def test_the_cap_takes_its_part_of_what_is_still_to_come(
 ) -> None:
     """All four pass $900 by the year's end: what comes later costs nothing more."""
     done, row = settled(two_payers, completion__method="computed", cost__claim_cap=900)
-    assert read_manifest(done.run_dir)["completion"]["parts"] == []
+    assert parts_of(done) == []
     assert row["observed_cents"] == 4 * 90_000
 
 

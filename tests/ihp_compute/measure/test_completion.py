@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ihp_compute.errors import DataError
-from ihp_compute.measure.claims_to_come import ClaimsToCome, is_interim
+from ihp_compute.measure.claims_to_come import ClaimsToCome, interim_line, is_interim
 from ihp_compute.measure.completion import (
     PaymentDays,
     chain_ladder,
@@ -228,10 +228,12 @@ def test_an_interim_settlement_says_its_run_out() -> None:
         paid_days(*year_of_lines(2023, 20)), year=2023, first_year=2023,
         cutoff_day=day("2023-12-31"),
     )  # fmt: skip
-    interim = ClaimsToCome("equal_runout", year, 0, 0, ("P1",))
-    assert interim.line(date(2023, 12, 31)) == (
+    found = ClaimsToCome({"P1": "equal_runout"}, year, 0, 0, completes=False, interim=("P1",))
+    assert interim_line([found], date(2023, 12, 31)) == (
         "INTERIM: 2023 is complete to 0.983333, claims paid through 2023-12-31, 0 months of "
         "run-out; a later run trues it up"
     )
-    final = ClaimsToCome("equal_runout", year, 0, 0, ())
-    assert final.line(date(2023, 12, 31)) == ""
+    final = ClaimsToCome({"P2": "given"}, year, 0, 0, completes=False, interim=())
+    assert interim_line([final], date(2023, 12, 31)) == ""
+    said = interim_line([final, found], date(2023, 12, 31))
+    assert said.startswith("INTERIM for 1 of 2 partnerships: 2023 is complete to 0.983333")

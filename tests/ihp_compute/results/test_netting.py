@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -76,6 +77,17 @@ def test_line_manifest_and_report_name_what_is_netted(interim: Outcome, final: O
     assert interim.digest[:12] in page
     assert 'id="netted"' not in (interim.run_dir / "report.html").read_text()
     assert verify_run(final.run_dir) == final.digest
+
+
+def test_a_changed_movement_is_found(final: Outcome, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(final.run_dir, tmp_path / "copy"))
+    table = pq.read_table(copy / "netted.parquet")
+    moved = [cents + 1 for cents in table.column("moved_cents").to_pylist()]
+    at = table.schema.get_field_index("moved_cents")
+    changed = table.set_column(at, table.schema.field(at), [pa.array(moved, pa.int64())])
+    pq.write_table(changed, copy / "netted.parquet")
+    with pytest.raises(RunError, match="netted: another digest"):
+        verify_run(copy)
 
 
 def test_what_is_netted_takes_part_in_the_digest_and_moves_no_settlement(

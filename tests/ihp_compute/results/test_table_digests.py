@@ -75,7 +75,7 @@ def changed(table: pa.Table) -> pa.Table:
     return table.set_column(at, field, pa.array([first, *others], field.type))
 
 
-@pytest.mark.parametrize("name", UNDER)
+@pytest.mark.parametrize("name", [name for name in UNDER if name != "netted"])  # has no rows here
 def test_a_changed_table_changes_its_digest_and_the_run_s_alone(
     finished: Path, tmp_path: Path, name: str
 ) -> None:
@@ -167,7 +167,7 @@ ENTRIES = st.tuples(
 
 def ledger(rows: Sequence[tuple[object, ...]]) -> pa.Table:
     names = ("source_table", "stage", "fate", "file", "lines", "paid_cents")
-    rows_ = [dict(zip(names, row, strict=True)) for row in rows]
+    rows_ = [{**dict(zip(names, row, strict=True)), "measurement": 0} for row in rows]
     return pa.Table.from_pylist(rows_, schema=LEDGER.arrow)
 
 

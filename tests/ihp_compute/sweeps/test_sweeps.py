@@ -93,7 +93,16 @@ def write_run(
         "digest": "ab" * 32,
         "method_version": ihp_compute.METHOD_VERSION,
         "table_digests": {},
-        "completion": {"method": "equal_runout", "base_lines_cut": 0, "parts": []},
+        "completion": {
+            "measurements": [
+                {
+                    "partnerships": ["P1", "P2"],
+                    "methods": ["equal_runout"],
+                    "base_lines_cut": 0,
+                    "parts": [],
+                },
+            ],
+        },
         "base_year": BASE,
         "performance_year": YEAR,
         "terms": {"contracts": contracts.hashes()},
