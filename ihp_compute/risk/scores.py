@@ -125,11 +125,18 @@ class Fill:
             cells = cells_of(self.policy, shard, year=year, months=months)
             means = self.mean_micro.get(year)
             filled = np.full(shard.n_members, -1, np.int64) if means is None else means[cells]
-            if (filled[missing] < 0).any():
-                bad = int((filled[missing] < 0).sum())
+            left = missing & (filled < 0)
+            if left.any():
+                n = int(left.sum())
+                alike = "age band and sex"
+                if self.policy == "group_average":
+                    names = ", ".join(RATE_CELLS[cell] for cell in np.unique(cells[left]))
+                    alike = f"rate cell ({names})"
                 raise DataError(
-                    f"{bad} members of shard {shard.index} have no score of {provider_name!r} for "
-                    f"{year} and nobody in their {self.policy} has one; supply scores for the year"
+                    f"{n} member{'s' * (n != 1)} of shard {shard.index} with months in {year} "
+                    f"found without a score of {provider_name!r}, and nobody in the state of the "
+                    f"same {alike} has one to take the mean of; supply a score of {year} for one "
+                    "of them at least, or let risk.missing go by another mean"
                 )
             score_micro = np.where(missing, filled, score_micro)
         return Scores(score_micro, {"n_unscored": count}, missing)

@@ -134,8 +134,17 @@ def test_a_demographic_cell_is_age_band_and_sex() -> None:
 
 def test_an_empty_cell_is_refused_not_guessed() -> None:
     shard = shard_of([[(2024, 1, 1_000_000)], []], sexes=[1, 2])
-    with pytest.raises(DataError, match="nobody in their demographic_cell"):
+    with pytest.raises(DataError, match="nobody in the state of the same age band and sex has"):
         provider("supplied", FakePopulation((shard,), ["acg"]), missing="demographic_cell").score(
+            shard, year=2024, cutoff_day=0, months=months_of(shard)
+        )
+
+
+def test_the_rate_cell_of_which_nobody_has_a_score_is_named() -> None:
+    """Who has to supply scores knows of which people."""
+    shard = shard_of([[], []])
+    with pytest.raises(DataError, match=r"2 members .* of the same rate cell \(adult_ffs\) has"):
+        provider("supplied", FakePopulation((shard,), ["acg"]), missing="group_average").score(
             shard, year=2024, cutoff_day=0, months=months_of(shard)
         )
 
