@@ -333,11 +333,12 @@ def _weights_line(fit: dict[str, Any], supplied: Outcome, beside: Outcome) -> st
         for row in supplied.settlement
     }
     most = max(moved, key=lambda name: abs(moved[name]))
+    squared = fit["out_of_sample"]["r_squared"]
     return (
         f"risk weights calibrated on this state's claims (R squared "
-        f"{fit['out_of_sample']['r_squared']:.2f} out of sample) beside the supplied scores: "
-        f"payments in all {dollars(sum(own.values()))}; the largest change is {most}, "
-        f"{dollars(moved[most])}; see {beside.run_dir}"
+        f"{'not defined' if squared is None else f'{squared:.2f}'} out of sample) beside the "
+        f"supplied scores: payments in all {dollars(sum(own.values()))}; the largest change is "
+        f"{most}, {dollars(moved[most])}; see {beside.run_dir}"
     )
 
 

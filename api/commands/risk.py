@@ -165,8 +165,14 @@ def calibrate_command(
         emit_json(report)
         return
     fit = report["out_of_sample"]
+    squared = fit["r_squared"]
     say(
         f"{out}: {report['members']:,} members, {report['member_months']:,} member months, "
-        f"R squared {fit['r_squared']:.3f} and MAPE {fit['mape']:.3f} out of sample, "
-        f"sha256 {report['sha256']}"
+        f"R squared {'not defined' if squared is None else f'{squared:.3f}'} and MAPE "
+        f"{fit['mape']:.3f} out of sample, sha256 {report['sha256']}"
     )
+    dropped = report["dropped"]
+    for entry in dropped[:10]:
+        say(f"  no estimate: {entry['term']} in {entry['segment']}: {entry['reason']}")
+    if len(dropped) > 10:
+        say(f"  and {len(dropped) - 10} more, in the report beside the model")

@@ -6,9 +6,12 @@
 The cost of a member-year is what was paid for lines of the year, brought to twelve months and
 capped. Coefficients are not negative, and a category never weighs less than one that it clears.
 A rare feature is shrunk towards the published weight, rescaled to the state: Z of its own estimate
-and 1 - Z of the prior, Z by the square-root rule on its member months. The demographic cells then
-take what the conditions leave, and each segment is balanced to its own cost. The new model has
-weights in units of the state's mean annual cost, one column, no normalisation, and its own digest.
+and 1 - Z of the prior, Z by the square-root rule on its member months. Where that turns a category
+and one that it clears around, the side with fewer member months gives way; a category that nobody
+has keeps its prior and moves nobody. What cannot be told apart from other terms keeps its prior
+too, and those take what it leaves. The demographic cells then take what the conditions leave, and
+each segment is balanced to its own cost. The new model has weights in units of the state's mean
+annual cost, one column, no normalisation, and its own digest.
 
 Fit is judged out of sample: members fall into random groups by their key, and K folds of groups are
 each predicted from the others. Standard errors resample the groups. All of it is floating point and
@@ -25,7 +28,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.calibration.least_squares import bootstrap_errors, credibility, solve, within
+from ihp_compute.calibration.least_squares import (
+    Constraint,
+    bootstrap_errors,
+    credibility,
+    solve,
+    told_apart,
+    within,
+)
 from ihp_compute.calibration.sums import (
     CalibrationTerms,
     Design,
@@ -47,7 +57,10 @@ from ihp_compute.units import MICRO
 
 @dataclass(frozen=True)
 class Fit:
-    """One segment's estimate, in cents per year; months int64[p] behind each feature."""
+    """One segment's estimate, in cents per year; months int64[p] behind each feature.
+
+    dropped : features without an estimate of their own, and why
+    """
 
     estimate: NDArray[np.float64]
     standard_error: NDArray[np.float64]
@@ -55,6 +68,7 @@ class Fit:
     prior: NDArray[np.float64]
     blended: NDArray[np.float64]
     months: NDArray[np.int64]
+    dropped: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -124,6 +138,14 @@ def calibrate(
         "out_of_sample": _accuracy(parts, design, folded),
         "predictive_ratios": _ratios(parts, design, folded),
         "features": {s: _described(design.features[s], fit) for s, fit in fits.items()},
+        "dropped": [
+            {"segment": segment, "term": term, "reason": reason}
+            for segment, fit in fits.items()
+            for term, reason in (
+                *((term, "its published weight is 0") for term in design.unweighted[segment]),
+                *fit.dropped.items(),
+            )
+        ],
     }
     model = _model(full, design, weights, mean_cents, name, report)
     report["sha256"] = digest(model)
@@ -150,19 +172,44 @@ def fit_segment(
     segment: str, design: Design, total: Sums, full: Model, terms: CalibrationTerms
 ) -> Fit:
     """Estimate, standard errors and credibility of one segment."""
-    gram, moment = total.gram[segment].sum(axis=0), total.moment[segment].sum(axis=0)
-    estimate, z, prior, blended = _estimate(segment, design, gram, moment, full, terms)
-    there = np.flatnonzero(np.diag(gram) > 0)
-    error = np.full(len(estimate), np.nan)
-    if len(there) and terms.replicates > 1:
-        error[there] = bootstrap_errors(
-            total.gram[segment][:, there[:, None], there[None, :]],
-            total.moment[segment][:, there],
-            within(design.constraints[segment], there),
+    grams, moments = total.gram[segment], total.moment[segment]
+    gram = grams.sum(axis=0)
+    own = _estimate(segment, design, gram, moments.sum(axis=0), full, terms)
+    error = np.full(len(own.estimate), np.nan)
+    if len(own.free) and terms.replicates > 1:
+        left = moments[:, own.free] - grams[:, own.free][:, :, own.tied] @ own.prior[own.tied]
+        error[own.free] = bootstrap_errors(
+            grams[:, own.free[:, None], own.free[None, :]],
+            left,
+            within(design.constraints[segment], own.free),
             replicates=terms.replicates,
             seed=terms.seed,
         )
-    return Fit(estimate, error, z, prior, blended, np.diag(gram))
+    return Fit(
+        own.estimate, error, own.z, own.prior, own.blended, np.diag(gram),
+        {
+            design.features[segment][i]: "cannot be told apart from "
+            + ", ".join(design.features[segment][k] for k in others)
+            for i, others in own.made_of.items()
+        },
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    """Of one segment, in cents per year: estimate, Z, prior and blend of each feature.
+
+    free : features with an estimate of their own; tied : those that somebody has and that are sums
+    of others; made_of : of which
+    """
+
+    estimate: NDArray[np.float64]
+    z: NDArray[np.float64]
+    prior: NDArray[np.float64]
+    blended: NDArray[np.float64]
+    free: NDArray[np.int64]
+    tied: NDArray[np.int64]
+    made_of: dict[int, tuple[int, ...]]
 
 
 def _estimate(
@@ -172,38 +219,75 @@ def _estimate(
     moment: NDArray[np.int64],
     full: Model,
     terms: CalibrationTerms,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Estimate, Z, prior and blend, in cents per year; a feature nobody has keeps the prior."""
+) -> _Estimate:
+    """What the sums say; a feature that nobody has, or that is a sum of others, keeps the prior."""
+    features, constraints = design.features[segment], design.constraints[segment]
     months = np.diag(gram)
     there = np.flatnonzero(months > 0)
     published = _prior(segment, design, full)
-    estimate = np.zeros(len(months))
+    none = np.zeros(len(months))
     if len(there) == 0:
-        return estimate, np.zeros(len(months)), published * 0.0, published * 0.0
-    estimate[there] = solve(
-        gram[np.ix_(there, there)], moment[there], within(design.constraints[segment], there)
-    )
+        return _Estimate(none, none, none, none, there, there, {})
     # the prior has the segment's level: the one factor that fits the published weights best
     square = float(published @ gram @ published)
     level = max(float(published @ moment) / square, 0.0) if square > 0 else 0.0
     prior = np.clip(published * level, 0.0, terms.annual_cap_cents)
+    alone = design.cells | design.crossed  # each member has exactly one: never a sum of others
+    first = tuple(k for k, i in enumerate(there.tolist()) if features[i] in alone)
+    apart = told_apart(gram[np.ix_(there, there)], first)
+    free, tied = there[apart.own], there[sorted(apart.made_of)]
+    estimate = none.copy()
+    estimate[free] = solve(
+        gram[np.ix_(free, free)],
+        moment[free] - gram[np.ix_(free, tied)] @ prior[tied],
+        within(constraints, free),
+    )
     z = credibility(months, terms.full_months)
+    z[tied] = 0.0
     blended = z * estimate + (1 - z) * prior
-    cells = [i for i, name in enumerate(design.features[segment]) if name in design.cells]
+    _put_in_order(blended, months, constraints)
+    cells = [i for i, name in enumerate(features) if name in design.cells]
     if cells:
         _level_cells(blended, prior, cells, gram, moment, z)
-    for one in reversed(design.constraints[segment]):
-        if one.below is not None:  # blending with two different Z can turn a pair around
-            blended[one.above] = max(blended[one.above], blended[one.below])
     # what the segment cost is what its members are predicted to cost
-    whole = cells or [
-        i for i, name in enumerate(design.features[segment]) if name in design.crossed
-    ]
+    whole = cells or [i for i, name in enumerate(features) if name in design.crossed]
     predicted = float(gram[whole].sum(axis=0) @ blended)
     cost = float(moment[whole].sum())
     if predicted > 0 and cost > 0:
         blended *= cost / predicted
-    return estimate, z, prior, blended
+    made_of = {
+        int(there[k]): tuple(there[list(others)].tolist()) for k, others in apart.made_of.items()
+    }
+    return _Estimate(estimate, z, prior, blended, free, tied, made_of)
+
+
+def _put_in_order(
+    blended: NDArray[np.float64],
+    months: NDArray[np.int64],
+    constraints: tuple[Constraint, ...],
+) -> None:
+    """Let no category weigh less than one that it clears, where blending turned a pair around.
+
+    Features are settled by member months, most first: each stays between those settled before it
+    that it clears and those that clear it, over any number of generations. What nobody has settles
+    nothing.
+    """
+    below: dict[int, set[int]] = {}
+    for one in constraints:
+        if one.below is not None:
+            below.setdefault(one.above, set()).add(one.below)
+    grown = True
+    while grown:  # until children of children are all named
+        wider = {i: found.union(*(below.get(k, ()) for k in found)) for i, found in below.items()}
+        grown, below = wider != below, wider
+    settled: list[int] = []
+    for i in np.argsort(-months, kind="stable").tolist():
+        if not months[i]:
+            break
+        low = max((blended[k] for k in settled if k in below.get(i, ())), default=-np.inf)
+        high = min((blended[k] for k in settled if i in below.get(k, ())), default=np.inf)
+        blended[i] = min(max(blended[i], low), high)
+        settled.append(i)
 
 
 def _level_cells(
@@ -236,7 +320,7 @@ def _fold_weights(
         segment: _estimate(
             segment, design, total.gram[segment][others].sum(axis=0),
             total.moment[segment][others].sum(axis=0), full, terms,
-        )[3]
+        ).blended
         for segment in design.features
     }  # fmt: skip
 
@@ -257,15 +341,19 @@ def _predictions(
 
 def _accuracy(
     parts: list[Rows], design: Design, weights: list[dict[str, NDArray[np.float64]]]
-) -> dict[str, float]:
-    """Weighted R squared and mean absolute error over the mean (MAPE), by member months."""
+) -> dict[str, float | None]:
+    """Weighted R squared and mean absolute error over the mean (MAPE), by member months.
+
+    R squared is None where all cost the same: there is nothing to explain.
+    """
     w = np.concatenate([rows.months for rows in parts]).astype(np.float64)
     y = np.concatenate([rows.weighted_cost for rows in parts]) / w
     guess = np.concatenate([_predictions(rows, design, weights) for rows in parts])
     mean = (w @ y) / w.sum()
-    squared = 1.0 - (w @ (y - guess) ** 2) / (w @ (y - mean) ** 2)
+    spread = float(w @ (y - mean) ** 2)
+    squared = None if spread <= 0 else round(1.0 - float(w @ (y - guess) ** 2) / spread, 6)
     return {
-        "r_squared": round(float(squared), 6),
+        "r_squared": squared,
         "mape": round(float((w @ np.abs(y - guess)) / w.sum() / mean), 6),
     }
 
@@ -333,9 +421,12 @@ def _model(
             segment, "", term, str(Decimal(round(float(weight) / mean_cents * MICRO)) / MICRO)
         )
         for segment, features in design.features.items()
-        for term, weight in zip(features, weights[segment], strict=True)
+        for term, weight in (
+            *zip(features, weights[segment], strict=True),
+            *((term, 0.0) for term in design.unweighted[segment]),
+        )
     )
-    fit = report["out_of_sample"]
+    fit = {name: "not defined" if v is None else v for name, v in report["out_of_sample"].items()}
     basis = (
         f"Calibrated on {full.name} (sha256 {report['base_model_sha256']}), {report['timing']}, "
         f"{report['member_months']} member months; 1.000 is ${report['mean_annual_cost_usd']:.2f} "

@@ -9,6 +9,9 @@ or 1 they are exact integers,
 
 so they add up over shards in any order. What is solved from them uses LAPACK and stands outside
 the digest of a run.
+
+A feature that is a sum of others has no estimate of its own, and none is invented for it:
+`told_apart` says which those are, `solve` takes the others.
 """
 
 from __future__ import annotations
@@ -23,10 +26,12 @@ from scipy.optimize import nnls
 
 from ihp_compute.errors import DataError
 
-RIDGE: Final = 1e-9
-"""Added to the scaled diagonal: features that always come together share their cost evenly."""
+LEAST_OWN: Final = 1e-8
+"""Part of a feature's months that no sum of others explains, from which it has an own estimate."""
 TINY: Final = 1e-12
 """What is nearer to zero than this is zero, in units of the largest scaled moment."""
+TINY_PART: Final = 1e-6
+"""A feature of a smaller part is none of those that make up a sum."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,68 @@ class Constraint:
     below: int | None = None
 
 
+@dataclass(frozen=True)
+class Apart:
+    """Which features have an estimate of their own.
+
+    own : int64, their numbers, ascending
+    made_of : of each other one, the features before it that it is a sum of
+    """
+
+    own: NDArray[np.int64]
+    made_of: dict[int, tuple[int, ...]]
+
+
+def told_apart(gram: NDArray[np.int64], first: tuple[int, ...] = ()) -> Apart:
+    """Features that are no sum of those before them, taken in the order of who knows most.
+
+    Parameters
+    ----------
+    gram : int64[p, p]
+        Every feature must occur: no zero on the diagonal.
+    first : tuple of int
+        Features that come before all others; the rest by months, most first, then by number.
+
+    Returns
+    -------
+    Apart
+    """
+    months = np.diag(gram)
+    rest = [i for i in np.argsort(-months, kind="stable").tolist() if i not in set(first)]
+    order = [*first, *rest]
+    size = np.sqrt(months.astype(np.float64))
+    scaled = (gram / np.outer(size, size))[np.ix_(order, order)]
+    try:  # most often none is a sum of others
+        if (np.diag(np.linalg.cholesky(scaled)) ** 2 > LEAST_OWN).all():
+            return Apart(np.arange(len(order)), {})
+    except np.linalg.LinAlgError:
+        pass
+    root = np.zeros_like(scaled)  # lower, of the features kept
+    kept: list[int] = []
+    made_of: dict[int, tuple[int, ...]] = {}
+    for j in range(len(order)):
+        k = len(kept)
+        along = np.zeros(0)
+        if k:
+            along = solve_triangular(root[:k, :k], scaled[kept, j], lower=True)
+        left = float(scaled[j, j] - along @ along)
+        if left > LEAST_OWN:
+            root[k, :k], root[k, k] = along, np.sqrt(left)
+            kept.append(j)
+        else:
+            parts = solve_triangular(root[:k, :k], along, lower=True, trans="T")
+            made_of[order[j]] = tuple(
+                sorted(
+                    order[i] for i, part in zip(kept, parts, strict=True) if abs(part) > TINY_PART
+                )
+            )
+    return Apart(np.array(sorted(order[j] for j in kept), np.int64), made_of)
+
+
 def solve(
-    gram: NDArray[np.int64], moment: NDArray[np.int64], constraints: tuple[Constraint, ...]
+    gram: NDArray[np.int64],
+    moment: NDArray[np.int64] | NDArray[np.float64],
+    constraints: tuple[Constraint, ...],
 ) -> NDArray[np.float64]:
     """Coefficients that minimise the weighted squared error under the constraints.
 
@@ -47,8 +112,8 @@ def solve(
 
     Parameters
     ----------
-    gram : int64[p, p], moment : int64[p]
-        Every feature must occur: no zero on the diagonal.
+    gram : int64[p, p], moment : int64[p] or float64[p]
+        Every feature must occur and be no sum of others (`told_apart`).
     constraints : tuple of Constraint
 
     Returns
@@ -57,8 +122,7 @@ def solve(
     """
     size = np.sqrt(np.diag(gram).astype(np.float64))
     level = max(float(np.abs(moment / size).max()), TINY)
-    scaled = gram / np.outer(size, size) + RIDGE * np.eye(len(size))
-    root = cholesky(scaled)  # upper: root' root = scaled
+    root = cholesky(gram / np.outer(size, size))  # upper: root' root = scaled
     target = solve_triangular(root, moment / size / level, trans="T")
     if not constraints:
         return cast(NDArray[np.float64], solve_triangular(root, target) * level / size)
@@ -94,7 +158,7 @@ def credibility(months: NDArray[np.int64], full_months: int) -> NDArray[np.float
 
 def bootstrap_errors(
     grams: NDArray[np.int64],
-    moments: NDArray[np.int64],
+    moments: NDArray[np.int64] | NDArray[np.float64],
     constraints: tuple[Constraint, ...],
     *,
     replicates: int,
@@ -104,13 +168,14 @@ def bootstrap_errors(
 
     Parameters
     ----------
-    grams : int64[n_groups, p, p], moments : int64[n_groups, p]
+    grams : int64[n_groups, p, p], moments : int64 or float64[n_groups, p]
         Sums of random groups of members; whole groups are drawn with replacement.
     replicates, seed : int
 
     Returns
     -------
-    float64[p]: NaN where a feature is missing from more than half of the draws
+    float64[p]: NaN where a feature stands in one group alone, or has no estimate in more than half
+        of the draws: nobody drawn has it, or it is a sum of others among them
     """
     rng = np.random.default_rng(seed)
     n_groups, p = moments.shape
@@ -120,11 +185,16 @@ def bootstrap_errors(
         gram = np.tensordot(times, grams, axes=1)
         moment = times @ moments
         there = np.flatnonzero(np.diag(gram) > 0)
-        draw[there] = solve(gram[np.ix_(there, there)], moment[there], within(constraints, there))
+        if len(there):
+            there = there[told_apart(gram[np.ix_(there, there)]).own]
+            drawn = gram[np.ix_(there, there)], moment[there]
+            draw[there] = solve(*drawn, within(constraints, there))
     seen = np.isfinite(draws).sum(axis=0)
     mean = np.where(seen, np.nansum(draws, axis=0) / np.maximum(seen, 1), 0.0)
     spread = np.nansum((draws - mean) ** 2, axis=0) / np.maximum(seen - 1, 1)
-    return np.where(2 * seen > replicates, np.sqrt(spread), np.nan)
+    spread_over = (np.diagonal(grams, axis1=1, axis2=2) > 0).sum(axis=0)
+    known = (2 * seen > replicates) & (spread_over > 1)
+    return np.where(known, np.sqrt(spread), np.nan)
 
 
 def within(constraints: tuple[Constraint, ...], there: NDArray[np.int64]) -> tuple[Constraint, ...]:

@@ -10,6 +10,7 @@ are made of whole groups.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 import numpy as np
@@ -75,10 +76,14 @@ class Sums:
 
 @dataclass(frozen=True)
 class Design:
-    """Features of each segment, and the constraints among them."""
+    """Features of each segment, and the constraints among them.
+
+    unweighted : terms of each segment that are no regressors, for their published weight is zero
+    """
 
     compiled: Compiled
     features: dict[str, tuple[str, ...]]
+    unweighted: dict[str, tuple[str, ...]]
     constraints: dict[str, tuple[Constraint, ...]]
     cells: frozenset[str]
     crossed: frozenset[str]
@@ -86,11 +91,31 @@ class Design:
 
 
 def design_of(compiled: Compiled, full: Model) -> Design:
-    """Features and constraints by segment: what the program may leave set, flags left out."""
+    """Features and constraints by segment: what the program may leave set, flags left out.
+
+    A term that the published model weighs with zero in a segment takes part there in no sum (CMS
+    holds the counts D1 to D3 at zero: they are sums of the categories that they count). Demographic
+    cells stay, for every member has one.
+    """
     unscored = {f.name for f in full.features if f.kind == "FLAG"}
-    features, constraints = {}, {}
+    cells = frozenset(cell.out for step in full.steps for cell in step.cells)
+    crossed = frozenset(out for step in full.steps if step.op == "CROSS" for out in step.outs)
+    weighted = {
+        (c.segment, c.term)
+        for c in full.coefficients
+        if c.column == full.default_column and Decimal(c.value)
+    }
+    features, constraints, unweighted = {}, {}, {}
     for segment in full.segments:
-        names = emitted(full, segment) - unscored
+        emits = emitted(full, segment) - unscored
+        names = {
+            name
+            for name in emits
+            if name in cells or name in crossed or (segment.name, name) in weighted
+        }
+        unweighted[segment.name] = tuple(
+            name for name in compiled.names if name in emits and name not in names
+        )
         ordered = tuple(name for name in compiled.names if name in names)
         number = {name: i for i, name in enumerate(ordered)}
         features[segment.name] = ordered
@@ -103,9 +128,10 @@ def design_of(compiled: Compiled, full: Model) -> Design:
     return Design(
         compiled,
         features,
+        unweighted,
         constraints,
-        frozenset(cell.out for step in full.steps for cell in step.cells),
-        frozenset(out for step in full.steps if step.op == "CROSS" for out in step.outs),
+        cells,
+        crossed,
     )
 
 

@@ -6,14 +6,22 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ihp_compute.calibration.fit import calibrate
-from ihp_compute.calibration.least_squares import Constraint, credibility, solve, within
+from ihp_compute.calibration.fit import _put_in_order, calibrate
+from ihp_compute.calibration.least_squares import (
+    Constraint,
+    bootstrap_errors,
+    credibility,
+    solve,
+    told_apart,
+    within,
+)
 from ihp_compute.calibration.sums import CalibrationTerms, design_of, rows_of, sums_of
 from ihp_compute.errors import DataError, RiskModelError
 from ihp_compute.population import Population
@@ -255,6 +263,7 @@ def test_constraints_hold_and_nothing_feasible_is_better(seed: int, p: int) -> N
     months = rng.integers(1, 13, 60)
     cost = rng.integers(-500, 5_000, 60) * months
     gram, moment = (x * months[:, None]).T @ x, x.T @ cost
+    assume(len(told_apart(gram).own) == p)
     constraints = (
         *(Constraint(i) for i in range(p)),
         *(Constraint(i, i + 1) for i in range(p - 1)),
@@ -287,3 +296,120 @@ def test_constraints_among_a_part_are_renumbered() -> None:
 
 def test_credibility_is_the_square_root_rule() -> None:
     assert credibility(np.array([0, 900, 3_600, 9_999]), 3_600).tolist() == [0.0, 0.5, 1.0, 1.0]
+
+
+# --- what has no estimate of its own
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(0, 3))
+def test_what_is_a_sum_of_others_is_told_and_the_others_say_the_same(
+    seed: int, p: int, sums: int
+) -> None:
+    """Features, and some that are unions of disjoint ones: rank is kept, nothing is left over."""
+    rng = np.random.default_rng(seed)
+    x = np.eye(p, dtype=np.int64)[rng.integers(0, p, 200)] * (rng.random((200, 1)) < 0.8)
+    unions = [x[:, rng.random(p) < 0.5].sum(axis=1) for _ in range(sums)]
+    x = np.column_stack([x, *unions, rng.integers(0, 2, 200)])
+    x = x[:, x.any(axis=0)]
+    found = told_apart(x.T @ x)
+    rank = np.linalg.matrix_rank(x)
+    assert len(found.own) == np.linalg.matrix_rank(x[:, found.own]) == rank
+    assert sorted([*found.own, *found.made_of]) == list(range(x.shape[1]))
+    for feature, others in found.made_of.items():
+        assert set(others) <= set(found.own)
+        assert np.linalg.matrix_rank(x[:, [feature, *others]]) == len(others)
+
+
+def test_a_term_of_published_weight_zero_is_no_regressor(model_store: Path, tmp_path: Path) -> None:
+    """As CMS holds its counts D1 to D3: the model still has the term, and it weighs nothing."""
+    full = store.load("small", store=model_store)
+    zero = tuple(
+        msgspec.structs.replace(c, value="0") if c.term == "BOTH" else c for c in full.coefficients
+    )
+    path = tmp_path / "zero.json"
+    path.write_bytes(encode(msgspec.structs.replace(full, name="zero", coefficients=zero)))
+    population = state(3_000, noise=False)
+    scores = model_provider(str(path), population)
+    assert isinstance(scores, ModelScores)
+    terms = CalibrationTerms(year=2024, replicates=2, full_months=1)
+    found = calibrate(scores, store.load(str(path)), population, terms, name="ours")
+    assert "BOTH" not in weights_usd(found)
+    assert found.report["dropped"] == [
+        {"segment": "all", "term": "BOTH", "reason": "its published weight is 0"}
+    ]
+    assert {c.term: c.value for c in found.model.coefficients}["BOTH"] in ("0", "0E-6", "0.000000")
+    compile_model(found.model)
+
+
+def test_two_conditions_that_always_come_together_are_told(model_store: Path) -> None:
+    """One keeps its prior, the other takes what that leaves; together they cost what they cost."""
+    population = state(3_000, noise=False)
+    for shard in population.shards:
+        rare, lung = shard.has[:, 3].copy(), shard.has[:, 2]
+        change = (lung.astype(int) - rare) * TRUTH_USD["RARE"] * 100
+        shard.cents += np.rint(change * shard.months / 12).astype(np.int64)
+        shard.has[:, 3] = lung
+    found = fitted(population, model_store)
+    by_term = {f["term"]: f for f in found.report["features"]["all"]}
+    assert found.report["dropped"] == [
+        {"segment": "all", "term": "RARE", "reason": "cannot be told apart from LUNG"}
+    ]
+    assert by_term["RARE"]["credibility"] == 0
+    assert by_term["RARE"]["weight_usd"] == by_term["RARE"]["prior_usd"]
+    together = by_term["RARE"]["weight_usd"] + by_term["LUNG"]["weight_usd"]
+    assert together == pytest.approx(TRUTH_USD["RARE"] + TRUTH_USD["LUNG"], rel=1e-4)
+
+
+def test_a_category_that_nobody_has_lifts_nobody(model_store: Path) -> None:
+    """HIGH costs nothing more here; LOW below it has no member and a prior above zero."""
+    population = state(3_000, noise=False)
+    for shard in population.shards:
+        high, low, lung = shard.has[:, 0], shard.has[:, 1], shard.has[:, 2]
+        usd = high * TRUTH_USD["HIGH"] + (low & ~high) * TRUTH_USD["LOW"]
+        usd = usd + (high & lung) * TRUTH_USD["BOTH"]
+        shard.cents -= np.rint(usd * 100 * shard.months / 12).astype(np.int64)
+        shard.has[:, 1] = False
+    found = fitted(population, model_store)
+    by_term = {f["term"]: f for f in found.report["features"]["all"]}
+    assert by_term["LOW"]["member_months"] == 0
+    assert by_term["LOW"]["weight_usd"] > 100
+    assert by_term["HIGH"]["weight_usd"] == pytest.approx(0.0, abs=0.5)
+    assert by_term["grown"]["weight_usd"] == pytest.approx(TRUTH_USD["grown"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("months", "settled"),
+    [
+        ((100, 10, 1), (1.0, 1.0, 1.0)),  # the highest knows most: all below give way
+        ((1, 10, 100), (9.0, 9.0, 9.0)),  # the lowest does: all above are raised
+        ((10, 0, 100), (9.0, 5.0, 9.0)),  # over a generation that nobody has, which stays
+        ((0, 0, 100), (1.0, 5.0, 9.0)),
+    ],
+)
+def test_of_a_pair_turned_around_the_side_with_fewer_months_gives_way(
+    months: tuple[int, ...], settled: tuple[float, ...]
+) -> None:
+    blended = np.array([1.0, 5.0, 9.0])
+    _put_in_order(blended, np.array(months), (Constraint(0), Constraint(0, 1), Constraint(1, 2)))
+    assert tuple(blended) == settled
+
+
+def test_what_one_group_alone_has_is_estimated_without_a_standard_error() -> None:
+    """Draws that miss it, some 37 %, are no failure; and nobody's spread is no spread."""
+    grams, moments = np.zeros((40, 1, 1), np.int64), np.zeros((40, 1), np.int64)
+    grams[0], moments[0] = 12, 1_200
+    assert np.isnan(bootstrap_errors(grams, moments, (Constraint(0),), replicates=30, seed=1)).all()
+    grams[1], moments[1] = 12, 3_600
+    (error,) = bootstrap_errors(grams, moments, (Constraint(0),), replicates=200, seed=1)
+    assert 50 < error < 100  # 100 or 300 alone, or between
+    assert np.isnan(bootstrap_errors(0 * grams, 0 * moments, (), replicates=30, seed=1)).all()
+
+
+def test_where_all_cost_the_same_there_is_no_r_squared(model_store: Path) -> None:
+    population = state(200)
+    for shard in population.shards:
+        shard.cents[:] = 100 * shard.months
+    found = fitted(population, model_store)
+    assert found.report["in_sample"]["r_squared"] is None
+    assert "NaN" not in json.dumps(found.report)
