@@ -18,6 +18,10 @@ PAYER_KINDS: Final = ("ffs", "managed")
 RATE_CELLS: Final = tuple(f"{aid}_{kind}" for aid in AID_GROUPS for kind in PAYER_KINDS)
 """Rate cell code = 2 * aid group + payer kind. A contract may merge cells, never split them."""
 
+MOST_SCORE: Final = 100_000
+"""A risk score or weight above it is a mistake, were it in dollars a year; up to it, the sum of
+scores times months over a state stays in int64."""
+
 # --- bits of spans.flags, lines.flags ----------------------------------------------------------
 
 SPAN_DUAL: Final = 1

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ihp_compute.codes import MOST_SCORE
 from ihp_compute.errors import RiskModelError
 from ihp_compute.population import Population
 from ihp_compute.risk.models import read_json
@@ -66,19 +67,23 @@ def read(path: Path) -> CellWeights:
     found: dict[str, list[CellWeight]] = {}
     for line, row in enumerate(rows, 2):
         try:
-            micro = Decimal(row["weight"]) * MICRO
+            micro = Decimal(row["weight"] or "") * MICRO
             years = (
                 int(row.get("first_year") or ALWAYS[0]),
                 int(row.get("last_year") or ALWAYS[1]),
             )
         except (InvalidOperation, ValueError) as problem:
             raise RiskModelError(f"{path.name}, line {line}: not a number") from problem
-        if micro != micro.to_integral_value() or micro < 0 or years[0] > years[1]:
+        in_range = micro.is_finite() and 0 <= micro <= MOST_SCORE * MICRO
+        if not in_range or micro != micro.to_integral_value() or years[0] > years[1]:
             raise RiskModelError(
-                f"{path.name}, line {line}: expected a weight of at most six decimals, not "
-                "negative, and years in order"
+                f"{path.name}, line {line}: cell {row['cell']!r}: expected a weight from 0 to "
+                f"{MOST_SCORE:,} of at most six decimals, not negative, and years in order"
             )
-        one = CellWeight(row["cell"].strip(), int(micro), *years)
+        cell = (row["cell"] or "").strip()
+        if not cell:
+            raise RiskModelError(f"{path.name}, line {line}: names no cell")
+        one = CellWeight(cell, int(micro), *years)
         for other in found.get(one.cell, []):
             if other.first_year <= one.last_year and one.first_year <= other.last_year:
                 raise RiskModelError(

@@ -45,12 +45,13 @@ from ihp_compute.risk.scores import (
     Fill,
     MonthsThatCount,
     Scores,
+    ages_in_payment_year,
     ages_on,
     enrolled,
     mean_scores,
 )
 from ihp_compute.risk.supplied import SuppliedScores, with_policy
-from ihp_compute.units import NO_DAY, year_bounds
+from ihp_compute.units import year_bounds
 
 TIMINGS: Final = ("concurrent", "prospective")
 NEWBORNS: Final = ("as_published", "missing")
@@ -225,9 +226,7 @@ def _age(
     birth_day: NDArray[np.int32], compiled: Compiled, year: int, final_month: NDArray[np.int64]
 ) -> NDArray[np.int16]:
     if compiled.model.family == "CMS-HCC":
-        day = (np.datetime64(f"{year}-02-01", "D") - NO_EPOCH_DAY).astype(np.int64)
-        age = ages_on(birth_day, int(day))
-        return np.where((age < 0) & (birth_day != NO_DAY), 0, age).astype(np.int16)  # born later
+        return ages_in_payment_year(birth_day, year)
     age = np.full(len(birth_day), -1, np.int16)
     for month in range(12 * year, 12 * year + 12):
         on = final_month == month

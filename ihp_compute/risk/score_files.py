@@ -41,7 +41,7 @@ from ihp_compute.risk.models import (
     segments_of,
 )
 from ihp_compute.risk.models import store as model_store
-from ihp_compute.risk.scores import ages_on
+from ihp_compute.risk.scores import ages_in_payment_year, ages_on
 from ihp_compute.table_files import read_table, write_table
 from ihp_compute.units import NO_DAY, day_of, year_bounds
 
@@ -288,7 +288,7 @@ def read_members(people: pa.Table, compiled: Compiled, name: str) -> Members:
     given = _numbers(people, "age", name, low=0, high=127, blank=-1)
     age = given
     if (given < 0).any():
-        age = np.where(given >= 0, given, ages_on(birth_day, _age_day(model)))
+        age = np.where(given >= 0, given, _ages(birth_day, model))
     sex_column = "sex" if "sex" in people.column_names else "gender"
     if sex_column not in people.column_names:
         raise DataError(f"{name}: expected a column sex or gender")
@@ -330,11 +330,11 @@ def read_members(people: pa.Table, compiled: Compiled, name: str) -> Members:
     )
 
 
-def _age_day(model: Model) -> int:
-    """Day on which a member's age counts, where only the birth date is given."""
+def _ages(birth_day: NDArray[np.int32], model: Model) -> NDArray[np.int16]:
+    """Age on the day that the model counts it, where only the birth date is given."""
     if model.family == "CMS-HCC":
-        return int((np.datetime64(f"{model.year}-02-01") - np.datetime64("1970-01-01")).astype(int))
-    return year_bounds(model.year)[1] - 1
+        return ages_in_payment_year(birth_day, model.year)
+    return ages_on(birth_day, year_bounds(model.year)[1] - 1)
 
 
 def _refuse(compiled: Compiled, members: Members, name: str) -> None:

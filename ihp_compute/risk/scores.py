@@ -169,6 +169,16 @@ def ages_on(birth_day: NDArray[np.int32], day: int) -> NDArray[np.int16]:
     )
 
 
+def ages_in_payment_year(birth_day: NDArray[np.int32], year: int) -> NDArray[np.int16]:
+    """Age on 1 February of a payment year, 0 for who is born later; -1 where the birth is unknown.
+
+    CMS's program sets a negative age to 0 (V2823T2M, V2422P2M).
+    """
+    day = int((np.datetime64(f"{year}-02-01", "D") - np.datetime64(0, "D")).astype(np.int64))
+    age = ages_on(birth_day, day)
+    return np.where((age < 0) & (birth_day != NO_DAY), 0, age).astype(np.int16)
+
+
 def cells_of(
     policy: str, shard: ShardColumns, *, year: int, months: NDArray[np.int64]
 ) -> NDArray[np.int64]:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ihp_compute.codes import MOST_SCORE
 from ihp_compute.errors import DataError
 from ihp_compute.ingest.door.books import CodeBook, MemberBook
 from ihp_compute.ingest.door.columns import Column
 from ihp_compute.ingest.door.rows import Rows
+from ihp_compute.units import MICRO
 
 
 def read_scores(
@@ -29,12 +31,13 @@ def read_scores(
     year = rows.read("year", "year", _year, np.int16)
     model = rows.codes("model", codes)
     score = rows.scaled("score")
-    unread = score.bad | score.blank | (score.cents < 0)
+    unread = score.bad | score.blank | (score.cents < 0) | (score.cents > MOST_SCORE * MICRO)
     wrong = np.flatnonzero((key.rows() == 0) | (year.rows() < 0) | (model.rows() == 0) | unread)
     if len(wrong):
         raise DataError(
             f"{file_name}, data row {rows.first_row + wrong[0]:,}: a risk score needs a member id, "
-            f"a year, a model and a decimal score ({len(wrong):,} rows of this batch lack one)."
+            f"a year, a model and a decimal score from 0 to {MOST_SCORE:,} ({len(wrong):,} rows of "
+            "this batch lack one)."
         )
     return {
         **rows.carried(codes),

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from decimal import Decimal, InvalidOperation
 from itertools import combinations
 
+from ihp_compute.codes import MOST_SCORE
 from ihp_compute.errors import RiskModelError
 from ihp_compute.risk.models.schema import (
     EDIT_AGES,
@@ -25,6 +26,7 @@ from ihp_compute.risk.models.schema import (
     Segment,
     Step,
 )
+from ihp_compute.units import MICRO
 
 SHOWN = 12
 
@@ -202,11 +204,15 @@ def _coefficients(model: Model) -> list[str]:
             continue
         have[one.segment, one.column].add(one.term)
         try:
-            micro = Decimal(one.value) * 1_000_000
+            micro = Decimal(one.value) * MICRO
         except InvalidOperation:
             found.append(f"coefficient {one.segment}/{one.term}: {one.value!r} is not a number")
             continue
-        if micro != micro.to_integral_value():
+        if not micro.is_finite() or abs(micro) > MOST_SCORE * MICRO:
+            found.append(
+                f"coefficient {one.segment}/{one.term}: {one.value} is not within {MOST_SCORE:,}"
+            )
+        elif micro != micro.to_integral_value():
             found.append(f"coefficient {one.segment}/{one.term}: {one.value} is below a millionth")
     expected = {(s.name, column) for s in model.segments for column in model.columns}
     found += [f"coefficients for unknown segment or column {k}" for k in set(have) - expected]

@@ -52,7 +52,10 @@ COMMUNITY_DISABLED: Final = ("CND", "CFD", "CPD")
 COMMUNITY_AGED: Final = ("CNA", "CFA", "CPA")
 NEW: Final = ("NE", "SNPNE")
 OLDEST: Final = 128
-NOT_ORIGINALLY_DISABLED: Final = (0, 255)
+NOT_ORIGINALLY_DISABLED: Final = (0,)
+DISABLED_UNDER_65: Final = (1, 2, 3, 255)
+"""Under 65 whoever is not stated to be there by age is there by disability, not stated included
+(AGESEXV2 of CMS's software)."""
 
 
 def refuse_unsupported(name: str) -> None:
@@ -276,7 +279,7 @@ def _flags() -> tuple[Flag, ...]:
         Flag("MCAID", on_medicaid),
         Flag("ORIGDIS", (Condition(age=(65, OLDEST), original_reason=(1,)),)),
         Flag("SOON_65", (Condition(age=(64, 65), original_reason=NOT_ORIGINALLY_DISABLED),)),
-        Flag("DISABLED", (Condition(age=(0, 65), original_reason=(1, 2, 3)),)),
+        Flag("DISABLED", (Condition(age=(0, 65), original_reason=DISABLED_UNDER_65),)),
         Flag("FEMALE", (Condition(sex="F"),)),
         Flag("MALE", (Condition(sex="M"),)),
     )

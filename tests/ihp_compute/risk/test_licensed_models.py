@@ -107,6 +107,15 @@ def test_cell_weights_have_effective_years(tmp_path: Path) -> None:
         ("0100,much,,\n", "not a number"),
         ("0100,-1,,\n", "not negative"),
         ("0100,1,2024,2023\n", "years in order"),
+        (
+            "0100,99999999999999999999,,\n",
+            "line 2: cell '0100': expected a weight from 0 to 100,000",
+        ),
+        ("0100,1e400,,\n", "from 0 to 100,000"),
+        ("0100,Infinity,,\n", "from 0 to 100,000"),
+        ("0100,NaN,,\n", "from 0 to 100,000"),
+        ("0100,,,\n", "not a number"),
+        (" ,1,,\n", "line 2: names no cell"),
     ],
 )
 def test_cell_weights_that_contradict_are_refused(tmp_path: Path, rows: str, message: str) -> None:

@@ -225,3 +225,35 @@ def test_a_stated_age_stands_before_the_birth_date(tmp_path: Path) -> None:
     )
     assert found["segment"].to_list() == ["CNA", "CNA"]
     assert found["raw_score"][0] != found["raw_score"][1]
+
+
+@pytest.mark.parametrize("model", ["cms-hcc-v24", "cms-hcc-v28"])
+def test_under_65_without_a_stated_reason_a_member_is_disabled(tmp_path: Path, model: str) -> None:
+    """Only a stated 0, by age, is not (AGESEXV2 of CMS's software)."""
+    head = "member_id,age,sex,original_reason_entitlement_code,long_term_institutional_flag"
+    rows = "".join(
+        f"{name},60,F,{reason},1\n" for name, reason in (("a", ""), ("b", "1"), ("c", "0"))
+    )
+    codes = "member_id,diagnosis_code\n" + "".join(f"{name},I509\n" for name in "abc")
+    found, _ = scored(tmp_path, f"{head}\n{rows}", codes, model=model)
+    blank, disabled, by_age = map(Decimal, found["raw_score"])
+    assert blank == disabled > by_age
+
+
+def test_a_new_enrollee_of_64_is_in_the_cell_of_65_only_by_a_stated_reason(tmp_path: Path) -> None:
+    head = "member_id,age,sex,original_reason_entitlement_code,new_enrollee"
+    found, _ = scored(tmp_path, f"{head}\na,64,F,,1\nb,64,F,1,1\nc,64,F,0,1\n")
+    blank, disabled, by_age = found["raw_score"]
+    assert blank == disabled != by_age
+
+
+def test_who_is_born_in_the_payment_year_is_0_years_old(tmp_path: Path) -> None:
+    """B, of 5 March 2025, is no year old on 1 February: CMS's program sets a negative age to 0."""
+    found, _ = scored(
+        tmp_path,
+        "member_id,birth_date,sex\nA,1950-02-01,F\nB,2025-03-05,F\n",
+        "member_id,diagnosis_code,service_date\nA,I509,2024-03-01\n",
+        model="cms-hcc-v24",
+    )
+    assert found["segment"].to_list() == ["CNA", "CND"]
+    assert [Decimal(raw) for raw in found["raw_score"]] == [Decimal("0.782"), Decimal("0.241")]
