@@ -17,6 +17,7 @@ from ihp_compute.ingest.passes import ingest
 from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.results.clinics import ClinicYears
 from ihp_compute.runner import LocalRunner
+from ihp_compute.synth import synth
 from ihp_compute.uncertainty import Clinics
 
 REQUEST: dict[str, Any] = {"contracts": ("mn-ihp-2.0-track-2",), "replicates": 20, "seed": 3}
@@ -82,6 +83,17 @@ def test_shards_and_threads_do_not_change_what_clinics_add(
     out = tmp_path / "run"
     run(RunRequest(tmp_path / "population", **REQUEST), out, LocalRunner(2))
     assert (out / "chances.parquet").read_bytes() == (folder / "chances.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("sd", [0.0, 0.4])
+def test_a_clinic_year_planted_in_a_synthetic_state_is_found(sd: float, tmp_path: Path) -> None:
+    """Within four standard errors of the variance e^(sd²) - 1 of a lognormal factor of mean 1."""
+    synth(5_000, 8, tmp_path / "raw", plant={"clinics": sd})
+    ingest(tmp_path / "raw", tmp_path / "population", shards=2)
+    run(RunRequest(tmp_path / "population", **REQUEST), tmp_path / "run", LocalRunner(1))
+    (found,) = json.loads((tmp_path / "run" / "manifest.json").read_text())["clinic_years"]
+    assert abs(found["variance"] - math.expm1(sd**2)) <= 4 * found["std_error"]
+    assert (found["variance"] > 0.05) == (sd > 0)
 
 
 def years_of(n_clinics: int) -> ClinicYears:
