@@ -63,18 +63,29 @@ def synth_command(
             + "; ".join(f"{e.name} ({e.shipped:g}): {e.meaning}" for e in EFFECTS),
         ),
     ] = None,
+    paid_through: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            help="Claims paid later are not there yet; six months of run-out unless given.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a synthetic state in the input layout, with the known answers beside it."""
     effects = {
         name: _number(text, "--plant") for name, text in _named(plant, "--plant").items()
     }  # fmt: skip
+    through = None if paid_through is None else paid_through.date()
     with progress("synth") as tell:
-        truth = synth(members, seed, out, plant=effects, progress=tell)
+        truth = synth(members, seed, out, plant=effects, paid_through=through, progress=tell)
     if as_json:
         emit_json(truth)
         return
-    say(f"{out}: {members:,} members, seed {seed}; the answers are in {out / 'truth.json'}")
+    say(
+        f"{out}: {members:,} members, seed {seed}, claims paid through {truth['paid_through']}; "
+        f"the answers are in {out / 'truth.json'}"
+    )
 
 
 @app.command("ingest")

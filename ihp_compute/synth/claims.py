@@ -5,11 +5,11 @@
 How often a member visits whom depends on the expected cost, never on the realised one, so that
 attribution selects nobody by luck; how many services there are follows the realised dollars. The
 home group has a strict plurality of visits at the first step of attribution that has any, or a tie
-which its later visit wins. Every claim begins and ends in one enrolled calendar month, and the days
-are uniform over the year's enrolled days, so that a rate cell's share of a member's cost is its
-share of the months.
+which its later visit wins. Every claim begins and ends in one enrolled calendar month, and days are
+uniform over those of the year's months that count, so that a rate cell's share of a member's cost
+is its share of the months.
 
-Not here: dollars, adjustments and errors (`lines`).
+Not here: claims that look like visits (`decoys`); dollars, adjustments and errors (`lines`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.synth.codes import DRUGS, TEMPLATES
+from ihp_compute.synth.codes import (
+    DRUGS,
+    EMERGENCY_VISIT,
+    PLACES_ELSEWHERE,
+    STAY_VISIT,
+    TEMPLATES,
+    visit_in,
+)
 from ihp_compute.synth.columns import Array, Ints
 from ihp_compute.synth.network import Network
 from ihp_compute.synth.people import (
@@ -33,10 +40,15 @@ from ihp_compute.synth.people import (
     clinic_of,
 )
 
-_ROUTE_HOME, _ROUTE_PRIMARY, _ROUTE_SPECIALIST = 0, 1, 2
-_KIND_PRIMARY, _KIND_SPECIALIST, _KIND_BEHAVIORAL = 1, 2, 3
-_STAY_ROLES: Final = ("stay", "birth", "newborn")
-_INCLUDED_ROLES: Final = ("office", "clinic", "stay", "birth", "newborn", "other", "drug")
+_ROUTE_HOME, _ROUTE_PRIMARY, ROUTE_SPECIALIST = 0, 1, 2
+_KIND_HOME, KIND_PRIMARY, _KIND_SPECIALIST, _KIND_BEHAVIORAL = range(4)
+_STAY_ROLES: Final = ("stay", "birth", "newborn", STAY_VISIT)
+_SEEN_ROLES: Final = (
+    "office", "clinic", *_STAY_ROLES, "other", EMERGENCY_VISIT, *map(visit_in, PLACES_ELSEWHERE),
+)  # fmt: skip
+_INCLUDED_ROLES: Final = (*_SEEN_ROLES, "drug")
+_MANY_ELSEWHERE: Final = 0.12
+_FLAGGED_ELSEWHERE: Final = 0.4
 
 
 class _Shapes:
@@ -49,7 +61,7 @@ class _Shapes:
         self.is_drug = self.role == "drug"
         self.is_stay = np.isin(self.role, _STAY_ROLES)
         self.included = np.isin(self.role, _INCLUDED_ROLES)
-        self.carries_dx = np.isin(self.role, [*_INCLUDED_ROLES[:-1], "extra", "coordination"])
+        self.carries_dx = np.isin(self.role, [*_SEEN_ROLES, "extra", "coordination"])
         self.forms = ["professional", "institutional", "dental"]
         self.form = _index([t.form for t in TEMPLATES], self.forms, len(DRUGS))
         self.bills = sorted({t.bill_type for t in TEMPLATES} - {""})
@@ -99,7 +111,7 @@ class MemberYears:
     member: Ints  # global index
     year: Ints
     mix: Array
-    days: NDArray[np.int32]  # [n, 12] enrolled days of each month
+    days: NDArray[np.int32]  # [n, 12] enrolled days of each month that counts
     skip: NDArray[np.int32]  # [n, 12] days of the month before the first enrolled one
     total_days: Ints
 
@@ -112,7 +124,7 @@ class MemberYears:
         lengths, starts = calendar.lengths, calendar.first_days[:-1]
         columns = (MONTHS_BEFORE + 12 * year)[:, None] + np.arange(12)
         rows = member[:, None]
-        enrolled = people.enrolled[rows, columns]
+        enrolled = people.countable[rows, columns]
         begin = starts[columns]
         birth, death = people.birth_day[member][:, None], people.death_day[member][:, None]
         skip = np.clip(birth - begin, 0, lengths[columns] - 1) * enrolled
@@ -201,8 +213,8 @@ def draw_claims(rng: np.random.Generator, years: MemberYears, net: Network) -> C
 
     strangers = np.flatnonzero((group == NO_GROUP) & paid)
     rows = np.repeat(strangers, 1 + rng.poisson(0.5, len(strangers)))
-    base_only = rng.random(len(rows)) < 0.15
-    seen = np.where(base_only, rng.integers(*net.base_only, len(rows)), outside(len(rows)))
+    left = rng.random(len(rows)) < 0.25
+    seen = np.where(left, rng.integers(*net.left, len(rows)), outside(len(rows)))
     spread(rows, SHAPES.draw(rng, "office", years.mix[rows]), seen, seen)
 
     # health care homes bill for coordination
@@ -225,7 +237,7 @@ def draw_claims(rng: np.random.Generator, years: MemberYears, net: Network) -> C
     template = SHAPES.draw(rng, "other", years.mix[rows])
     seen = outside(len(rows))
     behavioral = (SHAPES.place[template] == SHAPES.places.index("53")) & (group[rows] != NO_GROUP)
-    seen[behavioral] = _clinician(rng, net, group[rows[behavioral]], _KIND_BEHAVIORAL)
+    seen[behavioral] = clinician(rng, net, group[rows[behavioral]], _KIND_BEHAVIORAL)
     spread(rows, template, seen, np.where(behavioral, seen, outside(len(rows))))
 
     n = rng.poisson(np.where(paid, np.minimum(0.4 + cost_usd / 720, 60), 0))
@@ -245,7 +257,8 @@ def draw_claims(rng: np.random.Generator, years: MemberYears, net: Network) -> C
     return Claims.join(parts)
 
 
-def _clinician(rng: np.random.Generator, net: Network, group: Ints, kind: int | Ints) -> Ints:
+def clinician(rng: np.random.Generator, net: Network, group: Ints, kind: int | Ints) -> Ints:
+    """Clinicians of a kind, one for each group given: positions in `Network.npis`."""
     return net.first[group, kind] + (rng.random(len(group)) * net.count[group, kind]).astype(
         np.int64
     )
@@ -286,11 +299,14 @@ def _visits(
     rendering = np.where(by_clinic, -1, rendering)  # the billing provider stands for it
     out = [Claims(row, template, column, day, row * 0, rendering, net.clinic[group[row]])]
 
-    # elsewhere, same step or later: fewer visits, or as many and all before the last at home
+    # elsewhere, same step or later: fewer visits, or as many and all before the last at home; more
+    # where care is coordinated at home
     u = rng.random(len(rows))
     tie = (u < 0.04) & (route != _ROUTE_HOME)
     fewer = (u >= 0.04) & (u < 0.25)
     n_other = np.where(tie, n_home, np.where(fewer, rng.integers(0, n_home), 0))
+    many = (route == _ROUTE_HOME) & (u > 1 - _MANY_ELSEWHERE)
+    n_other[many] = n_home[many] + rng.integers(1, 4, int(many.sum()))
     n_other[tie & (last == 0)] = 0
     visit = np.repeat(np.arange(len(rows)), n_other)
     row = rows[visit]
@@ -302,19 +318,21 @@ def _visits(
     other = np.where(tie[visit], chosen[visit], other)
     span = np.where(tie[visit], last[visit], years.total_days[row])
     column, day, _ = years.place(row, (rng.random(len(row)) * span).astype(np.int64))
-    place = np.where(route[visit] == _ROUTE_SPECIALIST, _KIND_SPECIALIST, _KIND_PRIMARY)
-    seen = _clinician(rng, net, other, place)
+    flagged = rng.random(len(row)) < _FLAGGED_ELSEWHERE
+    place = np.where(flagged, _KIND_HOME, KIND_PRIMARY)
+    place = np.where(route[visit] >= ROUTE_SPECIALIST, _KIND_SPECIALIST, place)
+    seen = clinician(rng, net, other, place)
     template = SHAPES.draw(rng, "office", years.mix[row])
     out.append(Claims(row, template, column, day, row * 0, seen, net.clinic[other]))
 
     # specialists elsewhere: a later step than the home's
-    referred = np.flatnonzero((route != _ROUTE_SPECIALIST) & (rng.random(len(rows)) < 0.2))
+    referred = np.flatnonzero((route < ROUTE_SPECIALIST) & (rng.random(len(rows)) < 0.2))
     row = np.repeat(rows[referred], 1 + rng.poisson(1.0, len(referred)))
     other = rng.integers(0, N_PARTNERSHIPS + 1, len(row))
     column, day, _ = years.place(
         row, (rng.random(len(row)) * years.total_days[row]).astype(np.int64)
     )
-    seen = _clinician(rng, net, other, _KIND_SPECIALIST)
+    seen = clinician(rng, net, other, _KIND_SPECIALIST)
     template = SHAPES.draw(rng, "office", years.mix[row])
     out.append(Claims(row, template, column, day, row * 0, seen, seen))
     return out

@@ -13,8 +13,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-AID_CODES: Final = ("07", "01", "72", "11", "06", "05", "73", "74", "75")
-"""Eligibility group codes in use; the first six stand in the order of `codes.AID_GROUPS`."""
+AID_CODES: Final = ("07", "01", "72", "11", "06", "05", "73", "74", "75", "35")
+"""Eligibility group codes in use; the first six stand in the order of `codes.AID_GROUPS`, the last
+is family planning."""
+FAMILY_PLANNING: Final = len(AID_CODES) - 1
+
+PLACES_ELSEWHERE: Final = (
+    "21", "23", "24", "31", "34", "41", "42", "51", "55", "56", "61", "81",
+)  # fmt: skip
+"""Places of service where a visit attributes nobody under the contracts shipped."""
+STAY_VISIT: Final = "visit of a stay"
+EMERGENCY_VISIT: Final = "visit of an emergency"
+CAPITATION_VISIT: Final = "capitation with a visit"
+SUPPLEMENT_VISIT: Final = "supplement with a visit"
+DENIED_VISIT: Final = "denied visit"
+VOIDED_VISIT: Final = "voided visit"
+LIMITED_VISIT: Final = "visit in a limited month"
+"""Roles of claims that look like visits and are none (`decoys`)."""
+
+
+def visit_in(place: str) -> str:
+    """The role of visits in one of `PLACES_ELSEWHERE`."""
+    return f"visit in {place}"
 
 
 @dataclass(frozen=True)
@@ -96,7 +116,8 @@ class Template:
 
     `role` says which part of a member's year it can stand in: `office` and `clinic` (evaluation
     visits), `coordination` (health care home), `stay`, `birth`, `newborn`, `other` (included
-    services), `drug`, `extra` (services that contracts leave out), `capitation`, `supplement`.
+    services), `drug`, `extra` (services that contracts leave out), `capitation`, `supplement`, or
+    what looks like a visit and is none.
     `lines` are (revenue centre, HCPCS, relative price). `mix` is the relative frequency among
     children, adults and people with disabilities.
     """
@@ -133,9 +154,19 @@ TEMPLATES: Final = (
     _professional("office", "11", ("99393", 110), ("90686", 20), ("90471", 15), mix=(5, 0, 0)),
     _professional("office", "11", ("99396", 125), ("80061", 18), ("36415", 4), mix=(0, 2, 2)),
     _professional("office", "11", ("99213", 95), ("87880", 16), mix=(3, 2, 1)),
-    _professional("clinic", "50", ("T1015", 175), ("99213", 5)),
+    _professional("office", "11", ("99243", 150), mix=(0.3, 0.5, 0.5)),
+    _professional("office", "12", ("99348", 105), mix=(0.3, 0.5, 0.5)),
+    _professional("office", "11", ("99385", 130), mix=(0.3, 0.5, 0.5)),
+    _professional("office", "11", ("99483", 280), mix=(0.3, 0.5, 0.5)),
+    _professional("office", "11", ("99495", 210), mix=(0.3, 0.5, 0.5)),
+    _professional("office", "11", ("G0402", 170), mix=(0.3, 0.5, 0.5)),
+    _professional("office", "11", ("G0438", 175), mix=(0.3, 0.5, 0.5)),
+    _professional("office", "22", ("G0463", 120), mix=(0.3, 0.5, 0.5)),
+    _professional("office", "50", ("G0467", 180), mix=(0.3, 0.5, 0.5)),
+    _professional("clinic", "50", ("T1015", 175), ("36415", 4)),
     _professional("coordination", "11", ("S0280", 30)),
     _professional("coordination", "11", ("S0281", 45)),
+    _professional("coordination", "21", ("S0280", 30), mix=(0.2, 0.2, 0.2)),
     _facility("stay", "111", ("0120", "", 5200), ("0250", "", 900), ("0300", "", 700), drg="194"),
     _facility("stay", "111", ("0120", "", 6800), ("0250", "", 1600), ("0320", "", 800), drg="291"),
     _facility("stay", "111", ("0200", "", 9800), ("0250", "", 3100), ("0300", "", 1900), drg="871"),
@@ -199,6 +230,14 @@ TEMPLATES: Final = (
     _facility("extra", "861", ("1001", "", 2600), mix=(0.2, 0.8, 1.5)),
     _professional("capitation", "", ("", 480)),
     _professional("supplement", "", ("", 120)),
+    *(_professional(visit_in(place), place, ("99213", 85)) for place in PLACES_ELSEWHERE),
+    _facility(STAY_VISIT, "111", ("0120", "", 5200), ("0510", "99213", 150), drg="194"),
+    _facility(EMERGENCY_VISIT, "131", ("0450", "99283", 420), ("0510", "99213", 90)),
+    _professional(CAPITATION_VISIT, "11", ("99213", 40)),
+    _professional(SUPPLEMENT_VISIT, "11", ("99213", 25)),
+    _professional(DENIED_VISIT, "11", ("99213", 95)),
+    _professional(VOIDED_VISIT, "11", ("99213", 95)),
+    _professional(LIMITED_VISIT, "11", ("99213", 95)),
 )
 
 

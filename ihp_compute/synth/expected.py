@@ -20,7 +20,6 @@ from ihp_compute.synth.network import partnership_ids
 from ihp_compute.synth.people import (
     KINDS,
     MONTHS_BEFORE,
-    N_ROUTES,
     NO_GROUP,
     People,
     clinicians,
@@ -114,5 +113,4 @@ def clinic_effects(people: People, npis: list[str]) -> list[dict[str, Any]]:
             str(calendar.performance_year): round(float(people.clinic_years[g, k, i, 1]), 6),
         }
         for npi, (g, k, i) in zip(npis, places, strict=True)
-        if k < N_ROUTES
     ]

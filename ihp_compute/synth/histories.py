@@ -8,6 +8,9 @@ at its end (`clean`), so that dollars of a member-year stay what they were, or h
 it under a number of its own, of which nothing stands. Money that is taken back has been paid on top
 before. Kinds exclude each other on a claim.
 
+A state can be cut at a day of payment. A row then meets the fate that it has while what changes it
+is not there yet (`Version.until`).
+
 Imports nothing that it tests: the fates are those that the programme's rules give by hand. Not
 here: which claims are drawn (`planting`).
 """
@@ -45,11 +48,22 @@ _MOVED: Final = 1_999
 _MORE: Final = 50
 
 Scope = Literal[
-    "any", "paid", "several", "institutional", "apart", "no stay", "stay", "line", "member", "away"
+    "any",
+    "paid",
+    "several",
+    "institutional",
+    "apart",
+    "no stay",
+    "stay",
+    "line",
+    "member",
+    "away",
+    "drawn",
 ]
 """What a kind may befall: any claim; one whose lines are all paid; of these one of several lines,
 an institutional one, one whose visits count for nobody, no stay; a stay; a line; a member with all
-claims; a claim of a member with a month without enrolment."""
+claims; a claim of a member with a month without enrolment; claims that are drawn for it, visits
+elsewhere (`decoys`)."""
 What = Literal["lines", "first", "rest", "next", "header"]
 """Rows of a version: all lines; the first; all but it; one more, after the last; one of line 0 or
 none, with the sum."""
@@ -101,6 +115,8 @@ class Version:
     """Rows of one step of a history, each the clean line behind it with other marks.
 
     fate : what becomes of them
+    until : what they are before rows that change it are paid: (fate, days of payment of those),
+        the earlier first
     days : of payment, after that of the clean claim
     amount : paid cents, of those of the clean lines
     first_cents : more on the first line
@@ -116,6 +132,7 @@ class Version:
     """
 
     fate: IngestFate
+    until: tuple[tuple[IngestFate, int], ...] = ()
     what: What = "lines"
     days: int = 0
     amount: Callable[[Ints], Ints] = same
@@ -161,7 +178,14 @@ class Kind:
 
 _stands: Final = partial(Version, IngestFate.RETAINED)
 _voided: Final = partial(Version, IngestFate.VOIDED)
-_superseded: Final = partial(Version, IngestFate.SUPERSEDED)
+_superseded: Final = partial(Version, IngestFate.SUPERSEDED, until=((IngestFate.RETAINED, 0),))
+
+
+def _stood(days: int) -> tuple[tuple[IngestFate, int], ...]:
+    """It stands until rows of so many days after the clean claim come."""
+    return ((IngestFate.RETAINED, days),)
+
+
 _takes_back: Final = partial(_stands, what="first", amount=flat(-_MOVED))
 _UNDEARER: Final = reversed_(dearer)
 _UNPAID: Final = reversed_(same)
@@ -239,7 +263,7 @@ PLANTED: Final = (
         "voided", 0.0005, "paid",
         "voided (1) line by line: nothing stands",
         planted=(
-            _voided(bears="V"),
+            _voided(until=_stood(20), bears="V"),
             _voided(bears="V", days=20, amount=_UNPAID, mark="1"),
         ),
     ),
@@ -247,7 +271,7 @@ PLANTED: Final = (
         "reversed", 0.0005, "paid",
         "reversed by its amounts alone, no indicator: nothing stands",
         planted=(
-            _voided(bears="V"),
+            _voided(until=_stood(20), bears="V"),
             _voided(bears="V", days=20, amount=_UNPAID, mark=""),
         ),
     ),
@@ -255,7 +279,7 @@ PLANTED: Final = (
         "voided_by_header", 0.0005, "paid",
         "voided (1) by one row of no line, with the sum: nothing stands",
         planted=(
-            _voided(bears="V"),
+            _voided(until=_stood(20), bears="V"),
             _voided(what="header", bears="V", days=20, amount=_UNPAID, mark="1"),
         ),
     ),
@@ -263,7 +287,7 @@ PLANTED: Final = (
         "voided_by_bill_type", 0.001, "institutional",
         "voided by one row of bill type (frequency 8), no indicator: nothing stands",
         planted=(
-            _voided(bears="V", mark=""),
+            _voided(until=_stood(20), bears="V", mark=""),
             _voided(what="header", bears="V", days=20, amount=_UNPAID, mark="", frequency="8"),
         ),
     ),
@@ -271,7 +295,7 @@ PLANTED: Final = (
         "voided_with_unmarked_negatives", 0.0005, "several",
         "one line voided (1), other negatives of the same paid day unmarked: they belong to it",
         planted=(
-            _voided(bears="V"),
+            _voided(until=_stood(20), bears="V"),
             _voided(what="first", bears="V", days=20, amount=_UNPAID, mark="1"),
             _voided(what="rest", bears="V", days=20, amount=reversed_(third), mark=""),
         ),
@@ -281,7 +305,7 @@ PLANTED: Final = (
         "voided (1), a week later replaced (4): the replacement stands",
         clean=_stands(mark="4"),
         planted=(
-            _voided(days=-13, amount=dearer),
+            _voided(until=_stood(-7), days=-13, amount=dearer),
             _voided(days=-7, amount=_UNDEARER, mark="1"),
         ),
     ),
@@ -290,7 +314,7 @@ PLANTED: Final = (
         "voided (1) and billed anew (0) on one paid day: the new bill stands",
         clean=_stands(),
         planted=(
-            _voided(days=-10, amount=dearer),
+            _voided(until=_stood(0), days=-10, amount=dearer),
             _voided(amount=_UNDEARER, mark="1"),
         ),
     ),
@@ -299,7 +323,7 @@ PLANTED: Final = (
         "voided (1) and replaced (4) on one paid day: the replacement stands",
         clean=_stands(mark="4"),
         planted=(
-            _voided(days=-10, amount=dearer),
+            _voided(until=_stood(0), days=-10, amount=dearer),
             _voided(amount=_UNDEARER, mark="1"),
         ),
     ),
@@ -308,7 +332,7 @@ PLANTED: Final = (
         "voided (1) by a row without an amount and replaced (4) on one day: the latter stands",
         clean=_stands(mark="4"),
         planted=(
-            _voided(days=-10, amount=dearer),
+            _voided(until=_stood(0), days=-10, amount=dearer),
             _voided(what="header", amount=nothing, mark="1"),
         ),
     ),
@@ -326,7 +350,9 @@ PLANTED: Final = (
         "replaced (4), then a void (1) with the amount of the earlier version: no money moves",
         clean=_stands(mark="4"),
         planted=(
-            _voided(days=-12, amount=dearer),
+            _voided(
+                until=(*_stood(0), (IngestFate.SUPERSEDED, 20)), days=-12, amount=dearer
+            ),
             _voided(days=20, amount=_UNDEARER, mark="1"),
         ),
     ),
@@ -335,8 +361,8 @@ PLANTED: Final = (
         "replaced (4) under another number, then a void (1) of the replacement's amount that names"
         " the first claim: nothing stands",
         planted=(
-            _superseded(bears="V"),
-            _voided(bears="W", names="V", days=10, amount=dearer, mark="4"),
+            _superseded(until=_stood(10), bears="V"),
+            _voided(until=_stood(20), bears="W", names="V", days=10, amount=dearer, mark="4"),
             _voided(bears="Y", names="V", days=20, amount=_UNDEARER, mark="1"),
         ),
     ),
@@ -433,6 +459,18 @@ PLANTED: Final = (
         "stay_without_start", 0.02, "stay",
         "a stay of which only the end is stated",
         clean=_stands(dates="end"),
+    ),
+    # visits that are none
+    Kind(
+        "visit_voided", 1.0, "drawn",
+        "a visit at another partnership's, voided (1): nothing stands, and it attributes nobody",
+        clean=_voided(until=_stood(20), bears="V"),
+        planted=(_voided(bears="V", days=20, amount=_UNPAID, mark="1"),),
+    ),
+    Kind(
+        "visit_denied", 1.0, "drawn",
+        "a visit at another partnership's, denied: it attributes nobody",
+        clean=Version(IngestFate.DENIED, amount=nothing, bears="D", is_denied=True),
     ),
     # other fates
     Kind(

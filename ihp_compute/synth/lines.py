@@ -22,8 +22,10 @@ from ihp_compute.synth.codes import (
     DELIVERY_CODES,
     NEWBORN_CODES,
     PREMATURE_CODES,
+    VOIDED_VISIT,
     WELL_CODES,
 )
+from ihp_compute.synth.payment import payment_lags
 from ihp_compute.synth.people import MANAGED, MONTHS_BEFORE
 
 ZERO_PAID_SHARE: Final = 0.03
@@ -66,7 +68,12 @@ class Lines:
         self.start_day = self.people.calendar.first_days[claims.column] + claims.day.astype(
             np.int32
         )
-        lag = 15 + np.minimum(rng.exponential(22.0, len(claims)), 150).astype(np.int32)
+        lag = payment_lags(
+            rng,
+            is_drug=SHAPES.is_drug[claims.template],
+            is_institutional=(SHAPES.form == SHAPES.forms.index("institutional"))[claims.template],
+            is_managed=self.managed,
+        )
         self.paid_day = self.start_day + claims.length.astype(np.int32) + lag
         self.diagnoses = self._diagnoses()
         self._price()
@@ -105,6 +112,7 @@ class Lines:
         self.allowed_cents = allowed
         self.charge_cents = np.rint(allowed * (1.4 + rng.random(len(price)))).astype(np.int64)
         third = (rng.random(len(price)) < 0.004) & (self.paid_cents > 0)
+        third &= SHAPES.role[template] != VOIDED_VISIT
         self.third_party_cents = np.where(third, self.paid_cents // 10, 0)
 
     def _diagnoses(self) -> NDArray[np.int32]:

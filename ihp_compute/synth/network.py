@@ -1,16 +1,18 @@
 """The providers of a synthetic state: who bills, and what the roster says about them.
 
 Every partnership has clinicians of each kind that a route of attribution can end at, in numbers
-that follow its size; the comparison has five times the mean. Some rostered clinicians stood under
-another partnership in the base year, which the performance year's roster overrules; some are on
-the roster for the base year only, so that their visits attribute nobody. All others (hospitals,
+that follow its size; the comparison has five times the mean. Who works for whom at the end of the
+performance year is what counts. Some rostered clinicians stood under another partnership in the
+base year, some until a day within the performance year, and some are on the roster only from such a
+day on; some left it at the end of the base year or within the performance year, so that their
+visits attribute nobody. Some specialists are flagged as health care homes. All others (hospitals,
 laboratories, hospitalists, clinics outside) are on no roster. NPIs pass the Luhn check.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
 import numpy as np
@@ -23,27 +25,37 @@ from ihp_compute.synth.people import (
     COMPARISON_GROUP,
     KINDS,
     N_PARTNERSHIPS,
+    Calendar,
     clinicians,
     generator,
 )
 
 _SPECIALTY: Final = ("primary care", "primary care", "specialist", "behavioral health")
-N_BASE_ONLY: Final = 40
+_KIND_SPECIALIST: Final = KINDS.index("specialist")
+N_LEFT: Final = 40
 N_OUTSIDE: Final = 1_500
 _MOVED_SHARE: Final = 0.03
+_CHANGING_SHARE: Final = 0.02
+_LEAST_CHANGING: Final = 6
+"""Clinicians who change within the performance year, and as many who come then, at least."""
+_CHANGING_GROUPS: Final = 10
+"""They are of the largest partnerships, so that in a small state too somebody sees them."""
+_CHANGES: Final = ((6, 30), (9, 30))
+_FLAGGED_EACH: Final = 5
+"""Of specialists and of behavioral health, one in so many is flagged as a home."""
 
 
 @dataclass(frozen=True)
 class Network:
     """NPIs and tax numbers, and where each kind of clinician of each group stands among them."""
 
-    npis: pa.Array  # text; rostered first, then base-only, then outside
+    npis: pa.Array  # text; rostered first, then those who left, then outside
     tins: pa.Array  # text
     tin_of_npi: NDArray[np.int32]  # [n_npis]
     first: NDArray[np.int64]  # [n_groups, len(KINDS)] first NPI of a kind in a group
     count: NDArray[np.int64]  # [n_groups, len(KINDS)] at least one
     clinic: NDArray[np.int64]  # [n_groups] the group's billing NPI, on the roster as primary care
-    base_only: tuple[int, int]  # NPI positions [first, stop)
+    left: tuple[int, int]  # NPI positions [first, stop) of those who left the roster
     outside: tuple[int, int]
     roster: pa.Table
 
@@ -69,8 +81,9 @@ def npis(numbers: NDArray[np.int64]) -> list[str]:
     return [f"{number}{digit}" for number, digit in zip(numbers, check, strict=True)]
 
 
-def network(members: int, seed: int, base_year: int) -> Network:
+def network(members: int, seed: int, calendar: Calendar) -> Network:
     """Clinicians, tax numbers and roster of a state of `members` people."""
+    base_year, performance_year = calendar.base_year, calendar.performance_year
     rng = generator(seed, 3, 0)
     count = clinicians(members)
     sizes = count.sum(1)
@@ -81,8 +94,8 @@ def network(members: int, seed: int, base_year: int) -> Network:
     rostered = int(starts[-1])
     n_groups = COMPARISON_GROUP + 1
     clinic = rostered + np.arange(n_groups)
-    base_only = (rostered + n_groups, rostered + n_groups + N_BASE_ONLY)
-    outside = (base_only[1], base_only[1] + N_OUTSIDE)
+    left = (rostered + n_groups, rostered + n_groups + N_LEFT)
+    outside = (left[1], left[1] + N_OUTSIDE)
     total = outside[1]
     # distinct nine-digit numbers beginning with 1: a stride and a random step below it
     stride = 100_000_000 // total
@@ -92,24 +105,37 @@ def network(members: int, seed: int, base_year: int) -> Network:
     group = np.full(total, n_groups)
     group[:rostered] = np.repeat(np.arange(n_groups), sizes)
     group[clinic] = np.arange(n_groups)
-    group[base_only[0] : base_only[1]] = np.arange(N_BASE_ONLY) % N_PARTNERSHIPS
+    group[left[0] : left[1]] = np.arange(N_LEFT) % N_PARTNERSHIPS
     tins = [f"41{1_000_000 + 7_919 * g:07d}" for g in range(n_groups + 60)]
     tin_of = np.where(group < n_groups, group, n_groups + np.arange(total) % 60).astype(np.int32)
 
     kind = np.full(total, 1)
     kind[:rostered] = np.concatenate([np.repeat(np.arange(len(KINDS)), row) for row in count])
+    is_home = (kind == 0) | ((kind >= _KIND_SPECIALIST) & (np.arange(total) % _FLAGGED_EACH == 0))
     names = [*partnership_ids(), COMPARISON]
     rows: list[tuple[str, str | None, str, str, str, date, date | None]] = []
     opened, base_end = date(base_year - 3, 1, 1), date(base_year, 12, 31)
-    for position in range(base_only[1]):
+    within = [date(performance_year, *change) for change in _CHANGES]
+    n_changing = max(_LEAST_CHANGING, round(_CHANGING_SHARE * rostered))
+    mixed = rng.permutation(int(starts[_CHANGING_GROUPS])).tolist()
+    changing, coming = set(mixed[:n_changing]), set(mixed[n_changing : 2 * n_changing])
+    for position in range(left[1]):
         begin, end = opened, None
-        if position >= base_only[0]:
-            end = base_end
+        before = None  # the last day under another partnership
+        if position >= left[0]:
+            place = position - left[0]
+            end = base_end if place % 2 else within[place // 2 % len(within)]
+        elif position in changing:
+            before = within[position % len(within)]
+        elif position in coming:
+            begin = within[position % len(within)] + timedelta(days=1)
         elif position < rostered and rng.random() < _MOVED_SHARE:
-            other = names[int(rng.integers(0, N_PARTNERSHIPS))]
-            begin = date(base_year + 1, 1, 1)
+            before = base_end
+        if before is not None:
+            other = names[(group[position] + int(rng.integers(1, N_PARTNERSHIPS))) % N_PARTNERSHIPS]
+            begin = before + timedelta(days=1)
             rows.append(
-                (npi[position], None, other, _SPECIALTY[kind[position]], "false", opened, base_end)
+                (npi[position], None, other, _SPECIALTY[kind[position]], "false", opened, before)
             )
         tin = tins[tin_of[position]] if rng.random() < 0.6 else None
         rows.append(
@@ -118,7 +144,7 @@ def network(members: int, seed: int, base_year: int) -> Network:
                 tin,
                 names[group[position]],
                 _SPECIALTY[kind[position]],
-                "true" if kind[position] == 0 else "false",
+                "true" if is_home[position] else "false",
                 begin,
                 end,
             )
@@ -143,7 +169,7 @@ def network(members: int, seed: int, base_year: int) -> Network:
         first=first,
         count=count,
         clinic=clinic,
-        base_only=base_only,
+        left=left,
         outside=outside,
         roster=roster,
     )

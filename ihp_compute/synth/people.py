@@ -50,6 +50,7 @@ from ihp_compute.synth.anchors import N_ANCHORS, Anchors
 from ihp_compute.synth.codes import CONDITIONS
 from ihp_compute.synth.columns import Array
 from ihp_compute.synth.effects import NOTHING
+from ihp_compute.synth.limits import NO_LIMIT, draw_limits
 from ihp_compute.units import months_of_days, year_bounds
 
 Floats = NDArray[np.float64]
@@ -57,7 +58,8 @@ Floats = NDArray[np.float64]
 BLOCK: Final = 65_536
 MONTHS_BEFORE: Final = 1
 """Months of enrolment and claims before the base year: December."""
-MONTHS_AFTER: Final = 2
+MONTHS_AFTER: Final = 6
+"""As many after the performance year, in which its claims run out."""
 CAP_CENTS: Final = 20_000_000
 """The claim cap that the known answer refers to."""
 TREND: Final = 0.042
@@ -84,11 +86,10 @@ COMPARISON_SHARE: Final = 0.35
 CREEPING, ACUTE, THIN = 2, 3, 4
 """Partnerships of the effects that one alone has."""
 KINDS: Final = ("health_care_home", "primary_care", "specialist", "behavioral_health")
-"""Of clinicians. The first ones are the routes of attribution, in their order."""
-N_ROUTES: Final = 3
+"""Of clinicians, and of routes of attribution, which end at one of a kind each."""
 _CLINICIAN_SHARES: Final = (0.28, 0.38, 0.22, 0.12)
 _MEMBERS_PER_CLINICIAN: Final = 250
-_ATTRIBUTED_PER_HOME: Final = 0.745
+_ATTRIBUTED_PER_HOME: Final = 0.757
 """Share of members with a home who are eligible and visit it in a year; scales the sizes."""
 
 CHILD, ADULT, EXPANSION, DISABLED, NEWBORN, MATERNITY = range(len(AID_GROUPS))
@@ -182,15 +183,17 @@ class People:
     plan: NDArray[np.uint8]  # [n, 2] index into PLANS, when managed
     flags: NDArray[np.uint8]  # [n, 2] tables.SPAN_DUAL, SPAN_SPEND_DOWN, SPAN_PARTIAL_BENEFIT
     aid_variant: NDArray[np.uint8]  # [n] which of the codes of an aid group
+    limit: NDArray[np.uint8]  # [n, w] class of cover of a part of the window, in limits.LIMITS
     enrolled: NDArray[np.bool_]  # [n, w]
+    countable: NDArray[np.bool_]  # [n, w] enrolled, and of full cover by `limit`
     conditions: NDArray[np.uint64]  # [n, 2] bit c: CONDITIONS[c]
     premature: NDArray[np.bool_]
     relative: Floats  # [n, 2] lambda, then scaled by g and acuity
     sigma: Floats  # [n, 2] log standard deviation of a member-year's own cost
-    route: NDArray[np.uint8]  # [n] 0 health care home, 1 primary care, 2 specialist
+    route: NDArray[np.uint8]  # [n] whom they see, in KINDS
     group: NDArray[np.int8]  # [n, 2] who sees them: partnership, COMPARISON_GROUP or NO_GROUP
     clinic: NDArray[np.float32]  # [n] in [0, 1): which of their group's clinicians they see
-    months: NDArray[np.int64]  # [n, 2] enrolled months of the year
+    months: NDArray[np.int64]  # [n, 2] countable months of the year
     eligible: NDArray[np.bool_]  # [n, 2] may be attributed
     score_micro: NDArray[np.int64]  # [n, 2]
     cost_cents: NDArray[np.int64]  # [n, 2] included cost before the cap
@@ -332,13 +335,18 @@ def _draw(
     relative = base + weight + (0.8 + 35.0 * premature)[:, None] * _birth_year(born, enrolled)
 
     variation = np.clip(1.3 / np.maximum(relative, 1e-3) ** 0.6, 0.15, 2.0)
-    months = np.stack([enrolled[:, calendar.columns(y)].sum(1) for y in (0, 1)], axis=1)
     flags = _flags(rng, n, aid_year)
     flags[anchors.at, 0] = 0
-    longest = np.stack([_longest_run(enrolled[:, calendar.columns(y)]) for y in (0, 1)], axis=1)
+    may = ~dies & ~born & (flags == 0).all(1)
+    may[anchors.at] = False
+    january = calendar.columns(0).start, calendar.columns(1).start
+    limit = draw_limits(rng, january, calendar.n_months, may)
+    countable = enrolled & (limit == NO_LIMIT)
+    months = np.stack([countable[:, calendar.columns(y)].sum(1) for y in (0, 1)], axis=1)
+    longest = np.stack([_longest_run(countable[:, calendar.columns(y)]) for y in (0, 1)], axis=1)
     eligible = (longest >= MINIMUM_MONTHS[0]) | (months >= MINIMUM_MONTHS[1])
     variant = rng.choice(4, n, p=[0.7, 0.1, 0.1, 0.1]).astype(np.uint8)
-    route = rng.choice(N_ROUTES, n, p=[0.33, 0.55, 0.12]).astype(np.uint8)
+    route = rng.choice(len(KINDS), n, p=[0.33, 0.55, 0.08, 0.04]).astype(np.uint8)
     group = _homes(rng, n)
     unseen = np.isin(aid[:, MONTHS_BEFORE + 6], (NEWBORN, MATERNITY)) & (group[:, 0] == THIN)
     group[unseen & (own.random(n) < effects["thin"]), 0] = NO_GROUP
@@ -351,7 +359,9 @@ def _draw(
         "plan": plan,
         "flags": flags,
         "aid_variant": variant,
+        "limit": limit,
         "enrolled": enrolled,
+        "countable": countable,
         "conditions": conditions,
         "premature": premature & born,
         "relative": relative,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ihp_compute.ledger import IngestFate
 from ihp_compute.synth.answers import Answers
 from ihp_compute.synth.claims import SHAPES
+from ihp_compute.synth.codes import DENIED_VISIT, VOIDED_VISIT
 from ihp_compute.synth.columns import Array, Ints, keeps_amount
 from ihp_compute.synth.histories import (
     FILLERS,
@@ -41,6 +42,8 @@ DATES: Final = ("", "start", "end")
 _DAYS_OF_A_FILE: Final = 28
 """A file holds what was paid in so many days; the next may repeat a row."""
 _BY_CLAIM: Final = ("any", "paid", "several", "institutional", "apart", "no stay", "stay")
+_DRAWN: Final = {"visit_voided": VOIDED_VISIT, "visit_denied": DENIED_VISIT}
+"""Kinds of claims that are drawn for them, with the role of those."""
 _SHARED_NUMBERS: Final = (PLACE["number_of_two_years"], PLACE["number_of_two_years_replaced"])
 
 
@@ -126,13 +129,14 @@ class Planted:
     answers: Answers
 
 
-def plant(rng: np.random.Generator, lines: Lines) -> Planted:
-    """Clean rows and planted ones."""
-    draw = _Draw(rng, lines)
+def plant(rng: np.random.Generator, lines: Lines, through_day: int) -> Planted:
+    """Clean rows and planted ones, of those paid through a day."""
+    draw = _Draw(rng, lines, through_day)
     planted = (
         draw.rows(place, version) for place, kind in enumerate(PLANTED) for version in kind.planted
     )
     rows = Rows.join([draw.clean_rows(), *planted])
+    rows = rows.take(rows.paid_day <= through_day)
     wrong = rows.marks.fate == IngestFate.UNREADABLE
     readable, unreadable = rows.take(~wrong), rows.take(wrong)
     return Planted(readable, unreadable, draw.answers(readable, unreadable))
@@ -141,8 +145,8 @@ def plant(rng: np.random.Generator, lines: Lines) -> Planted:
 class _Draw:
     """A kind for some claims, lines and members of a block, and their rows."""
 
-    def __init__(self, rng: np.random.Generator, lines: Lines) -> None:
-        self.lines = lines
+    def __init__(self, rng: np.random.Generator, lines: Lines, through_day: int) -> None:
+        self.lines, self.through_day = lines, through_day
         claims = lines.claims
         self.first = np.searchsorted(lines.claim, np.arange(len(claims) + 1))
         self.number = lines.number.copy()
@@ -154,13 +158,6 @@ class _Draw:
         is_free = (self.kind == NONE) & (self.partner_kind == NONE)
         self.doubled = np.flatnonzero(doubled & is_free[lines.claim])
         self.filler = np.where(is_free, self._fillers(rng), NONE).astype(np.int8)
-        self.claims = np.bincount(self.kind[self.kind >= 0], minlength=len(PLANTED))
-        for name, befallen in (
-            ("duplicate", np.unique(lines.claim[self.doubled])),
-            ("outside_eligibility", self.away),
-            ("fillers", np.flatnonzero(self.filler >= 0)),
-        ):
-            self.claims[PLACE[name]] = len(befallen)
 
     # -- which
 
@@ -172,6 +169,8 @@ class _Draw:
         kind = np.append(places, NONE)[draw].astype(np.int8)
         for place in places:
             kind[(kind == place) & ~self.scopes[PLANTED[place].scope]] = NONE
+        for name, role in _DRAWN.items():
+            kind[(SHAPES.role == role)[self.lines.claims.template]] = PLACE[name]
         return kind
 
     def _scopes(self) -> Mapping[str, Flags]:
@@ -245,6 +244,7 @@ class _Draw:
         lines = self.lines
         n = len(lines.claim)
         no = np.zeros(n, bool)
+        is_denied = np.zeros(len(lines.claims), bool)
         by_claim = [
             np.full(len(lines.claims), value, np.int8)
             for value in _marks_of(Version(IngestFate.RETAINED))
@@ -259,6 +259,8 @@ class _Draw:
             part[chosen] = place
             for values, value in zip(by_claim, _marks_of(kind.clean), strict=True):
                 values[chosen] = value
+            is_denied[chosen] = kind.clean.is_denied
+            by_claim[0][chosen] = self._fate(kind.clean, chosen)
             at = self._lines_of(chosen)
             paid[at] = kind.clean.amount(paid[at])
             paid[self.first[chosen]] += kind.clean.first_cents
@@ -278,7 +280,7 @@ class _Draw:
             paid_cents=paid,
             allowed_cents=lines.allowed_cents,
             other_plan=no,
-            is_denied=no,
+            is_denied=is_denied[lines.claim],
             is_stranger=no,
             marks=Marks(*(values[lines.claim] for values in by_claim)),
         )
@@ -317,6 +319,8 @@ class _Draw:
         n = len(pick)
         shift = self.shift[claim] * (PLANTED[place].scope == "away")
         paid_day = lines.paid_day[claim] + version.days + shift
+        _, *others = _marks_of(version)
+        marks = [self._fate(version, claim), *(np.full(n, value, np.int8) for value in others)]
         clean_number = version.bears == "C"
         return Rows(
             pick=pick,
@@ -333,8 +337,32 @@ class _Draw:
             other_plan=np.full(n, version.other_plan),
             is_denied=np.full(n, version.is_denied),
             is_stranger=np.full(n, version.is_stranger),
-            marks=Marks(*(np.full(n, value, np.int8) for value in _marks_of(version))),
+            marks=Marks(*marks),
         )
+
+    def _fate(self, version: Version, claim: Array) -> Small:
+        """What becomes of a version's rows, of these claims, through the day of the state."""
+        fate = np.full(len(claim), version.fate, np.int8)
+        for before, days in reversed(version.until):
+            fate[self.lines.paid_day[claim] + days > self.through_day] = before
+        return fate
+
+    def _befallen(self, *parts: Rows) -> Ints:
+        """Claims that met each kind, of those with rows that are paid."""
+        claim = self.lines.claim
+        is_here = np.zeros(len(self.lines.claims), bool)
+        is_away = is_here.copy()
+        for rows in parts:
+            of = claim[rows.pick]
+            away = rows.kind == PLACE["outside_eligibility"]
+            is_here[of[~away]] = True
+            is_away[of[away]] = True
+        kind = self.kind[is_here]
+        found = np.bincount(kind[kind >= 0], minlength=len(PLANTED))
+        found[PLACE["duplicate"]] = is_here[np.unique(claim[self.doubled])].sum()
+        found[PLACE["outside_eligibility"]] = is_away.sum()
+        found[PLACE["fillers"]] = (is_here & (self.filler >= 0)).sum()
+        return found
 
     def _lines_of(self, chosen: Array) -> Ints:
         """Lines of claims, in the claims' order."""
@@ -350,7 +378,7 @@ class _Draw:
             at = np.flatnonzero(is_drug[unreadable.pick] == pharmacy)
             cents[at[~keeps_amount(len(at))]] = 0
         return Answers.of(
-            self.claims,
+            self._befallen(readable, unreadable),
             *(
                 (is_drug[rows.pick], rows.marks.fate, rows.kind, paid)
                 for rows, paid in ((readable, readable.paid_cents), (unreadable, cents))

@@ -1,6 +1,6 @@
 """Claims of a block of members as raw tables: rows, clean and planted, as columns.
 
-    claims -> lines -> planting -> columns
+    claims and decoys -> lines -> planting -> columns
 
 Which columns a file may have, and of which types, is declared in `input_columns`.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.synth.answers import Answers
 from ihp_compute.synth.claims import SHAPES, MemberYears, draw_claims
-from ihp_compute.synth.codes import DRUGS
+from ihp_compute.synth.codes import CAPITATION_VISIT, DRUGS, SUPPLEMENT_VISIT
 from ihp_compute.synth.columns import (
     dates,
     decimals,
@@ -27,6 +27,7 @@ from ihp_compute.synth.columns import (
     some_ids,
     spoil,
 )
+from ihp_compute.synth.decoys import with_decoys
 from ihp_compute.synth.histories import (
     ADJUSTMENT_LETTER,
     FILLERS,
@@ -49,6 +50,8 @@ _LINES: Final = pa.array(
 _LETTERS: Final = np.frombuffer(LETTERS.encode(), np.uint8)
 _BILLS: Final = pa.array([bill[:-1] + last for last in FREQUENCIES for bill in SHAPES.bills])
 _PLANS: Final = pa.array(["FFS", *PLANS[1:]])
+_PAYMENTS: Final = ((("capitation", CAPITATION_VISIT), 1), (("supplement", SUPPLEMENT_VISIT), 3))
+"""Roles of lines that are no service, and the place of their claim type."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +74,21 @@ class Block:
 
 
 def claims_block(
-    people: People, net: Network, seed: int, block: int, first: int, stop: int
+    people: People,
+    net: Network,
+    seed: int,
+    block: int,
+    first: int,
+    stop: int,
+    *,
+    through_day: int,
 ) -> Block:
-    """Claims of members `first` to `stop`: a function of its arguments alone."""
+    """Claims of members `first` to `stop` paid through a day: a function of its arguments alone."""
     rng = generator(seed, 4, block)
     years = MemberYears.of(people, first, stop)
-    claims = draw_claims(rng, years, net).sorted()
+    claims = with_decoys(rng, years, net, draw_claims(rng, years, net)).sorted()
     lines = Lines(rng, years, claims, block)
-    planted = plant(rng, lines)
+    planted = plant(rng, lines, through_day)
     tables = _Tables(lines, net)
     is_drug = SHAPES.is_drug[claims.template]
     medical, pharmacy, wrong, wrong_drug = (
@@ -111,8 +121,8 @@ class _Tables:
         plan = np.where(rows.other_plan, plan % (len(PLANS) - 1) + 1, plan)
         template = lines.claims.template
         kind = np.where(lines.managed, 2, 0)
-        for role, of in (("capitation", 1), ("supplement", 3)):
-            kind[(SHAPES.role == role)[template]] = of
+        for roles, of in _PAYMENTS:
+            kind[np.isin(SHAPES.role, roles)[template]] = of
         number = lines.number[claim]
         first, stop = int(lines.years.member[0]), int(lines.years.member[-1]) + 1
         known = np.arange(first, stop)

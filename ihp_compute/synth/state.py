@@ -12,6 +12,10 @@ made from these by the contract's own rule (docs/method/truth.py). `planted` say
 the trend, after the standard cap: 1 - expected cost in the performance year / the same without
 savings. The comparison population and everybody else have no level and save nothing.
 
+*Run-out.* The state is delivered as of a day of payment (`payment`): what is paid later stands in
+no table and not in the ledger. Expected cost is meant when all is paid; of that, the share that is
+paid so many months after a year's end is expected to be the same in both years.
+
 *Fates.* `ledger` holds the lines and paid cents that every table must come out with, by ingest
 fate, and `histories` the same for each kind of history and damage that is planted
 (`histories.PLANTED`): claims that met it, lines by fate, cents that stand, and cents that stand
@@ -20,7 +24,7 @@ and no service outside enrolment. `errors` are the lines of the ledger that do n
 
 Every table is a function of (members, seed, years): blocks of `MEMBERS_PER_BLOCK` members draw
 from their own Philox keys and are written to their own files, so threads change nothing, and
-memory holds one block of claims per thread beside about 220 bytes per member.
+memory holds one block of claims per thread beside about 300 bytes per member.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,10 +52,19 @@ from ihp_compute.synth import network as synth_network
 from ihp_compute.synth import people as synth_people
 from ihp_compute.synth import raw_claims as synth_claims
 from ihp_compute.synth.answers import Answers
-from ihp_compute.synth.codes import AID_CODES, CONDITIONS
+from ihp_compute.synth.codes import AID_CODES, CONDITIONS, FAMILY_PLANNING
 from ihp_compute.synth.effects import planted
 from ihp_compute.synth.expected import clinic_effects, expected_cells
-from ihp_compute.units import usd_of
+from ihp_compute.synth.limits import (
+    FLAGS_OF,
+    IS_FAMILY_PLANNING,
+    NO_LIMIT,
+    PREGNANCY_SCOPE,
+    SCOPE_OF,
+    SCOPES,
+)
+from ihp_compute.synth.payment import run_out_end
+from ihp_compute.units import day_of, usd_of
 
 MEMBERS_PER_BLOCK: Final = 4_096
 RISK_MODEL: Final = "synthetic-concurrent"
@@ -74,6 +88,7 @@ def synth(
     base_year: int = BASE_YEAR,
     performance_year: int = PERFORMANCE_YEAR,
     plant: Mapping[str, float] | None = None,
+    paid_through: date | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -92,6 +107,10 @@ def synth(
         Calendar years.
     plant : mapping of str to float, optional
         Values of `effects.EFFECTS` by name; the others have their shipped value.
+    paid_through : date, optional
+        Claims paid later are not there yet: not in the tables, nor in the ledger of `truth.json`.
+        The end of six months of run-out, 30 June after the performance year, unless given; later,
+        and all that is drawn is there.
     threads : int, optional
         Blocks drawn at a time; the number of cores by default.
     progress : callable, optional
@@ -109,7 +128,8 @@ def synth(
     Raises
     ------
     DataError
-        If `members` or `seed` or the years are out of range, or `out` holds anything already.
+        If `members` or `seed` or the years are out of range, `paid_through` lies before the
+        performance year, or `out` holds anything already.
     PlantError
         If something unknown is to be planted, or a value is out of range.
     """
@@ -123,11 +143,17 @@ def synth(
             f"years: expected base year before performance year, got {base_year} and "
             f"{performance_year}"
         )
+    if paid_through is not None and paid_through.year < performance_year:
+        raise DataError(
+            f"paid_through: expected a day from {performance_year}-01-01 on, the performance year, "
+            f"got {paid_through}"
+        )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists already and is not an empty folder: name another one")
     with beside(out) as staging:
         calendar = synth_people.Calendar(base_year, performance_year)
-        truth = _write(members, seed, staging, calendar, effects, threads, progress)
+        through = run_out_end(performance_year) if paid_through is None else paid_through
+        truth = _write(members, seed, staging, calendar, effects, through, threads, progress)
         publish(staging, out)
     return truth
 
@@ -138,11 +164,12 @@ def _write(
     folder: Path,
     calendar: synth_people.Calendar,
     effects: Mapping[str, float],
+    paid_through: date,
     threads: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
     people = synth_people.people(members, seed, calendar, effects)
-    network = synth_network.network(members, seed, calendar.base_year)
+    network = synth_network.network(members, seed, calendar)
     for name in ("medical_claim", "pharmacy_claim", "eligibility"):
         (folder / name).mkdir()
     blocks = [
@@ -152,7 +179,9 @@ def _write(
 
     def make(block: tuple[int, int, int]) -> Made:
         number, first, stop = block
-        made = synth_claims.claims_block(people, network, seed, number, first, stop)
+        made = synth_claims.claims_block(
+            people, network, seed, number, first, stop, through_day=day_of(paid_through)
+        )
         name = f"part-{number:05d}.parquet"
         _parquet(made.medical, folder / "medical_claim" / name)
         _parquet(made.pharmacy, folder / "pharmacy_claim" / name)
@@ -180,6 +209,7 @@ def _write(
     rostered = network.npis[: int(network.count.sum())].to_pylist()
     truth = {
         **_truth(people, seed, answers, n_spans),
+        "paid_through": paid_through.isoformat(),
         "planted": dict(effects),
         "cells": expected_cells(people),
         "clinics": clinic_effects(people, rostered),
@@ -243,8 +273,9 @@ def _eligibility(people: synth_people.People, first: int, stop: int) -> pa.Table
     kind = people.kind[rows]
     plan = np.where(kind == synth_people.MANAGED, plan, 0).astype(np.int64)
     flags = people.flags[rows][:, second.astype(int)].astype(np.int64)
+    limit = people.limit[rows].astype(np.int64)
     aid = people.aid[rows].astype(np.int64)
-    state = np.where(people.enrolled[rows], 1 + aid + 8 * (plan + 8 * flags), 0)
+    state = np.where(people.enrolled[rows], 1 + aid + 8 * (plan + 8 * (flags + 8 * limit)), 0)
     changes = np.ones_like(state, dtype=bool)
     changes[:, 1:] = state[:, 1:] != state[:, :-1]
     if calendar.performance_year != calendar.base_year + 1:
@@ -255,7 +286,8 @@ def _eligibility(people: synth_people.People, first: int, stop: int) -> pa.Table
     ends[:, :-1] = changes[:, 1:]
     _, end = np.nonzero(ends & (state > 0))
     whole = first + member
-    aid, plan, flags = aid[member, begin], plan[member, begin], flags[member, begin]
+    aid, plan, limit = aid[member, begin], plan[member, begin], limit[member, begin]
+    flags = flags[member, begin] | FLAGS_OF[limit]
 
     birth, death = people.birth_day[whole], people.death_day[whole]
     start_day = np.maximum(calendar.first_days[:-1][begin], birth)
@@ -264,6 +296,9 @@ def _eligibility(people: synth_people.People, first: int, stop: int) -> pa.Table
     end_day = np.where(dead, np.minimum(end_day, death), end_day)
     variant = people.aid_variant[whole]
     code = np.where((aid == synth_people.EXPANSION) & (variant > 0), 5 + variant, aid)
+    code = np.where(IS_FAMILY_PLANNING[limit], FAMILY_PLANNING, code)
+    pregnancy = (aid == synth_people.MATERNITY) & (variant > 0) & (limit == NO_LIMIT)
+    scope = np.where(pregnancy, SCOPES.index(PREGNANCY_SCOPE), SCOPE_OF[limit])
     dual = (flags & SPAN_DUAL) > 0
     status = np.where(dual, np.where(variant == 1, 1, 2), 0)
 
@@ -293,6 +328,7 @@ def _eligibility(people: synth_people.People, first: int, stop: int) -> pa.Table
             "x_mc_plan_type_cd": text(np.where(plan > 0, 0, -1), pa.array(["01"])),
             "x_spenddown_flag": text((flags & SPAN_SPEND_DOWN) > 0, flag),
             "x_partial_benefit_flag": text((flags & SPAN_PARTIAL_BENEFIT) > 0, flag),
+            "x_rstrctd_bnfts_cd": text(scope, pa.array(SCOPES)),
             "x_county_fips": text(whole % len(_COUNTIES), pa.array(_COUNTIES)),
         },
     )

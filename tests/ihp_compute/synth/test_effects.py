@@ -193,7 +193,7 @@ def test_movers_change_rate_cell_once_and_cost_what_they_did(plain: People) -> N
 
 def test_thin_cells_have_few_base_months(plain: People) -> None:
     def base_months(of: People, group: int) -> int:
-        months = of.enrolled[:, CALENDAR.columns(0)] & of.counted(0)[:, None]
+        months = of.countable[:, CALENDAR.columns(0)] & of.counted(0)[:, None]
         months &= (of.group[:, 0] == group)[:, None]
         return int(months[np.isin(of.aid[:, CALENDAR.columns(0)], (NEWBORN, MATERNITY))].sum())
 
@@ -223,7 +223,7 @@ def test_a_run_finds_the_clinic_whose_effect_is_told(raw_state: Path, finished: 
     truth = json.loads((raw_state / "truth.json").read_text())
     told = {row["npi"]: row for row in truth["clinics"]}
     everyone = people(2500, 11, CALENDAR, planted({}))
-    net = network(2500, 11, 2023)
+    net = network(2500, 11, CALENDAR)
     npis = net.npis.to_pylist()
     keys = member_keys(ids(np.full(2500, ord("P"), np.uint8), np.arange(2500))).tolist()
     of_key = dict(zip(keys, range(2500), strict=True))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -17,14 +20,19 @@ from ihp_compute.ingest.passes import ingest
 from ihp_compute.ledger import IngestFate
 from ihp_compute.synth import network
 from ihp_compute.synth import people as synth_people
-from ihp_compute.synth.claims import MemberYears, draw_claims
+from ihp_compute.synth.claims import SHAPES, MemberYears, draw_claims
+from ihp_compute.synth.codes import DENIED_VISIT, VOIDED_VISIT
+from ihp_compute.synth.decoys import with_decoys
 from ihp_compute.synth.effects import planted
 from ihp_compute.synth.histories import PLANTED
 from ihp_compute.synth.lines import Lines
+from ihp_compute.synth.payment import run_out_end
 from ihp_compute.synth.raw_claims import Block, claims_block
 from ihp_compute.synth.state import synth
+from ihp_compute.units import day_of
 
 MEMBERS, SEED = 4_000, 23  # one block
+CALENDAR: Final = synth_people.Calendar(2023, 2024)
 Row = dict[str, Any]
 Reading = Callable[[list[Row]], int]
 
@@ -44,8 +52,9 @@ def truth(state: Path) -> Any:
 @pytest.fixture(scope="module")
 def block() -> Block:
     """The claims of the state, with the kind of each row."""
-    people = synth_people.people(MEMBERS, SEED, synth_people.Calendar(2023, 2024), planted({}))
-    return claims_block(people, network.network(MEMBERS, SEED, 2023), SEED, 0, 0, MEMBERS)
+    people = synth_people.people(MEMBERS, SEED, CALENDAR, planted({}))
+    net = network.network(MEMBERS, SEED, CALENDAR)
+    return claims_block(people, net, SEED, 0, 0, MEMBERS, through_day=day_of(run_out_end(2024)))
 
 
 def of_kind(block: Block, name: str) -> dict[str, pa.Table]:
@@ -95,10 +104,38 @@ def test_small_states_and_several_blocks_have_answers_too(
     assert_ledger(ingest(tmp_path / "raw", tmp_path / "population", shards=2), truth)
 
 
+@pytest.mark.parametrize("through", ["2024-03-14", "2024-12-31", "2025-02-10", "2026-12-31"])
+def test_a_state_cut_at_a_day_of_payment_has_the_answers_of_that_day(
+    through: str, tmp_path: Path
+) -> None:
+    """Rows meet the fate that they have while what changes them is not paid yet."""
+    cut = date.fromisoformat(through)
+    truth = synth(MEMBERS, SEED, tmp_path / "raw", paid_through=cut)
+    assert truth["paid_through"] == through
+    for table in ("medical_claim", "pharmacy_claim"):
+        paid = pq.read_table(tmp_path / "raw" / table / "part-00000.parquet").column("paid_date")
+        last = pc.max(paid).as_py()
+        assert last <= cut
+    assert_ledger(ingest(tmp_path / "raw", tmp_path / "population", shards=3), truth)
+
+
+def test_a_cut_state_is_the_whole_one_without_what_was_paid_later(tmp_path: Path) -> None:
+    cut, end = date(2024, 11, 20), date(2026, 12, 31)
+    for name, through in (("cut", cut), ("all", end)):
+        synth(1_500, SEED, tmp_path / name, paid_through=through)
+    for table in ("medical_claim", "pharmacy_claim"):
+        early, whole = (
+            pq.read_table(tmp_path / name / table / "part-00000.parquet") for name in ("cut", "all")
+        )
+        kept = whole.filter(pc.less_equal(whole.column("paid_date"), pa.scalar(cut)))
+        assert kept.to_pylist() == early.to_pylist()
+        assert len(early) < len(whole)
+
+
 def test_every_kind_befalls_some_claims(truth: Any) -> None:
     assert list(truth["histories"]) == [kind.name for kind in PLANTED]
     assert all(of["claims"] > 0 for of in truth["histories"].values())
-    assert sum(kind.share for kind in PLANTED) < 0.1
+    assert sum(kind.share for kind in PLANTED if kind.scope != "drawn") < 0.1
 
 
 KINDS: Final = [kind.name for kind in PLANTED if kind.name != "unreadable"]  # a file of its own
@@ -238,6 +275,7 @@ FAILS: Final[dict[str, tuple[Reading, ...]]] = {
     "restated_in_a_decimal_spelling": (lines_as_text,),
     "voided": (without_negatives,),
     "reversed": (line_by_line, voids_come_last, without_negatives),
+    "visit_voided": (without_negatives,),
     "voided_by_header": (line_by_line, without_negatives),
     "voided_by_bill_type": (line_by_line, without_negatives),
     "voided_with_unmarked_negatives": (line_by_line, sum_of_all),
@@ -264,7 +302,13 @@ FAILS: Final[dict[str, tuple[Reading, ...]]] = {
     "stay_without_end": (with_an_end,),
     "stay_without_start": (with_a_start,),
 }
-OTHER_FATES: Final = {"denied", "unknown_member", "outside_eligibility", "unreadable"}
+OTHER_FATES: Final = {
+    "denied",
+    "visit_denied",
+    "unknown_member",
+    "outside_eligibility",
+    "unreadable",
+}
 """Damage that is no history."""
 
 
@@ -333,13 +377,17 @@ def test_readings_fail_by_their_fault_alone(truth: Any, block: Block) -> None:
 # --- how they are planted
 
 
-def test_histories_leave_the_dollars_that_the_clean_claims_had(truth: Any) -> None:
-    """What stands is what the people cost, so the known savings hold whatever is planted."""
-    people = synth_people.people(MEMBERS, SEED, synth_people.Calendar(2023, 2024), planted({}))
+def test_histories_leave_the_dollars_that_the_clean_claims_had(tmp_path: Path) -> None:
+    """What stands when all is paid is what the people cost, whatever is planted."""
+    truth = synth(MEMBERS, SEED, tmp_path / "all", paid_through=date(2026, 12, 31))
+    people = synth_people.people(MEMBERS, SEED, CALENDAR, planted({}))
     rng = synth_people.generator(SEED, 4, 0)
     years = MemberYears.of(people, 0, MEMBERS)
-    claims = draw_claims(rng, years, network.network(MEMBERS, SEED, 2023)).sorted()
-    clean = int(Lines(rng, years, claims, 0).paid_cents.sum())
+    net = network.network(MEMBERS, SEED, CALENDAR)
+    claims = with_decoys(rng, years, net, draw_claims(rng, years, net)).sorted()
+    lines = Lines(rng, years, claims, 0)
+    stands = ~np.isin(SHAPES.role, [DENIED_VISIT, VOIDED_VISIT])[claims.template]
+    clean = int(lines.paid_cents[stands[lines.claim]].sum())
     assert sum(of["retained"]["paid_cents"] for of in truth["ledger"].values()) == clean
 
 

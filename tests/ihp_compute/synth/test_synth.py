@@ -30,6 +30,7 @@ from ihp_compute.synth.codes import (
     PREMATURE_CODES,
     WELL_CODES,
 )
+from ihp_compute.synth.decoys import with_decoys
 from ihp_compute.synth.effects import planted
 from ihp_compute.synth.state import synth
 
@@ -231,10 +232,10 @@ def test_included_lines_add_up_to_the_member_year() -> None:
     """To the cent, over every clean line of the two years."""
     calendar = synth_people.Calendar(2023, 2024)
     people = synth_people.people(500, 7, calendar)
-    net = network.network(500, 7, 2023)
+    net = network.network(500, 7, calendar)
     rng = synth_people.generator(7, 4, 0)
     years = synth_claims.MemberYears.of(people, 0, 500)
-    claims = synth_claims.draw_claims(rng, years, net)
+    claims = with_decoys(rng, years, net, synth_claims.draw_claims(rng, years, net))
     lines = synth_lines.Lines(rng, years, claims.sorted(), 0)
     row = lines.claims.row[lines.claim[lines.included]]
     found = np.zeros(1000, np.int64)
