@@ -31,7 +31,7 @@ class AcceptanceError(IhpError):
 
 
 class PlantError(IhpError):
-    """What was to be planted in a synthetic state does not exist, or not at this value."""
+    """What is asked of a synthetic state does not exist, or not at this value."""
 
 
 class MissingQualityError(DataError):

@@ -44,7 +44,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ihp_compute.codes import SPAN_DUAL, SPAN_PARTIAL_BENEFIT, SPAN_SPEND_DOWN
-from ihp_compute.errors import DataError
+from ihp_compute.errors import DataError, PlantError
 from ihp_compute.folders import beside, publish
 from ihp_compute.ledger import IngestFate
 from ihp_compute.synth import columns
@@ -128,10 +128,10 @@ def synth(
     Raises
     ------
     DataError
-        If `members` or `seed` or the years are out of range, `paid_through` lies before the
-        performance year, or `out` holds anything already.
+        If `members` or `seed` or the years are out of range, or `out` holds anything already.
     PlantError
-        If something unknown is to be planted, or a value is out of range.
+        If something unknown is to be planted, a value is out of range, or `paid_through` lies
+        before the performance year.
     """
     effects = planted(plant or {})
     if not 1 <= members <= 10**8:
@@ -144,7 +144,7 @@ def synth(
             f"{performance_year}"
         )
     if paid_through is not None and paid_through.year < performance_year:
-        raise DataError(
+        raise PlantError(
             f"paid_through: expected a day from {performance_year}-01-01 on, the performance year, "
             f"got {paid_through}"
         )

@@ -89,3 +89,11 @@ def test_several_contracts_settle_in_one_run(runs: tuple[Path, Path]) -> None:
     ]  # fmt: skip
     assert rows["IHP-01"]["base_pmpm_usd"] == 402.15
     assert rows["IHP-02"]["payment_cents"] == 0
+
+
+def test_a_state_is_made_as_of_a_day_of_payment(tmp_path: Path) -> None:
+    arguments = ["synth", "--members", "100", "--paid-through", "2024-11-30", "--json", "--out"]
+    made = json.loads(runner.invoke(app, [*arguments, str(tmp_path / "cut")]).stdout)
+    assert made["paid_through"] == "2024-11-30"
+    paid = pq.read_table(tmp_path / "cut" / "medical_claim").column("paid_date").to_pylist()
+    assert max(str(day) for day in paid) <= "2024-11-30"
