@@ -176,7 +176,10 @@ def _enrol(state: State, rows: list[Row], codes: Codes, claims: list[Row]) -> No
             plan = row["x_mc_plan_id"] or row["plan"] or row["payer"] or ""
             cell = -CELLS.index(_cell(row, month(start), codes))
             flags = _flags(row)
-            rank = (start, end or date.max, cell, plan, sum(WEIGHT[f] for f in flags))
+            code = row["x_elgblty_grp_cd"]
+            aid = codes.aid.get(two(code))
+            said = 2 + AIDS.index(aid) if aid else int(bool(code))
+            rank = (start, end or date.max, cell, plan, said, sum(WEIGHT[f] for f in flags))
             last = month(end) if end else max(horizon, month(start))
             for m in range(month(start), last + 1):
                 at[m].append((rank, plan, flags, row))
