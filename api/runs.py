@@ -68,10 +68,15 @@ class RunRequest(Strict):
 
 
 class CompletionView(BaseModel):
-    """Whether a settlement is INTERIM or final, and how complete its performance year is."""
+    """Whether a settlement is INTERIM or final, and how complete its performance year is.
+
+    `methods` are those of the run's contracts (`completion.method`), `interim` the partnerships
+    whose settlement is not final.
+    """
 
     status: str
-    method: str
+    methods: list[str]
+    interim: list[str]
     run_out_months: int | None
     ratio: str | None
 
@@ -84,8 +89,9 @@ class CompletionView(BaseModel):
             manifest = read_run_manifest(service.home.attempt(run.id, run.attempt))
         except DataError:
             return None
-        said = manifest.get("completion")
-        return None if said is None else cls.model_validate(said)
+        said = manifest["completion"]
+        methods = {method for one in said["measurements"] for method in one["methods"]}
+        return cls.model_validate({**said, "methods": sorted(methods)})
 
 
 class RunView(BaseModel):

@@ -356,10 +356,12 @@ def test_gates_accepted_are_asked_and_shown_by_name(
 def test_a_run_that_has_ended_says_whether_its_settlement_is_final(
     client: TestClient, service: Service, finished: Run
 ) -> None:
-    said = {"status": "INTERIM", "method": "equal_runout", "run_out_months": 4, "ratio": "0.961200"}
+    said = {"status": "INTERIM", "interim": ["P-1"], "run_out_months": 4, "ratio": "0.961200"}
+    measured = [{"methods": ["given"]}, {"methods": ["equal_runout", "given"]}]
     manifest = service.home.attempt(finished.id, finished.attempt) / "manifest.json"
     held = {"kind": "run", "digest": "cd" * 32, "terms": {}, "population": {}}
-    manifest.write_text(json.dumps({**held, "completion": {**said, "by_month": []}}))
+    manifest.write_text(json.dumps({**held, "completion": {**said, "measurements": measured}}))
+    said |= {"methods": ["equal_runout", "given"]}
     assert client.get(f"/v1/runs/{finished.id}").json()["completion"] == said
     assert client.get("/v1/runs").json()["runs"][0]["completion"] == said
     manifest.unlink()

@@ -61,6 +61,10 @@ def swept_run(finished: Run, service: Service) -> Run:
         "method_version": ihp_compute.METHOD_VERSION,
         "table_digests": {},
         "completion": {
+            "status": "final",
+            "interim": [],
+            "run_out_months": 6,
+            "ratio": "1.000000",
             "measurements": [
                 {
                     "partnerships": ["P-1", "P-2"],

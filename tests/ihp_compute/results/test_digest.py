@@ -22,6 +22,7 @@ def rows(keys: list[int], years: tuple[int, ...] = YEARS) -> pa.Table:
         {
             "member_key": key,
             "year": year,
+            "measurement": np.ones(len(key), np.int16),
             "cents": (key % 1000).astype(np.int64) * year,
             "tied": key % 3 == year % 3,
             "group_id": pa.array(
