@@ -51,8 +51,12 @@ def cache() -> Path:
 
 
 def shards_for(members: int) -> int:
-    """Shards of about 16,000 members, or eight of fewer: the last one made is waited for."""
-    return max(2, min(64, members // 16_000), min(8, members // 2_000))
+    """Shards of about 16,000 members, or eight of fewer: the last one made is waited for.
+
+    Of a million members and more about 12,000, as an ingest takes by itself: memory.
+    """
+    size = 16_000 if members < 1_000_000 else 12_000
+    return max(2, members // size, min(8, members // 2_000))
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,10 @@ def synth_command(
 def ingest_command(
     input_dir: Annotated[Path, typer.Argument(help="Folder of raw tables, CSV or Parquet.")],
     out: Annotated[Path, typer.Option(help="Population folder to make.")],
-    shards: Annotated[int, typer.Option(min=1, max=65_535, help="Shards to cut into.")] = 64,
+    shards: Annotated[
+        int | None,
+        typer.Option(min=1, max=65_535, help="Shards to cut into; 64, more for large input."),
+    ] = None,
     threads: Threads = None,
     accept: Annotated[
         list[str] | None,

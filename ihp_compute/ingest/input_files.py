@@ -14,6 +14,7 @@ from typing import Final
 import pyarrow as pa
 
 from ihp_compute.errors import DataError
+from ihp_compute.input_columns import SPILLED
 
 MAX_COLUMNS: Final = 4_096
 """Most columns of a file: twenty times the widest table."""
@@ -21,6 +22,15 @@ MOST_UNPACKED: Final = 200
 """Most bytes that a packed byte may become: claims become 10 to 40, zeros more than a thousand."""
 FREE_ROWS: Final = 1 << 20
 """Rows that any packed file may have; more of them take a byte of the file each."""
+
+
+MAX_SHARDS: Final = 65_535
+_LEAST_SHARDS: Final = 64
+_SHARD_BYTES: Final = 32 << 20
+"""Of Parquet that fill a shard: an ingest takes the memory of a shard or two, beside what it knows
+of every member."""
+_TEXT_BYTES: Final = 8
+"""Of text, that say about as much as one of Parquet."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,16 @@ class InputFolder:
     files: tuple[InputFile, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def shards(self) -> int:
+        """So many that none takes much memory, by the size of what is sharded."""
+        sharded = [file.path for file in self.files if file.table in SPILLED]
+        size = sum(
+            path.stat().st_size // (1 if path.suffix.lower() == ".parquet" else _TEXT_BYTES)
+            for path in sharded
+        )
+        return min(max(_LEAST_SHARDS, -(-size // _SHARD_BYTES)), MAX_SHARDS)
 
     def of(self, table: str) -> list[tuple[int, InputFile]]:
         """Files of one table with their index in `files`."""

@@ -69,7 +69,7 @@ from ihp_compute.ingest.door import (
 from ihp_compute.ingest.final_action import Choices
 from ihp_compute.ingest.findings import NO_DAYS, Delivered, OffRoster, Tally
 from ihp_compute.ingest.handover import Rules, ShardContent
-from ihp_compute.ingest.input_files import InputFile, InputFolder
+from ihp_compute.ingest.input_files import MAX_SHARDS, InputFile, InputFolder
 from ihp_compute.ingest.noticed import RosterMet, noticed
 from ihp_compute.ingest.quarantine import Quarantine
 from ihp_compute.ingest.service_categories import facts_of
@@ -83,16 +83,17 @@ from ihp_compute.population import PAYMENT_DAYS_FILE, POPULATION, RECORDS, write
 from ihp_compute.population import digest as population_digest
 from ihp_compute.units import months_of_days
 
-MAX_SHARDS: Final = 65_535
 _LARGE_BYTES: Final = 1 << 29
 """Input of a size at which memory is worth the time that it takes to give it back."""
+_GIVEN_BACK_EVERY: Final = 8
+"""Shards made between two times that memory is given back."""
 
 
 def ingest(
     input_dir: Path,
     out: Path,
     *,
-    shards: int = 64,
+    shards: int | None = None,
     threads: int | None = None,
     choices: Choices | None = None,
     gates: GateTerms | None = None,
@@ -107,8 +108,9 @@ def ingest(
         Folder of Tuva input-layer tables (`door.layout.find_inputs`), CSV or Parquet.
     out : Path
         Folder to make. An existing population there is replaced; anything else is refused.
-    shards : int
-        Number of shards, 1 to 65,535. Never changes the content's digest.
+    shards : int, optional
+        Number of shards, 1 to 65,535; by default 64, or more so that large input fits into memory.
+        Never changes the content's digest.
     threads : int, optional
         Workers; by default one a core. Never changes the content's digest.
     choices : Choices, optional
@@ -142,10 +144,11 @@ def ingest(
         If rows or dollars were lost or counted twice.
     """
     input_dir, out = Path(input_dir), Path(out)
-    if not 1 <= shards <= MAX_SHARDS:
+    if shards is not None and not 1 <= shards <= MAX_SHARDS:
         raise DataError(f"shards: expected 1 to {MAX_SHARDS:,}, got {shards}")
     check_target(out, POPULATION)
     folder = find_inputs(input_dir)
+    shards = shards or folder.shards
     totals = [] if control is None else read_control(Path(control))
     workers = Workers(max(1, threads or os.cpu_count() or 1), progress)
     with memory_kept(), beside(out) as staging:
@@ -194,6 +197,7 @@ class _Ingest:
         self.spill = Spill(self.spill_dir, n_shards)
         self.quarantine = Quarantine(self.spill_dir, staging / "quarantine")
         self.n_shards = n_shards
+        self.is_large = False
         self.workers = workers
         self.members = MemberBook()
         self.codes = CodeBook()
@@ -230,7 +234,8 @@ class _Ingest:
         for part, batches_ in zip(parts, written, strict=True):
             spilled[part.file.table] += batches_
         self.spill.finish(spilled)
-        if sum(stamp["bytes"] for stamp in stamped) > _LARGE_BYTES:
+        self.is_large = sum(stamp["bytes"] for stamp in stamped) > _LARGE_BYTES
+        if self.is_large:
             # what the first pass has freed would stand beside what the second one needs
             pa.system_memory_pool().release_unused()
         fresh = {
@@ -460,6 +465,8 @@ class _Ingest:
         self.quarantine.keep(index, content.quarantine)
         content.tables, content.quarantine, content.hashes, content.records = {}, {}, {}, {}
         self.spill.made(index)
+        if self.is_large and index % _GIVEN_BACK_EVERY == _GIVEN_BACK_EVERY - 1:
+            pa.system_memory_pool().release_unused()
         return content, sums, stamps
 
     # --- the end

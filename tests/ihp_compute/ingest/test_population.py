@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from ihp_compute.errors import PopulationError
+from ihp_compute.ingest.passes import ingest
 from ihp_compute.input_columns import CODE_SYSTEMS
 from ihp_compute.population import tables
 from ihp_compute.population.keys import member_keys, shard_of
@@ -177,3 +178,18 @@ def test_verify_recomputes_the_digest_from_the_rows(made: Any) -> None:
     (made.path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(PopulationError, match="the rows hash to"):
         verify(made.path)
+
+
+def test_large_input_is_cut_into_more_shards_and_gives_memory_back(
+    bench: Any, member: Any, line: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself an ingest takes 64 shards, and of large input more; the content is the same."""
+    people = [member(person_id=f"{k:04d}") for k in range(200)]
+    folder = bench.folder(eligibility=people, medical_claim=[line()])
+    small = ingest(folder, tmp_path / "small")
+    assert open_population(tmp_path / "small").manifest["n_shards"] == 64
+    monkeypatch.setattr("ihp_compute.ingest.input_files._SHARD_BYTES", 10)
+    monkeypatch.setattr("ihp_compute.ingest.passes._LARGE_BYTES", 0)
+    large = ingest(folder, tmp_path / "large")
+    assert open_population(tmp_path / "large").manifest["n_shards"] > 64
+    assert large["population_digest"] == small["population_digest"]
