@@ -63,6 +63,11 @@ def device_of(**arrays: Any) -> str:
     KernelInputError
         If an array is neither NumPy nor CuPy, or the arrays live on different devices.
     """
+    for array in arrays.values():  # nearly always all are NumPy's
+        if type(array) is not np.ndarray:
+            break
+    else:
+        return "cpu"
     found = {}
     for name, array in arrays.items():
         if isinstance(array, np.ndarray):
@@ -108,9 +113,11 @@ def require(
     if array.dtype not in allowed:
         names = " or ".join(str(kind) for kind in allowed)
         raise KernelInputError(f"{name}: expected dtype {names}, got {array.dtype}")
-    if array.ndim != len(shape) or any(
-        want is not None and want != have for want, have in zip(shape, array.shape, strict=True)
-    ):
+    fits = array.ndim == len(shape)
+    if fits:
+        for want, have in zip(shape, array.shape, strict=True):
+            fits = fits and (want is None or want == have)
+    if not fits:
         wanted = ", ".join("any" if want is None else str(want) for want in shape)
         raise KernelInputError(f"{name}: expected shape ({wanted}), got {tuple(array.shape)}")
     if not array.flags.c_contiguous:

@@ -44,10 +44,8 @@ def payment_days(column: Callable[[str], NDArray[Any]]) -> pa.Table:
     column : callable
         Columns of the shard table `lines` by name.
     """
-    kind, paid_day = column("kind"), column("paid_day")
-    cents = column("paid_cents")
-    parts = [_sums(name, column(name), kind, paid_day, cents) for name in INCURRED_DAYS]
-    return pa.concat_tables(parts)
+    paid = _Paid(column("kind"), column("paid_day"), column("paid_cents"))
+    return pa.concat_tables([paid.by(name, column(name)) for name in INCURRED_DAYS])
 
 
 def summed(parts: Iterable[pa.Table]) -> pa.RecordBatch:
@@ -60,45 +58,49 @@ def summed(parts: Iterable[pa.Table]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=PAYMENT_DAYS)
 
 
-def _sums(
-    incurred_by: str,
-    day: NDArray[np.int32],
-    kind: NDArray[np.uint8],
-    paid_day: NDArray[np.int32],
-    cents: NDArray[np.int64],
-) -> pa.Table:
-    stated = day != NO_DAY
-    if not stated.all():
-        day, kind, paid_day, cents = day[stated], kind[stated], paid_day[stated], cents[stated]
-    if not len(day):
-        return PAYMENT_DAYS.empty_table()
-    first_day, last_day = int(day.min()), int(day.max())
-    month_of_day = months_of_days(np.arange(first_day, last_day + 1, dtype=np.int32))
-    first_month, n_months = int(month_of_day[0]), int(month_of_day[-1] - month_of_day[0]) + 1
-    dated = paid_day != NO_DAY
-    first_paid = int(paid_day.min(where=dated, initial=2**31 - 1))
-    n_days = max(int(paid_day.max()) - first_paid, 0) + 2  # place 0: not stated
-    place = month_of_day[day - first_day].astype(np.int64) - first_month
-    place += kind.astype(np.int64) * n_months
-    place *= n_days
-    place += np.where(dated, paid_day.astype(np.int64) - first_paid + 1, 0)
-    n = (int(kind.max()) + 1) * n_months * n_days
-    found: NDArray[np.int64]
-    if n <= max(_WIDE, 2 * len(place)):
-        lines = np.bincount(place, minlength=n)
-        found = np.flatnonzero(lines)
-        lines, sums = lines[found], sums_by(place, cents, n)[found]
-    else:
-        found, index, lines = np.unique(place, return_inverse=True, return_counts=True)
-        sums = sums_by(index, cents, len(found))
-    month, paid = np.divmod(found, n_days)
-    of_kind, month = np.divmod(month, n_months)
-    columns = (
-        pa.array(np.full(len(found), incurred_by, object), pa.string()),
-        of_kind.astype(np.uint8),
-        (month + first_month).astype(np.int32),
-        np.where(paid == 0, NO_DAY, paid + first_paid - 1).astype(np.int32),
-        lines.astype(np.int64),
-        sums,
-    )
-    return pa.Table.from_arrays([pa.array(values) for values in columns], schema=PAYMENT_DAYS)
+class _Paid:
+    """When lines of each kind were paid: what is the same whatever day incurs them."""
+
+    def __init__(
+        self, kind: NDArray[np.uint8], paid_day: NDArray[np.int32], cents: NDArray[np.int64]
+    ) -> None:
+        dated = paid_day != NO_DAY
+        self._first_day = int(paid_day.min(where=dated, initial=2**31 - 1))
+        last_day = int(paid_day.max(initial=NO_DAY))
+        self._n_days = max(last_day - self._first_day, 0) + 2  # place 0: not stated
+        self._n_kinds = int(kind.max(initial=0)) + 1
+        self._place = np.where(dated, paid_day.astype(np.int64) - (self._first_day - 1), 0)
+        self._place += kind.astype(np.int64) * self._n_days
+        self._cents = cents
+
+    def by(self, incurred_by: str, day: NDArray[np.int32]) -> pa.Table:
+        """Lines and cents by kind, month of that day, and day of payment."""
+        place, cents, stated = self._place, self._cents, day != NO_DAY
+        if not stated.all():
+            day, place, cents = day[stated], place[stated], cents[stated]
+        if not len(day):
+            return PAYMENT_DAYS.empty_table()
+        first_day, last_day = int(day.min()), int(day.max())
+        month_of_day = months_of_days(np.arange(first_day, last_day + 1, dtype=np.int32))
+        first_month, of_month = int(month_of_day[0]), self._n_kinds * self._n_days
+        n = (int(month_of_day[-1]) - first_month + 1) * of_month
+        place = place + ((month_of_day.astype(np.int64) - first_month) * of_month)[day - first_day]
+        found: NDArray[np.int64]
+        if n <= max(_WIDE, 2 * len(place)):
+            lines = np.bincount(place, minlength=n)
+            found = np.flatnonzero(lines)
+            lines, sums = lines[found], sums_by(place, cents, n)[found]
+        else:
+            found, index, lines = np.unique(place, return_inverse=True, return_counts=True)
+            sums = sums_by(index, cents, len(found))
+        month, rest = np.divmod(found, of_month)
+        kind, paid = np.divmod(rest, self._n_days)
+        columns = (
+            pa.array(np.full(len(found), incurred_by, object), pa.string()),
+            kind.astype(np.uint8),
+            (month + first_month).astype(np.int32),
+            np.where(paid == 0, NO_DAY, paid + self._first_day - 1).astype(np.int32),
+            lines.astype(np.int64),
+            sums,
+        )
+        return pa.Table.from_arrays([pa.array(values) for values in columns], schema=PAYMENT_DAYS)
