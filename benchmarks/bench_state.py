@@ -107,7 +107,8 @@ def terms(members: int) -> expert.Terms:
     return expert.Terms(
         base_year=plan.base_year,
         performance_year=plan.performance_year,
-        cutoff_day=plan.cutoff_day,
+        cutoff_day=plan.cutoff_days[1],
+        base_cutoff_day=plan.cutoff_days[0],
         claim_types=tuple(code for code, kind in LINE_KIND_OF.items() if kind in (0, 2)),
         services=tuple(sorted(rules.services)),
         cap_cents=int(rules.claim_cap_cents or 0),
@@ -157,18 +158,20 @@ def drawn(shards: Sequence[Shard], *, plan: Plan) -> Totals:
     """Replicate totals of neighbouring shards, by the steps of `pipeline.measure_shard`."""
     parts = []
     n_members = np.zeros(len(plan.roster.groups), np.int64)
-    cutoff = plan.cutoff_day
     for shard in shards:
         found = [
             attribute(
                 shard, plan.roster, plan.visits, plan.attribution, year=year, cutoff_day=cutoff
             )
-            for year in plan.years
+            for year, cutoff in zip(plan.years, plan.cutoff_days, strict=True)
         ]
         scores = [
-            plan.scores.score(shard, year=a.year, cutoff_day=cutoff, months=a.months) for a in found
+            plan.scores.score(shard, year=a.year, cutoff_day=cutoff, months=a.months)
+            for a, cutoff in zip(found, plan.cutoff_days, strict=True)
         ]
-        cost = costs(shard, plan.rule_sets, cutoff_day=cutoff, attributions=found)
+        cost = costs(
+            plan.seen(shard), plan.rule_sets, cutoff_day=plan.cutoff_day, attributions=found
+        )
         years = [
             YearRows(a.group, a.months, score.score_micro, [under.cell_cents for under in own])
             for a, score, own in zip(found, scores, cost, strict=True)

@@ -37,7 +37,7 @@ class Terms:
 
     Attributes
     ----------
-    base_year, performance_year, cutoff_day : int
+    base_year, performance_year, cutoff_day, base_cutoff_day : int
     claim_types : sequence of str
         That count; capitation and supplemental lines do not.
     services : sequence of str
@@ -58,6 +58,7 @@ class Terms:
     base_year: int
     performance_year: int
     cutoff_day: int
+    base_cutoff_day: int
     claim_types: Sequence[str]
     services: Sequence[str]
     cap_cents: int
@@ -144,27 +145,32 @@ def recalculate(folder: Path, terms: Terms, *, replicates: int, seed: int, threa
 # --- claims --------------------------------------------------------------------------------------
 
 
+def _paid(terms: Terms, year: pl.Expr) -> pl.Expr:
+    """Whether a line was paid by the day through which its year counts claims."""
+    through = pl.when(year == terms.base_year).then(terms.base_cutoff_day)
+    day = through.otherwise(terms.cutoff_day).cast(pl.Int32).cast(pl.Date)
+    return pl.col("paid_date").is_null() | (pl.col("paid_date") <= day)
+
+
 def _cost(folder: Path, terms: Terms, number: pl.LazyFrame) -> pl.DataFrame:
     """Cents by member, year and month of claim end: member, slot (12 × year + month), cents."""
     kind = pl.col("x_clm_type_cd").fill_null("").is_in(list(terms.claim_types))
-    paid = pl.col("paid_date").is_null() | (
-        pl.col("paid_date") <= pl.lit(terms.cutoff_day).cast(pl.Int32).cast(pl.Date)
-    )
     medical = pl.scan_parquet(folder / "medical_claim" / "*.parquet").filter(
-        kind, paid, pl.col("x_service_category").is_in(list(terms.services))
+        kind, pl.col("x_service_category").is_in(list(terms.services))
     ).select(
         "person_id",
         "paid_amount",
+        "paid_date",
         incurred=pl.coalesce("claim_end_date", "claim_line_end_date", "claim_start_date"),
     )  # fmt: skip
     pharmacy = pl.scan_parquet(folder / "pharmacy_claim" / "*.parquet").filter(
-        kind, paid, pl.lit("pharmacy" in terms.services)
-    ).select("person_id", "paid_amount", incurred="dispensing_date")  # fmt: skip
+        kind, pl.lit("pharmacy" in terms.services)
+    ).select("person_id", "paid_amount", "paid_date", incurred="dispensing_date")  # fmt: skip
     year, month = pl.col("incurred").dt.year(), pl.col("incurred").dt.month() - 1
     position = pl.when(year == terms.base_year).then(0).otherwise(1)
     return (
         pl.concat([medical, pharmacy])
-        .filter(year.is_in(list(terms.years)))
+        .filter(year.is_in(list(terms.years)), _paid(terms, year))
         .select(
             "person_id",
             slot=(12 * position + month).cast(pl.UInt8),
@@ -242,8 +248,6 @@ def _attribution(
                 ~pl.col("x_hospital")
                 & ~pl.col("place_of_service_code").fill_null("").is_in(list(terms.no_visit_places))
             ),
-            pl.col("paid_date").is_null()
-            | (pl.col("paid_date") <= pl.lit(terms.cutoff_day).cast(pl.Int32).cast(pl.Date)),
             pl.col("x_clm_type_cd").fill_null("").is_in(list(terms.claim_types)),
         )
         .select(
@@ -251,12 +255,16 @@ def _attribution(
             "rendering_npi",
             "billing_npi",
             pl.col("billing_tin").fill_null(""),
+            "paid_date",
             day=pl.coalesce("claim_line_start_date", "claim_start_date", "claim_end_date"),
             home=is_home,
         )
-        .filter(pl.col("day").dt.year().is_in(list(terms.years)))
+        .filter(
+            pl.col("day").dt.year().is_in(list(terms.years)),
+            _paid(terms, pl.col("day").dt.year()),
+        )
         .join(number, on="person_id")
-        .drop("person_id")
+        .drop("person_id", "paid_date")
         .with_row_index("visit")
         .collect(engine="streaming")
     )
