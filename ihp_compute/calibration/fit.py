@@ -444,5 +444,6 @@ def _model(
         coefficients=coefficients,
         csr={},
         post_steps=(),
+        timing=report["timing"],
         notes=(basis, *full.notes),
     )

@@ -19,8 +19,10 @@ from ihp_compute.risk.models.schema import (
     EDIT_AGES,
     HIERARCHIES,
     KINDS,
+    NEWBORNS,
     OPERATIONS,
     SYSTEMS,
+    TIMINGS,
     Model,
     Rule,
     Segment,
@@ -29,6 +31,7 @@ from ihp_compute.risk.models.schema import (
 from ihp_compute.units import MICRO
 
 SHOWN = 12
+MONTHS_OF_A_YEAR = 12
 
 
 def audit(model: Model) -> None:
@@ -63,6 +66,12 @@ def _names(model: Model) -> list[str]:
         found.append(f"unknown hierarchy mode {model.hierarchy_mode!r}")
     if model.edit_age not in EDIT_AGES:
         found.append(f"unknown edit age {model.edit_age!r}")
+    if model.timing not in ("", *TIMINGS):
+        found.append(f"unknown timing {model.timing!r}; use one of {', '.join(TIMINGS)}")
+    if model.newborn not in ("", *NEWBORNS):
+        found.append(f"unknown newborn rule {model.newborn!r}; use one of {', '.join(NEWBORNS)}")
+    if not 0 <= model.minimum_months <= MONTHS_OF_A_YEAR:
+        found.append(f"minimum_months is {model.minimum_months}, expected 0 to 12")
     if model.default_column not in model.columns:
         found.append(f"default column {model.default_column!r} is not among the columns")
     for index, step in enumerate(model.steps):

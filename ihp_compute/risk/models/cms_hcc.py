@@ -178,6 +178,7 @@ def build(name: str, *, vintage: int | None = None, year: int | None = None) -> 
         coefficients=_coefficients(tables["coefficients"], facts["coefficients"]),
         post_steps=_post_steps(payment, year),
         warn_under_age=18,
+        timing="prospective",
         notes=(
             "A model of Medicare beneficiaries. On other people it is an analytic index.",
             f"Program: {_program()['source']}",

@@ -468,6 +468,7 @@ class _Draft:
             default_column="Platinum",
             coefficients=self._coefficients(),
             edit_age="service_date",
+            timing="concurrent",
             csr=csr,
             post_steps=(PostStep("multiply_csr", "", 3, "CSR variant"),) if csr else (),
             notes=(

@@ -29,6 +29,11 @@ OPERATIONS: Final = (
 )  # fmt: skip
 EDIT_AGES: Final = ("member", "service_date")
 HIERARCHIES: Final = ("sequential", "simultaneous")
+COLLECTIONS: Final = {"concurrent": "same_year", "prospective": "year_before"}
+"""Which year's codes score a year, by the timing of a model."""
+TIMINGS: Final = tuple(COLLECTIONS)
+NEWBORNS: Final = ("as_published", "missing")
+"""What a newborn without a birth code is: as the model's tables have it, or without a score."""
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -176,9 +181,23 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     post_steps: tuple[PostStep, ...] = ()
     warn_under_age: int = 0
     """Members younger than this are counted as outside the model's population."""
+    timing: str = ""
+    """One of `TIMINGS`: whether weights were fitted to the cost of the codes' own year or of the
+    year after. Here and below, empty or 0: the model states nothing."""
+    minimum_months: int = 0
+    """Members with fewer months of the year have no score."""
+    newborn: str = ""
+    """One of `NEWBORNS`."""
+    diagnoses_from: str = ""
+    """Whose diagnoses count."""
     notes: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def collection(self) -> str:
+        """Which year's codes score a year, "same_year" or "year_before"; "" where not stated."""
+        return COLLECTIONS.get(self.timing, "")
 
 
 def encode(model: Model) -> bytes:

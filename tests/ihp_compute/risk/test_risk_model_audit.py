@@ -97,6 +97,9 @@ CASES: dict[str, dict[str, Any]] = {
         "coefficients": (*BASE.coefficients, Coefficient("ALL", "Gold", "A", "1"))},
     "unknown hierarchy mode": {"hierarchy_mode": "random"},
     "default column": {"default_column": "Gold"},
+    "unknown timing": {"timing": "retrospective"},
+    "unknown newborn rule": {"newborn": "mother"},
+    "minimum_months is 13": {"minimum_months": 13},
     "unknown system": {"rules": (*BASE.rules, Rule("SNOMED", "1", ("A",)))},
 }  # fmt: skip
 
@@ -131,6 +134,14 @@ def test_the_digest_is_that_of_the_content() -> None:
     assert again == model()
     assert digest(again) == digest(model())
     assert digest(model(year=2025)) != digest(model())
+
+
+def test_what_a_model_does_not_state_is_not_in_its_digest() -> None:
+    stated = model(timing="prospective", minimum_months=6, newborn="missing")
+    assert (model().collection, stated.collection) == ("", "year_before")
+    assert b"timing" not in encode(model())
+    assert b"minimum_months" not in encode(model())
+    assert digest(stated) != digest(model())
 
 
 def test_cells_that_overlap_are_refused() -> None:
