@@ -55,7 +55,7 @@ def calibrate_population(
     scores = model_provider(model, population, store=store, terms=terms)
     if not isinstance(scores, ModelScores):
         raise RiskModelError(f"{model!r} gives weights to cells; there is nothing to calibrate")
-    full = model_store.load(model, store=store, diagnosis_year=scores.diagnosis_year(year))
+    full = model_store.load(model, store=store, payment_year=scores.diagnosis_year(year) + 1)
     found = calibrate(
         scores,
         full,

@@ -8,7 +8,10 @@ newborn without a birth code, whose birth is often coded on the mother's claims.
 model cannot score (age or sex unknown, too few months) fall under the missing-member policy,
 counted.
 
-The map vintage of a CMS-HCC model follows the diagnosis year; all vintages used enter the digest.
+CMS-HCC is another model in each payment year: codes of year Y are scored with map, factors and age
+of payment year Y + 1, unless the terms fix one payment year for map and factors; ages follow each
+year all the same. All models used enter the digest. A year that CMS-HCC has no map or factors for
+is refused by name when it is to be scored.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from ihp_compute.risk.models import (
     Codes,
     Compiled,
     Members,
+    Model,
     Scored,
     check,
     clean_codes,
@@ -65,7 +69,8 @@ class ScoreTerms:
 
     timing : one of `TIMINGS`; min_months : members with fewer countable months in the year are
     missing; column : of the model's columns, "" its default; newborn : one of `NEWBORNS`, what a
-    newborn without a birth code is; code_edits : whether the code editor's ages are tested.
+    newborn without a birth code is; code_edits : whether the code editor's ages are tested;
+    payment_year : of CMS-HCC, whose map and factors score every year, None: each year its own.
     """
 
     timing: str = "concurrent"
@@ -73,6 +78,11 @@ class ScoreTerms:
     column: str = ""
     newborn: str = "as_published"
     code_edits: bool = True
+    payment_year: int | None = None
+
+    def diagnosis_year(self, year: int) -> int:
+        """Year whose codes count for the scores of `year`."""
+        return year - 1 if self.timing == "prospective" else year
 
 
 @dataclass(frozen=True)
@@ -87,10 +97,14 @@ class ModelScores:
     """Rule list by diagnosis year, system and population code."""
     terms: ScoreTerms = field(default_factory=ScoreTerms)
     fill: Fill = field(default_factory=lambda: Fill("error"))
+    held: tuple[int, int] = (0, 0)
+    """First and last year of which the population has diagnoses."""
+    refused: Mapping[int, str] = field(default_factory=dict)
+    """Years of diagnoses for which there is no model, and why."""
 
     def diagnosis_year(self, year: int) -> int:
         """Year whose codes count for the scores of `year`."""
-        return year - 1 if self.terms.timing == "prospective" else year
+        return self.terms.diagnosis_year(year)
 
     def compiled(self, year: int) -> Compiled:
         """The model for scores of `year`.
@@ -98,13 +112,15 @@ class ModelScores:
         Raises
         ------
         RiskModelError
-            If the population has no diagnoses of the year needed.
+            If the population has no diagnoses of the year needed, or there is no model of it.
         """
         wanted = self.diagnosis_year(year)
+        if wanted in self.refused:
+            raise RiskModelError(f"scores of {year}: {self.refused[wanted]}")
         if wanted not in self.by_year:
             raise RiskModelError(
                 f"{self.name}: scores of {year} need diagnoses of {wanted}; the population holds "
-                f"{min(self.by_year)} to {max(self.by_year)}"
+                f"{self.held[0]} to {self.held[1]}"
             )
         return self.by_year[wanted]
 
@@ -185,8 +201,9 @@ def facts(
 ) -> Members:
     """What a model may ask of a shard's members for one year.
 
-    The age is that at 1 February of the year for a CMS-HCC model, else that on the last enrolled
-    day of the year; dual status and original reason are the last stated in the year.
+    The age is that at 1 February of the payment year for a CMS-HCC model, the year after that of
+    the codes, else that on the last enrolled day of the year; dual status and original reason are
+    the last stated in the year.
     """
     n = shard.n_members
     offsets = shard.offsets("spans")
@@ -206,7 +223,7 @@ def facts(
             f"{', '.join(compiled.model.columns)}"
         )
     return Members(
-        age=_age(birth_day, compiled, year, final),
+        age=_age(birth_day, compiled, year, final, terms),
         sex=shard.column("members", "sex"),
         birth_day=birth_day,
         months=np.minimum(months.sum(axis=0), 12).astype(np.uint8),
@@ -223,10 +240,14 @@ def facts(
 
 
 def _age(
-    birth_day: NDArray[np.int32], compiled: Compiled, year: int, final_month: NDArray[np.int64]
+    birth_day: NDArray[np.int32],
+    compiled: Compiled,
+    year: int,
+    final_month: NDArray[np.int64],
+    terms: ScoreTerms,
 ) -> NDArray[np.int16]:
     if compiled.model.family == "CMS-HCC":
-        return ages_in_payment_year(birth_day, year)
+        return ages_in_payment_year(birth_day, terms.diagnosis_year(year) + 1)
     age = np.full(len(birth_day), -1, np.int16)
     for month in range(12 * year, 12 * year + 12):
         on = final_month == month
@@ -283,10 +304,22 @@ def model_provider(
         # a contract's digest leaves out a path, and must know it for one
         raise RiskModelError(f"risk model {name!r} is a file here; expected its path, ./{name}")
     first, last = (int(year) for year in population.manifest["service_years"])
-    loaded = {
-        year: model_store.load(name, store=store, diagnosis_year=year)
-        for year in range(first, last + 1)
-    }
+    years = list(range(first, last + 1))
+    if counting is not None:
+        years = [year for year in years if year in map(terms.diagnosis_year, counting.years)]
+    loaded: dict[int, Model] = {}
+    refused: dict[int, str] = {}
+    for year in years:
+        try:
+            loaded[year] = model_store.load(
+                name, store=store, payment_year=terms.payment_year or year + 1
+            )
+        except RiskModelError as problem:
+            if counting is not None or not model_store.follows_payment_year(name):
+                raise
+            refused[year] = str(problem)
+    if not loaded:
+        raise RiskModelError(refused.get(last, f"{name}: no year of the population is scored"))
     distinct: dict[str, Compiled] = {}
     for model in loaded.values():
         if model.version not in distinct:
@@ -304,8 +337,8 @@ def model_provider(
     shas = sorted({compiled.sha256 for compiled in by_year.values()})
     sha256 = shas[0] if len(shas) == 1 else hashlib.sha256("".join(shas).encode()).hexdigest()
     by_year = {year: slim(compiled) for year, compiled in by_year.items()}
-    known_as = loaded[last].name if model_store.is_file(name, store=store) else name
-    bare = ModelScores(known_as, sha256, by_year, entry, terms)
+    known_as = loaded[max(loaded)].name if model_store.is_file(name, store=store) else name
+    bare = ModelScores(known_as, sha256, by_year, entry, terms, held=(first, last), refused=refused)
     if missing == "error":
         return bare
     if counting is None:

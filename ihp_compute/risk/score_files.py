@@ -92,7 +92,9 @@ def score_files(request: Request) -> dict[str, Any]:
     dx_days = _days(diagnoses, "service_date", request.diagnoses.name)
     known = dx_days[dx_days != NO_DAY]
     year = int(np.datetime64(int(known.max()), "D").item().year) if len(known) else None
-    model = model_store.load(request.model, store=request.store, diagnosis_year=year)
+    model = model_store.load(
+        request.model, store=request.store, payment_year=None if year is None else year + 1
+    )
     compiled = compile_model(model, hierarchies=request.hierarchies)
     ids = _text(people, "member_id", request.members.name)
     if pc.count_distinct(ids).as_py() != len(ids) or pc.any(pc.equal(ids, "")).as_py():

@@ -63,7 +63,7 @@ def test_import_then_list_then_score_cells(files: Path) -> None:
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout)["counts"] == {"cell_weights": 1}
     listed = run(app, ["risk", "list"])
-    assert listed.stdout.split() == ["cms-hcc-v24", "cms-hcc-v28", "acg"]
+    assert listed.stdout.split() == ["cms-hcc-v24", "cms-hcc-v28", "cms-hcc-blend", "acg"]
 
 
 def test_calibrate_needs_a_population(files: Path) -> None:

