@@ -38,11 +38,14 @@ from ihp_compute.contracts.quality_scores import (
     rests_on_quality,
 )
 from ihp_compute.contracts.rules import (
+    AS_MODEL,
     ATTRIBUTION_STEPS,
     EXCLUDABLE,
     INCURRED_BY,
     MISSING_SCORE,
+    NEWBORNS,
     SPECIALTIES,
+    TIMINGS,
     AttributionTerms,
     CostTerms,
     RiskTerms,
@@ -63,6 +66,7 @@ from ihp_compute.contracts.vocabulary import KINDS, idle, kind_of, speaks
 
 __all__ = [
     "AMOUNTS",
+    "AS_MODEL",
     "ATTRIBUTION_STEPS",
     "BASES",
     "CARRIED",
@@ -76,6 +80,7 @@ __all__ = [
     "MISSING_QUALITY_TERM",
     "MISSING_SCORE",
     "MOVED_BY",
+    "NEWBORNS",
     "NONE",
     "NO_RULE",
     "REFUSE",
@@ -83,6 +88,7 @@ __all__ = [
     "SIDES",
     "SIZE_TABLE",
     "SPECIALTIES",
+    "TIMINGS",
     "TOGETHER",
     "Agreement",
     "AttributionTerms",

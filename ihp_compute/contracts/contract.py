@@ -464,9 +464,14 @@ class Agreement:
     @cached_property
     def risk(self) -> RiskTerms:
         """Terms of risk adjustment."""
-        model = self["risk.model"] or NONE
+        given = {name: self[f"risk.{name}"] for name in RiskTerms.names()}
+        months = given["minimum_months"]
         return RiskTerms(
-            model, self["risk.normalise"], self["risk.missing"], self["risk.most_missing"]
+            **given
+            | {
+                "model": given["model"] or NONE,
+                "minimum_months": None if months is None else int(months),  # whole by its kind
+            }
         )
 
     @property

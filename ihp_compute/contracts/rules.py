@@ -56,6 +56,13 @@ INCURRED_BY: Final = {
 MISSING_SCORE: Final = ("error", "group_average", "demographic_cell")
 """What may be done with a member who has months but no score."""
 
+AS_MODEL: Final = "model"
+"""Stands for the timing that a risk model states itself."""
+TIMINGS: Final = ("concurrent", "prospective")
+"""Whether codes of a year score that year, or the year after."""
+NEWBORNS: Final = ("as_published", "missing")
+"""What a newborn without a birth code may be: as the model has it, or without a score."""
+
 
 def _months(meaning: str) -> Kind:
     return Kind(meaning, "months", low=Decimal(1), high=Decimal(12), places=0)
@@ -156,8 +163,42 @@ KINDS: Final[Mapping[str, Kind]] = {
         "part of a partnership's months of a year whose score may be filled; more is refused "
         "unless accepted"
     ),
+    "risk.timing": choice(
+        "whose codes score a year: its own (concurrent), those of the year before (prospective), "
+        "or what the model was made for",
+        AS_MODEL,
+        *TIMINGS,
+    ),
+    "risk.payment_year": Kind(
+        "payment year whose model, map and factor score both years of a published CMS-HCC model; "
+        "none: each year its own",
+        "year",
+        "year",
+        optional=True,
+    ),
+    "risk.minimum_months": Kind(
+        "enrolled months of the year of the codes below which a model gives no score; none: what "
+        "the model states",
+        "months",
+        low=Decimal(0),
+        high=Decimal(12),
+        optional=True,
+        places=0,
+    ),
+    "risk.newborn": choice(
+        "a newborn without a birth code: as the model's tables have it, or without a score; none: "
+        "what the model states",
+        *NEWBORNS,
+        optional=True,
+    ),
+    "risk.code_edits": Kind("whether a model's ages of the code editor are tested", "flag", "flag"),
 }
 """What each term of attribution, cost and risk may be."""
+
+OF_A_MODEL: Final = (
+    "risk.timing", "risk.payment_year", "risk.minimum_months", "risk.newborn", "risk.code_edits",
+)  # fmt: skip
+"""Terms that say how a risk model scores, and nothing where there is none."""
 
 
 def _refuse(given: Mapping[str, Any]) -> None:
@@ -304,10 +345,20 @@ class RiskTerms:
     normalise: str | None
     missing: str
     most_missing: Decimal | None
+    timing: str
+    payment_year: int | None
+    minimum_months: int | None
+    newborn: str | None
+    code_edits: bool
 
     def __post_init__(self) -> None:
         """Refuse what no score can mean."""
-        _refuse({f"risk.{f.name}": getattr(self, f.name) for f in fields(self)})
+        _refuse({f"risk.{name}": getattr(self, name) for name in self.names()})
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Its terms, each the end of a path."""
+        return tuple(f.name for f in fields(cls))
 
 
 def names_a_file(model: str) -> bool:

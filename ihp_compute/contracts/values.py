@@ -139,8 +139,8 @@ def _fits_places(value: Decimal, places: int) -> bool:
 def _flag(kind: Kind, raw: Any) -> bool:
     if isinstance(raw, bool):
         return raw
-    if raw in ("true", "false"):
-        return bool(raw == "true")
+    if raw in ("true", "on", "false", "off"):
+        return raw in ("true", "on")
     raise _wrong(kind, raw)
 
 

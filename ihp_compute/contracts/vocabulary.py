@@ -128,6 +128,7 @@ later path it may know nothing, and the value of `unbound` holds."""
 _CREDIBILITY: Final = "target.cell_credibility"
 _MODIFIERS: Final[Mapping[str, tuple[str, ...]]] = {
     **{path: (owner,) for path, owner in STEP_MODIFIERS.items()},
+    **dict.fromkeys(rules.OF_A_MODEL, ("risk.model",)),
     "target.cell_least_months": (_CREDIBILITY,),
     "target.cell_full_months": (_CREDIBILITY,),
     "target.base_full_months": (_CREDIBILITY,),

@@ -124,6 +124,20 @@ GATES: Final[Mapping[str, Gate]] = {
             stage=Stage.PLAN,
         ),
         Gate(
+            "timing",
+            "1 where a contract scores by another timing than its risk model states",
+            0.0,
+            least=0,
+            stage=Stage.PLAN,
+        ),
+        Gate(
+            "codes",
+            "1 where a year of codes, by which a model scores, is no full year of the data",
+            0.0,
+            least=0,
+            stage=Stage.PLAN,
+        ),
+        Gate(
             "unscored_months",
             "share of a partnership's member months of a year whose risk score is filled; from "
             "1,000 months; its threshold is the term risk.most_missing",
@@ -255,6 +269,17 @@ FINDINGS: Final[Mapping[str, Finding]] = {
             counts="member months",
         ),
         Finding(
+            "under_minimum_months",
+            "people enrolled too briefly in the year of the codes for the risk model to score them",
+            is_absence=True,
+            counts="people",
+        ),
+        Finding(
+            "codes_without_category",
+            "diagnoses of which the risk model's map has no category",
+            counts="diagnoses",
+        ),
+        Finding(
             "unpaid_encounters",
             "encounters without a payment; dollars: allowed",
             is_absence=True,
@@ -291,6 +316,17 @@ FINDINGS: Final[Mapping[str, Finding]] = {
             "immature_year",
             "claims of the performance year still to come, and nothing done about them",
             "immature",
+        ),
+        Finding(
+            "other_timing",
+            "a risk model scores by another timing than the one that it was made for",
+            "timing",
+        ),
+        Finding(
+            "codes_not_whole",
+            "codes of a year that is not whole score a year",
+            "codes",
+            is_absence=True,
         ),
     )
 }

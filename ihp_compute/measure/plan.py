@@ -40,9 +40,17 @@ from ihp_compute.measure.cut import CutShard
 from ihp_compute.measure.quality import given_instead, interim_scores, quality_scores
 from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.roster import Roster, compile_roster
+from ihp_compute.measure.scoring import noticed_of_scoring
 from ihp_compute.measure.visits import VisitRule, compile_visits
 from ihp_compute.population import Population, Shard, ShardColumns, open_population
-from ihp_compute.risk import MonthsThatCount, ScoreProvider, provider
+from ihp_compute.risk import (
+    MonthsThatCount,
+    ScoreProvider,
+    ScoreTerms,
+    idle_terms,
+    provider,
+    scoring_of,
+)
 from ihp_compute.units import NO_DAY, date_of, day_of
 
 
@@ -214,11 +222,13 @@ def make_plan(request: RunRequest) -> Plan:
         {p: agreements[p] for one in to_come for p in one.interim},
         quality,
     )
+    risk = contracts.risk(performance_year)
     noticed = gates.judge(
         (
             *_inconsistent(contracts, base_year, performance_year),
             *_unmatched_quality(quality, strangers),
             *immature(to_come, contracts),
+            *noticed_of_scoring(scoring_of(risk), population, (base_year, performance_year)),
         )
     )
     gates.refuse(noticed, {}, Stage.PLAN)
@@ -234,7 +244,6 @@ def make_plan(request: RunRequest) -> Plan:
     QualityScores.of(used, agreements, roster.met_by_nobody(performance_year)).refuse_missing(
         agreements, lambda: given_instead(population, performance_year, strangers)
     )
-    risk = contracts.risk(performance_year)
     visits = compile_visits(attribution, population.codes("hcpcs").to_pylist())
     device, notes = _device(request)
     return Plan(
@@ -269,7 +278,7 @@ def make_plan(request: RunRequest) -> Plan:
         quality=used,
         device=device,
         plans=tuple(population.codes("plan").to_pylist()),
-        notes=(*notes, *contracts.newer_lines(), *contracts.notes, *of_quality),
+        notes=(*notes, *contracts.newer_lines(), *contracts.notes, *idle_terms(risk), *of_quality),
         noticed=tuple(noticed),
     )
 
@@ -340,7 +349,13 @@ def _scores(
         # without visits, months depend on the population and these terms alone
         key=attribution if attribution.keep_pre_visit else None,
     )
-    return provider(risk.model, population, missing=risk.missing, counting=counting)
+    return provider(
+        risk.model,
+        population,
+        missing=risk.missing,
+        counting=counting,
+        terms=ScoreTerms.of(risk),
+    )
 
 
 def _inconsistent(

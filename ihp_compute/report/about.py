@@ -7,6 +7,7 @@ from typing import Any
 
 from ihp_compute.report import numbers
 from ihp_compute.report.rows import Row
+from ihp_compute.results import scoring_words
 
 
 def draft(manifest: Mapping[str, Any]) -> Row:
@@ -59,10 +60,10 @@ def _completion(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def risk_model(manifest: Mapping[str, Any]) -> str:
-    """The name of the risk model."""
+    """The name of the risk model, and how it scored."""
     value = manifest.get("risk_model")
     if isinstance(value, Mapping):
-        return str(value.get("name", numbers.DASH))
+        return "; ".join(filter(None, (str(value.get("name", numbers.DASH)), scoring_words(value))))
     return str(value) if value else numbers.DASH
 
 

@@ -16,6 +16,7 @@ from ihp_compute.results.netting import nets_of
 from ihp_compute.results.read import RUN, result
 from ihp_compute.results.restate import restate
 from ihp_compute.results.risk_step import risk_by_cell
+from ihp_compute.results.scoring import scoring_words
 from ihp_compute.results.suppression import SMALL_CELL, is_small, without_small
 from ihp_compute.results.tables import INTERVALS, SETTLEMENT, TABLES, WALK
 from ihp_compute.results.true_up import true_up
@@ -43,6 +44,7 @@ __all__ = [
     "restate",
     "result",
     "risk_by_cell",
+    "scoring_words",
     "table_digest",
     "true_up",
     "verify_run",

@@ -26,6 +26,7 @@ from ihp_compute.results.cells import cell_rows, contract_labels
 from ihp_compute.results.clinics import ClinicYears
 from ihp_compute.results.missing import missing_of
 from ihp_compute.results.netting import Netted, netted_rows
+from ihp_compute.results.scoring import scoring_words
 from ihp_compute.results.tables import (
     ATTRIBUTION,
     CELLS,
@@ -266,10 +267,11 @@ def _point_of_completion(plan: Plan, settled: Settled) -> str:
 
 def _walk(part: Part) -> Iterator[dict[str, Any]]:
     plan, measured, settled = part
-    warning = _age_warning(plan, measured)
+    words = scoring_words(plan.scores.about(plan.years))
+    scoring = (f"; {words}" if words else "") + _age_warning(plan, measured)
     for one in settled:
         more = {
-            "risk": warning,
+            "risk": scoring,
             "completion": _base_cut(plan, one.partnership_id),
             "observed": _point_of_completion(plan, one),
         }

@@ -102,7 +102,11 @@ def manifest_of(
             {"name": name, "sha256": sha} for name, sha in sorted(plan.contracts.hashes().items())
         ],
         **entries("contracts"),
-        "risk_model": {"name": plan.scores.name, "sha256": plan.scores.model_sha256},
+        "risk_model": {
+            "name": plan.scores.name,
+            "sha256": plan.scores.model_sha256,
+            **plan.scores.about(plan.years),
+        },
         "draft_terms": plan.contracts.draft_terms(plan.performance_year),
         **entries("accept"),
         "groups": list(plan.roster.groups),

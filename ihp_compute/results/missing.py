@@ -51,7 +51,7 @@ def missing_of(
         *_without_members(plan, measured, settled),
         *_cells_without_members(plan, measured),
         *_cells_not_listed(plan, measured, settled),
-        *(_unattributed(measured) if with_state else ()),
+        *((*_codes(plan, measured), *_unattributed(measured)) if with_state else ()),
     ]
 
 
@@ -229,6 +229,31 @@ def _cells_not_listed(
                 lines=int(months[left].sum()),
                 paid_cents=int(cost[left].sum()),
                 share=int(months[left].sum()) / int(months.sum()),
+            )
+
+
+def _codes(plan: Plan, measured: Measured) -> Iterator[Noticed]:
+    """Of a model over diagnoses: codes that its map does not have, and who has too few months."""
+    scoring = plan.scores.about(plan.years)
+    for of in scoring.get("years", ()):
+        year, counts = of["year"], measured.counts
+        rows = sum(n for what, n in counts.items() if what.startswith(f"{year}:icd10_"))
+        unmapped = counts[f"{year}:icd10_unmapped"]
+        if unmapped:
+            yield Noticed(
+                "codes_without_category",
+                subject=f"codes of {of['codes_of']}, scoring {year}",
+                lines=unmapped,
+                share=unmapped / rows,
+            )
+        short = counts[f"{year}:n_under_minimum_months"]
+        if short:
+            yield Noticed(
+                "under_minimum_months",
+                subject=f"{of['codes_of']}, scoring {year}",
+                detail=f"fewer than {scoring['minimum_months']} months",
+                lines=short,
+                members=short,
             )
 
 

@@ -6,9 +6,10 @@ Leaves to others: what a model is (`risk.models`), the arithmetic (`kernels`).
 
 from __future__ import annotations
 
-from ihp_compute.risk.population_scores import ModelScores, ScoreTerms, model_provider
+from ihp_compute.risk.population_scores import ModelScores, model_provider
 from ihp_compute.risk.providers import provider
 from ihp_compute.risk.score_files import Request, score_files
+from ihp_compute.risk.score_terms import ScoreTerms, Scoring, idle_terms, scoring_of
 from ihp_compute.risk.scores import (
     AGE_BANDS,
     MonthsThatCount,
@@ -25,8 +26,11 @@ __all__ = [
     "ScoreProvider",
     "ScoreTerms",
     "Scores",
+    "Scoring",
     "enrolled_months",
+    "idle_terms",
     "model_provider",
     "provider",
     "score_files",
+    "scoring_of",
 ]

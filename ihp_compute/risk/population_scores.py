@@ -2,25 +2,23 @@
 
     spans -> facts, diagnoses and drugs of the year known by the cutoff -> engine -> policy
 
-Which year's codes count is a parameter: `concurrent` takes those of the scored year, `prospective`
-those of the year before. So are the short-enrolment cut, the metal column, and what happens to a
-newborn without a birth code, whose birth is often coded on the mother's claims. Members whom the
+Which year's codes count, the short-enrolment cut, and what happens to a newborn without a birth
+code, whose birth is often coded on the mother's claims, follow from `score_terms`. Members whom the
 model cannot score (age or sex unknown, too few months) fall under the missing-member policy,
 counted.
 
-CMS-HCC is another model in each payment year: codes of year Y are scored with map, factors and age
-of payment year Y + 1, unless the terms fix one payment year for map and factors; ages follow each
-year all the same. All models used enter the digest. A year that CMS-HCC has no map or factors for
-is refused by name when it is to be scored.
+A published CMS-HCC model has a map and a factor for each payment year, the year after the codes';
+all that are used enter the digest. Any other model brings one map, which serves every year of
+codes.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +43,7 @@ from ihp_compute.risk.models import (
     slim,
 )
 from ihp_compute.risk.models import store as model_store
+from ihp_compute.risk.score_terms import ScoreTerms
 from ihp_compute.risk.scores import (
     Fill,
     MonthsThatCount,
@@ -52,37 +51,14 @@ from ihp_compute.risk.scores import (
     ages_in_payment_year,
     ages_on,
     enrolled,
+    enrolled_months,
     mean_scores,
 )
 from ihp_compute.risk.supplied import SuppliedScores, with_policy
 from ihp_compute.units import year_bounds
 
-TIMINGS: Final = ("concurrent", "prospective")
-NEWBORNS: Final = ("as_published", "missing")
 SYSTEMS: Final = {"ICD10": "dx", "NDC": "ndc", "HCPCS": "hcpcs"}
 NO_EPOCH_DAY: Final = np.datetime64("1970-01-01", "D")
-
-
-@dataclass(frozen=True)
-class ScoreTerms:
-    """How a population is scored.
-
-    timing : one of `TIMINGS`; min_months : members with fewer countable months in the year are
-    missing; column : of the model's columns, "" its default; newborn : one of `NEWBORNS`, what a
-    newborn without a birth code is; code_edits : whether the code editor's ages are tested;
-    payment_year : of CMS-HCC, whose map and factors score every year, None: each year its own.
-    """
-
-    timing: str = "concurrent"
-    min_months: int = 0
-    column: str = ""
-    newborn: str = "as_published"
-    code_edits: bool = True
-    payment_year: int | None = None
-
-    def diagnosis_year(self, year: int) -> int:
-        """Year whose codes count for the scores of `year`."""
-        return year - 1 if self.timing == "prospective" else year
 
 
 @dataclass(frozen=True)
@@ -95,16 +71,17 @@ class ModelScores:
     """Compiled model by year of the diagnoses."""
     entry: Mapping[tuple[int, str], NDArray[np.int32]]
     """Rule list by diagnosis year, system and population code."""
-    terms: ScoreTerms = field(default_factory=ScoreTerms)
+    held: tuple[int, int]
+    """First and last year of which the population has rows."""
+    terms: ScoreTerms
+    """Nothing left to the model."""
     fill: Fill = field(default_factory=lambda: Fill("error"))
-    held: tuple[int, int] = (0, 0)
-    """First and last year of which the population has diagnoses."""
     refused: Mapping[int, str] = field(default_factory=dict)
-    """Years of diagnoses for which there is no model, and why."""
+    """Why there is no model of a year of diagnoses."""
 
     def diagnosis_year(self, year: int) -> int:
         """Year whose codes count for the scores of `year`."""
-        return self.terms.diagnosis_year(year)
+        return self.terms.code_year(year)
 
     def compiled(self, year: int) -> Compiled:
         """The model for scores of `year`.
@@ -112,17 +89,36 @@ class ModelScores:
         Raises
         ------
         RiskModelError
-            If the population has no diagnoses of the year needed, or there is no model of it.
+            If the population has no diagnoses of the year needed, or the model no map of it.
         """
         wanted = self.diagnosis_year(year)
         if wanted in self.refused:
             raise RiskModelError(f"scores of {year}: {self.refused[wanted]}")
         if wanted not in self.by_year:
             raise RiskModelError(
-                f"{self.name}: scores of {year} need diagnoses of {wanted}; the population holds "
-                f"{self.held[0]} to {self.held[1]}"
+                f"{self.name} is {self.terms.timing}: scores of {year} need diagnoses of {wanted}; "
+                f"the population holds {self.held[0]} to {self.held[1]}"
             )
         return self.by_year[wanted]
+
+    def about(self, years: Sequence[int]) -> dict[str, Any]:
+        """How these years are scored; see `risk.ScoreProvider`."""
+        terms = self.terms
+        return {
+            "timing": terms.timing,
+            "payment_year": terms.payment_year,
+            "minimum_months": terms.min_months,
+            "newborn": terms.newborn,
+            "code_edits": terms.code_edits,
+            "years": [
+                {
+                    "year": year,
+                    "codes_of": self.diagnosis_year(year),
+                    "version": self.compiled(year).model.version,
+                }
+                for year in years
+            ],
+        }
 
     def indicators(
         self, shard: ShardColumns, *, year: int, cutoff_day: int, months: NDArray[np.int64]
@@ -139,7 +135,7 @@ class ModelScores:
         able = np.ones(len(members), np.bool_)
         for bad in check(compiled, members, segments_of(compiled, members)).values():
             able &= ~bad
-        able &= months.sum(axis=0) >= self.terms.min_months
+        able &= self._long_enough(shard, year)
         if self.terms.newborn == "missing":
             able &= ~self._no_birth_code(compiled, members, scored)
         return members, scored, able
@@ -156,6 +152,9 @@ class ModelScores:
         )
         compiled = self.compiled(year)
         counts = dict(found.counts) | scored.counts()
+        if self.terms.min_months:
+            short = ~self._long_enough(shard, year) & (months.sum(axis=0) > 0)
+            counts["n_under_minimum_months"] = int(short.sum())
         if compiled.model.warn_under_age:
             young = (members.age >= 0) & (members.age < compiled.model.warn_under_age)
             counts[f"n_members_under_{compiled.model.warn_under_age}"] = int(
@@ -166,6 +165,13 @@ class ModelScores:
                 self._no_birth_code(compiled, members, scored).sum()
             )
         return replace(found, counts=counts)
+
+    def _long_enough(self, shard: ShardColumns, year: int) -> NDArray[np.bool_]:
+        """bool[n_members]: who was enrolled in enough months of the year of the codes."""
+        if not self.terms.min_months:
+            return np.ones(shard.n_members, np.bool_)
+        enrolled_in = enrolled_months(shard, year=self.diagnosis_year(year)).sum(axis=0)
+        return cast(NDArray[np.bool_], enrolled_in >= self.terms.min_months)
 
     def _no_birth_code(
         self, compiled: Compiled, members: Members, scored: Scored
@@ -201,9 +207,8 @@ def facts(
 ) -> Members:
     """What a model may ask of a shard's members for one year.
 
-    The age is that at 1 February of the payment year for a CMS-HCC model, the year after that of
-    the codes, else that on the last enrolled day of the year; dual status and original reason are
-    the last stated in the year.
+    The age is that at 1 February of the year after the codes for a CMS-HCC model, else that on the
+    last enrolled day of the year; dual status and original reason are the last stated in the year.
     """
     n = shard.n_members
     offsets = shard.offsets("spans")
@@ -223,7 +228,7 @@ def facts(
             f"{', '.join(compiled.model.columns)}"
         )
     return Members(
-        age=_age(birth_day, compiled, year, final, terms),
+        age=_age(birth_day, compiled, year, terms.code_year(year) + 1, final),
         sex=shard.column("members", "sex"),
         birth_day=birth_day,
         months=np.minimum(months.sum(axis=0), 12).astype(np.uint8),
@@ -243,11 +248,11 @@ def _age(
     birth_day: NDArray[np.int32],
     compiled: Compiled,
     year: int,
+    payment_year: int,
     final_month: NDArray[np.int64],
-    terms: ScoreTerms,
 ) -> NDArray[np.int16]:
     if compiled.model.family == "CMS-HCC":
-        return ages_in_payment_year(birth_day, terms.diagnosis_year(year) + 1)
+        return ages_in_payment_year(birth_day, payment_year)
     age = np.full(len(birth_day), -1, np.int16)
     for month in range(12 * year, 12 * year + 12):
         on = final_month == month
@@ -288,11 +293,6 @@ def model_provider(
     RiskModelError
         If there is no such model, or it does not fit the population.
     """
-    terms = terms or ScoreTerms()
-    if terms.timing not in TIMINGS or terms.newborn not in NEWBORNS:
-        raise RiskModelError(
-            f"timing must be one of {', '.join(TIMINGS)}, newborn one of {', '.join(NEWBORNS)}"
-        )
     if cell_weights.is_cells(name, store=store):
         return with_policy(
             cell_weights.provider(name, population, store=store),
@@ -303,23 +303,18 @@ def model_provider(
     if model_store.is_file(name, store=store) and not names_a_file(name):
         # a contract's digest leaves out a path, and must know it for one
         raise RiskModelError(f"risk model {name!r} is a file here; expected its path, ./{name}")
+    stated = model_store.load(name, store=store)
+    asked = (terms or ScoreTerms()).by(stated)
     first, last = (int(year) for year in population.manifest["service_years"])
-    years = list(range(first, last + 1))
-    if counting is not None:
-        years = [year for year in years if year in map(terms.diagnosis_year, counting.years)]
-    loaded: dict[int, Model] = {}
+    held = range(first, last + 1)
+    wanted = {asked.code_year(year) for year in (counting.years if counting else held)}
+    needed = [year for year in held if year in wanted]
+    loaded: dict[int, Model] = dict.fromkeys(needed, stated)
     refused: dict[int, str] = {}
-    for year in years:
-        try:
-            loaded[year] = model_store.load(
-                name, store=store, payment_year=terms.payment_year or year + 1
-            )
-        except RiskModelError as problem:
-            if counting is not None or not model_store.follows_payment_year(name):
-                raise
-            refused[year] = str(problem)
-    if not loaded:
-        raise RiskModelError(refused.get(last, f"{name}: no year of the population is scored"))
+    if model_store.follows_payment_year(name):
+        loaded, refused = _by_payment_year(name, needed, asked.payment_year)
+        if refused and not loaded:
+            raise RiskModelError(refused[min(refused)])
     distinct: dict[str, Compiled] = {}
     for model in loaded.values():
         if model.version not in distinct:
@@ -337,13 +332,15 @@ def model_provider(
     shas = sorted({compiled.sha256 for compiled in by_year.values()})
     sha256 = shas[0] if len(shas) == 1 else hashlib.sha256("".join(shas).encode()).hexdigest()
     by_year = {year: slim(compiled) for year, compiled in by_year.items()}
-    known_as = loaded[max(loaded)].name if model_store.is_file(name, store=store) else name
-    bare = ModelScores(known_as, sha256, by_year, entry, terms, held=(first, last), refused=refused)
+    known_as = stated.name if model_store.is_file(name, store=store) else name
+    bare = ModelScores(known_as, sha256, by_year, entry, (first, last), asked, refused=refused)
+    if counting is None:
+        whole_year = tuple(y for y in held if asked.code_year(y) in by_year)
+        counting = replace(enrolled(population), years=whole_year)
+    for year in counting.years:
+        bare.compiled(year)  # refused here, not by a worker
     if missing == "error":
         return bare
-    if counting is None:
-        whole_year = tuple(y for y in by_year if bare.diagnosis_year(y) in by_year)
-        counting = replace(enrolled(population), years=whole_year)
     months_of, known_by = counting.of, counting.cutoff_day
 
     def scores(shard: ShardColumns, year: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -355,3 +352,17 @@ def model_provider(
 
     means = mean_scores(missing, population.shards, counting=counting, scores=scores)
     return replace(bare, fill=Fill(missing, means))
+
+
+def _by_payment_year(
+    name: str, years: Sequence[int], payment_year: int | None
+) -> tuple[dict[int, Model], dict[int, str]]:
+    """The model by year of the diagnoses, and why there is none of a year."""
+    loaded: dict[int, Model] = {}
+    refused: dict[int, str] = {}
+    for year in years:
+        try:
+            loaded[year] = model_store.load(name, payment_year=payment_year or year + 1)
+        except RiskModelError as problem:
+            refused[year] = str(problem)
+    return loaded, refused

@@ -7,7 +7,8 @@ from pathlib import Path
 from ihp_compute.contracts import MISSING_SCORE
 from ihp_compute.errors import RiskModelError
 from ihp_compute.population import Population
-from ihp_compute.risk.population_scores import ScoreTerms, model_provider
+from ihp_compute.risk.population_scores import model_provider
+from ihp_compute.risk.score_terms import ScoreTerms
 from ihp_compute.risk.scores import Everyone, MonthsThatCount, ScoreProvider, enrolled
 from ihp_compute.risk.supplied import supplied
 
@@ -36,7 +37,7 @@ def provider(
     store : Path, optional
         Model store; None takes the default (`risk.models.store`).
     terms : ScoreTerms, optional
-        How a model scores a population: timing, short enrolment, newborns.
+        How a model scores a population; by default as it states.
 
     Raises
     ------

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.codes import RATE_CELLS
-from ihp_compute.contracts import MISSING_SCORE
+from ihp_compute.contracts import MISSING_SCORE, NONE
 from ihp_compute.errors import DataError
 from ihp_compute.population import Population, Shard, ShardColumns
 from ihp_compute.units import MICRO, NO_DAY, half_even, sums_by, year_bounds
@@ -67,6 +67,10 @@ class ScoreProvider(Protocol):
         """Digest of everything the scores depend on beside the members' own rows."""
         ...
 
+    def about(self, years: Sequence[int]) -> Mapping[str, Any]:
+        """How these years are scored, in JSON's own values; `timing` is in it: "none" if none."""
+        ...
+
     def score(
         self, shard: ShardColumns, *, year: int, cutoff_day: int, months: NDArray[np.int64]
     ) -> Scores:
@@ -83,6 +87,11 @@ class Everyone:
 
     name: str = "none"
     model_sha256: str = ""
+
+    def about(self, years: Sequence[int]) -> Mapping[str, Any]:
+        """Nobody's codes count."""
+        del years
+        return {"timing": NONE}
 
     def score(
         self, shard: ShardColumns, *, year: int, cutoff_day: int, months: NDArray[np.int64]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ihp_compute.contracts import NONE
 from ihp_compute.errors import DataError, RiskModelError
 from ihp_compute.population import Population, ShardColumns
 from ihp_compute.risk.scores import Fill, MonthsThatCount, Scores, mean_scores
@@ -23,6 +25,11 @@ class SuppliedScores:
     fill: Fill
     weight_micro: Mapping[tuple[int, int], int] | None = None
     """Imported cells: weight by (year, cell code). None: the score column counts as it stands."""
+
+    def about(self, years: Sequence[int]) -> Mapping[str, Any]:
+        """A score bears its year: no timing of ours."""
+        del years
+        return {"timing": NONE}
 
     def own(self, shard: ShardColumns, year: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """int64[n_members]: the members' own scores of a year; bool[n_members]: who has one.

@@ -377,11 +377,13 @@ def _manifest(replicates: int, *, recalled: bool, device: str, requested: str) -
 
 @pytest.fixture(scope="session")
 def weights() -> Callable[..., Path]:
-    """Writes a built-in risk model to a file, one of its weights changed if asked."""
-    from ihp_compute.risk.models import encode  # noqa: PLC0415 - few tests need a model
+    """Writes a built-in risk model to a file, as a concurrent one, a weight changed if asked."""
+    from msgspec.structs import replace  # noqa: PLC0415 - few tests need a model
+
+    from ihp_compute.risk.models import encode  # noqa: PLC0415
     from ihp_compute.risk.models.store import load  # noqa: PLC0415
 
-    text = encode(load("cms-hcc-v28"))
+    text = encode(replace(load("cms-hcc-v28"), timing="concurrent"))
 
     def write(path: Path, *, changed: bool = False) -> Path:
         model = json.loads(text)

@@ -79,10 +79,11 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Settled:
             '[set]\nname = "own"\n[default]\ncontract = "mn-ihp-2.0-track-2"\n'
             f'[default.overrides]\n"cost.incurred_by" = "{rule}"\n'
             '"risk.model" = "cms-hcc-v28"\n"settlement.quality.missing" = "full"\n'
+            '"risk.timing" = "concurrent"\n"risk.payment_year" = 2026\n'
         )
         request = RunRequest(
             population, (str(terms),), base_year=2022, performance_year=2023, replicates=2,
-            **changes,
+            accept={"timing": "no earlier year is at hand"}, **changes,
         )  # fmt: skip
         run(request, folder / "run", LocalRunner(1))
         return folder / "run", fates(folder / "run")

@@ -274,10 +274,11 @@ def test_a_model_for_adults_warns_of_children_in_the_walk(
     terms = tmp_path / "adults.toml"
     terms.write_text(
         f'[set]\nname = "adults"\n[default]\ncontract = "{CONTRACT}"\n'
-        '[default.overrides]\n"risk.model" = "cms-hcc-v28"\n',
+        '[default.overrides]\n"risk.model" = "cms-hcc-v28"\n"risk.timing" = "concurrent"\n',
         encoding="utf-8",
     )
-    request = RunRequest(small_population, (str(terms),), replicates=0)
+    accept = {"timing": "no earlier year is at hand"}
+    request = RunRequest(small_population, (str(terms),), replicates=0, accept=accept)
     scored = run(request, tmp_path / "run", LocalRunner(1))
     walk = pq.read_table(scored.run_dir / "walk.parquet").to_pylist()
     risk = [row["detail"] for row in walk if row["step"] == "risk"]

@@ -15,8 +15,9 @@ import pytest
 from ihp_compute.errors import DataError, RiskModelError
 from ihp_compute.population import Population
 from ihp_compute.risk import cell_weights, imports
-from ihp_compute.risk.population_scores import ModelScores, ScoreTerms, model_provider
+from ihp_compute.risk.population_scores import ModelScores, model_provider
 from ihp_compute.risk.providers import provider
+from ihp_compute.risk.score_terms import ScoreTerms
 from ihp_compute.risk.scores import enrolled_months
 from ihp_compute.units import NO_DAY, day_of, month_of
 
@@ -109,9 +110,12 @@ class InMemory(Population):
         return make()
 
 
-def score(people: list[Person], *, year: int = 2024, cutoff: int = LATE, **terms: Any) -> Any:
+def score(
+    people: list[Person], *, year: int = 2024, cutoff: int = LATE, timing: str = "concurrent",
+    **terms: Any,
+) -> Any:  # fmt: skip
     population = InMemory((Shard(people),))
-    found = model_provider("cms-hcc-v28", population, terms=ScoreTerms(**terms))
+    found = model_provider("cms-hcc-v28", population, terms=ScoreTerms(timing, **terms))
     assert isinstance(found, ModelScores)
     shard = population.shards[0]
     return found.score(
@@ -162,7 +166,7 @@ def test_a_year_without_map_and_factors_is_refused_by_name() -> None:
     """V24 has no factors after payment year 2025; the nearest there is does not stand for one."""
     population = InMemory((Shard([Person()]),), {"service_years": [2023, 2025]})
     shard = population.shards[0]
-    found = provider("cms-hcc-v24", population)
+    found = provider("cms-hcc-v24", population, terms=ScoreTerms("concurrent"))
     for year, able in ((2024, True), (2025, False)):
         months = enrolled_months(shard, year=year)
         if able:
@@ -170,7 +174,8 @@ def test_a_year_without_map_and_factors_is_refused_by_name() -> None:
         else:
             with pytest.raises(RiskModelError, match="payment year 2026"):
                 found.score(shard, year=year, cutoff_day=LATE, months=months)
-    fixed = provider("cms-hcc-v24", population, terms=ScoreTerms(payment_year=2025))
+    of_2025 = ScoreTerms("concurrent", payment_year=2025)
+    fixed = provider("cms-hcc-v24", population, terms=of_2025)
     fixed.score(shard, year=2025, cutoff_day=LATE, months=enrolled_months(shard, year=2025))
     with pytest.raises(
         RiskModelError, match=r"payment year 2027.*there are 2022, 2023, 2024, 2025"
@@ -188,7 +193,7 @@ def test_under_one_payment_year_a_renamed_code_weighs_what_its_successor_weighs(
     ]
     shard = Shard(people)
     population = InMemory((shard,), {"service_years": [2018, 2023]})
-    found = provider(model, population, terms=ScoreTerms(payment_year=2025))
+    found = provider(model, population, terms=ScoreTerms("concurrent", payment_year=2025))
     first, last = (
         found.score(shard, year=year, cutoff_day=LATE, months=enrolled_months(shard, year=year))
         for year in (2018, 2023)
@@ -237,7 +242,9 @@ def test_whom_the_model_cannot_score_falls_under_the_policy() -> None:
     with pytest.raises(DataError, match="1 members of shard 0"):
         score(people)
     population = InMemory((Shard(people),))
-    found = provider("cms-hcc-v28", population, missing="group_average").score(
+    found = provider(
+        "cms-hcc-v28", population, missing="group_average", terms=ScoreTerms("concurrent")
+    ).score(
         population.shards[0], year=2024, cutoff_day=LATE,
         months=enrolled_months(population.shards[0], year=2024),
     )  # fmt: skip
@@ -245,15 +252,18 @@ def test_whom_the_model_cannot_score_falls_under_the_policy() -> None:
     assert found.score_micro[0] == found.score_micro[1] == PLAIN
 
 
-def test_short_enrolment_is_a_parameter() -> None:
+def test_enrolment_in_the_year_of_the_codes_must_be_long_enough() -> None:
+    """Enrolled from January 2023 for 15 months: 12 of the codes when prospective, else 3."""
     with pytest.raises(DataError, match="1 members"):
         score([Person(months=15), Person()], min_months=6)
     assert score([Person(months=15), Person()], min_months=3).counts["n_unscored"] == 0
+    found = score([Person(months=15), Person()], min_months=6, timing="prospective")
+    assert found.counts["n_unscored"] == found.counts["n_under_minimum_months"] == 0
 
 
 def test_a_provider_travels_to_a_worker_and_scores_alike() -> None:
     population = InMemory((Shard([Person(diagnoses=[IN_2024])]),))
-    here = provider("cms-hcc-v28", population)
+    here = provider("cms-hcc-v28", population, terms=ScoreTerms("concurrent"))
     sent = pickle.dumps(here)
     there = pickle.loads(sent)  # noqa: S301 - our own bytes
     assert len(sent) < 1_000_000
