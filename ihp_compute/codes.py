@@ -104,6 +104,34 @@ def range_of(text: str) -> tuple[str, int, int]:
     return letter, low, high
 
 
+# --- diagnoses ----------------------------------------------------------------------------------
+
+DIAGNOSIS_FORMS: Final = (
+    "professional", "outpatient", "unbilled", "inpatient", "unbilled_stay", "other_bill",
+    "other_claim",
+)  # fmt: skip
+"""Claims that carry diagnoses. By bill type: inpatient is 11x and 41x, outpatient 13x, 71x, 76x,
+77x, 85x and 87x, other_bill any other. An institutional claim without one is an unbilled_stay where
+ingest takes it for an acute stay, else unbilled. Dental and vision claims are other_claim."""
+
+DIAGNOSIS_SERVICES: Final = ("any", "laboratory", "imaging", "transport", "equipment")
+"""What a claim is for, where all its lines are of services that rule out or deliver, and "any"."""
+
+NO_DIAGNOSIS: Final = 255
+
+
+def diagnosis_source(form: str, service: str = "any") -> int:
+    """The code of claims of a form and a service in `diagnoses.source`.
+
+    Professional, outpatient and unbilled claims alone have a service.
+
+    >>> diagnosis_source("professional"), diagnosis_source("outpatient", "imaging")
+    (0, 7)
+    """
+    n = len(DIAGNOSIS_SERVICES)
+    return n * DIAGNOSIS_FORMS.index(form) + DIAGNOSIS_SERVICES.index(service)
+
+
 # --- services -----------------------------------------------------------------------------------
 
 SERVICE_CATEGORIES: Final = (

@@ -22,7 +22,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.codes import SERVICE_CATEGORIES, VISIT_CODES, parts_of, range_of
+from ihp_compute.codes import (
+    DIAGNOSIS_FORMS,
+    SERVICE_CATEGORIES,
+    VISIT_CODES,
+    parts_of,
+    range_of,
+)
 from kernels import row_pick
 
 CLAIM_TYPES: Final = ("", "institutional", "professional", "dental", "vision", "pharmacy")
@@ -45,6 +51,9 @@ _BILL_TYPES: Final = {  # first two digits: facility and classification
     "86": "residential_behavioral", "87": "outpatient_hospital", "89": "other",
 }  # fmt: skip
 _OUTPATIENT_BILL_TYPES: Final = frozenset({"13", "85"})
+_ADMITTED: Final = frozenset({"11", "41"})
+_DIAGNOSIS_OUTPATIENT: Final = frozenset({"13", "71", "76", "77", "85", "87"})
+"""Outpatient bill types whose diagnoses CMS-HCC and HHS-HCC take, beside stays."""
 
 _REVENUE: Final = (  # first, last, category: refine lines of outpatient institutional claims
     (300, 319, "laboratory"),
@@ -178,6 +187,7 @@ class CodeFacts:
     bill_type: NDArray[np.uint8]
     inpatient_bill: NDArray[np.bool_]  # 11x, 12x, 41x
     admitted_bill: NDArray[np.bool_]  # 11x, 41x
+    diagnosis_bill: NDArray[np.uint8]  # place in DIAGNOSIS_FORMS, NO_CATEGORY: not stated
     outpatient_bill: NDArray[np.bool_]
     place: NDArray[np.uint8]
     place_number: NDArray[np.uint8]  # two digits as a number; 0 for anything else
@@ -196,7 +206,13 @@ class CodeFacts:
 _FACTS: Final = {
     "hcpcs": ("procedure", "possible_visit", "emergency_procedure", "drug"),
     "revenue": ("revenue", "emergency_revenue", "room_and_board", "total_revenue"),
-    "bill_type": ("bill_type", "inpatient_bill", "admitted_bill", "outpatient_bill"),
+    "bill_type": (
+        "bill_type",
+        "inpatient_bill",
+        "admitted_bill",
+        "outpatient_bill",
+        "diagnosis_bill",
+    ),
     "place_of_service": ("place", "place_number"),
 }
 """The fields of `CodeFacts` that speak of each code system."""
@@ -224,7 +240,8 @@ def facts_of(
         total_revenue=_flags(code == 1 for code in revenues),
         bill_type=_u8(_CODE[_BILL_TYPES[b]] if b in _BILL_TYPES else NO_CATEGORY for b in bills),
         inpatient_bill=_flags(b in ("11", "12", "41") for b in bills),
-        admitted_bill=_flags(b in ("11", "41") for b in bills),
+        admitted_bill=_flags(b in _ADMITTED for b in bills),
+        diagnosis_bill=_u8(_diagnosis_form(b) for b in bills),
         outpatient_bill=_flags(b in _OUTPATIENT_BILL_TYPES for b in bills),
         place=_u8(_CODE[_PLACES[p]] if p in _PLACES else NO_CATEGORY for p in places),
         place_number=_u8(int(p) if len(p) == 2 and p.isdecimal() else 0 for p in places),
@@ -311,6 +328,15 @@ def _procedure_category(parts: tuple[str, int]) -> int:
 def _bill(code: str) -> str:
     """First two digits of a bill type that counts, without its leading zero."""
     return (code[1:] if len(code) == 4 and code.startswith("0") else code)[:2]
+
+
+def _diagnosis_form(bill: str) -> int:
+    if not bill:
+        return NO_CATEGORY
+    form = "inpatient" if bill in _ADMITTED else "outpatient"
+    return DIAGNOSIS_FORMS.index(
+        form if bill in _ADMITTED | _DIAGNOSIS_OUTPATIENT else "other_bill"
+    )
 
 
 def _u8(values: Iterable[int]) -> NDArray[np.uint8]:

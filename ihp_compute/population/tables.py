@@ -74,10 +74,12 @@ LINE_DETAIL: Final = schema_of(  # cold columns of the same rows, for `ihp expla
     ("ndc", pa.int32()),
     ("rendering_npi", pa.int32()),
     ("billing_npi", pa.int32()),
+    ("source", pa.uint8()),  # codes.diagnosis_source of the claim; NO_DIAGNOSIS: it has none
 )
-DIAGNOSES: Final = schema_of(  # unique (dx, day) of a member, by dx then day
+DIAGNOSES: Final = schema_of(  # unique (dx, day, source) of a member, in this order
     ("dx", pa.int32()),  # codes "dx": upper case, no dot
-    ("day", pa.int32()),
+    ("day", pa.int32()),  # through date of the claim
+    ("source", pa.uint8()),  # codes.diagnosis_source of the claim
     ("paid_day", pa.int32()),  # earliest of the lines that carry it
 )
 VISITS: Final = schema_of(  # possible visits (codes.VISIT_CODES), by day then the other columns

@@ -4,7 +4,8 @@
     claim rows     -> what their histories leave standing   `histories`
                    -> fates                                 `fates`
                    -> retained lines                        `lines`
-                   -> diagnoses, visits, stays, drugs       `derived`
+                   -> diagnoses                             `diagnoses`
+                   -> visits, stays, drugs                  `derived`
 
 All rows of a member are here. Where rows compete, content decides (dates, then hashes of all that
 a row says), never file or position, so that the result does not depend on how the input was ordered
@@ -22,7 +23,8 @@ from numpy.typing import NDArray
 from ihp_compute.errors import DataError
 from ihp_compute.ingest.findings import Findings
 from ihp_compute.ingest.handover import Rules, ShardContent
-from ihp_compute.ingest.shard.derived import diagnoses, drugs, off_roster, scores, stays, visits
+from ihp_compute.ingest.shard.derived import drugs, off_roster, scores, stays, visits
+from ihp_compute.ingest.shard.diagnoses import diagnoses
 from ihp_compute.ingest.shard.fates import claim_row_fates
 from ihp_compute.ingest.shard.histories import read_histories
 from ihp_compute.ingest.shard.lines import MAX_MEMBERS, Sorted, lines_of, sort_out

@@ -1,8 +1,8 @@
-"""Tables derived from a shard's retained lines: diagnoses, visits, stays, drugs; and scores.
+"""Tables derived from a shard's retained lines: visits, stays, drugs; and supplied scores.
 
 Decides: which lines are possible visits, what is one stay and when it began and ended, and that
-a diagnosis or a drug stands once a day, with its earliest payment. Visits, diagnoses and drugs are
-of days on which the member is enrolled: a line that is retained for another date's sake has none.
+a drug stands once a day, with its earliest payment. Visits and drugs are of days on which the
+member is enrolled: a line that is retained for another date's sake has none. Not here: diagnoses.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from ihp_compute.codes import LINE_ED, LINE_INPATIENT, LINE_KINDS, VISIT_PAYMENT
 from ihp_compute.ingest.findings import UNMATCHED_SCORES, OffRoster
 from ihp_compute.ingest.handover import Rules
+from ihp_compute.ingest.shard.diagnoses import blank_before
 from ihp_compute.ingest.shard.rows import (
-    Columns,
     Lines,
-    Lists,
     Members,
     ShardRows,
     count_by_member,
@@ -28,68 +27,9 @@ from ihp_compute.ingest.shard.rows import (
     settle_ties,
 )
 from ihp_compute.population import tables
-from ihp_compute.sorting import WORD_BITS, fields, order_by, packed, width
+from ihp_compute.sorting import order_by
 from ihp_compute.units import NO_DAY, sums_by
-from kernels import key_place, least_words, list_words, row_pick
-
-
-def diagnoses(
-    lines: Lines, rules: Rules, n_members: int
-) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
-    """Unique diagnosis and day of each member, with the earliest paid day that carries it."""
-    raw, served = lines.raw, lines.of_row["served"]
-    if not len(lines.rows):
-        return record(tables.DIAGNOSES, _NO_PAIRS), np.zeros(n_members, np.int64)
-    # other rows go behind the last member
-    member = np.where(served, lines.of_row["member"], n_members)
-    day = np.where(served, raw.numbers["service_day"], lines.column("service_day")[0])
-    paid, blank = _blank_before(raw.numbers["paid_day"])
-    found = _earliest_pairs(member, day, paid, raw.lists["dx"], rules.final_code["dx"])
-    stop = np.searchsorted(found["member"], n_members)
-    made = {name: values[:stop] for name, values in found.items()}
-    made["paid_day"][made["paid_day"] == blank] = NO_DAY
-    return record(tables.DIAGNOSES, made), count_by_member(made["member"], n_members)
-
-
-def _blank_before(paid: NDArray[np.int32]) -> tuple[NDArray[np.int32], int]:
-    """Paid days whose blank is a day before all stated ones, and that day."""
-    stated = paid != NO_DAY
-    if stated.all():
-        return paid, NO_DAY
-    first = int(paid.min(where=stated, initial=np.iinfo(np.int32).max)) - 1
-    return np.where(stated, paid, np.int32(first)), first
-
-
-def _earliest_pairs(
-    member: NDArray[np.int32],
-    day: NDArray[np.int32],
-    paid: NDArray[np.int32],
-    lists: Lists,
-    final: NDArray[np.int32],
-) -> Columns:
-    """Distinct member, diagnosis and day in order, and the least paid day of each.
-
-    member, day, paid and lists are of rows; final gives the diagnosis of each code listed.
-    """
-    ranges = [(values.min(), values.max()) for values in (member, day, paid)]
-    made = fields(ranges[0], (0, len(final)), *ranges[1:])
-    names = ("member", "dx", "day", "paid_day")
-    if width(made) > WORD_BITS:
-        n_codes = np.diff(lists.starts)
-        dx = final.take(lists.codes[lists.starts[0] : lists.starts[-1]])
-        pairs = (member.repeat(n_codes), dx, day.repeat(n_codes), paid.repeat(n_codes))
-        order, fresh = order_by(*pairs, kind=3)
-        order = order[fresh]
-        return {name: values[order] for name, values in zip(names, pairs, strict=True)}
-    rows = packed((made[0], made[2], made[3]), (member, day, paid))
-    parts = packed((made[1],), (final,))
-    words = list_words(rows, lists.starts, lists.codes, parts)
-    words = least_words(words, width(made), made[2].shift)
-    return {name: part.values(words) for name, part in zip(names, made, strict=True)}
-
-
-_NO_PAIRS: Final = {name: np.empty(0, np.int32) for name in ("dx", "day", "paid_day")}
-
+from kernels import key_place, row_pick
 
 _PAYMENTS: Final = np.array([kind in ("capitation", "supplemental") for kind in LINE_KINDS])
 
@@ -219,7 +159,7 @@ def drugs(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, N
         "day": lines.column("service_day")[at],
         "paid_day": lines.column("paid_day")[at],
     }
-    paid, _ = _blank_before(made["paid_day"])
+    paid, _ = blank_before(made["paid_day"])
     order, fresh = order_by(member, system, made["code"], made["day"], paid, kind=4)
     order = order[fresh]
     return (

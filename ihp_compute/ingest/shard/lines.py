@@ -13,9 +13,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.codes import LINE_BLANK_AMOUNT, LINE_ED, LINE_INPATIENT, SERVICE_CATEGORIES
+from ihp_compute.codes import (
+    LINE_BLANK_AMOUNT,
+    LINE_ED,
+    LINE_INPATIENT,
+    NO_DIAGNOSIS,
+    SERVICE_CATEGORIES,
+)
 from ihp_compute.ingest.handover import Rules
 from ihp_compute.ingest.service_categories import CLAIM_TYPES, CodeFacts, LineFacts, classify
+from ihp_compute.ingest.shard.diagnoses import sources, through_days
 from ihp_compute.ingest.shard.rows import Columns, Fates, Lines, ShardRows, any_of, settle_ties
 from ihp_compute.ingest.spill_layout import Scratch
 from ihp_compute.ledger import IngestFate
@@ -34,12 +41,16 @@ class Sorted:
 
     category, flags : uint8
     admitted : bool, the row's claim is a stay
+    source : uint8, of the diagnoses of the row's claim (`diagnoses.sources`)
+    through_day : int32, through date of the row's claim
     """
 
     fates: Fates
     category: NDArray[np.uint8]
     flags: NDArray[np.uint8]
     admitted: NDArray[np.bool_]
+    source: NDArray[np.uint8]
+    through_day: NDArray[np.int32]
 
 
 def sort_out(raw: ShardRows, fates: Fates, table: str, rules: Rules) -> Sorted:
@@ -47,7 +58,9 @@ def sort_out(raw: ShardRows, fates: Fates, table: str, rules: Rules) -> Sorted:
     flags = raw.numbers["blank_amount"].astype(np.uint8) * np.uint8(LINE_BLANK_AMOUNT)
     if table != "medical_claim":
         pharmacy = np.full(raw.n, SERVICE_CATEGORIES.index("pharmacy"), np.uint8)
-        return Sorted(fates, pharmacy, flags, np.zeros(raw.n, bool))
+        none = np.full(raw.n, NO_DIAGNOSIS, np.uint8)
+        end = raw.numbers["claim_end_day"]
+        return Sorted(fates, pharmacy, flags, np.zeros(raw.n, bool), none, end)
     columns, facts, claim = raw.numbers, rules.spilled_facts, fates.claim
     retained = fates.fate == IngestFate.RETAINED
     inpatient, admitted = _acute(columns, claim, retained, facts)
@@ -73,7 +86,8 @@ def sort_out(raw: ShardRows, fates: Fates, table: str, rules: Rules) -> Sorted:
     visit = first_row(day, claim[rows].view(np.uint64))
     flags[rows[any_of(visit, urgent[rows])]] |= np.uint8(LINE_ED)
     flags |= inpatient.view(np.uint8) * np.uint8(LINE_INPATIENT)
-    return Sorted(fates, category, flags, admitted)
+    source = sources(raw, claim, retained, category, admitted, facts)
+    return Sorted(fates, category, flags, admitted, source, through_days(raw, claim, retained))
 
 
 def _acute(
@@ -102,10 +116,13 @@ def lines_of(raw: ShardRows, parts: list[Sorted], rules: Rules, scratch: Scratch
         "category": np.concatenate([part.category for part in parts]),
         "flags": np.concatenate([part.flags for part in parts]),
         "admitted": np.concatenate([part.admitted for part in parts]),
+        "source": np.concatenate([part.source for part in parts]),
+        "through_day": np.concatenate([part.through_day for part in parts]),
         "served": np.concatenate([part.fates.served for part in parts]),
         "claim": parts[0].fates.claim,
     }
     retained = np.concatenate([part.fates.fate for part in parts]) == IngestFate.RETAINED
+    of_row["retained"] = retained
     rows = np.flatnonzero(retained).astype(np.int32)
     member, day, hashed = (
         row_pick(values, None, rows)

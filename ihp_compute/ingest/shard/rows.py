@@ -438,7 +438,8 @@ class Lines:
     n_medical : how many are medical
     rows : int32, the spilled row of each line
     member : int32, the place of each line's member
-    of_row : of each spilled row: member, category, flags, admitted, served, claim
+    of_row : of each spilled row: member, category, flags, admitted, served, claim, retained, and of
+        its claim's diagnoses source and through_day
     """
 
     raw: ShardRows
@@ -477,7 +478,8 @@ class Lines:
         """A column of a few of the lines, codes final."""
         if name in self._taken:
             return self._taken[name][at]
-        found = self.raw.passing(name)[self.rows[at]]
+        source = self.of_row.get(name)
+        found = (self.raw.passing(name) if source is None else source)[self.rows[at]]
         return self.final_code[CODED[name]].take(found) if name in CODED else found
 
     def tables(self, n_members: int) -> tuple[pa.RecordBatch, pa.RecordBatch, NDArray[np.int64]]:

@@ -227,7 +227,10 @@ def test_a_line_is_outside_eligibility_by_no_date_that_may_incur_it(
 def test_a_line_served_outside_eligibility_brings_its_dollars_alone(
     bench: Any, member: Any, line: Any
 ) -> None:
-    """No visit, diagnosis, drug or emergency visit of a day without enrolment; and it is told."""
+    """No visit, drug or emergency visit of a day without enrolment; and it is told.
+
+    Its diagnoses are of the claim's last day, as those of every line that is retained.
+    """
     over = {"claim_start_date": "2023-02-27", "claim_end_date": "2023-03-02"}
     rows = [
         line(**over),
@@ -241,9 +244,13 @@ def test_a_line_served_outside_eligibility_brings_its_dollars_alone(
     document, population = bench.ingest(bench.folder(eligibility=[march], medical_claim=rows))
     assert bench.fates(document) == {"retained": (4, 40_000)}
     assert bench.noticed(document, "served_outside_eligibility") == [(3, 30_000)]
-    (visit,), (diagnosis,) = bench.rows(population, "visits"), bench.rows(population, "diagnoses")
-    assert visit["day"] == diagnosis["day"] == day_of(date(2023, 3, 5))
-    assert population.codes("dx")[diagnosis["dx"]].as_py() == "I509"
+    (visit,) = bench.rows(population, "visits")
+    assert visit["day"] == day_of(date(2023, 3, 5))
+    found = {
+        population.codes("dx")[row["dx"]].as_py(): row["day"]
+        for row in bench.rows(population, "diagnoses")
+    }
+    assert found == {"E119": day_of(date(2023, 3, 2)), "I509": day_of(date(2023, 4, 5))}
     assert bench.rows(population, "drugs") == []
     lines = bench.rows(population, "lines")
     assert not any(row["flags"] & LINE_ED for row in lines)

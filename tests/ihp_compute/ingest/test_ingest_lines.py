@@ -9,18 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ihp_compute.ingest.shard import derived
-from ihp_compute.ingest.shard.derived import _earliest_pairs, least
+from ihp_compute.ingest.shard import diagnoses
+from ihp_compute.ingest.shard.derived import least
+from ihp_compute.ingest.shard.diagnoses import _earliest_pairs
 from ihp_compute.ingest.shard.rows import Lists
 
 DAYS = st.integers(18_000, 18_002)
 
 
 @st.composite
-def stated(draw: Any) -> list[tuple[int, int, int, list[int]]]:
-    """Member, day, paid day and diagnosis codes of each row."""
-    row = st.tuples(st.integers(0, 2), DAYS, DAYS, st.lists(st.integers(0, 3), max_size=3))
-    found: list[tuple[int, int, int, list[int]]] = draw(st.lists(row, min_size=1, max_size=12))
+def stated(draw: Any) -> list[tuple[int, int, int, int, list[int]]]:
+    """Member, day, source, paid day and diagnosis codes of each row."""
+    codes = st.lists(st.integers(0, 3), max_size=3)
+    row = st.tuples(st.integers(0, 2), DAYS, st.integers(0, 2), DAYS, codes)
+    found: list[tuple[int, int, int, int, list[int]]] = draw(st.lists(row, min_size=1, max_size=12))
     return found
 
 
@@ -28,21 +30,21 @@ def stated(draw: Any) -> list[tuple[int, int, int, list[int]]]:
 @settings(max_examples=150, deadline=None)
 @given(rows=stated())
 def test_the_earliest_payment_of_each_diagnosis_is_kept(
-    word_bits: int, rows: list[tuple[int, int, int, list[int]]]
+    word_bits: int, rows: list[tuple[int, int, int, int, list[int]]]
 ) -> None:
     final = np.array([3, 0, 2, 1], np.int32)
-    wanted: dict[tuple[int, int, int], int] = {}
-    for member, day, paid, codes in rows:
+    wanted: dict[tuple[int, int, int, int], int] = {}
+    for member, day, source, paid, codes in rows:
         for code in codes:
-            key = member, int(final[code]), day
+            key = member, int(final[code]), day, source
             wanted[key] = min(paid, wanted.get(key, paid))
-    member, day, paid = np.array([row[:3] for row in rows], np.int32).T.copy()
-    starts = np.cumsum([0, *(len(row[3]) for row in rows)]).astype(np.int32)
-    lists = Lists(np.array([code for row in rows for code in row[3]], np.int32), starts)
+    member, day, source, paid = np.array([row[:4] for row in rows], np.int32).T.copy()
+    starts = np.cumsum([0, *(len(row[4]) for row in rows)]).astype(np.int32)
+    lists = Lists(np.array([code for row in rows for code in row[4]], np.int32), starts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(derived, "WORD_BITS", word_bits)
-        found = _earliest_pairs(member, day, paid, lists, final)
-    columns = [found[name].tolist() for name in ("member", "dx", "day", "paid_day")]
+        patch.setattr(diagnoses, "WORD_BITS", word_bits)
+        found = _earliest_pairs(member, day, source.astype(np.uint8), paid, lists, final)
+    columns = [found[name].tolist() for name in ("member", "dx", "day", "source", "paid_day")]
     assert list(zip(*columns, strict=True)) == [(*key, wanted[key]) for key in sorted(wanted)]
 
 
