@@ -44,6 +44,7 @@ from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.report.charts.sheet import ROW, Chart, Scale, Sheet
 from ihp_compute.runner import LocalRunner
 from ihp_compute.settlement import settle
+from ihp_compute.synth import costs as synth_costs
 from ihp_compute.synth import people as synth_people
 from ihp_compute.synth import synth
 from ihp_compute.synth.claims import MemberYears
@@ -178,7 +179,7 @@ class Drawn:
 
     def __init__(self, members: int, seed: int, planted: Mapping[str, float] = PLANTED) -> None:
         self.seed = seed
-        self.people = synth_people.people(members, seed, CALENDAR, planted)
+        self.people = synth_costs.people(members, seed, CALENDAR, planted)
         self.truth = {
             "base_year": CALENDAR.base_year,
             "performance_year": CALENDAR.performance_year,
@@ -219,7 +220,7 @@ class Drawn:
 
     def draw(self, number: int) -> None:
         """Draw all costs anew."""
-        synth_people.realise(self.people, 1_000_003 * (number + 1) + self.seed)
+        synth_costs.realise(self.people, 1_000_003 * (number + 1) + self.seed)
         self.number = number
 
     def totals(self, cap_usd: Decimal | None, replicates: int) -> Totals:

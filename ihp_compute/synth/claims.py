@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.synth.codes import (
+    ASSESSMENT,
+    CONDITIONS,
     DRUGS,
     EMERGENCY_VISIT,
     PLACES_ELSEWHERE,
@@ -46,7 +48,9 @@ _STAY_ROLES: Final = ("stay", "birth", "newborn", STAY_VISIT)
 _SEEN_ROLES: Final = (
     "office", "clinic", *_STAY_ROLES, "other", EMERGENCY_VISIT, *map(visit_in, PLACES_ELSEWHERE),
 )  # fmt: skip
-_INCLUDED_ROLES: Final = (*_SEEN_ROLES, "drug")
+_INCLUDED_ROLES: Final = (*_SEEN_ROLES, ASSESSMENT, "drug")
+N_DX_SLOTS: Final = 4
+"""Diagnoses that a claim can state."""
 _MANY_ELSEWHERE: Final = 0.12
 _FLAGGED_ELSEWHERE: Final = 0.4
 
@@ -254,7 +258,22 @@ def draw_claims(rng: np.random.Generator, years: MemberYears, net: Network) -> C
     )  # fmt: skip
 
     parts += _monthly(rng, years, net)
+
+    # where every condition is stated: as many visits to providers outside as that takes
+    stated = np.flatnonzero(people.is_stated[member, year] & present)
+    if len(stated):
+        n = conditions_of(years)[stated].sum(1)
+        rows = np.repeat(stated, -(-n // N_DX_SLOTS))
+        seen = outside(len(rows))
+        spread(rows, SHAPES.draw(rng, ASSESSMENT, years.mix[rows]), seen, seen)
     return Claims.join(parts)
+
+
+def conditions_of(years: MemberYears) -> NDArray[np.bool_]:
+    """Conditions of each member-year: bool[n, len(CONDITIONS)]."""
+    bits = years.people.conditions[years.member, years.year]
+    places = np.arange(len(CONDITIONS), dtype=np.uint64)
+    return ((bits[:, None] >> places) & np.uint64(1)).astype(bool)
 
 
 def clinician(rng: np.random.Generator, net: Network, group: Ints, kind: int | Ints) -> Ints:

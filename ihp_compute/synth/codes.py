@@ -30,6 +30,8 @@ DENIED_VISIT: Final = "denied visit"
 VOIDED_VISIT: Final = "voided visit"
 LIMITED_VISIT: Final = "visit in a limited month"
 """Roles of claims that look like visits and are none (`decoys`)."""
+ASSESSMENT: Final = "assessment"
+"""Role of claims that state every condition of a member-year, where that is asked for."""
 
 
 def visit_in(place: str) -> str:
@@ -238,6 +240,7 @@ TEMPLATES: Final = (
     _professional(DENIED_VISIT, "11", ("99213", 95)),
     _professional(VOIDED_VISIT, "11", ("99213", 95)),
     _professional(LIMITED_VISIT, "11", ("99213", 95)),
+    _professional(ASSESSMENT, "11", ("99204", 170)),
 )
 
 

@@ -74,8 +74,16 @@ EFFECTS: Final = (
         "cost of a clinic's members stands together in a year: a lognormal factor of mean 1 for"
         " each clinic and year, x the standard deviation of its logarithm",
     ),
+    Effect(
+        "weights", 0, 0, 2,
+        "above 0, expected cost after the standard cap is a sum of planted weights of age and sex,"
+        " aid group and condition categories, the last x times those declared; every condition is"
+        " coded; nobody saves, and levels, clinics and acuity are 0",
+    ),
 )  # fmt: skip
 _BY_NAME: Final = {effect.name: effect for effect in EFFECTS}
+_NOT_BESIDE_WEIGHTS: Final = ("levels", "clinics", "acuity", "acuity_in_cells", "acuity_of_one")
+"""What multiplies cost, so that it would be no sum of weights."""
 NOTHING: Final = dict.fromkeys(_BY_NAME, 0.0)
 """A state in which nothing of it is planted."""
 
@@ -86,7 +94,8 @@ def planted(given: Mapping[str, float]) -> dict[str, float]:
     Raises
     ------
     PlantError
-        If an effect is unknown or its value out of range.
+        If an effect is unknown, its value out of range, or weights stand beside what multiplies
+        cost.
     """
     for name, value in given.items():
         if name not in _BY_NAME:
@@ -99,4 +108,13 @@ def planted(given: Mapping[str, float]) -> dict[str, float]:
                 f"--plant {name}={value:g}: expected {effect.least:g} to {effect.most:g}: "
                 f"{effect.meaning}"
             )
-    return {name: float(given.get(name, effect.shipped)) for name, effect in _BY_NAME.items()}
+    found = {name: float(given.get(name, effect.shipped)) for name, effect in _BY_NAME.items()}
+    if found["weights"]:
+        for name in _NOT_BESIDE_WEIGHTS:
+            if given.get(name):
+                raise PlantError(
+                    f"--plant {name}={given[name]:g}: not beside --plant weights, because "
+                    "cost that it multiplies is no sum of weights; leave one of them out"
+                )
+            found[name] = 0.0
+    return found

@@ -16,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ihp_compute.synth.claims import SHAPES, Claims, MemberYears
+from ihp_compute.synth.claims import N_DX_SLOTS, SHAPES, Claims, MemberYears, conditions_of
 from ihp_compute.synth.codes import (
+    ASSESSMENT,
     CONDITIONS,
     DELIVERY_CODES,
     NEWBORN_CODES,
@@ -39,7 +40,8 @@ _WELL, _DELIVERY = len(_DX), len(_DX) + len(WELL_CODES)
 _NEWBORN_DX = _DELIVERY + len(DELIVERY_CODES)
 _PREMATURE = _NEWBORN_DX + len(NEWBORN_CODES)
 ALL_DX: Final = pa.array([*_DX, *_EXTRA_DX])
-N_DX_SLOTS: Final = 4
+_ASSESSMENT_LAG: Final = 20
+"""Days until an assessment is paid: before any run-out ends."""
 
 
 class Lines:
@@ -74,6 +76,8 @@ class Lines:
             is_institutional=(SHAPES.form == SHAPES.forms.index("institutional"))[claims.template],
             is_managed=self.managed,
         )
+        is_assessment = (SHAPES.role == ASSESSMENT)[claims.template]
+        lag = np.where(is_assessment, np.int32(_ASSESSMENT_LAG), lag)
         self.paid_day = self.start_day + claims.length.astype(np.int32) + lag
         self.diagnoses = self._diagnoses()
         self._price()
@@ -119,28 +123,27 @@ class Lines:
         """Codes of every claim, [n_claims, N_DX_SLOTS], -1 where none.
 
         The member-year's conditions go round over its claims, so that each is stated if there are
-        claims enough.
+        claims enough; likewise over its assessments, of which there always are.
         """
         claims, years = self.claims, self.years
         carries = SHAPES.carries_dx[claims.template]
-        running = np.cumsum(carries)
         edges = np.searchsorted(claims.row, np.arange(len(years.member)))
-        at = np.concatenate([[0], running])[edges]
-        rank = running - 1 - at[claims.row]
-        bits = self.people.conditions[years.member, years.year]
-        have = (bits[:, None] >> np.arange(len(CONDITIONS), dtype=np.uint64)) & np.uint64(1)
-        who, which = np.nonzero(have)
+        who, which = np.nonzero(conditions_of(years))
         counts = np.bincount(who, minlength=len(years.member))
         first = np.cumsum(counts) - counts
         n = counts[claims.row]
         member = self.member
         out = np.full((len(claims), N_DX_SLOTS), -1, np.int32)
-        for slot in range(N_DX_SLOTS):
-            some = np.flatnonzero(carries & (slot < n))
-            place = first[claims.row[some]] + (N_DX_SLOTS * rank[some] + slot) % n[some]
-            condition = which[place]
-            variant = (member[some] + condition) % _DX_COUNT[condition]
-            out[some, slot] = _DX_FIRST[condition] + variant
+        for states in (carries, (SHAPES.role == ASSESSMENT)[claims.template]):
+            running = np.cumsum(states)
+            at = np.concatenate([[0], running])[edges]
+            rank = running - 1 - at[claims.row]
+            for slot in range(N_DX_SLOTS):
+                some = np.flatnonzero(states & (slot < n))
+                place = first[claims.row[some]] + (N_DX_SLOTS * rank[some] + slot) % n[some]
+                condition = which[place]
+                variant = (member[some] + condition) % _DX_COUNT[condition]
+                out[some, slot] = _DX_FIRST[condition] + variant
         births, newborns = ((SHAPES.role == role)[claims.template] for role in ("birth", "newborn"))
         well = carries & (n == 0)
         adult = years.mix[claims.row] > 0

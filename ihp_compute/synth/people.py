@@ -1,31 +1,10 @@
-"""The people of a synthetic state, and what each member-year is expected and found to cost.
+"""The people of a synthetic state: age, sex, eligibility group, plan, months, conditions, home.
 
-In order: who they are (`_draw`: age, sex, eligibility group, plan, months enrolled, conditions,
-home partnership; of a few, `anchors` says it), what a year of them should cost (`_calibrate`), what
-it did cost (`_realise`).
-
-The cost model. A member-year's included cost before the cap is
-
-    use * clinic-year * lognormal(mean  = K * trend^t * g[cell, year] * a * f[partnership, year]
-                                          * lambda * months,
-                                  sigma = sigma(lambda))
-
-`lambda` is the relative cost that demographics and conditions explain; `use` is 1 for members with
-visits and a coin otherwise (with the mean raised accordingly), so who is attributed says nothing
-about the residual. Residuals of one member correlate across the years. What `effects` plants is `a`
-(people are sicker), creep (scores are higher), levels, clinic-years, movers between rate cells and
-cells without base. A supplied score is, creep apart, exactly proportional to the *expected capped*
-cost of the member-month without levels and savings. Two calibrations make known answers exact:
-
-* `g` makes the statewide mean score of the eligible the same in both years in every rate cell,
-  though a fixed cap bites deeper each year: capped cost then grows by the trend and nothing else;
-* `f` makes the expected capped cost of a partnership's attributed members exactly its level times
-  what scores say, in the performance year (1 - true savings rate) times that.
-
-Clinic-years have mean 1: expectations are over them too.
+Of a few, `anchors` says who they are. What a year of them costs is `costs`.
 
 Everything here is drawn in blocks of `BLOCK` members, each block from its own Philox key, so
-member i of a seed is the same in every run. Not here: claims (`claims`), files (`state`).
+member i of a seed is the same in every run. Not here: costs (`costs`), claims (`claims`), files
+(`state`).
 """
 
 from __future__ import annotations
@@ -36,12 +15,10 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from ihp_compute.codes import (
     AID_GROUPS,
     PAYER_KINDS,
-    RATE_CELLS,
     SPAN_DUAL,
     SPAN_PARTIAL_BENEFIT,
     SPAN_SPEND_DOWN,
@@ -51,9 +28,8 @@ from ihp_compute.synth.codes import CONDITIONS
 from ihp_compute.synth.columns import Array
 from ihp_compute.synth.effects import NOTHING
 from ihp_compute.synth.limits import NO_LIMIT, draw_limits
+from ihp_compute.synth.lognormal import Floats, capped_mean, spread_of
 from ihp_compute.units import months_of_days, year_bounds
-
-Floats = NDArray[np.float64]
 
 BLOCK: Final = 65_536
 MONTHS_BEFORE: Final = 1
@@ -188,7 +164,8 @@ class People:
     countable: NDArray[np.bool_]  # [n, w] enrolled, and of full cover by `limit`
     conditions: NDArray[np.uint64]  # [n, 2] bit c: CONDITIONS[c]
     premature: NDArray[np.bool_]
-    relative: Floats  # [n, 2] lambda, then scaled by g and acuity
+    is_stated: NDArray[np.bool_]  # [n, 2] every condition is on a claim, whatever the year costs
+    relative: Floats  # [n, 2] lambda, then scaled by g and acuity; or the planted weights' sum
     sigma: Floats  # [n, 2] log standard deviation of a member-year's own cost
     route: NDArray[np.uint8]  # [n] whom they see, in KINDS
     group: NDArray[np.int8]  # [n, 2] who sees them: partnership, COMPARISON_GROUP or NO_GROUP
@@ -200,6 +177,7 @@ class People:
     mean_cents: Floats  # [n, 2] expected cost before the cap of who has any, with all effects
     clinic_spread: float  # log standard deviation of a clinic-year
     levels: Floats  # [N_PARTNERSHIPS] cost over what scores say, in both years
+    savings: Floats  # [N_PARTNERSHIPS] saved of it in the performance year
     clinic_years: Floats  # [n_groups, len(KINDS), most clinicians, 2] factor
 
     @property
@@ -210,7 +188,8 @@ class People:
     @property
     def use(self) -> Floats:
         """Chance that a member-year has any cost: float64[n, 2]."""
-        return np.where(self.group == NO_GROUP, USE_WITHOUT_VISITS, 1.0)
+        idle = (self.group == NO_GROUP) & ~self.is_stated
+        return np.where(idle, USE_WITHOUT_VISITS, 1.0)
 
     @property
     def spread(self) -> Floats:
@@ -227,10 +206,10 @@ class People:
         return self.eligible[:, year] & (self.group[:, year] != NO_GROUP)
 
 
-def people(
+def drawn(
     members: int, seed: int, calendar: Calendar, effects: Mapping[str, float] = NOTHING
 ) -> People:
-    """Draw a state of `members` people with their calibrated scores and realised costs."""
+    """`members` people of a state, with scores and costs of zero (`costs.people`)."""
     blocks = [
         _draw(
             seed,
@@ -247,19 +226,18 @@ def people(
     joined = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     n = members
     own = generator(seed, 13, 0).uniform(-1, 1, N_PARTNERSHIPS)
-    everyone = People(
+    return People(
         calendar=calendar,
         score_micro=np.zeros((n, 2), np.int64),
         cost_cents=np.zeros((n, 2), np.int64),
         mean_cents=np.zeros((n, 2)),
         clinic_spread=effects["clinics"],
         levels=1 + effects["levels"] * own,
+        savings=np.array(TRUE_SAVINGS_MICRO) / 1e6,
         clinic_years=np.ones((0, 0, 0, 2)),
+        is_stated=np.zeros((n, 2), bool),
         **joined,
     )
-    _calibrate(everyone, effects)
-    realise(everyone, seed)
-    return everyone
 
 
 def clinicians(members: int) -> NDArray[np.int64]:
@@ -269,15 +247,13 @@ def clinicians(members: int) -> NDArray[np.int64]:
     return np.maximum(1, np.rint(shares)).astype(np.int64)
 
 
-def capped_mean(mean: Floats, sigma: Floats, cap: float) -> Floats:
-    """Expectation of min(X, cap) for X lognormal with this mean and log standard deviation.
-
-    >>> float(capped_mean(np.array([100.0]), np.array([0.5]), 1e12)[0].round(9))
-    100.0
-    """
-    with np.errstate(divide="ignore"):
-        above = (np.log(cap / np.maximum(mean, 1e-9)) + sigma**2 / 2) / sigma
-    return mean * ndtr(above - sigma) + cap * ndtr(-above)
+def clinic_of(everyone: People, member: Array, year: int | Array) -> tuple[Array, Array, Array]:
+    """Group, kind and place of the clinician whom members see in a year; the group may be none."""
+    group = everyone.group[member, year].astype(np.int64)
+    kind = everyone.route[member].astype(np.int64)
+    count = clinicians(everyone.n_members)[group, kind]
+    place = np.minimum((everyone.clinic[member] * count).astype(np.int64), count - 1)
+    return group, kind, place
 
 
 # --- who they are ---------------------------------------------------------------------------------
@@ -334,7 +310,6 @@ def _draw(
     base = _BASE_LAMBDA[aid_year] * (0.85 + age / 200)[:, None]
     relative = base + weight + (0.8 + 35.0 * premature)[:, None] * _birth_year(born, enrolled)
 
-    variation = np.clip(1.3 / np.maximum(relative, 1e-3) ** 0.6, 0.15, 2.0)
     flags = _flags(rng, n, aid_year)
     flags[anchors.at, 0] = 0
     may = ~dies & ~born & (flags == 0).all(1)
@@ -365,7 +340,7 @@ def _draw(
         "conditions": conditions,
         "premature": premature & born,
         "relative": relative,
-        "sigma": np.sqrt(np.log1p(variation)),
+        "sigma": spread_of(relative),
         "route": route,
         "group": group,
         "clinic": own.random(n, np.float32),
@@ -510,122 +485,3 @@ def _longest_run(months: NDArray[np.bool_]) -> NDArray[np.int64]:
         run = np.where(column, run + 1, 0)
         best = np.maximum(best, run)
     return best
-
-
-# --- what they cost -------------------------------------------------------------------------------
-
-
-def _calibrate(everyone: People, effects: Mapping[str, float]) -> None:
-    """Scores, and the means of realised cost with every effect in them."""
-    calendar, n = everyone.calendar, everyone.n_members
-    months = everyone.months.astype(np.float64)
-    use, spread = everyone.use, everyone.spread
-    middle = [MONTHS_BEFORE + 12 * y + 6 for y in (0, 1)]
-    cell = 2 * everyone.aid[:, middle].astype(np.int64) + everyone.kind[:, middle]
-    n_cells = len(RATE_CELLS)
-    weight = months * everyone.eligible
-    everyone.relative /= (everyone.relative * weight).sum() / max(weight.sum(), 1.0)
-    growth = np.array([1.0, calendar.trend])
-
-    def means() -> Floats:
-        """Expected cost before the cap as scores have it, without levels and savings."""
-        return everyone.relative * months * BASE_PMPM_CENTS * growth / use
-
-    def by_cell(values: Floats, year: int) -> Floats:
-        sums: Floats = np.bincount(cell[:, year], values[:, year], n_cells).astype(np.float64)
-        return sums
-
-    cell_months = np.stack([by_cell(weight, y) for y in (0, 1)])
-    wanted = np.stack([by_cell(weight * everyone.relative, y) for y in (0, 1)]).sum(0)
-    wanted /= np.maximum(cell_months.sum(0), 1.0)  # mean score of the cell, both years
-    factor = np.ones((2, n_cells))
-    expected = np.zeros((n, 2))
-    for _ in range(8):
-        for y in (0, 1):
-            mean = everyone.relative[:, y] * factor[y][cell[:, y]] * months[:, y]
-            mean *= BASE_PMPM_CENTS * growth[y] / use[:, y]
-            expected[:, y] = use[:, y] * capped_mean(mean, spread[:, y], CAP_CENTS)
-        found = np.stack([by_cell(expected * everyone.eligible, y) / growth[y] for y in (0, 1)])
-        found /= np.maximum(cell_months, 1.0) * BASE_PMPM_CENTS
-        ratio = np.where(found > 0, wanted / np.where(found > 0, found, 1.0), 1.0)
-        factor *= ratio
-    factor /= ratio  # the factors that `expected` was computed with
-    for y in (0, 1):
-        everyone.relative[:, y] *= factor[y][cell[:, y]]
-    sicker = _changed(everyone, effects, "acuity", DISABLED, ACUTE)
-    if (sicker != 1).any():
-        everyone.relative[:, 1] *= sicker
-        expected = use * capped_mean(means(), spread, CAP_CENTS)
-    score = expected / np.maximum(months, 1.0) / (BASE_PMPM_CENTS * growth)
-    score[:, 1] *= _changed(everyone, effects, "creep", EXPANSION, CREEPING)
-    everyone.score_micro = np.rint(score * 1e6).astype(np.int64)
-
-    everyone.mean_cents = means()
-    savings = np.array(TRUE_SAVINGS_MICRO) / 1e6
-    for y, kept in enumerate((everyone.levels, everyone.levels * (1 - savings))):
-        everyone.mean_cents[:, y] *= _factor(everyone, y, expected[:, y], np.append(kept, 1.0))
-
-
-def _changed(
-    everyone: People, effects: Mapping[str, float], name: str, aid: int, partnership: int
-) -> Floats:
-    """By how much the performance year differs: everywhere, in an aid group, in a partnership."""
-    middle = everyone.aid[:, MONTHS_BEFORE + 18]
-    change = 1 + effects[f"{name}_in_cells"] * (middle == aid)
-    change *= 1 + effects[f"{name}_of_one"] * (everyone.group[:, 1] == partnership)
-    return change * (1 + effects[name])
-
-
-def _factor(everyone: People, year: int, before: Floats, kept: Floats) -> Floats:
-    """What to multiply each mean with, so that a group's expected capped cost is `kept` of it.
-
-    kept : float64[n_groups]; of the attributed members, what is left of `before` is exactly that.
-    """
-    counted = everyone.counted(year)
-    group = everyone.group[:, year].astype(np.int64)
-    mine, mean = group[counted], everyone.mean_cents[counted, year]
-    use, spread = everyone.use[counted, year], everyone.spread[counted, year]
-    n_groups = COMPARISON_GROUP + 1
-    wanted = np.bincount(mine, before[counted], n_groups) * kept
-    factor = kept.copy()
-    for _ in range(30):
-        after = use * capped_mean(mean * factor[mine], spread, CAP_CENTS)
-        total = np.bincount(mine, after, n_groups)
-        ratio = np.where(total > 0, wanted / np.where(total > 0, total, 1.0), 1.0)
-        factor *= ratio
-        if np.abs(ratio - 1).max() < 1e-12:
-            break
-    return np.append(factor, 1.0).take(group, mode="wrap")  # the last, -1, is NO_GROUP
-
-
-def clinic_of(everyone: People, member: Array, year: int | Array) -> tuple[Array, Array, Array]:
-    """Group, kind and place of the clinician whom members see in a year; the group may be none."""
-    group = everyone.group[member, year].astype(np.int64)
-    kind = everyone.route[member].astype(np.int64)
-    count = clinicians(everyone.n_members)[group, kind]
-    place = np.minimum((everyone.clinic[member] * count).astype(np.int64), count - 1)
-    return group, kind, place
-
-
-def realise(everyone: People, seed: int) -> None:
-    """Draw every clinic-year's factor, and every member-year's included cost before the cap."""
-    count, spread = clinicians(everyone.n_members), everyone.clinic_spread
-    z = generator(seed, 12, 0).standard_normal((*count.shape, int(count.max()), 2))
-    everyone.clinic_years = np.exp(spread * z - spread**2 / 2)
-    for block, first in enumerate(range(0, everyone.n_members, BLOCK)):
-        rng = generator(seed, 2, block)
-        rows = slice(first, first + BLOCK)
-        member = np.arange(everyone.n_members)[rows]
-        n = len(member)
-        common = rng.standard_normal(n)
-        for y in (0, 1):
-            own = rng.standard_normal(n)
-            z = np.sqrt(RESIDUAL_CORRELATION) * common + np.sqrt(1 - RESIDUAL_CORRELATION) * own
-            sigma = everyone.sigma[rows, y]
-            cost = everyone.mean_cents[rows, y] * np.exp(sigma * z - sigma**2 / 2)
-            group, kind, place = clinic_of(everyone, member, y)
-            clinic = everyone.clinic_years[group, kind, place, y]
-            cost *= np.where(group == NO_GROUP, 1.0, clinic)
-            idle = (group == NO_GROUP) & (rng.random(n) >= USE_WITHOUT_VISITS)
-            cost[idle] = 0.0
-            everyone.cost_cents[rows, y] = np.rint(cost).astype(np.int64)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ihp_compute.ledger import IngestFate
 from ihp_compute.synth.answers import Answers
 from ihp_compute.synth.claims import SHAPES
-from ihp_compute.synth.codes import DENIED_VISIT, VOIDED_VISIT
+from ihp_compute.synth.codes import ASSESSMENT, DENIED_VISIT, VOIDED_VISIT
 from ihp_compute.synth.columns import Array, Ints, keeps_amount
 from ihp_compute.synth.histories import (
     FILLERS,
@@ -182,8 +182,10 @@ class _Draw:
         clinic = SHAPES.place == SHAPES.places.index("53")
         apart = np.isin(SHAPES.role, ["other", "extra", "drug"]) & ~institution & ~clinic
         stay = SHAPES.is_stay[template]
+        spared = (SHAPES.role == ASSESSMENT)[template]
+        paid &= ~spared
         return {
-            "any": np.ones(len(claims), bool),
+            "any": ~spared,
             "paid": paid,
             "several": paid & (np.diff(self.first) > 1),
             "institutional": paid & institution[template],

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.synth.answers import Answers
-from ihp_compute.synth.claims import SHAPES, MemberYears, draw_claims
+from ihp_compute.synth.claims import N_DX_SLOTS, SHAPES, MemberYears, draw_claims
 from ihp_compute.synth.codes import CAPITATION_VISIT, DRUGS, SUPPLEMENT_VISIT
 from ihp_compute.synth.columns import (
     dates,
@@ -36,7 +36,7 @@ from ihp_compute.synth.histories import (
     MARKS,
     SPELLINGS,
 )
-from ihp_compute.synth.lines import ALL_DX, N_DX_SLOTS, Lines
+from ihp_compute.synth.lines import ALL_DX, Lines
 from ihp_compute.synth.network import Network
 from ihp_compute.synth.people import PLANS, People, generator
 from ihp_compute.synth.planting import DATES, LINE_HEADER, NONE, Rows, plant

@@ -48,6 +48,7 @@ from ihp_compute.errors import DataError, PlantError
 from ihp_compute.folders import beside, publish
 from ihp_compute.ledger import IngestFate
 from ihp_compute.synth import columns
+from ihp_compute.synth import costs as synth_costs
 from ihp_compute.synth import network as synth_network
 from ihp_compute.synth import people as synth_people
 from ihp_compute.synth import raw_claims as synth_claims
@@ -64,6 +65,7 @@ from ihp_compute.synth.limits import (
     SCOPES,
 )
 from ihp_compute.synth.payment import run_out_end
+from ihp_compute.synth.weights import weights_of
 from ihp_compute.units import day_of, usd_of
 
 MEMBERS_PER_BLOCK: Final = 4_096
@@ -120,7 +122,7 @@ def synth(
     -------
     dict
         What `truth.json` holds: `partnerships[]` of `{partnership_id, true_savings_rate, …}`,
-        `planted`, `cells`, `clinics`,
+        `planted`, `cells`, `clinics`, `weights` where they are planted,
         `ledger` of `{table: {fate: {lines, paid_cents}}}`, `histories` of `{kind: {meaning, claims,
         lines, retained_cents, …}}`, `errors` of lines by ingest fate, `members`, `lines`,
         `retained_lines`, the years, `trend`.
@@ -168,7 +170,7 @@ def _write(
     threads: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
-    people = synth_people.people(members, seed, calendar, effects)
+    people = synth_costs.people(members, seed, calendar, effects)
     network = synth_network.network(members, seed, calendar)
     for name in ("medical_claim", "pharmacy_claim", "eligibility"):
         (folder / name).mkdir()
@@ -214,6 +216,8 @@ def _write(
         "cells": expected_cells(people),
         "clinics": clinic_effects(people, rostered),
     }
+    if effects["weights"]:
+        truth["weights"] = weights_of(calendar, effects["weights"])
     text = json.dumps(truth, indent=1)
     (folder / "truth.json").write_text(text + "\n", encoding="utf-8")
     return truth
@@ -428,7 +432,7 @@ def _truth(
     found = []
     for p, name in enumerate(synth_network.partnership_ids()):
         mine = people.eligible & (people.group == p)
-        rate = synth_people.TRUE_SAVINGS_MICRO[p] / 1e6
+        rate = float(people.savings[p])
         expected = cents[mine[:, 1], 1].sum()
         found.append(
             {

@@ -11,6 +11,7 @@ from ihp_compute.contracts import names
 from ihp_compute.ingest import ingest
 from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.runner import LocalRunner
+from ihp_compute.synth import costs as synth_costs
 from ihp_compute.synth import people as synth_people
 from ihp_compute.synth.anchors import N_ANCHORS
 from ihp_compute.synth.effects import planted
@@ -34,7 +35,7 @@ def months_by_cell(people: synth_people.People, year: int) -> dict[str, int]:
 def test_every_rate_cell_has_base_months_in_a_state_of_any_size(years: tuple[int, int]) -> None:
     for members in (N_ANCHORS, 20, 100, *range(500, 5_001, 250)):
         for seed in (1, 14, members):
-            people = synth_people.people(members, seed, synth_people.Calendar(*years), planted({}))
+            people = synth_costs.people(members, seed, synth_people.Calendar(*years), planted({}))
             base, performance = (months_by_cell(people, year) for year in (0, 1))
             assert set(base) == set(RATE_CELLS) >= set(performance)
             score = people.score_micro[people.eligible]
@@ -47,7 +48,7 @@ def test_chance_alone_leaves_cells_of_small_states_without_a_base(
     """So the first people are needed: without them a target would be refused."""
     monkeypatch.setattr(synth_people, "N_ANCHORS", 0)
     calendar = synth_people.Calendar(2023, 2024)
-    states = [synth_people.people(600, seed, calendar) for seed in range(8)]
+    states = [synth_costs.people(600, seed, calendar) for seed in range(8)]
     without = [set(months_by_cell(people, 1)) - set(months_by_cell(people, 0)) for people in states]
     assert any(without)
 

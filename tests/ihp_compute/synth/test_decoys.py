@@ -25,6 +25,7 @@ from ihp_compute.measure.visits import compile_visits
 from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.population import Population, member_keys, open_population
 from ihp_compute.runner import LocalRunner
+from ihp_compute.synth import costs as synth_costs
 from ihp_compute.synth import network
 from ihp_compute.synth import people as synth_people
 from ihp_compute.synth.codes import PLACES_ELSEWHERE
@@ -156,7 +157,7 @@ def test_a_run_finds_group_months_and_cost_of_everybody_as_they_were_drawn(state
     """To the month and the cent, of every member who may be attributed."""
     run(RunRequest(state / "population", (CONTRACT,), replicates=0), state / "run", LocalRunner(1))
     found = pq.read_table(state / "run" / "member_years.parquet")
-    people = synth_people.people(MEMBERS, SEED, synth_people.Calendar(*YEARS), planted({}))
+    people = synth_costs.people(MEMBERS, SEED, synth_people.Calendar(*YEARS), planted({}))
     keys = member_keys(pa.array([f"P{k:012d}" for k in range(MEMBERS)]))
     names = [*network.partnership_ids(), COMPARISON, UNATTRIBUTED]
     for y, year in enumerate(YEARS):

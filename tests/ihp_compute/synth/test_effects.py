@@ -19,6 +19,7 @@ from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.population import member_keys
 from ihp_compute.synth import synth
 from ihp_compute.synth.columns import ids
+from ihp_compute.synth.costs import people
 from ihp_compute.synth.effects import EFFECTS, NOTHING, planted
 from ihp_compute.synth.expected import CAPS_USD, expected_cells
 from ihp_compute.synth.network import network, partnership_ids
@@ -37,7 +38,6 @@ from ihp_compute.synth.people import (
     Calendar,
     People,
     clinic_of,
-    people,
 )
 
 CALENDAR = Calendar(2023, 2024)

@@ -18,6 +18,7 @@ import pytest
 from ihp_compute.ingest.final_action import Choices
 from ihp_compute.ingest.passes import ingest
 from ihp_compute.ledger import IngestFate
+from ihp_compute.synth import costs as synth_costs
 from ihp_compute.synth import network
 from ihp_compute.synth import people as synth_people
 from ihp_compute.synth.claims import SHAPES, MemberYears, draw_claims
@@ -52,7 +53,7 @@ def truth(state: Path) -> Any:
 @pytest.fixture(scope="module")
 def block() -> Block:
     """The claims of the state, with the kind of each row."""
-    people = synth_people.people(MEMBERS, SEED, CALENDAR, planted({}))
+    people = synth_costs.people(MEMBERS, SEED, CALENDAR, planted({}))
     net = network.network(MEMBERS, SEED, CALENDAR)
     return claims_block(people, net, SEED, 0, 0, MEMBERS, through_day=day_of(run_out_end(2024)))
 
@@ -380,7 +381,7 @@ def test_readings_fail_by_their_fault_alone(truth: Any, block: Block) -> None:
 def test_histories_leave_the_dollars_that_the_clean_claims_had(tmp_path: Path) -> None:
     """What stands when all is paid is what the people cost, whatever is planted."""
     truth = synth(MEMBERS, SEED, tmp_path / "all", paid_through=date(2026, 12, 31))
-    people = synth_people.people(MEMBERS, SEED, CALENDAR, planted({}))
+    people = synth_costs.people(MEMBERS, SEED, CALENDAR, planted({}))
     rng = synth_people.generator(SEED, 4, 0)
     years = MemberYears.of(people, 0, MEMBERS)
     net = network.network(MEMBERS, SEED, CALENDAR)

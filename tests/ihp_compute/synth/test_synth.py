@@ -19,6 +19,7 @@ from ihp_compute.contracts import load
 from ihp_compute.errors import DataError
 from ihp_compute.ledger import IngestFate
 from ihp_compute.synth import claims as synth_claims
+from ihp_compute.synth import costs as synth_costs
 from ihp_compute.synth import lines as synth_lines
 from ihp_compute.synth import network
 from ihp_compute.synth import people as synth_people
@@ -32,6 +33,7 @@ from ihp_compute.synth.codes import (
 )
 from ihp_compute.synth.decoys import with_decoys
 from ihp_compute.synth.effects import planted
+from ihp_compute.synth.lognormal import capped_mean
 from ihp_compute.synth.state import synth
 
 MEMBERS = 6_000  # two blocks
@@ -220,7 +222,7 @@ def test_roster_npis_pass_the_check(state: Path) -> None:
 
 def test_sizes_follow_the_size_set() -> None:
     """The largest partnership holds 78 of 1,200 people, all of them 505, the comparison 35 %."""
-    people = synth_people.people(60_000, 5, synth_people.Calendar(2023, 2024))
+    people = synth_costs.people(60_000, 5, synth_people.Calendar(2023, 2024))
     group = np.where(people.eligible, people.group, synth_people.NO_GROUP)[:, 1]
     found = np.bincount(group[group >= 0], minlength=26) * 1200 / 60_000
     assert found[0] == pytest.approx(78, rel=0.06)
@@ -231,7 +233,7 @@ def test_sizes_follow_the_size_set() -> None:
 def test_included_lines_add_up_to_the_member_year() -> None:
     """To the cent, over every clean line of the two years."""
     calendar = synth_people.Calendar(2023, 2024)
-    people = synth_people.people(500, 7, calendar)
+    people = synth_costs.people(500, 7, calendar)
     net = network.network(500, 7, calendar)
     rng = synth_people.generator(7, 4, 0)
     years = synth_claims.MemberYears.of(people, 0, 500)
@@ -246,7 +248,7 @@ def test_included_lines_add_up_to_the_member_year() -> None:
 
 def test_scores_explain_cost_in_every_band() -> None:
     """Capped cost per score-month is one constant, whatever the score and the year."""
-    people = synth_people.people(60_000, 9, synth_people.Calendar(2023, 2024))
+    people = synth_costs.people(60_000, 9, synth_people.Calendar(2023, 2024))
     capped = np.minimum(people.cost_cents, synth_people.CAP_CENTS)
     nobody = people.group == synth_people.NO_GROUP
     plain = nobody | (people.group == synth_people.COMPARISON_GROUP)
@@ -262,7 +264,7 @@ def test_scores_explain_cost_in_every_band() -> None:
 
 def test_mean_score_of_a_cell_is_the_same_in_both_years() -> None:
     """So that the statewide normaliser of a concurrent model moves nothing."""
-    people = synth_people.people(30_000, 10, synth_people.Calendar(2023, 2024))
+    people = synth_costs.people(30_000, 10, synth_people.Calendar(2023, 2024))
     months = people.months * people.eligible
     for cell in range(12):
         means = []
@@ -279,7 +281,7 @@ def test_mean_score_of_a_cell_is_the_same_in_both_years() -> None:
 
 def test_expected_cost_is_a_level_times_what_scores_say_less_savings(truth: dict[str, Any]) -> None:
     """Level x (1 - savings) x trend x constant x score-months, scores before a creep of 1 %."""
-    people = synth_people.people(MEMBERS, 11, synth_people.Calendar(2023, 2024), planted({}))
+    people = synth_costs.people(MEMBERS, 11, synth_people.Calendar(2023, 2024), planted({}))
     cents = people.expected_cents()
     for p, found in enumerate(truth["partnerships"]):
         for year, growth, kept in ((0, 1.0, 1.0), (1, 1.042, 1 - found["true_savings_rate"])):
@@ -301,7 +303,7 @@ def test_the_truth_lies_in_intervals_about_as_often_as_stated() -> None:
     inside = {0.80: 0, 0.95: 0}
     seeds = range(21, 25)
     for seed in seeds:
-        people = synth_people.people(40_000, seed, calendar)
+        people = synth_costs.people(40_000, seed, calendar)
         capped = np.minimum(people.cost_cents, synth_people.CAP_CENTS)
         risk = people.score_micro * people.months
         rng = np.random.default_rng(seed)
@@ -324,7 +326,7 @@ def test_capped_mean_is_the_mean_of_capped_draws() -> None:
     rng = np.random.default_rng(4)
     mean, sigma = np.array([50.0, 300.0]), np.array([1.1, 0.6])
     draws = mean * np.exp(sigma * rng.standard_normal((2_000_000, 2)) - sigma**2 / 2)
-    found = synth_people.capped_mean(mean, sigma, 200.0)
+    found = capped_mean(mean, sigma, 200.0)
     assert found == pytest.approx(np.minimum(draws, 200.0).mean(0), rel=2e-3)
 
 
