@@ -84,6 +84,25 @@ def say(message: str) -> None:
     stderr.print(message, markup=False)
 
 
+def named(given: list[str] | None, option: str) -> dict[str, str]:
+    """What is given of each name, as NAME=TEXT.
+
+    Raises
+    ------
+    typer.BadParameter
+        If a text is none, or a name is given twice.
+    """
+    found: dict[str, str] = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"expected NAME=VALUE, got {text}", param_hint=option)
+        if name in found:
+            raise typer.BadParameter(f"{name} is given twice", param_hint=option)
+        found[name.strip()] = value.strip()
+    return found
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return str(value)

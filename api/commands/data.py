@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from api.console import app, emit_json, progress, say, show_table
+from api.console import app, emit_json, named, progress, say, show_table
 from ihp_compute.calibration import CalibrationRequest, calibrate_population
 from ihp_compute.data_quality import (
     DATA_QUALITY,
@@ -74,7 +74,7 @@ def synth_command(
 ) -> None:
     """Write a synthetic state in the input layout, with the known answers beside it."""
     effects = {
-        name: _number(text, "--plant") for name, text in _named(plant, "--plant").items()
+        name: _number(text, "--plant") for name, text in named(plant, "--plant").items()
     }  # fmt: skip
     through = None if paid_through is None else paid_through.date()
     with progress("synth") as tell:
@@ -126,8 +126,8 @@ def ingest_command(
     """
     choices = Choices(equal_rows=equal_rows, later_amounts=later_amounts)
     gates = GateTerms(
-        {name: _number(text, "--gate") for name, text in _named(gate, "--gate").items()},
-        _named(accept, "--accept"),
+        {name: _number(text, "--gate") for name, text in named(gate, "--gate").items()},
+        named(accept, "--accept"),
     )
     try:
         with progress("ingest") as tell:
@@ -149,19 +149,6 @@ def ingest_command(
         emit_json(report)
         return
     _show_ingest(report)
-
-
-def _named(given: list[str] | None, option: str) -> dict[str, str]:
-    """What is given of each name, as NAME=TEXT."""
-    found: dict[str, str] = {}
-    for text in given or ():
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise typer.BadParameter(f"expected NAME=VALUE, got {text}", param_hint=option)
-        if name in found:
-            raise typer.BadParameter(f"{name} is given twice", param_hint=option)
-        found[name.strip()] = value.strip()
-    return found
 
 
 def _number(text: str, option: str) -> float:
@@ -238,7 +225,7 @@ def run_command(
         replicates=replicates,
         seed=seed,
         device=device,
-        accept=_named(accept, "--accept"),
+        accept=named(accept, "--accept"),
         statement={} if statement is None else read_statement(statement),
         earlier=tuple(earlier or ()),
     )
@@ -287,15 +274,12 @@ def demo_command(
             swept = sweep(results, grid_of(DEMO_AXES), LocalRunner(threads), tell)
         write_sweep(swept, out / SWEEP_FILE, replace=True)
     with progress("5 of 5  the state's own risk weights") as tell:
-        fit = calibrate_population(
-            population,
-            DEMO_INDICATORS,
-            out / "own_weights.json",
-            CalibrationRequest(replicates=20),
-            LocalRunner(threads),
-        )
         own_set = out / "own_weights.toml"
-        own_set.write_text(_own_weights_set(out / "own_weights.json"), encoding="utf-8")
+        own_set.write_text(_own_weights_set(DEMO_INDICATORS), encoding="utf-8")
+        weights = out / "own_weights.json"
+        asked = CalibrationRequest(contract=str(own_set))
+        fit = calibrate_population(population, weights, asked, LocalRunner(threads))
+        own_set.write_text(_own_weights_set(str(weights.resolve())), encoding="utf-8")
         request = replace(request, contracts=(str(own_set),), replicates=0)
         beside = run(request, own_weights, LocalRunner(threads), tell)
     if as_json:
@@ -329,13 +313,17 @@ def _sweep_line(swept: Swept, outcome: Outcome) -> str:
     )
 
 
-def _own_weights_set(model: Path) -> str:
-    """A contract set: the demo's contract for everybody, scored by a calibrated model."""
+def _own_weights_set(model: str) -> str:
+    """A contract set: the demo's contract for everybody, scored by a model and a year's own codes.
+
+    Weights are calibrated on the cost that it counts: first it names the model whose categories are
+    weighed, then the weights.
+    """
     return (
         "# The demo's contract, with scores by weights calibrated on this state's own claims.\n"
         '[set]\nname = "own-weights"\n\n'
         f'[default]\ncontract = "{DEMO_CONTRACT}"\n\n'
-        f'[default.overrides]\n"risk.model" = {json.dumps(str(model.resolve()))}\n'
+        f'[default.overrides]\n"risk.model" = {json.dumps(model)}\n"risk.timing" = "concurrent"\n'
     )
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from api.console import app, emit_json, say
-from ihp_compute.calibration import CalibrationRequest, calibrate_population
+from api.console import app, emit_json, named, say
+from ihp_compute.calibration import UNWEIGHTED, CalibrationRequest, calibrate_population
 from ihp_compute.risk import Request, imports, score_files
 from ihp_compute.risk.models import store
 from ihp_compute.runner import LocalRunner
-from ihp_compute.units import cents_of
+from ihp_compute.units import cents_of, dollars
 
 risk_app = typer.Typer(help="Risk models.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(risk_app, name="risk")
@@ -125,45 +126,96 @@ def list_command(as_json: Json = False) -> None:
 @app.command("calibrate")
 def calibrate_command(
     population: Annotated[Path, typer.Argument(help="Prepared population.")],
-    model: Annotated[str, typer.Option(help="Model whose indicators are weighted.")],
     out: Annotated[Path, typer.Option(help="Model file to write; the report stands beside it.")],
+    contract: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Whose terms say what a member cost, and how the model scores; unbound.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model whose indicators are weighted; the contract's.")
+    ] = None,
     year: Annotated[int | None, typer.Option(help="Year of the cost; the last full one.")] = None,
     timing: Annotated[
-        Timing, typer.Option(help="Codes of the same year, or of the year before.")
-    ] = Timing.CONCURRENT,
+        Timing | None,
+        typer.Option(
+            help="Without --contract: codes of the same year, or of the year before; concurrent."
+        ),
+    ] = None,
     cap: Annotated[
-        float, typer.Option(min=1, help="Cap of annualised cost, US dollars.")
-    ] = 250_000,
-    min_months: Annotated[int, typer.Option(min=1, max=12, help="Shorter enrolment: out.")] = 1,
+        float | None,
+        typer.Option(min=1, help="Without --contract: cap of a member's cost, US dollars a year."),
+    ] = None,
+    min_months: Annotated[
+        int | None,
+        typer.Option(min=1, max=12, help="Without --contract: members with fewer months are out."),
+    ] = None,
+    paid_through: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Claims paid later are left out."),
+    ] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GATE=REASON",
+            help="Let a gate trip, for this reason: codes, a year of codes that is not whole.",
+        ),
+    ] = None,
     full_months: Annotated[
         int, typer.Option(min=1, help="Member months at which an estimate stands alone.")
-    ] = 3_600,
-    folds: Annotated[int, typer.Option(min=2, help="Folds of the out-of-sample fit.")] = 5,
-    replicates: Annotated[int, typer.Option(min=2, help="Bootstrap draws.")] = 100,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
+    ] = CalibrationRequest.full_months,
+    folds: Annotated[
+        int, typer.Option(min=2, help="Folds of the out-of-sample fit.")
+    ] = CalibrationRequest.folds,
+    replicates: Annotated[int | None, typer.Option(hidden=True)] = None,
+    seed: Annotated[int | None, typer.Option(hidden=True)] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; all cores.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Estimate the state's own weights on a model's indicators."""
+    """Estimate the state's own weights on a model's indicators, on the cost that a contract counts.
+
+    Standard errors are clustered by member; nothing is drawn.
+    """
+    stated = {"--timing": timing, "--cap": cap, "--min-months": min_months}
+    for option, value in stated.items():
+        if contract is not None and value is not None:
+            raise typer.BadParameter(
+                f"the contract {contract} says it; give one of both", param_hint=option
+            )
+    if contract is None and model is None:
+        raise typer.BadParameter(
+            "name a model, or a contract that scores by one", param_hint="--model"
+        )
     report = calibrate_population(
         population,
-        model,
         out,
         CalibrationRequest(
-            year=year,
-            timing=timing.value,
-            annual_cap_cents=cents_of(str(cap)),
+            contract=contract,
+            model=model,
+            timing=None if timing is None else timing.value,
+            cap_cents=None if cap is None else cents_of(str(cap)),
             min_months=min_months,
+            year=year,
+            paid_through=None if paid_through is None else paid_through.date(),
             full_months=full_months,
             folds=folds,
-            replicates=replicates,
-            seed=seed,
+            accept=named(accept, "--accept"),
         ),
         LocalRunner(threads),
     )
+    if replicates is not None or seed is not None:
+        say("--replicates and --seed do nothing any more: standard errors are not drawn")
     if as_json:
         emit_json(report)
         return
+    _show_calibration(out, report)
+
+
+def _show_calibration(out: Path, report: dict[str, Any]) -> None:
+    for note in report["notes"]:
+        say(note)
     fit = report["out_of_sample"]
     squared = fit["r_squared"]
     say(
@@ -171,8 +223,20 @@ def calibrate_command(
         f"R squared {'not defined' if squared is None else f'{squared:.3f}'} and MAPE "
         f"{fit['mape']:.3f} out of sample, sha256 {report['sha256']}"
     )
-    dropped = report["dropped"]
+    say(
+        f"  cost of {report['year']} by {report['contract']['name']}, {report['timing']}: "
+        f"{dollars(report['cost_cents'])}, {dollars(100 * report['mean_annual_cost_usd'])} a year "
+        "of membership"
+    )
+    for row in report["cost"]:
+        if row["lines"] or row["paid_cents"]:
+            say(
+                f"  {row['fate'].replace('_', ' ')}: {row['lines']:,} lines, "
+                f"{dollars(row['paid_cents'])}"
+            )
+    dropped = [entry for entry in report["dropped"] if entry["reason"] != UNWEIGHTED]
     for entry in dropped[:10]:
         say(f"  no estimate: {entry['term']} in {entry['segment']}: {entry['reason']}")
-    if len(dropped) > 10:
-        say(f"  and {len(dropped) - 10} more, in the report beside the model")
+    more = len(report["dropped"]) - len(dropped[:10])
+    if more:
+        say(f"  {more} more terms without an estimate are in the report beside the model")

@@ -7,8 +7,10 @@ cost (`measure`), what a model is (`risk.models`).
 from __future__ import annotations
 
 from ihp_compute.calibration.files import CalibrationRequest, calibrate_population
+from ihp_compute.calibration.fit import UNWEIGHTED
 
 __all__ = [
+    "UNWEIGHTED",
     "CalibrationRequest",
     "calibrate_population",
 ]

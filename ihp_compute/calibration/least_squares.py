@@ -1,4 +1,4 @@
-"""Weights of a model fitted from sums alone, no member in sight: constraints, standard errors.
+"""Weights of a model fitted from sums alone, no member in sight.
 
 Each member-year is an equation: the weights of its features add up to its annual cost, and it
 counts as many times as it has months. All that a fit needs of them are two sums; with features 0
@@ -124,8 +124,11 @@ def solve(
     level = max(float(np.abs(moment / size).max()), TINY)
     root = cholesky(gram / np.outer(size, size))  # upper: root' root = scaled
     target = solve_triangular(root, moment / size / level, trans="T")
-    if not constraints:
-        return cast(NDArray[np.float64], solve_triangular(root, target) * level / size)
+    free = cast(NDArray[np.float64], solve_triangular(root, target) * level / size)
+    if all(
+        free[one.above] >= (0.0 if one.below is None else free[one.below]) for one in constraints
+    ):
+        return free
     rows = np.zeros((len(constraints), len(size)))
     for k, one in enumerate(constraints):
         rows[k, one.above] = 1.0 / size[one.above]
@@ -154,47 +157,6 @@ def solve(
 def credibility(months: NDArray[np.int64], full_months: int) -> NDArray[np.float64]:
     """Square-root rule: Z = min(1, sqrt(months / full_months))."""
     return cast(NDArray[np.float64], np.minimum(1.0, np.sqrt(months / full_months)))
-
-
-def bootstrap_errors(
-    grams: NDArray[np.int64],
-    moments: NDArray[np.int64] | NDArray[np.float64],
-    constraints: tuple[Constraint, ...],
-    *,
-    replicates: int,
-    seed: int,
-) -> NDArray[np.float64]:
-    """Standard errors of the coefficients by resampling groups of members.
-
-    Parameters
-    ----------
-    grams : int64[n_groups, p, p], moments : int64 or float64[n_groups, p]
-        Sums of random groups of members; whole groups are drawn with replacement.
-    replicates, seed : int
-
-    Returns
-    -------
-    float64[p]: NaN where a feature stands in one group alone, or has no estimate in more than half
-        of the draws: nobody drawn has it, or it is a sum of others among them
-    """
-    rng = np.random.default_rng(seed)
-    n_groups, p = moments.shape
-    draws = np.full((replicates, p), np.nan)
-    for draw in draws:
-        times = np.bincount(rng.integers(0, n_groups, n_groups), minlength=n_groups)
-        gram = np.tensordot(times, grams, axes=1)
-        moment = times @ moments
-        there = np.flatnonzero(np.diag(gram) > 0)
-        if len(there):
-            there = there[told_apart(gram[np.ix_(there, there)]).own]
-            drawn = gram[np.ix_(there, there)], moment[there]
-            draw[there] = solve(*drawn, within(constraints, there))
-    seen = np.isfinite(draws).sum(axis=0)
-    mean = np.where(seen, np.nansum(draws, axis=0) / np.maximum(seen, 1), 0.0)
-    spread = np.nansum((draws - mean) ** 2, axis=0) / np.maximum(seen - 1, 1)
-    spread_over = (np.diagonal(grams, axis1=1, axis2=2) > 0).sum(axis=0)
-    known = (2 * seen > replicates) & (spread_over > 1)
-    return np.where(known, np.sqrt(spread), np.nan)
 
 
 def within(constraints: tuple[Constraint, ...], there: NDArray[np.int64]) -> tuple[Constraint, ...]:

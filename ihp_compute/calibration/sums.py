@@ -1,10 +1,10 @@
-"""What a calibration adds up: regression rows of each shard, and their exact sums.
+"""Regression rows of each shard, and their exact sums.
 
-    indicators (bits left by the program), months, capped annual cost -> by segment and random group
+    a contract's measure of the year + indicators (bits left by the program) -> rows -> sums
 
-For features 0/1 and weights in member months every sum is an integer, so shards add up in any
-order and any number. The random group of a member is a function of its key; folds and resampling
-are made of whole groups.
+Members whom a run calls eligible have a row: 12 times their capped cost and their countable months,
+as the run has them. For features 0/1 and weights in member months every sum is an integer, so
+shards add up in any order and any number. The fold of a member is a function of its key.
 """
 
 from __future__ import annotations
@@ -17,85 +17,71 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.calibration.least_squares import Constraint
-from ihp_compute.codes import SERVICE_CATEGORIES
+from ihp_compute.ledger import RunFate
+from ihp_compute.measure import YearPlan
 from ihp_compute.population import ShardColumns
 from ihp_compute.risk import ModelScores, enrolled_months
-from ihp_compute.risk.models import Compiled, Model, emitted
-from ihp_compute.units import year_bounds
+from ihp_compute.risk.models import Model, emitted
 
 MONTHS: Final = 12
-GROUP_SALT: Final = 0x9E3779B97F4A7C15
+FOLD_SALT: Final = 0x9E3779B97F4A7C15
 
 
 @dataclass(frozen=True)
 class CalibrationTerms:
-    """What is estimated from what.
+    """What is done with the rows.
 
-    year : calendar year of the cost; cutoff_day : lines paid later do not count;
-    annual_cap_cents : annualised cost above it does not count; services : SERVICE_CATEGORIES
-    that count, None all; min_months : members with fewer do not enter; full_months : member months
-    at which a feature's own estimate stands alone; groups, folds, replicates, seed : of the
-    out-of-sample figures and standard errors.
+    full_months : member months at which a feature's own estimate stands alone
+    folds : of the out-of-sample figures
     """
 
-    year: int
-    cutoff_day: int = 2**31 - 1
-    annual_cap_cents: int = 25_000_000
-    services: frozenset[str] | None = None
-    min_months: int = 1
     full_months: int = 3_600
-    groups: int = 40
     folds: int = 5
-    replicates: int = 100
-    seed: int = 1
-
-
-@dataclass(frozen=True)
-class Sums:
-    """Sums over members by segment and random group; adding them is exact in any order.
-
-    gram, moment : by segment int64[n_groups, p, p] and int64[n_groups, p], over the segment's
-    features; capped : members whose cost met the cap; skipped : members with months who do not
-    enter, for they cannot be scored or have too few.
-    """
-
-    gram: dict[str, NDArray[np.int64]]
-    moment: dict[str, NDArray[np.int64]]
-    capped: int
-    skipped: int
-
-    def __add__(self, other: Sums) -> Sums:
-        """Sum of both."""
-        return Sums(
-            {s: self.gram[s] + other.gram[s] for s in self.gram},
-            {s: self.moment[s] + other.moment[s] for s in self.moment},
-            self.capped + other.capped,
-            self.skipped + other.skipped,
-        )
 
 
 @dataclass(frozen=True)
 class Design:
     """Features of each segment, and the constraints among them.
 
-    unweighted : terms of each segment that are no regressors, for their published weight is zero
+    Attributes
+    ----------
+    segments : tuple of str
+        By number.
+    bit : mapping of feature to its bit
+    features : mapping of segment to features
+        In the order of their bits.
+    unweighted : mapping of segment to terms
+        No regressors, for their published weight is zero.
+    constraints : mapping of segment to constraints
+    cells, crossed : frozenset of str
+        Terms of CELL and of CROSS steps; a segment's members have exactly one of either.
+    conditions : frozenset of str
+        Terms that codes set.
     """
 
-    compiled: Compiled
+    segments: tuple[str, ...]
+    bit: dict[str, int]
     features: dict[str, tuple[str, ...]]
     unweighted: dict[str, tuple[str, ...]]
     constraints: dict[str, tuple[Constraint, ...]]
     cells: frozenset[str]
     crossed: frozenset[str]
-    """Terms of CELL and of CROSS steps; a segment's members have exactly one of either."""
+    conditions: frozenset[str]
 
 
-def design_of(compiled: Compiled, full: Model) -> Design:
+def design_of(names: tuple[str, ...], full: Model) -> Design:
     """Features and constraints by segment: what the program may leave set, flags left out.
 
     A term that the published model weighs with zero in a segment takes part there in no sum (CMS
     holds the counts D1 to D3 at zero: they are sums of the categories that they count). Demographic
     cells stay, for every member has one.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Feature of each bit (`Compiled.names`).
+    full : Model
+        The model with all its tables.
     """
     unscored = {f.name for f in full.features if f.kind == "FLAG"}
     cells = frozenset(cell.out for step in full.steps for cell in step.cells)
@@ -108,15 +94,15 @@ def design_of(compiled: Compiled, full: Model) -> Design:
     features, constraints, unweighted = {}, {}, {}
     for segment in full.segments:
         emits = emitted(full, segment) - unscored
-        names = {
+        kept = {
             name
             for name in emits
             if name in cells or name in crossed or (segment.name, name) in weighted
         }
         unweighted[segment.name] = tuple(
-            name for name in compiled.names if name in emits and name not in names
+            name for name in names if name in emits and name not in kept
         )
-        ordered = tuple(name for name in compiled.names if name in names)
+        ordered = tuple(name for name in names if name in kept)
         number = {name: i for i, name in enumerate(ordered)}
         features[segment.name] = ordered
         constraints[segment.name] = tuple(Constraint(i) for i in range(len(ordered))) + tuple(
@@ -126,92 +112,191 @@ def design_of(compiled: Compiled, full: Model) -> Design:
             if h.parent in number and child in number
         )
     return Design(
-        compiled,
-        features,
-        unweighted,
-        constraints,
-        cells,
-        crossed,
+        segments=tuple(segment.name for segment in full.segments),
+        bit={name: bit for bit, name in enumerate(names)},
+        features=features,
+        unweighted=unweighted,
+        constraints=constraints,
+        cells=cells,
+        crossed=crossed,
+        conditions=frozenset(bit for rule in full.rules for bit in rule.bits),
     )
 
 
-def annual_cost(
-    shard: ShardColumns, terms: CalibrationTerms, months: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Months x capped annual cost of each member, int64[n] cents; and who met the cap.
+@dataclass(frozen=True)
+class Counts:
+    """What a shard's rows leave out and rest on; adding them is exact in any order.
 
-    Exact: months x min(12 cents / months, cap) = min(12 cents, cap months).
+    Attributes
+    ----------
+    ledger : int64[n_run_fates, 2]
+        Lines and paid cents of all retained lines by `RunFate`. NOT_ATTRIBUTED are those of
+        eligible members without a row.
+    uncapped_cents, capped_cents : int
+        Of the rows, as the contract's amount has it.
+    at_cap : int
+        Members with a row whose cost met the cap.
+    skipped : int
+        Eligible members without a row: the model cannot score them, or they have too few months.
+    thin : int
+        Members with a row who were not enrolled in every month of the year of the codes.
     """
-    first, last = year_bounds(terms.year)
-    day = shard.column("lines", "claim_end_day")
-    keep = (day >= first) & (day < last) & (shard.column("lines", "paid_day") <= terms.cutoff_day)
-    if terms.services is not None:
-        counts = np.array([name in terms.services for name in SERVICE_CATEGORIES])
-        keep &= counts[shard.column("lines", "category")]
-    running = np.concatenate([[0], np.cumsum(shard.column("lines", "paid_cents") * keep)])
-    offsets = shard.offsets("lines")
-    cents = running[offsets[1:]] - running[offsets[:-1]]
-    limit = terms.annual_cap_cents * months
-    return np.minimum(MONTHS * cents, limit), MONTHS * cents > limit
+
+    ledger: NDArray[np.int64]
+    uncapped_cents: int
+    capped_cents: int
+    at_cap: int
+    skipped: int
+    thin: int
+
+    def __add__(self, other: Counts) -> Counts:
+        """Those of both."""
+        return Counts(
+            self.ledger + other.ledger,
+            self.uncapped_cents + other.uncapped_cents,
+            self.capped_cents + other.capped_cents,
+            self.at_cap + other.at_cap,
+            self.skipped + other.skipped,
+            self.thin + other.thin,
+        )
+
+    def cost_rows(self) -> list[tuple[str, int, int]]:
+        """Fate, lines and paid cents: counted - above_cap + floored + other_amount is the cost."""
+        found = [
+            (
+                "not_calibrated" if fate is RunFate.NOT_ATTRIBUTED else fate.label,
+                int(self.ledger[fate, 0]),
+                int(self.ledger[fate, 1]),
+            )
+            for fate in RunFate
+        ]
+        other = self.uncapped_cents - int(self.ledger[RunFate.COUNTED, 1])
+        return [*found, ("other_amount", 0, other)]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A shard's members as regression rows: everything by member, those who enter only."""
+    """A shard's members as regression rows: arrays by member, those who enter only.
+
+    Attributes
+    ----------
+    segment : uint8[n]
+    terms : uint64[n, n_words]
+    months : int64[n]
+        Countable months.
+    weighted_cost : int64[n]
+        12 times the capped cost, cents: months times the annual cost.
+    order : uint64[n]
+        A function of the member's key: by it members of one prediction are told apart.
+    fold : int64[n]
+    rate_cell : int64[n]
+        In which they have most months.
+    aid_group : int64[n]
+        The same.
+    group : int32[n]
+        Index into the roster's groups.
+    age : int16[n]
+    sex : uint8[n]
+    counts : Counts
+    """
 
     segment: NDArray[np.uint8]
     terms: NDArray[np.uint64]
     months: NDArray[np.int64]
     weighted_cost: NDArray[np.int64]
-    group: NDArray[np.int64]
+    order: NDArray[np.uint64]
+    fold: NDArray[np.int64]
     rate_cell: NDArray[np.int64]
+    aid_group: NDArray[np.int64]
+    group: NDArray[np.int32]
     age: NDArray[np.int16]
     sex: NDArray[np.uint8]
-    capped: int
-    skipped: int
+    counts: Counts
 
 
-def rows_of(shard: ShardColumns, scores: ModelScores, terms: CalibrationTerms) -> Rows:
+def rows_of(shard: ShardColumns, scores: ModelScores, plan: YearPlan, *, folds: int) -> Rows:
     """The regression rows of one shard."""
-    by_cell = enrolled_months(shard, year=terms.year)
-    months = by_cell.sum(axis=0)
+    attribution, cost = plan.measure(shard)
+    by_cell = attribution.months
     members, scored, able = scores.indicators(
-        shard, year=terms.year, cutoff_day=terms.cutoff_day, months=by_cell
+        shard, year=plan.year, cutoff_day=plan.cutoff_day, months=by_cell
     )
-    weighted, capped = annual_cost(shard, terms, months)
-    enters = able & (months >= max(terms.min_months, 1))
-    key = shard.column("members", "member_key") * np.uint64(GROUP_SALT)
-    group = (key >> np.uint64(32)).astype(np.int64) % terms.groups
+    eligible = attribution.group >= 0
+    enters = eligible & able
+    covered = enrolled_months(shard, year=scores.diagnosis_year(plan.year)).sum(axis=0)
+    key = shard.column("members", "member_key") * np.uint64(FOLD_SALT)
+    here = np.flatnonzero(enters)
+    months = by_cell[:, here]
     return Rows(
-        scored.segment[enters], scored.terms[enters], months[enters], weighted[enters],
-        group[enters], by_cell.argmax(axis=0)[enters], members.age[enters], members.sex[enters],
-        int(capped[enters].sum()), int(((months > 0) & ~enters).sum()),
-    )  # fmt: skip
+        segment=scored.segment[here],
+        terms=scored.terms[here],
+        months=months.sum(axis=0),
+        weighted_cost=MONTHS * cost.capped_cents[here],
+        order=key[here],
+        fold=(key[here] >> np.uint64(32)).astype(np.int64) % folds,
+        rate_cell=months.argmax(axis=0),
+        aid_group=months.reshape(-1, 2, len(here)).sum(axis=1).argmax(axis=0),
+        group=attribution.group[here],
+        age=members.age[here],
+        sex=members.sex[here],
+        counts=Counts(
+            ledger=plan.ledger(shard, attribution, cost, enters),
+            uncapped_cents=int(cost.uncapped_cents[here].sum()),
+            capped_cents=int(cost.capped_cents[here].sum()),
+            at_cap=int((cost.above_cap_cents[here] > 0).sum()),
+            skipped=int((eligible & ~able).sum()),
+            thin=int((covered[here] < MONTHS).sum()),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over members by segment and fold; adding them is exact in any order.
+
+    gram, moment : by segment int64[n_folds, p, p] and int64[n_folds, p], over its features
+    """
+
+    gram: dict[str, NDArray[np.int64]]
+    moment: dict[str, NDArray[np.int64]]
+
+    def __add__(self, other: Sums) -> Sums:
+        """Sum of both."""
+        return Sums(
+            {s: self.gram[s] + other.gram[s] for s in self.gram},
+            {s: self.moment[s] + other.moment[s] for s in self.moment},
+        )
 
 
 def indicators(
     rows: Rows, design: Design, segment: str
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Positions of a segment's members, and their 0/1 matrix, float64[n, p]."""
-    number = design.compiled.segment_names.index(segment)
-    at = np.flatnonzero(rows.segment == number)
-    bits = np.array([design.compiled.bit[name] for name in design.features[segment]], np.int64)
-    words = rows.terms[at][:, bits // 64]
-    return at, (words >> (bits % 64).astype(np.uint64) & np.uint64(1)).astype(np.float64)
+    at = np.flatnonzero(rows.segment == design.segments.index(segment))
+    matrix = np.empty((len(at), len(design.features[segment])), np.float64, order="F")
+    terms = rows.terms[at]
+    for column, name in enumerate(design.features[segment]):
+        word, bit = divmod(design.bit[name], 64)
+        matrix[:, column] = terms[:, word] >> np.uint64(bit) & np.uint64(1)
+    return at, matrix
 
 
-def sums_of(rows: Rows, design: Design, n_groups: int) -> Sums:
-    """Exact sums of one shard. Products of 0/1 and months stay far below 2^53 in float64."""
+def sums_of(rows: Rows, design: Design, folds: int) -> Sums:
+    """Exact sums of one shard.
+
+    Products of 0/1, months and cost add up in float64 without rounding: all are whole, and their
+    sums stay far below 2^53 (12 times a shard's cost, in cents).
+    """
     gram, moment = {}, {}
     for segment, features in design.features.items():
         at, matrix = indicators(rows, design, segment)
         p = len(features)
-        gram[segment] = np.zeros((n_groups, p, p), np.int64)
-        moment[segment] = np.zeros((n_groups, p), np.int64)
-        for group in np.unique(rows.group[at]):
-            own = rows.group[at] == group
-            x = matrix[own]
-            weighted = x * rows.months[at][own, None]
-            gram[segment][group] = np.rint(weighted.T @ x).astype(np.int64)
-            moment[segment][group] = x.astype(np.int64).T @ rows.weighted_cost[at][own]
-    return Sums(gram, moment, rows.capped, rows.skipped)
+        gram[segment] = np.zeros((folds, p, p), np.int64)
+        moment[segment] = np.zeros((folds, p), np.int64)
+        for fold in np.unique(rows.fold[at]).tolist():
+            own = np.flatnonzero(rows.fold[at] == fold)
+            x, months = matrix[own], rows.months[at[own]]
+            gram[segment][fold] = np.rint(x.T @ (x * months[:, None])).astype(np.int64)
+            cost = rows.weighted_cost[at[own]].astype(np.float64)
+            moment[segment][fold] = np.rint(x.T @ cost).astype(np.int64)
+    return Sums(gram, moment)

@@ -23,7 +23,7 @@ from ihp_compute.contracts.contract import (
 )
 from ihp_compute.contracts.copies import copy
 from ihp_compute.contracts.draft import Draft
-from ihp_compute.contracts.files import load, name_of, names, same_content
+from ihp_compute.contracts.files import UNBOUND, load, name_of, names, same_content, unbound
 from ihp_compute.contracts.kinds import BASES, CARRIED, DRAFT_BASES, NO_RULE, NONE, Kind
 from ihp_compute.contracts.quality_scores import (
     FILLED,
@@ -90,6 +90,7 @@ __all__ = [
     "SPECIALTIES",
     "TIMINGS",
     "TOGETHER",
+    "UNBOUND",
     "Agreement",
     "AttributionTerms",
     "Band",
@@ -129,4 +130,5 @@ __all__ = [
     "split_band_path",
     "text_of",
     "the_one",
+    "unbound",
 ]

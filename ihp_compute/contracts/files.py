@@ -105,6 +105,18 @@ def load(name_or_path: str | Path) -> Contract:
     return found
 
 
+@lru_cache(maxsize=1)
+def unbound() -> Contract:
+    """The terms of no agreement, for what counts cost without settling it.
+
+    Terms that every agreement must give itself (gates, shares) are none: nothing settles by it.
+    """
+    found = _load(Path(UNBOUND), (), extended=True)
+    entry = Entry(None, None, None, None, (), "assumed", Source("practice", "No such rule"))
+    left = {path: Term(path, kind, (entry,)) for path, kind in KINDS.items()}
+    return replace(found, terms=left | dict(found.terms))
+
+
 def name_of(path: Path) -> str:
     """The name that a file would be known by.
 

@@ -30,9 +30,11 @@ from ihp_compute.measure.member_years import (
     member_years_schema,
 )
 from ihp_compute.measure.movement import MOVEMENT
+from ihp_compute.measure.one_year import YearPlan, plan_year
 from ihp_compute.measure.payer_months import PLAN_NOT_STATED, payer_names, payer_weights
 from ihp_compute.measure.plan import Plan, make_plan, measurements, together
 from ihp_compute.measure.request import RunRequest
+from ihp_compute.measure.scoring import noticed_of_scoring
 from ihp_compute.measure.statement import STATEMENT_FIELDS, read_statement, statement_of, unstated
 from ihp_compute.measure.utilisation import utilise_years
 
@@ -53,6 +55,7 @@ __all__ = [
     "Plan",
     "RunRequest",
     "ShardMeasured",
+    "YearPlan",
     "attribute",
     "completed",
     "costs",
@@ -64,9 +67,11 @@ __all__ = [
     "measurements",
     "member_line_fates",
     "member_years_schema",
+    "noticed_of_scoring",
     "parts_of",
     "payer_names",
     "payer_weights",
+    "plan_year",
     "read_statement",
     "statement_of",
     "together",

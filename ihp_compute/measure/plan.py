@@ -420,12 +420,21 @@ def _years(request: RunRequest, contracts: ContractSet, population: Population) 
 
 def _cutoff_day(request: RunRequest, contracts: ContractSet, population: Population) -> int:
     chosen = request.paid_through or contracts.paid_through
-    if chosen is not None:
-        return day_of(chosen)
+    return last_paid_day(population) if chosen is None else day_of(chosen)
+
+
+def last_paid_day(population: Population) -> int:
+    """The last day on which a claim line of a population was paid, as a day number.
+
+    Raises
+    ------
+    RunError
+        If no line states one.
+    """
     last = int(population.manifest["last_paid_day"])
     if last == NO_DAY:
         raise RunError(
-            f"{request.population}: no claim line states a paid date, so nothing says through "
+            f"{population.path}: no claim line states a paid date, so nothing says through "
             "which day claims were paid; give --paid-through"
         )
     return last

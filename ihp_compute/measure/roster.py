@@ -213,6 +213,18 @@ def compile_roster(
     )
 
 
+def nobodys_roster(year: int, n_npi: int) -> Roster:
+    """The roster of a state without one: in a year everybody is unattributed.
+
+    `n_npi` is the length of the population's code table "npi".
+    """
+    none = np.zeros(0, np.int32)
+    entries = RosterEntries(
+        np.zeros(n_npi + 1, np.int32), none, none, none, none, np.zeros(0, np.uint8)
+    )
+    return Roster((COMPARISON, UNATTRIBUTED), {}, {year: entries}, 0, 0, "there is no roster")
+
+
 def roster_day(terms: AttributionTerms, performance_year: int) -> date:
     """The roster date of a performance year; of 29 February, the 28th where there is none."""
     try:

@@ -19,10 +19,19 @@ from ihp_compute.risk.models.engine import (
     segments_of,
 )
 from ihp_compute.risk.models.explain import explain
-from ihp_compute.risk.models.schema import Coefficient, Model, decode, digest, encode, read_json
+from ihp_compute.risk.models.schema import (
+    Calibration,
+    Coefficient,
+    Model,
+    decode,
+    digest,
+    encode,
+    read_json,
+)
 
 __all__ = [
     "NOT_STATED",
+    "Calibration",
     "Codes",
     "Coefficient",
     "Compiled",

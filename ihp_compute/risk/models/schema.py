@@ -157,6 +157,25 @@ class PostStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     basis: str = "published"
 
 
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the weights of a calibrated model were fitted to."""
+
+    population_digest: str
+    year: int
+    """Year of the cost."""
+    code_year: int
+    """Year of the codes."""
+    contract: str
+    """By whose terms cost was counted."""
+    contract_sha256: str
+    base_model_sha256: str
+    """Whose indicators were weighed, and whose weights were the prior."""
+    accepted: dict[str, str]
+    """Gates that tripped, each with the reason for which it was accepted."""
+    seen: tuple[str, ...]
+    """Digests of populations that had a part in the weights, those of the prior too."""
+
+
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A whole risk model."""
 
@@ -190,6 +209,8 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """One of `NEWBORNS`."""
     diagnoses_from: str = ""
     """Whose diagnoses count."""
+    calibration: Calibration | None = None
+    """What it was calibrated on, of a calibrated model."""
     notes: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
     schema_version: int = SCHEMA_VERSION

@@ -13,25 +13,27 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ihp_compute.calibration.fit import _put_in_order, calibrate
+from ihp_compute.calibration.blend import blend, published, put_in_order
+from ihp_compute.calibration.fit import calibrate
 from ihp_compute.calibration.least_squares import (
     Constraint,
-    bootstrap_errors,
     credibility,
     solve,
     told_apart,
     within,
 )
-from ihp_compute.calibration.sums import CalibrationTerms, design_of, rows_of, sums_of
+from ihp_compute.calibration.sums import CalibrationTerms, design_of, indicators, rows_of, sums_of
+from ihp_compute.contracts import unbound
 from ihp_compute.errors import DataError, RiskModelError
+from ihp_compute.measure import plan_year
 from ihp_compute.population import Population
-from ihp_compute.risk import imports
+from ihp_compute.risk import ScoreTerms, imports
 from ihp_compute.risk.models import store
 from ihp_compute.risk.models.compile import compile_model
 from ihp_compute.risk.models.schema import encode
 from ihp_compute.risk.population_scores import ModelScores, model_provider
 from ihp_compute.runner import LocalRunner
-from ihp_compute.units import day_of, month_of
+from ihp_compute.units import NO_DAY, day_of, month_of
 
 TRUTH_USD = {"young": 1_200, "grown": 2_400, "HIGH": 9_000, "LOW": 4_000, "LUNG": 3_000,
              "RARE": 50_000, "BOTH": 2_000}  # fmt: skip
@@ -86,8 +88,7 @@ class Shard:
         n = self.n_members
         sizes = {
             "spans": np.ones(n, int), "lines": np.ones(n, int), "diagnoses": self.has.sum(axis=1),
-            "drugs": np.zeros(n, int),
-        }[table]  # fmt: skip
+        }.get(table, np.zeros(n, int))  # fmt: skip
         return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
     def column(self, table: str, name: str) -> np.ndarray:
@@ -96,6 +97,7 @@ class Shard:
         values: dict[tuple[str, str], tuple[Any, Any]] = {
             ("members", "member_key"): (self.keys, np.uint64),
             ("members", "birth_day"): (self.born, np.int32),
+            ("members", "death_day"): (np.full(n, NO_DAY), np.int32),
             ("members", "sex"): (np.ones(n), np.uint8),
             ("spans", "first_month"): (np.full(n, month_of(2024, 1)), np.int32),
             ("spans", "n_months"): (self.months, np.int32),
@@ -107,11 +109,16 @@ class Shard:
             ("lines", "paid_day"): (np.full(n, day), np.int32),
             ("lines", "paid_cents"): (self.cents, np.int64),
             ("lines", "category"): (np.zeros(n), np.uint8),
+            ("lines", "kind"): (np.zeros(n), np.uint8),
+            ("lines", "source_table"): (np.zeros(n), np.uint8),
+            ("lines", "file"): (np.zeros(n), np.uint16),
             ("diagnoses", "dx"): (dx, np.int32),
             ("diagnoses", "day"): (np.full(len(dx), day), np.int32),
             ("diagnoses", "paid_day"): (np.full(len(dx), day), np.int32),
+            ("visits", "place"): ([], np.uint8),
+            ("visits", "marks"): ([], np.uint8),
         }
-        found, dtype = values.get((table, name), (np.zeros(0), np.int32))
+        found, dtype = values.get((table, name), ([], np.int32))
         return np.asarray(found).astype(dtype)
 
 
@@ -121,15 +128,27 @@ class InMemory(Population):
 
     shards: Any
     manifest: dict[str, Any] = field(
-        default_factory=lambda: {"service_years": [2024, 2024], "population_digest": "ab" * 32}
+        default_factory=lambda: {
+            "service_years": [2024, 2024],
+            "full_years": [2024, 2024],
+            "last_paid_day": day_of(date(2025, 3, 1)),
+            "inputs": [{"file": "medical_claim.csv"}],
+            "population_digest": "ab" * 32,
+        }
     )
 
     def codes(self, system: str) -> pa.Array:
         return pa.array(CODES if system == "dx" else [""])
 
+    def reference(self, name: str) -> None:
+        del name
+
 
 def state(n: int, *, shards: int = 1, noise: bool = True, seed: int = 5) -> InMemory:
-    """A state whose expected annual cost is the sum of the planted weights."""
+    """A state whose expected annual cost is the sum of the planted weights.
+
+    A fifth is enrolled for six to twelve months: all are eligible.
+    """
     rng = np.random.default_rng(seed)
     has = rng.random((n, 4)) < np.array([0.1, 0.15, 0.2, 0.002])
     grown = rng.random(n) < 0.5
@@ -138,7 +157,7 @@ def state(n: int, *, shards: int = 1, noise: bool = True, seed: int = 5) -> InMe
     annual += (has[:, 1] & ~has[:, 0]) * TRUTH_USD["LOW"]
     annual += has[:, 2] * TRUTH_USD["LUNG"] + has[:, 3] * TRUTH_USD["RARE"]
     annual += (has[:, 0] & has[:, 2]) * TRUTH_USD["BOTH"]
-    months = np.where(rng.random(n) < 0.8, 12, rng.integers(1, 13, n))
+    months = np.where(rng.random(n) < 0.8, 12, rng.integers(6, 13, n))
     spread = rng.gamma(2.0, 0.5, n) if noise else np.ones(n)
     cents = np.rint(annual * 100 * months / 12 * spread).astype(np.int64)
     born = np.where(grown, day_of(date(1970, 1, 1)), day_of(date(2000, 1, 1)))
@@ -153,13 +172,27 @@ def state(n: int, *, shards: int = 1, noise: bool = True, seed: int = 5) -> InMe
     )
 
 
-def fitted(population: InMemory, model_store: Path, **changes: Any) -> Any:
-    scores = model_provider("small", population, store=model_store)
+def provider_of(name: str, population: InMemory, store: Path | None, **terms: Any) -> ModelScores:
+    scores = model_provider(name, population, store=store, terms=ScoreTerms(**terms))
     assert isinstance(scores, ModelScores)
-    terms = CalibrationTerms(**{"year": 2024, "replicates": 20, "full_months": 1, **changes})
+    return scores
+
+
+def fitted(
+    population: InMemory,
+    model_store: Path | None,
+    *,
+    model: str = "small",
+    contract: dict[str, Any] | None = None,
+    min_months: int = 0,
+    full_months: int = 1,
+    folds: int = 5,
+) -> Any:
+    plan = plan_year(population, unbound().override(contract or {}))
     return calibrate(
-        scores, store.load("small", store=model_store), population, terms, name="ours",
-        runner=LocalRunner(1),
+        provider_of(model, population, model_store, timing="concurrent", min_months=min_months),
+        store.load(model, store=model_store), population, plan,
+        CalibrationTerms(full_months, folds), name="ours", runner=LocalRunner(1),
     )  # fmt: skip
 
 
@@ -174,7 +207,7 @@ def test_without_noise_the_planted_weights_come_back(model_store: Path) -> None:
 
 
 def test_with_noise_they_come_back_within_their_standard_errors(model_store: Path) -> None:
-    found = fitted(state(20_000), model_store, replicates=60)
+    found = fitted(state(20_000), model_store)
     for feature in found.report["features"]["all"]:
         error = feature["standard_error_usd"]
         assert error > 0
@@ -192,31 +225,144 @@ def test_the_model_is_a_file_like_any_other(model_store: Path, tmp_path: Path) -
     path = tmp_path / "ours.json"
     path.write_bytes(encode(found.model))
     assert store.load(str(path)) == found.model
+    assert found.model.timing == "concurrent"
+    assert found.model.warn_under_age == 0
+    assert found.model.calibration.population_digest == "ab" * 32
+    assert found.model.calibration.contract == "unbound"
     mean = found.report["mean_annual_cost_usd"]
     weight = {c.term: float(c.value) for c in found.model.coefficients}
     assert weight["HIGH"] * mean == pytest.approx(TRUTH_USD["HIGH"], rel=1e-4)
     json.dumps(found.report)
 
 
-def test_sums_do_not_depend_on_shards(model_store: Path) -> None:
-    sums = []
+def test_sums_and_report_do_not_depend_on_shards(model_store: Path) -> None:
+    sums, reports = [], []
     for shards in (1, 4):
         population = state(500, shards=shards)
-        scores = model_provider("small", population, store=model_store)
-        assert isinstance(scores, ModelScores)
-        terms = CalibrationTerms(year=2024)
-        design = design_of(scores.compiled(2024), store.load("small", store=model_store))
-        parts = [
-            sums_of(rows_of(s, scores, terms), design, terms.groups) for s in population.shards
-        ]
+        scores = provider_of("small", population, model_store, timing="concurrent")
+        plan = plan_year(population, unbound())
+        design = design_of(scores.compiled(2024).names, store.load("small", store=model_store))
+        parts = [sums_of(rows_of(s, scores, plan, folds=5), design, 5) for s in population.shards]
         total = parts[0]
         for part in parts[1:]:
             total = total + part
         sums.append(total)
+        reports.append(fitted(population, model_store).report)
     one, other = sums
     assert (one.gram["all"] == other.gram["all"]).all()
     assert (one.moment["all"] == other.moment["all"]).all()
     assert one.gram["all"].dtype == np.int64
+    for name in ("features", "cost", "in_sample", "out_of_sample", "predictive_ratios", "sha256"):
+        assert reports[0][name] == reports[1][name]
+
+
+def _dense(population: InMemory, model_store: Path) -> tuple[Any, ...]:
+    """0/1 matrix, months and annual dollars of a state of one shard."""
+    scores = provider_of("small", population, model_store, timing="concurrent")
+    plan = plan_year(population, unbound())
+    design = design_of(scores.compiled(2024).names, store.load("small", store=model_store))
+    (shard,) = population.shards
+    rows = rows_of(shard, scores, plan, folds=5)
+    at, x = indicators(rows, design, "all")
+    return design, x, rows.months[at].astype(float), rows.weighted_cost[at] / rows.months[at] / 100
+
+
+def test_standard_errors_are_the_sandwich_of_members(model_store: Path) -> None:
+    """Recomputed with dense matrices: every member's residual, weighted by months and leverage."""
+    population = state(2_000)
+    found = fitted(population, model_store)
+    _, x, w, y = _dense(population, model_store)
+    bread = np.linalg.inv(x.T @ np.diag(w) @ x)
+    coefficients = bread @ x.T @ (w * y)
+    assert (coefficients > 0).all()  # no constraint binds
+    leverage = np.diag(np.diag(w) @ x @ bread @ x.T)
+    u = w * (y - x @ coefficients)
+    want = bread @ (x.T @ np.diag(u**2 / (1 - leverage)) @ x) @ bread
+    features = found.report["features"]["all"]
+    covariance = np.array(found.report["covariance_usd2"]["all"], float)
+    assert covariance == pytest.approx(want, rel=1e-6, abs=1e-6)
+    for k, feature in enumerate(features):
+        assert feature["estimate_usd"] == pytest.approx(coefficients[k], abs=0.006)
+        assert feature["standard_error_usd"] == pytest.approx(want[k, k] ** 0.5, abs=0.006)
+        # fully credible: the weight is the estimate
+        assert feature["weight_usd"] == pytest.approx(coefficients[k], abs=0.006)
+        assert feature["weight_standard_error_usd"] == pytest.approx(want[k, k] ** 0.5, abs=0.006)
+
+
+@pytest.mark.parametrize("full_months", [1, 2_000, 60_000])
+def test_weights_move_with_the_costs_as_their_slope_says(
+    full_months: int, model_store: Path
+) -> None:
+    """Through prior, credibility, order, cells and balance: by differences of the sums."""
+    design, x, w, y = _dense(state(1_500), model_store)
+    gram = np.rint(x.T @ (x * w[:, None])).astype(np.int64)
+    own = published("all", design, store.load("small", store=model_store))
+    moment = np.rint(100 * x.T @ (w * y)).astype(np.int64)
+
+    def weights(m: np.ndarray) -> Any:
+        return blend("all", design, own, gram, m, full_months=full_months, level=1.0)
+
+    here = weights(moment)
+    for k in range(len(moment)):
+        step = np.zeros_like(moment)
+        step[k] = max(moment[k] // 10_000, 1_000)
+        moved = (weights(moment + step).weight - weights(moment - step).weight) / (2 * step[k])
+        assert here.weight_slope[:, k] == pytest.approx(moved, rel=1e-4, abs=1e-9)
+
+
+def test_what_one_member_alone_has_has_no_standard_error(model_store: Path) -> None:
+    population = state(400)
+    (shard,) = population.shards
+    shard.has[:, 3] = False
+    shard.has[7, 3] = True
+    found = fitted(population, model_store)
+    by_term = {f["term"]: f for f in found.report["features"]["all"]}
+    assert by_term["RARE"]["estimate_usd"] is not None
+    assert by_term["RARE"]["standard_error_usd"] is None
+    assert by_term["RARE"]["weight_standard_error_usd"] is None
+    k = [f["term"] for f in found.report["features"]["all"]].index("RARE")
+    covariance = found.report["covariance_usd2"]["all"]
+    assert all(row[k] is None for row in covariance)
+    assert sum(value is None for row in covariance for value in row) == 2 * len(covariance) - 1
+    assert by_term["LUNG"]["standard_error_usd"] > 0
+
+
+def test_dollars_by_fate_foot(model_store: Path) -> None:
+    """Counted less what the cap took is what was regressed; every line has one fate."""
+    population = state(2_000, shards=3)
+    for shard in population.shards:
+        shard.months[:100] = 5  # too few to be eligible
+    found = fitted(population, model_store, contract={"cost.claim_cap": "20000"}).report
+    cost = {row["fate"]: row for row in found["cost"]}
+    lines = sum(shard.n_members for shard in population.shards)
+    assert sum(row["lines"] for row in cost.values()) == lines
+    assert cost["excluded_member"]["lines"] == 300
+    assert cost["above_cap"]["paid_cents"] > 0
+    assert cost["other_amount"]["paid_cents"] == 0
+    assert found["cost_cents"] == sum(
+        sign * cost[fate]["paid_cents"]
+        for fate, sign in (("counted", 1), ("above_cap", -1), ("floored", 1), ("other_amount", 1))
+    )
+    of_all = sum(int(shard.cents.sum()) for shard in population.shards)
+    assert of_all == sum(
+        row["paid_cents"] for row in cost.values() if row["lines"] or row["fate"] == "counted"
+    )
+    want = 12 * found["cost_cents"] / found["member_months"] / 100
+    assert found["mean_annual_cost_usd"] == pytest.approx(want, abs=0.006)
+
+
+def test_the_cap_is_of_the_year_and_not_of_twelve_months(model_store: Path) -> None:
+    """As in a run, unless the contract prorates it."""
+    population = state(1_000, noise=False)
+    for shard in population.shards:
+        shard.months[:] = 6
+        shard.cents[:] = 3_000_000
+    whole = fitted(population, model_store, contract={"cost.claim_cap": "20000"}).report
+    assert whole["mean_annual_cost_usd"] == 40_000
+    prorated = {"cost.claim_cap": "20000", "cost.prorate_cap": True}
+    assert fitted(population, model_store, contract=prorated).report["mean_annual_cost_usd"] == (
+        20_000
+    )
 
 
 def test_a_rare_category_is_shrunk_to_the_published_weight(model_store: Path) -> None:
@@ -229,15 +375,17 @@ def test_a_rare_category_is_shrunk_to_the_published_weight(model_store: Path) ->
 
 
 def test_cost_above_the_cap_does_not_count(model_store: Path) -> None:
-    found = fitted(state(3_000, noise=False), model_store, annual_cap_cents=2_000_000)
+    found = fitted(state(3_000, noise=False), model_store, contract={"cost.claim_cap": "20000"})
     assert found.report["members_at_cap"] > 0
     assert weights_usd(found)["RARE"] < 20_000
 
 
 def test_short_members_do_not_enter(model_store: Path) -> None:
-    found = fitted(state(1_000), model_store, min_months=6)
+    found = fitted(state(1_000), model_store, min_months=9)
     assert found.report["members_skipped"] > 0
     assert found.report["members"] + found.report["members_skipped"] == 1_000
+    cost = {row["fate"]: row["lines"] for row in found.report["cost"]}
+    assert cost["not_calibrated"] == found.report["members_skipped"]
 
 
 def test_a_year_without_cost_is_refused(model_store: Path) -> None:
@@ -248,9 +396,9 @@ def test_a_year_without_cost_is_refused(model_store: Path) -> None:
         fitted(population, model_store)
 
 
-def test_folds_must_fit_the_groups(model_store: Path) -> None:
-    with pytest.raises(RiskModelError, match="as many groups as folds"):
-        fitted(state(50), model_store, groups=3, folds=5)
+def test_one_fold_is_refused(model_store: Path) -> None:
+    with pytest.raises(RiskModelError, match="at least 2 folds"):
+        fitted(state(50), model_store, folds=1)
 
 
 @settings(max_examples=60, deadline=None)
@@ -330,10 +478,7 @@ def test_a_term_of_published_weight_zero_is_no_regressor(model_store: Path, tmp_
     path = tmp_path / "zero.json"
     path.write_bytes(encode(msgspec.structs.replace(full, name="zero", coefficients=zero)))
     population = state(3_000, noise=False)
-    scores = model_provider(str(path), population)
-    assert isinstance(scores, ModelScores)
-    terms = CalibrationTerms(year=2024, replicates=2, full_months=1)
-    found = calibrate(scores, store.load(str(path)), population, terms, name="ours")
+    found = fitted(population, None, model=str(path))
     assert "BOTH" not in weights_usd(found)
     assert found.report["dropped"] == [
         {"segment": "all", "term": "BOTH", "reason": "its published weight is 0"}
@@ -355,6 +500,7 @@ def test_two_conditions_that_always_come_together_are_told(model_store: Path) ->
     assert found.report["dropped"] == [
         {"segment": "all", "term": "RARE", "reason": "cannot be told apart from LUNG"}
     ]
+    assert by_term["RARE"]["estimate_usd"] is None
     assert by_term["RARE"]["credibility"] == 0
     assert by_term["RARE"]["weight_usd"] == by_term["RARE"]["prior_usd"]
     together = by_term["RARE"]["weight_usd"] + by_term["LUNG"]["weight_usd"]
@@ -373,6 +519,7 @@ def test_a_category_that_nobody_has_lifts_nobody(model_store: Path) -> None:
     found = fitted(population, model_store)
     by_term = {f["term"]: f for f in found.report["features"]["all"]}
     assert by_term["LOW"]["member_months"] == 0
+    assert by_term["LOW"]["estimate_usd"] is None
     assert by_term["LOW"]["weight_usd"] > 100
     assert by_term["HIGH"]["weight_usd"] == pytest.approx(0.0, abs=0.5)
     assert by_term["grown"]["weight_usd"] == pytest.approx(TRUTH_USD["grown"], rel=1e-3)
@@ -390,20 +537,9 @@ def test_a_category_that_nobody_has_lifts_nobody(model_store: Path) -> None:
 def test_of_a_pair_turned_around_the_side_with_fewer_months_gives_way(
     months: tuple[int, ...], settled: tuple[float, ...]
 ) -> None:
-    blended = np.array([1.0, 5.0, 9.0])
-    _put_in_order(blended, np.array(months), (Constraint(0), Constraint(0, 1), Constraint(1, 2)))
-    assert tuple(blended) == settled
-
-
-def test_what_one_group_alone_has_is_estimated_without_a_standard_error() -> None:
-    """Draws that miss it, some 37 %, are no failure; and nobody's spread is no spread."""
-    grams, moments = np.zeros((40, 1, 1), np.int64), np.zeros((40, 1), np.int64)
-    grams[0], moments[0] = 12, 1_200
-    assert np.isnan(bootstrap_errors(grams, moments, (Constraint(0),), replicates=30, seed=1)).all()
-    grams[1], moments[1] = 12, 3_600
-    (error,) = bootstrap_errors(grams, moments, (Constraint(0),), replicates=200, seed=1)
-    assert 50 < error < 100  # 100 or 300 alone, or between
-    assert np.isnan(bootstrap_errors(0 * grams, 0 * moments, (), replicates=30, seed=1)).all()
+    weight = np.array([1.0, 5.0, 9.0])
+    order = (Constraint(0), Constraint(0, 1), Constraint(1, 2))
+    assert tuple(weight[put_in_order(weight, np.array(months), order)]) == settled
 
 
 def test_where_all_cost_the_same_there_is_no_r_squared(model_store: Path) -> None:
