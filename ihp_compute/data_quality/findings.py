@@ -275,6 +275,12 @@ FINDINGS: Final[Mapping[str, Finding]] = {
             counts="people",
         ),
         Finding(
+            "newborns_without_birth_code",
+            "newborns of whom no code says how mature they were born",
+            is_absence=True,
+            counts="people",
+        ),
+        Finding(
             "codes_without_category",
             "diagnoses of which the risk model's map has no category",
             counts="diagnoses",

@@ -223,12 +223,13 @@ def make_plan(request: RunRequest) -> Plan:
         quality,
     )
     risk = contracts.risk(performance_year)
+    scoring = scoring_of(risk)
     noticed = gates.judge(
         (
             *_inconsistent(contracts, base_year, performance_year),
             *_unmatched_quality(quality, strangers),
             *immature(to_come, contracts),
-            *noticed_of_scoring(scoring_of(risk), population, (base_year, performance_year)),
+            *noticed_of_scoring(scoring, population, (base_year, performance_year)),
         )
     )
     gates.refuse(noticed, {}, Stage.PLAN)
@@ -278,7 +279,13 @@ def make_plan(request: RunRequest) -> Plan:
         quality=used,
         device=device,
         plans=tuple(population.codes("plan").to_pylist()),
-        notes=(*notes, *contracts.newer_lines(), *contracts.notes, *idle_terms(risk), *of_quality),
+        notes=(
+            *notes,
+            *contracts.newer_lines(),
+            *contracts.notes,
+            *idle_terms(risk, scoring),
+            *of_quality,
+        ),
         noticed=tuple(noticed),
     )
 

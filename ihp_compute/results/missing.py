@@ -246,6 +246,17 @@ def _codes(plan: Plan, measured: Measured) -> Iterator[Noticed]:
                 lines=unmapped,
                 share=unmapped / rows,
             )
+        unborn = counts[f"{year}:n_newborns_without_birth_code"]
+        if unborn:
+            yield Noticed(
+                "newborns_without_birth_code",
+                subject=str(year),
+                detail="without a score"
+                if scoring["newborn"] == "missing"
+                else "scored as the model's tables have it",
+                lines=unborn,
+                members=unborn,
+            )
         short = counts[f"{year}:n_under_minimum_months"]
         if short:
             yield Noticed(

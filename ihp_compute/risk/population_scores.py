@@ -161,9 +161,8 @@ class ModelScores:
                 (young & (months.sum(axis=0) > 0)).sum()
             )
         if "MATURITY_AGE1" in compiled.bit:
-            counts["n_newborns_without_birth_code"] = int(
-                self._no_birth_code(compiled, members, scored).sum()
-            )
+            unborn = self._no_birth_code(compiled, members, scored) & (months.sum(axis=0) > 0)
+            counts["n_newborns_without_birth_code"] = int(unborn.sum())
         return replace(found, counts=counts)
 
     def _long_enough(self, shard: ShardColumns, year: int) -> NDArray[np.bool_]:

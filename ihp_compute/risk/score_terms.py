@@ -131,18 +131,20 @@ def scores_from_codes(name: str, *, store: Path | None = None) -> bool:
     return not (given or cell_weights.is_cells(name, store=store))
 
 
-def idle_terms(risk: RiskTerms, *, store: Path | None = None) -> Iterator[str]:
-    """What terms say that says nothing here, and what a model leaves open, in words."""
+def idle_terms(risk: RiskTerms, scoring: Scoring | None) -> Iterator[str]:
+    """What terms say that says nothing here, and what a model leaves open, in words.
+
+    `scoring` is that of the terms (`scoring_of`).
+    """
     if risk.model == NONE:
         return
-    found = scoring_of(risk, store=store)
-    if found is None:
+    if scoring is None:
         if risk.timing != AS_MODEL:
             yield (
                 f"risk.timing = {risk.timing} has no effect beside {risk.model}: given scores and "
                 "cells score the year that they bear"
             )
-    elif not found.stated and found.asked is None:
+    elif not scoring.stated and scoring.asked is None:
         yield (
             f"{risk.model} states no timing: each year is scored by its own codes "
             f"({CONCURRENT}); risk.timing says otherwise"

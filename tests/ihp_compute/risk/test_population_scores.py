@@ -27,7 +27,7 @@ RENAMED = {
     "M311": "M3119", "D593": "D5930", "J8417": "J84178",
 }  # fmt: skip
 """Codes that ICD-10-CM spelt otherwise from 2019 to 2022, and one of those that replaced each."""
-DX = ["", "C50011", "E1169", "I509", "UNKNOWN", "Z3800", *RENAMED, *RENAMED.values()]
+DX = ["", "C50011", "E1169", "I509", "UNKNOWN", "Z3800", "I70231", *RENAMED, *RENAMED.values()]
 
 
 @dataclass
@@ -212,6 +212,14 @@ def test_codes_paid_after_the_cutoff_do_not_count() -> None:
     people = [Person(diagnoses=[IN_2024])]
     assert score(people, cutoff=day_of(date(2024, 6, 30))).score_micro[0] == PLAIN
     assert score(people, cutoff=day_of(date(2024, 7, 1))).score_micro[0] > PLAIN
+
+
+def test_ages_of_the_code_editor_are_tested_unless_switched_off() -> None:
+    """I70.231 is of people of 15 and over."""
+    child = Person(born=date(2014, 5, 5), diagnoses=[("I70231", *IN_2024[1:])])
+    tested, untested = (score([child], code_edits=edits) for edits in (True, False))
+    assert tested.score_micro[0] < untested.score_micro[0]
+    assert (tested.counts["icd10_edited"], untested.counts["icd10_edited"]) == (1, 0)
 
 
 def test_fates_of_codes_are_counted() -> None:

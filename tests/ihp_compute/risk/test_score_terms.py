@@ -23,6 +23,11 @@ def risk(**terms: Any) -> RiskTerms:
     return contracts.load(PARENT).override(given).at(2024).risk
 
 
+def idle(store: Path | None = None, **terms: Any) -> list[str]:
+    said = risk(**terms)
+    return list(idle_terms(said, scoring_of(said, store=store)))
+
+
 def stated(**facts: Any) -> Model:
     return msgspec.structs.replace(load("cms-hcc-v28"), **facts)
 
@@ -88,10 +93,10 @@ def test_terms_of_a_model_say_nothing_where_there_is_none() -> None:
 def test_supplied_scores_have_no_timing() -> None:
     for model in ("supplied", "supplied:ACG 11/2", "none"):
         assert scoring_of(risk(model=model)) is None
-        assert list(idle_terms(risk(model=model))) == []
-    (said,) = idle_terms(risk(model="supplied", timing="prospective"))
+        assert idle(model=model) == []
+    (said,) = idle(model="supplied", timing="prospective")
     assert said.startswith("risk.timing = prospective has no effect beside supplied")
-    assert list(idle_terms(risk(model="none", timing="prospective"))) == []
+    assert idle(model="none", timing="prospective") == []
 
 
 def test_a_model_knows_its_timing_and_a_contract_may_differ() -> None:
@@ -110,15 +115,16 @@ def test_a_model_that_states_no_timing_is_read_as_concurrent_and_told(tmp_path: 
     found = scoring_of(risk(model="undated"), store=tmp_path)
     assert found is not None
     assert (found.stated, found.terms.timing, found.differs) == ("", "concurrent", False)
-    (said,) = idle_terms(risk(model="undated"), store=tmp_path)
+    (said,) = idle(tmp_path, model="undated")
     assert "undated states no timing" in said
     for timing in ("concurrent", "prospective"):
-        asked = risk(model="undated", timing=timing)
-        assert list(idle_terms(asked, store=tmp_path)) == []
+        assert idle(tmp_path, model="undated", timing=timing) == []
 
 
 def test_a_payment_year_is_of_published_models_alone(tmp_path: Path) -> None:
     save(stated(), "own", store=tmp_path, about={})
-    assert list(idle_terms(risk(model="cms-hcc-v28", payment_year=2026))) == []
-    (said,) = idle_terms(risk(model="own", payment_year=2026), store=tmp_path)
+    assert idle(model="cms-hcc-v28", payment_year=2026) == []
+    (said,) = idle(tmp_path, model="own", payment_year=2026)
     assert "risk.payment_year = 2026 has no effect beside own" in said
+    (said,) = idle(model="cms-hcc-v28@2025", payment_year=2026)
+    assert said.endswith("no effect beside cms-hcc-v28@2025: its name fixes 2025")
