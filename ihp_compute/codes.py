@@ -22,6 +22,9 @@ MOST_SCORE: Final = 100_000
 """A risk score or weight above it is a mistake, were it in dollars a year; up to it, the sum of
 scores times months over a state stays in int64."""
 
+NO_SCORE: Final = -1
+"""A supplied row whose score is not stated; its cell is."""
+
 # --- bits of spans.flags, lines.flags ----------------------------------------------------------
 
 SPAN_DUAL: Final = 1

@@ -627,7 +627,7 @@ _SCORES: Final = (
     ),
     InputColumn(
         "score", Kind.NUMBER, "relative risk", (SpillColumn("score_micro", pa.int64()),),
-        unit="ratio to the average member", required=True, places=6,
+        unit="ratio to the average member", places=6,
     ),
     InputColumn(
         "cell", Kind.CODE, "cell that the model puts the member in", (_coded("cell", "risk_cell"),)
@@ -674,7 +674,7 @@ INPUT_TABLES: Final[Mapping[str, InputTable]] = {
         InputTable("provider_roster", "providers of each partnership", _ROSTER),
         InputTable(
             "risk_score", "risk scores from elsewhere", _SCORES, own=(_MEMBER_KEY,),
-            one_of=(_PERSON_NAMES,),
+            one_of=(_PERSON_NAMES, ("score", "cell")),
         ),
         InputTable(
             "quality_score", "quality scores from elsewhere",

@@ -232,6 +232,11 @@ FINDINGS: Final[Mapping[str, Finding]] = {
             "score_unmatched",
             is_absence=True,
         ),
+        Finding(
+            "score_blank",
+            "risk scores with neither score nor cell: their members have none of these",
+            is_absence=True,
+        ),
         Finding("end_before_start", "ends before it starts"),
         Finding("before_admission", "discharged before admitted"),
         Finding("before_birth", "before birth"),

@@ -22,7 +22,7 @@ from ihp_compute.codes import SERVICE_CATEGORY_VERSION
 from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.errors import UnbalancedLedgerError
 from ihp_compute.folders import library_versions
-from ihp_compute.ingest.findings import UNMATCHED_SCORES, Findings, OffRoster, Tally
+from ihp_compute.ingest.findings import BLANK_SCORES, UNMATCHED_SCORES, Findings, OffRoster, Tally
 from ihp_compute.ingest.handover import Rules, ShardContent
 from ihp_compute.ingest.input_files import InputFolder
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES, IngestFate
@@ -94,6 +94,10 @@ class Account:
     def unmatched_scores(self) -> int:
         """Rows of risk scores whose member is not enrolled."""
         return sum(content.notes.get(UNMATCHED_SCORES, 0) for content in self.contents)
+
+    def blank_scores(self) -> int:
+        """Rows of risk scores, of enrolled members, with neither score nor cell."""
+        return sum(content.notes.get(BLANK_SCORES, 0) for content in self.contents)
 
     @cached_property
     def payment_days(self) -> pa.RecordBatch:
@@ -246,7 +250,8 @@ class Account:
             counted.add(self.tallies[index])
         for content in self.contents:
             counted.notes.update(content.notes)
-        counted.notes.pop(UNMATCHED_SCORES, None)
+        for told in (UNMATCHED_SCORES, BLANK_SCORES):
+            counted.notes.pop(told, None)
         notes = [f"{count:,} {what}" for what, count in sorted(counted.notes.items()) if count]
         open_months = sum(content.open_end_months for content in self.contents)
         if open_months:

@@ -63,7 +63,8 @@ Cell = tuple[str, int]
 
 
 UNMATCHED_SCORES: Final = "risk scores of members without enrolment, left out"
-"""What a shard counts under this name is told as a finding, not as a note."""
+BLANK_SCORES: Final = "risk scores with neither score nor cell"
+"""What a shard counts under these names is told as a finding, not as a note."""
 
 
 @dataclass

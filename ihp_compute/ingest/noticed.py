@@ -84,9 +84,13 @@ def noticed(
         yield from _off_roster(roster)
     if plans:
         yield from _of_plans(account, delivered, plans)
-    if n := account.unmatched_scores():
-        size = account.table("risk_score").rows
-        yield Noticed("score_unmatched", "risk_score", lines=n, share=n / size, size=size)
+    for finding, n in (
+        ("score_unmatched", account.unmatched_scores()),
+        ("score_blank", account.blank_scores()),
+    ):
+        if n:
+            size = account.table("risk_score").rows
+            yield Noticed(finding, "risk_score", lines=n, share=n / size, size=size)
 
 
 def _claim_lines(account: Account) -> int:

@@ -108,7 +108,7 @@ DRUGS: Final = schema_of(  # unique drug codes of a member, for models that use 
 SCORES: Final = schema_of(  # supplied risk scores
     ("year", pa.int16()),
     ("model", pa.int32()),  # codes "risk_model"
-    ("score_micro", pa.int64()),
+    ("score_micro", pa.int64()),  # codes.NO_SCORE: not stated, the cell is
     ("cell", pa.int32()),  # codes "risk_cell"
 )
 

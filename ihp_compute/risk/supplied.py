@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ihp_compute.codes import NO_SCORE
 from ihp_compute.contracts import NONE
 from ihp_compute.errors import DataError, RiskModelError
 from ihp_compute.population import Population, ShardColumns
@@ -24,7 +25,8 @@ class SuppliedScores:
     model_code: int
     fill: Fill
     weight_micro: Mapping[tuple[int, int], int] | None = None
-    """Imported cells: weight by (year, cell code). None: the score column counts as it stands."""
+    """Imported cells: weight by (year, cell code); a row without a cell says nothing. None: the
+    score column counts as it stands; a row without a score says nothing."""
 
     def about(self, years: Sequence[int]) -> Mapping[str, Any]:
         """A score bears its year: no timing of ours."""
@@ -44,6 +46,10 @@ class SuppliedScores:
         rows = (shard.column("scores", "year") == year) & (
             shard.column("scores", "model") == self.model_code
         )
+        if self.weight_micro is None:
+            rows &= shard.column("scores", "score_micro") != NO_SCORE
+        else:
+            rows &= shard.column("scores", "cell") != 0
         member = np.repeat(np.arange(n), np.diff(offsets))[rows]
         if self.weight_micro is None:
             value = shard.column("scores", "score_micro")[rows]

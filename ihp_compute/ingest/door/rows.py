@@ -260,6 +260,8 @@ class Rows:
     def scaled(self, name: str) -> Cents:
         """A number as an integer of the places that are kept of it; what is bad is not marked."""
         self._asked.add(name)
+        if name not in self.columns:
+            return no_amounts(self.n)
         return read_cents(self.columns[name], self.table.by_name[name].places)
 
     def read(self, name: str, what: str, of: Callable[[str], int], kind: type) -> Coded:

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ihp_compute.codes import LINE_ED, LINE_INPATIENT, LINE_KINDS, VISIT_PAYMENT
-from ihp_compute.ingest.findings import UNMATCHED_SCORES, OffRoster
+from ihp_compute.codes import LINE_ED, LINE_INPATIENT, LINE_KINDS, NO_SCORE, VISIT_PAYMENT
+from ihp_compute.ingest.findings import BLANK_SCORES, UNMATCHED_SCORES, OffRoster
 from ihp_compute.ingest.handover import Rules
 from ihp_compute.ingest.shard.diagnoses import blank_before
 from ihp_compute.ingest.shard.rows import (
@@ -171,12 +171,19 @@ def drugs(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, N
 def scores(
     raw: ShardRows, members: Members, rules: Rules, notes: dict[str, int]
 ) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
-    """Supplied scores of known members, by year, model, cell."""
+    """Supplied scores of known members, by year, model, cell.
+
+    A row with neither score nor cell says nothing: it is counted and left out.
+    """
     columns = raw.numbers
     place = key_place(columns["member_key"], members.key)
     known = place >= 0
     if not known.all():
         notes[UNMATCHED_SCORES] = int((~known).sum())
+    says = (columns["score_micro"] != NO_SCORE) | (columns["cell"] != 0)
+    if not says.all():
+        notes[BLANK_SCORES] = int((known & ~says).sum())
+        known &= says
     made = {
         "member": place[known].astype(np.int64),
         "year": columns["year"][known],
