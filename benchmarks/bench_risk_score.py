@@ -21,7 +21,8 @@ from benchmarks.peers.risk import HccpyScore, hccinfhir_score, score_all
 from benchmarks.race import QUICK, ROUNDS, WITH_PEERS, Clock
 from ihp_compute.risk.models import cms_hcc
 from ihp_compute.risk.models.compile import Compiled, compile_model
-from ihp_compute.risk.models.engine import Codes, Members, Scored, flags_and_segments, run
+from ihp_compute.risk.models.engine import Codes, Scored, flags_and_segments, run
+from ihp_compute.risk.models.members import Members
 from ihp_compute.units import MICRO, NO_DAY
 
 MEMBERS = 20_000 if QUICK else 1_000_000

@@ -81,6 +81,11 @@ def score_command(
     say(f"{report['model']} ({report['version']}), {report['hierarchies']} hierarchies")
     for name, count in report["counts"].items():
         say(f"  {name.replace('_', ' ')}: {count:,}")
+    for other in report["without_score"]:
+        say(
+            f"  without a score, {other['reason']}: {other['members']:,} "
+            f"(first in row {other['first_row']:,})"
+        )
     for note in report["notes"]:
         say(f"  {note}")
 

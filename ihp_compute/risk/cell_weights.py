@@ -3,16 +3,14 @@
     cell, weight[, first_year, last_year]        CSV, weights in units of 1.000
 
 A grouper (ACG and others) puts each member into one cell; these are not the rate cells of a
-contract. The cell stands in the population's table of scores, and the table of weights is imported
-under a name. A weight has effective years; a
+contract. The cell stands in the population's table of scores, where its row needs no score, and the
+table of weights is imported under a name. A weight has effective years; a
 cell without a weight for the year leaves its member without a score, under the declared policy.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +19,10 @@ import msgspec
 from ihp_compute.codes import MOST_SCORE
 from ihp_compute.errors import RiskModelError
 from ihp_compute.population import Population
-from ihp_compute.risk.models import read_json
+from ihp_compute.risk.models import read_json, read_rows, weight_micro
 from ihp_compute.risk.models import store as model_store
 from ihp_compute.risk.scores import Fill
 from ihp_compute.risk.supplied import SuppliedScores
-from ihp_compute.units import MICRO
 
 COLUMNS: Final = ("cell", "weight")
 ALWAYS: Final = (1900, 2999)
@@ -57,39 +54,29 @@ def read(path: Path) -> CellWeights:
         If a column is missing, a weight or year cannot be read, or a cell has two weights in a
         year.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as problem:
-        raise RiskModelError(f"{path.name}: cannot be read: {problem}") from problem
-    if not rows or any(column not in rows[0] for column in COLUMNS):
-        raise RiskModelError(f"{path.name}: expected columns {', '.join(COLUMNS)} and rows")
     found: dict[str, list[CellWeight]] = {}
-    for line, row in enumerate(rows, 2):
+    for line, row in read_rows(path, COLUMNS):
+        where = f"{path.name}, line {line}: cell {row['cell']!r}"
         try:
-            micro = Decimal(row["weight"] or "") * MICRO
-            years = (
-                int(row.get("first_year") or ALWAYS[0]),
-                int(row.get("last_year") or ALWAYS[1]),
+            micro = weight_micro(row["weight"], least=0)
+            years = tuple(
+                int(row.get(column) or always)
+                for column, always in zip(("first_year", "last_year"), ALWAYS, strict=True)
             )
-        except (InvalidOperation, ValueError) as problem:
-            raise RiskModelError(f"{path.name}, line {line}: not a number") from problem
-        in_range = micro.is_finite() and 0 <= micro <= MOST_SCORE * MICRO
-        if not in_range or micro != micro.to_integral_value() or years[0] > years[1]:
+        except (RiskModelError, ValueError) as problem:
             raise RiskModelError(
-                f"{path.name}, line {line}: cell {row['cell']!r}: expected a weight from 0 to "
-                f"{MOST_SCORE:,} of at most six decimals, not negative, and years in order"
-            )
-        cell = (row["cell"] or "").strip()
-        if not cell:
-            raise RiskModelError(f"{path.name}, line {line}: names no cell")
-        one = CellWeight(cell, int(micro), *years)
+                f"{where}: {problem}; expected a weight from 0 to {MOST_SCORE:,} of at most six "
+                "decimals, and whole years or none"
+            ) from problem
+        if years[0] > years[1]:
+            raise RiskModelError(f"{where}: expected years in order, got {years[0]} to {years[1]}")
+        one = CellWeight(row["cell"], micro, years[0], years[1])
         for other in found.get(one.cell, []):
             if other.first_year <= one.last_year and one.first_year <= other.last_year:
-                raise RiskModelError(
-                    f"{path.name}, line {line}: cell {one.cell!r} has two weights in a year"
-                )
+                raise RiskModelError(f"{where} has two weights in a year; give each its years")
         found.setdefault(one.cell, []).append(one)
+    if not found:
+        raise RiskModelError(f"{path.name}: expected columns {', '.join(COLUMNS)} and rows")
     weights = tuple(one for ones in found.values() for one in ones)
     return CellWeights(weights, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
 

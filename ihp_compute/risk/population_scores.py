@@ -23,7 +23,12 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.codes import SPAN_LONG_TERM_INSTITUTION, SPAN_MEDICAID
+from ihp_compute.codes import (
+    AID_GROUPS,
+    PAYER_KINDS,
+    SPAN_LONG_TERM_INSTITUTION,
+    SPAN_MEDICAID,
+)
 from ihp_compute.contracts import names_a_file
 from ihp_compute.errors import RiskModelError
 from ihp_compute.population import Population, ShardColumns
@@ -35,6 +40,7 @@ from ihp_compute.risk.models import (
     Members,
     Model,
     Scored,
+    asks,
     check,
     clean_codes,
     compile_model,
@@ -52,6 +58,7 @@ from ihp_compute.risk.scores import (
     ages_on,
     enrolled,
     enrolled_months,
+    fullest,
     mean_scores,
 )
 from ihp_compute.risk.supplied import SuppliedScores, with_policy
@@ -208,6 +215,7 @@ def facts(
 
     The age is that at 1 February of the year after the codes for a CMS-HCC model, else that on the
     last enrolled day of the year; dual status and original reason are the last stated in the year.
+    Aid group and rate cell are those of most months, the first listed of several.
     """
     n = shard.n_members
     offsets = shard.offsets("spans")
@@ -240,7 +248,22 @@ def facts(
         column=np.full(n, compiled.model.columns.index(column), np.int16),
         csr=np.full(n, -1, np.int16),
         segment=np.full(n, -1, np.int16),
+        **_groups(compiled, months),
     )
+
+
+def _groups(compiled: Compiled, months: NDArray[np.int64]) -> dict[str, NDArray[np.uint8]]:
+    """Aid group and rate cell of most months, the first of several, where the model asks."""
+    asked = asks(compiled.model)
+    if not asked:
+        return {}
+    by_aid_group = months.reshape(len(AID_GROUPS), len(PAYER_KINDS), -1).sum(axis=1)
+    groups = {"aid_group": by_aid_group, "rate_cell": months}
+    nowhere = months.sum(axis=0) == 0
+    return {
+        name: np.where(nowhere, NOT_STATED, fullest(groups[name])).astype(np.uint8)
+        for name in asked
+    }
 
 
 def _age(

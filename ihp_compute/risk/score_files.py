@@ -5,7 +5,8 @@
 Files are CSV, Parquet or Arrow by extension; ids and codes are text, so leading zeros live.
 Diagnosis codes lose their dots and blanks and become upper case, drug codes their hyphens, and an
 NDC of digits is padded to eleven. Nothing is dropped in silence: rows of unknown members, unmapped
-codes and codes that an edit refuses are counted, and a member who cannot be scored stops the job.
+codes and codes that an edit refuses are counted. A member whom the model cannot score has blanks in
+OUT and is counted with the reason; where it can score nobody, the job is refused.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ihp_compute.codes import AID_GROUPS, PAYER_KINDS, RATE_CELLS
 from ihp_compute.errors import DataError
 from ihp_compute.risk.models import (
     NOT_STATED,
@@ -31,6 +33,7 @@ from ihp_compute.risk.models import (
     Members,
     Model,
     Scored,
+    asks,
     check,
     clean_codes,
     compile_model,
@@ -77,12 +80,13 @@ def score_files(request: Request) -> dict[str, Any]:
     Returns
     -------
     dict
-        model, version, sha256, hierarchies, code_edits, members, and counts by name.
+        model, version, sha256, hierarchies, code_edits, notes, counts by name, and without_score:
+        members whom the model cannot score, by reason, with the first row of each.
 
     Raises
     ------
     DataError
-        If a file, column or value cannot be used, or a member cannot be scored.
+        If a file, column or value cannot be used, or no member can be scored.
     RiskModelError
         If there is no such model.
     """
@@ -102,7 +106,7 @@ def score_files(request: Request) -> dict[str, Any]:
             f"{request.members.name}: member_id must be present and unique in every row"
         )
     members = read_members(people, compiled, request.members.name)
-    _refuse(compiled, members, request.members.name)
+    able, without_score = _able(compiled, members, request.members.name)
     codes, counts = {}, {"members": len(ids)}
     for system, table, column, name in _coded(request, diagnoses, drugs):
         rows, without = _by_member(table, column, system, compiled, ids, name)
@@ -111,17 +115,22 @@ def score_files(request: Request) -> dict[str, Any]:
         counts[key] = counts.get(key, 0) + without
     scored = run(compiled, members, codes, code_edits=request.code_edits)
     counts |= scored.counts()
-    counts["members_differing_by_hierarchy_order"] = differing_by_order(compiled, members, scored)
+    counts["members_differing_by_hierarchy_order"] = differing_by_order(
+        compiled, members, scored, able
+    )
+    counts["members_without_score"] = int((~able).sum())
     if model.warn_under_age:
         counts[f"members_under_{model.warn_under_age}"] = int(
             (members.age < model.warn_under_age).sum()
         )
-    _write(request.out, ids, compiled, scored)
+    _write(request.out, ids, compiled, scored, able)
     if request.explain:
         path = request.out.with_suffix(".explain.jsonl")
         with path.open("w", encoding="utf-8") as file:
-            for document in explain(compiled, members, scored, ids.to_pylist()):
-                file.write(json.dumps(document) + "\n")
+            documents = explain(compiled, members, scored, ids.to_pylist())
+            for document, has_score in zip(documents, able, strict=True):
+                if has_score:
+                    file.write(json.dumps(document) + "\n")
     return {
         "model": model.name,
         "version": model.version,
@@ -129,6 +138,7 @@ def score_files(request: Request) -> dict[str, Any]:
         "hierarchies": request.hierarchies or model.hierarchy_mode,
         "code_edits": request.code_edits,
         "counts": counts,
+        "without_score": without_score,
         "notes": list(model.notes),
     }
 
@@ -329,7 +339,31 @@ def read_members(people: pa.Table, compiled: Compiled, name: str) -> Members:
             else np.full(people.num_rows, -1, np.int64)
         ).astype(np.int16),
         segment=_choices(people, "segment", name, numbers=segments, blank=-1).astype(np.int16),
+        **_groups(people, model, name),
     )
+
+
+def _groups(people: pa.Table, model: Model, name: str) -> dict[str, NDArray[np.uint8]]:
+    """Aid group and rate cell where the model asks for them; a rate cell names its aid group."""
+    asked = asks(model)
+    if not asked:
+        return {}
+    have = set(people.column_names)
+    if "rate_cell" in have:
+        have.add("aid_group")
+    missing = [column for column in asked if column not in have]
+    if missing and "segment" not in have:
+        raise DataError(
+            f"{name}: segments of {model.name} are told apart by {' and '.join(missing)}; expected "
+            f"a column {', '.join(missing)}, or a column segment that assigns them"
+        )
+    cells = {cell: i for i, cell in enumerate(RATE_CELLS)}
+    aids = {aid: i for i, aid in enumerate(AID_GROUPS)}
+    cell = _choices(people, "rate_cell", name, numbers=cells, blank=NOT_STATED)
+    aid = _choices(people, "aid_group", name, numbers=aids, blank=NOT_STATED)
+    of_cell = np.where(cell == NOT_STATED, NOT_STATED, cell // len(PAYER_KINDS))
+    aid = np.where(aid == NOT_STATED, of_cell, aid)
+    return {"aid_group": aid.astype(np.uint8), "rate_cell": cell.astype(np.uint8)}
 
 
 def _ages(birth_day: NDArray[np.int32], model: Model) -> NDArray[np.int16]:
@@ -339,14 +373,25 @@ def _ages(birth_day: NDArray[np.int32], model: Model) -> NDArray[np.int16]:
     return ages_on(birth_day, year_bounds(model.year)[1] - 1)
 
 
-def _refuse(compiled: Compiled, members: Members, name: str) -> None:
+def _able(
+    compiled: Compiled, members: Members, name: str
+) -> tuple[NDArray[np.bool_], list[dict[str, Any]]]:
+    """Whom the model can score: bool[n_members]; and the others by reason, if they are not all."""
     problems = check(compiled, members, segments_of(compiled, members))
-    if problems:
+    able = np.ones(len(members), np.bool_)
+    for bad in problems.values():
+        able &= ~bad
+    others = [
+        {"reason": reason, "members": int(bad.sum()), "first_row": int(bad.argmax()) + 1}
+        for reason, bad in problems.items()
+    ]
+    if others and not able.any():
         reasons = "; ".join(
-            f"{int(bad.sum())} members: {reason} (first in row {int(bad.argmax()) + 1})"
-            for reason, bad in problems.items()
+            f"{one['members']} members: {one['reason']} (first in row {one['first_row']})"
+            for one in others
         )
         raise DataError(f"{name}: {reasons}")
+    return able, others
 
 
 def _by_member(
@@ -383,16 +428,26 @@ def _decimal(micro: NDArray[np.int64]) -> pa.Array:
     )
 
 
-def _write(path: Path, ids: pa.ChunkedArray, compiled: Compiled, scored: Scored) -> None:
+def _write(
+    path: Path,
+    ids: pa.ChunkedArray,
+    compiled: Compiled,
+    scored: Scored,
+    able: NDArray[np.bool_],
+) -> None:
     names = pa.array(compiled.segment_names, pa.string())
-    table = pa.table(
-        {
-            "member_id": ids,
-            "segment": names.take(pa.array(scored.segment)),
-            "raw_score": _decimal(scored.raw_micro),
-            "score": _decimal(scored.score_micro),
+    found = {
+        "segment": names.take(pa.array(scored.segment)),
+        "raw_score": _decimal(scored.raw_micro),
+        "score": _decimal(scored.score_micro),
+    }
+    if not able.all():
+        scorable = pa.array(able)
+        found = {
+            name: pc.if_else(scorable, values, pa.scalar(None, values.type))
+            for name, values in found.items()
         }
-    )
+    table = pa.table({"member_id": ids, **found})
     if path.suffix.lower() == ".csv":
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_csv(table))
@@ -405,7 +460,7 @@ def _csv(table: pa.Table) -> bytes:
     texts = [column.combine_chunks().cast(pa.large_string()) for column in table.columns]
     ends, comma = pa.scalar("\n", pa.large_string()), pa.scalar(",", pa.large_string())
     nothing = pa.scalar("", pa.large_string())
-    *others, last = (_quoted(values) for values in texts)
+    *others, last = (pc.fill_null(_quoted(values), nothing) for values in texts)
     last = pc.binary_join_element_wise(last, ends, nothing)
     lines = pc.binary_join_element_wise(*others, last, comma)
     return ",".join(table.column_names).encode() + b"\n" + lines.buffers()[2].to_pybytes()

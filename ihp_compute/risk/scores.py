@@ -193,13 +193,13 @@ def cells_of(
 ) -> NDArray[np.int64]:
     """Cell of each member under a policy: int64[n_members], indexes of `Fill.mean_micro`."""
     if policy == "group_average":
-        return _fullest(months)
+        return fullest(months)
     age = ages_on(shard.column("members", "birth_day"), year_bounds(year)[1] - 1)
     band = np.searchsorted(np.array(AGE_BANDS), age, side="right")
     return shard.column("members", "sex").astype(np.int64) * (len(AGE_BANDS) + 1) + band
 
 
-def _fullest(months: NDArray[np.int64]) -> NDArray[np.int64]:
+def fullest(months: NDArray[np.int64]) -> NDArray[np.int64]:
     """The cell with most months of each member, the first of several (`argmax` takes longer)."""
     by_cell = months.astype(np.uint8)
     most, cell = by_cell[0], np.zeros(by_cell.shape[1], np.uint8)

@@ -8,9 +8,7 @@ from __future__ import annotations
 from ihp_compute.risk.models.audit import emitted
 from ihp_compute.risk.models.compile import Compiled, clean_codes, compile_model, slim
 from ihp_compute.risk.models.engine import (
-    NOT_STATED,
     Codes,
-    Members,
     Scored,
     check,
     csr_factors,
@@ -19,6 +17,8 @@ from ihp_compute.risk.models.engine import (
     segments_of,
 )
 from ihp_compute.risk.models.explain import explain
+from ihp_compute.risk.models.members import NOT_STATED, Members, asks
+from ihp_compute.risk.models.rows import read_rows
 from ihp_compute.risk.models.schema import (
     Calibration,
     Coefficient,
@@ -28,6 +28,7 @@ from ihp_compute.risk.models.schema import (
     encode,
     read_json,
 )
+from ihp_compute.risk.models.weights import weight_micro
 
 __all__ = [
     "NOT_STATED",
@@ -38,6 +39,7 @@ __all__ = [
     "Members",
     "Model",
     "Scored",
+    "asks",
     "check",
     "clean_codes",
     "compile_model",
@@ -49,7 +51,9 @@ __all__ = [
     "encode",
     "explain",
     "read_json",
+    "read_rows",
     "run",
     "segments_of",
     "slim",
+    "weight_micro",
 ]

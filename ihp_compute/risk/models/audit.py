@@ -1,20 +1,23 @@
 """Whether a model makes sense, asked when it is loaded: a silent zero is the usual defect.
 
-    names -> code map -> hierarchies -> program, segment by segment -> coefficients
+    names -> segments -> code map -> hierarchies -> program, segment by segment -> coefficients
 
 For every segment the program is walked with all bits that could be set; what may be left at the
 end must have a coefficient, and every coefficient must be for something that may be left. All
-findings are reported together.
+findings are reported together. A segment that no member can be of, because others before it take
+everybody whom it fits, is one.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from decimal import Decimal, InvalidOperation
+from datetime import date
 from itertools import combinations
 
-from ihp_compute.codes import MOST_SCORE
+import numpy as np
+
 from ihp_compute.errors import RiskModelError
+from ihp_compute.risk.models.members import GROUPS, SEX_CODES, Profiles, holds, tests_of
 from ihp_compute.risk.models.schema import (
     EDIT_AGES,
     HIERARCHIES,
@@ -23,12 +26,13 @@ from ihp_compute.risk.models.schema import (
     OPERATIONS,
     SYSTEMS,
     TIMINGS,
+    Condition,
     Model,
     Rule,
     Segment,
     Step,
 )
-from ihp_compute.units import MICRO
+from ihp_compute.risk.models.weights import weight_micro
 
 SHOWN = 12
 MONTHS_OF_A_YEAR = 12
@@ -44,7 +48,7 @@ def audit(model: Model) -> None:
     """
     findings = [*_names(model)]
     if not findings:
-        findings = [*_rules(model), *_hierarchies(model), *_coefficients(model)]
+        findings = [*_unreached(model), *_rules(model), *_hierarchies(model), *_coefficients(model)]
     if findings:
         more = f"; and {len(findings) - SHOWN} more" if len(findings) > SHOWN else ""
         raise RiskModelError(f"risk model {model.name}: {'; '.join(findings[:SHOWN])}{more}")
@@ -74,11 +78,20 @@ def _names(model: Model) -> list[str]:
         found.append(f"minimum_months is {model.minimum_months}, expected 0 to 12")
     if model.default_column not in model.columns:
         found.append(f"default column {model.default_column!r} is not among the columns")
+    for test in tests_of(model):
+        for group, (name, names) in GROUPS.items():
+            strange = set(getattr(test, group) or ()) - set(names)
+            found += [f"unknown {name} {one!r}; use {', '.join(names)}" for one in sorted(strange)]
     for index, step in enumerate(model.steps):
         where = f"step {index + 1} ({step.op})"
         if step.op not in OPERATIONS:
             found.append(f"{where}: unknown operation")
         found += [f"{where}: unknown feature {n!r}" for n in sorted(_used(step) - known)]
+        found += [
+            f"{where}: cell {cell.out} is of sex {cell.sex!r}, expected F or M"
+            for cell in step.cells
+            if cell.sex not in SEX_CODES
+        ]
         unknown = (set(step.segments) - set(segments)) | (
             (set(step.flags) | set(step.variants)) - set(flags)
         )
@@ -101,8 +114,31 @@ def _used(step: Step) -> set[str]:
     return names - {""}
 
 
-def _overlap(a: Rule, b: Rule) -> bool:
-    """Whether some member and day fit both rules."""
+def _unreached(model: Model) -> list[str]:
+    """Segments that no member can be of, and which others take the members whom they fit."""
+    tests = [s.test for s in model.segments] + [Condition(age=s.ages) for s in model.segments]
+    people = Profiles(tests).stand_ins
+    whole = (people.age >= 0) & (people.sex > 0)
+    fits = [holds(s.test, people) & whole for s in model.segments]
+    first = np.full(len(people), len(fits), np.int64)
+    for place in range(len(fits) - 1, -1, -1):
+        first[fits[place]] = place
+    found = []
+    for place, segment in enumerate(model.segments):
+        weighed = fits[place] & holds(Condition(age=segment.ages), people)
+        if (weighed & (first == place)).any():
+            continue
+        hiding = [model.segments[other].name for other in np.unique(first[weighed])]
+        why = f"hidden by {' and '.join(hiding)} before it" if hiding else "it fits nobody"
+        found.append(
+            f"segment {segment.name}: no member can be of it, {why}; give it ages, aid groups or "
+            "rate cells of its own, or put it first"
+        )
+    return found
+
+
+def overlap(a: Rule, b: Rule) -> bool:
+    """Whether some member and day fit both rules' sex, age and dates."""
     if a.sex and b.sex and a.sex != b.sex:
         return False
     low, high = (
@@ -123,18 +159,33 @@ def _rules(model: Model) -> list[str]:
         for a, b in combinations(rules, 2):
             if a == b:
                 found += [f"code {system} {code} has the same row twice"]
-            elif _overlap(a, b):
+            elif overlap(a, b):
                 found.append(
                     f"code {system} {code} has rows that overlap in sex, age and dates "
                     f"({'+'.join(a.bits)} and {'+'.join(b.bits)})"
                 )
         for rule in rules:
+            if rule.sex not in SEX_CODES:
+                found.append(f"code {system} {code}: sex {rule.sex!r}, expected F, M or none")
+            found += [
+                f"code {system} {code}: {day!r} is not a date, expected YYYY-MM-DD"
+                for day in (rule.first, rule.last)
+                if not is_day(day)
+            ]
             for bounds in (rule.age, rule.edit_age):
                 if bounds is not None and bounds[0] >= bounds[1]:
                     found.append(f"code {system} {code}: empty age range {bounds}")
             if rule.last and rule.last < rule.first:
                 found.append(f"code {system} {code}: ends {rule.last} before it starts")
     return found
+
+
+def is_day(text: str) -> bool:
+    """Whether a text is empty or an ISO date."""
+    try:
+        return not text or date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _hierarchies(model: Model) -> list[str]:
@@ -213,16 +264,9 @@ def _coefficients(model: Model) -> list[str]:
             continue
         have[one.segment, one.column].add(one.term)
         try:
-            micro = Decimal(one.value) * MICRO
-        except InvalidOperation:
-            found.append(f"coefficient {one.segment}/{one.term}: {one.value!r} is not a number")
-            continue
-        if not micro.is_finite() or abs(micro) > MOST_SCORE * MICRO:
-            found.append(
-                f"coefficient {one.segment}/{one.term}: {one.value} is not within {MOST_SCORE:,}"
-            )
-        elif micro != micro.to_integral_value():
-            found.append(f"coefficient {one.segment}/{one.term}: {one.value} is below a millionth")
+            weight_micro(one.value)
+        except RiskModelError as problem:
+            found.append(f"coefficient {one.segment}/{one.term}: {problem}")
     expected = {(s.name, column) for s in model.segments for column in model.columns}
     found += [f"coefficients for unknown segment or column {k}" for k in set(have) - expected]
     for segment in model.segments:

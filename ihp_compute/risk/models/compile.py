@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.errors import RiskModelError
 from ihp_compute.risk.models.audit import audit
+from ihp_compute.risk.models.members import SEX_CODES
 from ihp_compute.risk.models.schema import SYSTEMS, Model, Rule, Step, digest
 from ihp_compute.units import NO_DAY, day_of, micro_of
 from kernels.members.condition_flags import ANY_AGE, RULE_COLUMNS
@@ -39,7 +40,6 @@ def _of_eleven_digits(code: str) -> str:
 
 
 NDC_WIDTHS: Final = (5, 4, 2)
-SEX_CODES: Final = {"": 0, "F": 1, "M": 2}
 LAST_DAY: Final = 2**31 - 1
 MOST_SEGMENTS: Final = 30
 

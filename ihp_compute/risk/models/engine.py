@@ -12,49 +12,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.errors import RiskModelError
-from ihp_compute.risk.models.compile import SEX_CODES, Compiled
-from ihp_compute.risk.models.schema import Condition
+from ihp_compute.risk.models.compile import Compiled
+from ihp_compute.risk.models.members import Members, Profiles, holds, tests_of
 from ihp_compute.units import MICRO, NO_DAY
 from kernels.members.condition_flags import OUTCOMES, condition_flags
 from kernels.members.risk_score import HIER, STEP_COLUMNS, risk_score
-
-NOT_STATED = 255
-
-
-@dataclass(frozen=True)
-class Members:
-    """What a model may ask of members; every array has n_members entries.
-
-    age int16 (completed years, -1 unknown), sex uint8 (0 unknown, 1 female, 2 male), birth_day
-    int32 (`NO_DAY` unknown), months uint8, original_reason uint8 (0-3, 255 not stated),
-    dual_status uint8 (0-10, 255 not stated), medicaid, institutional, new_enrollee,
-    special_needs bool, column int16 (of the model's columns), csr int16 (index into the model's
-    CSR factors, -1 none), segment int16 (assigned from outside, -1: by the model).
-    """
-
-    age: NDArray[np.int16]
-    sex: NDArray[np.uint8]
-    birth_day: NDArray[np.int32]
-    months: NDArray[np.uint8]
-    original_reason: NDArray[np.uint8]
-    dual_status: NDArray[np.uint8]
-    medicaid: NDArray[np.bool_]
-    institutional: NDArray[np.bool_]
-    new_enrollee: NDArray[np.bool_]
-    special_needs: NDArray[np.bool_]
-    column: NDArray[np.int16]
-    csr: NDArray[np.int16]
-    segment: NDArray[np.int16]
-
-    def __len__(self) -> int:
-        """Number of members."""
-        return len(self.age)
 
 
 @dataclass(frozen=True)
@@ -98,30 +65,6 @@ class Scored:
         }
 
 
-def holds(test: Condition, members: Members) -> NDArray[np.bool_]:
-    """Whether the test holds of each member."""
-    result = np.ones(len(members), np.bool_)
-    if test.age is not None:
-        low, high = test.age
-        result &= (members.age >= low) & (members.age < high)
-    if test.sex:
-        result &= members.sex == SEX_CODES[test.sex]
-    for wanted, have in (
-        (test.original_reason, members.original_reason), (test.dual_status, members.dual_status),
-    ):  # fmt: skip
-        if wanted is not None:
-            table = np.zeros(256, np.bool_)
-            table[list(wanted)] = True
-            result &= table[have]
-    for want, fact in (
-        (test.medicaid, members.medicaid), (test.institutional, members.institutional),
-        (test.new_enrollee, members.new_enrollee), (test.special_needs, members.special_needs),
-    ):  # fmt: skip
-        if want is not None:
-            result &= fact if want else ~fact
-    return result
-
-
 def flags_and_segments(
     compiled: Compiled, members: Members
 ) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
@@ -130,7 +73,8 @@ def flags_and_segments(
     Tests look at a few facts only, so each distinct combination of what they can tell apart is
     tested once and members look theirs up. Segment -1: none fits.
     """
-    profile, number = _profiles(compiled, members)
+    profiles = Profiles(tests_of(compiled.model))
+    profile, number = profiles.stand_ins, profiles.of(members)
     flags = np.zeros(len(profile), np.int32)
     for bit, flag in enumerate(compiled.model.flags):
         fits = holds(flag.any_of[0], profile)
@@ -144,57 +88,6 @@ def flags_and_segments(
     if (members.segment >= 0).any():
         own = np.where(members.segment >= 0, members.segment, own)
     return flags[number], own
-
-
-def _tests(compiled: Compiled) -> list[Condition]:
-    model = compiled.model
-    return [t for flag in model.flags for t in flag.any_of] + [s.test for s in model.segments]
-
-
-def _profiles(compiled: Compiled, members: Members) -> tuple[Members, NDArray[np.int32]]:
-    """One stand-in for each combination of facts that tests tell apart, and each member's."""
-    tests = _tests(compiled)
-    edges = sorted({0, *(edge for t in tests if t.age is not None for edge in t.age)})
-    ages = [-1, *(edge for edge in edges if edge < 128)]
-    age_class = np.searchsorted(np.array(ages), np.arange(-1, 128), side="right") - 1
-    reasons, reason_class = _classes([t.original_reason for t in tests])
-    duals, dual_class = _classes([t.dual_status for t in tests])
-    parts: list[tuple[NDArray[Any], NDArray[Any]]] = [
-        (np.array(ages, np.int16), age_class.astype(np.int32)[members.age.astype(np.intp) + 1]),
-        (np.arange(3, dtype=np.uint8), members.sex.astype(np.int32)),
-        (reasons, reason_class[members.original_reason]),
-        (duals, dual_class[members.dual_status]),
-        *(
-            (np.array([False, True]), fact.view(np.uint8))
-            for fact in (
-                members.medicaid, members.institutional, members.new_enrollee,
-                members.special_needs,
-            )
-        ),
-    ]  # fmt: skip
-    number = np.zeros(len(members), np.int32)
-    for values, place in parts:
-        number *= len(values)
-        number += place
-    grid: tuple[NDArray[Any], ...] = np.meshgrid(*(values for values, _ in parts), indexing="ij")
-    age, sex, reason, dual, medicaid, institutional, new, special = (g.ravel() for g in grid)
-    none = np.zeros(len(age), np.int16)
-    profile = Members(
-        age, sex, np.full(len(age), NO_DAY, np.int32), none.astype(np.uint8), reason, dual,
-        medicaid, institutional, new, special, none, none, none - 1,
-    )  # fmt: skip
-    return profile, number
-
-
-def _classes(
-    lists: list[tuple[int, ...] | None],
-) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """A value of each class that the lists tell apart, and the class of all 256 values."""
-    inside = np.zeros((256, 1 + sum(one is not None for one in lists)), np.bool_)
-    for column, wanted in enumerate(one for one in lists if one is not None):
-        inside[list(wanted), column] = True
-    _, first, of_value = np.unique(inside, axis=0, return_index=True, return_inverse=True)
-    return first.astype(np.uint8), of_value.astype(np.int32).ravel()
 
 
 def segments_of(compiled: Compiled, members: Members) -> NDArray[np.int16]:
@@ -261,8 +154,10 @@ def run(
     return Scored(raw_micro, score_micro, terms, segment, flags, row, words, outcomes)
 
 
-def differing_by_order(compiled: Compiled, members: Members, scored: Scored) -> int:
-    """Members whose raw score would differ had hierarchies acted in the other order."""
+def differing_by_order(
+    compiled: Compiled, members: Members, scored: Scored, able: NDArray[np.bool_]
+) -> int:
+    """Members, of those able to be scored, whom hierarchies in the other order score otherwise."""
     steps = compiled.steps.copy()
     hierarchy = steps[:, STEP_COLUMNS.index("operation")] == HIER
     steps[hierarchy, STEP_COLUMNS.index("x")] ^= 1
@@ -271,7 +166,7 @@ def differing_by_order(compiled: Compiled, members: Members, scored: Scored) -> 
         scored.flags, steps, compiled.masks, compiled.children, compiled.table,
         compiled.coefficients_micro,
     )  # fmt: skip
-    return int((other != scored.raw_micro).sum())
+    return int(((other != scored.raw_micro) & able).sum())
 
 
 def csr_factors(compiled: Compiled) -> tuple[list[str], NDArray[np.int64]]:

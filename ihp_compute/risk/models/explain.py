@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.risk.models.compile import Compiled
-from ihp_compute.risk.models.engine import Members, Scored
+from ihp_compute.risk.models.engine import Scored
+from ihp_compute.risk.models.members import Members
 from kernels.members.risk_score import risk_score
 
 CHUNK: Final = 4096

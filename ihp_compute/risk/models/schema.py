@@ -78,6 +78,10 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     institutional: bool | None = None
     new_enrollee: bool | None = None
     special_needs: bool | None = None
+    aid_groups: tuple[str, ...] | None = None
+    """`codes.AID_GROUPS`: one of these is the member's, that of most months of the year."""
+    rate_cells: tuple[str, ...] | None = None
+    """`codes.RATE_CELLS`: one of these is the member's, that of most months of the year."""
 
 
 class Flag(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

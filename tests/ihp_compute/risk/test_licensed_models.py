@@ -81,6 +81,30 @@ def test_tables_that_do_not_fit_together_are_refused(
         imports.import_model(folder, "ours", model_store=tmp_path / "s")
 
 
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ("99999999999999999999", "line 5: weight of children/LUNG: 9+ is not within 100,000"),
+        ("1e400", "line 5: weight of children/LUNG: 1e400 is not within 100,000"),
+        ("1e999999999", "not within 100,000"),
+        ("NaN", "NaN is not within"),
+        ("-Infinity", "not within"),
+        ("", "line 5: weight is blank"),
+        ("0.0000001", "below a millionth"),
+        ("a lot", "'a lot' is not a number"),
+    ],
+)
+def test_a_weight_that_no_score_can_hold_is_refused_by_its_line(
+    folder: Path, tmp_path: Path, weight: str, message: str
+) -> None:
+    path = folder / "weights.csv"
+    rows = [line for line in path.read_text().splitlines() if not line.startswith("children,LUNG")]
+    rows.insert(4, f"children,LUNG,{weight}")
+    path.write_text("\n".join(rows) + "\n")
+    with pytest.raises(RiskModelError, match=message):
+        imports.import_model(folder, "ours", model_store=tmp_path / "s")
+
+
 def test_no_licensed_table_ships() -> None:
     shipped = {path.name for path in Path(licensed.__file__).parent.iterdir() if path.is_file()}
     assert {name for name in shipped if not name.endswith(".py")} == {
@@ -105,17 +129,26 @@ def test_cell_weights_have_effective_years(tmp_path: Path) -> None:
     [
         ("0100,1.5,2022,2024\n0100,1.75,2024,\n", "two weights in a year"),
         ("0100,much,,\n", "not a number"),
-        ("0100,-1,,\n", "not negative"),
+        ("0100,-1,,\n", "-1 is not from 0 to 100,000"),
         ("0100,1,2024,2023\n", "years in order"),
         (
             "0100,99999999999999999999,,\n",
-            "line 2: cell '0100': expected a weight from 0 to 100,000",
+            "line 2: cell '0100': 99999999999999999999 is not from 0 to 100,000",
         ),
         ("0100,1e400,,\n", "from 0 to 100,000"),
         ("0100,Infinity,,\n", "from 0 to 100,000"),
         ("0100,NaN,,\n", "from 0 to 100,000"),
-        ("0100,,,\n", "not a number"),
-        (" ,1,,\n", "line 2: names no cell"),
+        ("0100,1e999999999,,\n", "from 0 to 100,000"),
+        ("0100,sNaN,,\n", "from 0 to 100,000"),
+        ("0100,100000.000001,,\n", "100000.000001 is not from 0 to 100,000"),
+        ("0100,0.0000001,,\n", "line 2: cell '0100': 0.0000001 is below a millionth"),
+        ("0100,1.0000000000000000000000000000000001,,\n", "below a millionth"),
+        ("0100,,,\n", "line 2: weight is blank"),
+        (" ,1,,\n", "line 2: cell is blank"),
+        ("0100,1,,\n\n0200,2,,\n0100,3,,\n", "line 5: cell '0100' has two weights in a year"),
+        ("0100,1,2020.5,\n", "line 2: cell '0100': .*whole years or none"),
+        ("0100,1,,,7\n", "line 2: more values than columns"),
+        ("", "and rows"),
     ],
 )
 def test_cell_weights_that_contradict_are_refused(tmp_path: Path, rows: str, message: str) -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from ihp_compute.errors import RiskModelError
 from ihp_compute.risk.models import cms_hcc
 from ihp_compute.risk.models.compile import Compiled, clean_codes, compile_model
-from ihp_compute.risk.models.engine import Codes, Members, Scored, run
+from ihp_compute.risk.models.engine import Codes, Scored, run
+from ihp_compute.risk.models.members import Members
 from ihp_compute.units import NO_DAY
 from kernels.members.condition_flags import reference as slow_flags
 from kernels.members.risk_score import reference as slow_score

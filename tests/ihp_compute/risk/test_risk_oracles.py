@@ -13,7 +13,8 @@ import pytest
 
 from ihp_compute.risk.models import hhs_hcc, store
 from ihp_compute.risk.models.compile import compile_model
-from ihp_compute.risk.models.engine import Codes, Members, post_steps, run
+from ihp_compute.risk.models.engine import Codes, post_steps, run
+from ihp_compute.risk.models.members import Members
 from ihp_compute.risk.models.schema import PostStep
 from ihp_compute.risk.score_files import Request, score_files
 from ihp_compute.units import NO_DAY
