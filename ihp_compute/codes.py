@@ -25,6 +25,12 @@ scores times months over a state stays in int64."""
 NO_SCORE: Final = -1
 """A supplied row whose score is not stated; its cell is."""
 
+MEMBER_FACTORS: Final = (
+    "disability", "deep_poverty", "homelessness", "serious_mental_illness",
+    "substance_use_disorder", "past_incarceration", "child_protection",
+)  # fmt: skip
+"""Flags of the table `member_factors`, that a risk model may ask for; at most eight."""
+
 # --- bits of spans.flags, lines.flags ----------------------------------------------------------
 
 SPAN_DUAL: Final = 1

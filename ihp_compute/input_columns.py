@@ -30,6 +30,9 @@ NOTHING: Final = (
 """Texts that state nothing in any column, in lower case: `NA` is R's, `NaT` that of pandas,
 and `\\N` is how databases unload a null."""
 
+YES: Final = frozenset({"1", "true", "t", "yes", "y"})
+NO: Final = frozenset({"0", "false", "f", "no", "n"})
+"""Flags as they are written, in lower case."""
 NO_DATE: Final = re.compile(r"(?:0+|8+|9+)?")
 """Digits of a written date that state none, whatever stands between them; SAS writes a point."""
 FIRST_DATE: Final = date(1850, 1, 1)

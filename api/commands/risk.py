@@ -10,7 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from api.console import app, emit_json, named, say
-from ihp_compute.calibration import UNWEIGHTED, CalibrationRequest, calibrate_population
+from ihp_compute.calibration import (
+    PREDICTORS,
+    UNWEIGHTED,
+    CalibrationRequest,
+    calibrate_population,
+)
 from ihp_compute.risk import Request, imports, score_files
 from ihp_compute.risk.models import store
 from ihp_compute.runner import LocalRunner
@@ -161,6 +166,13 @@ def calibrate_command(
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="Claims paid later are left out."),
     ] = None,
+    predictors: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,…",
+            help=f"Facts about members that are weighed too: {', '.join(PREDICTORS)}.",
+        ),
+    ] = "",
     accept: Annotated[
         list[str] | None,
         typer.Option(
@@ -206,6 +218,7 @@ def calibrate_command(
             paid_through=None if paid_through is None else paid_through.date(),
             full_months=full_months,
             folds=folds,
+            predictors=tuple(name.strip() for name in predictors.split(",") if name.strip()),
             accept=named(accept, "--accept"),
         ),
         LocalRunner(threads),
@@ -239,6 +252,8 @@ def _show_calibration(out: Path, report: dict[str, Any]) -> None:
                 f"  {row['fate'].replace('_', ' ')}: {row['lines']:,} lines, "
                 f"{dollars(row['paid_cents'])}"
             )
+    for predictor, reference in report["predictors"].items():
+        say(f"  {predictor.replace('_', ' ')}: others are weighed beside {reference}")
     dropped = [entry for entry in report["dropped"] if entry["reason"] != UNWEIGHTED]
     for entry in dropped[:10]:
         say(f"  no estimate: {entry['term']} in {entry['segment']}: {entry['reason']}")

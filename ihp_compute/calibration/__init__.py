@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from ihp_compute.calibration.files import CalibrationRequest, calibrate_population
 from ihp_compute.calibration.fit import UNWEIGHTED
+from ihp_compute.calibration.predictors import PREDICTORS
 
 __all__ = [
+    "PREDICTORS",
     "UNWEIGHTED",
     "CalibrationRequest",
     "calibrate_population",

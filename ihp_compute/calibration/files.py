@@ -51,6 +51,8 @@ class CalibrationRequest:
         Claims paid later do not count; None: the contract's, else the population's last.
     full_months, folds : int
         See `CalibrationTerms`.
+    predictors : tuple of str
+        Of `PREDICTORS`: regressors beside the model's terms.
     accept : mapping of gate to reason
         Of `GATES_HERE`.
     """
@@ -64,6 +66,7 @@ class CalibrationRequest:
     paid_through: date | None = None
     full_months: int = CalibrationTerms.full_months
     folds: int = CalibrationTerms.folds
+    predictors: tuple[str, ...] = ()
     accept: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -116,7 +119,8 @@ def calibrate_population(
     )
     found = calibrate(
         scores, full, population, plan, CalibrationTerms(request.full_months, request.folds),
-        name=out.stem, runner=runner, accepted=noticed,
+        name=out.stem, runner=runner, predict=request.predictors,
+        accepted=noticed,
     )  # fmt: skip
     compile_model(found.model)  # the audit: nothing is written that would not load
     out.parent.mkdir(parents=True, exist_ok=True)

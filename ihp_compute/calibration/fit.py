@@ -27,6 +27,12 @@ from numpy.typing import NDArray
 
 from ihp_compute.calibration.accuracy import Judged, accuracy, described, judged, ratios
 from ihp_compute.calibration.blend import Blend, blend, level_of, published
+from ihp_compute.calibration.predictors import (
+    AID_GROUP,
+    predictors_of,
+    with_bits,
+    with_predictors,
+)
 from ihp_compute.calibration.sums import (
     CalibrationTerms,
     Design,
@@ -35,12 +41,13 @@ from ihp_compute.calibration.sums import (
     rows_of,
     sums_of,
 )
+from ihp_compute.codes import MEMBER_FACTORS
 from ihp_compute.contracts import UNBOUND
 from ihp_compute.data_quality import accepted_lines
 from ihp_compute.errors import DataError, RiskModelError
 from ihp_compute.measure import YearPlan
 from ihp_compute.population import Population
-from ihp_compute.risk import ModelScores
+from ihp_compute.risk import MemberFactors, ModelScores
 from ihp_compute.risk.models import Calibration, Coefficient, Model, digest
 from ihp_compute.runner import LocalRunner, Runner
 from ihp_compute.units import MICRO
@@ -67,6 +74,7 @@ def calibrate(
     *,
     name: str,
     runner: Runner | None = None,
+    predict: Sequence[str] = (),
     accepted: Sequence[Mapping[str, Any]] = (),
 ) -> Calibrated:
     """Estimate a state's weights on a model's indicators.
@@ -83,6 +91,8 @@ def calibrate(
     terms : CalibrationTerms
     name : str
         Name of the new model.
+    predict : sequence of str
+        Facts about members that are regressors beside the model's terms, of `PREDICTORS`.
     accepted : sequence of rows of `DATA_QUALITY`
         What tripped a gate and was accepted.
 
@@ -95,11 +105,19 @@ def calibrate(
     """
     if terms.folds < 2:
         raise RiskModelError(f"calibration needs at least 2 folds, got {terms.folds}")
-    design = design_of(scores.compiled(plan.year).names, full)
     runner = runner or LocalRunner()
-    task = partial(rows_of, scores=scores, plan=plan, folds=terms.folds)
+    task = partial(
+        rows_of, scores=scores, plan=plan, folds=terms.folds,
+        factors=MemberFactors.of(population) if set(predict) & set(MEMBER_FACTORS) else None,
+    )  # fmt: skip
     parts = sorted(runner.map(partial(_numbered, task), population.shards), key=lambda one: one[0])
     rows = [one for _, one in parts]
+    compiled = scores.compiled(plan.year)
+    predictors = predictors_of(predict, full, rows)
+    base, full = full, with_predictors(full, predictors)
+    rows = [with_bits(one, predictors) for one in rows]
+    bits = {term: 64 * compiled.n_words + k for k, term in enumerate(predictors.terms)}
+    design = design_of(compiled.bit | bits, full, predictors.signed)
     counts = _added([one.counts for one in rows])
     months = sum(int(one.months.sum()) for one in rows)
     if months == 0 or counts.capped_cents <= 0:
@@ -118,9 +136,12 @@ def calibrate(
     report = {
         "name": name,
         "base_model": full.name,
-        "base_model_sha256": digest(full),
+        "base_model_sha256": digest(base),
         "population_digest": str(population.manifest.get("population_digest", "")),
         **_terms(plan, scores, terms),
+        "predictors": {AID_GROUP: predictors.reference} if predictors.reference else {},
+        "factors": list(predictors.factors),
+        "members_without_factors": counts.unstated,
         "members": len(found.months),
         "members_skipped": counts.skipped,
         "members_at_cap": counts.at_cap,

@@ -16,12 +16,13 @@ A feature that is a sum of others has no estimate of its own, and none is invent
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.optimize import nnls
 
 from ihp_compute.errors import DataError
@@ -142,16 +143,41 @@ def solve(
     unit = np.zeros(len(size) + 1)
     unit[-1] = 1.0
     dual, _ = nnls(stacked, unit, maxiter=50 * stacked.shape[1])
-    residual = stacked @ dual - unit
-    if abs(residual[-1]) < TINY:
+    if abs((stacked @ dual - unit)[-1]) < TINY:
         raise DataError("the constraints of the calibration contradict each other")
-    distance = -residual[:-1] / residual[-1]
-    found = solve_triangular(root, target + distance) * level / size
-    # the dual leaves values of the order of rounding where a constraint binds
-    for one in constraints:
-        if one.below is None and abs(found[one.above]) < 1e-9 * level / size[one.above]:
-            found[one.above] = 0.0
-    return cast(NDArray[np.float64], found)
+    held = [one for one, force in zip(constraints, dual, strict=True) if force > 0]
+    return _bound_together(gram, moment, held)
+
+
+def _bound_together(
+    gram: NDArray[np.int64],
+    moment: NDArray[np.int64] | NDArray[np.float64],
+    binding: Sequence[Constraint],
+) -> NDArray[np.float64]:
+    """The solution where these constraints bind, by equations alone.
+
+    Features bound together have one coefficient. The dual itself leaves errors of the order of the
+    root of rounding.
+    """
+    of = np.arange(len(gram))
+    zero = np.zeros(len(gram), np.bool_)
+    for one in binding:
+        if one.below is None:
+            zero |= of == of[one.above]
+        else:
+            zero[(of == of[one.above]) | (of == of[one.below])] = zero[one.above] or zero[one.below]
+            of[of == of[one.below]] = of[one.above]
+    classes, number = np.unique(of[~zero], return_inverse=True)
+    together = np.zeros((len(gram), len(classes)))
+    together[np.flatnonzero(~zero), number] = 1.0
+    if not len(classes):
+        return np.zeros(len(gram))
+    among = together.T @ gram @ together
+    size = np.sqrt(np.diag(among))
+    root = cho_factor(among / np.outer(size, size))
+    return cast(
+        NDArray[np.float64], together @ (cho_solve(root, together.T @ moment / size) / size)
+    )
 
 
 def credibility(months: NDArray[np.int64], full_months: int) -> NDArray[np.float64]:

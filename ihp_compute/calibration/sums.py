@@ -9,6 +9,7 @@ shards add up in any order and any number. The fold of a member is a function of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -20,8 +21,9 @@ from ihp_compute.calibration.least_squares import Constraint
 from ihp_compute.ledger import RunFate
 from ihp_compute.measure import YearPlan
 from ihp_compute.population import ShardColumns
-from ihp_compute.risk import ModelScores, enrolled_months
+from ihp_compute.risk import MemberFactors, ModelScores, enrolled_months
 from ihp_compute.risk.models import Model, emitted
+from ihp_compute.units import year_bounds
 
 MONTHS: Final = 12
 FOLD_SALT: Final = 0x9E3779B97F4A7C15
@@ -69,7 +71,7 @@ class Design:
     conditions: frozenset[str]
 
 
-def design_of(names: tuple[str, ...], full: Model) -> Design:
+def design_of(bit: Mapping[str, int], full: Model, signed: frozenset[str] = frozenset()) -> Design:
     """Features and constraints by segment: what the program may leave set, flags left out.
 
     A term that the published model weighs with zero in a segment takes part there in no sum (CMS
@@ -78,10 +80,12 @@ def design_of(names: tuple[str, ...], full: Model) -> Design:
 
     Parameters
     ----------
-    names : tuple of str
-        Feature of each bit (`Compiled.names`).
+    bit : mapping of feature to its bit
+        In the order of the features (`Compiled.bit`, and bits of predictors).
     full : Model
         The model with all its tables.
+    signed : frozenset of str
+        Terms that may weigh less than nothing, and are regressors whatever their weight.
     """
     unscored = {f.name for f in full.features if f.kind == "FLAG"}
     cells = frozenset(cell.out for step in full.steps for cell in step.cells)
@@ -97,15 +101,15 @@ def design_of(names: tuple[str, ...], full: Model) -> Design:
         kept = {
             name
             for name in emits
-            if name in cells or name in crossed or (segment.name, name) in weighted
+            if name in cells | crossed | signed or (segment.name, name) in weighted
         }
-        unweighted[segment.name] = tuple(
-            name for name in names if name in emits and name not in kept
-        )
-        ordered = tuple(name for name in names if name in kept)
+        unweighted[segment.name] = tuple(name for name in bit if name in emits and name not in kept)
+        ordered = tuple(name for name in bit if name in kept)
         number = {name: i for i, name in enumerate(ordered)}
         features[segment.name] = ordered
-        constraints[segment.name] = tuple(Constraint(i) for i in range(len(ordered))) + tuple(
+        constraints[segment.name] = tuple(
+            Constraint(i) for i, name in enumerate(ordered) if name not in signed
+        ) + tuple(
             Constraint(number[h.parent], number[child])
             for h in full.hierarchies
             for child in h.children
@@ -113,7 +117,7 @@ def design_of(names: tuple[str, ...], full: Model) -> Design:
         )
     return Design(
         segments=tuple(segment.name for segment in full.segments),
-        bit={name: bit for bit, name in enumerate(names)},
+        bit=dict(bit),
         features=features,
         unweighted=unweighted,
         constraints=constraints,
@@ -140,6 +144,8 @@ class Counts:
         Eligible members without a row: the model cannot score them, or they have too few months.
     thin : int
         Members with a row who were not enrolled in every month of the year of the codes.
+    unstated : int
+        Members with a row of whom nothing says the factors asked for.
     """
 
     ledger: NDArray[np.int64]
@@ -148,6 +154,7 @@ class Counts:
     at_cap: int
     skipped: int
     thin: int
+    unstated: int
 
     def __add__(self, other: Counts) -> Counts:
         """Those of both."""
@@ -158,6 +165,7 @@ class Counts:
             self.at_cap + other.at_cap,
             self.skipped + other.skipped,
             self.thin + other.thin,
+            self.unstated + other.unstated,
         )
 
     def cost_rows(self) -> list[tuple[str, int, int]]:
@@ -193,6 +201,8 @@ class Rows:
         In which they have most months.
     aid_group : int64[n]
         The same.
+    factors : uint8[n]
+        Bit i: `MEMBER_FACTORS[i]` holds on the last day of the codes' year; 0 where none is asked.
     group : int32[n]
         Index into the roster's groups.
     age : int16[n]
@@ -208,14 +218,22 @@ class Rows:
     fold: NDArray[np.int64]
     rate_cell: NDArray[np.int64]
     aid_group: NDArray[np.int64]
+    factors: NDArray[np.uint8]
     group: NDArray[np.int32]
     age: NDArray[np.int16]
     sex: NDArray[np.uint8]
     counts: Counts
 
 
-def rows_of(shard: ShardColumns, scores: ModelScores, plan: YearPlan, *, folds: int) -> Rows:
-    """The regression rows of one shard."""
+def rows_of(
+    shard: ShardColumns,
+    scores: ModelScores,
+    plan: YearPlan,
+    *,
+    folds: int,
+    factors: MemberFactors | None = None,
+) -> Rows:
+    """The regression rows of one shard; with the factors of members, where they are asked for."""
     attribution, cost = plan.measure(shard)
     by_cell = attribution.months
     members, scored, able = scores.indicators(
@@ -226,6 +244,9 @@ def rows_of(shard: ShardColumns, scores: ModelScores, plan: YearPlan, *, folds: 
     covered = enrolled_months(shard, year=scores.diagnosis_year(plan.year)).sum(axis=0)
     key = shard.column("members", "member_key") * np.uint64(FOLD_SALT)
     here = np.flatnonzero(enters)
+    bits, stated = np.zeros(len(key), np.uint8), np.ones(len(key), np.bool_)
+    if factors is not None:
+        bits, stated = factors.on(shard, year_bounds(scores.diagnosis_year(plan.year))[1] - 1)
     months = by_cell[:, here]
     return Rows(
         segment=scored.segment[here],
@@ -236,6 +257,7 @@ def rows_of(shard: ShardColumns, scores: ModelScores, plan: YearPlan, *, folds: 
         fold=(key[here] >> np.uint64(32)).astype(np.int64) % folds,
         rate_cell=months.argmax(axis=0),
         aid_group=months.reshape(-1, 2, len(here)).sum(axis=1).argmax(axis=0),
+        factors=bits[here],
         group=attribution.group[here],
         age=members.age[here],
         sex=members.sex[here],
@@ -246,6 +268,7 @@ def rows_of(shard: ShardColumns, scores: ModelScores, plan: YearPlan, *, folds: 
             at_cap=int((cost.above_cap_cents[here] > 0).sum()),
             skipped=int((eligible & ~able).sum()),
             thin=int((covered[here] < MONTHS).sum()),
+            unstated=int((~stated[here]).sum()),
         ),
     )
 

@@ -6,6 +6,7 @@ Leaves to others: what a model is (`risk.models`), the arithmetic (`kernels`).
 
 from __future__ import annotations
 
+from ihp_compute.risk.member_factors import MemberFactors
 from ihp_compute.risk.population_scores import ModelScores, model_provider
 from ihp_compute.risk.providers import provider
 from ihp_compute.risk.score_files import Request, score_files
@@ -20,6 +21,7 @@ from ihp_compute.risk.scores import (
 
 __all__ = [
     "AGE_BANDS",
+    "MemberFactors",
     "ModelScores",
     "MonthsThatCount",
     "Request",

@@ -33,6 +33,7 @@ from ihp_compute.contracts import names_a_file
 from ihp_compute.errors import RiskModelError
 from ihp_compute.population import Population, ShardColumns
 from ihp_compute.risk import cell_weights
+from ihp_compute.risk.member_factors import MemberFactors
 from ihp_compute.risk.models import (
     NOT_STATED,
     Codes,
@@ -85,6 +86,8 @@ class ModelScores:
     fill: Fill = field(default_factory=lambda: Fill("error"))
     refused: Mapping[int, str] = field(default_factory=dict)
     """Why there is no model of a year of diagnoses."""
+    factors: MemberFactors | None = None
+    """Of a model that asks for them."""
 
     def diagnosis_year(self, year: int) -> int:
         """Year whose codes count for the scores of `year`."""
@@ -133,6 +136,9 @@ class ModelScores:
         """Facts, bits and raw scores of a shard's members, and who can be scored."""
         compiled = self.compiled(year)
         members = facts(shard, compiled, year=year, months=months, terms=self.terms)
+        if self.factors is not None and "factors" in asks(compiled.model):
+            bits, _ = self.factors.on(shard, year_bounds(self.diagnosis_year(year))[1] - 1)
+            members = replace(members, factors=bits)
         codes = {
             system: self._rows(shard, system, year=year, cutoff_day=cutoff_day)
             for system in SYSTEMS
@@ -254,7 +260,7 @@ def facts(
 
 def _groups(compiled: Compiled, months: NDArray[np.int64]) -> dict[str, NDArray[np.uint8]]:
     """Aid group and rate cell of most months, the first of several, where the model asks."""
-    asked = asks(compiled.model)
+    asked = [name for name in asks(compiled.model) if name != "factors"]
     if not asked:
         return {}
     by_aid_group = months.reshape(len(AID_GROUPS), len(PAYER_KINDS), -1).sum(axis=1)
@@ -355,7 +361,11 @@ def model_provider(
     sha256 = shas[0] if len(shas) == 1 else hashlib.sha256("".join(shas).encode()).hexdigest()
     by_year = {year: slim(compiled) for year, compiled in by_year.items()}
     known_as = stated.name if model_store.is_file(name, store=store) else name
-    bare = ModelScores(known_as, sha256, by_year, entry, (first, last), asked, refused=refused)
+    wants_factors = any("factors" in asks(model) for model in loaded.values())
+    bare = ModelScores(
+        known_as, sha256, by_year, entry, (first, last), asked, refused=refused,
+        factors=MemberFactors.of(population) if wants_factors else None,
+    )  # fmt: skip
     if counting is None:
         whole_year = tuple(y for y in held if asked.code_year(y) in by_year)
         counting = replace(enrolled(population), years=whole_year)

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ihp_compute.codes import AID_GROUPS, PAYER_KINDS, RATE_CELLS
+from ihp_compute.codes import AID_GROUPS, MEMBER_FACTORS, PAYER_KINDS, RATE_CELLS
 from ihp_compute.errors import DataError
 from ihp_compute.risk.models import (
     NOT_STATED,
@@ -42,6 +42,7 @@ from ihp_compute.risk.models import (
     explain,
     run,
     segments_of,
+    tests_of,
 )
 from ihp_compute.risk.models import store as model_store
 from ihp_compute.risk.scores import ages_in_payment_year, ages_on
@@ -344,10 +345,26 @@ def read_members(people: pa.Table, compiled: Compiled, name: str) -> Members:
 
 
 def _groups(people: pa.Table, model: Model, name: str) -> dict[str, NDArray[np.uint8]]:
-    """Aid group and rate cell where the model asks for them; a rate cell names its aid group."""
+    """Aid group, rate cell and factors where the model asks for them.
+
+    A rate cell names its aid group; each factor has a column of its own name.
+    """
     asked = asks(model)
     if not asked:
         return {}
+    factors = np.zeros(people.num_rows, np.uint8)
+    if "factors" in asked:
+        lacking = [column for column in MEMBER_FACTORS if column not in people.column_names]
+        wanted = {f for test in tests_of(model) for f in test.factors or ()}
+        if wanted & set(lacking):
+            raise DataError(
+                f"{name}: {model.name} asks for {', '.join(sorted(wanted & set(lacking)))}; "
+                "expected a column of that name, true or false"
+            )
+        for bit, column in enumerate(MEMBER_FACTORS):
+            if column in wanted:
+                factors |= _facts(people, column, name).astype(np.uint8) << np.uint8(bit)
+        asked = tuple(column for column in asked if column != "factors")
     have = set(people.column_names)
     if "rate_cell" in have:
         have.add("aid_group")
@@ -363,7 +380,9 @@ def _groups(people: pa.Table, model: Model, name: str) -> dict[str, NDArray[np.u
     aid = _choices(people, "aid_group", name, numbers=aids, blank=NOT_STATED)
     of_cell = np.where(cell == NOT_STATED, NOT_STATED, cell // len(PAYER_KINDS))
     aid = np.where(aid == NOT_STATED, of_cell, aid)
-    return {"aid_group": aid.astype(np.uint8), "rate_cell": cell.astype(np.uint8)}
+    return {
+        "aid_group": aid.astype(np.uint8), "rate_cell": cell.astype(np.uint8), "factors": factors,
+    }  # fmt: skip
 
 
 def _ages(birth_day: NDArray[np.int32], model: Model) -> NDArray[np.int16]:

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.ingest.door.texts import as_text, read_text, validity
-from ihp_compute.input_columns import NO_DATE
+from ihp_compute.input_columns import NO, NO_DATE, YES
 from ihp_compute.units import NO_DAY, day_of, half_even
 from kernels import decimal_units
 
@@ -33,8 +33,6 @@ BAD_DAY: Final = NO_DAY + 1
 """Stands for a date that is stated and cannot be read."""
 MAX_CENTS: Final = 10**12
 """Ten billion dollars: no line is larger, and a sum of nine million such lines fits int64."""
-_TRUE: Final = frozenset({"1", "true", "t", "yes", "y"})
-_FALSE: Final = frozenset({"0", "false", "f", "no", "n"})
 _PLAIN_AMOUNT: Final = r"^-?[0-9]{1,%d}(\.[0-9]{0,%d})?$"
 _WRITTEN_AMOUNT: Final = re.compile(
     r"([-+]?)\s*\$?\s*([-+]?)"
@@ -342,7 +340,7 @@ def flag_of_text(text: str) -> int:
     [1, 0, 255]
     """
     lowered = text.lower().removesuffix(".0")
-    return 1 if lowered in _TRUE else 0 if lowered in _FALSE else NO_FLAG
+    return 1 if lowered in YES else 0 if lowered in NO else NO_FLAG
 
 
 # --- codes ----------------------------------------------------------------------------

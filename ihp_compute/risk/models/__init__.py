@@ -17,12 +17,16 @@ from ihp_compute.risk.models.engine import (
     segments_of,
 )
 from ihp_compute.risk.models.explain import explain
-from ihp_compute.risk.models.members import NOT_STATED, Members, asks
+from ihp_compute.risk.models.members import NOT_STATED, Members, asks, tests_of
 from ihp_compute.risk.models.rows import read_rows
 from ihp_compute.risk.models.schema import (
     Calibration,
     Coefficient,
+    Condition,
+    Feature,
+    Flag,
     Model,
+    Step,
     decode,
     digest,
     encode,
@@ -36,9 +40,13 @@ __all__ = [
     "Codes",
     "Coefficient",
     "Compiled",
+    "Condition",
+    "Feature",
+    "Flag",
     "Members",
     "Model",
     "Scored",
+    "Step",
     "asks",
     "check",
     "clean_codes",
@@ -55,5 +63,6 @@ __all__ = [
     "run",
     "segments_of",
     "slim",
+    "tests_of",
     "weight_micro",
 ]

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.codes import AID_GROUPS, RATE_CELLS
+from ihp_compute.codes import AID_GROUPS, MEMBER_FACTORS, RATE_CELLS
 from ihp_compute.risk.models.schema import Condition, Model
 from ihp_compute.units import NO_DAY
 
@@ -23,8 +23,11 @@ FACTS: Final = ("medicaid", "institutional", "new_enrollee", "special_needs")
 GROUPS: Final = {
     "aid_groups": ("aid_group", AID_GROUPS),
     "rate_cells": ("rate_cell", RATE_CELLS),
+    "factors": ("factors", MEMBER_FACTORS),
 }
 """Conditions on lists of names: the members' field that they test, and its names in order."""
+SETS: Final = ("factors",)
+"""Those of which a member may have several, a bit each, and must have all that are named."""
 OLDEST: Final = 128
 
 
@@ -38,7 +41,8 @@ class Members:
     special_needs bool, column int16 (of the model's columns), csr int16 (index into the model's
     CSR factors, -1 none), segment int16 (assigned from outside, -1: by the model), aid_group uint8
     (`codes.AID_GROUPS`, 255 not stated), rate_cell uint8 (`codes.RATE_CELLS`, 255 not stated): of
-    most months of the year; None where the model does not ask (`asks`).
+    most months of the year; factors uint8 (bit i: `codes.MEMBER_FACTORS[i]` holds on the last day
+    of the codes' year); None where the model does not ask (`asks`).
     """
 
     age: NDArray[np.int16]
@@ -56,6 +60,7 @@ class Members:
     segment: NDArray[np.int16]
     aid_group: NDArray[np.uint8] | None = None
     rate_cell: NDArray[np.uint8] | None = None
+    factors: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         """Number of members."""
@@ -102,12 +107,20 @@ def holds(test: Condition, members: Members) -> NDArray[np.bool_]:
 def _numbers(test: Condition, group: str) -> tuple[int, ...] | None:
     """A condition on names as one on their places."""
     wanted = getattr(test, group)
-    return None if wanted is None else tuple(GROUPS[group][1].index(name) for name in wanted)
+    if wanted is None:
+        return None
+    places = tuple(GROUPS[group][1].index(name) for name in wanted)
+    if group not in SETS:
+        return places
+    bits = sum(1 << place for place in places)
+    return tuple(value for value in range(256) if value & bits == bits)
 
 
 def _stated(members: Members, name: str) -> NDArray[np.uint8]:
     have: NDArray[np.uint8] | None = getattr(members, name)
-    return np.full(len(members), NOT_STATED, np.uint8) if have is None else have
+    if have is not None:
+        return have
+    return np.full(len(members), 0 if name in SETS else NOT_STATED, np.uint8)
 
 
 class Profiles:

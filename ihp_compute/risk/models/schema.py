@@ -82,6 +82,9 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     """`codes.AID_GROUPS`: one of these is the member's, that of most months of the year."""
     rate_cells: tuple[str, ...] | None = None
     """`codes.RATE_CELLS`: one of these is the member's, that of most months of the year."""
+    factors: tuple[str, ...] | None = None
+    """`codes.MEMBER_FACTORS`: all of these hold of the member on the last day of the codes' year.
+    """
 
 
 class Flag(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from api.cli import app
 from api.console import exit_code
 from ihp_compute.calibration import CalibrationRequest, calibrate_population
+from ihp_compute.codes import AID_GROUPS
 from ihp_compute.errors import (
     AcceptanceError,
     ContractError,
@@ -27,7 +28,7 @@ from ihp_compute.errors import (
 from ihp_compute.ingest import ingest
 from ihp_compute.measure import RunRequest
 from ihp_compute.pipeline import run
-from ihp_compute.population import open_population
+from ihp_compute.population import member_keys, open_population
 from ihp_compute.risk import imports
 from ihp_compute.runner import LocalRunner
 from ihp_compute.units import year_bounds
@@ -256,13 +257,17 @@ def years_of(run_dir: Path, year: int) -> dict[str, np.ndarray]:
     return {name: column[kept] for name, column in columns.items()}
 
 
-@pytest.fixture(scope="module")
-def recomputed(small_population: Path, tmp_path_factory: pytest.TempPathFactory) -> Recomputed:
+@pytest.fixture(scope="module", params=[(), ("aid_group", "disability", "homelessness")])
+def recomputed(
+    request: Any, small_population: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Recomputed:
     folder = tmp_path_factory.mktemp("recomputed")
     population = open_population(small_population)
     year = population.manifest["full_years"][1]
     words = population.codes("dx").to_pylist()
-    of_word = {w: name for name, letters in CATEGORIES.items() for w in words if w[:1] in letters}
+    of_word = {
+        w: name for name, letters in CATEGORIES.items() for w in words if w and w[0] in letters
+    }
     (folder / "model.toml").write_text(
         'version = "1"\nyear = 2024\nlicense = "our own"\nsegments = [{ name = "all" }]\n'
         'cells = [{ term = "F", sex = "F", ages = [0, 128] }, '
@@ -281,13 +286,15 @@ def recomputed(small_population: Path, tmp_path_factory: pytest.TempPathFactory)
         imports.import_model(folder, "chapters")
         calibrate_population(
             small_population, folder / "own.json",
-            CalibrationRequest(contract=CONTRACT, model="chapters", full_months=1),
+            CalibrationRequest(
+                contract=CONTRACT, model="chapters", full_months=1, predictors=request.param
+            ),
             LocalRunner(1),
         )  # fmt: skip
         contract = folder / "own.toml"
         contract.write_text(OWN_WEIGHTS.format(model=folder / "own.json"))
-        request = RunRequest(small_population, (CONTRACT,), replicates=0, device="cpu")
-        run(request, folder / "run", LocalRunner(1))
+        asked = RunRequest(small_population, (CONTRACT,), replicates=0, device="cpu")
+        run(asked, folder / "run", LocalRunner(1))
     years = years_of(folder / "run", year)
     sex: dict[int, int] = {}
     has: dict[int, set[str]] = {}
@@ -306,6 +313,28 @@ def recomputed(small_population: Path, tmp_path_factory: pytest.TempPathFactory)
         [[sex[k] == 1, sex[k] == 2, *(name in has[k] for name in CATEGORIES)] for k in keys], float
     )
     report = json.loads((folder / "own.report.json").read_text())
+    if request.param:
+        by_group = [
+            years[f"months_{group}_ffs"] + years[f"months_{group}_managed"] for group in AID_GROUPS
+        ]
+        of_most = np.argmax(by_group, axis=0)
+        months = np.sum(by_group, axis=0)
+        reference = int(np.argmax([months[of_most == g].sum() for g in range(len(AID_GROUPS))]))
+        assert report["predictors"] == {"aid_group": AID_GROUPS[reference]}
+        others = [g for g in range(len(AID_GROUPS)) if g != reference and (of_most == g).any()]
+        assert len(others) > 2
+        x = np.column_stack([x, *(of_most == g for g in others)])
+        terms = (*terms, *(f"aid_{AID_GROUPS[g]}" for g in others))
+        table = population.reference("member_factors")
+        assert table is not None
+        of_key = dict(
+            zip(member_keys(table.column("person_id")).tolist(), table.to_pylist(), strict=True)
+        )
+        for factor in request.param[1:]:
+            has_it = np.array([of_key[k][factor] == "true" for k in keys])
+            assert 20 < has_it.sum() < len(keys) / 2
+            x, terms = np.column_stack([x, has_it]), (*terms, factor)
+        assert report["members_without_factors"] == 0
     return Recomputed(small_population, report, contract, years, x, terms)
 
 
@@ -322,7 +351,7 @@ def test_a_calibration_is_the_regression_of_what_a_run_counts(recomputed: Recomp
     assert report["mean_annual_cost_usd"] == pytest.approx(mean, abs=0.006)
     root = np.sqrt(months)
     want, *_ = np.linalg.lstsq(x * root[:, None], 12 * cost / months / 100 * root, rcond=None)
-    assert (want > 0).all()
+    assert (want[:5] > 0).all()  # no constraint binds
     features = {f["term"]: f for f in report["features"]["all"]}
     for term, estimate in zip(recomputed.terms, want, strict=True):
         assert features[term]["estimate_usd"] == pytest.approx(estimate, abs=0.01)
@@ -356,6 +385,11 @@ def test_a_run_scores_by_the_weights_as_by_hand(recomputed: Recomputed, tmp_path
         assert of_run == pytest.approx(by_hand, abs=1e-5)
     whole = float((years["score_micro"] * months).sum() / months.sum() / 1e6)
     assert whole == pytest.approx(1.0, abs=1e-5)
+
+
+def test_there_is_no_such_predictor(small_population: Path) -> None:
+    with pytest.raises(RiskModelError, match="no predictor 'shoe_size'; there are aid_group"):
+        calibrated(small_population, "--model", "cms-hcc-v28", "--predictors", "shoe_size")
 
 
 def test_a_prior_that_saw_the_population_is_told(recomputed: Recomputed, tmp_path: Path) -> None:

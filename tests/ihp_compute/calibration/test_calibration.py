@@ -241,7 +241,7 @@ def test_sums_and_report_do_not_depend_on_shards(model_store: Path) -> None:
         population = state(500, shards=shards)
         scores = provider_of("small", population, model_store, timing="concurrent")
         plan = plan_year(population, unbound())
-        design = design_of(scores.compiled(2024).names, store.load("small", store=model_store))
+        design = design_of(scores.compiled(2024).bit, store.load("small", store=model_store))
         parts = [sums_of(rows_of(s, scores, plan, folds=5), design, 5) for s in population.shards]
         total = parts[0]
         for part in parts[1:]:
@@ -260,7 +260,7 @@ def _dense(population: InMemory, model_store: Path) -> tuple[Any, ...]:
     """0/1 matrix, months and annual dollars of a state of one shard."""
     scores = provider_of("small", population, model_store, timing="concurrent")
     plan = plan_year(population, unbound())
-    design = design_of(scores.compiled(2024).names, store.load("small", store=model_store))
+    design = design_of(scores.compiled(2024).bit, store.load("small", store=model_store))
     (shard,) = population.shards
     rows = rows_of(shard, scores, plan, folds=5)
     at, x = indicators(rows, design, "all")
