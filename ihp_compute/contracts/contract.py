@@ -26,7 +26,7 @@ from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import completion, kinds, values, vocabulary
 from ihp_compute.contracts.draft import Draft
 from ihp_compute.contracts.kinds import CARRIED, NONE, SUPPLIED, Kind
-from ihp_compute.contracts.rules import AttributionTerms, CostTerms, RiskTerms, names_a_file
+from ihp_compute.contracts.rules import MODELS, AttributionTerms, CostTerms, RiskTerms, names_a_file
 from ihp_compute.contracts.steps import SIDES, SIZE_TABLE
 from ihp_compute.contracts.values import Band, TermError, parse, text_of
 from ihp_compute.contracts.vocabulary import IDLE_BESIDE, KINDS
@@ -573,7 +573,7 @@ TOGETHER: Final = (
 
 def _identity(path: str, value: Any) -> str:
     """A value as the digest has it: one model's file is told from another by its content."""
-    is_file = path == "risk.model" and value is not None and names_a_file(value)
+    is_file = path in MODELS and value is not None and names_a_file(value)
     return MODEL_FILE if is_file else text_of(value)
 
 

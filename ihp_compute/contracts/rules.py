@@ -9,11 +9,12 @@ Arrays-free: what a rule does to members and lines stands in `measure` and `risk
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any, Final
 
 from ihp_compute.codes import (
+    AID_GROUPS,
     RATE_CELLS,
     SERVICE_CATEGORIES,
     SPAN_DUAL,
@@ -22,7 +23,7 @@ from ihp_compute.codes import (
     SPAN_SPEND_DOWN,
     VISIT_CODES,
 )
-from ihp_compute.contracts.kinds import Kind, choice, ratio, usd
+from ihp_compute.contracts.kinds import NONE, Kind, choice, ratio, usd
 from ihp_compute.contracts.values import TermError, parse
 from ihp_compute.errors import ContractError
 
@@ -151,6 +152,20 @@ KINDS: Final[Mapping[str, Kind]] = {
         "text",
         optional=True,
     ),
+    "risk.second_model": Kind(
+        "risk score of members of some aid groups in place of risk.model: supplied, or a model's "
+        "name; none: there is no second",
+        "name",
+        "text",
+        optional=True,
+    ),
+    "risk.second_model_for": Kind(
+        "aid groups whose members the second model scores; a member is of that of most months",
+        "names",
+        "names",
+        choices=AID_GROUPS,
+        least=1,
+    ),
     "risk.normalise": choice(
         "the norm: what mean risk is divided by, each year; everybody eligible is the state",
         "statewide_rate_cell",
@@ -195,6 +210,8 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 """What each term of attribution, cost and risk may be."""
 
+MODELS: Final = ("risk.model", "risk.second_model")
+"""Terms that name a model, or the path of its file."""
 OF_A_MODEL: Final = (
     "risk.timing", "risk.payment_year", "risk.minimum_months", "risk.newborn", "risk.code_edits",
 )  # fmt: skip
@@ -350,10 +367,19 @@ class RiskTerms:
     minimum_months: int | None
     newborn: str | None
     code_edits: bool
+    second_model: str | None
+    second_model_for: tuple[str, ...]
 
     def __post_init__(self) -> None:
         """Refuse what no score can mean."""
         _refuse({f"risk.{name}": getattr(self, name) for name in self.names()})
+
+    @property
+    def each(self) -> tuple[RiskTerms, ...]:
+        """The terms for each model that scores: the first, and the second in its place."""
+        if self.second_model is None or self.model == NONE:
+            return (self,)
+        return self, replace(self, model=self.second_model)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -129,6 +129,8 @@ _CREDIBILITY: Final = "target.cell_credibility"
 _MODIFIERS: Final[Mapping[str, tuple[str, ...]]] = {
     **{path: (owner,) for path, owner in STEP_MODIFIERS.items()},
     **dict.fromkeys(rules.OF_A_MODEL, ("risk.model",)),
+    "risk.second_model": ("risk.model",),
+    "risk.second_model_for": ("risk.second_model",),
     "target.cell_least_months": (_CREDIBILITY,),
     "target.cell_full_months": (_CREDIBILITY,),
     "target.base_full_months": (_CREDIBILITY,),

@@ -223,13 +223,19 @@ def make_plan(request: RunRequest) -> Plan:
         quality,
     )
     risk = contracts.risk(performance_year)
-    scoring = scoring_of(risk)
+    scorings = [(each, scoring_of(each)) for each in risk.each]
     noticed = gates.judge(
         (
             *_inconsistent(contracts, base_year, performance_year),
             *_unmatched_quality(quality, strangers),
             *immature(to_come, contracts),
-            *noticed_of_scoring(scoring, population, (base_year, performance_year)),
+            *(
+                noticed
+                for _, scoring in scorings
+                for noticed in noticed_of_scoring(
+                    scoring, population, (base_year, performance_year)
+                )
+            ),
         )
     )
     gates.refuse(noticed, {}, Stage.PLAN)
@@ -247,6 +253,7 @@ def make_plan(request: RunRequest) -> Plan:
     )
     visits = compile_visits(attribution, population.codes("hcpcs").to_pylist())
     device, notes = _device(request)
+    idle = dict.fromkeys(note for asked in scorings for note in idle_terms(*asked))
     return Plan(
         request=request,
         origin=Origin(
@@ -279,13 +286,7 @@ def make_plan(request: RunRequest) -> Plan:
         quality=used,
         device=device,
         plans=tuple(population.codes("plan").to_pylist()),
-        notes=(
-            *notes,
-            *contracts.newer_lines(),
-            *contracts.notes,
-            *idle_terms(risk, scoring),
-            *of_quality,
-        ),
+        notes=(*notes, *contracts.newer_lines(), *contracts.notes, *idle, *of_quality),
         noticed=tuple(noticed),
     )
 
@@ -362,6 +363,7 @@ def _scores(
         missing=risk.missing,
         counting=counting,
         terms=ScoreTerms.of(risk),
+        second=None if risk.second_model is None else (risk.second_model, risk.second_model_for),
     )
 
 

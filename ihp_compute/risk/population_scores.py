@@ -24,8 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.codes import (
-    AID_GROUPS,
-    PAYER_KINDS,
     SPAN_LONG_TERM_INSTITUTION,
     SPAN_MEDICAID,
 )
@@ -60,6 +58,7 @@ from ihp_compute.risk.scores import (
     enrolled,
     enrolled_months,
     fullest,
+    fullest_aid_group,
     mean_scores,
 )
 from ihp_compute.risk.supplied import SuppliedScores, with_policy
@@ -157,14 +156,19 @@ class ModelScores:
         self, shard: ShardColumns, *, year: int, cutoff_day: int, months: NDArray[np.int64]
     ) -> Scores:
         """Score the members of a shard; see `risk.ScoreProvider`."""
+        own, able, counts = self.own(shard, year=year, cutoff_day=cutoff_day, months=months)
+        found = self.fill.apply(own, able, shard, year=year, months=months, provider_name=self.name)
+        return replace(found, counts=dict(found.counts) | counts)
+
+    def own(
+        self, shard: ShardColumns, *, year: int, cutoff_day: int, months: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_], dict[str, int]]:
+        """Members' own scores, int64[n]; who can be scored, bool[n]; and what was counted."""
         members, scored, able = self.indicators(
             shard, year=year, cutoff_day=cutoff_day, months=months
         )
-        found = self.fill.apply(
-            scored.score_micro, able, shard, year=year, months=months, provider_name=self.name
-        )
         compiled = self.compiled(year)
-        counts = dict(found.counts) | scored.counts()
+        counts = scored.counts()
         if self.terms.min_months:
             short = ~self._long_enough(shard, year) & (months.sum(axis=0) > 0)
             counts["n_under_minimum_months"] = int(short.sum())
@@ -176,7 +180,7 @@ class ModelScores:
         if "MATURITY_AGE1" in compiled.bit:
             unborn = self._no_birth_code(compiled, members, scored) & (months.sum(axis=0) > 0)
             counts["n_newborns_without_birth_code"] = int(unborn.sum())
-        return replace(found, counts=counts)
+        return scored.score_micro, able, counts
 
     def _long_enough(self, shard: ShardColumns, year: int) -> NDArray[np.bool_]:
         """bool[n_members]: who was enrolled in enough months of the year of the codes."""
@@ -263,12 +267,10 @@ def _groups(compiled: Compiled, months: NDArray[np.int64]) -> dict[str, NDArray[
     asked = [name for name in asks(compiled.model) if name != "factors"]
     if not asked:
         return {}
-    by_aid_group = months.reshape(len(AID_GROUPS), len(PAYER_KINDS), -1).sum(axis=1)
-    groups = {"aid_group": by_aid_group, "rate_cell": months}
+    of = {"aid_group": fullest_aid_group, "rate_cell": fullest}
     nowhere = months.sum(axis=0) == 0
     return {
-        name: np.where(nowhere, NOT_STATED, fullest(groups[name])).astype(np.uint8)
-        for name in asked
+        name: np.where(nowhere, NOT_STATED, of[name](months)).astype(np.uint8) for name in asked
     }
 
 

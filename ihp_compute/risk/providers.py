@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ihp_compute.contracts import MISSING_SCORE
+from ihp_compute.contracts import MISSING_SCORE, NONE
 from ihp_compute.errors import RiskModelError
 from ihp_compute.population import Population
-from ihp_compute.risk.population_scores import model_provider
+from ihp_compute.risk.population_scores import ModelScores, model_provider
 from ihp_compute.risk.score_terms import ScoreTerms
 from ihp_compute.risk.scores import Everyone, MonthsThatCount, ScoreProvider, enrolled
-from ihp_compute.risk.supplied import supplied
+from ihp_compute.risk.second_model import with_second
+from ihp_compute.risk.supplied import SuppliedScores, supplied
 
 
 def provider(
@@ -21,6 +22,7 @@ def provider(
     counting: MonthsThatCount | None = None,
     store: Path | None = None,
     terms: ScoreTerms | None = None,
+    second: tuple[str, tuple[str, ...]] | None = None,
 ) -> ScoreProvider:
     """The score provider of that name for a population.
 
@@ -38,6 +40,8 @@ def provider(
         Model store; None takes the default (`risk.models.store`).
     terms : ScoreTerms, optional
         How a model scores a population; by default as it states.
+    second : tuple, optional
+        Name of a second model, and the aid groups whose members it scores.
 
     Raises
     ------
@@ -48,8 +52,30 @@ def provider(
         raise RiskModelError(
             f"missing-member policy {missing!r} is unknown; use one of {', '.join(MISSING_SCORE)}"
         )
-    if name == "none":
+    if name == NONE:
         return Everyone()
+    if second is not None:
+        one, other = (
+            _one(each, population, missing="error", counting=counting, store=store, terms=terms)
+            for each in (name, second[0])
+        )
+        return with_second(
+            one, other, second[1], population,
+            missing=missing, counting=counting or enrolled(population),
+        )  # fmt: skip
+    return _one(name, population, missing=missing, counting=counting, store=store, terms=terms)
+
+
+def _one(
+    name: str,
+    population: Population,
+    *,
+    missing: str,
+    counting: MonthsThatCount | None,
+    store: Path | None,
+    terms: ScoreTerms | None,
+) -> ModelScores | SuppliedScores:
+    """The provider of one name that is not none."""
     if name == "supplied" or name.startswith("supplied:"):
         return supplied(
             name, population, missing=missing, counting=counting or enrolled(population)

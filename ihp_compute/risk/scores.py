@@ -23,7 +23,7 @@ from typing import Any, Final, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.codes import RATE_CELLS
+from ihp_compute.codes import AID_GROUPS, PAYER_KINDS, RATE_CELLS
 from ihp_compute.contracts import MISSING_SCORE, NONE
 from ihp_compute.errors import DataError
 from ihp_compute.population import Population, Shard, ShardColumns
@@ -207,6 +207,11 @@ def fullest(months: NDArray[np.int64]) -> NDArray[np.int64]:
         np.copyto(cell, np.uint8(c), where=by_cell[c] > most)
         most = np.maximum(most, by_cell[c])
     return cell.astype(np.int64)
+
+
+def fullest_aid_group(months: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The aid group with most months of each member, the first listed of several: int64[n]."""
+    return fullest(months.reshape(len(AID_GROUPS), len(PAYER_KINDS), -1).sum(axis=1))
 
 
 def enrolled_months(shard: ShardColumns, *, year: int) -> NDArray[np.int64]:

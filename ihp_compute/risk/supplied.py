@@ -33,7 +33,9 @@ class SuppliedScores:
         del years
         return {"timing": NONE}
 
-    def own(self, shard: ShardColumns, year: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def of_year(
+        self, shard: ShardColumns, year: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """int64[n_members]: the members' own scores of a year; bool[n_members]: who has one.
 
         Raises
@@ -70,12 +72,19 @@ class SuppliedScores:
         scored[member] = known
         return score_micro, scored
 
+    def own(
+        self, shard: ShardColumns, *, year: int, cutoff_day: int, months: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_], dict[str, int]]:
+        """Members' own scores, int64[n]; who has one, bool[n]; nothing is counted."""
+        del cutoff_day, months
+        return *self.of_year(shard, year), {}
+
     def score(
         self, shard: ShardColumns, *, year: int, cutoff_day: int, months: NDArray[np.int64]
     ) -> Scores:
         """Supplied scores of the year; a supplied score carries no paid date, so no cutoff."""
         del cutoff_day
-        own, scored = self.own(shard, year)
+        own, scored = self.of_year(shard, year)
         return self.fill.apply(
             own, scored, shard, year=year, months=months, provider_name=self.name
         )
@@ -127,7 +136,7 @@ def with_policy(
     weights = tuple(sorted(bare.weight_micro.items())) if bare.weight_micro else None
 
     def make() -> dict[int, NDArray[np.int64]]:
-        return mean_scores(missing, population.shards, counting=counting, scores=bare.own)
+        return mean_scores(missing, population.shards, counting=counting, scores=bare.of_year)
 
     key = ("mean_scores", missing, bare.model_code, counting.years, counting.key, weights)
     means = make() if counting.key is None else population.remember(key, make)

@@ -57,6 +57,8 @@ REFUSED = {
     "cost.prorate_cap": ["2"],
     "cost.services": ['["yoga"]', '["pharmacy", "pharmacy"]'],
     "risk.model": ['""', "28", "true"],
+    "risk.second_model": ['""', "28", "true"],
+    "risk.second_model_for": ['["newborn_ffs"]', "[]", '["child", "child"]', '"none"'],
     "risk.normalise": ['"state"'],
     "risk.missing": ['"none"', '"zero"'],
     "risk.most_missing": ["-0.1", '"half"'],

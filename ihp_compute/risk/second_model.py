@@ -1,0 +1,116 @@
+"""Two models of one run: members of some aid groups are scored by the second, others by the first.
+
+Programmes pay newborns and maternity by weights of their own, and a model of adults says nothing of
+a newborn. A member is of the aid group of most countable months of the year, so the score of a year
+is of one model. Both models' weights must be in the same unit; a norm by rate cell takes out what
+is left of a difference between cells.
+
+Not here: whether each model may be used as the terms ask, which is asked of each by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ihp_compute.codes import AID_GROUPS
+from ihp_compute.population import Population, ShardColumns
+from ihp_compute.risk.population_scores import ModelScores
+from ihp_compute.risk.scores import (
+    Fill,
+    MonthsThatCount,
+    Scores,
+    fullest_aid_group,
+    mean_scores,
+)
+from ihp_compute.risk.supplied import SuppliedScores
+
+OneModel = ModelScores | SuppliedScores
+
+
+@dataclass(frozen=True)
+class TwoModels:
+    """A provider of two, each without a policy of its own; picklable."""
+
+    first: OneModel
+    second: OneModel
+    aid_groups: tuple[str, ...]
+    """Whom the second scores."""
+    fill: Fill
+
+    @property
+    def name(self) -> str:
+        """Both names, and who is scored by the second."""
+        return f"{self.first.name}, and {self.second.name} for {' and '.join(self.aid_groups)}"
+
+    @property
+    def model_sha256(self) -> str:
+        """Digest of both digests and of who is scored by the second."""
+        parts = (self.first.model_sha256, self.second.model_sha256, *self.aid_groups)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def about(self, years: Sequence[int]) -> Mapping[str, Any]:
+        """How the first scores these years, with the second under `second_model`."""
+        second = {
+            "name": self.second.name,
+            "sha256": self.second.model_sha256,
+            "aid_groups": list(self.aid_groups),
+        }
+        return {**self.first.about(years), "second_model": second | dict(self.second.about(years))}
+
+    def own(
+        self, shard: ShardColumns, *, year: int, cutoff_day: int, months: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_], dict[str, int]]:
+        """Members' own scores, int64[n]; who has one, bool[n]; and what was counted."""
+        group = fullest_aid_group(months)
+        numbers = [AID_GROUPS.index(name) for name in self.aid_groups]
+        of_second = np.isin(group, numbers) & (months.sum(axis=0) > 0)
+        one, other = (
+            model.own(shard, year=year, cutoff_day=cutoff_day, months=months)
+            for model in (self.first, self.second)
+        )
+        counts = dict(one[2]) | {f"second_{name}": n for name, n in other[2].items()}
+        counts["n_of_second_model"] = int(of_second.sum())
+        return (
+            np.where(of_second, other[0], one[0]),
+            np.where(of_second, other[1], one[1]),
+            counts,
+        )
+
+    def score(
+        self, shard: ShardColumns, *, year: int, cutoff_day: int, months: NDArray[np.int64]
+    ) -> Scores:
+        """Score the members of a shard; see `risk.ScoreProvider`."""
+        own, scored, counts = self.own(shard, year=year, cutoff_day=cutoff_day, months=months)
+        found = self.fill.apply(
+            own, scored, shard, year=year, months=months, provider_name=self.name
+        )
+        return replace(found, counts=dict(found.counts) | counts)
+
+
+def with_second(
+    first: OneModel,
+    second: OneModel,
+    aid_groups: tuple[str, ...],
+    population: Population,
+    *,
+    missing: str,
+    counting: MonthsThatCount,
+) -> TwoModels:
+    """A provider of both, with the means that its missing-member policy needs."""
+    bare = TwoModels(first, second, aid_groups, Fill("error"))
+    if missing == "error":
+        return bare
+
+    def own(shard: ShardColumns, year: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        months, known = counting.of(shard, year), counting.cutoff_day(year)
+        score_micro, scored, _ = bare.own(shard, year=year, cutoff_day=known, months=months)
+        return score_micro, scored
+
+    means = mean_scores(missing, population.shards, counting=counting, scores=own)
+    return replace(bare, fill=Fill(missing, means))
