@@ -90,7 +90,7 @@ class Scoring:
     Attributes
     ----------
     model : str
-        As the contract names it.
+        As the contract names it; its own name where that is the path of a file.
     stated : str
         The timing that the model states; empty: none.
     asked : str or None
@@ -122,7 +122,8 @@ def scoring_of(risk: RiskTerms, *, store: Path | None = None) -> Scoring | None:
         return None
     terms = ScoreTerms.of(risk)
     model = model_store.load(risk.model, store=store)
-    return Scoring(risk.model, model.timing, terms.timing, terms.by(model))
+    name = model.name if model_store.is_file(risk.model, store=store) else risk.model
+    return Scoring(name, model.timing, terms.timing, terms.by(model))
 
 
 def scores_from_codes(name: str, *, store: Path | None = None) -> bool:
@@ -146,7 +147,7 @@ def idle_terms(risk: RiskTerms, scoring: Scoring | None) -> Iterator[str]:
             )
     elif not scoring.stated and scoring.asked is None:
         yield (
-            f"{risk.model} states no timing: each year is scored by its own codes "
+            f"{scoring.model} states no timing: each year is scored by its own codes "
             f"({CONCURRENT}); risk.timing says otherwise"
         )
     fixed = model_store.payment_year_of(risk.model)
@@ -159,4 +160,5 @@ def idle_terms(risk: RiskTerms, scoring: Scoring | None) -> Iterator[str]:
         if fixed
         else "only a published CMS-HCC model has a map and a factor for each payment year"
     )
-    yield f"risk.payment_year = {risk.payment_year} has no effect beside {risk.model}: {why}"
+    beside = scoring.model if scoring else risk.model
+    yield f"risk.payment_year = {risk.payment_year} has no effect beside {beside}: {why}"

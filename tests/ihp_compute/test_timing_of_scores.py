@@ -205,7 +205,7 @@ def test_another_timing_than_the_model_s_is_refused_and_named(
 ) -> None:
     with pytest.raises(GateError) as refused:
         settled(whole, model(states), timing=asked)
-    assert f"is {states}, risk.timing is {asked}" in str(refused.value)
+    assert f": own-{states} is {states}, risk.timing is {asked}" in str(refused.value)
     assert "--accept timing=REASON" in str(refused.value)
 
 
@@ -325,3 +325,17 @@ def test_a_published_model_has_map_and_factor_of_each_payment_year_or_of_one(
         assert f"payment year {payment_year}" in of["version"]
     assert f"payment year {versions[1]}" in risk_line(outcome)
     assert held["timing"] == terms.get("timing", "prospective")
+
+
+def test_a_year_without_published_map_and_factor_is_refused_by_name(
+    whole: Path, settled: Settled
+) -> None:
+    """V28 was first paid on in 2024; one payment year for both years says what stands in."""
+    with pytest.raises(RiskModelError, match=r"scores of 2023: cms-hcc-v28.* payment year 2023"):
+        settled(whole, "cms-hcc-v28", (2023, 2025))
+    fixed = settled(whole, "cms-hcc-v28", (2023, 2025), payment_year=2024)
+    assert "2023 by codes of 2022, 2025 by codes of 2024 (V28, payment year 2024" in risk_line(
+        fixed
+    )
+    with pytest.raises(RiskModelError, match="payment year 2021"):
+        settled(whole, "cms-hcc-v28", payment_year=2021)
