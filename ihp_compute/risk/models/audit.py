@@ -16,16 +16,15 @@ from itertools import combinations
 
 import numpy as np
 
+from ihp_compute.contracts import NEWBORNS, TIMINGS
 from ihp_compute.errors import RiskModelError
 from ihp_compute.risk.models.members import GROUPS, SEX_CODES, Profiles, holds, tests_of
 from ihp_compute.risk.models.schema import (
     EDIT_AGES,
     HIERARCHIES,
     KINDS,
-    NEWBORNS,
     OPERATIONS,
     SYSTEMS,
-    TIMINGS,
     Condition,
     Model,
     Rule,

@@ -96,7 +96,7 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interactions: tuple[InteractionTerms, ...] = ()
     normalization: str = ""
     timing: str = ""
-    """One of `schema.TIMINGS`; here and below, empty or 0: the model states nothing."""
+    """One of a contract's `TIMINGS`; here and below, empty or 0: the model states nothing."""
     collection: str = ""
     """The same in other words, a value of `schema.COLLECTIONS`."""
     minimum_months: int = 0

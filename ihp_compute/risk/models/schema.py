@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ihp_compute.contracts import TIMINGS
 from ihp_compute.errors import RiskModelError
 
 SCHEMA_VERSION: Final = 1
@@ -29,11 +30,8 @@ OPERATIONS: Final = (
 )  # fmt: skip
 EDIT_AGES: Final = ("member", "service_date")
 HIERARCHIES: Final = ("sequential", "simultaneous")
-COLLECTIONS: Final = {"concurrent": "same_year", "prospective": "year_before"}
+COLLECTIONS: Final = dict(zip(TIMINGS, ("same_year", "year_before"), strict=True))
 """Which year's codes score a year, by the timing of a model."""
-TIMINGS: Final = tuple(COLLECTIONS)
-NEWBORNS: Final = ("as_published", "missing")
-"""What a newborn without a birth code is: as the model's tables have it, or without a score."""
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -208,12 +206,12 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     warn_under_age: int = 0
     """Members younger than this are counted as outside the model's population."""
     timing: str = ""
-    """One of `TIMINGS`: whether weights were fitted to the cost of the codes' own year or of the
-    year after. Here and below, empty or 0: the model states nothing."""
+    """One of a contract's `TIMINGS`: whether weights were fitted to the cost of the codes' own year
+    or of the year after. Here and below, empty or 0: the model states nothing."""
     minimum_months: int = 0
-    """Members with fewer months of the year have no score."""
+    """Members with fewer enrolled months in the year of the codes have no score."""
     newborn: str = ""
-    """One of `NEWBORNS`."""
+    """One of a contract's `NEWBORNS`."""
     diagnoses_from: str = ""
     """Whose diagnoses count."""
     calibration: Calibration | None = None
