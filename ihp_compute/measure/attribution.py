@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import ATTRIBUTION_STEPS, EXCLUDABLE, AttributionTerms
-from ihp_compute.measure.providers import NO_PROVIDER, last_providers
+from ihp_compute.measure.providers import NO_PROVIDER, providers_of
 from ihp_compute.measure.roster import Roster
 from ihp_compute.measure.visits import VisitRule
 from ihp_compute.population import ShardColumns
@@ -180,7 +180,7 @@ def attribute(
     first_day, month_of = year_bounds(year)[0], _month_of_day(year)
     visit_group, visit_step = _match(shard, roster, visits, year=year, cutoff_day=cutoff_day)
     months = _open_months(found, terms)
-    group, step, n_visits, tied, first_visit = plurality(
+    group, step, n_visits, tied, first_visit, last_visit = plurality(
         visit_group,
         visit_step,
         shard.column("visits", "day"),
@@ -192,15 +192,7 @@ def attribute(
         n_steps=len(terms.steps),
         latest="latest_visit" in terms.tie_break,
     )
-    provider = last_providers(
-        shard,
-        roster.entries[year],
-        (visit_group, visit_step),
-        (group, step),
-        months,
-        month_of,
-        first_day=first_day,
-    )
+    provider = providers_of(shard, roster.entries[year], group, last_visit)
     if not terms.keep_pre_visit:
         from_month = np.zeros(shard.n_members, np.uint8)
         seen = np.flatnonzero(step)

@@ -375,14 +375,19 @@ def _inconsistent(
     The rules of the performance year measure both years.
     """
     differing: Counter[tuple[str, str]] = Counter()
-    for contract in contracts.contracts.values():
-        now = contract.at(performance_year)
+    agreements = contracts.at(performance_year)
+    shared: dict[int, list[str]] = {}
+    for partnership, contract in contracts.contracts.items():
+        shared.setdefault(id(contract), []).append(partnership)
+    for first, *others in shared.values():
+        now = agreements[first]
         try:
-            then = contract.at(base_year)
+            then = contracts.contracts[first].at(base_year)
         except ContractError:
             continue  # the contract says nothing of its base year: one set of rules
         for what in ("attribution", "cost", "risk"):
-            differing[contract.name, what] += getattr(now, what) != getattr(then, what)
+            if getattr(now, what) != getattr(then, what):
+                differing[now.name, what] += 1 + len(others)
     for (name, what), n in differing.items():
         if n:
             partnerships = f"{n} partnership{'s' if n > 1 else ''}"

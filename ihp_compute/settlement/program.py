@@ -221,15 +221,12 @@ class Compiled:
             stacked = np.empty((0, n))
         constants = self.constants()
         values = settle_grid(stacked, constants, self.table, self.registers, whole=False)[0]
-        found: dict[str, NDArray[Any]] = {}
-        for name, row, rounded in zip(self.outputs, values, self.rounded, strict=True):
-            if not rounded:
-                found[name] = row
-                continue
-            if row.size and not -EXACT_FLOAT_LIMIT < row.min() <= row.max() < EXACT_FLOAT_LIMIT:
-                raise DataError(
-                    "a settled amount is not below 2^53 cents, so it would not be exact; "
-                    "settle parts"
-                )
-            found[name] = row.astype(np.int64)
-        return found
+        whole = values[np.array(self.rounded, dtype=np.bool_)]
+        if whole.size and not -EXACT_FLOAT_LIMIT < whole.min() <= whole.max() < EXACT_FLOAT_LIMIT:
+            raise DataError(
+                "a settled amount is not below 2^53 cents, so it would not be exact; settle parts"
+            )
+        return {
+            name: row.astype(np.int64) if rounded else row
+            for name, row, rounded in zip(self.outputs, values, self.rounded, strict=True)
+        }

@@ -288,7 +288,9 @@ def _settle_one(case: _Case, programs: SharedPrograms, by_cell: Compiled, draft:
             found["payment"],
             found["passed"],
         )
-        for name, found in zip(CONDITIONINGS, (whole, program.run(held(given))), strict=True)
+        for name, found in zip(
+            CONDITIONINGS, (whole, program.run(held(case.sums, given))), strict=True
+        )
     }
     first = {name: array[0].item() for name, array in whole.items()}
     first["core_cost"] = int(given["core_cost"][0])

@@ -52,8 +52,9 @@ class StateSums:
         Rate cells of the contract; merged cells are summed.
     by_group : int64[n_groups, 1 + B, n_columns]
         Sums over the rate cells.
-    shared : mapping of source name to int64[1 + B]
-        Sources that every partnership has alike: the state's and the comparison population's.
+    shared, shared_held : mapping of source name to int64[1 + B]
+        Sources that every partnership has alike: the state's and the comparison population's; as
+        drawn, and as `held` has them.
     core_cents : int64[n_groups]
         Cost of the performance year before floor and cap, as observed.
     left_out : bool[n_groups, n_columns]
@@ -67,6 +68,7 @@ class StateSums:
     by_cell: NDArray[np.int64]
     by_group: NDArray[np.int64]
     shared: Sources
+    shared_held: Sources
     core_cents: NDArray[np.int64]
     left_out: NDArray[np.bool_]
 
@@ -105,8 +107,9 @@ def state_sums(totals: Totals, agreement: Agreement, rule_set: int) -> StateSums
     left_out: NDArray[np.bool_] = np.any(values[:, others], axis=(1, 2))
     core_cents = by_group[:, 0, columns["perf_cost"]] + totals.taken_cents[:, rule_set]
     return StateSums(
-        totals, agreement.name, cells, columns, by_cell, by_group, shared, core_cents, left_out
-    )
+        totals, agreement.name, cells, columns, by_cell, by_group, shared, _held(shared),
+        core_cents, left_out,
+    )  # fmt: skip
 
 
 def sources(sums: StateSums, group: str) -> Sources:
@@ -148,8 +151,13 @@ def sources(sums: StateSums, group: str) -> Sources:
     return found
 
 
-def held(given: Mapping[str, NDArray[Any]]) -> Sources:
+def held(sums: StateSums, given: Mapping[str, NDArray[Any]]) -> Sources:
     """The sources with the base year and the market as observed in every replicate."""
+    own = {name: array for name, array in given.items() if name not in sums.shared}
+    return sums.shared_held | _held(own)
+
+
+def _held(given: Mapping[str, NDArray[Any]]) -> Sources:
     return {
         name: _as_observed(array) if name.startswith(_HELD) else array
         for name, array in given.items()

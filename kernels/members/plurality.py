@@ -12,6 +12,7 @@ from kernels._core import KernelInputError, cuda_module, device_of, read_only, r
 
 NO_GROUP = -1
 NO_DAY = -(2**31)
+NO_VISIT = -1
 
 
 def plurality(
@@ -26,7 +27,7 @@ def plurality(
     n_groups: int,
     n_steps: int,
     latest: bool,
-) -> tuple[Any, Any, Any, Any, Any]:
+) -> tuple[Any, Any, Any, Any, Any, Any]:
     """Group with the most encounters of each member, at the first step where any has one.
 
     A visit counts in the months that have their bit. An encounter is a distinct (day, group) within
@@ -66,7 +67,9 @@ def plurality(
     tied : bool[n_members]
         Whether another group had as many, so that a tie-break decided.
     first_day : int32[n_members]
-        Day of the first of those encounters; -2**31 without any. All on the device of the inputs.
+        Day of the first of those encounters; -2**31 without any.
+    last_visit : int64[n_members]
+        Place of the last visit behind them; -1 without any. All on the device of the inputs.
 
     Raises
     ------
@@ -96,17 +99,18 @@ def plurality(
     if device == "cpu":
         arrays = tuple(read_only(a) for a in arrays)
     form: Any = _cpu if device == "cpu" else _gpu
-    found: tuple[Any, Any, Any, Any, Any] = form(*arrays, first_day, n_groups, latest)
+    found: tuple[Any, Any, Any, Any, Any, Any] = form(*arrays, first_day, n_groups, latest)
     return found
 
 
-def _empty(n_members: int, xp: Any) -> tuple[Any, Any, Any, Any, Any]:
+def _empty(n_members: int, xp: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
     return (
         xp.full(n_members, NO_GROUP, dtype=xp.int32),
         xp.zeros(n_members, dtype=xp.uint8),
         xp.zeros(n_members, dtype=xp.int32),
         xp.zeros(n_members, dtype=bool),
         xp.full(n_members, NO_DAY, dtype=xp.int32),
+        xp.full(n_members, NO_VISIT, dtype=xp.int64),
     )
 
 
@@ -135,7 +139,8 @@ def reference(
             most = max(len(found) for found in days.values())
             best = [g for g, found in days.items() if len(found) == most]
             winner = min(best, key=lambda g: (-max(days[g]) if latest else 0, g))
-            values = (winner, s, most, len(best) > 1, min(days[winner]))
+            last = max(v for v in run if step[v] == s and group[v] == winner)
+            values = (winner, s, most, len(best) > 1, min(days[winner]), last)
             for column, value in zip(out, values, strict=True):
                 column[m] = value
             break
@@ -161,9 +166,10 @@ def _cpu(
     out_count = np.zeros(n_members, np.int32)
     out_tied = np.zeros(n_members, np.bool_)
     out_first = np.full(n_members, np.int32(NO_DAY), np.int32)
+    out_visit = np.full(n_members, np.int64(NO_VISIT), np.int64)
     count = np.zeros(n_groups, np.int32)
     first, last = np.zeros(n_groups, np.int32), np.zeros(n_groups, np.int32)
-    met = np.zeros(n_groups, np.int32)
+    met, visit = np.zeros(n_groups, np.int32), np.zeros(n_groups, np.int64)
     none, one, every = np.uint8(255), np.uint8(1), np.uint16(4095)
     for m in range(n_members):
         a, b = np.uint64(offsets[m]), np.uint64(offsets[m + 1])
@@ -183,6 +189,7 @@ def _cpu(
                 continue
             if not whole and not (months[m] >> month_of[day[v] - first_day]) & 1:
                 continue
+            visit[g] = v
             if count[g] == 0:
                 met[n_met] = g
                 n_met += 1
@@ -207,9 +214,10 @@ def _cpu(
         out_count[m] = count[best]
         out_tied[m] = tied
         out_first[m] = first[best]
+        out_visit[m] = visit[best]
         for k in range(n_met):
             count[met[k]] = 0
-    return out_group, out_step, out_count, out_tied, out_first
+    return out_group, out_step, out_count, out_tied, out_first, out_visit
 
 
 @cache

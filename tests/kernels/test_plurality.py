@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import KernelInputError, plurality, to_device, to_host
-from kernels.members.plurality import NO_DAY, reference
+from kernels.members.plurality import NO_DAY, NO_VISIT, reference
 
-NAMES = ("group", "step", "n_encounters", "tied", "first_day")
-KINDS = (np.int32, np.uint8, np.int32, np.bool_, np.int32)
+NAMES = ("group", "step", "n_encounters", "tied", "first_day", "last_visit")
+KINDS = (np.int32, np.uint8, np.int32, np.bool_, np.int32, np.int64)
 
 
 FIRST_DAY = -3
@@ -47,7 +47,7 @@ def attributed(
 
 
 def test_the_most_encounters_win() -> None:
-    assert attributed((1, 2, 2), (5, 1, 2), (9, 1, 2)) == (1, 2, 2, False, 5)
+    assert attributed((1, 2, 2), (5, 1, 2), (9, 1, 2)) == (1, 2, 2, False, 5, 2)
 
 
 def test_two_lines_of_one_day_are_one_encounter() -> None:
@@ -55,21 +55,26 @@ def test_two_lines_of_one_day_are_one_encounter() -> None:
     assert attributed((1, 2, 2), (1, 2, 2), (1, 2, 2), (5, 1, 2), (9, 1, 2))[0] == 1
 
 
+def test_the_last_visit_is_of_the_group_and_step_that_decided() -> None:
+    """Also where it is one more of a day that was met, or where others come later."""
+    assert attributed((1, 2, 2), (5, 2, 2), (5, 2, 2), (6, 1, 2), (9, 2, 3))[-1] == 2
+
+
 def test_two_partnerships_on_one_day_are_two_encounters() -> None:
-    assert attributed((1, 2, 2), (1, 1, 2), (1, 2, 2), (3, 2, 2)) == (2, 2, 2, False, 1)
+    assert attributed((1, 2, 2), (1, 1, 2), (1, 2, 2), (3, 2, 2)) == (2, 2, 2, False, 1, 3)
 
 
 def test_an_earlier_step_goes_before_any_number_of_later_encounters() -> None:
-    assert attributed((1, 0, 3), (2, 0, 3), (3, 0, 3), (9, 3, 1)) == (3, 1, 1, False, 9)
+    assert attributed((1, 0, 3), (2, 0, 3), (3, 0, 3), (9, 3, 1)) == (3, 1, 1, False, 9, 3)
 
 
 def test_the_latest_visit_breaks_a_tie() -> None:
-    assert attributed((1, 1, 2), (9, 2, 2), (8, 1, 2), (2, 2, 2)) == (2, 2, 2, True, 2)
+    assert attributed((1, 1, 2), (9, 2, 2), (8, 1, 2), (2, 2, 2)) == (2, 2, 2, True, 2, 3)
 
 
 def test_the_lowest_group_breaks_what_the_day_cannot() -> None:
-    assert attributed((1, 3, 2), (1, 2, 2)) == (2, 2, 1, True, 1)
-    assert attributed((1, 1, 2), (9, 2, 2), latest=False) == (1, 2, 1, True, 1)
+    assert attributed((1, 3, 2), (1, 2, 2)) == (2, 2, 1, True, 1, 1)
+    assert attributed((1, 1, 2), (9, 2, 2), latest=False) == (1, 2, 1, True, 1, 0)
 
 
 def test_a_tie_below_the_most_is_no_tie() -> None:
@@ -77,17 +82,17 @@ def test_a_tie_below_the_most_is_no_tie() -> None:
 
 
 def test_a_member_without_visits_has_no_group() -> None:
-    assert attributed() == (-1, 0, 0, False, NO_DAY)
-    assert attributed((1, -1, 2), (2, 1, 0)) == (-1, 0, 0, False, NO_DAY)
+    assert attributed() == (-1, 0, 0, False, NO_DAY, NO_VISIT)
+    assert attributed((1, -1, 2), (2, 1, 0)) == (-1, 0, 0, False, NO_DAY, NO_VISIT)
 
 
 def test_visits_of_months_that_do_not_count_are_none() -> None:
     """Days -3 to -1 lie in month 0, 0 to 3 in month 1, 4 to 6 in month 2."""
     visits = ((-3, 1, 1), (-2, 1, 1), (1, 2, 2), (4, 3, 2), (5, 3, 2))
-    assert attributed(*visits) == (1, 1, 2, False, -3)
-    assert attributed(*visits, months=0b110) == (3, 2, 2, False, 4)
-    assert attributed(*visits, months=0b010) == (2, 2, 1, False, 1)
-    assert attributed(*visits, months=0b1000) == (-1, 0, 0, False, NO_DAY)
+    assert attributed(*visits) == (1, 1, 2, False, -3, 1)
+    assert attributed(*visits, months=0b110) == (3, 2, 2, False, 4, 4)
+    assert attributed(*visits, months=0b010) == (2, 2, 1, False, 1, 2)
+    assert attributed(*visits, months=0b1000) == (-1, 0, 0, False, NO_DAY, NO_VISIT)
 
 
 visit = st.tuples(st.integers(-3, 9), st.integers(-1, 3), st.integers(0, 3))
@@ -120,7 +125,7 @@ def test_the_cuda_text_is_the_definition(
     scalars = [np.int32(first_day), np.int32(latest), np.int64(n)]
     found = host_twin("plurality", [*inputs, *scalars, *out], grid=n // 4 + 1, block=4)
     slow = reference(**case, n_groups=4, n_steps=3, latest=latest)
-    for name, one, other in zip(NAMES, found[-5:], slow, strict=True):
+    for name, one, other in zip(NAMES, found[-len(KINDS) :], slow, strict=True):
         assert one.tolist() == other.tolist(), name
 
 
