@@ -33,13 +33,12 @@ from numpy.typing import NDArray
 
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import ATTRIBUTION_STEPS, EXCLUDABLE, AttributionTerms
-from ihp_compute.measure.providers import NO_PROVIDER, providers_of
 from ihp_compute.measure.roster import Roster
 from ihp_compute.measure.visits import VisitRule
 from ihp_compute.population import ShardColumns
 from ihp_compute.units import NO_DAY, months_of_days, year_bounds
 from kernels.members.enrolled_months import NO_CELL, EnrolledMonths, enrolled_months
-from kernels.members.plurality import plurality
+from kernels.members.plurality import NO_VISIT, plurality
 from kernels.members.roster_match import roster_match
 
 EXCLUSION_REASONS: Final = (
@@ -69,8 +68,8 @@ class Attribution:
         1 health care home, 2 primary care, 3 specialist; 0 none.
     n_visits : int32[n]
         Encounters with the group at that step.
-    provider : int32[n]
-        Code of the provider of the latest of those encounters (`providers`); -1 without any.
+    last_visit : int64[n]
+        Row in "visits" of the latest of those encounters; `NO_VISIT` without any.
     tied : bool[n]
         Whether another group had as many.
     reason : uint8[n]
@@ -89,7 +88,7 @@ class Attribution:
     group: NDArray[np.int32]
     step: NDArray[np.uint8]
     n_visits: NDArray[np.int32]
-    provider: NDArray[np.int32]
+    last_visit: NDArray[np.int64]
     tied: NDArray[np.bool_]
     reason: NDArray[np.uint8]
     months: NDArray[np.int64]
@@ -192,7 +191,6 @@ def attribute(
         n_steps=len(terms.steps),
         latest="latest_visit" in terms.tie_break,
     )
-    provider = providers_of(shard, roster.entries[year], group, last_visit)
     if not terms.keep_pre_visit:
         from_month = np.zeros(shard.n_members, np.uint8)
         seen = np.flatnonzero(step)
@@ -201,7 +199,7 @@ def attribute(
     eligible = _eligible(found.countable, terms)
     group[group < 0] = len(roster.groups) - 1
     nothing_of = (
-        (group, -1), (step, 0), (n_visits, 0), (provider, NO_PROVIDER), (tied, False),
+        (group, -1), (step, 0), (n_visits, 0), (last_visit, NO_VISIT), (tied, False),
     )  # fmt: skip
     for column, nothing in nothing_of:
         column[~eligible] = nothing
@@ -213,7 +211,7 @@ def attribute(
         group=group,
         step=step_number[step],
         n_visits=n_visits,
-        provider=provider,
+        last_visit=last_visit,
         tied=tied,
         reason=_reasons(found, terms, eligible),
         months=found.months,

@@ -14,6 +14,7 @@ from ihp_compute.measure.attribution import Attribution
 from ihp_compute.measure.cost import CAPITATION, COSTS, Cost, service_bits, slots
 from ihp_compute.population import ShardColumns
 from kernels.members.line_fate import COUNTED, line_fate
+from kernels.members.plurality import NO_VISIT
 
 
 def line_fates(
@@ -179,7 +180,7 @@ def _only(attribution: Attribution, member: int) -> Attribution:
         group=attribution.group[here],
         step=attribution.step[here],
         n_visits=attribution.n_visits[here],
-        provider=attribution.provider[here],
+        last_visit=np.array([NO_VISIT]),  # rows of visits are another's in a shard of one
         tied=attribution.tied[here],
         reason=attribution.reason[here],
         months=attribution.months[:, here],

@@ -23,6 +23,7 @@ from ihp_compute.measure.missing import unpaid_encounters, unscored
 from ihp_compute.measure.movement import movement
 from ihp_compute.measure.payer_months import payer_months
 from ihp_compute.measure.plan import Plan
+from ihp_compute.measure.providers import providers_of
 from ihp_compute.measure.utilisation import Utilisation
 from ihp_compute.population import ShardColumns
 from ihp_compute.risk import Scores
@@ -188,6 +189,7 @@ class ShardMeasured:
         grouped = performance.group[performance.group >= 0]
         eligible = np.flatnonzero(performance.group >= 0)
         by_payer = [payer_months(shard, a, n_plans=len(plan.plans)) for a in attributions]
+        providers = [providers_of(shard, plan.roster.entries[a.year], a) for a in attributions]
         ledger, fate = line_fates(
             shard,
             plan.rule_sets,
@@ -202,7 +204,7 @@ class ShardMeasured:
         return cls(
             rows=Rows.of(member_key, base, performance),
             n_members=np.bincount(grouped, minlength=n_groups).astype(np.int64),
-            member_years=member_years_of(member_key, plan, years, by_payer),
+            member_years=member_years_of(member_key, plan, years, by_payer, providers),
             ledger=ledger,
             exclusions=np.stack([_exclusions(a, cost[0]) for a, _, cost, _ in years]),
             movement=movement(

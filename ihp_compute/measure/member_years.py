@@ -106,8 +106,12 @@ def member_years_of(
     plan: Plan,
     years: Sequence[tuple[Attribution, Scores, Sequence[Cost], Utilisation]],
     by_payer: Sequence[NDArray[np.uint8]],
+    providers: Sequence[NDArray[np.int32]],
 ) -> pa.Table:
-    """One row a member and year, in the columns of `MEMBER_YEARS`."""
+    """One row a member and year, in the columns of `MEMBER_YEARS`.
+
+    `providers` are those by whom members were attributed, a year each (`providers_of`).
+    """
     attributions, scores, costs, uses = zip(*years, strict=True)
     schema = member_years_schema(len(costs[0])).arrow
     n = member_key.size
@@ -126,10 +130,9 @@ def member_years_of(
     }
     places, texts = payer_labels(np.concatenate(by_payer), plan.plans)
     labels["payer_months"] = (texts, places.reshape(len(years), n))
-    providers = np.stack([a.provider for a in attributions])
-    codes, at = np.unique(providers, return_inverse=True)
+    codes, at = np.unique(np.stack(providers), return_inverse=True)
     names = [plan.roster.providers.get(int(code), "") for code in codes]
-    labels["attributed_npi"] = (names, at.reshape(providers.shape))
+    labels["attributed_npi"] = (names, at.reshape(len(years), n))
     values: dict[str, Iterable[Any]] = {
         "member_key": (member_key for _ in years),
         "year": (a.year for a in attributions),

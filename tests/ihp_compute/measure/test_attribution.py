@@ -20,6 +20,7 @@ from ihp_compute.codes import (
     VISIT_PAYMENT,
 )
 from ihp_compute.errors import ContractError
+from ihp_compute.measure.providers import NO_PROVIDER, providers_of
 from ihp_compute.units import day_of
 from tests.ihp_compute.measure.attribution_cases import (
     ALPHA,
@@ -280,8 +281,10 @@ def test_the_provider_of_the_latest_encounter_that_counted_is_told(
     rows = (*ROWS, row(NOBODY, "P2"))
     found, groups = attributed(shard, *rows)
     assert groups == ["P2", "P2", "UNATTRIBUTED"]
-    assert found.provider.tolist() == [NOBODY, BETA, -1]
-    assert roster_of(*rows).providers[NOBODY] == str(NPI[NOBODY])
+    roster = roster_of(*rows)
+    providers = providers_of(shard, roster.entries[found.year], found)
+    assert providers.tolist() == [NOBODY, BETA, NO_PROVIDER]
+    assert roster.providers[NOBODY] == str(NPI[NOBODY])
 
 
 def test_late_payments_and_other_years_do_not_attribute(tiny_shard: Maker, span: Maker) -> None:

@@ -60,7 +60,7 @@ def standing(
         group=np.array(group, np.int32),
         step=np.zeros(n, np.uint8),
         n_visits=np.zeros(n, np.int32),
-        provider=np.full(n, -1, np.int32),
+        last_visit=np.full(n, -1),
         tied=np.zeros(n, np.bool_),
         reason=np.zeros(n, np.uint8),
         months=np.array([(month_cell == c).sum(axis=1) for c in range(len(RATE_CELLS))]),

@@ -26,7 +26,7 @@ def year_of(*members: tuple[int, int, int, bool]) -> Attribution:
         group=group.astype(np.int32),
         step=step.astype(np.uint8),
         n_visits=np.zeros(n, np.int32),
-        provider=np.full(n, -1, np.int32),
+        last_visit=np.full(n, -1),
         tied=tied.astype(bool),
         reason=np.zeros(n, np.uint8),
         months=cells,

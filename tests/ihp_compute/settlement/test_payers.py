@@ -86,7 +86,7 @@ def test_a_shard_of_nobody_has_no_months_by_payer() -> None:
     none = np.zeros(0, np.uint8)
     attribution = Attribution(
         year=2023, group=none.astype(np.int32), month_cell=np.zeros((0, 12), np.uint8),
-        step=none, n_visits=none.astype(np.int32), provider=none.astype(np.int32),
+        step=none, n_visits=none.astype(np.int32), last_visit=none.astype(np.int64),
         tied=none.astype(bool), reason=none, months=np.zeros((len(RATE_CELLS), 0), np.int64),
         enrolled_months=none.astype(np.int64), spanned=none.astype(np.uint16),
     )  # fmt: skip
@@ -116,7 +116,7 @@ def test_every_countable_month_has_one_payer() -> None:
     none = np.zeros(3, np.uint8)
     attribution = Attribution(
         year=2023, group=np.array([1, 1, -1], np.int32), month_cell=month_cell,
-        step=none, n_visits=none.astype(np.int32), provider=none.astype(np.int32),
+        step=none, n_visits=none.astype(np.int32), last_visit=none.astype(np.int64),
         tied=none.astype(bool), reason=none,
         months=np.zeros((len(RATE_CELLS), 3), np.int64), enrolled_months=none.astype(np.int64),
         spanned=none.astype(np.uint16),
