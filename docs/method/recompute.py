@@ -31,7 +31,31 @@ def over(a: Any, b: Any) -> Any:
     return np.divide(a, b, out=np.zeros(len(b)), where=b != 0)
 
 
-def target_cents(base: Cells, perf: Cells, terms: contracts.Agreement) -> int:
+def state_rows(
+    cells: Cells, when: np.ndarray, own: np.ndarray, terms: contracts.Agreement
+) -> Cells:
+    """One row of a year for each rate cell that anybody has: the state's columns are alike in all.
+
+    Those of the partnership's contract come first; where only others' people are, theirs serve.
+    """
+    listed = np.isin(cells["rate_cell"], terms["target.rate_cells"])
+    order = np.argsort(~np.isin(cells["contract"], own), kind="stable")
+    order = order[(when & listed)[order]]
+    first = np.unique(cells["rate_cell"][order], return_index=True)[1]
+    return {column: values[order[first]] for column, values in cells.items()}
+
+
+def growth(then: Cells, now: Cells) -> float:
+    """Growth of the state's mean risk at one mix: columns of every rate cell that anybody has."""
+    both = then["state_risk_mean"] * now["state_risk_mean"] > 0
+    months = now["state_member_months"] * both
+    at_base = months @ then["state_risk_mean"]
+    return float(months @ now["state_risk_mean"] / at_base) if at_base else 1.0
+
+
+def target_cents(
+    base: Cells, perf: Cells, terms: contracts.Agreement, state_growth: float
+) -> int:  # fmt: skip
     """Target of one partnership: columns of its rate cells, base year and performance year."""
     term = {path.removeprefix("target."): value.value for path, value in terms.values.items()}
     m, n, cost = base["member_months"], perf["member_months"], base["cost_cents"]
@@ -58,6 +82,14 @@ def target_cents(base: Cells, perf: Cells, terms: contracts.Agreement) -> int:
     policies = np.prod([float(policy.value) for policy in terms.policies])
     at_one = n * unit * perf["trend_factor"] * policies / float(term["completion"] or 1)
     before, after = at_one * np.where(r > 0, r, s), at_one * q
+    if terms["risk.model"] is not None:
+        state_ratio = state_growth if terms["risk.normalise"] is None else 1.0
+        if (corridor := terms["risk.growth_corridor"]) is not None:
+            held = min(max(state_ratio, 1 - float(corridor)), 1 + float(corridor))
+            after, state_ratio = after * held / state_ratio, held
+        if (full := terms["risk.credibility"]) is not None:
+            z = min(1.0, np.sqrt(n.sum() / float(full)))
+            after = z * after + (1 - z) * state_ratio * before
     if term["risk_ratio_cap_by"] == "partnership":
         before, after = before.sum(keepdims=True), after.sum(keepdims=True)
     for way, sign, bound in (("up", 1, np.minimum), ("down", -1, np.maximum)):
@@ -75,16 +107,16 @@ def settle(run: Path, contract: str) -> pa.Table:
     for known in pq.read_table(run / "settlement.parquet").to_pylist():
         name, year = known["partnership_id"], known["performance_year"]
         terms, of = contracts.load(contract).at(year), cells["partnership_id"] == name
-        base, perf = (
-            {column: values[of & when] for column, values in cells.items()}
-            for when in (cells["year"] < year, cells["year"] == year)
-        )
+        years = cells["year"] < year, cells["year"] == year
+        base, perf = ({column: values[of & when] for column, values in cells.items()}
+                      for when in years)  # fmt: skip
+        state = [state_rows(cells, when, cells["contract"][of], terms) for when in years]
         observed = perf["cost_cents"].sum() / float(terms["observed.completion"] or 1)
         row = {
             "partnership_id": name,
             "performance_year": year,
             "n_members": known["n_members"],
-            "target_usd": target_cents(base, perf, terms) / 100,
+            "target_usd": target_cents(base, perf, terms, growth(*state)) / 100,
             "observed_usd": round(observed) / 100,
             "quality_score": quality.get(name),
         }

@@ -91,6 +91,32 @@ def growth(
     return factors
 
 
+def ruled(
+    found: Mapping[Any, Any],
+    perf: list[Sums],
+    terms: contracts.Agreement,
+    before: float,
+    after: float,
+) -> float:
+    """Dollars after risk, with corridor and credibility of the ratio."""
+    state_ratio = 1.0
+    if terms["risk.normalise"] is None:
+        years = list(zip(found["state", "base"], found["state", "perf"], strict=True))
+        both = [(a, b) for a, b in years if a["risk"] and b["risk"]]
+        now = sum(b["risk"] for _, b in both)
+        then = sum(b["m"] * a["risk"] / a["m"] for a, b in both)
+        state_ratio = now / then if then else 1.0
+        corridor = terms["risk.growth_corridor"]
+        if corridor is not None:
+            held = min(max(state_ratio, 1 - float(corridor)), 1 + float(corridor))
+            after, state_ratio = after * held / state_ratio, held
+    full = terms["risk.credibility"]
+    if full is None:
+        return after
+    z = min(1.0, sqrt(sum(s["m"] for s in perf) / float(full)))
+    return z * after + (1 - z) * state_ratio * before
+
+
 def target_usd(
     base: list[Sums],
     perf: list[Sums],
@@ -135,6 +161,8 @@ def target_usd(
             mean = risk_of_base["risk"] / risk_of_base["m"]
             before += perf[c]["m"] * unit * mean / norm["base"][c]
             after += perf[c]["risk"] / norm["perf"][c] * unit
+    if terms["risk.model"] is not None:
+        after = ruled(found, perf, terms, before, after)
     up, down = (terms[f"target.risk_ratio_cap_{way}"] for way in ("up", "down"))
     after = min(after, before * (1 + float(up))) if up is not None else after
     return max(after, before * (1 - float(down))) if down is not None else after

@@ -164,6 +164,7 @@ class Contract:
             f"{text_of(self.terms[owner].entries[0].value)}"
             for path, owner in IDLE_BESIDE.items()
             if path in self.written.union(self.overrides)
+            and any(entry.value is not None for entry in self.terms[path].entries)
             and all(entry.value is not None for entry in self.terms[owner].entries)
         )
 
@@ -205,7 +206,8 @@ class Contract:
         ContractError
             If a term has no value for the year, values go by contract year and nothing says which
             is the first, a gate by size has no table, terms of the target count a change of mix
-            twice, or a factor of completion stands beside a method that takes none.
+            or temper a small partnership twice, or a factor of completion stands beside a method
+            that takes none.
         """
         first = self._pick("agreement.first_performance_year", year, None).value
         self._check_counted(year, first)
@@ -226,8 +228,8 @@ class Contract:
         Raises
         ------
         ContractError
-            If a gate by size has no table, terms of the target count a change of mix twice, or
-            rate cells of different trends are merged.
+            If a gate by size has no table, terms of the target count a change of mix or temper a
+            small partnership twice, or rate cells of different trends are merged.
         """
         for year in self._turns():
             first = self._fitting("agreement.first_performance_year", year, None)
@@ -279,6 +281,15 @@ class Contract:
         fault = completion.fault_of(held)
         if fault:
             raise ContractError(f"{self.file}: {fault}")
+        carried, blended = (held.get(path) for path in _CARRIED_TWICE)
+        if carried is not None and blended is not None:
+            own, base = _CARRIED_TWICE
+            raise ContractError(
+                f"{self.file}: {own}: found {text_of(carried)} beside {base} {text_of(blended)}, "
+                f"expected none, or {base} none: a base that is its own only as far as its months "
+                "carry tempers a small partnership's target already, and credibility of its risk "
+                "ratio would temper it a second time"
+            )
         cells = held.get("target.rate_cells", ())
         for path, (value, instead, why) in _MIX_TWICE.items():
             if len(cells) > 1 and held.get(path) == value:
@@ -565,8 +576,11 @@ _MIX_TWICE: Final = {
     "target.risk_ratio_by": ("partnership", "rate_cell", "one risk ratio over all of them"),
 }
 """Values that no contract of several rate cells may have: what instead, and why."""
+_CARRIED_TWICE: Final = ("risk.credibility", "target.cell_credibility")
+"""Two ways to let a small partnership's own figures count less, of which a contract has one."""
 TOGETHER: Final = (
-    *_GATES, "target.rate_cells", *_MIX_TWICE, completion.METHOD, *completion.FACTORS,
+    *_GATES, "target.rate_cells", *_MIX_TWICE, *_CARRIED_TWICE, completion.METHOD,
+    *completion.FACTORS,
 )  # fmt: skip
 """Terms that are checked with each other."""
 

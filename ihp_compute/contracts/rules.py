@@ -173,6 +173,18 @@ KINDS: Final[Mapping[str, Kind]] = {
         "statewide",
         optional=True,
     ),
+    "risk.growth_corridor": ratio(
+        "most that the state's growth of mean risk, at one mix of rate cells, may move targets up "
+        "or down"
+    ),
+    "risk.credibility": Kind(
+        "months of the performance year from which a partnership's own risk ratio counts wholly; "
+        "fewer: by the square root, the rest the state's ratio",
+        "member months",
+        low=Decimal(1),
+        optional=True,
+        places=0,
+    ),
     "risk.missing": choice("a member without a score", *MISSING_SCORE),
     "risk.most_missing": ratio(
         "part of a partnership's months of a year whose score may be filled; more is refused "

@@ -135,10 +135,16 @@ _MODIFIERS: Final[Mapping[str, tuple[str, ...]]] = {
     "target.cell_full_months": (_CREDIBILITY,),
     "target.base_full_months": (_CREDIBILITY,),
     "target.risk_ratio_cap_by": ("target.risk_ratio_cap_up", "target.risk_ratio_cap_down"),
+    "risk.growth_corridor": ("risk.model",),
+    "risk.credibility": ("risk.model",),
 }
 """Terms that say something only where one of others binds."""
-IDLE_BESIDE: Final[Mapping[str, str]] = {"target.empty_cell": _CREDIBILITY}
-"""Terms that say nothing where another binds: blended cells need no rule for empty ones."""
+IDLE_BESIDE: Final[Mapping[str, str]] = {
+    "target.empty_cell": _CREDIBILITY,
+    "risk.growth_corridor": "risk.normalise",
+}
+"""Terms that say nothing where another binds: blended cells need no rule for empty ones, and a norm
+leaves nothing of the state's growth to a corridor."""
 
 
 def speaks(path: str, binds: Callable[[str], bool]) -> bool:

@@ -53,6 +53,21 @@ METHODS: Final = (
         ),
     ),
     Method(
+        "Corridor of the state's growth",
+        "Growth of the state's mean risk from base to performance year, at one mix of rate cells, "
+        "moves targets no further than the corridor, up or down: beyond it every partnership's "
+        "ratio is multiplied by the growth held over the growth found. A norm takes all of that "
+        "growth out, and leaves a corridor nothing.",
+        ("risk.growth_corridor", "risk.normalise"),
+    ),
+    Method(
+        "Credibility of the risk ratio",
+        "A partnership's own ratio counts as far as the root of its months of the performance year "
+        "over those that carry fully, the rest is the state's ratio, 1 under a norm. The corridor "
+        "comes before it and the cap after it; beside blended bases it is refused.",
+        ("risk.credibility", "target.cell_credibility"),
+    ),
+    Method(
         "First step of attribution",
         "Care coordination codes make the step of health care homes, at any entry of the "
         "roster, in any place; visits at entries flagged as homes do only where the contract "

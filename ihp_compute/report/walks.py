@@ -9,17 +9,24 @@ from ihp_compute.report import numbers
 from ihp_compute.report.charts import Bar, Chart, waterfall
 from ihp_compute.report.partnerships import Partnership
 from ihp_compute.report.rows import Row
-from ihp_compute.settlement import Step, steps
+from ihp_compute.settlement import RATIO_RULES, Step, steps
 
 
 def state_walk(partnerships: Sequence[Partnership]) -> Row | None:
-    """The walks of all partnerships added up, if they have the same steps."""
+    """The walks of all partnerships added up, if they have the same steps.
+
+    A rule of the risk ratio moves nothing where a contract has none, so one may have it alone.
+    """
     if not partnerships:
         return None
-    names = [[step.step for step in p.walk] for p in partnerships]
+    walks = [[step.step for step in p.walk] for p in partnerships]
+    names = [[name for name in walk if name not in RATIO_RULES] for walk in walks]
     shared = [name for name in names[0] if all(name in other for other in names)]
     if not shared or any(set(other) - set(shared) - {"agreed_base"} for other in names):
         shared = [name for name in shared if name != "share"]
+    if "target" in shared:
+        rules = [rule for rule in RATIO_RULES if any(rule in walk for walk in walks)]
+        shared[shared.index("target") : shared.index("target")] = rules
     rows = [
         {
             "position": position,

@@ -106,7 +106,8 @@ def _rows(
     sums, g = rules.sums, plan.roster.groups.index(group)
     for i, cell in enumerate(cells):
         own = {name: int(sums.by_cell[g, i, 0, k]) for name, k in sums.columns.items()}
-        if not any(own.values()):
+        # a difference of rounding may stand in a cell that nobody is in
+        if not any(own.values()) and not (settles and cell.target_cents):
             continue
         for y, year in enumerate(_YEARS):
             months, cost = own[f"{year}_months"], own[f"{year}_cost"]
@@ -134,6 +135,8 @@ def _rows(
                 "risk_ratio": cell.risk_ratio if now else 0.0,
                 "trend_factor": cell.trend_factor if now else 0.0,
                 "target_pmpm_usd": cell.target_pmpm_usd if now else 0.0,
+                "risk_corridor_cents": cell.corridor_cents if now else 0,
+                "risk_credibility_cents": cell.risk_credibility_cents if now else 0,
                 "target_cents": cell.target_cents if now else 0,
                 "state_member_months": state["months"],
                 "state_cost_cents": state["cost"],

@@ -12,6 +12,7 @@ from ihp_compute.settlement.cells import SettledCell
 from ihp_compute.settlement.given import settle_table
 from ihp_compute.settlement.payers import split
 from ihp_compute.settlement.program import Compiled, Program
+from ihp_compute.settlement.risk_ratio import RATIO_RULES
 from ihp_compute.settlement.sensitivity import CHANGES, sensitivities
 from ihp_compute.settlement.settle import CONDITIONINGS, Settled, SharedPrograms, settle
 from ihp_compute.settlement.state import Sources, StateSums, sources, state_sums
@@ -28,6 +29,7 @@ __all__ = [
     "CHANGES",
     "CONDITIONINGS",
     "QUALITY_SCORE",
+    "RATIO_RULES",
     "Compiled",
     "Program",
     "Settled",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from ihp_compute.contracts import Agreement
 from ihp_compute.settlement.norms import Risk
 from ihp_compute.settlement.program import Compiled, Program
+from ihp_compute.settlement.risk_ratio import CORRIDOR, CREDIBILITY, RATIO_RULES
 from ihp_compute.settlement.target import write_target
 from ihp_compute.units import CENTS_PER_USD, MICRO
 
@@ -34,6 +36,9 @@ class SettledCell:
         What mean risk is divided by in each year.
     risk_ratio, trend_factor : float
     target_pmpm_usd : float
+    corridor_cents, risk_credibility_cents : int
+        What corridor of growth and credibility of the risk ratio moved; 0 without such a rule.
+        Cells add up to their lines of the walk.
     target_cents : int
         Cells add up to the target.
     """
@@ -48,6 +53,8 @@ class SettledCell:
     risk_ratio: float
     trend_factor: float
     target_pmpm_usd: float
+    corridor_cents: int
+    risk_credibility_cents: int
     target_cents: int
 
 
@@ -67,7 +74,7 @@ def cells_program(agreement: Agreement, *, base_year: int, performance_year: int
             f"ratio {i}": target.ratio,
             f"trend {i}": target.trend,
             f"pmpm {i}": target.after / program.source(f"perf_months_{i}"),
-            f"running {i}": target.running,
+            **{f"{level} {i}": running for level, running in target.running_at.items()},
         }
     return program.compile(outputs)
 
@@ -80,9 +87,12 @@ def settled_cells(
         name: array[0].item()
         for name, array in program.run({name: a[:1] for name, a in given.items()}).items()
     }
-    cells, before = [], 0
+    levels = [name for name in ("risk", *RATIO_RULES) if f"{name} 0" in found]
+    cells, before = [], dict.fromkeys(levels, 0)
     for i, cell in enumerate(agreement["target.rate_cells"]):
-        running = found[f"running {i}"]
+        running = {name: found[f"{name} {i}"] for name in levels}
+        own = {name: running[name] - before[name] for name in levels}
+        moved = {name: own[name] - own[last] for last, name in pairwise(levels)}
         cells.append(
             SettledCell(
                 rate_cell=cell,
@@ -95,7 +105,9 @@ def settled_cells(
                 risk_ratio=found[f"ratio {i}"],
                 trend_factor=found[f"trend {i}"],
                 target_pmpm_usd=found[f"pmpm {i}"] / CENTS_PER_USD,
-                target_cents=running - before,
+                corridor_cents=moved.get(CORRIDOR, 0),
+                risk_credibility_cents=moved.get(CREDIBILITY, 0),
+                target_cents=own[levels[-1]],
             )
         )
         before = running

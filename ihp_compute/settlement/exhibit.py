@@ -164,7 +164,10 @@ def _binds(agreement: Agreement, path: str) -> bool:
     def has_value(path: str) -> bool:
         return any(entry.value is not None for entry in terms[path].entries)
 
-    return has_value(path) and speaks(path, has_value) and not idle(path, has_value)
+    def always(path: str) -> bool:
+        return all(entry.value is not None for entry in terms[path].entries)
+
+    return has_value(path) and speaks(path, has_value) and not idle(path, always)
 
 
 def _part(

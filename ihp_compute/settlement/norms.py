@@ -51,7 +51,7 @@ class Risk:
         self._normalise = agreement["risk.normalise"]
         self.n_cells = len(agreement["target.rate_cells"])
         self._one = program.number(MICRO)
-        self._mix_neutral = cache(self._write_mix_neutral)
+        self._growth = cache(self._write_growth)
 
     def mean(self, who: str, year: str, cell: int) -> Node:
         """Risk per member month, millionths; 0 without months. `who` is "" for the partnership."""
@@ -65,7 +65,7 @@ class Risk:
         if not self._scored or self._normalise is None:
             return self._one
         if self._normalise == "mix_neutral":
-            return self._one if year == "base" else self._mix_neutral(whose)[0]
+            return self._one if year == "base" else self._growth(whose)[0] * self._one
         return self.mean(whose, year, cell)
 
     def normed(self, who: str, year: str, cell: int, whose: str = STATE) -> Node:
@@ -83,10 +83,20 @@ class Risk:
         """Rate cells that the norm of the performance year leaves out."""
         if not self._scored or self._normalise != "mix_neutral":
             return self._p.number(0)
-        return self._mix_neutral(STATE)[1]
+        return self._growth(STATE)[1]
 
-    def _write_mix_neutral(self, whose: str) -> tuple[Node, Node]:
-        """The norm of the performance year, and how many cells lack risk in one of the years."""
+    @property
+    def growth_left(self) -> tuple[Node, Node]:
+        """What the norm leaves of the growth of the state's risk, and cells left out of that.
+
+        At one mix of rate cells; 1 where there is a norm, for every norm takes it out.
+        """
+        if not self._scored or self._normalise is not None:
+            return self._p.number(1), self._p.number(0)
+        return self._growth(STATE)
+
+    def _write_growth(self, whose: str) -> tuple[Node, Node]:
+        """Growth of the state's mean risk at one mix; how many cells lack risk in a year."""
         p, zero, one = self._p, self._p.number(0), self._p.number(1)
         now: list[Node] = []
         then: list[Node] = []
@@ -99,7 +109,7 @@ class Risk:
             then.append(p.select(known, months * base, zero))
             lacking.append(p.select(months, p.select(known, zero, one), zero))
         ratio = total(now) / total(then)
-        return p.select(ratio, ratio * self._one, self._one), total(lacking)
+        return p.select(ratio, ratio, one), total(lacking)
 
 
 def market_growth(p: Program, risk: Risk) -> tuple[Node, Node]:

@@ -221,8 +221,9 @@ def run_program(
 ) -> Compiled:
     """The whole settlement of a partnership as one program over `state.sources`.
 
-    Outputs: the levels of the target walk, target, observed, base_pmpm, risk_ratio,
-    base_credibility, level, empty_cells, cells_left_out, and those of `steps.write_settlement`.
+    Outputs: the levels of the target walk, target, observed, base_pmpm, risk_ratio, what the rules
+    of that ratio rest on (`risk_ratio.RatioRules`), base_credibility, level, empty_cells,
+    cells_left_out, and those of `steps.write_settlement`.
     """
     program = Program()
     walked = write_target(
@@ -245,6 +246,11 @@ def run_program(
             "observed": walked.observed,
             "base_pmpm": walked.base.used_pmpm,
             "risk_ratio": walked.risk_ratio,
+            "own_ratio": walked.own_ratio,
+            "state_growth": walked.ratio.growth,
+            "state_growth_held": walked.ratio.held,
+            "state_growth_left_out": program.round(walked.ratio.cells_left_out),
+            "ratio_credibility": walked.ratio.credibility,
             "base_credibility": walked.base.credibility,
             "level": walked.base.level,
             "empty_cells": program.round(walked.empty_cells),

@@ -143,7 +143,8 @@ def sources(sums: StateSums, group: str) -> Sources:
     _check_bases(sums, group, found)
     found["core_cost"] = np.full_like(found["perf_cost"], sums.core_cents[g])
     found["observed_months"] = _as_observed(found["perf_months"])
-    found["root_base_months"] = _root(found["base_months"])
+    for year in YEARS:
+        found[f"root_{year}_months"] = _root(found[f"{year}_months"])
     for i in range(len(sums.cells)):
         months = found[f"base_months_{i}"]
         found[f"observed_base_months_{i}"] = _as_observed(months)

@@ -5,8 +5,8 @@
 By rate cell: the performance year's member months, times the unit of `credibility`, times the own
 normed risk of the performance year, grown by each year's trend (or by the market's), times the
 policy adjustments, over the base year's completion. Before risk a cell stands at the risk on which
-its base rests; the risk ratio is dollars after over dollars before, all cells together, and where
-the contract caps it, it is that ratio which is capped (each cell's own, if the contract says so).
+its base rests; the risk ratio is dollars after over dollars before, all cells together. Corridor,
+credibility and cap of that ratio stand in `risk_ratio`.
 
 All of it per replicate: every per-member-month number is a ratio of that replicate's totals, and
 dollars are that result times the member months as observed. The target is rounded once, on the sum
@@ -26,6 +26,7 @@ from ihp_compute.contracts import Agreement
 from ihp_compute.settlement.credibility import Base, write_base
 from ihp_compute.settlement.norms import Risk, market_growth, total
 from ihp_compute.settlement.program import Node, Program
+from ihp_compute.settlement.risk_ratio import RatioRules, write_ratio
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,11 @@ class CellTarget:
     trend, ratio : Node
         Growth, and dollars after risk over dollars before it.
     after : Node
-        Cents of the replicate's months, with every factor and the cap of the ratio.
+        Cents of the replicate's months, with every factor and every rule of the ratio.
     running : Node
         Whole cents of this cell and those before it, at the months as observed.
+    running_at : dict of name to Node
+        The same after risk and after each rule of the ratio, by level; the last is `running`.
     """
 
     base_pmpm: Node
@@ -49,6 +52,7 @@ class CellTarget:
     ratio: Node
     after: Node
     running: Node
+    running_at: dict[str, Node]
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,13 @@ class Walked:
     ----------
     levels : dict of name to Node
         recomputed_base, credibility, agreed_base, trend, each policy adjustment by its path,
-        completion, rate_mix, risk: each the one before, changed by one thing. Unrounded cents.
+        completion, rate_mix, risk, each rule of the ratio (`risk_ratio.RULES`) that the contract
+        has: each the one before, changed by one thing. Unrounded cents.
     target, observed : Node
         Whole cents.
-    risk_ratio : Node
-        What the risk step came to.
+    risk_ratio, own_ratio : Node
+        What the risk step came to, and before the contract's rules of the ratio.
+    ratio : RatioRules
     cells_left_out : Node
         Rate cells without risk in one of the years, left out of the market's growth or the norm.
     base : Base
@@ -74,6 +80,8 @@ class Walked:
     target: Node
     observed: Node
     risk_ratio: Node
+    own_ratio: Node
+    ratio: RatioRules
     cells_left_out: Node
     base: Base
     cells: tuple[CellTarget, ...]
@@ -135,16 +143,21 @@ def write_target(
         at_one = expected(c)
         before.append(at_one * base.cells[c].risk)
         after.append(at_one * risk.normed("", "perf", c))
-    after = _capped(p, agreement, before, after)
-    running = [after[0]]
-    for c in cells[1:]:
-        running.append(running[-1] + after[c])
-    risked, mixed = running[-1], total(before)
-    target = risked * scale
-    if agreement["target.rounding"] == "cents":
-        target = p.round(risked / perf_months) * observed_months
+    ratio = write_ratio(p, agreement, risk, before, after)
+    after, mixed = ratio.after, total(before)
     levels["rate_mix"] = mixed * scale
-    levels["risk"] = target
+    running_at: dict[str, list[Node]] = {}
+    for name, by_cell in ratio.levels.items():
+        running = [by_cell[0]]
+        for c in cells[1:]:
+            running.append(running[-1] + by_cell[c])
+        level = running[-1] * scale
+        if agreement["target.rounding"] == "cents":
+            level = p.round(running[-1] / perf_months) * observed_months
+        levels[name] = target = level
+        at_months = [cents * scale for cents in running[:-1]]
+        running_at[name] = [p.round(cents) for cents in (*at_months, level)]
+    last = list(running_at)[-1]
     observed = p.source("perf_cost") * scale
     finished = agreement["observed.completion"]
     if finished is not None:
@@ -153,7 +166,9 @@ def write_target(
         levels=levels,
         target=p.round(target),
         observed=p.round(observed),
-        risk_ratio=p.select(mixed, risked / mixed, one),
+        risk_ratio=p.select(mixed, total(after) / mixed, one),
+        own_ratio=p.select(mixed, total(ratio.levels["risk"]) / mixed, one),
+        ratio=ratio,
         cells_left_out=left_out + risk.cells_left_out,
         base=base,
         cells=tuple(
@@ -162,34 +177,12 @@ def write_target(
                 trend=trends[c],
                 ratio=p.select(before[c], after[c] / before[c], one),
                 after=after[c],
-                running=p.round(running[c] * scale if c + 1 < len(cells) else target),
+                running=running_at[last][c],
+                running_at={name: at[c] for name, at in running_at.items()},
             )
             for c in cells
         ),
     )
-
-
-def _capped(
-    p: Program, agreement: Agreement, before: list[Node], after: list[Node]
-) -> list[Node]:  # fmt: skip
-    """Dollars of each rate cell after risk, where a cap of the ratio binds by that much less."""
-    one = p.number(1)
-    up, down = (agreement[f"target.risk_ratio_cap_{way}"] for way in ("up", "down"))
-    high = None if up is None else one + p.term("target.risk_ratio_cap_up", up)
-    low = None if down is None else one - p.term("target.risk_ratio_cap_down", down)
-    if high is None and low is None:
-        return after
-
-    def held(before: Node, after: Node, part: Node) -> Node:
-        """A part of `after`, as it is while the ratio lies between its caps."""
-        ratio = p.select(before, after / before, one)
-        kept = p.clip(ratio, low, high)
-        return p.select(p.equal(kept, ratio), part, part * (kept / ratio))
-
-    if agreement["target.risk_ratio_cap_by"] == "rate_cell":
-        return [held(b, a, a) for b, a in zip(before, after, strict=True)]
-    all_before, all_after = total(before), total(after)
-    return [held(all_before, all_after, part) for part in after]
 
 
 def trend_factor(

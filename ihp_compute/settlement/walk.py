@@ -1,12 +1,14 @@
 """The walk from base to payment, as an exhibit prints it: dollars, the rule in words, its page.
 
     recomputed base · credibility · agreed base · trend · policy · completion · rate mix · risk
+    risk corridor · risk credibility · risk cap, where the contract has a corridor or credibility
     target · observed · savings · gate · the contract's steps in its order · payment
 
 Bases, target, observed, savings, gate (the dollars to be reached), share and payment are levels;
 the others are changes of what stands before them. So the base used and the changes after it add up
-to the target; share and the changes after it to the payment. Which line of a step is a change is
-declared with the step (`contracts.steps`); its words stand beside its operations (`steps`).
+to the target; share and the changes after it to the payment. A cap of the ratio alone has no line,
+it is in that of risk. Which line of a step is a change is declared with the step
+(`contracts.steps`); its words stand beside its operations (`steps`).
 """
 
 from __future__ import annotations
@@ -20,13 +22,15 @@ from numpy.typing import NDArray
 
 from ihp_compute.contracts import BASES, NO_RULE, SETTLEMENT_STEPS, Agreement, Value
 from ihp_compute.settlement.cells import SettledCell
+from ihp_compute.settlement.risk_ratio import CORRIDOR, CREDIBILITY, RATIO_RULES
 from ihp_compute.settlement.steps import OPERATIONS, Outcome
 from ihp_compute.settlement.target import trend_factor
 from ihp_compute.units import CENTS_PER_USD, MICRO, dollars
 
-CHANGES: Final = frozenset({"credibility", "trend", "policy", "completion", "rate_mix", "risk"}) | {
-    step.line for step in SETTLEMENT_STEPS.values() if step.shows == "change" and step.line
-}
+CHANGES: Final = (
+    frozenset({"credibility", "trend", "policy", "completion", "rate_mix", "risk", *RATIO_RULES})
+    | {step.line for step in SETTLEMENT_STEPS.values() if step.shows == "change" and step.line}
+)  # fmt: skip
 """Lines of a walk whose amount is a change; every other line's amount is a level."""
 
 
@@ -278,7 +282,14 @@ class _Walk:
             "target.rate_cells",
             *(() if self.agreement["target.cell_credibility"] else ("target.empty_cell",)),
         )
-        self.add("risk", change("risk"), self._risk(), *_RISK_PATHS)
+        ruled = [name for name in RATIO_RULES if name in self.first]
+        self.add(
+            "risk", change("risk"), self._risk(ruled=bool(ruled)), *_NORM_PATHS,
+            *(() if ruled else _CAP_PATHS),
+        )  # fmt: skip
+        for name in ruled:
+            words, *paths = self._rule(name)
+            self.add(name, change(name), words, *paths)
         rounded = self.agreement["target.rounding"]
         self.add_sum(
             "target",
@@ -375,7 +386,7 @@ class _Walk:
             f"more a year moves the target by {dollars(round(point))}"
         )
 
-    def _risk(self) -> str:
+    def _risk(self, *, ruled: bool) -> str:
         if self.agreement["risk.model"] is None:
             return "no risk adjustment"
         means = []
@@ -383,17 +394,39 @@ class _Walk:
             months = int(self.given[f"{year}_months"][0])
             risk = int(self.given[f"{year}_risk"][0])
             means.append(f"{risk / MICRO / months:.4f}" if months else "none")
+        ratio = self.first["own_ratio" if ruled else "risk_ratio"]
+        return (
+            f"× {ratio:.6f}, dollars after over dollars before, rate cell by rate cell"
+            + ("" if ruled else f", {self._caps()}")
+            + f"; own mean over all cells {means[0]} to {means[1]}; {self._norm()}"
+        )
+
+    def _caps(self) -> str:
         caps = [
             f"{way} {self.agreement[f'target.risk_ratio_cap_{way}']}"
             for way in ("up", "down")
             if self.agreement[f"target.risk_ratio_cap_{way}"] is not None
         ]
-        return (
-            f"× {self.first['risk_ratio']:.6f}, dollars after over dollars before, rate cell by "
-            "rate cell"
-            + (f", capped {' and '.join(caps)}" if caps else ", no cap")
-            + f"; own mean over all cells {means[0]} to {means[1]}; {self._norm()}"
-        )
+        return f"capped {' and '.join(caps)}" if caps else "no cap"
+
+    def _rule(self, name: str) -> tuple[str, ...]:
+        """Words of a rule of the risk ratio, and the terms that it reads."""
+        growth, held = self.first["state_growth"], self.first["state_growth_held"]
+        if name == CORRIDOR:
+            path = "risk.growth_corridor"
+            left_out = int(self.first["state_growth_left_out"])
+            words = f"the state's mean risk grew × {growth:.6f} at one mix of rate cells"
+            if left_out:
+                words += f", {left_out} of them without its risk in one of the years left out"
+            words += f"; within ± {self.agreement[path]}"
+            return words + ("" if held == growth else f": held at × {held:.6f}"), path
+        if name == CREDIBILITY:
+            z, months = self.first["ratio_credibility"], int(self.given["observed_months"][0])
+            return (
+                f"Z {z:.4f} of {months:,} months; the rest at the state's ratio {held:.6f}",
+                "risk.credibility",
+            )
+        return f"{self._caps()}: × {self.first['risk_ratio']:.6f} in all", *_CAP_PATHS
 
     def _norm(self) -> str:
         """Whose mean the norm is, and how much of it the partnership is."""
@@ -442,6 +475,5 @@ _METHODS: Final = {
     "given": "base year complete",
     None: "nothing done about claims still to come",
 }
-_RISK_PATHS: Final = (
-    "risk.model", "risk.normalise", "target.risk_ratio_cap_up", "target.risk_ratio_cap_down",
-)  # fmt: skip
+_NORM_PATHS: Final = ("risk.model", "risk.normalise")
+_CAP_PATHS: Final = ("target.risk_ratio_cap_up", "target.risk_ratio_cap_down")

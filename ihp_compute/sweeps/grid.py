@@ -34,7 +34,13 @@ VALUE_LIMIT: Final = 100_000
 _RANGE: Final = frozenset({"from", "to", "count"})
 _SWEPT: Final = ("settlement.", "target.")
 _ALSO_SWEPT: Final = frozenset(
-    {"observed.completion", "risk.normalise", "agreement.first_performance_year"}
+    {
+        "observed.completion",
+        "risk.normalise",
+        "risk.growth_corridor",
+        "risk.credibility",
+        "agreement.first_performance_year",
+    }
 )
 _MEASURED: Final = ("attribution.", "cost.", "risk.", "observed.", "completion.")
 

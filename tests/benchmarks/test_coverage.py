@@ -32,6 +32,13 @@ MOST_ERROR = 0.008
 """A standard error of the mean beyond which the test would hold nothing."""
 
 
+def term(path: str, value: str, unit: str) -> str:
+    return (
+        f'[{path}]\nvalue = {value}\nunit = "{unit}"\nfrom = 2018-01-01\nbasis = "contract"\n'
+        'source = { doc = "here", at = "terms" }\n'
+    )
+
+
 def alike() -> list[str]:
     """Shipped contracts, one for all that make targets and cost alike."""
     found: dict[tuple[object, ...], str] = {}
@@ -103,6 +110,26 @@ def test_a_norm_takes_the_state_s_change_from_everybody_s_savings(
         for contract in (coverage.CONTRACT, path)
     )
     assert all(0.02 < plain[name] - normed[name] < 0.12 for name in normed)
+
+
+def test_savings_are_right_on_average_under_corridor_and_credibility(
+    drawn: coverage.Drawn, tmp_path: Path
+) -> None:
+    """Growth of the state's scores within a point, and small partnerships' ratios tempered."""
+    norm = NORM.format(contract=coverage.CONTRACT, norm=NONE)
+    alone, both = (tmp_path / f"{name}.toml" for name in ("alone", "both"))
+    own = term("target.cell_credibility", '"none"', "choice")
+    alone.write_text(norm + own, encoding="utf-8")
+    rules = term("risk.growth_corridor", "0.01", "ratio")
+    rules += term("risk.credibility", "60_000", "member months")
+    both.write_text(norm + own + rules, encoding="utf-8")
+    free, held = (
+        coverage.TRUE_SAVINGS(drawn.truth, contracts.load(path).at(2024)) for path in (alone, both)
+    )
+    moved = [free[name] - held[name] for name in free]
+    assert 0.01 < np.mean(moved) < 0.12, moved
+    assert np.ptp(moved) > 0.005, moved
+    holds(off(drawn, both))
 
 
 def test_states_of_claims_settle_to_their_truth(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ REFUSED = {
     "risk.second_model": ['""', "28", "true"],
     "risk.second_model_for": ['["newborn_ffs"]', "[]", '["child", "child"]', '"none"'],
     "risk.normalise": ['"state"'],
+    "risk.growth_corridor": ["-0.01", "1.1", '"cms"'],
+    "risk.credibility": ["0", "12000.5", '"months"'],
     "risk.missing": ['"none"', '"zero"'],
     "risk.most_missing": ["-0.1", '"half"'],
     "risk.timing": ['"none"', '"retrospective"'],

@@ -15,6 +15,7 @@ from ihp_compute import contracts
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.settlement import split
+from ihp_compute.settlement.risk_ratio import CORRIDOR, CREDIBILITY, RATIO_RULES
 
 SCRIPT = Path(__file__).resolve().parents[3] / "docs/method/recompute.py"
 CONTRACTS = (
@@ -73,6 +74,20 @@ OPTIONS = {
         "target.risk_ratio_cap_by": ('"rate_cell"', "choice"),
         "target.risk_ratio_cap_up": ("0.01", "ratio"),
         "target.risk_ratio_cap_down": ("0.02", "ratio"),
+        "target.rounding": ('"cents"', "choice"),
+    },
+    "corridor.toml": {
+        "target.cell_credibility": ('"none"', "choice"),
+        "risk.normalise": ('"none"', "choice"),
+        "risk.growth_corridor": ("0.001", "ratio"),
+        "risk.credibility": ("30_000", "member months"),
+        "target.risk_ratio_cap_up": ("0.02", "ratio"),
+        "target.risk_ratio_cap_down": ("0.003", "ratio"),
+    },
+    "carried-ratio.toml": {
+        "target.cell_credibility": ('"none"', "choice"),
+        "risk.growth_corridor": ("0.001", "ratio"),
+        "risk.credibility": ("24_000", "member months"),
         "target.rounding": ('"cents"', "choice"),
     },
     "agreed.toml": {
@@ -164,6 +179,32 @@ def test_cells_foot_to_walk_and_settlement(run_of: Callable[[str], Path], name: 
             walk[step] for step in ("recomputed_base", "credibility", "trend", "rate_mix")
         ) == pytest.approx(before * 100, abs=1)
         assert row["risk_ratio"] * before * 100 == pytest.approx(row["target_cents"], abs=1)
+
+
+@pytest.mark.parametrize("name", ["corridor.toml", "carried-ratio.toml"])
+def test_what_rules_of_the_ratio_move_foots_to_the_walk(
+    run_of: Callable[[str], Path], name: str
+) -> None:
+    """Dollars by rate cell add up to the lines; the lines, from before risk, to the target."""
+    folder = run_of(name)
+    cells, rules = rows_of(folder, "cells"), [CORRIDOR, CREDIBILITY]
+    walks: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in rows_of(folder, "walk"):
+        walks[row["partnership_id"]][row["step"]] = row["amount_cents"]
+    assert walks
+    for partnership, walk in walks.items():
+        own = [c for c in cells if c["partnership_id"] == partnership]
+        moved = {rule: sum(c[f"{rule}_cents"] for c in own) for rule in rules}
+        if name == "corridor.toml":
+            assert moved == {rule: walk[rule] for rule in rules}
+            assert all(moved.values()), "a state of this test in which both bind"
+        else:
+            assert moved == {CORRIDOR: 0, CREDIBILITY: walk[CREDIBILITY]}
+            assert CORRIDOR not in walk, "the norm leaves nothing to a corridor"
+        assert sum(c["target_cents"] for c in own) == walk["target"]
+        changes = ("recomputed_base", "credibility", "trend", "policy", "completion", "rate_mix",
+                   "risk", *RATIO_RULES)  # fmt: skip
+        assert sum(walk.get(step, 0) for step in changes) == walk["target"]
 
 
 @pytest.mark.parametrize("name", ["mn-ihp-2.0-track-2", "low-cap.toml", "set.toml"])

@@ -106,6 +106,8 @@ class Terms:
     cap_up: Fraction | None = None
     cap_down: Fraction | None = None
     cap_by: str = "partnership"
+    corridor: Fraction | None = None
+    full_ratio: int | None = None
     completion: Fraction = Fraction(1)
     policy: Fraction = Fraction(1)
     cents: bool = False
@@ -204,6 +206,21 @@ def by_hand(members: Sequence[MemberYear], group: str, terms: Terms) -> Fraction
         for c in CELLS
     }
     after = {c: perf[c] * units[c] * normed(own, YEAR, c) * factor for c in CELLS}
+
+    state_ratio = Fraction(1)
+    if terms.norm is None:
+        both = [c for c in CELLS if state[BASE, c].mean and state[YEAR, c].mean]
+        at_base = sum(
+            (state[YEAR, c].months * (state[BASE, c].mean or 0) for c in both), Fraction(0)
+        )
+        state_ratio = sum((state[YEAR, c].risk for c in both), Fraction(0)) / at_base
+        if terms.corridor is not None:
+            held = min(max(state_ratio, 1 - terms.corridor), 1 + terms.corridor)
+            after = {c: after[c] * held / state_ratio for c in CELLS}
+            state_ratio = held
+    if terms.full_ratio is not None:
+        z = carried(sum(perf.values(), Fraction(0)), terms.full_ratio)
+        after = {c: z * after[c] + (1 - z) * state_ratio * before[c] for c in CELLS}
 
     def capped(before: Fraction, after: Fraction) -> Fraction:
         if not before:

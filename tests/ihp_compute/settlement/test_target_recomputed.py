@@ -70,6 +70,35 @@ CONTRACTS: Final = {
             "target.completion": "0.98", "target.rounding": "cents",
         },
     ),
+    "a corridor of the state's growth": terms(
+        norm=None, corridor=Fraction(5, 1000),
+        paths={"risk.normalise": "none", "risk.growth_corridor": "0.005"},
+    ),
+    "corridor, credibility and cap": terms(
+        norm=None, credible=False, corridor=Fraction(2, 1000), full_ratio=20_000,
+        cap_up=Fraction(1, 100), cap_down=Fraction(3, 1000),
+        paths={
+            "risk.normalise": "none", "target.cell_credibility": "none",
+            "risk.growth_corridor": "0.002", "risk.credibility": 20_000,
+            "target.risk_ratio_cap_up": "0.01", "target.risk_ratio_cap_down": "0.003",
+        },
+    ),
+    "credibility, capped by rate cell": terms(
+        credible=False, full_ratio=9_000, cap_up=Fraction(1, 100), cap_down=Fraction(1, 100),
+        cap_by="rate_cell",
+        paths={
+            "target.cell_credibility": "none", "risk.credibility": 9_000,
+            "target.risk_ratio_cap_up": "0.01", "target.risk_ratio_cap_down": "0.01",
+            "target.risk_ratio_cap_by": "rate_cell",
+        },
+    ),
+    "credibility, mix-neutral, PMPM rounded": terms(
+        credible=False, full_ratio=15_000, norm="mix_neutral", cents=True,
+        paths={
+            "target.cell_credibility": "none", "risk.credibility": 15_000,
+            "risk.normalise": "mix_neutral", "target.rounding": "cents",
+        },
+    ),
 }  # fmt: skip
 
 

@@ -198,6 +198,16 @@ GRIDS: Mapping[str, tuple[str, dict[str, Any]]] = {
             "settlement.gate.loss_rate": ["none", Decimal("0.01")],
         },
     ),
+    "corridor, credibility and cap of the risk ratio": (
+        "mn-ihp-2.0-track-2",
+        {
+            "risk.normalise": ["none", "mix_neutral"],
+            "risk.growth_corridor": ["none", 0, Decimal("0.001"), Decimal("0.03")],
+            "risk.credibility": ["none", 12_000, 90_000, 200_000],
+            "target.cell_credibility": ["none"],
+            "target.risk_ratio_cap_down": ["none", Decimal("0.002")],
+        },
+    ),
     "one edge by two names": (
         "maine-accountable-communities",
         {
@@ -435,6 +445,16 @@ def test_a_scenario_that_counts_mix_twice_is_refused(run_of: Callable[[str], Pat
             check(run_dir, grid_of({path: [value]}))
         one_cell = {"target.rate_cells": ["+".join(RATE_CELLS)]}
         assert sweep(run_dir, grid_of({path: [value], **one_cell})).table.num_rows == 2
+
+
+def test_a_scenario_of_two_credibilities_is_refused(run_of: Callable[[str], Path]) -> None:
+    run_dir, months = run_of("mn-ihp-2.0-track-2"), {"risk.credibility": [12_000]}
+    message = r"risk\.credibility: found 12000 beside target\.cell_credibility months"
+    with pytest.raises(GridError, match=message):
+        check(run_dir, grid_of(months))
+    own = {"target.cell_credibility": ["none", "months"]}
+    with pytest.raises(GridError, match=message):
+        sweep(run_dir, grid_of({**months, **own}))
 
 
 def test_rate_cells_in_another_order_need_a_new_run(run_of: Callable[[str], Path]) -> None:
