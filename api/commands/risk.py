@@ -52,7 +52,9 @@ class Order(StrEnum):
 def score_command(
     members: Annotated[Path, typer.Argument(help="Members: CSV, Parquet or Arrow.")],
     diagnoses: Annotated[Path, typer.Argument(help="member_id, diagnosis_code[, service_date].")],
-    model: Annotated[str, typer.Option(help="cms-hcc-v24, cms-hcc-v28, or an imported name.")],
+    model: Annotated[
+        str, typer.Option(help="cms-hcc-v24, cms-hcc-v28, cms-hcc-blend, or an imported name.")
+    ],
     out: Annotated[Path, typer.Option(help="Scores to write: CSV, Parquet or Arrow.")],
     drugs: Annotated[Path | None, typer.Option(help="member_id, ndc_code or hcpcs_code.")] = None,
     code_edits: Annotated[
@@ -60,6 +62,12 @@ def score_command(
     ] = Switch.ON,
     hierarchies: Annotated[
         Order | None, typer.Option(help="In place of the order the model declares.")
+    ] = None,
+    year: Annotated[
+        int | None, typer.Option(help="Year of the rows that count; the commonest.")
+    ] = None,
+    payment_year: Annotated[
+        int | None, typer.Option(help="Of CMS-HCC: map, factors and age; the year after the rows'.")
     ] = None,
     explain: Annotated[
         bool,
@@ -78,6 +86,8 @@ def score_command(
             code_edits=code_edits is Switch.ON,
             hierarchies=None if hierarchies is None else hierarchies.value,
             explain=explain,
+            year=year,
+            payment_year=payment_year,
         )
     )
     if as_json:

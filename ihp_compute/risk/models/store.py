@@ -116,7 +116,7 @@ def payment_year_of(name: str) -> int | None:
     return int(year)
 
 
-def shares(name: str, payment_year: int) -> dict[str, Decimal]:
+def shares(name: str, payment_year: int | None) -> dict[str, Decimal]:
     """The models that a name stands for in a payment year, with their shares, which make up 1.
 
     One for every name but the blend of CMS-HCC.
@@ -124,11 +124,17 @@ def shares(name: str, payment_year: int) -> dict[str, Decimal]:
     Raises
     ------
     RiskModelError
-        If the blend has no such year.
+        If the blend has no such year, or none is known.
     """
     if name.partition("@")[0] != cms_hcc.BLEND:
         return {name: Decimal(1)}
-    return cms_hcc.blend_shares(payment_year_of(name) or payment_year)
+    year = payment_year_of(name) or payment_year
+    if year is None:
+        raise RiskModelError(
+            f"{name}: no row has a service date, so that no payment year follows from them; name "
+            f"one, as in {cms_hcc.BLEND}@2025"
+        )
+    return cms_hcc.blend_shares(year)
 
 
 def follows_payment_year(name: str) -> bool:

@@ -5,11 +5,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
 from ihp_compute.errors import DataError, RiskModelError
-from ihp_compute.risk.models import cms_hcc
+from ihp_compute.risk.models import cms_hcc, store
 from ihp_compute.risk.score_files import Request, score_files
 
 
@@ -257,3 +258,211 @@ def test_who_is_born_in_the_payment_year_is_0_years_old(tmp_path: Path) -> None:
     )
     assert found["segment"].to_list() == ["CNA", "CND"]
     assert [Decimal(raw) for raw in found["raw_score"]] == [Decimal("0.782"), Decimal("0.241")]
+
+
+COMMUNITY = "member_id,birth_date,sex,original_reason_entitlement_code,dual_status_code\n"
+TWO = COMMUNITY + "D,1961-02-01,F,1,00\nA,1950-02-01,F,0,00\n"
+
+
+def coded(*rows: str) -> str:
+    return "member_id,diagnosis_code,service_date\n" + "".join(f"{row}\n" for row in rows)
+
+
+def both(year: int) -> str:
+    return coded(f"A,I50.9,{year}-05-05", f"A,E11.9,{year}-05-05")
+
+
+def raw_and_score(found: pl.DataFrame) -> dict[str, tuple[str, str, str]]:
+    return {
+        row["member_id"]: (row["segment"], row["raw_score"][:5], row["score"][:5])
+        for row in found.iter_rows(named=True)
+    }
+
+
+def test_diagnoses_of_a_year_are_scored_as_the_payment_year_after_it(tmp_path: Path) -> None:
+    """Codes of 2024: 64 on 1 February 2025, 0.436 / 1.045 x 0.941, rounded at each step."""
+    found, report = scored(tmp_path, TWO, both(2024))
+    assert (report["year"], report["payment_year"]) == (2024, 2025)
+    assert "payment year 2025" in report["version"]
+    assert raw_and_score(found) == {
+        "D": ("CND", "0.436", "0.392"), "A": ("CNA", "1.103", "0.994"),
+    }  # fmt: skip
+
+
+def test_a_payment_year_asked_for_overrules_that_of_the_diagnoses(tmp_path: Path) -> None:
+    """65 on 1 February 2026, and 1.067."""
+    found, report = scored(tmp_path, TWO, both(2024), payment_year=2026)
+    assert raw_and_score(found)["D"] == ("CNA", "0.558", "0.492")
+    assert raw_and_score(found)["A"] == ("CNA", "1.103", "0.973")
+    assert "codes of 2024 are scored as payment year 2026, as asked for" in report["notes"]
+    named, _ = scored(tmp_path, TWO, both(2024), model="cms-hcc-v28@2026")
+    assert named.equals(found)
+    with pytest.raises(RiskModelError, match="leave one of them out"):
+        scored(tmp_path, TWO, both(2024), model="cms-hcc-v28@2026", payment_year=2025)
+
+
+@pytest.mark.parametrize(
+    ("model", "year", "have"),
+    [
+        ("cms-hcc-v28", 2022, "2024, 2025, 2026, 2027"),
+        ("cms-hcc-v24", 2025, "2022, 2023, 2024, 2025"),
+        ("cms-hcc-blend", 2020, "2022, 2023, 2024, 2025, 2026, 2027"),
+    ],
+)
+def test_a_payment_year_without_map_and_factors_is_refused_by_name(
+    tmp_path: Path, model: str, year: int, have: str
+) -> None:
+    with pytest.raises(RiskModelError, match=f"payment year {year + 1}, .*there are {have}"):
+        scored(tmp_path, TWO, both(year), model=model)
+
+
+@pytest.mark.parametrize(
+    ("year", "v24", "v28"), [(2023, "0.67", "0.33"), (2024, "0.33", "0.67"), (2025, "0", "1"),
+                             (2022, "1", "0")],
+)  # fmt: skip
+def test_a_blend_takes_the_shares_of_its_payment_year(
+    tmp_path: Path, year: int, v24: str, v28: str
+) -> None:
+    """Each model with its own factors and rounding; the sum of the shares is rounded once more."""
+    blended, report = scored(tmp_path, TWO, both(year), model="cms-hcc-blend", explain=True)
+    alone = {}
+    for model, share in (("cms-hcc-v24", v24), ("cms-hcc-v28", v28)):
+        alone[model] = [Decimal(0)] * 2
+        if Decimal(share):
+            found, _ = scored(tmp_path, TWO, both(year), model=model)
+            alone[model] = [Decimal(score) for score in found["score"]]
+    expected = [
+        (Decimal(v24) * old + Decimal(v28) * new).quantize(Decimal("0.001"), "ROUND_HALF_UP")
+        for old, new in zip(alone["cms-hcc-v24"], alone["cms-hcc-v28"], strict=True)
+    ]
+    assert [Decimal(score) for score in blended["score"]] == expected
+    if Decimal(v24) and Decimal(v28):
+        assert [Decimal(score) for score in blended["score_v24"]] == alone["cms-hcc-v24"]
+        assert [Decimal(score) for score in blended["score_v28"]] == alone["cms-hcc-v28"]
+        assert report["counts"]["cms-hcc-v24_icd10_mapped"] == 2
+        assert report["model"] == "cms-hcc-blend"
+
+
+def test_a_blend_of_codes_without_dates_needs_a_payment_year(tmp_path: Path) -> None:
+    undated = "member_id,diagnosis_code\nA,I509\n"
+    with pytest.raises(RiskModelError, match="no row has a service date"):
+        scored(tmp_path, TWO, undated, model="cms-hcc-blend")
+    _, report = scored(tmp_path, TWO, undated, model="cms-hcc-blend", payment_year=2025)
+    assert report["payment_year"] == 2025
+
+
+def test_codes_without_dates_are_scored_as_the_models_last_payment_year_and_say_so(
+    tmp_path: Path,
+) -> None:
+    _, report = scored(tmp_path, TWO, "member_id,diagnosis_code\nA,I509\n")
+    assert (report["year"], report["payment_year"]) == (None, 2026)
+    assert any("no row has a service date: payment year 2026" in note for note in report["notes"])
+
+
+@pytest.mark.parametrize(
+    ("members", "diagnoses", "message"),
+    [
+        (TWO, coded("A,I509,2024-01-01", "A,C61,2152-01-01"),
+         r"diagnoses.csv: 1 rows have a service_date in the future, the first in row 2"),
+        (COMMUNITY + "A,1950-02-01,F,0,00\nB,2950-02-01,F,0,00\n", both(2024),
+         r"members.csv: 1 rows have a birth_date in the future, the first in row 2"),
+    ],
+)  # fmt: skip
+def test_a_date_in_the_future_is_refused_with_its_row(
+    tmp_path: Path, members: str, diagnoses: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        scored(tmp_path, members, diagnoses)
+
+
+def test_rows_of_the_commonest_year_count_and_others_are_named(tmp_path: Path) -> None:
+    """The latest date does not pick the map, and other years' codes do not add up."""
+    rows = coded("A,I509,2023-12-31", "A,E119,2024-01-01", "A,E119,2024-12-31", "A,C61,2025-01-01",
+                 "A,C61,2015-05-05")  # fmt: skip
+    found, report = scored(tmp_path, TWO, rows)
+    alone, _ = scored(tmp_path, TWO, coded("A,E119,2024-01-01"))
+    assert found.equals(alone)
+    assert report["year"] == 2024
+    assert report["other_years"] == {"2015": 1, "2023": 1, "2025": 1}
+    assert any(
+        "rows of 2015 (1), 2023 (1), 2025 (1) do not count: those of 2024 do" in note
+        for note in report["notes"]
+    )
+    stated, report = scored(tmp_path, TWO, rows, year=2025)
+    assert report["payment_year"] == 2026
+    assert stated["raw_score"].to_list() != found["raw_score"].to_list()
+
+
+def test_of_two_years_as_common_the_later_counts(tmp_path: Path) -> None:
+    rows = coded("A,I509,2023-02-01", "A,E119,2024-02-01")
+    assert scored(tmp_path, TWO, rows)[1]["year"] == 2024
+
+
+def test_who_cannot_be_scored_is_named_with_one_reason_and_the_others_are_scored(
+    tmp_path: Path,
+) -> None:
+    members = (
+        "member_id,age,sex,segment\nno-age,,,\nfine,70,F,\nno-sex,70,,\nyoung,40,M,CNA\n"
+        "other,71,M,\n"
+    )
+    rows = "member_id,diagnosis_code\nno-age,I509\nother,I509\nfine,E119\nnobody,E119\n"
+    found, report = scored(tmp_path, members, rows)
+    assert report["without_score"] == [
+        {"reason": reason, "members": 1, "first_row": row}
+        for reason, row in (
+            ("age is unknown", 1), ("sex is unknown", 3),
+            ("the segment has no coefficients for this age", 4),
+        )
+    ]  # fmt: skip
+    assert report["counts"]["members_without_score"] == 3
+    assert report["counts"]["icd10_rows_of_unscored_members"] == 1
+    assert report["counts"]["icd10_rows_without_member"] == 1
+    listed = pl.read_csv(tmp_path / "out.unscored.csv", infer_schema_length=0)
+    assert listed["member_id"].to_list() == ["no-age", "no-sex", "young"]
+    assert not any("no-age" in note for note in report["notes"])
+    alone, _ = scored(tmp_path, "member_id,age,sex\nfine,70,F\nother,71,M\n", rows)
+    assert found.drop_nulls("score").equals(alone)
+    assert found["member_id"].to_list() == ["no-age", "fine", "no-sex", "young", "other"]
+    assert not (tmp_path / "out.unscored.csv").exists()
+
+
+def test_a_file_of_nobody_who_can_be_scored_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nobody can be scored: 2 members: age is unknown \(first"):
+        scored(tmp_path, "member_id,age,sex\na,,F\nb,,\n")
+
+
+@pytest.mark.parametrize("model", ["cms-hcc-v24", "cms-hcc-v28", "cms-hcc-blend"])
+def test_codes_of_adults_do_not_count_for_children_unless_switched_off(
+    tmp_path: Path, model: str
+) -> None:
+    members = "member_id,age,sex,original_reason_entitlement_code\nA,10,F,1\n"
+    rows = coded("A,I70231,2024-03-01", "A,C9150,2024-03-01")
+    found, report = scored(tmp_path, members, rows, model=model)
+    none, _ = scored(tmp_path, members, coded("A,Z000,2024-03-01"), model=model)
+    assert found.equals(none)
+    edited = [n for key, n in report["counts"].items() if key.endswith("icd10_edited")]
+    assert set(edited) == {2}
+    assert not any("--code-edits" in note for note in report["notes"])
+    off, _ = scored(tmp_path, members, rows, model=model, code_edits=False)
+    assert Decimal(off["raw_score"][0]) > Decimal(none["raw_score"][0])
+
+
+def test_an_option_without_effect_says_so(tmp_path: Path) -> None:
+    """A small model of one map, without edits, hierarchies and drugs."""
+    plain = msgspec.structs.replace(
+        (model := cms_hcc.build("cms-hcc-v28", 2026)),
+        name="plain", family="ours", post_steps=(), hierarchies=(),
+        rules=tuple(msgspec.structs.replace(rule, edit_age=None) for rule in model.rules),
+        steps=tuple(step for step in model.steps if step.op != "HIER"),
+    )  # fmt: skip
+    store.save(plain, "plain", store=tmp_path / "s", about={})
+    (tmp_path / "drugs.csv").write_text("member_id,ndc_code\nA,00002-7510-01\n")
+    _, report = scored(
+        tmp_path, TWO, both(2024), model="plain", store=tmp_path / "s", payment_year=2025,
+        hierarchies="simultaneous", drugs=tmp_path / "drugs.csv",
+    )  # fmt: skip
+    said = " ".join(report["notes"])
+    for option in ("--code-edits", "--hierarchies", "--drugs", "--payment-year"):
+        assert f"{option} changes nothing" in said
+    assert "codes of 2024 are scored by a model of 2026" in said
+    assert report["payment_year"] is None
