@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -185,6 +186,8 @@ def _show_member(found: MemberExplained) -> None:
             for year in found.years
         ],
     )  # fmt: skip
+    for year in found.years:
+        _show_scoring(year["year"], year["scoring"])
     show_table(
         "Claim lines",
         {"service": "left", "incurred": "left", "paid": "left", "claim": "left", "line": "right",
@@ -208,6 +211,60 @@ def _show_member(found: MemberExplained) -> None:
     )  # fmt: skip
     fates = Counter(line["fate"] for line in found.lines)
     say(", ".join(f"{n} {fate}" for fate, n in sorted(fates.items())))
+
+
+def _show_scoring(year: int, scoring: dict[str, Any]) -> None:
+    """What is behind one year's score, in millionths that add up."""
+    about = ""
+    if scoring["kind"] == "model":
+        about = (
+            f", {scoring['timing']}: codes of {scoring['codes_of']}, "
+            f"{scoring['version']}; age {scoring['age']}, segment "
+            f"{scoring['segment']}"
+        )
+    show_table(
+        f"Score of {year}: {scoring.get('model', scoring['kind'])}{about}",
+        {"what": "left", "millionths": "right", "how": "left"},
+        [*_scored_by(scoring)],
+    )
+
+
+def _scored_by(scoring: dict[str, Any]) -> Iterator[list[str]]:
+    """What, millionths and how, line by line."""
+    if scoring["kind"] == "model":
+        dates: dict[tuple[str, str], list[str]] = {}
+        for row in scoring["codes"]:
+            if row["fate"] != "unmapped":
+                sets = f"sets {', '.join(row['sets'])}" if row["sets"] else row["fate"]
+                dates.setdefault((f"{row['system']} {row['code']}", sets), []).append(row["date"])
+        for (code, sets), days in dates.items():
+            others = f", {len(days):,} times to {max(days)}" if len(days) > 1 else ""
+            yield [f"{code}, {min(days)}{others}", "", sets]
+        for step in scoring["steps"]:
+            changes = [
+                f"{verb} {', '.join(step[verb])}" for verb in ("set", "cleared") if step[verb]
+            ]
+            yield [f"step {step['step']}, {step['op']}", "", "; ".join(changes)]
+        for term, micro in scoring["terms"].items():
+            yield [term, f"{micro:,}", "coefficient"]
+        yield ["sum", f"{scoring['raw_micro']:,}", ""]
+        for step in scoring["post_steps"]:
+            how = f"{step['op']} {step['by']}".strip() + f", to {step['places']} places"
+            yield ["after", f"{step['score_micro']:,}", how]
+        for why in scoring["why_none"]:
+            yield ["no score of its own", "", why]
+    for row in scoring.get("rows", ()):
+        micro = row.get("score_micro", row.get("weight_micro"))
+        how = f"cell {row['cell']}" if row["cell"] else "no cell"
+        if micro is None:
+            how += f", no {'score' if scoring['kind'] == 'supplied' else 'weight of the year'}"
+        yield [f"given for {row['year']}", "" if micro is None else f"{micro:,}", how]
+    if (filled := scoring["filled"]) is not None:
+        yield [
+            "filled", f"{filled['mean_micro']:,}",
+            f"{filled['policy']}: mean of {filled['cell']}",
+        ]  # fmt: skip
+    yield ["score", f"{scoring['score_micro']:,}", ""]
 
 
 def _show_claim(found: ClaimExplained) -> None:

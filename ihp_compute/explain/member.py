@@ -41,8 +41,9 @@ from ihp_compute.units import date_text
 class MemberExplained:
     """One member's two years and every claim line, with its fate.
 
-    `years` have year, group_id, exclusion, step, n_visits, tied, months by rate cell, score, and
-    cost before and after the cap in cents. `lines` are the retained ones with their run fate, the
+    `years` have year, group_id, exclusion, step, n_visits, tied, months by rate cell, score and
+    what is behind it (`scoring`, as `ScoreProvider.explain` has it), and cost before and after the
+    cap in cents. `lines` are the retained ones with their run fate, the
     day by which the contract incurs them and, where a line counted as a visit, of which partnership
     and step and by whose entry of the roster; then those put aside at ingest with theirs, each by
     date.
@@ -100,6 +101,7 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
         seen, plan, attributions,
         costs(seen, plan.rule_sets, cutoff_day=plan.cutoff_day, attributions=attributions),
     )  # fmt: skip
+    population = open_population(plan.origin.path)
     years = []
     for attribution, under, cutoff_day in zip(attributions, cost, plan.cutoff_days, strict=True):
         scores = plan.scores.score(
@@ -122,6 +124,14 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
                 },
                 "score_micro": int(scores.score_micro[member]),
                 "score_missing": bool(scores.missing[member]),
+                "scoring": plan.scores.explain(
+                    population,
+                    shard,
+                    member,
+                    year=attribution.year,
+                    cutoff_day=cutoff_day,
+                    months=attribution.months,
+                ),
                 "uncapped_cents": int(own.uncapped_cents[member]),
                 "above_cap_cents": int(own.above_cap_cents[member]),
                 "floored_cents": int(own.floored_cents[member]),

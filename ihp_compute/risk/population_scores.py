@@ -43,6 +43,7 @@ from ihp_compute.risk.models import (
     check,
     clean_codes,
     compile_model,
+    explain_one,
     run,
     segments_of,
     slim,
@@ -62,7 +63,7 @@ from ihp_compute.risk.scores import (
     mean_scores,
 )
 from ihp_compute.risk.supplied import SuppliedScores, with_policy
-from ihp_compute.units import year_bounds
+from ihp_compute.units import date_text, year_bounds
 
 SYSTEMS: Final = {"ICD10": "dx", "NDC": "ndc", "HCPCS": "hcpcs"}
 NO_EPOCH_DAY: Final = np.datetime64("1970-01-01", "D")
@@ -138,11 +139,7 @@ class ModelScores:
         if self.factors is not None and "factors" in asks(compiled.model):
             bits, _ = self.factors.on(shard, year_bounds(self.diagnosis_year(year))[1] - 1)
             members = replace(members, factors=bits)
-        codes = {
-            system: self._rows(shard, system, year=year, cutoff_day=cutoff_day)
-            for system in SYSTEMS
-            if len(compiled.tables[system].rules)
-        }
+        codes = self._codes(compiled, shard, year=year, cutoff_day=cutoff_day)
         scored = run(compiled, members, codes, code_edits=self.terms.code_edits)
         able = np.ones(len(members), np.bool_)
         for bad in check(compiled, members, segments_of(compiled, members)).values():
@@ -181,6 +178,100 @@ class ModelScores:
             unborn = self._no_birth_code(compiled, members, scored) & (months.sum(axis=0) > 0)
             counts["n_newborns_without_birth_code"] = int(unborn.sum())
         return scored.score_micro, able, counts
+
+    def explain(
+        self,
+        population: Population,
+        shard: ShardColumns,
+        member: int,
+        *,
+        year: int,
+        cutoff_day: int,
+        months: NDArray[np.int64],
+    ) -> dict[str, Any]:
+        """What is behind one member's score; see `risk.ScoreProvider`."""
+        found = self.score(shard, year=year, cutoff_day=cutoff_day, months=months)
+        return {
+            **self.behind(
+                population, shard, member, year=year, cutoff_day=cutoff_day, months=months
+            ),
+            **self.fill.explain(found, shard, member, year=year, months=months),
+        }
+
+    def behind(
+        self,
+        population: Population,
+        shard: ShardColumns,
+        member: int,
+        *,
+        year: int,
+        cutoff_day: int,
+        months: NDArray[np.int64],
+    ) -> dict[str, Any]:
+        """Codes, steps, terms and post-steps of one member, and why there is no score of these."""
+        compiled = self.compiled(year)
+        members, scored, able = self.indicators(
+            shard, year=year, cutoff_day=cutoff_day, months=months
+        )
+        document = explain_one(
+            compiled,
+            members,
+            self._codes(compiled, shard, year=year, cutoff_day=cutoff_day),
+            scored,
+            member,
+            code_edits=self.terms.code_edits,
+        )
+        names = {system: population.codes(column) for system, column in SYSTEMS.items()}
+        for row in document["codes"]:
+            row["code"] = names[row["system"]][row["code"]].as_py()
+            row["date"] = date_text(row.pop("day"))
+        (how,) = self.about((year,))["years"]
+        document["own_score_micro"] = document.pop("score_micro")
+        return {
+            "kind": "model",
+            "model": self.name,
+            "timing": self.terms.timing,
+            "codes_of": how["codes_of"],
+            "model_year": compiled.model.year,
+            "version": how["version"],
+            **document,
+            "why_none": self._why_none(compiled, members, scored, shard, member, year),
+            "is_scored": bool(able[member]),
+        }
+
+    def _why_none(
+        self,
+        compiled: Compiled,
+        members: Members,
+        scored: Scored,
+        shard: ShardColumns,
+        member: int,
+        year: int,
+    ) -> list[str]:
+        """Why a member has no score of the model: the reasons of `indicators`, in words."""
+        problems = check(compiled, members, segments_of(compiled, members))
+        why = [reason for reason, bad in problems.items() if bad[member]]
+        if not self._long_enough(shard, year)[member]:
+            why.append(
+                f"enrolled in {self.diagnosis_year(year)} for fewer than {self.terms.min_months} "
+                "months"
+            )
+        if (
+            self.terms.newborn == "missing"
+            and self._no_birth_code(compiled, members, scored)[member]
+        ):
+            why.append("a newborn without a birth code")
+        return why
+
+    def _codes(
+        self, compiled: Compiled, shard: ShardColumns, *, year: int, cutoff_day: int
+    ) -> dict[str, Codes]:
+        """The members' rows of the year of the codes, by system."""
+        return {
+            system: self._rows(shard, system, year=year, cutoff_day=cutoff_day)
+            for system in SYSTEMS
+            if len(compiled.tables[system].rules)
+        }
 
     def _long_enough(self, shard: ShardColumns, year: int) -> NDArray[np.bool_]:
         """bool[n_members]: who was enrolled in enough months of the year of the codes."""

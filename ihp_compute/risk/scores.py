@@ -31,6 +31,7 @@ from ihp_compute.units import MICRO, NO_DAY, half_even, sums_by, year_bounds
 
 AGE_BANDS: Final = (0, 1, 2, 5, 10, 15, 21, 25, 30, 35, 40, 45, 50, 55, 60, 65)
 """Lower bounds of the age bands of `demographic_cell`; age at the end of the year."""
+SEXES: Final = ("sex unknown", "female", "male")
 N_DEMOGRAPHIC: Final = 3 * (len(AGE_BANDS) + 1)
 
 
@@ -80,6 +81,23 @@ class ScoreProvider(Protocol):
         """
         ...
 
+    def explain(
+        self,
+        population: Population,
+        shard: ShardColumns,
+        member: int,
+        *,
+        year: int,
+        cutoff_day: int,
+        months: NDArray[np.int64],
+    ) -> dict[str, Any]:
+        """Why one member of a shard has the score of `score`, in JSON's own values.
+
+        `kind` is model, cells, supplied or none; `filled` says by which policy and mean, None where
+        the score is the member's own; `score_micro` is the score.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Everyone:
@@ -100,6 +118,20 @@ class Everyone:
         del year, cutoff_day, months
         n = shard.n_members
         return Scores(np.full(n, MICRO, np.int64), {"n_unscored": 0}, np.zeros(n, np.bool_))
+
+    def explain(
+        self,
+        population: Population,
+        shard: ShardColumns,
+        member: int,
+        *,
+        year: int,
+        cutoff_day: int,
+        months: NDArray[np.int64],
+    ) -> dict[str, Any]:
+        """Nothing is asked of anybody."""
+        del population, shard, member, year, cutoff_day, months
+        return {"kind": NONE, "filled": None, "score_micro": MICRO}
 
 
 @dataclass(frozen=True)
@@ -149,6 +181,37 @@ class Fill:
                 )
             score_micro = np.where(missing, filled, score_micro)
         return Scores(score_micro, {"n_unscored": count}, missing)
+
+    def explain(
+        self,
+        found: Scores,
+        shard: ShardColumns,
+        member: int,
+        *,
+        year: int,
+        months: NDArray[np.int64],
+    ) -> dict[str, Any]:
+        """Policy, cell and mean of a member who was filled; and the score."""
+        filled = None
+        if found.missing[member]:
+            cell = int(cells_of(self.policy, shard, year=year, months=months)[member])
+            filled = {
+                "policy": self.policy,
+                "cell": _cell_name(self.policy, cell),
+                "mean_micro": int(self.mean_micro[year][cell]),
+            }
+        return {"filled": filled, "score_micro": int(found.score_micro[member])}
+
+
+def _cell_name(policy: str, cell: int) -> str:
+    """What a cell of `cells_of` is, in words."""
+    if policy == "group_average":
+        return RATE_CELLS[cell]
+    sex, band = divmod(cell, len(AGE_BANDS) + 1)
+    if not band:
+        return f"{SEXES[sex]}, age unknown"
+    top = f" to {AGE_BANDS[band] - 1}" if band < len(AGE_BANDS) else " and over"
+    return f"{SEXES[sex]}, {AGE_BANDS[band - 1]}{top}"
 
 
 def ages_on(birth_day: NDArray[np.int32], day: int) -> NDArray[np.int16]:

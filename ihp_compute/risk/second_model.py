@@ -67,9 +67,7 @@ class TwoModels:
         self, shard: ShardColumns, *, year: int, cutoff_day: int, months: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_], dict[str, int]]:
         """Members' own scores, int64[n]; who has one, bool[n]; and what was counted."""
-        group = fullest_aid_group(months)
-        numbers = [AID_GROUPS.index(name) for name in self.aid_groups]
-        of_second = np.isin(group, numbers) & (months.sum(axis=0) > 0)
+        of_second = self._of_second(months)
         one, other = (
             model.own(shard, year=year, cutoff_day=cutoff_day, months=months)
             for model in (self.first, self.second)
@@ -91,6 +89,32 @@ class TwoModels:
             own, scored, shard, year=year, months=months, provider_name=self.name
         )
         return replace(found, counts=dict(found.counts) | counts)
+
+    def explain(
+        self,
+        population: Population,
+        shard: ShardColumns,
+        member: int,
+        *,
+        year: int,
+        cutoff_day: int,
+        months: NDArray[np.int64],
+    ) -> dict[str, Any]:
+        """What is behind one member's score, by the model of its aid group."""
+        model = self.second if self._of_second(months)[member] else self.first
+        found = self.score(shard, year=year, cutoff_day=cutoff_day, months=months)
+        return {
+            **model.behind(
+                population, shard, member, year=year, cutoff_day=cutoff_day, months=months
+            ),
+            **self.fill.explain(found, shard, member, year=year, months=months),
+        }
+
+    def _of_second(self, months: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """bool[n_members]: whom the second model scores."""
+        numbers = [AID_GROUPS.index(name) for name in self.aid_groups]
+        is_of_group: NDArray[np.bool_] = np.isin(fullest_aid_group(months), numbers)
+        return is_of_group & (months.sum(axis=0) > 0)
 
 
 def with_second(

@@ -89,6 +89,60 @@ class SuppliedScores:
             own, scored, shard, year=year, months=months, provider_name=self.name
         )
 
+    def explain(
+        self,
+        population: Population,
+        shard: ShardColumns,
+        member: int,
+        *,
+        year: int,
+        cutoff_day: int,
+        months: NDArray[np.int64],
+    ) -> dict[str, Any]:
+        """What is behind one member's score; see `risk.ScoreProvider`."""
+        found = self.score(shard, year=year, cutoff_day=cutoff_day, months=months)
+        return {
+            **self.behind(
+                population, shard, member, year=year, cutoff_day=cutoff_day, months=months
+            ),
+            **self.fill.explain(found, shard, member, year=year, months=months),
+        }
+
+    def behind(
+        self,
+        population: Population,
+        shard: ShardColumns,
+        member: int,
+        *,
+        year: int,
+        cutoff_day: int,
+        months: NDArray[np.int64],
+    ) -> dict[str, Any]:
+        """Rows of the member that bear the year: score as supplied, or cell and its weight."""
+        del cutoff_day, months
+        first, last = shard.offsets("scores")[member : member + 2]
+        names = population.codes("risk_cell")
+        rows = []
+        for row in range(int(first), int(last)):
+            at_row = {
+                name: int(shard.column("scores", name)[row])
+                for name in ("year", "model", "score_micro", "cell")
+            }
+            if at_row["year"] != year or at_row["model"] != self.model_code:
+                continue
+            given: dict[str, Any] = {"year": year, "cell": str(names[at_row["cell"]].as_py() or "")}
+            if self.weight_micro is None:
+                stated = at_row["score_micro"]
+                given["score_micro"] = None if stated == NO_SCORE else stated
+            else:
+                given["weight_micro"] = self.weight_micro.get((year, at_row["cell"]))
+            rows.append(given)
+        return {
+            "kind": "supplied" if self.weight_micro is None else "cells",
+            "model": self.name,
+            "rows": rows,
+        }
+
 
 def supplied(
     name: str, population: Population, *, missing: str, counting: MonthsThatCount

@@ -16,7 +16,7 @@ from ihp_compute.risk.models.engine import (
     run,
     segments_of,
 )
-from ihp_compute.risk.models.explain import explain
+from ihp_compute.risk.models.explain import explain, explain_one
 from ihp_compute.risk.models.members import NOT_STATED, Members, asks, tests_of
 from ihp_compute.risk.models.rows import read_rows
 from ihp_compute.risk.models.schema import (
@@ -58,6 +58,7 @@ __all__ = [
     "emitted",
     "encode",
     "explain",
+    "explain_one",
     "read_json",
     "read_rows",
     "run",

@@ -7,7 +7,7 @@ model can tell apart is one *profile*: a stand-in that is tested once, for all m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 import numpy as np
@@ -65,6 +65,11 @@ class Members:
     def __len__(self) -> int:
         """Number of members."""
         return len(self.age)
+
+    def take(self, places: NDArray[np.int64]) -> Members:
+        """The members at these places, in their order."""
+        columns = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return replace(self, **{name: of[places] for name, of in columns if of is not None})
 
 
 def tests_of(model: Model) -> list[Condition]:

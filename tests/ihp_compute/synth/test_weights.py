@@ -47,9 +47,9 @@ def is_read(rule: Rule, sex: str, age: int) -> bool:
     return rule.sex in ("", sex) and all(low <= age < high for low, high in ages)
 
 
-@pytest.mark.parametrize("vintage", [2025, 2026])
-def test_codes_have_the_categories_of_the_published_map(vintage: int) -> None:
-    model = build(MODEL, vintage=vintage)
+@pytest.mark.parametrize("payment_year", [2025, 2026])
+def test_codes_have_the_categories_of_the_published_map(payment_year: int) -> None:
+    model = build(MODEL, payment_year)
     category = {code: one.name for one in CATEGORIES for code in one.codes}
     rules: dict[str, list[Rule]] = {
         code: [] for condition in CONDITIONS for code in condition.codes
