@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import msgspec
 
-from ihp_compute.codes import MOST_SCORE
 from ihp_compute.errors import RiskModelError
 from ihp_compute.population import Population
 from ihp_compute.risk.models import read_json, read_rows, weight_micro
@@ -59,18 +58,18 @@ def read(path: Path) -> CellWeights:
         where = f"{path.name}, line {line}: cell {row['cell']!r}"
         try:
             micro = weight_micro(row["weight"], least=0)
-            years = tuple(
+        except RiskModelError as problem:
+            raise RiskModelError(f"{where}: {problem}") from problem
+        try:
+            first, last = (
                 int(row.get(column) or always)
                 for column, always in zip(("first_year", "last_year"), ALWAYS, strict=True)
             )
-        except (RiskModelError, ValueError) as problem:
-            raise RiskModelError(
-                f"{where}: {problem}; expected a weight from 0 to {MOST_SCORE:,} of at most six "
-                "decimals, and whole years or none"
-            ) from problem
-        if years[0] > years[1]:
-            raise RiskModelError(f"{where}: expected years in order, got {years[0]} to {years[1]}")
-        one = CellWeight(row["cell"], micro, years[0], years[1])
+        except ValueError as problem:
+            raise RiskModelError(f"{where}: expected whole years or none") from problem
+        if first > last:
+            raise RiskModelError(f"{where}: expected years in order, got {first} to {last}")
+        one = CellWeight(row["cell"], micro, first, last)
         for other in found.get(one.cell, []):
             if other.first_year <= one.last_year and one.first_year <= other.last_year:
                 raise RiskModelError(f"{where} has two weights in a year; give each its years")
