@@ -21,6 +21,7 @@ from ihp_compute.codes import AID_GROUPS
 from ihp_compute.errors import (
     AcceptanceError,
     ContractError,
+    DataError,
     GateError,
     RiskModelError,
     RunError,
@@ -29,7 +30,7 @@ from ihp_compute.ingest import ingest
 from ihp_compute.measure import RunRequest
 from ihp_compute.pipeline import run
 from ihp_compute.population import member_keys, open_population
-from ihp_compute.risk import imports
+from ihp_compute.risk import Request, imports, score_files
 from ihp_compute.runner import LocalRunner
 from ihp_compute.units import year_bounds
 
@@ -385,6 +386,38 @@ def test_a_run_scores_by_the_weights_as_by_hand(recomputed: Recomputed, tmp_path
         assert of_run == pytest.approx(by_hand, abs=1e-5)
     whole = float((years["score_micro"] * months).sum() / months.sum() / 1e6)
     assert whole == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_file_is_scored_by_the_same_facts(recomputed: Recomputed, tmp_path: Path) -> None:
+    """Aid group and factors stand in the members' table; a factor without a column is refused."""
+    if not recomputed.report["factors"]:
+        pytest.skip("weights without predictors ask for nothing")
+    head = ("member_id", "age", "gender", "aid_group", "disability", "homelessness")
+    reference = recomputed.report["predictors"]["aid_group"]
+    other = next(t for t in recomputed.terms if t.startswith("aid_")).removeprefix("aid_")
+    rows = [
+        (k, 40, "F", group, disabled, homeless)
+        for k, (group, disabled, homeless) in enumerate(
+            [(reference, "no", "no"), (other, "no", "no"), (reference, "yes", "yes")]
+        )
+    ]
+    _csv(tmp_path / "members.csv", head, rows)
+    _csv(tmp_path / "codes.csv", ("member_id", "diagnosis_code"), [])
+    own = recomputed.contract.with_name("own.json")
+    asked = Request(
+        members=tmp_path / "members.csv", diagnoses=tmp_path / "codes.csv", model=str(own),
+        out=tmp_path / "scores.csv",
+    )  # fmt: skip
+    score_files(asked)
+    with (tmp_path / "scores.csv").open(encoding="utf-8") as file:
+        found = [float(row["score"]) for row in csv.DictReader(file)]
+    weight = {f["term"]: f["weight_usd"] for f in recomputed.report["features"]["all"]}
+    more = (0.0, weight[f"aid_{other}"], weight["disability"] + weight["homelessness"])
+    mean = recomputed.report["mean_annual_cost_usd"]
+    assert found == pytest.approx([(weight["F"] + usd) / mean for usd in more], abs=2e-5)
+    _csv(tmp_path / "members.csv", head[:-1], [row[:-1] for row in rows])
+    with pytest.raises(DataError, match="homelessness; expected a column"):
+        score_files(asked)
 
 
 def test_there_is_no_such_predictor(small_population: Path) -> None:
