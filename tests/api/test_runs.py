@@ -104,6 +104,19 @@ def test_a_contract_that_no_run_takes_is_refused_at_once(
     assert client.get("/v1/contracts/ours").status_code == 422
 
 
+def test_a_contract_of_two_credibilities_is_refused_at_once(
+    client: TestClient, service: Service, start: Callable[..., Any]
+) -> None:
+    own = service.home.contracts / "twice.toml"
+    own.write_text(OWN.format(path="risk.credibility", value="6000", unit="member months"))
+    response = start(contracts=["ours"])
+    assert response.status_code == 422
+    assert response.json()["detail"].startswith(
+        "twice.toml: risk.credibility: found 6000 beside target.cell_credibility months"
+    )
+    assert client.get("/v1/runs").json()["runs"] == []
+
+
 def test_a_run_of_two_contracts_is_refused_at_once(
     client: TestClient, start: Callable[..., Any]
 ) -> None:
