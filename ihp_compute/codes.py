@@ -123,6 +123,9 @@ DIAGNOSIS_FORMS: Final = (
 77x, 85x and 87x, other_bill any other. An institutional claim without one is an unbilled_stay where
 ingest takes it for an acute stay, else unbilled. Dental and vision claims are other_claim."""
 
+SERVED_FORMS: Final = ("professional", "outpatient", "unbilled")
+"""Forms of claims whose service is told too."""
+
 DIAGNOSIS_SERVICES: Final = ("any", "laboratory", "imaging", "transport", "equipment")
 """What a claim is for, where all its lines are of services that rule out or deliver, and "any"."""
 
@@ -131,8 +134,6 @@ NO_DIAGNOSIS: Final = 255
 
 def diagnosis_source(form: str, service: str = "any") -> int:
     """The code of claims of a form and a service in `diagnoses.source`.
-
-    Professional, outpatient and unbilled claims alone have a service.
 
     >>> diagnosis_source("professional"), diagnosis_source("outpatient", "imaging")
     (0, 7)

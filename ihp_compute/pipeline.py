@@ -144,13 +144,20 @@ def measure_shard(shard: Shard, plan: Plan) -> ShardMeasured:
         plan.scores.score(shard, year=a.year, cutoff_day=cutoff_day, months=a.months)
         for a, cutoff_day in zip(attributions, plan.cutoff_days, strict=True)
     ]
+    parts = plan.scores.parts(
+        shard,
+        scores,
+        years=plan.years,
+        cutoff_days=plan.cutoff_days,
+        months=[a.months for a in attributions],
+    )
     seen = plan.seen(shard)
     cost = completed(
         seen, plan, attributions,
         costs(seen, plan.rule_sets, cutoff_day=plan.cutoff_day, attributions=attributions),
     )  # fmt: skip
     use = utilise_years(seen, years=plan.years, cutoff_day=plan.cutoff_day)
-    return ShardMeasured.of(seen, plan, attributions, scores, cost, use)
+    return ShardMeasured.of(seen, plan, attributions, scores, parts, cost, use)
 
 
 def attributed(shard: Shard, plan: Plan) -> list[Attribution]:

@@ -209,6 +209,8 @@ def _terms(plan: YearPlan, scores: ModelScores, terms: CalibrationTerms) -> dict
         "year": plan.year,
         "timing": scores.terms.timing,
         "codes_of": scores.diagnosis_year(plan.year),
+        "diagnoses_from": scores.claims.rule,
+        "list_sha256": scores.claims.list_sha256,
         "paid_through": plan.paid_through.isoformat(),
         "terms": {**asdict(terms), "min_months": scores.terms.min_months, "year": plan.year},
         "cost_terms": {
@@ -288,6 +290,7 @@ def _model(
         timing=scores.terms.timing,
         minimum_months=scores.terms.min_months,
         newborn=scores.terms.newborn,
+        diagnoses_from=scores.claims.stated,
         warn_under_age=0,
         calibration=Calibration(
             population_digest=population,

@@ -34,6 +34,7 @@ from ihp_compute.errors import ContractError
 from ihp_compute.units import cents_of, micro_of
 
 MODEL_FILE: Final = "a model's file"
+TABLE_FILE: Final = "a table's file"
 """Stands in a contract's digest for the path of a risk model; no model has this name."""
 
 
@@ -476,12 +477,12 @@ class Agreement:
     def risk(self) -> RiskTerms:
         """Terms of risk adjustment."""
         given = {name: self[f"risk.{name}"] for name in RiskTerms.names()}
-        months = given["minimum_months"]
+        whole = {name: given[name] for name in ("minimum_months", "runout_months")}
         return RiskTerms(
             **given
             | {
                 "model": given["model"] or NONE,
-                "minimum_months": None if months is None else int(months),  # whole by its kind
+                **{n: None if v is None else int(v) for n, v in whole.items()},  # whole by kind
             }
         )
 
@@ -586,9 +587,12 @@ TOGETHER: Final = (
 
 
 def _identity(path: str, value: Any) -> str:
-    """A value as the digest has it: one model's file is told from another by its content."""
-    is_file = path in MODELS and value is not None and names_a_file(value)
-    return MODEL_FILE if is_file else text_of(value)
+    """A value as the digest has it: one file is told from another by its content."""
+    if path in MODELS and value is not None and names_a_file(value):
+        return MODEL_FILE
+    if path == "risk.diagnoses_from" and values.names_a_table(value):
+        return TABLE_FILE
+    return text_of(value)
 
 
 def _span(entry: Entry) -> str:

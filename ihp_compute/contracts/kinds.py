@@ -27,8 +27,9 @@ NO_RULE: Final = "no rule"
 class Kind:
     """What a term may be: its unit, the type of its values and their range.
 
-    `form` is number, flag, choice, text, names, codes, places of service, year, day of a year,
-    cells, bands or size table; codes lie within the ranges of `choices`. `places` are the
+    `form` is number, flag, choice, table (a choice, or the path of one), text, names, codes, places
+    of service, year, day of a year, cells, bands or size table; codes lie within the ranges of
+    `choices`. `places` are the
     decimal places that a number may have, 0 a whole number, None any. `least` is how many names a
     list holds at least; `orders`, where given, are the only lists there are.
     """
@@ -71,6 +72,8 @@ class Kind:
             text = "a list of places of service, of two digits each"
         elif self.form == "day of a year":
             text = "a month and a day, MM-DD"
+        elif self.form == "table":
+            text = f"{', '.join(self.choices)}, or the path of a table (.csv, .parquet, .arrow)"
         elif self.form == "text":
             text = "a name"
         elif self.form == "year":

@@ -61,6 +61,12 @@ AS_MODEL: Final = "model"
 """Stands for the timing that a risk model states itself."""
 TIMINGS: Final = ("concurrent", "prospective")
 """Whether codes of a year score that year, or the year after."""
+EVERY_CLAIM: Final = "all"
+RISK_ADJUSTABLE: Final = "risk_adjustable"
+"""Diagnoses of every claim; or of those by which CMS-HCC and HHS-HCC score."""
+COUNT: Final = "count"
+LEAVE_OUT: Final = "leave_out"
+"""What may be done with diagnoses of an institution's claim without a bill type."""
 NEWBORNS: Final = ("as_published", "missing")
 """What a newborn without a birth code may be: as the model has it, or without a score."""
 
@@ -219,6 +225,28 @@ KINDS: Final[Mapping[str, Kind]] = {
         optional=True,
     ),
     "risk.code_edits": Kind("whether a model's ages of the code editor are tested", "flag", "flag"),
+    "risk.diagnoses_from": Kind(
+        "claims whose diagnoses score: what the model states; every claim; stays, outpatient and "
+        "professional claims that are not for laboratory, imaging, transport or equipment alone; "
+        "or a list of procedures",
+        "choice",
+        "table",
+        choices=(AS_MODEL, EVERY_CLAIM, RISK_ADJUSTABLE),
+    ),
+    "risk.without_bill_type": choice(
+        "diagnoses of an institution's claim without a bill type, where bill types decide",
+        COUNT,
+        LEAVE_OUT,
+    ),
+    "risk.runout_months": Kind(
+        "months after the end of a year of codes by which its diagnoses must be paid, the same in "
+        "base and performance year; none: what each year's cost goes by",
+        "months",
+        low=Decimal(0),
+        high=Decimal(60),
+        optional=True,
+        places=0,
+    ),
 }
 """What each term of attribution, cost and risk may be."""
 
@@ -226,6 +254,7 @@ MODELS: Final = ("risk.model", "risk.second_model")
 """Terms that name a model, or the path of its file."""
 OF_A_MODEL: Final = (
     "risk.timing", "risk.payment_year", "risk.minimum_months", "risk.newborn", "risk.code_edits",
+    "risk.diagnoses_from", "risk.without_bill_type", "risk.runout_months",
 )  # fmt: skip
 """Terms that say how a risk model scores, and nothing where there is none."""
 
@@ -381,6 +410,9 @@ class RiskTerms:
     code_edits: bool
     second_model: str | None
     second_model_for: tuple[str, ...]
+    diagnoses_from: str
+    without_bill_type: str
+    runout_months: int | None
 
     def __post_init__(self) -> None:
         """Refuse what no score can mean."""

@@ -69,6 +69,7 @@ def parse(kind: Kind, raw: Any) -> Any:
         "flag": _flag,
         "choice": _one_of,
         "text": _text,
+        "table": _word_or_table,
         "names": _names,
         "codes": _codes,
         "places of service": _places,
@@ -154,6 +155,21 @@ def _text(kind: Kind, raw: Any) -> str:
     if not isinstance(raw, str) or not raw:
         raise _wrong(kind, raw)
     return raw
+
+
+def _word_or_table(kind: Kind, raw: Any) -> str:
+    if raw not in kind.choices and not (isinstance(raw, str) and names_a_table(raw)):
+        raise _wrong(kind, raw)
+    return str(raw)
+
+
+def names_a_table(text: str) -> bool:
+    """Whether a value is the path of a table.
+
+    >>> [names_a_table(text) for text in ("own/eligible.csv", "all", "Codes.PARQUET")]
+    [True, False, True]
+    """
+    return text.lower().endswith((".csv", ".parquet", ".arrow"))
 
 
 def _year(kind: Kind, raw: Any) -> int:

@@ -291,6 +291,18 @@ FINDINGS: Final[Mapping[str, Finding]] = {
             counts="diagnoses",
         ),
         Finding(
+            "diagnoses_without_bill_type",
+            "diagnoses that score, of claims of institutions without a bill type; dollars: paid",
+            is_absence=True,
+            counts="diagnoses",
+        ),
+        Finding(
+            "diagnoses_left_out",
+            "diagnoses on claims that do not count for the score, each code and day once; dollars: "
+            "paid for those claims",
+            counts="diagnoses",
+        ),
+        Finding(
             "unpaid_encounters",
             "encounters without a payment; dollars: allowed",
             is_absence=True,

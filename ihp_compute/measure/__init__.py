@@ -34,6 +34,7 @@ from ihp_compute.measure.one_year import YearPlan, plan_year
 from ihp_compute.measure.payer_months import PLAN_NOT_STATED, payer_names, payer_weights
 from ihp_compute.measure.plan import Plan, make_plan, measurements, together
 from ihp_compute.measure.request import RunRequest
+from ihp_compute.measure.score_change import SCORE_PARTS
 from ihp_compute.measure.scoring import noticed_of_scoring
 from ihp_compute.measure.statement import STATEMENT_FIELDS, read_statement, statement_of, unstated
 from ihp_compute.measure.utilisation import utilise_years
@@ -45,6 +46,7 @@ __all__ = [
     "MOVEMENT",
     "OWN_TEXT",
     "PLAN_NOT_STATED",
+    "SCORE_PARTS",
     "STATEMENT_FIELDS",
     "VISIT_STEPS",
     "Attribution",

@@ -24,9 +24,10 @@ from ihp_compute.measure.movement import movement
 from ihp_compute.measure.payer_months import payer_months
 from ihp_compute.measure.plan import Plan
 from ihp_compute.measure.providers import providers_of
+from ihp_compute.measure.score_change import score_change
 from ihp_compute.measure.utilisation import Utilisation
 from ihp_compute.population import ShardColumns
-from ihp_compute.risk import Scores
+from ihp_compute.risk import ScoreParts, Scores
 from ihp_compute.uncertainty import Rows, Totals, YearRows, replicate_totals
 from ihp_compute.units import sums_by
 
@@ -57,6 +58,9 @@ class Measured:
         Members whose score was filled, per year and group (`missing.unscored`).
     unpaid : int64[2, n_groups, n_plans, 4]
         Encounters, and those without a payment (`missing.unpaid_encounters`).
+    score_change : int64[n_groups + 1, 2, n_rate_cells + 1, n_parts]
+        What the two years' scores are made of (`score_change`), the state last; of 0 groups where
+        no model scores from codes.
     counts : Counter
         What the score provider counted, as "year:what".
     n_shards : int
@@ -73,6 +77,7 @@ class Measured:
     payer_months: NDArray[np.int64]
     unscored: NDArray[np.int64]
     unpaid: NDArray[np.int64]
+    score_change: NDArray[np.int64]
     counts: Counter[str]
     n_shards: int
 
@@ -89,6 +94,7 @@ class Measured:
             self.payer_months + other.payer_months,
             self.unscored + other.unscored,
             self.unpaid + other.unpaid,
+            self.score_change + other.score_change,
             self.counts + other.counts,
             self.n_shards + other.n_shards,
         )
@@ -133,6 +139,7 @@ class Measured:
             payer_months=sum_of([shard.payer_months for shard in shards]),
             unscored=sum_of([shard.unscored for shard in shards]),
             unpaid=sum_of([shard.unpaid for shard in shards]),
+            score_change=sum_of([shard.score_change for shard in shards]),
             counts=sum((shard.counts for shard in shards), Counter()),
             n_shards=len(shards),
         )
@@ -161,6 +168,7 @@ class ShardMeasured:
     payer_months: NDArray[np.int64]
     unscored: NDArray[np.int64]
     unpaid: NDArray[np.int64]
+    score_change: NDArray[np.int64]
     counts: Counter[str]
 
     @classmethod
@@ -170,10 +178,11 @@ class ShardMeasured:
         plan: Plan,
         attributions: Sequence[Attribution],
         scores: Sequence[Scores],
+        parts: ScoreParts | None,
         costs: Sequence[Sequence[Cost]],
         uses: Sequence[Utilisation],
     ) -> ShardMeasured:
-        """One shard; every sequence is (base year, performance year)."""
+        """One shard; every sequence is (base year, performance year); parts of both scores."""
         member_key = shard.column("members", "member_key")
         n_groups = len(plan.roster.groups)
         years = list(zip(attributions, scores, costs, uses, strict=True))
@@ -237,6 +246,7 @@ class ShardMeasured:
                     for a in attributions
                 ]
             ),
+            score_change=score_change(parts, attributions, n_groups=n_groups),
             counts=Counter(
                 {
                     f"{a.year}:{what}": n

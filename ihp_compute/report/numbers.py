@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from ihp_compute.results import SMALL_CELL, is_small
-from ihp_compute.units import dollars
+from ihp_compute.units import dollars, half_even
 
 MINUS: Final = "\N{MINUS SIGN}"
 DASH: Final = "\N{EN DASH}"
@@ -48,6 +48,16 @@ def percent(rate: float, *, places: int = 2, plus: bool = False) -> str:
     """
     shown = round(rate * 100, places)
     return f"{_sign(shown, plus=plus)}{abs(shown):,.{places}f} %"
+
+
+def score(micro: int, *, plus: bool = False) -> str:
+    """Millionths as a score of four places, half to even; with `plus` a change, with its sign.
+
+    >>> score(1_153_543), score(-20_000, plus=True), score(0, plus=True)
+    ('1.1535', '−0.0200', '0.0000')
+    """
+    text = f"{abs(half_even(micro, 100)) / 10_000:.4f}"
+    return f"{_sign(micro, plus=plus)}{text}"
 
 
 def count(value: int) -> str:

@@ -92,6 +92,7 @@ def _template() -> jinja2.Template:
         count=numbers.count,
         held_back=numbers.held_back,
         words=numbers.label,
+        score=numbers.score,
         gate=_gate,
     )
     return environment.get_template(REPORT)

@@ -26,6 +26,7 @@ from ihp_compute.results.cells import cell_rows, contract_labels
 from ihp_compute.results.clinics import ClinicYears
 from ihp_compute.results.missing import missing_of
 from ihp_compute.results.netting import Netted, netted_rows
+from ihp_compute.results.score_changes import score_change_rows
 from ihp_compute.results.scoring import scoring_words
 from ihp_compute.results.tables import (
     ATTRIBUTION,
@@ -36,6 +37,7 @@ from ihp_compute.results.tables import (
     LEDGER,
     NETTED,
     PAYMENTS,
+    SCORE_CHANGES,
     SENSITIVITIES,
     SETTLEMENT,
     UTILISATION,
@@ -121,6 +123,10 @@ def assemble(plan: Plan, parts: Sequence[Part], nets: Sequence[Netted]) -> Resul
             SENSITIVITIES.name: _table(SENSITIVITIES, of_parts(_sensitivities)),
             WALK.name: _table(WALK, of_parts(_walk)),
             PAYMENTS.name: _table(PAYMENTS, of_parts(_payments)),
+            SCORE_CHANGES.name: _table(
+                SCORE_CHANGES,
+                of_parts(lambda part: score_change_rows(part.plan, part.measured)),
+            ),
             LEDGER.name: _table(LEDGER, of_parts(_ledger)),
             DATA_QUALITY.name: table_of([*plan.origin.noticed.to_pylist(), *noticed]),
             ATTRIBUTION.name: _table(ATTRIBUTION, of_parts(_attribution)),

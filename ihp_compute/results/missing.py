@@ -15,7 +15,7 @@ Not here: what a finding means and when one stops the run (`data_quality`), how 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ihp_compute.codes import UNATTRIBUTED
 from ihp_compute.data_quality import Noticed
 from ihp_compute.measure import PLAN_NOT_STATED, Measured, Plan, payer_weights
+from ihp_compute.risk import LEFT_OUT_REASONS
 from ihp_compute.settlement import Settled, settle, split
 from ihp_compute.uncertainty import Totals
 from ihp_compute.units import MICRO, half_even
@@ -266,6 +267,29 @@ def _codes(plan: Plan, measured: Measured) -> Iterator[Noticed]:
                 lines=short,
                 members=short,
             )
+        yield from _diagnoses(counts, year, f"codes of {of['codes_of']}, scoring {year}")
+
+
+def _diagnoses(counts: Mapping[str, int], year: int, subject: str) -> Iterator[Noticed]:
+    """Diagnoses of everybody eligible that do not score, by reason; those without a bill type."""
+    for reason in LEFT_OUT_REASONS:
+        n = counts.get(f"{year}:n_diagnoses_left_out_{reason}", 0)
+        if n:
+            yield Noticed(
+                "diagnoses_left_out",
+                subject=f"{reason.replace('_', ' ')}: {subject}",
+                lines=n,
+                paid_cents=counts.get(f"{year}:left_out_{reason}_cents", 0),
+            )
+    n = counts.get(f"{year}:n_diagnoses_without_bill_type", 0)
+    if n:
+        yield Noticed(
+            "diagnoses_without_bill_type",
+            subject=subject,
+            detail="counted as those of stays or of outpatient care",
+            lines=n,
+            paid_cents=counts.get(f"{year}:without_bill_type_cents", 0),
+        )
 
 
 def _unattributed(measured: Measured) -> Iterator[Noticed]:

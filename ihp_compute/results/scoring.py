@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from ihp_compute.contracts import NONE
+
+_CLAIMS: Final = {
+    "risk_adjustable": "diagnoses of stays, outpatient and professional claims",
+    "list": "diagnoses of stays, and of claims with a procedure on a list",
+}
 
 
 def scoring_words(model: Mapping[str, Any]) -> str:
@@ -25,11 +30,14 @@ def scoring_words(model: Mapping[str, Any]) -> str:
         for year in years
     ]
     one = f" ({next(iter(versions))})" if len(versions) == 1 else ""
+    months = model.get("runout_months")
     more = [
         f"under {model.get('minimum_months')} months no score"
         if model.get("minimum_months")
         else "",
         "newborns without a birth code no score" if model.get("newborn") == "missing" else "",
         "" if model.get("code_edits", True) else "ages of the code editor not tested",
+        _CLAIMS.get(model.get("diagnoses_from", ""), ""),
+        "" if months is None else f"codes paid within {months} months of their year",
     ]
     return "; ".join(filter(None, (f"{model['timing']}, {', '.join(each)}{one}", *more)))

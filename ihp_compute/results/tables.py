@@ -169,6 +169,34 @@ CELLS: Final = TableSchema(
     restricted=True,
 )  # fmt: skip
 
+SCORE_CHANGES: Final = TableSchema(
+    "score_changes",
+    "why mean scores moved from the base year, where a model scores from diagnoses; the changes "
+    "add up to the year's mean",
+    (
+        Column("partnership_id", pa.string(), "the partnership; empty of everybody eligible"),
+        Column("base_member_months", pa.int64(), "months of the base year", "member months"),
+        Column("member_months", pa.int64(), "months of the performance year", "member months"),
+        Column("stayed_member_months", pa.int64(),
+               "those of members of both years whom the model scores in both", "member months"),
+        Column("base_score_micro", pa.int64(), "mean score of the base year", "micro"),
+        Column("mix_micro", pa.int64(), "other shares of rate cells, at base means", "micro"),
+        Column("age_sex_micro", pa.int64(),
+               "within rate cells, what the model makes of people without any code", "micro"),
+        Column("filled_micro", pa.int64(), "within rate cells, scores filled by the policy",
+               "micro"),
+        Column("coding_micro", pa.int64(),
+               "codes of those who stayed: more or fewer categories of the same people", "micro"),
+        Column("people_micro", pa.int64(),
+               "codes of who came, against those of who left, within rate cells", "micro"),
+        Column("model_micro", pa.int64(),
+               "the same people and codes by the performance year's map and factors", "micro"),
+        Column("score_micro", pa.int64(), "mean score of the performance year", "micro"),
+        MEASUREMENT,
+    ),
+    keys=("partnership_id", "measurement"),
+)  # fmt: skip
+
 PAYMENTS: Final = TableSchema(
     "payments",
     "each partnership's payment by payer, adding up to it",
@@ -282,7 +310,7 @@ TABLES: Final[Mapping[str, TableSchema]] = {
     table.name: table
     for table in (
         ATTRIBUTION, CELLS, CHANCES, DATA_QUALITY, EXCLUSIONS, INTERVALS, LEDGER, MEMBER_YEARS,
-        NETTED, PAYMENTS, SENSITIVITIES, SETTLEMENT, UTILISATION, WALK,
+        NETTED, PAYMENTS, SCORE_CHANGES, SENSITIVITIES, SETTLEMENT, UTILISATION, WALK,
     )
 }  # fmt: skip
 """Every table of a run by name; the digest takes them in this order, by name."""

@@ -6,10 +6,12 @@ Leaves to others: what a model is (`risk.models`), the arithmetic (`kernels`).
 
 from __future__ import annotations
 
+from ihp_compute.risk.diagnosis_filter import LEFT_OUT_REASONS
 from ihp_compute.risk.member_factors import MemberFactors
 from ihp_compute.risk.population_scores import ModelScores, model_provider
 from ihp_compute.risk.providers import provider
 from ihp_compute.risk.score_files import Request, score_files
+from ihp_compute.risk.score_parts import ScoreParts
 from ihp_compute.risk.score_terms import ScoreTerms, Scoring, idle_terms, scoring_of
 from ihp_compute.risk.scores import (
     AGE_BANDS,
@@ -21,10 +23,12 @@ from ihp_compute.risk.scores import (
 
 __all__ = [
     "AGE_BANDS",
+    "LEFT_OUT_REASONS",
     "MemberFactors",
     "ModelScores",
     "MonthsThatCount",
     "Request",
+    "ScoreParts",
     "ScoreProvider",
     "ScoreTerms",
     "Scores",

@@ -31,6 +31,7 @@ from ihp_compute.contracts import names_a_file
 from ihp_compute.errors import RiskModelError
 from ihp_compute.population import Population, ShardColumns
 from ihp_compute.risk import cell_weights
+from ihp_compute.risk.diagnosis_filter import DiagnosisFilter, filter_of, first_alike
 from ihp_compute.risk.member_factors import MemberFactors
 from ihp_compute.risk.models import (
     NOT_STATED,
@@ -49,6 +50,7 @@ from ihp_compute.risk.models import (
     slim,
 )
 from ihp_compute.risk.models import store as model_store
+from ihp_compute.risk.score_parts import ScoreParts, parts_of
 from ihp_compute.risk.score_terms import ScoreTerms
 from ihp_compute.risk.scores import (
     Fill,
@@ -88,6 +90,8 @@ class ModelScores:
     """Why there is no model of a year of diagnoses."""
     factors: MemberFactors | None = None
     """Of a model that asks for them."""
+    claims: DiagnosisFilter = field(default_factory=DiagnosisFilter.every)
+    """Whose diagnoses count."""
 
     def diagnosis_year(self, year: int) -> int:
         """Year whose codes count for the scores of `year`."""
@@ -120,6 +124,10 @@ class ModelScores:
             "minimum_months": terms.min_months,
             "newborn": terms.newborn,
             "code_edits": terms.code_edits,
+            "diagnoses_from": self.claims.rule,
+            "list_sha256": self.claims.list_sha256,
+            "without_bill_type": terms.without_bill_type,
+            "runout_months": terms.runout_months,
             "years": [
                 {
                     "year": year,
@@ -131,15 +139,22 @@ class ModelScores:
         }
 
     def indicators(
-        self, shard: ShardColumns, *, year: int, cutoff_day: int, months: NDArray[np.int64]
+        self,
+        shard: ShardColumns,
+        *,
+        year: int,
+        cutoff_day: int,
+        months: NDArray[np.int64],
+        by: int | None = None,
     ) -> tuple[Members, Scored, NDArray[np.bool_]]:
-        """Facts, bits and raw scores of a shard's members, and who can be scored."""
-        compiled = self.compiled(year)
-        members = facts(shard, compiled, year=year, months=months, terms=self.terms)
-        if self.factors is not None and "factors" in asks(compiled.model):
-            bits, _ = self.factors.on(shard, year_bounds(self.diagnosis_year(year))[1] - 1)
-            members = replace(members, factors=bits)
-        codes = self._codes(compiled, shard, year=year, cutoff_day=cutoff_day)
+        """Facts, bits and raw scores of a shard's members, and who can be scored.
+
+        `by` is the year whose model scores; None: its own.
+        """
+        by = year if by is None else by
+        compiled = self.compiled(by)
+        members = self._members(shard, compiled, year, months)
+        codes = self._codes(compiled, shard, year=year, cutoff_day=cutoff_day, by=by)
         scored = run(compiled, members, codes, code_edits=self.terms.code_edits)
         able = np.ones(len(members), np.bool_)
         for bad in check(compiled, members, segments_of(compiled, members)).values():
@@ -177,7 +192,53 @@ class ModelScores:
         if "MATURITY_AGE1" in compiled.bit:
             unborn = self._no_birth_code(compiled, members, scored) & (months.sum(axis=0) > 0)
             counts["n_newborns_without_birth_code"] = int(unborn.sum())
+        if self.claims.leaves_out:
+            counts |= self.claims.left_out(
+                shard,
+                days=year_bounds(self.diagnosis_year(year)),
+                cutoff_day=self.terms.known_by(year, cutoff_day),
+                members=months.sum(axis=0) > 0,
+            ).counts()
         return scored.score_micro, able, counts
+
+    def parts(
+        self,
+        shard: ShardColumns,
+        scores: Sequence[Scores],
+        *,
+        years: Sequence[int],
+        cutoff_days: Sequence[int],
+        months: Sequence[NDArray[np.int64]],
+    ) -> ScoreParts:
+        """What the two scores of each member are made of; see `risk.ScoreProvider`."""
+        base, now = years
+        by = self.compiled(base)
+        with_codes = [one.score_micro for one in scores]
+        if by is not self.compiled(now):
+            _, scored, _ = self.indicators(
+                shard, year=now, cutoff_day=cutoff_days[1], months=months[1], by=base
+            )
+            with_codes[1] = scored.score_micro
+        without = [
+            run(by, self._members(shard, by, year, of), {}).score_micro
+            for year, of in zip(years, months, strict=True)
+        ]
+        return parts_of(
+            with_codes,
+            without,
+            [~one.missing for one in scores],
+            [one.score_micro for one in scores],
+        )
+
+    def _members(
+        self, shard: ShardColumns, compiled: Compiled, year: int, months: NDArray[np.int64]
+    ) -> Members:
+        """What the model may ask of the shard's members for one year."""
+        members = facts(shard, compiled, year=year, months=months, terms=self.terms)
+        if self.factors is not None and "factors" in asks(compiled.model):
+            bits, _ = self.factors.on(shard, year_bounds(self.diagnosis_year(year))[1] - 1)
+            members = replace(members, factors=bits)
+        return members
 
     def explain(
         self,
@@ -216,7 +277,7 @@ class ModelScores:
         document = explain_one(
             compiled,
             members,
-            self._codes(compiled, shard, year=year, cutoff_day=cutoff_day),
+            self._codes(compiled, shard, year=year, cutoff_day=cutoff_day, by=year),
             scored,
             member,
             code_edits=self.terms.code_edits,
@@ -264,11 +325,11 @@ class ModelScores:
         return why
 
     def _codes(
-        self, compiled: Compiled, shard: ShardColumns, *, year: int, cutoff_day: int
+        self, compiled: Compiled, shard: ShardColumns, *, year: int, cutoff_day: int, by: int
     ) -> dict[str, Codes]:
         """The members' rows of the year of the codes, by system."""
         return {
-            system: self._rows(shard, system, year=year, cutoff_day=cutoff_day)
+            system: self._rows(shard, system, year=year, cutoff_day=cutoff_day, by=by)
             for system in SYSTEMS
             if len(compiled.tables[system].rules)
         }
@@ -289,18 +350,24 @@ class ModelScores:
         by_default = scored.terms[:, bit // 64] >> np.uint64(bit % 64) & np.uint64(1) == 1
         return by_default & (members.age == 0)
 
-    def _rows(self, shard: ShardColumns, system: str, *, year: int, cutoff_day: int) -> Codes:
+    def _rows(
+        self, shard: ShardColumns, system: str, *, year: int, cutoff_day: int, by: int
+    ) -> Codes:
+        cutoff_day = self.terms.known_by(year, cutoff_day)
         first, last = year_bounds(self.diagnosis_year(year))
         table = "diagnoses" if system == "ICD10" else "drugs"
         day = shard.column(table, "day")
         keep = (day >= first) & (day < last) & (shard.column(table, "paid_day") <= cutoff_day)
         if system == "ICD10":
             code = shard.column(table, "dx")
+            if self.claims.leaves_out:
+                keep &= self.claims.of_diagnoses(shard) == 0
+            keep &= first_alike(shard, keep)
         else:
             keep &= shard.column(table, "system") == (0 if system == "NDC" else 1)
             code = shard.column(table, "code")
         offsets = np.concatenate([[0], np.cumsum(keep)])[shard.offsets(table)]
-        entry = self.entry[self.diagnosis_year(year), system]
+        entry = self.entry[self.diagnosis_year(by), system]
         return Codes(entry, code[keep], day[keep], offsets.astype(np.int64))
 
 
@@ -455,8 +522,11 @@ def model_provider(
     by_year = {year: slim(compiled) for year, compiled in by_year.items()}
     known_as = stated.name if model_store.is_file(name, store=store) else name
     wants_factors = any("factors" in asks(model) for model in loaded.values())
+    claims = filter_of(asked, words["HCPCS"])
+    if claims.list_sha256:
+        sha256 = hashlib.sha256((sha256 + claims.list_sha256).encode()).hexdigest()
     bare = ModelScores(
-        known_as, sha256, by_year, entry, (first, last), asked, refused=refused,
+        known_as, sha256, by_year, entry, (first, last), asked, refused=refused, claims=claims,
         factors=MemberFactors.of(population) if wants_factors else None,
     )  # fmt: skip
     if counting is None:
@@ -464,6 +534,7 @@ def model_provider(
         counting = replace(enrolled(population), years=whole_year)
     for year in counting.years:
         bare.compiled(year)  # refused here, not by a worker
+        asked.check_run_out(year, counting.cutoff_day(year))
     if missing == "error":
         return bare
     months_of, known_by = counting.of, counting.cutoff_day

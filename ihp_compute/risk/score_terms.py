@@ -11,14 +11,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Final
 
-from ihp_compute.contracts import AS_MODEL, NEWBORNS, NONE, TIMINGS, RiskTerms
+from ihp_compute.contracts import (
+    AS_MODEL,
+    COUNT,
+    EVERY_CLAIM,
+    NEWBORNS,
+    NONE,
+    TIMINGS,
+    RiskTerms,
+)
 from ihp_compute.errors import RiskModelError
 from ihp_compute.risk import cell_weights
 from ihp_compute.risk.models import Model
 from ihp_compute.risk.models import store as model_store
+from ihp_compute.units import date_of, day_of
 
 CONCURRENT, PROSPECTIVE = TIMINGS
 AS_PUBLISHED: Final = NEWBORNS[0]
@@ -42,6 +52,12 @@ class ScoreTerms:
         Whether the code editor's ages are tested.
     payment_year : int or None
         Whose map and factor score every year, of models that have one for each; None: each its own.
+    diagnoses_from : str or None
+        `EVERY_CLAIM`, `RISK_ADJUSTABLE`, or the path of a list of procedures.
+    without_bill_type : str
+        Whether an institution's diagnoses count where its claim has no bill type.
+    runout_months : int or None
+        Months after the year of the codes by which they are paid; None: by the year's cutoff alone.
     """
 
     timing: str | None = None
@@ -50,6 +66,9 @@ class ScoreTerms:
     column: str = ""
     code_edits: bool = True
     payment_year: int | None = None
+    diagnoses_from: str | None = None
+    without_bill_type: str = COUNT
+    runout_months: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse words that are none."""
@@ -67,6 +86,9 @@ class ScoreTerms:
             newborn=risk.newborn,
             code_edits=risk.code_edits,
             payment_year=risk.payment_year,
+            diagnoses_from=None if risk.diagnoses_from == AS_MODEL else risk.diagnoses_from,
+            without_bill_type=risk.without_bill_type,
+            runout_months=risk.runout_months,
         )
 
     def by(self, model: Model) -> ScoreTerms:
@@ -76,11 +98,41 @@ class ScoreTerms:
             timing=self.timing or model.timing or CONCURRENT,
             min_months=model.minimum_months if self.min_months is None else self.min_months,
             newborn=self.newborn or model.newborn or AS_PUBLISHED,
+            diagnoses_from=self.diagnoses_from or model.diagnoses_from or EVERY_CLAIM,
         )
 
     def code_year(self, year: int) -> int:
         """The year whose codes score `year`; the timing must be known."""
         return year - 1 if self.timing == PROSPECTIVE else year
+
+    def known_by(self, year: int, cutoff_day: int) -> int:
+        """The day by which codes that score `year` must be paid."""
+        if self.runout_months is None:
+            return cutoff_day
+        return min(cutoff_day, self._run_out(year, self.runout_months))
+
+    def check_run_out(self, year: int, cutoff_day: int) -> None:
+        """Refuse a run-out that the codes of `year`, known by this day, do not have.
+
+        Raises
+        ------
+        RiskModelError
+            Which names the longest that they have.
+        """
+        if self.runout_months is None or self._run_out(year, self.runout_months) <= cutoff_day:
+            return
+        most = sum(self._run_out(year, n) <= cutoff_day for n in range(self.runout_months))
+        raise RiskModelError(
+            f"risk.runout_months is {self.runout_months}: codes of {self.code_year(year)} are "
+            f"known by claims paid through {date_of(cutoff_day)}, which is "
+            + (f"at most {most - 1} months after" if most else "before the end of")
+            + " their year; give fewer months or none, or settle when more is paid"
+        )
+
+    def _run_out(self, year: int, months: int) -> int:
+        """Last day of so many months after the year of the codes."""
+        month = 12 * (self.code_year(year) + 1) + months
+        return day_of(date(month // 12, month % 12 + 1, 1)) - 1
 
 
 @dataclass(frozen=True)

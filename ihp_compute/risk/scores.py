@@ -27,6 +27,7 @@ from ihp_compute.codes import AID_GROUPS, PAYER_KINDS, RATE_CELLS
 from ihp_compute.contracts import MISSING_SCORE, NONE
 from ihp_compute.errors import DataError
 from ihp_compute.population import Population, Shard, ShardColumns
+from ihp_compute.risk.score_parts import ScoreParts
 from ihp_compute.units import MICRO, NO_DAY, half_even, sums_by, year_bounds
 
 AGE_BANDS: Final = (0, 1, 2, 5, 10, 15, 21, 25, 30, 35, 40, 45, 50, 55, 60, 65)
@@ -81,6 +82,21 @@ class ScoreProvider(Protocol):
         """
         ...
 
+    def parts(
+        self,
+        shard: ShardColumns,
+        scores: Sequence[Scores],
+        *,
+        years: Sequence[int],
+        cutoff_days: Sequence[int],
+        months: Sequence[NDArray[np.int64]],
+    ) -> ScoreParts | None:
+        """What `score` found in base and performance year, taken apart; None: no model over codes.
+
+        Every sequence is (base year, performance year).
+        """
+        ...
+
     def explain(
         self,
         population: Population,
@@ -118,6 +134,10 @@ class Everyone:
         del year, cutoff_day, months
         n = shard.n_members
         return Scores(np.full(n, MICRO, np.int64), {"n_unscored": 0}, np.zeros(n, np.bool_))
+
+    def parts(self, *given: Any, **more: Any) -> None:
+        """Nothing stands behind the score."""
+        del given, more
 
     def explain(
         self,

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ihp_compute.codes import AID_GROUPS
 from ihp_compute.population import Population, ShardColumns
 from ihp_compute.risk.population_scores import ModelScores
+from ihp_compute.risk.score_parts import ScoreParts
 from ihp_compute.risk.scores import (
     Fill,
     MonthsThatCount,
@@ -89,6 +90,36 @@ class TwoModels:
             own, scored, shard, year=year, months=months, provider_name=self.name
         )
         return replace(found, counts=dict(found.counts) | counts)
+
+    def parts(
+        self,
+        shard: ShardColumns,
+        scores: Sequence[Scores],
+        *,
+        years: Sequence[int],
+        cutoff_days: Sequence[int],
+        months: Sequence[NDArray[np.int64]],
+    ) -> ScoreParts | None:
+        """Of each member by the model of each year; None unless both score from codes."""
+        found = [
+            model.parts(shard, scores, years=years, cutoff_days=cutoff_days, months=months)
+            for model in (self.first, self.second)
+        ]
+        one, other = found
+        if one is None or other is None:
+            return None
+        of_second = np.stack([self._of_second(of) for of in months])
+        pick = [
+            np.where(of_second, getattr(other, name), getattr(one, name))
+            for name in ("demographic_micro", "codes_micro", "filled_micro")
+        ]
+        return ScoreParts(
+            pick[0],
+            pick[1],
+            pick[2],
+            np.where(of_second[1], other.model_micro, one.model_micro),
+            one.scored & (of_second[0] == of_second[1]),
+        )
 
     def explain(
         self,

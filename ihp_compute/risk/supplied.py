@@ -33,6 +33,10 @@ class SuppliedScores:
         del years
         return {"timing": NONE}
 
+    def parts(self, *given: Any, **more: Any) -> None:
+        """What stands behind a score did not come with it."""
+        del given, more
+
     def of_year(
         self, shard: ShardColumns, year: int
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -23,6 +23,7 @@ from ihp_compute.results.tables import (
     INTERVALS,
     LEDGER,
     NETTED,
+    SCORE_CHANGES,
     SENSITIVITIES,
     SETTLEMENT,
     UTILISATION,
@@ -276,6 +277,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             (CHANCES, chances),
             (SENSITIVITIES, sensitivities),
             (NETTED, []),
+            (SCORE_CHANGES, []),
         ):
             schema = declared.arrow
             columns = list(zip(*rows, strict=True)) or [()] * len(schema)

@@ -22,6 +22,7 @@ from ihp_compute.codes import (
     DIAGNOSIS_FORMS,
     DIAGNOSIS_SERVICES,
     NO_DIAGNOSIS,
+    SERVED_FORMS,
     SERVICE_CATEGORIES,
     diagnosis_source,
 )
@@ -56,10 +57,7 @@ _SERVICES: Final = np.array(
 _ANY: Final = DIAGNOSIS_SERVICES.index("any")
 _FORM: Final = {name: DIAGNOSIS_FORMS.index(name) for name in DIAGNOSIS_FORMS}
 _SOURCE: Final = np.array([diagnosis_source(form) for form in DIAGNOSIS_FORMS], np.uint8)
-_SERVED: Final = np.array(
-    [form in ("professional", "outpatient", "unbilled") for form in DIAGNOSIS_FORMS]
-)
-"""Forms of which the service is told."""
+_SERVED: Final = np.isin(DIAGNOSIS_FORMS, SERVED_FORMS)
 _OTHER_CLAIMS: Final = np.isin(CLAIM_TYPES, ("dental", "vision", "pharmacy"))
 
 

@@ -16,7 +16,7 @@ from itertools import combinations
 
 import numpy as np
 
-from ihp_compute.contracts import NEWBORNS, TIMINGS
+from ihp_compute.contracts import EVERY_CLAIM, NEWBORNS, RISK_ADJUSTABLE, TIMINGS
 from ihp_compute.errors import RiskModelError
 from ihp_compute.risk.models.members import GROUPS, SEX_CODES, Profiles, holds, tests_of
 from ihp_compute.risk.models.schema import (
@@ -73,6 +73,11 @@ def _names(model: Model) -> list[str]:
         found.append(f"unknown timing {model.timing!r}; use one of {', '.join(TIMINGS)}")
     if model.newborn not in ("", *NEWBORNS):
         found.append(f"unknown newborn rule {model.newborn!r}; use one of {', '.join(NEWBORNS)}")
+    if model.diagnoses_from not in ("", EVERY_CLAIM, RISK_ADJUSTABLE):
+        found.append(
+            f"unknown rule of diagnoses {model.diagnoses_from!r}; use {EVERY_CLAIM} or "
+            f"{RISK_ADJUSTABLE}"
+        )
     if not 0 <= model.minimum_months <= MONTHS_OF_A_YEAR:
         found.append(f"minimum_months is {model.minimum_months}, expected 0 to 12")
     if model.default_column not in model.columns:

@@ -216,6 +216,7 @@ def build(name: str, payment_year: int | None = None) -> Model:
         post_steps=_post_steps(payment, year),
         warn_under_age=18,
         timing="prospective",
+        diagnoses_from="risk_adjustable",
         notes=(
             "A model of Medicare beneficiaries. On other people it is an analytic index.",
             f"Program: {_program()['source']}",

@@ -469,6 +469,7 @@ class _Draft:
             coefficients=self._coefficients(),
             edit_age="service_date",
             timing="concurrent",
+            diagnoses_from="risk_adjustable",
             csr=csr,
             post_steps=(PostStep("multiply_csr", "", 3, "CSR variant"),) if csr else (),
             notes=(

@@ -213,7 +213,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     newborn: str = ""
     """One of a contract's `NEWBORNS`."""
     diagnoses_from: str = ""
-    """Whose diagnoses count."""
+    """A contract's `EVERY_CLAIM` or `RISK_ADJUSTABLE`: of which claims the codes are."""
     calibration: Calibration | None = None
     """What it was calibrated on, of a calibrated model."""
     notes: tuple[str, ...] = ()

@@ -114,6 +114,7 @@ class Shard:
             ("lines", "file"): (np.zeros(n), np.uint16),
             ("diagnoses", "dx"): (dx, np.int32),
             ("diagnoses", "day"): (np.full(len(dx), day), np.int32),
+            ("diagnoses", "source"): (np.zeros(len(dx)), np.uint8),
             ("diagnoses", "paid_day"): (np.full(len(dx), day), np.int32),
             ("visits", "place"): ([], np.uint8),
             ("visits", "marks"): ([], np.uint8),

@@ -58,6 +58,7 @@ class Shard:
             "spans": [1] * len(self.people),
             "diagnoses": [len(p.diagnoses) for p in self.people],
             "drugs": [0] * len(self.people),
+            "lines": [0] * len(self.people),
             "scores": [len(p.scores) for p in self.people],
         }[table]
         return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -81,6 +82,11 @@ class Shard:
             ("spans", "original_reason"): ([255] * len(people), np.uint8),
             ("diagnoses", "dx"): ([DX.index(c) for c, _, _ in dx], np.int32),
             ("diagnoses", "day"): ([day_of(d) for _, d, _ in dx], np.int32),
+            ("diagnoses", "source"): ([0] * len(dx), np.uint8),
+            ("line_detail", "source"): ([], np.uint8),
+            ("lines", "claim_end_day"): ([], np.int32),
+            ("lines", "paid_day"): ([], np.int32),
+            ("lines", "paid_cents"): ([], np.int64),
             ("diagnoses", "paid_day"): ([day_of(d) for _, _, d in dx], np.int32),
             ("drugs", "system"): ([], np.uint8),
             ("drugs", "code"): ([], np.int32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ihp_compute.errors import ContractError
 from ihp_compute.risk.models import Model
 from ihp_compute.risk.models.store import load, save
 from ihp_compute.risk.score_terms import ScoreTerms, idle_terms, scoring_of
+from ihp_compute.units import day_of
 
 PARENT = "mn-ihp-2.0-track-2"
 
@@ -44,10 +46,24 @@ def test_by_default_every_term_is_what_the_model_states() -> None:
 def test_what_the_contract_says_holds_over_the_model() -> None:
     said = risk(
         timing="concurrent", payment_year=2026, minimum_months=3, newborn="as_published",
-        code_edits=False,
+        code_edits=False, diagnoses_from="all", without_bill_type="leave_out", runout_months=3,
     )  # fmt: skip
     found = ScoreTerms.of(said).by(stated(timing="prospective", newborn="missing"))
-    assert found == ScoreTerms("concurrent", 3, "as_published", "", False, 2026)
+    assert found == ScoreTerms(
+        "concurrent", 3, "as_published", "", False, 2026, "all", "leave_out", 3
+    )
+
+
+def test_a_model_states_whose_diagnoses_count_else_all_do() -> None:
+    assert ScoreTerms().by(load("cms-hcc-v28")).diagnoses_from == "risk_adjustable"
+    assert ScoreTerms().by(stated(diagnoses_from="")).diagnoses_from == "all"
+
+
+def test_codes_are_known_by_the_run_out_of_their_own_year() -> None:
+    """Scores of 2025 by codes of 2024, three months after their end; never after the cutoff."""
+    terms = ScoreTerms(timing="prospective", runout_months=3)
+    assert terms.known_by(2025, day_of(date(2026, 6, 30))) == day_of(date(2025, 3, 31))
+    assert terms.known_by(2025, day_of(date(2025, 2, 1))) == day_of(date(2025, 2, 1))
 
 
 def test_no_months_are_no_minimum() -> None:
