@@ -355,3 +355,30 @@ def test_newborns_without_a_birth_code_are_counted_and_may_be_missing(
     strict = provider("hhs", population, store=tmp_path, terms=ScoreTerms(newborn="missing"))
     with pytest.raises(DataError, match="1 members of shard 0"):
         strict.score(shard, year=2024, cutoff_day=LATE, months=months)
+
+
+def test_what_the_model_of_another_year_makes_of_the_same_codes_is_apart() -> None:
+    """Scores of 2023 and 2024 by their own payment years: the parts add up to each score."""
+    people = [
+        Person(diagnoses=[IN_2023, IN_2024]), Person(diagnoses=[IN_2024]), Person(sex=1), Person(),
+    ]  # fmt: skip
+    shard = Shard(people)
+    found = model_provider("cms-hcc-v28", InMemory((shard,)), terms=ScoreTerms(timing="concurrent"))
+    assert isinstance(found, ModelScores)
+    months = [enrolled_months(shard, year=year) for year in (2023, 2024)]
+    scores = [
+        found.score(shard, year=year, cutoff_day=LATE, months=of)
+        for year, of in zip((2023, 2024), months, strict=True)
+    ]
+    parts = found.parts(shard, scores, years=(2023, 2024), cutoff_days=(LATE, LATE), months=months)
+    whole = parts.demographic_micro + parts.codes_micro + parts.filled_micro
+    assert (whole[0] == scores[0].score_micro).all()
+    assert (whole[1] + parts.model_micro == scores[1].score_micro).all()
+    assert (parts.codes_micro > 0).tolist() == [
+        [True, False, False, False],
+        [True, True, False, False],
+    ]
+    assert parts.scored.all()
+    again = found.score(Shard([replace(one, diagnoses=[]) for one in people]), year=2023,
+                        cutoff_day=LATE, months=months[0])  # fmt: skip
+    assert (parts.demographic_micro[0] == again.score_micro).all()
