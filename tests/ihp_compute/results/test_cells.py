@@ -17,7 +17,7 @@ from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.settlement import split
 from ihp_compute.settlement.risk_ratio import CORRIDOR, CREDIBILITY, RATIO_RULES
 
-SCRIPT = Path(__file__).resolve().parents[3] / "docs/method/recompute.py"
+DOCUMENTS = Path(__file__).resolve().parents[3] / "docs/method"
 CONTRACTS = (
     "mn-ihp-2.0-track-2",
     "mn-ihp-1.0",
@@ -141,13 +141,14 @@ def rows_of(folder: Path, table: str) -> Rows:
     return found
 
 
+@pytest.mark.parametrize("script_name", ["settle", "recompute"])
 @pytest.mark.parametrize("name", [*CONTRACTS, "low-cap.toml", *OPTIONS])
 def test_a_settlement_is_made_again_from_cells_and_contract(
-    run_of: Callable[[str], Path], name: str
+    run_of: Callable[[str], Path], name: str, script_name: str
 ) -> None:
-    """By the script of the documents, to the cent, with the contract's terms and nothing else."""
+    """By the scripts of the documents, to the cent, with the contract's terms and nothing else."""
     folder = run_of(name)
-    script = runpy.run_path(str(SCRIPT))
+    script = runpy.run_path(str(DOCUMENTS / f"{script_name}.py"))
     contract = str(folder.parent / name) if name.endswith(".toml") else name
     again = {row["partnership_id"]: row for row in script["settle"](folder, contract).to_pylist()}
     for row in rows_of(folder, "settlement"):
