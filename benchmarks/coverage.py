@@ -136,7 +136,8 @@ def full_state(
             twins[row["partnership_id"], row["conditioning"]],
         )
         for row in pq.read_table(work / "run/intervals.parquet").to_pylist()
-        if (row["measure"], row["method"], row["level"]) == ("savings_rate", "percentile", LEVEL)
+        if (row["scope"], row["measure"], row["method"], row["level"])
+        == ("partnership", "savings_rate", "percentile", LEVEL)
     ]  # fmt: skip
     shutil.rmtree(work)
     return found

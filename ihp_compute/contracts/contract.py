@@ -29,7 +29,7 @@ from ihp_compute.contracts.kinds import CARRIED, NONE, SUPPLIED, Kind
 from ihp_compute.contracts.rules import MODELS, AttributionTerms, CostTerms, RiskTerms, names_a_file
 from ihp_compute.contracts.steps import SIDES, SIZE_TABLE
 from ihp_compute.contracts.values import Band, TermError, parse, text_of
-from ihp_compute.contracts.vocabulary import IDLE_BESIDE, KINDS
+from ihp_compute.contracts.vocabulary import BY_CELL, FEDERAL_SHARE, IDLE_BESIDE, KINDS, TREND
 from ihp_compute.errors import ContractError
 from ihp_compute.units import cents_of, micro_of
 
@@ -230,7 +230,7 @@ class Contract:
         ------
         ContractError
             If a gate by size has no table, terms of the target count a change of mix or temper a
-            small partnership twice, or rate cells of different trends are merged.
+            small partnership twice, or rate cells of different trends or federal shares are merged.
         """
         for year in self._turns():
             first = self._fitting("agreement.first_performance_year", year, None)
@@ -242,12 +242,13 @@ class Contract:
             self._check_together(held)
             for cell in held.get("target.rate_cells", ()):
                 parts = cell.split("+")
-                if all(self._fitting("target.trend", year, None, part) for part in parts):
-                    self.trend(year, cell)
+                for path, counted in ((TREND, None), (FEDERAL_SHARE, first.value)):
+                    if all(self._fitting(path, year, counted, part) for part in parts):
+                        self._of_cell(path, year, counted, cell)
 
     def _turns(self) -> list[int]:
         """Years from which on a value of a term that is checked with others may be another."""
-        paths = (*TOGETHER, "target.trend", "agreement.first_performance_year")
+        paths = (*TOGETHER, *BY_CELL, "agreement.first_performance_year")
         entries = [e for path in paths for e in self.terms[path].entries]
         starts = [e.value for e in self.terms["agreement.first_performance_year"].entries]
         years = {e.first.year for e in entries if e.first is not None}
@@ -346,14 +347,31 @@ class Contract:
         ContractError
             If the contract has no trend for the year and cell, or merged cells differ.
         """
-        found = {part: self._pick("target.trend", year, None, part) for part in cell.split("+")}
+        return self._of_cell(TREND, year, None, cell)
+
+    def federal_share(self, year: int, cell: str) -> Value:
+        """Part of a payment of a performance year that the federal government bears.
+
+        Of a rate cell, or of cells merged by +.
+
+        Raises
+        ------
+        ContractError
+            As `trend`.
+        """
+        first = self._pick("agreement.first_performance_year", year, None).value
+        return self._of_cell(FEDERAL_SHARE, year, first, cell)
+
+    def _of_cell(self, path: str, year: int | None, first_year: int | None, cell: str) -> Value:
+        found = {part: self._pick(path, year, first_year, part) for part in cell.split("+")}
         (first, one), *others = found.items()
         for part, value in others:
             if value.value != one.value:
                 raise ContractError(
-                    f"{self.file}: target.trend: found {text_of(one.value)} for {first} and "
-                    f"{text_of(value.value)} for {part} in {year}, expected one trend for {cell}, "
-                    "which target.rate_cells merges"
+                    f"{self.file}: {path}: found {text_of(one.value)} for {first} and "
+                    f"{text_of(value.value)} for {part} in {year}, expected one "
+                    f"{path.rpartition('.')[2].replace('_', ' ')} for {cell}, which "
+                    "target.rate_cells merges"
                 )
         return one
 

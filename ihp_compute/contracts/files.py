@@ -35,7 +35,7 @@ from ihp_compute.contracts.contract import (
 )
 from ihp_compute.contracts.kinds import Basis, Kind
 from ihp_compute.contracts.values import TermError, parse
-from ihp_compute.contracts.vocabulary import FIRST_PATHS, KINDS, kind_of
+from ihp_compute.contracts.vocabulary import BY_CELL, FIRST_PATHS, KINDS, TREND, kind_of
 from ihp_compute.errors import ContractError
 
 FOLDER: Final = Path(__file__).resolve().parent / "shipped"
@@ -43,8 +43,6 @@ UNBOUND: Final = "unbound"
 """The file that shipped contracts extend in the end: each term at the value that does nothing."""
 NAME_LENGTH: Final = 100
 """Most characters of a contract's name."""
-TREND: Final = "target.trend"
-"""The only term whose values may differ between rate cells."""
 
 
 class _FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -443,10 +441,10 @@ def _check_dates(file: str, path: str, entries: tuple[Entry, ...]) -> None:
 def _check_cells(file: str, path: str, cells: list[str] | None) -> None:
     if cells is None:
         return
-    if path.partition(".values[")[0] != TREND:
+    if path.partition(".values[")[0] not in BY_CELL:
         raise ContractError(
-            f"{file}: {path}.cells: found {', '.join(cells)}, expected none: only {TREND} differs "
-            "between rate cells"
+            f"{file}: {path}.cells: found {', '.join(cells)}, expected none: only "
+            f"{' and '.join(BY_CELL)} differ between rate cells"
         )
     if not cells or set(cells) - set(RATE_CELLS) or len(set(cells)) < len(cells):
         raise ContractError(

@@ -23,6 +23,11 @@ def _months(meaning: str, low: int = 1) -> Kind:
     return Kind(meaning, "member months", low=Decimal(low), places=0)
 
 
+TREND: Final = "target.trend"
+FEDERAL_SHARE: Final = "state.federal_share"
+BY_CELL: Final = (TREND, FEDERAL_SHARE)
+"""Terms whose values may differ between rate cells."""
+
 KINDS: Final[Mapping[str, Kind]] = {
     "agreement.first_performance_year": Kind(
         "first performance year, from which contract years count", "year", "year", optional=True
@@ -46,7 +51,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         "partnership",
         "statewide",
     ),
-    "target.trend": Kind(
+    TREND: Kind(
         "expected growth of cost per member month in a rate cell, the state's change of acuity "
         "with it; none: the market's, or none at all",
         "ratio per year",
@@ -89,6 +94,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "payers.split": choice(
         "how the payers share the settlement", "member_months", "cost", optional=True
     ),
+    FEDERAL_SHARE: ratio("part of a payment that the federal government bears, of a rate cell"),
 }  # fmt: skip
 """Every fixed path, with its kind."""
 

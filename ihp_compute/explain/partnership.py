@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from ihp_compute.errors import RunError
 from ihp_compute.explain.origin import check_run
 from ihp_compute.results import INTERVALS, SETTLEMENT, WALK, result, risk_by_cell
-from ihp_compute.settlement import Step, steps
+from ihp_compute.settlement import PARTNERSHIP, Step, steps
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,11 @@ def explain_partnership(run_dir: Path, partnership_id: str) -> PartnershipExplai
     return PartnershipExplained(
         row.to_pylist()[0],
         steps(walk.filter(pc.equal(walk.column("partnership_id"), partnership_id)).to_pylist()),
-        intervals.filter(pc.equal(intervals.column("partnership_id"), partnership_id)).to_pylist(),
+        intervals.filter(
+            pc.and_(
+                pc.equal(intervals.column("scope"), PARTNERSHIP),
+                pc.equal(intervals.column("partnership_id"), partnership_id),
+            )
+        ).to_pylist(),
         risk_by_cell(run_dir).get(partnership_id, []),
     )

@@ -35,6 +35,7 @@ from ihp_compute.report.partnerships import INNER, OUTER, partnerships_of
 from ihp_compute.report.rate_cells import rate_cells_of
 from ihp_compute.report.review import beside_the_result, marks, review_section
 from ihp_compute.report.rows import Row, RowsOf, of_the_state
+from ihp_compute.report.scopes import scope_rows, state_of
 from ihp_compute.report.state import state_forest, state_row
 from ihp_compute.report.utilisation import utilisation_section
 from ihp_compute.report.walks import state_walk, statements
@@ -115,6 +116,7 @@ def render(run_dir: Path, stated: Mapping[str, str] | None = None) -> str:
         manifest["statement"] = dict(stated)
     rows = RowsOf(run_dir)
     partnerships = partnerships_of(rows)
+    scopes = scope_rows(rows)
     terms = draft(manifest)
     noticed = noticed_section(rows["data_quality"], of_the_state(rows["ledger"]))
     shown, sources = statements(partnerships, rate_cells_of(run_dir))
@@ -132,6 +134,8 @@ def render(run_dir: Path, stated: Mapping[str, str] | None = None) -> str:
         interim=manifest.get("completion", {}).get("lines", ()),
         years=(manifest["base_year"], manifest["performance_year"]),
         state=state_row(partnerships),
+        scopes=scopes,
+        whole=state_of(scopes),
         partnerships=partnerships,
         forest=state_forest(partnerships),
         state_walk=state_walk(partnerships),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ihp_compute.report import numbers
 from ihp_compute.report.rows import Row, RowsOf
-from ihp_compute.settlement import Step, steps
+from ihp_compute.settlement import PARTNERSHIP, Step, steps
 
 INNER, OUTER = 0.80, 0.95
 """Levels of the two whiskers."""
@@ -75,7 +75,7 @@ def partnerships_of(rows: RowsOf) -> list[Partnership]:
         walks[row["partnership_id"]].append(row)
     found: dict[str, dict[tuple[str, str, float], Row]] = defaultdict(dict)
     for row in rows["intervals"]:
-        if row["method"] == "percentile":
+        if row["method"] == "percentile" and row["scope"] == PARTNERSHIP:
             key = (row["measure"], row["conditioning"], round(row["level"], 4))
             found[row["partnership_id"]][key] = row
     settlement = sorted(

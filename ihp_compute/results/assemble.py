@@ -27,6 +27,7 @@ from ihp_compute.results.clinics import ClinicYears
 from ihp_compute.results.missing import missing_of
 from ihp_compute.results.netting import Netted, netted_rows
 from ihp_compute.results.score_changes import score_change_rows
+from ihp_compute.results.scopes import interval_rows, scope_rows
 from ihp_compute.results.scoring import scoring_words
 from ihp_compute.results.tables import (
     ATTRIBUTION,
@@ -40,19 +41,19 @@ from ihp_compute.results.tables import (
     SCORE_CHANGES,
     SENSITIVITIES,
     SETTLEMENT,
+    SETTLEMENT_STATE,
     UTILISATION,
     WALK,
 )
-from ihp_compute.settlement import CONDITIONINGS, Settled, sensitivities, split
+from ihp_compute.settlement import CONDITIONINGS, Settled, scopes_of, sensitivities, split
 from ihp_compute.table_schema import TableSchema
-from ihp_compute.uncertainty import Totals, intervals
+from ihp_compute.uncertainty import Totals
 from ihp_compute.units import date_of, dollars, half_even
 
 INTERIM: Final = "INTERIM"
 FINAL: Final = "final"
 """Status of a settlement: whether its performance year is complete enough."""
 _POINT: Final = Fraction(1, 100)
-MEASURES: Final = ("savings_rate", "savings_cents", "payment_cents")
 
 
 class Part(NamedTuple):
@@ -105,6 +106,7 @@ def assemble(plan: Plan, parts: Sequence[Part], nets: Sequence[Netted]) -> Resul
     settled = sorted(
         (one for part in parts for one in part.settled), key=lambda one: one.partnership_id
     )
+    scopes = scopes_of(settled)
     clinics = [ClinicYears.of(part.plan, part.measured) for part in parts]
     labels = contract_labels(plan)
 
@@ -115,7 +117,8 @@ def assemble(plan: Plan, parts: Sequence[Part], nets: Sequence[Netted]) -> Resul
         tables={
             SETTLEMENT.name: _settlement(plan, settled),
             NETTED.name: _table(NETTED, list(netted_rows(nets, plan, settled, _statuses(plan)))),
-            INTERVALS.name: _intervals(settled),
+            SETTLEMENT_STATE.name: _table(SETTLEMENT_STATE, list(scope_rows(scopes))),
+            INTERVALS.name: _table(INTERVALS, list(interval_rows(scopes))),
             CELLS.name: _table(CELLS, of_parts(lambda part: cell_rows(*part, labels))),
             CHANCES.name: pa.concat_tables(
                 [_chances(part.settled, own) for part, own in zip(parts, clinics, strict=True)]
@@ -160,34 +163,6 @@ def _settlement(plan: Plan, settled: Sequence[Settled]) -> pa.Table:
             for one in settled
         ],
     )
-
-
-def _intervals(settled: Sequence[Settled]) -> pa.Table:
-    rows = []
-    for one in settled:
-        flags = []
-        if one.below_minimum_size:
-            flags.append("below_minimum_size")
-        if one.empty_cell_replicates:
-            flags.append("empty_cell")
-        if one.quality_fill:
-            flags.append("quality_filled")
-        if one.thin_cells:
-            flags.append("thin_cell")
-        for conditioning in CONDITIONINGS:
-            draws = one.draws[conditioning]
-            for measure in MEASURES:
-                rows += [
-                    {
-                        "partnership_id": one.partnership_id,
-                        "measure": measure,
-                        "conditioning": conditioning,
-                        "flag": " ".join(flags),
-                        **vars(interval),
-                    }
-                    for interval in intervals(getattr(draws, measure))
-                ]
-    return _table(INTERVALS, rows)
 
 
 def _chances(settled: Sequence[Settled], clinics: ClinicYears) -> pa.Table:

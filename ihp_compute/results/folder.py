@@ -55,6 +55,7 @@ from ihp_compute.results.manifest import (
 from ihp_compute.results.netting import Netted
 from ihp_compute.results.read import RUN
 from ihp_compute.results.tables import INTERVALS, NETTED, SETTLEMENT, TABLES
+from ihp_compute.settlement import PARTNERSHIP
 from ihp_compute.table_schema import TableSchema
 from ihp_compute.uncertainty import totals_file, write_totals
 
@@ -283,6 +284,6 @@ def _rate_intervals(table: pa.Table) -> dict[str, tuple[float, float]]:
     return {
         row["partnership_id"]: (row["low"], row["high"])
         for row in table.to_pylist()
-        if (row["measure"], row["method"], row["conditioning"], row["level"])
-        == ("savings_rate", "percentile", "target_resampled", 0.95)
+        if (row["scope"], row["measure"], row["method"], row["conditioning"], row["level"])
+        == (PARTNERSHIP, "savings_rate", "percentile", "target_resampled", 0.95)
     }

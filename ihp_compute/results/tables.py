@@ -48,12 +48,35 @@ SETTLEMENT: Final = TableSchema(
     keys=("partnership_id",),
 )  # fmt: skip
 
+_SCOPE: Final = Column("scope", pa.string(), "partnership, attributed, programme, track or state")
+
+SETTLEMENT_STATE: Final = TableSchema(
+    "settlement_state",
+    "what is settled of each partnership, of all, of each programme and track, and of the state",
+    (
+        _SCOPE,
+        Column("scope_id", pa.string(),
+               "partnership, programme, or contract of a track; else the scope's name"),
+        Column("n_members", pa.int64(), "members of the performance year", "members"),
+        _MONTHS,
+        Column("target_cents", pa.int64(), "what care was to cost", "cents"),
+        Column("observed_cents", pa.int64(), "what care cost", "cents"),
+        Column("savings_cents", pa.int64(), "target less observed", "cents"),
+        Column("payment_cents", pa.int64(),
+               "positive: paid to partnerships; negative: owed by them", "cents"),
+        Column("state_net_cents", pa.int64(), "payments less the federal share of each", "cents"),
+    ),
+    keys=("scope", "scope_id"),
+)  # fmt: skip
+
 INTERVALS: Final = TableSchema(
     "intervals",
-    "how sure each partnership's savings and payment are, over replicates",
+    "how sure savings and payment are, of each partnership and of sums drawn together",
     (
-        _PARTNERSHIP,
-        Column("measure", pa.string(), "savings_rate, savings_cents or payment_cents"),
+        _SCOPE,
+        Column("partnership_id", pa.string(), "the partnership, or the scope_id of another scope"),
+        Column("measure", pa.string(),
+               "savings_rate, savings_cents, payment_cents or state_net_cents"),
         Column("method", pa.string(), "percentile or basic"),
         Column("conditioning", pa.string(), "target_resampled or target_fixed"),
         Column("level", pa.float64(), "part of the replicates between the ends", "ratio"),
@@ -62,9 +85,9 @@ INTERVALS: Final = TableSchema(
         Column("high", pa.float64(), "upper end", "of the measure"),
         Column("std_error", pa.float64(), "standard deviation over replicates", "of the measure"),
         Column("flag", pa.string(),
-               "why to be careful: below_minimum_size, empty_cell, thin_cell; empty if nothing is"),
+               "why to be careful: below_minimum_size, empty_cell, thin_cell; those of a sum"),
     ),
-    keys=("partnership_id", "measure", "method", "conditioning", "level"),
+    keys=("scope", "partnership_id", "measure", "method", "conditioning", "level"),
 )  # fmt: skip
 
 CHANCES: Final = TableSchema(
@@ -310,7 +333,8 @@ TABLES: Final[Mapping[str, TableSchema]] = {
     table.name: table
     for table in (
         ATTRIBUTION, CELLS, CHANCES, DATA_QUALITY, EXCLUSIONS, INTERVALS, LEDGER, MEMBER_YEARS,
-        NETTED, PAYMENTS, SCORE_CHANGES, SENSITIVITIES, SETTLEMENT, UTILISATION, WALK,
+        NETTED, PAYMENTS, SCORE_CHANGES, SENSITIVITIES, SETTLEMENT, SETTLEMENT_STATE, UTILISATION,
+        WALK,
     )
 }  # fmt: skip
 """Every table of a run by name; the digest takes them in this order, by name."""

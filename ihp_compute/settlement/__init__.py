@@ -13,6 +13,7 @@ from ihp_compute.settlement.given import settle_table
 from ihp_compute.settlement.payers import split
 from ihp_compute.settlement.program import Compiled, Program
 from ihp_compute.settlement.risk_ratio import RATIO_RULES
+from ihp_compute.settlement.scopes import PARTNERSHIP, STATE, SUMMED, Scope, scopes_of
 from ihp_compute.settlement.sensitivity import CHANGES, sensitivities
 from ihp_compute.settlement.settle import CONDITIONINGS, Settled, SharedPrograms, settle
 from ihp_compute.settlement.state import Sources, StateSums, sources, state_sums
@@ -28,10 +29,14 @@ from ihp_compute.settlement.walk import Step, steps
 __all__ = [
     "CHANGES",
     "CONDITIONINGS",
+    "PARTNERSHIP",
     "QUALITY_SCORE",
     "RATIO_RULES",
+    "STATE",
+    "SUMMED",
     "Compiled",
     "Program",
+    "Scope",
     "Settled",
     "SettledCell",
     "SharedPrograms",
@@ -40,6 +45,7 @@ __all__ = [
     "Step",
     "gate_words",
     "gates_by_size",
+    "scopes_of",
     "sensitivities",
     "settle",
     "settle_table",

@@ -28,6 +28,7 @@ from ihp_compute.codes import COMPARISON, PAYER_KINDS
 from ihp_compute.contracts import Agreement, ContractSet, Own, QualityFill, QualityScores
 from ihp_compute.errors import ContractError
 from ihp_compute.settlement.cells import SettledCell, cells_program, settled_cells
+from ihp_compute.settlement.federal import federal_share, net_of_federal
 from ihp_compute.settlement.payers import split
 from ihp_compute.settlement.program import Compiled, Program
 from ihp_compute.settlement.state import Sources, StateSums, held, sources, state_sums
@@ -53,6 +54,7 @@ class Draws:
     savings_cents: NDArray[np.int64]
     savings_rate: NDArray[np.float64]
     payment_cents: NDArray[np.int64]
+    state_net_cents: NDArray[np.int64]
     passed: NDArray[np.int64]
 
 
@@ -62,6 +64,8 @@ class Settled:
 
     Attributes
     ----------
+    contract, programme : str
+        Names of its contract and of the programme that the contract is of.
     n_members, member_months : int
         Of the performance year, as observed.
     base_pmpm_usd, risk_ratio : float
@@ -70,6 +74,10 @@ class Settled:
         Part of the base that moves with the own cost of the base year: Z; 0 where it is agreed.
     missed_by_cents : int
         Dollars short of the gate; 0 where it was met or nothing settles on that side.
+    federal_share : float
+        Part of the payment that the federal government bears.
+    state_net_cents : int
+        The payment less that part.
     below_minimum_size : bool
         Fewer members than the contract asks for: flagged, never dropped.
     empty_cell_replicates : int
@@ -94,6 +102,7 @@ class Settled:
 
     partnership_id: str
     contract: str
+    programme: str
     performance_year: int
     n_members: int
     member_months: int
@@ -107,6 +116,8 @@ class Settled:
     gate_passed: bool
     missed_by_cents: int
     payment_cents: int
+    federal_share: float
+    state_net_cents: int
     below_minimum_size: bool
     empty_cell_replicates: int
     thin_cells: Mapping[str, int]
@@ -285,6 +296,8 @@ def _settle_one(case: _Case, programs: SharedPrograms, by_cell: Compiled, draft:
     _check_market(agreement, given)
     program = programs.of(agreement, n_members=n_members, quality=case.quality)
     whole = program.run(given)
+    cells = settled_cells(agreement, by_cell, given)
+    share = federal_share(agreement, cells, case.performance_year)
     draws = {
         name: Draws(
             found["target"],
@@ -292,6 +305,7 @@ def _settle_one(case: _Case, programs: SharedPrograms, by_cell: Compiled, draft:
             found["savings"],
             found["savings_rate"],
             found["payment"],
+            net_of_federal(found["payment"], share),
             found["passed"],
         )
         for name, found in zip(
@@ -300,11 +314,11 @@ def _settle_one(case: _Case, programs: SharedPrograms, by_cell: Compiled, draft:
     }
     first = {name: array[0].item() for name, array in whole.items()}
     first["core_cost"] = int(given["core_cost"][0])
-    cells = settled_cells(agreement, by_cell, given)
     minimum = agreement["agreement.minimum_members"]
     return Settled(
         partnership_id=case.partnership,
         contract=agreement.name,
+        programme=agreement.contract.programme,
         performance_year=case.performance_year,
         n_members=n_members,
         member_months=int(given["perf_months"][0]),
@@ -320,6 +334,8 @@ def _settle_one(case: _Case, programs: SharedPrograms, by_cell: Compiled, draft:
         gate_passed=bool(first["passed"]),
         missed_by_cents=first["missed_by"],
         payment_cents=first["payment"],
+        federal_share=share,
+        state_net_cents=int(draws["target_resampled"].state_net_cents[0]),
         below_minimum_size=minimum is not None and n_members < minimum,
         empty_cell_replicates=int(np.count_nonzero(whole["empty_cells"])),
         thin_cells=_thin_cells(agreement, given),

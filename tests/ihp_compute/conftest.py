@@ -26,10 +26,11 @@ from ihp_compute.results.tables import (
     SCORE_CHANGES,
     SENSITIVITIES,
     SETTLEMENT,
+    SETTLEMENT_STATE,
     UTILISATION,
     WALK,
 )
-from ihp_compute.settlement import CHANGES
+from ihp_compute.settlement import CHANGES, PARTNERSHIP, STATE
 
 SIZES = (78, 58, 52, 45, 40, 32, 30, 28, 22, 20, 18, 14, 12, 8, 7, 6, 6, 6, 5, 5, 4, 3, 3, 2, 1)
 GATE = 0.02
@@ -162,6 +163,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                     for method in ("percentile", "basic"):
                         intervals.append(
                             (
+                                PARTNERSHIP,
                                 pid,
                                 "savings_rate",
                                 method,
@@ -176,6 +178,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                         )
                         intervals.append(
                             (
+                                PARTNERSHIP,
                                 pid,
                                 "savings_cents",
                                 method,
@@ -193,6 +196,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                         )
                         intervals.append(
                             (
+                                PARTNERSHIP,
                                 pid,
                                 "payment_cents",
                                 method,
@@ -268,6 +272,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         ]
         for declared, rows in (
             (SETTLEMENT, settlement),
+            (SETTLEMENT_STATE, _by_scope(settlement)),
             (INTERVALS, intervals),
             (WALK, walk),
             (UTILISATION, use),
@@ -296,6 +301,17 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         return run_dir
 
     return make
+
+
+def _by_scope(settlement: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Sums of invented settlements; half of every payment is federal."""
+    found = []
+    for scope, place in ((PARTNERSHIP, 0), ("track", 1), (STATE, None)):
+        for scope_id in sorted({row[place] if place is not None else STATE for row in settlement}):
+            own = [row for row in settlement if place is None or row[place] == scope_id]
+            sums = [sum(row[k] for row in own) for k in (4, 5, 8, 9, 10, 14)]
+            found.append((scope, scope_id, *sums, sums[-1] - round(sums[-1] / 2)))
+    return found
 
 
 def _ledger(*, balanced: bool) -> list[tuple[Any, ...]]:
