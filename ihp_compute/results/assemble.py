@@ -26,8 +26,8 @@ from ihp_compute.results.cells import cell_rows, contract_labels
 from ihp_compute.results.clinics import ClinicYears
 from ihp_compute.results.missing import missing_of
 from ihp_compute.results.netting import Netted, netted_rows
-from ihp_compute.results.score_changes import score_change_rows
 from ihp_compute.results.scopes import interval_rows, scope_rows
+from ihp_compute.results.score_changes import score_change_rows
 from ihp_compute.results.scoring import scoring_words
 from ihp_compute.results.tables import (
     ATTRIBUTION,

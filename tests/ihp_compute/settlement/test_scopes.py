@@ -84,7 +84,7 @@ def test_an_interval_of_the_state_is_of_joint_draws() -> None:
     apart = 0
     for conditioning in CONDITIONINGS:
         draws = [one.draws[conditioning] for one in own]
-        sums = {
+        sums: dict[str, Any] = {
             name: sum(np.array(getattr(one, name), dtype=object) for one in draws)
             for name in ("target_cents", "savings_cents", "payment_cents", "state_net_cents")
         }
