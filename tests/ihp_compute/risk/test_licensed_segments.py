@@ -13,9 +13,9 @@ import pytest
 from ihp_compute.codes import AID_GROUPS, RATE_CELLS
 from ihp_compute.errors import DataError, RiskModelError
 from ihp_compute.risk import imports
+from ihp_compute.risk.member_facts import facts
 from ihp_compute.risk.models import NOT_STATED, Members, asks, compile_model, licensed, segments_of
 from ihp_compute.risk.models.audit import emitted
-from ihp_compute.risk.population_scores import facts
 from ihp_compute.risk.score_files import Request, score_files
 from ihp_compute.risk.score_terms import ScoreTerms
 from ihp_compute.units import NO_DAY, day_of, month_of
