@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.calibration.least_squares import Constraint
+from ihp_compute.codes import AID_GROUPS, PAYER_KINDS
 from ihp_compute.ledger import RunFate
 from ihp_compute.measure import YearPlan
 from ihp_compute.population import ShardColumns
@@ -248,6 +249,7 @@ def rows_of(
     if factors is not None:
         bits, stated = factors.on(shard, year_bounds(scores.diagnosis_year(plan.year))[1] - 1)
     months = by_cell[:, here]
+    by_aid_group = months.reshape(len(AID_GROUPS), len(PAYER_KINDS), len(here))
     return Rows(
         segment=scored.segment[here],
         terms=scored.terms[here],
@@ -256,7 +258,7 @@ def rows_of(
         order=key[here],
         fold=(key[here] >> np.uint64(32)).astype(np.int64) % folds,
         rate_cell=months.argmax(axis=0),
-        aid_group=months.reshape(-1, 2, len(here)).sum(axis=1).argmax(axis=0),
+        aid_group=by_aid_group.sum(axis=1).argmax(axis=0),
         factors=bits[here],
         group=attribution.group[here],
         age=members.age[here],
