@@ -31,6 +31,9 @@ MEMBER_FACTORS: Final = (
 )  # fmt: skip
 """Flags of the table `member_factors`, that a risk model may ask for; at most eight."""
 
+SOCIAL_FACTORS: Final = MEMBER_FACTORS[MEMBER_FACTORS.index("deep_poverty") :]
+"""Those of them that a population-based payment may be adjusted for."""
+
 # --- bits of spans.flags, lines.flags ----------------------------------------------------------
 
 SPAN_DUAL: Final = 1

@@ -25,6 +25,7 @@ from ihp_compute.contracts.copies import copy
 from ihp_compute.contracts.draft import Draft
 from ihp_compute.contracts.files import UNBOUND, load, name_of, names, same_content, unbound
 from ihp_compute.contracts.kinds import BASES, CARRIED, DRAFT_BASES, NO_RULE, NONE, Kind
+from ihp_compute.contracts.population_based import PopulationBasedTerms
 from ihp_compute.contracts.quality_scores import (
     FILLED,
     INTERIM_QUALITY_TERM,
@@ -110,6 +111,7 @@ __all__ = [
     "Entry",
     "Kind",
     "Own",
+    "PopulationBasedTerms",
     "QualityFill",
     "QualityScores",
     "RiskTerms",

@@ -26,6 +26,7 @@ from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import completion, kinds, values, vocabulary
 from ihp_compute.contracts.draft import Draft
 from ihp_compute.contracts.kinds import CARRIED, NONE, SUPPLIED, Kind
+from ihp_compute.contracts.population_based import PopulationBasedTerms
 from ihp_compute.contracts.rules import MODELS, AttributionTerms, CostTerms, RiskTerms, names_a_file
 from ihp_compute.contracts.steps import SIDES, SIZE_TABLE
 from ihp_compute.contracts.values import Band, TermError, parse, text_of
@@ -502,6 +503,13 @@ class Agreement:
                 "model": given["model"] or NONE,
                 **{n: None if v is None else int(v) for n, v in whole.items()},  # whole by kind
             }
+        )
+
+    @cached_property
+    def population_based(self) -> PopulationBasedTerms:
+        """Terms of the population-based payment."""
+        return PopulationBasedTerms.of(
+            {path: value.value for path, value in self.values.items() if path.startswith("pbp.")}
         )
 
     @property

@@ -120,6 +120,21 @@ class ContractSet:
                 for year in range(base_year + 1, performance_year + 1):
                     agreement.contract.trend(year, cell)
 
+    def check_cost(self, year: int | None) -> None:
+        """Refuse contracts by which the population-based payment is cost: a run does not add it.
+
+        Raises
+        ------
+        ContractError
+        """
+        for partnership, agreement in self.at(year).items():
+            if agreement["pbp.counts_as_cost"]:
+                raise ContractError(
+                    f"{self.name}: pbp.counts_as_cost: found true for {partnership} "
+                    f"({agreement.name}), expected false: a run counts claims as cost and adds no "
+                    "population-based payment to them; take it into account beside the settlement"
+                )
+
     def _shared(self, what: str, found: Mapping[str, Any]) -> Any:
         distinct = dict.fromkeys(found.values())
         if len(distinct) > 1:
@@ -386,5 +401,6 @@ def _check_run(contracts: ContractSet, year: int | None, base_year: int | None) 
     contracts.attribution(year)
     contracts.rule_sets(year)
     contracts.risk(year)
+    contracts.check_cost(year)
     if year is not None and base_year is not None:
         contracts.check_trends(base_year, year)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Final
 
-from ihp_compute.contracts import completion, rules
+from ihp_compute.contracts import completion, population_based, rules
 from ihp_compute.contracts.kinds import Kind, choice, ratio, usd
 from ihp_compute.contracts.steps import STEP_MODIFIERS, STEPS, step_kinds
 
@@ -95,6 +95,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         "how the payers share the settlement", "member_months", "cost", optional=True
     ),
     FEDERAL_SHARE: ratio("part of a payment that the federal government bears, of a rate cell"),
+    **population_based.KINDS,
 }  # fmt: skip
 """Every fixed path, with its kind."""
 
@@ -135,6 +136,7 @@ _CREDIBILITY: Final = "target.cell_credibility"
 _MODIFIERS: Final[Mapping[str, tuple[str, ...]]] = {
     **{path: (owner,) for path, owner in STEP_MODIFIERS.items()},
     **dict.fromkeys(rules.OF_A_MODEL, ("risk.model",)),
+    **dict.fromkeys(population_based.OF_A_RATE, (population_based.RATE,)),
     "risk.second_model": ("risk.model",),
     "risk.second_model_for": ("risk.second_model",),
     "target.cell_least_months": (_CREDIBILITY,),

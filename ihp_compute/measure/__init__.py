@@ -33,6 +33,7 @@ from ihp_compute.measure.movement import MOVEMENT
 from ihp_compute.measure.one_year import YearPlan, plan_year
 from ihp_compute.measure.payer_months import PLAN_NOT_STATED, payer_names, payer_weights
 from ihp_compute.measure.plan import Plan, make_plan, measurements, together
+from ihp_compute.measure.prospective import ProspectivePlan, plan_prospective
 from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.score_change import SCORE_PARTS
 from ihp_compute.measure.scoring import noticed_of_scoring
@@ -55,6 +56,7 @@ __all__ = [
     "Measured",
     "PaymentDays",
     "Plan",
+    "ProspectivePlan",
     "RunRequest",
     "ShardMeasured",
     "YearPlan",
@@ -73,6 +75,7 @@ __all__ = [
     "parts_of",
     "payer_names",
     "payer_weights",
+    "plan_prospective",
     "plan_year",
     "read_statement",
     "statement_of",

@@ -239,6 +239,22 @@ def countable_months(
     return attribute(shard, roster, visits, terms, year=year, cutoff_day=cutoff_days[year]).months
 
 
+def countable_cells(
+    shard: ShardColumns, year: int, terms: AttributionTerms
+) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    """Months of a year that count, of members who were attributed before it.
+
+    Returns
+    -------
+    month_cell : uint8[n, 12]
+        As `Attribution.month_cell`: no visit of the year is waited for.
+    spanned : uint16[n]
+        As `Attribution.spanned`.
+    """
+    found = _months(shard, terms, year, np.zeros(shard.n_members, np.uint8))
+    return found.month_cell, found.spanned
+
+
 def _months(
     shard: ShardColumns, terms: AttributionTerms, year: int, from_month: NDArray[np.uint8]
 ) -> EnrolledMonths:

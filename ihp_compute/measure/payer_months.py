@@ -22,6 +22,7 @@ PLAN_NOT_STATED = "plan not stated"
 _BASE = 13
 _DIGITS = 17
 """Months of a year are digits of this base; so many fit in 64 bits."""
+NO_PAYER = -1
 FEE_FOR_SERVICE = "ffs"
 """Payer of the months in fee-for-service rate cells; the others are named by their plan's code."""
 
@@ -66,6 +67,36 @@ def payer_months(
         some = np.flatnonzero(met)
         found += sums_by(member[some] * (1 + n_plans) + payer[some], met[some], found.size)
     return found.astype(np.uint8).reshape(shard.n_members, 1 + n_plans)
+
+
+def month_payers(
+    shard: ShardColumns, month_cell: NDArray[np.uint8], *, year: int
+) -> NDArray[np.int32]:
+    """The payer of each month of a year that counts.
+
+    Parameters
+    ----------
+    shard : Shard
+    month_cell : uint8[n_members, 12]
+        As `Attribution.month_cell`.
+    year : int
+
+    Returns
+    -------
+    int32[n_members, 12]
+        Places in `payer_names`; `NO_PAYER` where the month does not count.
+    """
+    managed = (month_cell != NOT_COUNTABLE) & IS_MANAGED[month_cell]
+    payer = np.where(month_cell == NOT_COUNTABLE, NO_PAYER, 0).astype(np.int32)
+    member = np.repeat(np.arange(shard.n_members), np.diff(shard.offsets("spans")))
+    first = shard.column("spans", "first_month") - month_of(year, 1)
+    end = first + shard.column("spans", "n_months")
+    plan = 1 + shard.column("spans", "plan")
+    for month in range(12):
+        here = np.flatnonzero((first <= month) & (month < end))
+        here = here[managed[member[here], month]]
+        payer[member[here], month] = plan[here]
+    return payer
 
 
 def payer_labels(

@@ -162,9 +162,7 @@ class Plan:
     @property
     def gates(self) -> GateTerms:
         """The gates of the run, at the thresholds that its terms set."""
-        most = self.contracts.risk(self.performance_year).most_missing
-        thresholds = {"unscored_months": 1.0 if most is None else float(most)}
-        return GateTerms(thresholds, self.request.accept, RUN)
+        return gates_of_run(self.contracts.risk(self.performance_year), self.request.accept)
 
     def decided(self) -> RunRequest:
         """The request with nothing left to a default: it makes this run again."""
@@ -209,6 +207,7 @@ def make_plan(request: RunRequest) -> Plan:
     base_year, performance_year = _years(request, contracts, population)
     rule_sets = contracts.rule_sets(performance_year)
     contracts.check_trends(base_year, performance_year)
+    contracts.check_cost(performance_year)
     quality = quality_scores(population, performance_year)
     strangers = sorted(set(quality) - set(contracts.contracts))
     cutoff_day = _cutoff_day(request, contracts, population)
@@ -275,7 +274,7 @@ def make_plan(request: RunRequest) -> Plan:
         group_rule_set=_group_rule_set(contracts, roster, performance_year),
         roster=roster,
         visits=visits,
-        scores=_scores(
+        scores=score_provider(
             population,
             risk,
             attribution,
@@ -314,7 +313,7 @@ def _apart(plan: Plan, measurement: int, population: Population) -> Plan:
         rule_sets=contracts.rule_sets(year),
         rate_cells=contracts.rate_cells(year),
         group_rule_set=_group_rule_set(contracts, plan.roster, year),
-        scores=_scores(
+        scores=score_provider(
             population, contracts.risk(year), plan.attribution, plan.roster, plan.visits,
             cutoff_days,
         ),
@@ -336,7 +335,7 @@ def _group_rule_set(contracts: ContractSet, roster: Roster, year: int) -> tuple[
     )
 
 
-def _scores(
+def score_provider(
     population: Population,
     risk: RiskTerms,
     attribution: AttributionTerms,
@@ -344,6 +343,7 @@ def _scores(
     visits: VisitRule,
     cutoff_days: Mapping[int, int],
 ) -> ScoreProvider:
+    """Who scores the years of `cutoff_days`; countable months weigh in the means that fill."""
     counting = MonthsThatCount(
         years=tuple(cutoff_days),
         of=partial(
@@ -365,6 +365,12 @@ def _scores(
         terms=ScoreTerms.of(risk),
         second=None if risk.second_model is None else (risk.second_model, risk.second_model_for),
     )
+
+
+def gates_of_run(risk: RiskTerms, accept: Mapping[str, str]) -> GateTerms:
+    """The gates of a run, at the thresholds that terms of risk set."""
+    most = risk.most_missing
+    return GateTerms({"unscored_months": 1.0 if most is None else float(most)}, accept, RUN)
 
 
 def _inconsistent(

@@ -64,14 +64,11 @@ def compile_visits(terms: AttributionTerms, procedures: Sequence[str]) -> VisitR
     VisitRule
     """
     class_of = np.full(len(procedures), _NONE, np.uint8)
-    letter, number = _parts(procedures)
     for codes, kind in (
         (terms.visit_codes, _EVALUATION),
         (terms.care_coordination_codes, _COORDINATION),
     ):
-        for code in codes:
-            sign, low, high = range_of(code)
-            class_of[(letter == ord(sign or "0")) & (low <= number) & (number <= high)] = kind
+        class_of[among(procedures, codes)] = kind
     place_marks = np.zeros(256, np.uint8)
     place_marks[[int(place) for place in terms.excluded_places]] = _ELSEWHERE
     barred = np.zeros(3, np.uint8)
@@ -81,6 +78,20 @@ def compile_visits(terms: AttributionTerms, procedures: Sequence[str]) -> VisitR
             barred[_EVALUATION] |= mark
     barred[_COORDINATION] = barred[_EVALUATION] & VISIT_PAYMENT
     return VisitRule(class_of, place_marks, barred, _step_of(terms))
+
+
+def among(procedures: Sequence[str], codes: Sequence[str]) -> NDArray[np.bool_]:
+    """Which procedures are among codes and ranges of codes: bool[n_procedures].
+
+    >>> among(["", "S0280", "S0285", "99213"], ["S0280-S0281", "99213"]).tolist()
+    [False, True, False, True]
+    """
+    letter, number = _parts(procedures)
+    found = np.zeros(len(procedures), np.bool_)
+    for code in codes:
+        sign, low, high = range_of(code)
+        found |= (letter == ord(sign or "0")) & (low <= number) & (number <= high)
+    return found
 
 
 def _parts(codes: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
