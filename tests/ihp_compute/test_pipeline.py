@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -51,10 +52,17 @@ def test_every_partnership_settles_and_its_interval_has_its_rows(outcome: Outcom
     assert settlement.num_rows == 25
     assert settlement.to_pylist() == outcome.settlement
     intervals = pq.read_table(outcome.run_dir / "intervals.parquet")
-    # three measures, two methods, two conditionings, three levels
-    assert intervals.num_rows == 25 * 3 * 2 * 2 * 3
+    # four measures, two methods, two conditionings, three levels
+    scopes = Counter(intervals["scope"].to_pylist())
+    each = 4 * 2 * 2 * 3
+    assert scopes == {
+        "partnership": 25 * each, "attributed": each, "programme": each, "track": each,
+        "state": each,
+    }  # fmt: skip
     points = {
-        (row["partnership_id"], row["measure"]): row["point"] for row in intervals.to_pylist()
+        (row["partnership_id"], row["measure"]): row["point"]
+        for row in intervals.to_pylist()
+        if row["scope"] == "partnership"
     }
     for row in settlement.to_pylist():
         assert row["savings_cents"] == row["target_cents"] - row["observed_cents"]
