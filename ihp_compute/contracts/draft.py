@@ -3,7 +3,8 @@
 A value that is recalled, assumed, carried past the end of its source, or supplied beside the
 contract without being part of it makes the settlement a draft. A term at `none` binds nothing and
 is not counted, nor is one that only modifies it, or one that says nothing where another binds;
-`none` that somebody supplies is counted.
+`none` that somebody supplies is counted. No settlement rests on a population-based payment: its
+terms are counted where they are asked for by name.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ihp_compute.contracts import population_based
 from ihp_compute.contracts.kinds import BASES, CARRIED, DRAFT_BASES, SUPPLIED
 from ihp_compute.contracts.vocabulary import idle, speaks
 
@@ -43,7 +45,8 @@ class Draft:
         values : mapping of path to value
             In the order in which paths are named.
         prefixes : sequence of str
-            Which terms the settlement rests on, by the start of their path.
+            Which terms the settlement rests on, by the start of their path; empty: all but those
+            of the population-based payment.
         supplied : iterable of str
             Paths that a table gives beside the contract.
         """
@@ -57,7 +60,10 @@ class Draft:
             {
                 path: basis
                 for path, basis in bases.items()
-                if any(path.startswith(prefix) for prefix in prefixes)
+                if any(
+                    path.startswith(prefix) if prefix else path not in population_based.KINDS
+                    for prefix in prefixes
+                )
                 and speaks(path, bases.__contains__)
                 and not idle(path, lambda other: values[other].value is not None)
             }

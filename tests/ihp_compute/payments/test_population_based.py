@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ihp_compute.contracts import PopulationBasedTerms, check
+from ihp_compute.contracts import PopulationBasedTerms, check, load_set
 from ihp_compute.errors import ContractError, DataError, GateError, RunError
 from ihp_compute.ingest.passes import ingest
 from ihp_compute.payments import Paid, Period, check_output, pay, write
@@ -343,6 +343,16 @@ def test_a_period_that_the_data_do_not_hold_is_refused(
 def test_what_is_no_quarter_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a year and a quarter, as in 2024Q3"):
         Period.of_quarter(text)
+
+
+def test_a_settlement_s_draft_terms_are_without_those_of_the_payment(
+    population: Path, tmp_path: Path
+) -> None:
+    """No settlement rests on them; the payment does, and names them."""
+    terms = contract(tmp_path)
+    found = load_set(terms, ["North", "South"])
+    assert not [name for name in found.draft_terms(YEAR)["names"] if "pbp." in name]
+    assert "pbp.rate (supplied)" in paid_for(population, terms, QUARTERS[0]).drafts[0]
 
 
 def test_a_run_refuses_a_payment_that_is_cost(tmp_path: Path) -> None:
