@@ -143,7 +143,7 @@ def _resolved(asked: dict[str, Any], service: Service) -> dict[str, Any]:
     return {
         "run_dir": str(folder),
         "scenarios": grid.n_scenarios,
-        "rows": grid.n_scenarios * len(terms.contracts.contracts),
+        "rows": grid.n_scenarios * (len(terms.contracts.contracts) + 1),
     }
 
 

@@ -21,6 +21,7 @@ UNITS: Final[Mapping[str, str]] = {
     "score": "a risk score",
     "of the measure": "the unit of the measure that the row names: ratio or cents",
     "members": "people",
+    "partnerships": "groups that a contract settles",
     "clinics": "providers by whom members were attributed",
     "member months": "months in which a member counts",
     "lines": "claim lines, or rows of another input table",

@@ -44,6 +44,15 @@ class Job:
     table: NDArray[np.int32]
     output: int
 
+    def between(self, first: int, last: int) -> Job | None:
+        """The part with scenarios of [first, last); None if there are none."""
+        start, end = np.searchsorted(self.scenarios, (first, last))
+        if start == end:
+            return None
+        return replace(
+            self, scenarios=self.scenarios[start:end], constants=self.constants[start:end]
+        )
+
 
 def summarise(job: Job) -> tuple[tuple[NDArray[np.int64], int], NDArray[np.int64]]:
     """One task: where its rows belong, and int64[n, 7] as `kernels.settle_summary` gives them."""

@@ -6,7 +6,8 @@ A sweep starts from the totals that a run has kept: no claim is read again. Its 
 that `settle` gives under the same terms, replicate by replicate, so a sweep of one point is the
 run's own settlement to the cent. Draws are `target_resampled`: the target moves with the members
 drawn. Rows hold the observed payment and, over the replicates, mean, quantiles and the chances of a
-gain and of a loss; payments themselves are never kept.
+gain and of a loss; payments themselves are never kept. The last row of a scenario is the state: its
+payments in a replicate are those of all partnerships in it.
 
 Not here: axes and their values (`grid`), how terms become constants (`scenarios`).
 """
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,10 +33,12 @@ from ihp_compute.errors import DataError, GridError
 from ihp_compute.folders import check_file_place, whole
 from ihp_compute.results import RunTerms, digest_over, kept_terms, read_manifest, table_digest
 from ihp_compute.runner import LocalRunner, Runner
+from ihp_compute.settlement import PARTNERSHIP, STATE
 from ihp_compute.sweeps.baseline import Run, baseline_of
 from ihp_compute.sweeps.grid import ROW_LIMIT, Axis, Grid, value_text
 from ihp_compute.sweeps.jobs import QUANTILES_MICRO, jobs_of, summarise
 from ihp_compute.sweeps.scenarios import check_values
+from ihp_compute.sweeps.statewide import state_jobs, summarise_state
 from ihp_compute.table_files import read_table, write_table
 from ihp_compute.table_schema import Column, TableSchema
 from ihp_compute.units import MICRO, half_even
@@ -45,11 +49,12 @@ METADATA: Final = b"ihp_sweep"
 AXIS: Final = "axis"
 SWEEP: Final = TableSchema(
     "sweep",
-    "what each partnership would be paid in each scenario, in the grid's order",
+    "what each partnership, and all together, would be paid in each scenario, in the grid's order",
     (
         Column("scenario_id", pa.int64(), "the scenario, from 1", "identifier"),
         Column("{axis}", pa.null(), "the value of the term that the axis moves", each=AXIS),
-        Column("partnership_id", pa.string(), "the partnership"),
+        Column("scope", pa.string(), "partnership, or state: all of them, drawn together"),
+        Column("partnership_id", pa.string(), "the partnership; state of the state"),
         Column("payment_cents", pa.int64(), "payment as observed", "cents"),
         Column("mean", pa.int64(), "mean payment over replicates, half to even", "cents"),
         *(
@@ -59,8 +64,10 @@ SWEEP: Final = TableSchema(
         Column("probability_gain", pa.float64(), "part of the replicates with a gain", "ratio"),
         Column("probability_loss", pa.float64(), "part of the replicates with a loss", "ratio"),
         Column("difference_cents", pa.int64(), "payment less the run's own", "cents"),
+        Column("n_paid", pa.int64(), "partnerships paid, as observed", "partnerships"),
+        Column("n_owing", pa.int64(), "partnerships that owe, as observed", "partnerships"),
     ),
-    keys=("scenario_id", "partnership_id"),
+    keys=("scenario_id", "scope", "partnership_id"),
     in_digest=False,
 )
 FILE: Final = f"{SWEEP.name}.parquet"
@@ -75,7 +82,7 @@ class Swept:
     ----------
     table : pa.Table
         The columns of `SWEEP`, one in the place of `AXIS` for each moved term; by scenario, then
-        partnership id.
+        partnership id, the state last.
     digest : str
         SHA-256 over the digest of the table and what was asked for.
     about : mapping
@@ -130,7 +137,7 @@ def sweep(
     progress : callable, optional
         Called with (rows done, rows in all).
     limit : int
-        Most rows, scenarios × partnerships.
+        Most rows of partnerships, scenarios × partnerships.
 
     Returns
     -------
@@ -149,17 +156,20 @@ def sweep(
     manifest = read_manifest(run_dir)
     run = Run.open(run_dir, manifest, terms)
     baseline = baseline_of(run)
-    rows = grid.n_scenarios * len(partnerships)
-    found = np.empty((grid.n_scenarios, len(partnerships), 4 + len(QUANTILES_MICRO)), np.int64)
+    n_rows = len(partnerships) + 1
+    found = np.empty((grid.n_scenarios, n_rows, 4 + len(QUANTILES_MICRO)), np.int64)
+    runner = runner or LocalRunner()
+    jobs = jobs_of(run, grid, baseline)
+    statewide = state_jobs(jobs, grid.n_scenarios, len(partnerships))
     done = 0
-    for job, values in (runner or LocalRunner()).map(summarise, jobs_of(run, grid, baseline)):
+    for job, values in chain(runner.map(summarise, jobs), runner.map(summarise_state, statewide)):
         found[job[0], job[1]] = values
         done += len(values)
         if progress is not None:
-            progress(done, rows)
+            progress(done, grid.n_scenarios * n_rows)
     n = run.totals.n_replicates
-    payments = np.array([baseline[p].payment_cents for p in partnerships])
-    table = _table(grid, partnerships, payments, found, n)
+    payments = [baseline[p].payment_cents for p in partnerships]
+    table = _table(grid, partnerships, np.array([*payments, sum(payments)]), found, n)
     about = {
         "run_digest": manifest["digest"],
         "method_version": ihp_compute.METHOD_VERSION,
@@ -267,18 +277,18 @@ def _table(
     found: NDArray[np.int64],
     n_replicates: int,
 ) -> pa.Table:
-    n_scenarios, n_partnerships = found.shape[:2]
+    n_scenarios, n_rows = found.shape[:2]
     axes = {axis.path: _axis_array(axis) for axis in grid.axes}
     columns: dict[str, Any] = {
-        "scenario_id": pa.array(np.repeat(np.arange(1, n_scenarios + 1), n_partnerships))
+        "scenario_id": pa.array(np.repeat(np.arange(1, n_scenarios + 1), n_rows))
     }
     places = np.unravel_index(np.arange(n_scenarios), grid.shape)
     for (path, values), place in zip(axes.items(), places, strict=True):
-        columns[path] = values.take(pa.array(np.repeat(place, n_partnerships)))
-    names = pa.array(partnerships, pa.string())
-    columns["partnership_id"] = names.take(
-        pa.array(np.tile(np.arange(n_partnerships), n_scenarios))
-    )
+        columns[path] = values.take(pa.array(np.repeat(place, n_rows)))
+    tiled = pa.array(np.tile(np.arange(n_rows), n_scenarios))
+    scopes = [PARTNERSHIP] * len(partnerships) + [STATE]
+    columns["scope"] = pa.array(scopes, pa.string()).take(tiled)
+    columns["partnership_id"] = pa.array([*partnerships, STATE], pa.string()).take(tiled)
     flat = found.reshape(-1, found.shape[2])
     columns["payment_cents"] = pa.array(flat[:, 0])
     columns["mean"] = pa.array(half_even(flat[:, 1], n_replicates))
@@ -287,6 +297,10 @@ def _table(
     columns["probability_gain"] = pa.array(flat[:, 2] / n_replicates)
     columns["probability_loss"] = pa.array(flat[:, 3] / n_replicates)
     columns["difference_cents"] = pa.array(flat[:, 0] - np.tile(baseline_cents, n_scenarios))
+    for name, counted in (("n_paid", found[:, :, 0] > 0), ("n_owing", found[:, :, 0] < 0)):
+        of_each = counted.astype(np.int64)
+        of_each[:, -1] = of_each[:, :-1].sum(axis=1)
+        columns[name] = pa.array(of_each.reshape(-1))
     declared = SWEEP.with_each(AXIS, (_axis_column(path, a.type) for path, a in axes.items()))
     return pa.table(columns, schema=declared.arrow)
 

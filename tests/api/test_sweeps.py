@@ -130,19 +130,19 @@ def test_a_sweep_is_queued_worked_on_and_read(
     here = f"/v1/sweeps/{view['id']}"
     assert response.headers["location"] == here
     assert (view["state"], view["run"], view["scenarios"], view["rows"]) == (
-        "queued", swept_run.id, 6, 12,
+        "queued", swept_run.id, 6, 18,
     )  # fmt: skip
     assert view["axes"] == AXES
     assert str(service.home.path) not in response.text
     assert client.get(f"{here}/results").status_code == 409
     ended = work(service)
     view = client.get(here, params={"wait": 5}).json()
-    assert (view["state"], view["rows_done"], view["digest"]) == ("succeeded", 12, ended.digest)
+    assert (view["state"], view["rows_done"], view["digest"]) == ("succeeded", 18, ended.digest)
     arrow = client.get(f"{here}/results", headers={"Accept": "application/vnd.apache.arrow.stream"})
     table = pa.ipc.open_stream(arrow.content).read_all()
-    assert table.num_rows == 12
-    assert table.column_names[:4] == [
-        "scenario_id", "settlement.gain.share", "settlement.loss.share", "partnership_id",
+    assert table.num_rows == 18
+    assert table.column_names[:5] == [
+        "scenario_id", "settlement.gain.share", "settlement.loss.share", "scope", "partnership_id",
     ]  # fmt: skip
     rows = client.get(f"{here}/results").json()
     assert rows == table.to_pylist()

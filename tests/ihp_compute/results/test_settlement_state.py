@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from ihp_compute.report.page import render
 from ihp_compute.report.rows import RowsOf
 from ihp_compute.report.scopes import scope_rows
 from ihp_compute.results import kept_terms, read_manifest
+from ihp_compute.runner import LocalRunner
 from ihp_compute.settlement import settle
+from ihp_compute.sweeps import grid_of, sweep
 from ihp_compute.uncertainty import read_totals, totals_file, totals_names
 
 SET = """
@@ -27,7 +30,12 @@ contract = "mn-ihp-2.0-track-2"
 [partnerships.IHP-01]
 contract = "vermont-medicaid-aco"
 [partnerships.IHP-01.overrides]
-"target.trend" = { value = 0.04, source = "Agreement, p. 2" }
+"""
+TREND = '"target.trend" = { value = 0.04, source = "Agreement, p. 2" }'
+SET += f"{TREND}\n"
+MOVED = """
+"target.trend" = { value = 0.03, source = "Agreement, p. 3" }
+"settlement.gain.share" = { value = 0.3, source = "Agreement, p. 3" }
 """
 B = 40
 Rows = list[dict[str, Any]]
@@ -97,3 +105,27 @@ def test_the_page_has_the_state_its_programmes_and_tracks(folder: Path) -> None:
     assert "Vermont Medicaid Next Generation" in rest
     low, high = shown[-1]["interval"]["savings_rate"][0.95]
     assert low < shown[-1]["savings_rate"] < high
+
+
+def test_a_sweep_s_state_is_that_of_a_run_of_such_terms(
+    folder: Path, small_population: Path, tmp_path: Path
+) -> None:
+    axes = {"settlement.gain.share": [Decimal("0.5"), Decimal("0.3")], "target.trend": ["0.03"]}
+    row = sweep(folder, grid_of(axes), LocalRunner(1)).table.to_pylist()[-1]
+    terms = SET.replace("[default.overrides]", f"[default.overrides]{MOVED}")
+    terms = terms.replace(TREND, MOVED)
+    (tmp_path / "set.toml").write_text(terms, encoding="utf-8")
+    request = RunRequest(small_population, (str(tmp_path / "set.toml"),), replicates=B, seed=3)
+    again = run(request, tmp_path / "run").run_dir
+    (state,) = (r for r in rows(again, "settlement_state") if r["scope"] == "state")
+    (ends,) = (
+        r
+        for r in rows(again, "intervals")
+        if (r["scope"], r["measure"], r["method"], r["conditioning"], r["level"])
+        == ("state", "payment_cents", "percentile", "target_resampled", 0.9)
+    )
+    assert (row["scope"], row["scenario_id"]) == ("state", 2)
+    assert row["payment_cents"] == state["payment_cents"]
+    assert (row["p05"], row["p95"]) == (ends["low"], ends["high"])
+    before = next(r for r in rows(folder, "settlement_state") if r["scope"] == "state")
+    assert row["difference_cents"] == state["payment_cents"] - before["payment_cents"] != 0

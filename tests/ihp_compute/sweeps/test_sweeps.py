@@ -25,7 +25,9 @@ from ihp_compute.errors import ContractError, DataError, GridError, RunError
 from ihp_compute.results import kept_terms
 from ihp_compute.runner import LocalRunner
 from ihp_compute.settlement.settle import Settled, settle
+from ihp_compute.sweeps import statewide
 from ihp_compute.sweeps.grid import Grid, grid_of, value_text
+from ihp_compute.sweeps.jobs import Job
 from ihp_compute.sweeps.sweep import check, check_output, sweep, verify_sweep, write
 from ihp_compute.table_files import read_table, write_table
 from ihp_compute.uncertainty.intervals import intervals
@@ -130,20 +132,29 @@ def quantile(draws: np.ndarray, p: Decimal) -> int:
 
 
 def check_scenarios(rows: list[dict[str, Any]], name: str, grid: Grid) -> None:
-    """Each row against `settle` under the same overrides."""
+    """Each row against `settle` under the same overrides; the state's against sums of draws."""
     base = {r.partnership_id: r.payment_cents for r in settled(contracts_of(name))}
-    assert len(rows) == grid.n_scenarios * 2
+    base["state"] = sum(base.values())
+    assert len(rows) == grid.n_scenarios * 3
     for i, moved in enumerate(grid.scenarios()):
         contracts = contracts_of(name)
         moved_set = ContractSet(
             "test", {p: c.override(moved) for p, c in contracts.contracts.items()}
         )
-        for p, one in enumerate(settled(moved_set)):
-            row = rows[2 * i + p]
-            draws = one.draws["target_resampled"].payment_cents
+        ones = settled(moved_set)
+        draws_of = {one.partnership_id: one.draws["target_resampled"].payment_cents for one in ones}
+        paid = [one.payment_cents > 0 for one in ones]
+        owing = [one.payment_cents < 0 for one in ones]
+        draws_of["state"] = np.sum(list(draws_of.values()), axis=0)
+        for p, (partnership, draws) in enumerate(draws_of.items()):
+            row = rows[3 * i + p]
+            whole = partnership == "state"
             assert row["scenario_id"] == i + 1
-            assert row["partnership_id"] == one.partnership_id
-            assert row["payment_cents"] == one.payment_cents == draws[0]
+            assert row["partnership_id"] == partnership
+            assert row["scope"] == ("state" if whole else "partnership")
+            assert row["payment_cents"] == draws[0]
+            assert row["n_paid"] == (sum(paid) if whole else paid[p])
+            assert row["n_owing"] == (sum(owing) if whole else owing[p])
             assert row["p05"] == quantile(draws[1:], Decimal("0.05"))
             assert row["p50"] == quantile(draws[1:], Decimal("0.50"))
             assert row["p95"] == quantile(draws[1:], Decimal("0.95"))
@@ -151,7 +162,7 @@ def check_scenarios(rows: list[dict[str, Any]], name: str, grid: Grid) -> None:
             assert row["mean"] == int(exact.to_integral_value("ROUND_HALF_EVEN"))
             assert row["probability_gain"] == (draws[1:] > 0).sum() / B
             assert row["probability_loss"] == (draws[1:] < 0).sum() / B
-            assert row["difference_cents"] == one.payment_cents - base[one.partnership_id]
+            assert row["difference_cents"] == draws[0] - base[partnership]
             for path, value in moved.items():
                 told = row[path]
                 assert told == (float(value) if isinstance(told, float) else value_text(value))
@@ -297,12 +308,56 @@ def test_one_point_is_the_run_itself(run_of: Callable[[str], Path]) -> None:
     """Settle, run and a one-point sweep agree: payment, and the ends of the 90 % interval."""
     name = "mn-ihp-2.0-track-2"
     swept = sweep(run_of(name), grid_of({"settlement.gain.share": [Decimal("0.50")]}))
-    for row, one in zip(swept.table.to_pylist(), settled(contracts_of(name)), strict=True):
+    *of_each, state = swept.table.to_pylist()
+    assert (state["scope"], state["difference_cents"]) == ("state", 0)
+    for row, one in zip(of_each, settled(contracts_of(name)), strict=True):
         draws = one.draws["target_resampled"].payment_cents
         ends = next(i for i in intervals(draws) if (i.method, i.level) == ("percentile", 0.9))
         assert row["payment_cents"] == one.payment_cents
         assert (row["p05"], row["p95"]) == (ends.low, ends.high)
         assert row["difference_cents"] == 0
+
+
+def test_the_state_is_drawn_together_over_blocks_and_tasks(
+    run_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More scenarios than a block and a task hold, of several programs, in turns."""
+    monkeypatch.setattr(statewide, "JOB_ROWS", 100)
+    name = "mn-ihp-2.0-track-2"
+    grid = grid_of(
+        {
+            "settlement.gain.bands": ["none", CORRIDOR],
+            "settlement.gain.share": {"from": Decimal("0.3"), "to": Decimal("0.7"), "count": 41},
+            "settlement.loss.cap_usd": ["none", 10_000, 20_000],
+        }
+    )
+    found = sweep(run_of(name), grid, LocalRunner(2)).table.to_pylist()
+    assert len(found) == 246 * 3
+    for i, moved in list(enumerate(grid.scenarios()))[::17]:
+        contracts = contracts_of(name).contracts
+        ones = settled(ContractSet("test", {p: c.override(moved) for p, c in contracts.items()}))
+        draws = np.sum([one.draws["target_resampled"].payment_cents for one in ones], axis=0)
+        row = found[3 * i + 2]
+        assert (row["scenario_id"], row["scope"], row["payment_cents"]) == (
+            i + 1,
+            "state",
+            draws[0],
+        )
+        assert [row[k] for k in ("p05", "p50", "p95")] == [
+            quantile(draws[1:], Decimal(p)) for p in ("0.05", "0.50", "0.95")
+        ]
+        assert row["probability_loss"] == (draws[1:] < 0).sum() / B
+
+
+def test_payments_too_large_to_add_up_are_refused() -> None:
+    """Each partnership's alone is exact, all of them together are not."""
+    as_it_is = np.array([[10, 0, 0, 0]], np.int32)  # the payment is a source, rounded
+    one = Job(0, np.arange(1), np.full((1, 3), 2.0**52), np.zeros((1, 0)), as_it_is, 1)
+    (job,) = statewide.state_jobs([one], 1, 1)
+    assert statewide.summarise_state(job)[1][0, 0] == 2**52
+    (job,) = statewide.state_jobs([one, one], 1, 2)
+    with pytest.raises(GridError, match="more than can be added up exactly"):
+        statewide.summarise_state(job)
 
 
 def test_threads_do_not_change_the_digest(run_of: Callable[[str], Path]) -> None:
@@ -383,7 +438,7 @@ def test_progress_ends_at_all_rows(run_of: Callable[[str], Path]) -> None:
     told: list[tuple[int, int]] = []
     name, axes = GRIDS["shares and gates"]
     sweep(run_of(name), grid_of(axes), LocalRunner(1), lambda done, rows: told.append((done, rows)))
-    assert told[-1] == (36, 36)
+    assert told[-1] == (54, 54)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
@@ -429,7 +484,11 @@ def test_what_a_missing_score_is_moves_in_a_sweep_as_any_term(tmp_path: Path) ->
                 one.partnership_id: one.payment_cents
                 for one in settled(contracts_of(name, **terms), B, quality)
             }
-            rows = [r for r in found if (r[missing], r[weight]) == (policy, str(value))]
+            rows = [
+                r
+                for r in found
+                if (r["scope"], r[missing], r[weight]) == ("partnership", policy, str(value))
+            ]
             assert {r["partnership_id"]: r["payment_cents"] for r in rows} == expected
     with pytest.raises(GridError, match=r"cannot be settled: found no quality score of P2"):
         sweep(run_dir, grid_of({missing: ["full", "refuse"]}))
@@ -444,7 +503,7 @@ def test_a_scenario_that_counts_mix_twice_is_refused(run_of: Callable[[str], Pat
         with pytest.raises(GridError, match=f"{path}: found {value} beside 12 rate cells"):
             check(run_dir, grid_of({path: [value]}))
         one_cell = {"target.rate_cells": ["+".join(RATE_CELLS)]}
-        assert sweep(run_dir, grid_of({path: [value], **one_cell})).table.num_rows == 2
+        assert sweep(run_dir, grid_of({path: [value], **one_cell})).table.num_rows == 3
 
 
 def test_a_scenario_of_two_credibilities_is_refused(run_of: Callable[[str], Path]) -> None:
