@@ -113,6 +113,9 @@ class Roster:
         Of those, rows whose npi or tin no claim of the population carries.
     words : str
         Which entries hold on which days.
+    n_practitioners : int
+        Providers of partnerships, COMPARISON left out, by entries valid on 31 December of the
+        performance year, whatever claims carry them.
     """
 
     groups: tuple[str, ...]
@@ -121,6 +124,7 @@ class Roster:
     n_entries: int
     n_unseen: int
     words: str
+    n_practitioners: int
 
     @property
     def n_partnerships(self) -> int:
@@ -209,8 +213,9 @@ def compile_roster(
         day=roster_day(terms, performance_year), year=performance_year
     )
     return Roster(
-        groups, providers, entries, int(in_force.sum()), int((in_force & ~seen).sum()), words
-    )
+        groups, providers, entries, int(in_force.sum()), int((in_force & ~seen).sum()), words,
+        _practitioners(rows, performance_year),
+    )  # fmt: skip
 
 
 def nobodys_roster(year: int, n_npi: int) -> Roster:
@@ -222,7 +227,7 @@ def nobodys_roster(year: int, n_npi: int) -> Roster:
     entries = RosterEntries(
         np.zeros(n_npi + 1, np.int32), none, none, none, none, np.zeros(0, np.uint8)
     )
-    return Roster((COMPARISON, UNATTRIBUTED), {}, {year: entries}, 0, 0, "there is no roster")
+    return Roster((COMPARISON, UNATTRIBUTED), {}, {year: entries}, 0, 0, "there is no roster", 0)
 
 
 def roster_day(terms: AttributionTerms, performance_year: int) -> date:
@@ -261,6 +266,13 @@ def _within(rows: Mapping[str, NDArray[Any]], first: int, end: int) -> NDArray[n
     """Whether an entry is valid on any day from `first` until before `end`."""
     valid: NDArray[np.bool_] = (rows["start"] < end) & (rows["end"] > first)
     return valid
+
+
+def _practitioners(rows: Mapping[str, NDArray[Any]], year: int) -> int:
+    """Providers of partnerships on the last day of a year."""
+    end = year_bounds(year)[1]
+    held = _within(rows, end - 1, end) & (rows["partnership_id"] != COMPARISON)
+    return len(set(rows["npi"][held]))
 
 
 def _same_days(year: int, performance_year: int) -> _Days:

@@ -17,11 +17,8 @@ Not here: how a chart is drawn (`charts`), how a number is written (`numbers`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Final
-
-import jinja2
 
 from ihp_compute.contracts import DRAFT_BASES
 from ihp_compute.folders import whole
@@ -29,18 +26,18 @@ from ihp_compute.report import numbers
 from ihp_compute.report.about import device_note, draft, facts, provenance, risk_model
 from ihp_compute.report.attribution import attribution_section
 from ihp_compute.report.definitions import definitions_section
+from ihp_compute.report.frame import template
 from ihp_compute.report.left_out import exclusion_rows, ledger_section
 from ihp_compute.report.noticed import SHOWN, noticed_section
 from ihp_compute.report.partnerships import INNER, OUTER, partnerships_of
 from ihp_compute.report.rate_cells import rate_cells_of
 from ihp_compute.report.review import beside_the_result, marks, review_section
-from ihp_compute.report.rows import Row, RowsOf, of_the_state
+from ihp_compute.report.rows import RowsOf, of_the_state
 from ihp_compute.report.scopes import scope_rows, state_of
 from ihp_compute.report.state import state_forest, state_row
 from ihp_compute.report.utilisation import utilisation_section
 from ihp_compute.report.walks import state_walk, statements
 from ihp_compute.results import SMALL_CELL, read_manifest
-from ihp_compute.settlement import gate_words
 
 REPORT: Final = "report.html"
 
@@ -76,39 +73,6 @@ def write_report(
     return path
 
 
-@cache
-def _template() -> jinja2.Template:
-    """The page, compiled once a process."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters.update(
-        usd=numbers.usd,
-        usd_short=numbers.usd_short,
-        percent=numbers.percent,
-        count=numbers.count,
-        held_back=numbers.held_back,
-        words=numbers.label,
-        score=numbers.score,
-        gate=_gate,
-    )
-    return environment.get_template(REPORT)
-
-
-def _gate(row: Row) -> str:
-    """What a partnership's gate came to, from its row of the table `settlement`."""
-    return gate_words(
-        passed=row["gate_passed"],
-        missed_by_cents=row["missed_by_cents"],
-        savings_cents=row["savings_cents"],
-        target_cents=row["target_cents"],
-    )
-
-
 def render(run_dir: Path, stated: Mapping[str, str] | None = None) -> str:
     """The report as HTML text. Parameters and errors as `write_report`."""
     manifest = read_manifest(run_dir)
@@ -120,7 +84,7 @@ def render(run_dir: Path, stated: Mapping[str, str] | None = None) -> str:
     terms = draft(manifest)
     noticed = noticed_section(rows["data_quality"], of_the_state(rows["ledger"]))
     shown, sources = statements(partnerships, rate_cells_of(run_dir))
-    return _template().render(
+    return template(REPORT).render(
         manifest=manifest,
         rows=rows,
         draft=terms,

@@ -111,6 +111,7 @@ def manifest_of(
         **entries("accept"),
         "groups": list(plan.roster.groups),
         "roster": plan.roster.words,
+        "practitioners": plan.roster.n_practitioners,
         "notes": list(plan.notes),
         "counts": results.counts,
         "timings": {"seconds": round(time.perf_counter() - started, 3)},
