@@ -36,6 +36,7 @@ from ihp_compute.errors import (
     InfrastructureError,
     PlantError,
     RiskModelError,
+    SummaryError,
     UnbalancedLedgerError,
 )
 
@@ -50,6 +51,7 @@ EXIT_CODES: Final[Mapping[type[IhpError], int]] = {
     GridError: EXIT_DATA,
     PlantError: EXIT_USAGE,
     RiskModelError: EXIT_DATA,
+    SummaryError: EXIT_USAGE,
     UnbalancedLedgerError: EXIT_UNBALANCED,
     InfrastructureError: EXIT_INFRASTRUCTURE,
 }

@@ -46,6 +46,10 @@ class RunError(DataError):
     """A folder is not a finished run, or the run asked for cannot be made from this population."""
 
 
+class SummaryError(IhpError):
+    """Runs are asked for together that cannot be added up."""
+
+
 class ContractError(IhpError):
     """A contract file, term, path or override is wrong."""
 

@@ -14,9 +14,11 @@ from ihp_compute.results.kept_terms import RunTerms
 from ihp_compute.results.manifest import read_manifest, request_of
 from ihp_compute.results.netting import nets_of
 from ihp_compute.results.read import RUN, result
+from ihp_compute.results.resettle import measured_totals
 from ihp_compute.results.restate import restate
 from ihp_compute.results.risk_step import risk_by_cell
 from ihp_compute.results.scoring import scoring_words
+from ihp_compute.results.summary import LEVEL, Figure, Summary, YearSummary, summarise
 from ihp_compute.results.suppression import SMALL_CELL, is_small, without_small
 from ihp_compute.results.tables import INTERVALS, SETTLEMENT, TABLES, WALK
 from ihp_compute.results.true_up import true_up
@@ -24,6 +26,7 @@ from ihp_compute.results.verify import verify_run
 
 __all__ = [
     "INTERVALS",
+    "LEVEL",
     "OWN",
     "RUN",
     "SETTLEMENT",
@@ -31,13 +34,17 @@ __all__ = [
     "TABLES",
     "WALK",
     "Draft",
+    "Figure",
     "Outcome",
     "Part",
     "RunTerms",
+    "Summary",
+    "YearSummary",
     "assemble",
     "check_place",
     "digest_over",
     "is_small",
+    "measured_totals",
     "nets_of",
     "read_manifest",
     "request_of",
@@ -45,6 +52,7 @@ __all__ = [
     "result",
     "risk_by_cell",
     "scoring_words",
+    "summarise",
     "table_digest",
     "true_up",
     "verify_run",

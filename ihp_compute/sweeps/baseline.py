@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.contracts import SIZE_TABLE, Agreement, ContractSet, QualityScores
 from ihp_compute.errors import GridError, RunError
-from ihp_compute.results import RunTerms
+from ihp_compute.results import RunTerms, measured_totals
 from ihp_compute.settlement import (
     Compiled,
     Program,
@@ -29,7 +29,7 @@ from ihp_compute.settlement import (
     write_target,
 )
 from ihp_compute.sweeps.grid import Axis
-from ihp_compute.uncertainty import Totals, read_totals, totals_file, totals_names
+from ihp_compute.uncertainty import Totals
 
 
 @dataclass(frozen=True)
@@ -60,19 +60,14 @@ class Run:
         RunError
             If its totals are damaged, or it has no replicates.
         """
-        whose = [one["partnerships"] for one in manifest["completion"]["measurements"]]
-        try:
-            found = [read_totals(folder / totals_file(n)) for n in totals_names(len(whose))]
-        except (OSError, KeyError, ValueError) as error:
-            raise RunError(f"{folder}: its totals cannot be read back; run it again") from error
-        if found[0].n_replicates < 1:
+        measured = measured_totals(folder, manifest, terms)
+        if measured[0][0].n_replicates < 1:
             raise RunError(
                 f"{folder}: has no replicates, and a sweep gives quantiles over them; make the run "
                 "with --replicates 2000"
             )
         years = manifest["base_year"], manifest["performance_year"]
-        sets = [terms.contracts.only(partnerships) for partnerships in whose]
-        return cls(folder, tuple(zip(found, sets, strict=True)), terms, *years)
+        return cls(folder, measured, terms, *years)
 
     @property
     def scores(self) -> QualityScores:

@@ -1,7 +1,8 @@
-"""Charts as SVG: waterfall, forest of intervals, dumbbells. They know no run."""
+"""Charts as SVG: waterfall, forest of intervals, dumbbells, bars. They know no run."""
 
 from __future__ import annotations
 
+from ihp_compute.report.charts.bars import YearBar, year_bars
 from ihp_compute.report.charts.dumbbells import Dumbbell, dumbbells
 from ihp_compute.report.charts.forest import ForestRow, forest
 from ihp_compute.report.charts.sheet import Chart, Whisker
@@ -13,7 +14,9 @@ __all__ = [
     "Dumbbell",
     "ForestRow",
     "Whisker",
+    "YearBar",
     "dumbbells",
     "forest",
     "waterfall",
+    "year_bars",
 ]

@@ -49,6 +49,22 @@ def test_an_entry_that_names_the_tin_goes_first(tiny_shard: Maker, span: Maker) 
     assert roster_of(*rows).n_unseen == 1
 
 
+def test_practitioners_are_providers_of_partnerships_on_the_last_day_of_the_year() -> None:
+    """Each once, whoever sees them; those of the comparison population do not count."""
+    rows = (
+        row(ALPHA, "P1"),
+        row(ALPHA, "P1", tin="41-2"),
+        row(BETA, "P2", end_date="2024-12-31"),
+        row(GAMMA, "P3", end_date="2024-12-30"),
+        row(HOME, "P3", start_date="2024-12-31"),
+        {**row(ALPHA, "P2", start_date="2020-01-01"), "npi": "1999999999"},
+        {**row(ALPHA, "P2", start_date="2025-01-01"), "npi": "1888888888"},
+        row(OTHER, "COMPARISON"),
+    )
+    assert roster_of(*rows).n_practitioners == 4
+    assert roster_of(row(OTHER, "COMPARISON"), row(GAMMA, "P3")).n_practitioners == 1
+
+
 CHANGING = (
     row(OTHER, "COMPARISON"),
     row(ALPHA, "P1", start_date="2024-07-01"),

@@ -1,0 +1,290 @@
+"""A programme in a few figures over one or several finished runs, a performance year each.
+
+    verified runs -> settled again -> sums of a year over the partnerships' joint draws -> all years
+
+A replicate of a sum is the sum of the partnerships' cents in that replicate. Runs of one seed draw
+a person with one weight in all of them, so that years add up replicate by replicate; runs of
+several seeds or numbers of replicates are not drawn together, and their sum over years has no
+interval.
+
+A year in which 1 to 10 people were served loses every count of people and every dollar, and with it
+the sums over years. Not here: the page (`report`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ihp_compute.errors import RunError, SummaryError
+from ihp_compute.results.manifest import read_manifest
+from ihp_compute.results.read import result
+from ihp_compute.results.resettle import resettle
+from ihp_compute.results.suppression import is_small
+from ihp_compute.results.tables import UTILISATION
+from ihp_compute.results.verify import verify_run
+from ihp_compute.settlement import Settled
+from ihp_compute.uncertainty import intervals
+
+METHOD: Final = "percentile"
+CONDITIONING: Final = "target_resampled"
+LEVEL: Final = 0.95
+"""Which interval `low` and `high` of a figure are the ends of."""
+MONEY: Final = ("savings_cents", "shared_cents", "owed_cents", "kept_cents")
+PEOPLE: Final = "people_served"
+PRACTITIONERS: Final = "practitioners"
+_MEASURES: Final = {
+    "ed_visits_per_1000": ("ed_visits", "member_months", 12_000.0),
+    "stays_per_1000": ("stays", "member_months", 12_000.0),
+    "readmission_rate": ("readmissions", "index_stays", 1.0),
+}
+"""Events, what they are over, and by what their quotient is multiplied."""
+
+_Draws = dict[str, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a year, or over all years where `year` is None.
+
+    `value` is None where 1 to 10 people stand behind it; `low` and `high` are None without an
+    interval: counts have none, nor has a run without replicates.
+    """
+
+    figure: str
+    year: int | None
+    value: int | None
+    unit: str
+    low: int | None = None
+    high: int | None = None
+
+
+@dataclass(frozen=True)
+class UseChange:
+    """A crude rate of all partnerships' members in both years of a run, and its change.
+
+    None where a year has 1 to 10 of the events, of index stays or of members; `change` also where
+    the base year has no event. It has no interval.
+    """
+
+    measure: str
+    year: int
+    base_year: int
+    base_rate: float | None
+    rate: float | None
+    change: float | None
+
+
+@dataclass(frozen=True)
+class YearSummary:
+    """One run: its manifest, figures of its performance year, and use of care.
+
+    `draws` are int64[1 + B] by figure in cents, the observed value first.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    figures: tuple[Figure, ...]
+    use: tuple[UseChange, ...]
+    draws: _Draws
+    held_back: bool
+
+    @property
+    def year(self) -> int:
+        """Its performance year."""
+        return int(self.manifest["performance_year"])
+
+    @property
+    def drawn_by(self) -> tuple[int, int]:
+        """Seed and number of replicates."""
+        return int(self.manifest["seed"]), int(self.manifest["replicates"])
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Years in order, figures over all of them, and what must be said of them together."""
+
+    years: tuple[YearSummary, ...]
+    over_all: tuple[Figure, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """Figures of each year, then those over all years."""
+        return (*(figure for one in self.years for figure in one.figures), *self.over_all)
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document of `ihp summary`."""
+        return {
+            "figures": [asdict(figure) for figure in self.figures],
+            "interval": {"method": METHOD, "conditioning": CONDITIONING, "level": LEVEL},
+            "utilisation": [asdict(change) for one in self.years for change in one.use],
+            "runs": [
+                {
+                    "run": str(one.folder),
+                    "digest": one.manifest["digest"],
+                    "performance_year": one.year,
+                    "base_year": one.manifest["base_year"],
+                    "paid_through": one.manifest["paid_through"],
+                    "status": one.manifest["completion"]["status"],
+                    "population_digest": one.manifest["population"]["digest"],
+                    "seed": one.drawn_by[0],
+                    "replicates": one.drawn_by[1],
+                }
+                for one in self.years
+            ],
+            "notes": list(self.notes),
+        }
+
+
+def summarise(run_dirs: Sequence[Path]) -> Summary:
+    """Figures of the runs' performance years and over all of them.
+
+    Parameters
+    ----------
+    run_dirs : sequence of Path
+        Finished runs, each of another performance year, in any order.
+
+    Raises
+    ------
+    RunError
+        If a folder is not a finished run of this method version, or was changed after the run.
+    SummaryError
+        If no run is given, or two are of one performance year.
+    """
+    if not run_dirs:
+        raise SummaryError("no run is given; give one or several, each of another year")
+    of_year: dict[int, Path] = {}
+    for run_dir in run_dirs:
+        year = int(read_manifest(run_dir, go_on=True)["performance_year"])
+        if year in of_year:
+            raise SummaryError(
+                f"{run_dir}: performance year {year}, which {of_year[year]} has already; expected "
+                "runs of different years: what both settle would be counted twice. Give one of them"
+            )
+        of_year[year] = run_dir
+    years = [_year_of(of_year[year]) for year in sorted(of_year)]
+    return Summary(tuple(years), tuple(_over_all(years)), tuple(_notes(years)))
+
+
+def _year_of(run_dir: Path) -> YearSummary:
+    verify_run(run_dir)
+    manifest = read_manifest(run_dir, go_on=True)
+    if PRACTITIONERS not in manifest:
+        raise RunError(
+            f"{run_dir}: its manifest does not say how many practitioners its roster has; an "
+            "earlier version made it, run it again"
+        )
+    settled = resettle(run_dir)
+    n_people = sum(one.n_members for one in settled)
+    practitioners = int(manifest[PRACTITIONERS])
+    year = int(manifest["performance_year"])
+    draws = _joint(settled, int(manifest["replicates"]))
+    held_back = is_small(n_people)
+    figures = (
+        Figure(PEOPLE, year, None if held_back else n_people, "people"),
+        Figure("partnerships", year, len(settled), "partnerships"),
+        Figure(
+            PRACTITIONERS, year, None if is_small(practitioners) else practitioners, "practitioners"
+        ),
+        *(_money(name, year, draws[name], held_back=held_back) for name in MONEY),
+    )
+    return YearSummary(run_dir, manifest, figures, tuple(_use(run_dir, manifest)), draws, held_back)
+
+
+def _joint(settled: Sequence[Settled], replicates: int) -> _Draws:
+    """Cents by figure over all partnerships, drawn together."""
+    nobody = np.zeros(1 + replicates, np.int64)
+    own = [one.draws[CONDITIONING] for one in settled]
+    savings = sum((one.savings_cents for one in own), nobody)
+    shared = sum((np.maximum(one.payment_cents, 0) for one in own), nobody)
+    owed = sum((np.maximum(-one.payment_cents, 0) for one in own), nobody)
+    return dict(zip(MONEY, (savings, shared, owed, savings - shared + owed), strict=True))
+
+
+def _money(
+    name: str, year: int | None, draws: NDArray[np.int64], *, held_back: bool, drawn: bool = True
+) -> Figure:
+    if held_back:
+        return Figure(name, year, None, "cents")
+    ends = [
+        (int(one.low), int(one.high))  # a quantile is one of the draws
+        for one in (intervals(draws) if drawn else ())
+        if (one.method, one.level) == (METHOD, LEVEL)
+    ]
+    low, high = ends[0] if ends else (None, None)
+    return Figure(name, year, int(draws[0]), "cents", low, high)
+
+
+def _over_all(years: Sequence[YearSummary]) -> list[Figure]:
+    """Cents added up over years: by replicate where all are drawn alike."""
+    together = len({one.drawn_by for one in years}) == 1
+    held_back = any(one.held_back for one in years)
+    found = []
+    for name in MONEY:
+        draws = [one.draws[name] if together else one.draws[name][:1] for one in years]
+        summed = np.sum(draws, axis=0)
+        found.append(_money(name, None, summed, held_back=held_back, drawn=together))
+    return found
+
+
+def _use(run_dir: Path, manifest: dict[str, Any]) -> list[UseChange]:
+    """Crude rates of all settled partnerships together, base and performance year."""
+    partnerships = {
+        name for one in manifest["completion"]["measurements"] for name in one["partnerships"]
+    }
+    years = int(manifest["base_year"]), int(manifest["performance_year"])
+    counts = ("n_members", "member_months", "stays", "ed_visits", "index_stays", "readmissions")
+    sums = {year: dict.fromkeys(counts, 0) for year in years}
+    for row in result(run_dir, UTILISATION, ("group_id", "year", *counts)).to_pylist():
+        if row["group_id"] in partnerships:
+            for name in counts:
+                sums[row["year"]][name] += row[name]
+    found = []
+    for measure, (events, over, times) in _MEASURES.items():
+        told = (events, "n_members", *((over,) if over == "index_stays" else ()))
+        small = any(is_small(sums[year][name]) for year in years for name in told)
+        rates: list[float | None] = [
+            None if small or not sums[year][over] else times * sums[year][events] / sums[year][over]
+            for year in years
+        ]
+        before, after = rates
+        change = after / before - 1 if before and after is not None else None
+        found.append(UseChange(measure, years[1], years[0], before, after, change))
+    return found
+
+
+def _notes(years: Sequence[YearSummary]) -> list[str]:
+    """What must be said before these years are read together."""
+    found = []
+    populations = {one.manifest["population"]["digest"] for one in years}
+    if len(populations) > 1:
+        found.append(
+            f"The runs are of {len(populations)} populations (their digests stand with each run). "
+            "That they are of one state is for whoever gives them to know: nothing here can tell."
+        )
+    if len({one.drawn_by for one in years}) > 1:
+        found.append(
+            "The runs differ in seed or number of replicates, so that people are not drawn "
+            "together over the years: sums over years have no interval."
+        )
+    found += [
+        f"{one.year} has no intervals: its run has no replicates."
+        for one in years
+        if not one.drawn_by[1]
+    ]
+    found += [
+        f"{one.year}: {line}" for one in years for line in one.manifest["completion"]["lines"]
+    ]
+    if any(one.held_back for one in years):
+        held = ", ".join(str(one.year) for one in years if one.held_back)
+        found.append(
+            f"Of {held}, with 1 to 10 people, neither people nor dollars are shown, nor sums over "
+            "the years."
+        )
+    return found

@@ -1,0 +1,339 @@
+"""A programme in a few figures: each is made again from a run's tables, roster and totals."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from datetime import date
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from api.cli import app
+from api.console import exit_code
+from ihp_compute.errors import RunError, SummaryError
+from ihp_compute.folders import MANIFEST, SEAL, write_manifest
+from ihp_compute.ingest.passes import ingest
+from ihp_compute.pipeline import RunRequest, run
+from ihp_compute.report import write_summary
+from ihp_compute.results import kept_terms, summarise
+from ihp_compute.results.summary import Figure, Summary
+from ihp_compute.runner import LocalRunner
+from ihp_compute.settlement import settle
+from ihp_compute.synth.state import synth
+from ihp_compute.uncertainty import read_totals
+
+CONTRACT = "mn-ihp-2.0-track-2"
+REPLICATES = 60
+MONEY = ("savings_cents", "shared_cents", "owed_cents", "kept_cents")
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state a year before, of a part of the same people's ids."""
+    folder = tmp_path_factory.mktemp("earlier")
+    synth(2300, 11, folder / "raw", base_year=2022, performance_year=2023)
+    ingest(folder / "raw", folder / "population", shards=3)
+    return folder / "population"
+
+
+@pytest.fixture(scope="module")
+def runs(
+    small_population: Path, earlier: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """2023 and 2024."""
+    folder = tmp_path_factory.mktemp("years")
+    return _run(earlier, folder / "2023"), _run(small_population, folder / "2024")
+
+
+def _run(population: Path, out: Path, **asked: Any) -> Path:
+    request = RunRequest(population, (CONTRACT,), **{"replicates": REPLICATES, **asked})
+    return run(request, out, LocalRunner(1)).run_dir
+
+
+def _of(summary: Summary, year: int | None) -> dict[str, Figure]:
+    return {one.figure: one for one in summary.figures if one.year == year}
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    held: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+    return held
+
+
+def _drawn(folder: Path) -> list[np.ndarray]:
+    """Savings and payments by partnership and replicate, settled from the kept totals."""
+    manifest, terms = _manifest(folder), kept_terms.read(folder)
+    settled = settle(
+        read_totals(folder / "totals.arrow"), terms.contracts, base_year=manifest["base_year"],
+        performance_year=manifest["performance_year"], quality=terms.quality,
+    )  # fmt: skip
+    draws = [one.draws["target_resampled"] for one in settled]
+    return [
+        np.stack([one.savings_cents for one in draws]),
+        np.stack([one.payment_cents for one in draws]),
+    ]
+
+
+def _ends(values: np.ndarray) -> tuple[int, int]:
+    """The k-th smallest of the draws, k = max(1, ceil(p B)), for p = 0.025 and 0.975."""
+    inorder = sorted(values[1:].tolist())
+    places = (max(1, -(-len(inorder) * p // 1000)) for p in (25, 975))
+    low, high = (inorder[k - 1] for k in places)
+    return low, high
+
+
+def _kept(folder: Path) -> np.ndarray:
+    savings, payments = _drawn(folder)
+    return (savings - payments).sum(axis=0)
+
+
+def test_figures_of_a_year_are_sums_of_its_settlements(runs: tuple[Path, Path]) -> None:
+    found = summarise(runs)
+    for folder, year in zip(runs, (2023, 2024), strict=True):
+        rows = pq.read_table(folder / "settlement.parquet").to_pylist()
+        paid = [row["payment_cents"] for row in rows]
+        saved = sum(row["savings_cents"] for row in rows)
+        assert {name: one.value for name, one in _of(found, year).items()} == {
+            "people_served": sum(row["n_members"] for row in rows),
+            "partnerships": len(rows),
+            "practitioners": _manifest(folder)["practitioners"],
+            "savings_cents": saved,
+            "shared_cents": sum(cents for cents in paid if cents > 0),
+            "owed_cents": -sum(cents for cents in paid if cents < 0),
+            "kept_cents": saved - sum(paid),
+        }
+        assert min(paid) < 0 < max(paid)
+
+
+def test_practitioners_are_counted_on_the_roster_of_the_raw_tables(
+    raw_state: Path, runs: tuple[Path, Path]
+) -> None:
+    last = date(2024, 12, 31)
+
+    def day(value: Any, blank: date) -> date:
+        return value if isinstance(value, date) else date.fromisoformat(value) if value else blank
+
+    valid = {
+        row["npi"]
+        for row in pq.read_table(raw_state / "provider_roster.parquet").to_pylist()
+        if row["partnership_id"] != "COMPARISON"
+        and day(row["start_date"], date.min) <= last <= day(row["end_date"], date.max)
+    }
+    assert _of(summarise(runs[1:]), 2024)["practitioners"].value == len(valid) > 10
+
+
+def test_the_interval_of_savings_is_that_of_the_state(runs: tuple[Path, Path]) -> None:
+    found = summarise(runs)
+    for folder, year in zip(runs, (2023, 2024), strict=True):
+        (row,) = (
+            row
+            for row in pq.read_table(folder / "intervals.parquet").to_pylist()
+            if (row["scope"], row["measure"], row["method"], row["conditioning"], row["level"])
+            == ("state", "savings_cents", "percentile", "target_resampled", 0.95)
+        )
+        figure = _of(found, year)["savings_cents"]
+        assert (figure.low, figure.high) == (row["low"], row["high"])
+
+
+def test_what_is_kept_is_drawn_together_and_not_a_difference_of_ends(
+    runs: tuple[Path, Path],
+) -> None:
+    found = _of(summarise(runs), 2024)
+    savings, payments = _drawn(runs[1])
+    shared = np.maximum(payments, 0).sum(axis=0)
+    owed = np.maximum(-payments, 0).sum(axis=0)
+    for name, draws in zip(MONEY, (savings.sum(axis=0), shared, owed, _kept(runs[1])), strict=True):
+        assert (found[name].low, found[name].high) == _ends(draws), name
+    kept, saved, paid = (found[name] for name in ("kept_cents", "savings_cents", "shared_cents"))
+    assert (kept.low or 0) > (saved.low or 0) - (paid.high or 0)
+
+
+def test_years_add_up_replicate_by_replicate(runs: tuple[Path, Path]) -> None:
+    found = summarise(runs)
+    over_all = _of(found, None)
+    assert list(over_all) == list(MONEY)
+    for name in MONEY:
+        years = [_of(found, year)[name].value for year in (2023, 2024)]
+        assert over_all[name].value == sum(value or 0 for value in years)
+    kept = over_all["kept_cents"]
+    assert (kept.low, kept.high) == _ends(_kept(runs[0]) + _kept(runs[1]))
+    assert summarise(runs[::-1]).figures == found.figures
+    alone = summarise(runs[1:])
+    for name in MONEY:
+        one, same = _of(alone, None)[name], _of(alone, 2024)[name]
+        assert (one.value, one.low, one.high) == (same.value, same.low, same.high)
+
+
+def test_years_that_are_not_drawn_together_have_no_interval_of_their_sum(
+    runs: tuple[Path, Path], earlier: Path, tmp_path: Path
+) -> None:
+    for asked in ({"seed": 5}, {"replicates": REPLICATES - 1}):
+        other = _run(earlier, tmp_path / "-".join(asked), **asked)
+        found = summarise([other, runs[1]])
+        assert all(one.low is None is one.high for one in found.over_all)
+        assert _of(found, 2023)["kept_cents"].low is not None
+        assert [one.value for one in found.over_all] == [
+            one.value for one in summarise(runs).over_all
+        ]
+        assert any("sums over years have no interval" in note for note in found.notes)
+
+
+def test_a_run_without_replicates_has_figures_and_no_interval(
+    earlier: Path, runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    found = summarise([_run(earlier, tmp_path / "run", replicates=0)])
+    assert [(one.figure, one.value) for one in found.figures] == [
+        (one.figure, one.value) for one in summarise(runs[:1]).figures
+    ]
+    assert all(one.low is None is one.high for one in found.figures)
+    assert found.notes == ("2023 has no intervals: its run has no replicates.",)
+
+
+def test_several_populations_are_said(runs: tuple[Path, Path]) -> None:
+    assert "2 populations" in " ".join(summarise(runs).notes)
+    assert summarise(runs[1:]).notes == ()
+
+
+def test_use_of_care_is_that_of_all_partnerships(runs: tuple[Path, Path]) -> None:
+    found = {one.measure: one for one in summarise(runs[1:]).years[0].use}
+    sums: dict[int, dict[str, int]] = {2023: {}, 2024: {}}
+    for row in pq.read_table(runs[1] / "utilisation.parquet").to_pylist():
+        if row["group_id"] not in ("COMPARISON", "UNATTRIBUTED"):
+            for name in ("ed_visits", "stays", "readmissions", "index_stays", "member_months"):
+                sums[row["year"]][name] = sums[row["year"]].get(name, 0) + row[name]
+    for measure, events in (("ed_visits_per_1000", "ed_visits"), ("stays_per_1000", "stays")):
+        before, after = (12_000 * of[events] / of["member_months"] for of in sums.values())
+        one = found[measure]
+        assert (one.base_rate, one.rate) == pytest.approx((before, after))
+        assert one.change == pytest.approx(after / before - 1)
+    small = any(1 <= of["readmissions"] <= 10 for of in sums.values())
+    assert (found["readmission_rate"].rate is None) == small
+
+
+def test_two_runs_of_one_year_are_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    again = Path(shutil.copytree(runs[1], tmp_path / "again"))
+    for folders in ((runs[1], runs[1]), (runs[0], runs[1], again)):
+        with pytest.raises(SummaryError, match="performance year 2024, which") as refused:
+            summarise(folders)
+        assert exit_code(refused.value) == 2
+    with pytest.raises(SummaryError, match="no run is given"):
+        summarise([])
+
+
+def _edit_manifest(folder: Path) -> None:
+    write_as_is = {**_manifest(folder), "practitioners": 7_777}
+    (folder / MANIFEST).write_text(json.dumps(write_as_is))
+
+
+def _edit_settlement(folder: Path) -> None:
+    path = folder / "settlement.parquet"
+    table = pq.read_table(path)
+    cents = table.column("payment_cents").to_numpy() + 1
+    place = table.column_names.index("payment_cents")
+    pq.write_table(table.set_column(place, table.schema.field(place), [cents]), path)
+
+
+def _forget_practitioners(folder: Path) -> None:
+    said = {k: v for k, v in _manifest(folder).items() if k not in ("practitioners", SEAL)}
+    write_manifest(folder, said)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_edit_manifest, "is not what was written"),
+        (_edit_settlement, "settlement: another digest"),
+        (_forget_practitioners, "how many practitioners"),
+        (lambda folder: (folder / "totals.arrow").unlink(), "cannot be read back"),
+        (lambda folder: (folder / MANIFEST).unlink(), "not a finished run"),
+    ],
+)
+def test_an_unfinished_or_changed_run_is_refused(
+    runs: tuple[Path, Path], tmp_path: Path, change: Any, message: str
+) -> None:
+    folder = Path(shutil.copytree(runs[1], tmp_path / "run"))
+    change(folder)
+    with pytest.raises(RunError, match=message):
+        summarise([runs[0], folder])
+
+
+def test_a_year_of_a_few_people_shows_no_dollars_and_no_sum_over_years_does(
+    runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = summarise(runs)
+    people = _of(whole, 2023)["people_served"].value
+    monkeypatch.setattr("ihp_compute.results.summary.is_small", lambda n: n == people)
+    assert people != _of(whole, 2024)["people_served"].value
+    found = summarise(runs)
+    of_2023 = _of(found, 2023)
+    assert [name for name, one in of_2023.items() if one.value is not None] == [
+        "partnerships",
+        "practitioners",
+    ]
+    assert all(one.value is one.low is one.high is None for one in found.over_all)
+    assert _of(found, 2024) == _of(whole, 2024)
+    page = write_summary(found, tmp_path / "page.html").read_text()
+    shown = write_summary(whole, tmp_path / "whole.html").read_text()
+    for name in MONEY:
+        for figure in (_of(whole, 2023)[name], _of(whole, None)[name]):
+            words = f"${abs(round((figure.value or 0) / 100)):,}"
+            assert words in shown
+            assert words not in page
+
+
+class _Tags(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+
+def test_the_page_stands_alone_and_says_what_it_does_not_show(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    found = summarise(runs)
+    page = write_summary(found, tmp_path / "summary.html").read_text(encoding="utf-8")
+    tags = _Tags(page).seen
+    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in tags}
+    refs = [a[k] or "" for _, a in tags for k in ("href", "src") if k in a]
+    assert all(ref.startswith("#") for ref in refs)
+    assert "url(" not in page
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+    assert len([a for tag, a in tags if tag == "rect" and a.get("class") in ("up", "down")]) == 2
+    words = re.sub(r"\s+", " ", page)
+    for said in ("no control group", "no interval", "UNREVIEWED", "2 populations", "Crude"):
+        assert said in words, said
+    saved = _of(found, None)["savings_cents"].value or 0
+    assert f"${abs(round(saved / 100)):,}" in page
+    for folder in runs:
+        assert _manifest(folder)["digest"] in page
+
+
+def test_the_command_prints_a_document_and_writes_the_page(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out, given = tmp_path / "summary.html", [str(folder) for folder in runs]
+    made = CliRunner().invoke(app, ["summary", *given, "--out", str(out), "--json"])
+    assert made.exit_code == 0, made.output
+    document = json.loads(made.stdout)
+    assert document.pop("out") == str(out)
+    assert document == json.loads(json.dumps(summarise(runs).document()))
+    assert [tuple(one) for one in document["figures"]] == [
+        ("figure", "year", "value", "unit", "low", "high")
+    ] * 18
+    assert out.is_file()
+    again = CliRunner().invoke(app, ["summary", *given, "--out", str(out)])
+    assert "is there already" in str(again.exception)
+    told = CliRunner().invoke(app, ["summary", *given])
+    assert told.exit_code == 0
+    assert "kept" in told.stdout
