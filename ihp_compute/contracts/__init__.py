@@ -10,17 +10,7 @@ Leaves to others: what a term does (`settlement`, `measure`, `risk`). Nothing ha
 from __future__ import annotations
 
 from ihp_compute.contracts.completion import FACTORS as COMPLETION_FACTORS
-from ihp_compute.contracts.contract import (
-    TOGETHER,
-    Agreement,
-    Contract,
-    Document,
-    Entry,
-    Source,
-    Term,
-    Value,
-    split_band_path,
-)
+from ihp_compute.contracts.contract import Agreement, Contract
 from ihp_compute.contracts.copies import copy
 from ihp_compute.contracts.draft import Draft
 from ihp_compute.contracts.files import UNBOUND, load, name_of, names, same_content, unbound
@@ -66,6 +56,8 @@ from ihp_compute.contracts.steps import (
     SIDES,
     SIZE_TABLE,
 )
+from ihp_compute.contracts.terms import Document, Entry, Source, Term, Value, split_band_path
+from ihp_compute.contracts.together import TOGETHER
 from ihp_compute.contracts.values import Band, TermError, decimal_of, parse, text_of
 from ihp_compute.contracts.vocabulary import KINDS, idle, kind_of, speaks
 

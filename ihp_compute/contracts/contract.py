@@ -2,16 +2,13 @@
 
     Contract (every dated value) -> override by path -> at(year) -> Agreement (one value a term)
 
-A value that has ended holds on, marked as carried, where no later one begins. An override holds
-whatever the year, on a basis of its own: supplied, with the source that was given, if one was.
-Moving a band's edge moves its neighbour's. The digest is over values, dates, units and sources, not
-over a file's bytes or name; a risk model that is named by its file has no name in it, its content
-is the run's to identify.
+A value that has ended holds on, marked as carried, where no later one begins. The digest is over
+values, dates, units and sources, not over a file's bytes or name; a risk model that is named by its
+file has no name in it, its content is the run's to identify.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,16 +17,15 @@ from datetime import date
 from functools import cached_property
 from typing import Any, Final
 
-import msgspec
-
 from ihp_compute.codes import RATE_CELLS
-from ihp_compute.contracts import completion, kinds, values, vocabulary
+from ihp_compute.contracts import values, vocabulary
 from ihp_compute.contracts.draft import Draft
-from ihp_compute.contracts.kinds import CARRIED, NONE, SUPPLIED, Kind
+from ihp_compute.contracts.kinds import CARRIED, NONE, SUPPLIED
 from ihp_compute.contracts.population_based import PopulationBasedTerms
 from ihp_compute.contracts.rules import MODELS, AttributionTerms, CostTerms, RiskTerms, names_a_file
-from ihp_compute.contracts.steps import SIDES, SIZE_TABLE
-from ihp_compute.contracts.values import Band, TermError, parse, text_of
+from ihp_compute.contracts.terms import Document, Entry, Source, Term, Value, given_by, overridden
+from ihp_compute.contracts.together import TOGETHER, fault_together
+from ihp_compute.contracts.values import TermError, text_of
 from ihp_compute.contracts.vocabulary import BY_CELL, FEDERAL_SHARE, IDLE_BESIDE, KINDS, TREND
 from ihp_compute.errors import ContractError
 from ihp_compute.units import cents_of, micro_of
@@ -37,82 +33,6 @@ from ihp_compute.units import cents_of, micro_of
 MODEL_FILE: Final = "a model's file"
 TABLE_FILE: Final = "a table's file"
 """Stands in a contract's digest for the path of a risk model; no model has this name."""
-
-
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a value stands: a key of the file's [sources], and the place in that document."""
-
-    doc: str
-    at: str
-    quote: str = ""
-
-
-class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A source document."""
-
-    title: str
-    url: str = ""
-    dated: date | None = None
-    retrieved: date | None = None
-    sha256: str = ""
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One dated value of a term.
-
-    `first` None holds always; `contract_year` n holds from the n-th performance year of the
-    agreement; `cells` names the rate cells, all when empty.
-    """
-
-    value: Any
-    first: date | None
-    last: date | None
-    contract_year: int | None
-    cells: tuple[str, ...]
-    basis: str
-    source: Source
-    note: str = ""
-
-    def begun(self, year: int) -> bool:
-        """Whether the value holds from a performance year or an earlier one."""
-        return self.first is None or self.first.year <= year
-
-    def covers(self, year: int) -> bool:
-        """Whether the value's source speaks of a performance year."""
-        return self.begun(year) and (self.last is None or year <= self.last.year)
-
-
-@dataclass(frozen=True)
-class Term:
-    """A term of a contract: its path, kind and dated values in order."""
-
-    path: str
-    kind: Kind
-    entries: tuple[Entry, ...]
-
-
-@dataclass(frozen=True)
-class Value:
-    """A term as it stands in one year."""
-
-    path: str
-    value: Any
-    unit: str
-    basis: str
-    source: Source
-    first: date | None
-    last: date | None
-    note: str = ""
-
-    @property
-    def citation(self) -> str:
-        """Document and place, as results print it."""
-        if self.basis == SUPPLIED and not self.source.at:
-            return "supplied beside the contract"
-        ended = f" (until {self.last})" if self.basis == CARRIED else ""
-        return f"{self.source.doc}: {self.source.at}{ended}"
 
 
 @dataclass(frozen=True)
@@ -221,7 +141,7 @@ class Contract:
             }
         else:
             values = {path: self._pick(path, year, first) for path in self.terms}
-        self._check_together({path: values[path].value for path in TOGETHER})
+        self._refuse_together({path: values[path].value for path in TOGETHER})
         return Agreement(self, year, values)
 
     def check_years(self) -> None:
@@ -240,7 +160,7 @@ class Contract:
             self._check_counted(year, first.value)
             found = {path: self._fitting(path, year, first.value) for path in TOGETHER}
             held = {path: entry.value for path, entry in found.items() if entry is not None}
-            self._check_together(held)
+            self._refuse_together(held)
             for cell in held.get("target.rate_cells", ()):
                 parts = cell.split("+")
                 for path, counted in ((TREND, None), (FEDERAL_SHARE, first.value)):
@@ -274,33 +194,11 @@ class Contract:
                     f"{path} by contract year, expected the year from which they count"
                 )
 
-    def _check_together(self, held: Mapping[str, Any]) -> None:
-        """Refuse what no single term can say; paths without a value in the year are left out."""
-        for path in _GATES[1:]:
-            if held.get(path) == SIZE_TABLE and held.get(_GATES[0], SIZE_TABLE) is None:
-                raise ContractError(
-                    f"{self.file}: {path}: found {SIZE_TABLE}, expected rows in {_GATES[0]}"
-                )
-        fault = completion.fault_of(held)
+    def _refuse_together(self, held: Mapping[str, Any]) -> None:
+        """Refuse what no single term can say."""
+        fault = fault_together(held)
         if fault:
             raise ContractError(f"{self.file}: {fault}")
-        carried, blended = (held.get(path) for path in _CARRIED_TWICE)
-        if carried is not None and blended is not None:
-            own, base = _CARRIED_TWICE
-            raise ContractError(
-                f"{self.file}: {own}: found {text_of(carried)} beside {base} {text_of(blended)}, "
-                f"expected none, or {base} none: a base that is its own only as far as its months "
-                "carry tempers a small partnership's target already, and credibility of its risk "
-                "ratio would temper it a second time"
-            )
-        cells = held.get("target.rate_cells", ())
-        for path, (value, instead, why) in _MIX_TWICE.items():
-            if len(cells) > 1 and held.get(path) == value:
-                raise ContractError(
-                    f"{self.file}: {path}: found {value} beside {len(cells)} rate cells in "
-                    f"target.rate_cells, expected {instead}: the target follows the mix of rate "
-                    f"cells already, and {why} would count it a second time"
-                )
 
     def _pick(self, path: str, year: int | None, first_year: int | None, cell: str = "") -> Value:
         entry = self._fitting(path, year, first_year, cell)
@@ -404,7 +302,7 @@ class Contract:
         for path, raw in values.items():
             source = Source(SUPPLIED, (sources or {}).get(path, ""))
             try:
-                terms.update(self._overridden(terms, path, raw, source))
+                terms.update(overridden(terms, path, raw, source, self.name))
             except TermError as error:
                 raise ContractError(f"{where}: {path}: {error}") from None
             told[path] = raw if isinstance(raw, str) else text_of(raw)
@@ -412,25 +310,6 @@ class Contract:
         if given is not None:
             terms[given.path] = given
         return replace(self, terms=terms, overrides=told)
-
-    def _overridden(
-        self, terms: Mapping[str, Term], path: str, raw: Any, source: Source
-    ) -> dict[str, Term]:
-        band = split_band_path(path)
-        if band is not None:
-            holder, name, edge = band
-            term = terms[holder]
-            entries = tuple(
-                replace(e, value=_moved(e.value, name, edge, raw), basis=SUPPLIED, source=source)
-                for e in term.entries
-            )
-            return {holder: replace(term, entries=entries)}
-        if path not in terms:
-            raise TermError(f"no such path in {self.name}; {near(path, terms)}")
-        term = terms[path]
-        value = parse(term.kind, raw)
-        entry = Entry(value, None, None, None, (), SUPPLIED, source)
-        return {path: replace(term, entries=(entry,))}
 
 
 @dataclass(frozen=True)
@@ -531,85 +410,6 @@ class Agreement:
     def draft_line(self) -> str:
         """The first line of a settlement while a term lacks its document; else empty."""
         return self.draft().line()
-
-
-def split_band_path(path: str) -> tuple[str, str, str] | None:
-    """(path of the bands, band, field) of a path to a band's edge or share, else None.
-
-    >>> split_band_path("settlement.gain.bands.inner.below")
-    ('settlement.gain.bands', 'inner', 'below')
-    """
-    parts = path.rsplit(".", 2)
-    if len(parts) == 3 and parts[0] in KINDS and KINDS[parts[0]].form == "bands":
-        return parts[0], parts[1], parts[2]
-    return None
-
-
-def _moved(bands: tuple[Band, ...] | None, name: str, edge: str, raw: Any) -> tuple[Band, ...]:
-    """The bands with one edge or share replaced; a neighbour's edge moves along."""
-    names = [band.name for band in bands or ()]
-    if name not in names or edge not in values.BAND_FIELDS:
-        raise TermError(
-            f"no such band or field; bands are {', '.join(names) or 'none'}, "
-            f"fields {', '.join(values.BAND_FIELDS)}"
-        )
-    value = None if raw == kinds.NONE and edge == "below" else values.bounded(raw)
-    moved = list(bands or ())
-    i = names.index(name)
-    fields: dict[str, Any] = {edge: value}
-    moved[i] = replace(moved[i], **fields)
-    if edge == "below" and i + 1 < len(moved):
-        if value is None:
-            raise TermError(f"found none, expected a number: band {names[i + 1]} lies beyond")
-        moved[i + 1] = replace(moved[i + 1], above=value)
-    if edge == "above" and i > 0:
-        moved[i - 1] = replace(moved[i - 1], below=value)
-    return values.check_bands(moved)
-
-
-def near(path: str, known: Iterable[str]) -> str:
-    """What a user may have meant by a path that does not exist."""
-    close = difflib.get_close_matches(path, list(known), n=2)
-    return (
-        f"did you mean {' or '.join(close)}?" if close else "`ihp contracts show` lists the paths"
-    )
-
-
-def given_by(own: Mapping[str, Term]) -> Term | None:
-    """The method of completion of terms that state a factor and no method: `given`.
-
-    It holds when the factor does, by the same source.
-    """
-    if completion.METHOD in own:
-        return None
-    for path in completion.FACTORS:
-        stated = own.get(path)
-        if stated is not None and any(entry.value is not None for entry in stated.entries):
-            entries = tuple(replace(entry, value=completion.GIVEN) for entry in stated.entries)
-            return Term(completion.METHOD, KINDS[completion.METHOD], entries)
-    return None
-
-
-_GATES: Final = (
-    "settlement.gate.size_table", *(f"settlement.gate.{side}_rate" for side in SIDES),
-)  # fmt: skip
-"""The table of sizes, and the gates that may go by it."""
-_MIX_TWICE: Final = {
-    "risk.normalise": (
-        "statewide",
-        "statewide_rate_cell, mix_neutral or none",
-        "a norm over all of them",
-    ),
-    "target.risk_ratio_by": ("partnership", "rate_cell", "one risk ratio over all of them"),
-}
-"""Values that no contract of several rate cells may have: what instead, and why."""
-_CARRIED_TWICE: Final = ("risk.credibility", "target.cell_credibility")
-"""Two ways to let a small partnership's own figures count less, of which a contract has one."""
-TOGETHER: Final = (
-    *_GATES, "target.rate_cells", *_MIX_TWICE, *_CARRIED_TWICE, completion.METHOD,
-    *completion.FACTORS,
-)  # fmt: skip
-"""Terms that are checked with each other."""
 
 
 def _identity(path: str, value: Any) -> str:

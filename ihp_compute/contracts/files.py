@@ -24,16 +24,9 @@ import msgspec
 
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import kinds
-from ihp_compute.contracts.contract import (
-    Contract,
-    Document,
-    Entry,
-    Source,
-    Term,
-    given_by,
-    near,
-)
+from ihp_compute.contracts.contract import Contract
 from ihp_compute.contracts.kinds import Basis, Kind
+from ihp_compute.contracts.terms import Document, Entry, Source, Term, given_by, near
 from ihp_compute.contracts.values import TermError, parse
 from ihp_compute.contracts.vocabulary import BY_CELL, FIRST_PATHS, KINDS, TREND, kind_of
 from ihp_compute.errors import ContractError
