@@ -173,8 +173,7 @@ class _Registers:
 
     def __call__(self, sources: Any, constants: Any) -> Any:
         """float64[n_wanted, n] of sources float64[n_sources, n] and one row of constants."""
-        varying = np.zeros(len(self._table), dtype=bool)
-        return grid_cpu(sources, constants, self._table, self._wanted, varying)[0]
+        return grid_cpu(sources, constants, self._table, self._wanted)[0]
 
 
 def _needed(taken: Sequence[Sequence[int]], n_inputs: int, output: int) -> list[int]:

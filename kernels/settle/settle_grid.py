@@ -4,7 +4,7 @@ A settlement is the same few operations for every partnership, replicate and sce
 that is data. So the program is data too: a table of operations over registers. The first registers
 are sources (arrays over replicates), the next are constants (one value a scenario), and each
 operation writes the next register after them. A register is written once, so what does not depend
-on a constant that differs between scenarios is computed once for all of them.
+on a constant that differs from the scenario before is not computed again.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def settle_grid(
     check_program(program, outputs, n_inputs, whole=whole)
     check_values(sources, constants)
     form = _cpu if device == "cpu" else _gpu
-    result = form(sources, constants, program, outputs, _varying(constants, program, sources))
+    result = form(sources, constants, program, outputs)
     if not whole:
         return result
     if result.size and not bool((abs(result) < EXACT).all()):
@@ -160,18 +160,6 @@ def _check_program(table: bytes, wanted: bytes, n_inputs: int, whole: bool) -> N
             )
 
 
-def _varying(constants: Any, program: Any, sources: Any) -> Any:
-    """Which operations must be done again for each scenario: bool[n_operations]."""
-    n_sources, n_constants = sources.shape[0], constants.shape[1]
-    n_inputs = n_sources + n_constants
-    if len(constants) < 2 or not n_constants:
-        return np.zeros(len(program), dtype=bool)
-    varying = [False] * n_sources + (constants != constants[:1]).any(axis=0).tolist()
-    for op, *operands in program.tolist():
-        varying.append(any(varying[operand] for operand in operands[: _TAKEN[op]]))
-    return np.array(varying[n_inputs:], dtype=bool)
-
-
 def reference(
     sources: Any, constants: Any, program: Any, outputs: Any, *, whole: bool = True
 ) -> Any:
@@ -203,19 +191,20 @@ def reference(
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _cpu_tiles(
-    sources: Any, constants: Any, program: Any, outputs: Any, varying: Any, result: Any
-) -> None:
+def _cpu_tiles(sources: Any, constants: Any, program: Any, outputs: Any, result: Any) -> None:
     """A tile of replicates at a time, every operation a loop of fixed length over the tile.
 
-    Operands are loaded before they are chosen from, so that each loop becomes vector code. What
-    lies beyond the last replicate is computed and not written.
+    An operation is done again where an operand is another than in the scenario before. An operand
+    that is not taken is register 0, which at most does it again in vain. Operands are loaded before
+    they are chosen from, so that each loop becomes vector code. What lies beyond the last replicate
+    is computed and not written.
     """
     n_sources, n_replicates = sources.shape
     n_scenarios, n_constants = constants.shape
     n_inputs = n_sources + n_constants
     n_operations = program.shape[0]
     registers = np.zeros((max(1, n_inputs + n_operations), TILE))
+    moved = np.zeros(max(1, n_inputs + n_operations), dtype=np.bool_)
     for start in range(0, n_replicates, TILE):
         n = min(TILE, n_replicates - start)
         for s in range(n_sources):
@@ -223,11 +212,15 @@ def _cpu_tiles(
                 registers[s, j] = sources[s, start + j]
         for scenario in range(n_scenarios):
             for k in range(n_constants):
-                if scenario == 0 or constants[scenario, k] != constants[scenario - 1, k]:
+                first = scenario == 0
+                moved[n_sources + k] = first or constants[scenario, k] != constants[scenario - 1, k]
+                if moved[n_sources + k]:
                     for j in range(TILE):
                         registers[n_sources + k, j] = constants[scenario, k]
             for i in range(n_operations):
-                if scenario > 0 and not varying[i]:
+                again = moved[program[i, 1]] or moved[program[i, 2]] or moved[program[i, 3]]
+                moved[n_inputs + i] = again
+                if scenario > 0 and not again:
                     continue
                 op = program[i, 0]
                 out = registers[n_inputs + i]
@@ -277,10 +270,10 @@ def _cpu_tiles(
                     result[scenario, position, start + j] = registers[outputs[position], j]
 
 
-def _cpu(sources: Any, constants: Any, program: Any, outputs: Any, varying: Any) -> Any:
+def _cpu(sources: Any, constants: Any, program: Any, outputs: Any) -> Any:
     result = np.empty((constants.shape[0], len(outputs), sources.shape[1]))
-    views = [read_only(array) for array in (sources, constants, program, outputs, varying)]
-    _cpu_tiles(views[0], views[1], views[2], views[3], views[4], result)
+    views = [read_only(array) for array in (sources, constants, program, outputs)]
+    _cpu_tiles(views[0], views[1], views[2], views[3], result)
     return result
 
 
@@ -289,11 +282,10 @@ def _gpu_kernel() -> Any:
     return cuda_module("settle/settle_grid").get_function("settle_grid")
 
 
-def _gpu(sources: Any, constants: Any, program: Any, outputs: Any, varying: Any) -> Any:
-    """One thread a replicate and scenario; `varying` saves nothing where threads are plenty."""
+def _gpu(sources: Any, constants: Any, program: Any, outputs: Any) -> Any:
+    """One thread a replicate and scenario, each operation done for each."""
     import cupy  # noqa: PLC0415
 
-    del varying
     n_scenarios, n_constants = constants.shape
     n_sources, n_replicates = sources.shape
     result = cupy.empty((n_scenarios, len(outputs), n_replicates))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import kernels
 from kernels import KernelInputError, settle_grid
-from kernels.settle.settle_grid import Op, _cpu, _gpu, _varying, reference
+from kernels.settle.settle_grid import Op, _cpu, _gpu, reference
 
 Grid = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 TAKEN = {Op.SELECT: 3, Op.ROUND: 1}
@@ -116,14 +116,23 @@ def test_more_replicates_than_a_tile_are_all_computed() -> None:
     assert np.array_equal(found, np.full((2, 1, 1000), -1000))
 
 
-def test_what_no_scenario_moves_is_computed_once() -> None:
-    sources = np.ones((1, 3))
-    constants = np.array([[1.0, 5.0], [1.0, 6.0]])
-    program = np.array(
-        [[Op.ADD, 0, 1, 0], [Op.MULTIPLY, 0, 2, 0], [Op.ADD, 3, 4, 0], [Op.ROUND, 3, 2, 2]],
-        dtype=np.int32,
+@given(
+    st.lists(
+        st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=3, max_size=3), min_size=2, max_size=9
     )
-    assert _varying(constants, program, sources).tolist() == [False, True, True, False]
+)
+def test_what_is_not_done_again_is_as_it_would_be(constants: list[list[float]]) -> None:
+    """Terms that move, stay and come back from scenario to scenario, alone and together."""
+    program = np.array(
+        [
+            [Op.ADD, 0, 1, 0], [Op.MULTIPLY, 0, 2, 0], [Op.MULTIPLY, 1, 3, 0], [Op.ADD, 5, 6, 0],
+            [Op.SELECT, 4, 8, 7], [Op.DIVIDE, 9, 4, 0], [Op.ROUND, 10, 0, 0],
+        ],
+        dtype=np.int32,
+    )  # fmt: skip
+    sources = np.array([[100.0, -7.0, 0.0], [3.0, 7.0, 12.0]])
+    case = sources, np.array(constants), program, np.array([11], dtype=np.int32)
+    assert np.array_equal(settle_grid(*case), reference(*case))
 
 
 @pytest.mark.parametrize(
