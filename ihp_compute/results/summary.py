@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,6 +94,7 @@ class YearSummary:
     use: tuple[UseChange, ...]
     draws: _Draws
     held_back: bool
+    partnerships: frozenset[str]
 
     @property
     def year(self) -> int:
@@ -194,7 +196,9 @@ def _year_of(run_dir: Path) -> YearSummary:
         ),
         *(_money(name, year, draws[name], held_back=held_back) for name in MONEY),
     )
-    return YearSummary(run_dir, manifest, figures, tuple(_use(run_dir, manifest)), draws, held_back)
+    partnerships = frozenset(one.partnership_id for one in settled)
+    use = tuple(_use(run_dir, manifest, partnerships))
+    return YearSummary(run_dir, manifest, figures, use, draws, held_back, partnerships)
 
 
 def _joint(settled: Sequence[Settled], replicates: int) -> _Draws:
@@ -233,11 +237,8 @@ def _over_all(years: Sequence[YearSummary]) -> list[Figure]:
     return found
 
 
-def _use(run_dir: Path, manifest: dict[str, Any]) -> list[UseChange]:
+def _use(run_dir: Path, manifest: dict[str, Any], partnerships: frozenset[str]) -> list[UseChange]:
     """Crude rates of all settled partnerships together, base and performance year."""
-    partnerships = {
-        name for one in manifest["completion"]["measurements"] for name in one["partnerships"]
-    }
     years = int(manifest["base_year"]), int(manifest["performance_year"])
     counts = ("n_members", "member_months", "stays", "ed_visits", "index_stays", "readmissions")
     sums = {year: dict.fromkeys(counts, 0) for year in years}
@@ -268,6 +269,11 @@ def _notes(years: Sequence[YearSummary]) -> list[str]:
             f"The runs are of {len(populations)} populations (their digests stand with each run). "
             "That they are of one state is for whoever gives them to know: nothing here can tell."
         )
+    found += [
+        f"{one.year} and {other.year} have no partnership in common."
+        for one, other in combinations(years, 2)
+        if not one.partnerships & other.partnerships
+    ]
     if len({one.drawn_by for one in years}) > 1:
         found.append(
             "The runs differ in seed or number of replicates, so that people are not drawn "

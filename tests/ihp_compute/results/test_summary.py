@@ -195,9 +195,53 @@ def test_a_run_without_replicates_has_figures_and_no_interval(
     assert found.notes == ("2023 has no intervals: its run has no replicates.",)
 
 
+def test_contracts_that_see_other_claims_are_settled_each_by_its_own(
+    small_population: Path, tmp_path: Path
+) -> None:
+    """One run of three measurements, not final: that is said too."""
+    text = (
+        f'[set]\nname = "several"\n[default]\ncontract = "{CONTRACT}"\n[default.overrides]\n'
+        '"completion.method" = "equal_runout"\n[partnerships.IHP-02.overrides]\n'
+        '"completion.method" = "computed"\n[partnerships.IHP-03.overrides]\n'
+        '"completion.method" = "given"\n"observed.completion" = 0.9\n'
+    )
+    (tmp_path / "set.toml").write_text(text)
+    request = RunRequest(
+        small_population, (str(tmp_path / "set.toml"),), replicates=9,
+        paid_through=date(2024, 12, 31),
+    )  # fmt: skip
+    folder = run(request, tmp_path / "run", LocalRunner(1)).run_dir
+    assert len(_manifest(folder)["completion"]["measurements"]) == 3
+    summary = summarise([folder])
+    rows = pq.read_table(folder / "settlement.parquet").to_pylist()
+    found = _of(summary, 2024)
+    assert found["savings_cents"].value == sum(row["savings_cents"] for row in rows)
+    paid = sum(row["payment_cents"] for row in rows)
+    assert found["kept_cents"].value == (found["savings_cents"].value or 0) - paid
+    assert any("INTERIM" in note for note in summary.notes)
+
+
 def test_several_populations_are_said(runs: tuple[Path, Path]) -> None:
     assert "2 populations" in " ".join(summarise(runs).notes)
     assert summarise(runs[1:]).notes == ()
+
+
+def test_years_without_a_partnership_in_common_are_said(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    raw = tmp_path / "raw"
+    synth(2300, 11, raw, base_year=2022, performance_year=2023)
+    for name in ("provider_roster", "quality_score"):
+        table = pq.read_table(raw / f"{name}.parquet")
+        place = table.column_names.index("partnership_id")
+        others = [p if p == "COMPARISON" else f"OTHER-{p}" for p in table.column(place).to_pylist()]
+        field = table.schema.field(place)
+        pq.write_table(table.set_column(place, field, [others]), raw / f"{name}.parquet")
+    ingest(raw, tmp_path / "population", shards=3)
+    other = _run(tmp_path / "population", tmp_path / "run", replicates=0)
+    said = "2023 and 2024 have no partnership in common."
+    assert said in summarise([other, runs[1]]).notes
+    assert said not in summarise(runs).notes
 
 
 def test_use_of_care_is_that_of_all_partnerships(runs: tuple[Path, Path]) -> None:
@@ -307,6 +351,8 @@ def test_the_page_stands_alone_and_says_what_it_does_not_show(
     refs = [a[k] or "" for _, a in tags for k in ("href", "src") if k in a]
     assert all(ref.startswith("#") for ref in refs)
     assert "url(" not in page
+    for tag in ("main", "table", "tr", "td", "th", "dl", "div", "p", "ul", "svg", "figure"):
+        assert page.count(f"</{tag}>") == len(re.findall(rf"<{tag}[ >]", page)), tag
     assert "prefers-color-scheme: dark" in page
     assert "@media print" in page
     assert len([a for tag, a in tags if tag == "rect" and a.get("class") in ("up", "down")]) == 2
