@@ -216,7 +216,9 @@ def _show_member(found: MemberExplained) -> None:
 def _show_scoring(year: int, scoring: dict[str, Any]) -> None:
     """What is behind one year's score, in millionths that add up."""
     about = ""
-    if scoring["kind"] == "model":
+    if scoring["kind"] == "blend":
+        about = f", {scoring['timing']}: codes of {scoring['codes_of']}"
+    elif scoring["kind"] == "model":
         about = (
             f", {scoring['timing']}: codes of {scoring['codes_of']}, "
             f"{scoring['version']}; age {scoring['age']}, segment "
@@ -232,27 +234,13 @@ def _show_scoring(year: int, scoring: dict[str, Any]) -> None:
 def _scored_by(scoring: dict[str, Any]) -> Iterator[list[str]]:
     """What, millionths and how, line by line."""
     if scoring["kind"] == "model":
-        dates: dict[tuple[str, str], list[str]] = {}
-        for row in scoring["codes"]:
-            if row["fate"] != "unmapped":
-                sets = f"sets {', '.join(row['sets'])}" if row["sets"] else row["fate"]
-                dates.setdefault((f"{row['system']} {row['code']}", sets), []).append(row["date"])
-        for (code, sets), days in dates.items():
-            others = f", {len(days):,} times to {max(days)}" if len(days) > 1 else ""
-            yield [f"{code}, {min(days)}{others}", "", sets]
-        for step in scoring["steps"]:
-            changes = [
-                f"{verb} {', '.join(step[verb])}" for verb in ("set", "cleared") if step[verb]
-            ]
-            yield [f"step {step['step']}, {step['op']}", "", "; ".join(changes)]
-        for term, micro in scoring["terms"].items():
-            yield [term, f"{micro:,}", "coefficient"]
-        yield ["sum", f"{scoring['raw_micro']:,}", ""]
-        for step in scoring["post_steps"]:
-            how = f"{step['op']} {step['by']}".strip() + f", to {step['places']} places"
-            yield ["after", f"{step['score_micro']:,}", how]
-        for why in scoring["why_none"]:
-            yield ["no score of its own", "", why]
+        yield from _of_model(scoring)
+    for one in scoring.get("models", ()):
+        about = f"{one['version']}; age {one['age']}, segment {one['segment']}"
+        yield [f"{one['share']} of {one['model']}", f"{one['own_score_micro']:,}", about]
+        yield from _of_model(one)
+    if scoring["kind"] == "blend":
+        yield ["blend", f"{scoring['own_score_micro']:,}", "shares of the scores, to 3 places"]
     for row in scoring.get("rows", ()):
         micro = row.get("score_micro", row.get("weight_micro"))
         how = f"cell {row['cell']}" if row["cell"] else "no cell"
@@ -265,6 +253,29 @@ def _scored_by(scoring: dict[str, Any]) -> Iterator[list[str]]:
             f"{filled['policy']}: mean of {filled['cell']}",
         ]  # fmt: skip
     yield ["score", f"{scoring['score_micro']:,}", ""]
+
+
+def _of_model(scoring: dict[str, Any]) -> Iterator[list[str]]:
+    """Codes, steps, terms and post-steps of one model."""
+    dates: dict[tuple[str, str], list[str]] = {}
+    for row in scoring["codes"]:
+        if row["fate"] != "unmapped":
+            sets = f"sets {', '.join(row['sets'])}" if row["sets"] else row["fate"]
+            dates.setdefault((f"{row['system']} {row['code']}", sets), []).append(row["date"])
+    for (code, sets), days in dates.items():
+        others = f", {len(days):,} times to {max(days)}" if len(days) > 1 else ""
+        yield [f"{code}, {min(days)}{others}", "", sets]
+    for step in scoring["steps"]:
+        changes = [f"{verb} {', '.join(step[verb])}" for verb in ("set", "cleared") if step[verb]]
+        yield [f"step {step['step']}, {step['op']}", "", "; ".join(changes)]
+    for term, micro in scoring["terms"].items():
+        yield [term, f"{micro:,}", "coefficient"]
+    yield ["sum", f"{scoring['raw_micro']:,}", ""]
+    for step in scoring["post_steps"]:
+        how = f"{step['op']} {step['by']}".strip() + f", to {step['places']} places"
+        yield ["after", f"{step['score_micro']:,}", how]
+    for why in scoring["why_none"]:
+        yield ["no score of its own", "", why]
 
 
 def _show_claim(found: ClaimExplained) -> None:

@@ -238,15 +238,18 @@ def _codes(plan: Plan, measured: Measured) -> Iterator[Noticed]:
     scoring = plan.scores.about(plan.years)
     for of in scoring.get("years", ()):
         year, counts = of["year"], measured.counts
-        rows = sum(n for what, n in counts.items() if what.startswith(f"{year}:icd10_"))
-        unmapped = counts[f"{year}:icd10_unmapped"]
-        if unmapped:
-            yield Noticed(
-                "codes_without_category",
-                subject=f"codes of {of['codes_of']}, scoring {year}",
-                lines=unmapped,
-                share=unmapped / rows,
-            )
+        for model in of.get("models", ("",)):
+            prefix = f"{year}:{model}_icd10_" if model else f"{year}:icd10_"
+            unmapped = counts[f"{prefix}unmapped"]
+            if unmapped:
+                rows = sum(n for what, n in counts.items() if what.startswith(prefix))
+                yield Noticed(
+                    "codes_without_category",
+                    subject=f"codes of {of['codes_of']}, scoring {year}"
+                    + (f", by {model}" if model else ""),
+                    lines=unmapped,
+                    share=unmapped / rows,
+                )
         unborn = counts[f"{year}:n_newborns_without_birth_code"]
         if unborn:
             yield Noticed(

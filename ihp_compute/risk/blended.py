@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-PARTS_OF_ONE = 10_000
+PARTS_OF_ONE: Final = 10_000
 """Shares are whole ten-thousandths."""
+SCORE_PLACES: Final = 3
+"""Decimals of a blended score, as of those that it blends."""
 
 
 def blend(

@@ -211,8 +211,7 @@ class ModelScores:
             )
             with_codes[1] = scored.score_micro
         without = [
-            run(by, self._members(shard, by, year, of), {}).score_micro
-            for year, of in zip(years, months, strict=True)
+            self._without(by, shard, year, of) for year, of in zip(years, months, strict=True)
         ]
         return parts_of(
             with_codes,
@@ -220,6 +219,21 @@ class ModelScores:
             [~one.missing for one in scores],
             [one.score_micro for one in scores],
         )
+
+    def by_model_of(
+        self, by: int, shard: ShardColumns, *, year: int, cutoff_day: int,
+        months: NDArray[np.int64],
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # fmt: skip
+        """Scores of `year` by the model of `by`, int64[n]: with the codes, and without any."""
+        _, scored, _ = self.indicators(
+            shard, year=year, cutoff_day=cutoff_day, months=months, by=by
+        )
+        return scored.score_micro, self._without(self.compiled(by), shard, year, months)
+
+    def _without(
+        self, by: Compiled, shard: ShardColumns, year: int, months: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        return run(by, self._members(shard, by, year, months), {}).score_micro
 
     def _members(
         self, shard: ShardColumns, compiled: Compiled, year: int, months: NDArray[np.int64]

@@ -7,11 +7,13 @@ from pathlib import Path
 from ihp_compute.contracts import MISSING_SCORE, NONE
 from ihp_compute.errors import RiskModelError
 from ihp_compute.population import Population
-from ihp_compute.risk.population_scores import ModelScores, model_provider
+from ihp_compute.risk.blended_scores import blended_provider
+from ihp_compute.risk.models import store as model_store
+from ihp_compute.risk.population_scores import model_provider
 from ihp_compute.risk.score_terms import ScoreTerms
 from ihp_compute.risk.scores import Everyone, MonthsThatCount, ScoreProvider, enrolled
-from ihp_compute.risk.second_model import with_second
-from ihp_compute.risk.supplied import SuppliedScores, supplied
+from ihp_compute.risk.second_model import OneModel, with_second
+from ihp_compute.risk.supplied import supplied
 
 
 def provider(
@@ -30,7 +32,7 @@ def provider(
     ----------
     name : str
         "supplied" or "supplied:MODEL" (scores that came with the population), "cms-hcc-v24",
-        "cms-hcc-v28", a name imported into the model store, or "none".
+        "cms-hcc-v28", "cms-hcc-blend", a name imported into the model store, or "none".
     population : Population
     missing : str
         One of `MISSING_SCORE`: what to do with a member who has months and no score.
@@ -74,12 +76,14 @@ def _one(
     counting: MonthsThatCount | None,
     store: Path | None,
     terms: ScoreTerms | None,
-) -> ModelScores | SuppliedScores:
+) -> OneModel:
     """The provider of one name that is not none."""
     if name == "supplied" or name.startswith("supplied:"):
         return supplied(
             name, population, missing=missing, counting=counting or enrolled(population)
         )
+    if model_store.is_blend(name):
+        return blended_provider(name, population, missing=missing, counting=counting, terms=terms)
     return model_provider(
         name, population, missing=missing, counting=counting, store=store, terms=terms
     )

@@ -32,7 +32,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError, RiskModelError
-from ihp_compute.risk.blended import blend
+from ihp_compute.risk.blended import SCORE_PLACES, blend
 from ihp_compute.risk.models import (
     Codes,
     Compiled,
@@ -427,7 +427,7 @@ def _write(
     found = {
         "segment": names.take(pa.array(scored[0].segment)),
         "raw_score": _decimal(blend(shares, [one.raw_micro for one in scored], places=6)),
-        "score": _decimal(blend(shares, [one.score_micro for one in scored], places=3)),
+        "score": _decimal(blend(shares, [one.score_micro for one in scored], places=SCORE_PLACES)),
     }
     if len(parts) > 1:
         for part, one in zip(parts, scored, strict=True):

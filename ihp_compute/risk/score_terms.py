@@ -173,7 +173,7 @@ def scoring_of(risk: RiskTerms, *, store: Path | None = None) -> Scoring | None:
     if not scores_from_codes(risk.model, store=store):
         return None
     terms = ScoreTerms.of(risk)
-    model = model_store.load(risk.model, store=store)
+    model = model_store.stated(risk.model, store=store)
     name = model.name if model_store.is_file(risk.model, store=store) else risk.model
     return Scoring(name, model.timing, terms.timing, terms.by(model))
 

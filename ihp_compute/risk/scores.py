@@ -109,8 +109,8 @@ class ScoreProvider(Protocol):
     ) -> dict[str, Any]:
         """Why one member of a shard has the score of `score`, in JSON's own values.
 
-        `kind` is model, cells, supplied or none; `filled` says by which policy and mean, None where
-        the score is the member's own; `score_micro` is the score.
+        `kind` is model, blend, cells, supplied or none; `filled` says by which policy and mean,
+        None where the score is the member's own; `score_micro` is the score.
         """
         ...
 

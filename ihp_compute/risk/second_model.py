@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.codes import AID_GROUPS
 from ihp_compute.population import Population, ShardColumns
+from ihp_compute.risk.blended_scores import BlendedScores
 from ihp_compute.risk.population_scores import ModelScores
 from ihp_compute.risk.score_parts import ScoreParts
 from ihp_compute.risk.scores import (
@@ -31,7 +32,7 @@ from ihp_compute.risk.scores import (
 )
 from ihp_compute.risk.supplied import SuppliedScores
 
-OneModel = ModelScores | SuppliedScores
+OneModel = ModelScores | BlendedScores | SuppliedScores
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def shares(name: str, payment_year: int | None) -> dict[str, Decimal]:
     RiskModelError
         If the blend has no such year, or none is known.
     """
-    if name.partition("@")[0] != cms_hcc.BLEND:
+    if not is_blend(name):
         return {name: Decimal(1)}
     year = payment_year_of(name) or payment_year
     if year is None:
@@ -165,7 +165,7 @@ def load(name: str, *, store: Path | None = None, payment_year: int | None = Non
     base = name.partition("@")[0]
     if base in cms_hcc.NAMES:
         return cms_hcc.build(base, payment_year_of(name) or payment_year)
-    if base == cms_hcc.BLEND:
+    if is_blend(name):
         raise RiskModelError(
             f"{name!r} blends the scores of several models, and has no weights of its own; take "
             f"one of {', '.join(cms_hcc.NAMES)}"
@@ -183,6 +183,24 @@ def load(name: str, *, store: Path | None = None, payment_year: int | None = Non
         f"no risk model {name!r}; have {', '.join(names(store=store))}; import others with "
         "`ihp risk import`"
     )
+
+
+def is_blend(name: str) -> bool:
+    """Whether a name stands for several models and their shares (`shares`)."""
+    return name.partition("@")[0] == cms_hcc.BLEND
+
+
+def stated(name: str, *, store: Path | None = None) -> Model:
+    """The model that states how a name scores; of the blend one of its models, which state alike.
+
+    Raises
+    ------
+    RiskModelError
+        As `load`.
+    """
+    if is_blend(name):
+        return cms_hcc.build(next(reversed(cms_hcc.NAMES)))
+    return load(name, store=store)
 
 
 def is_file(name: str, *, store: Path | None = None) -> bool:
