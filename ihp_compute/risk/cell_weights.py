@@ -24,6 +24,7 @@ from ihp_compute.risk.scores import Fill
 from ihp_compute.risk.supplied import SuppliedScores
 
 COLUMNS: Final = ("cell", "weight")
+YEARS: Final = ("first_year", "last_year")
 ALWAYS: Final = (1900, 2999)
 
 
@@ -50,11 +51,17 @@ def read(path: Path) -> CellWeights:
     Raises
     ------
     RiskModelError
-        If a column is missing, a weight or year cannot be read, or a cell has two weights in a
-        year.
+        If a column is missing or not known, a weight or year cannot be read, or a cell has two
+        weights in a year.
     """
     found: dict[str, list[CellWeight]] = {}
     for line, row in read_rows(path, COLUMNS):
+        others = sorted(row.keys() - {*COLUMNS, *YEARS})
+        if others:
+            raise RiskModelError(
+                f"{path.name}: found the columns {', '.join(others)}, expected "
+                f"{', '.join((*COLUMNS, *YEARS))}; years of a weight stand in the last two"
+            )
         where = f"{path.name}, line {line}: cell {row['cell']!r}"
         try:
             micro = weight_micro(row["weight"], least=0)
@@ -62,8 +69,7 @@ def read(path: Path) -> CellWeights:
             raise RiskModelError(f"{where}: {problem}") from problem
         try:
             first, last = (
-                int(row.get(column) or always)
-                for column, always in zip(("first_year", "last_year"), ALWAYS, strict=True)
+                int(row.get(column) or always) for column, always in zip(YEARS, ALWAYS, strict=True)
             )
         except ValueError as problem:
             raise RiskModelError(f"{where}: expected whole years or none") from problem

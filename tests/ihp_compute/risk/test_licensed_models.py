@@ -156,3 +156,12 @@ def test_cell_weights_that_contradict_are_refused(tmp_path: Path, rows: str, mes
     path.write_text("cell,weight,first_year,last_year\n" + rows)
     with pytest.raises(RiskModelError, match=message):
         cell_weights.read(path)
+
+
+def test_a_weight_is_dated_by_no_other_column(tmp_path: Path) -> None:
+    path = tmp_path / "cells.csv"
+    path.write_text("year,cell,weight\n2024,0100,1.75\n")
+    with pytest.raises(
+        RiskModelError, match="found the columns year, expected cell, weight, first"
+    ):
+        cell_weights.read(path)
