@@ -215,6 +215,12 @@ def calibrate_command(
         raise typer.BadParameter(
             "name a model, or a contract that scores by one", param_hint="--model"
         )
+    facts = tuple(name.strip() for name in predictors.split(",") if name.strip())
+    for name in facts:
+        if name not in PREDICTORS:
+            raise typer.BadParameter(
+                f"found {name}, expected one of {', '.join(PREDICTORS)}", param_hint="--predictors"
+            )
     report = calibrate_population(
         population,
         out,
@@ -228,7 +234,7 @@ def calibrate_command(
             paid_through=None if paid_through is None else paid_through.date(),
             full_months=full_months,
             folds=folds,
-            predictors=tuple(name.strip() for name in predictors.split(",") if name.strip()),
+            predictors=facts,
             accept=named(accept, "--accept"),
         ),
         LocalRunner(threads),

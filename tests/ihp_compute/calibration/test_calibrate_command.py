@@ -421,8 +421,19 @@ def test_a_file_is_scored_by_the_same_facts(recomputed: Recomputed, tmp_path: Pa
 
 
 def test_there_is_no_such_predictor(small_population: Path) -> None:
+    found = CliRunner().invoke(
+        app,
+        ["calibrate", str(small_population), "--model", "cms-hcc-v28", "--out", "never.json",
+         "--predictors", "aid_group, shoe_size"],
+    )  # fmt: skip
+    assert found.exit_code == 2
+    assert "found shoe_size" in found.output
+    assert not Path("never.json").exists()
     with pytest.raises(RiskModelError, match="no predictor 'shoe_size'; there are aid_group"):
-        calibrated(small_population, "--model", "cms-hcc-v28", "--predictors", "shoe_size")
+        calibrate_population(
+            small_population, Path("never.json"),
+            CalibrationRequest(model="cms-hcc-v28", predictors=("shoe_size",)), LocalRunner(1),
+        )  # fmt: skip
 
 
 def test_a_prior_that_saw_the_population_is_told(recomputed: Recomputed, tmp_path: Path) -> None:
