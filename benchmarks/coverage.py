@@ -48,6 +48,7 @@ from ihp_compute.synth import costs as synth_costs
 from ihp_compute.synth import people as synth_people
 from ihp_compute.synth import synth
 from ihp_compute.synth.claims import MemberYears
+from ihp_compute.synth.effects import NOTHING
 from ihp_compute.synth.expected import cap_name, expected_cells
 from ihp_compute.synth.network import partnership_ids
 from ihp_compute.uncertainty import Rows, Totals, YearRows, intervals, replicate_totals
@@ -180,7 +181,7 @@ class Drawn:
 
     def __init__(self, members: int, seed: int, planted: Mapping[str, float] = PLANTED) -> None:
         self.seed = seed
-        self.people = synth_costs.people(members, seed, CALENDAR, planted)
+        self.people = synth_costs.people(members, seed, CALENDAR, {**NOTHING, **planted})
         self.truth = {
             "base_year": CALENDAR.base_year,
             "performance_year": CALENDAR.performance_year,
