@@ -469,7 +469,10 @@ def _by_payment_year(
     refused: dict[int, str] = {}
     for year in years:
         try:
-            loaded[year] = model_store.load(name, payment_year=payment_year or year + 1)
+            model = model_store.load(name, payment_year=payment_year or year + 1)
+            model_store.check_code_year(name, year)
         except RiskModelError as problem:
             refused[year] = str(problem)
+        else:
+            loaded[year] = model
     return loaded, refused

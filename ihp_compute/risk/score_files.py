@@ -228,6 +228,8 @@ def _parts(request: Request, year: int | None) -> list[_Part]:
     found = []
     for name, share in model_store.shares(request.model, payment_year).items():
         model = model_store.load(name, store=request.store, payment_year=payment_year)
+        if year is not None:
+            model_store.check_code_year(name, year)
         compiled = compile_model(model, hierarchies=request.hierarchies, code_years=code_years)
         found.append(_Part(name, share, compiled))
     return found

@@ -138,6 +138,28 @@ def _no_year(name: str, payment_year: int) -> RiskModelError:
     )
 
 
+def check_code_year(name: str, code_year: int) -> None:
+    """Refuse codes of a year in which some were valid that no map holds, not even with dates.
+
+    Raises
+    ------
+    RiskModelError
+        Which says from which year on the maps serve.
+    """
+    first = int(_retired()["first_code_year"])
+    if code_year < first:
+        raise RiskModelError(
+            f"{name}: codes of {code_year} have no map: its maps serve codes of {first} and later, "
+            f"and lack codes that were retired before; score years whose codes are of {first} or "
+            "later, or take another model"
+        )
+
+
+@lru_cache(maxsize=1)
+def _retired() -> dict[str, Any]:
+    return dict(read_json(RETIRED, dict[str, Any]))
+
+
 def _facts(name: str) -> dict[str, Any]:
     return dict(_program()["models"][NAMES[name]])
 
@@ -262,7 +284,7 @@ def _dated(maps: dict[int, dict[str, tuple[str, ...]]], own: int, version: str) 
     A vintage holds codes of fiscal years that begin at most two years before its own.
     """
     found = {code: _Dated(code, ccs) for code, ccs in maps[own].items()}
-    for row in read_json(RETIRED, dict[str, Any])["codes"]:
+    for row in _retired()["codes"]:
         if version in row and row["code"] not in found:
             edit = tuple(row["edit_age"]) if "edit_age" in row else None
             found[row["code"]] = _Dated(

@@ -185,6 +185,18 @@ def load(name: str, *, store: Path | None = None, payment_year: int | None = Non
     )
 
 
+def check_code_year(name: str, code_year: int) -> None:
+    """Refuse codes of a year that the maps of CMS-HCC do not reach; any other map serves every one.
+
+    Raises
+    ------
+    RiskModelError
+        Which says from which year on the maps serve.
+    """
+    if follows_payment_year(name):
+        cms_hcc.check_code_year(name, code_year)
+
+
 def is_blend(name: str) -> bool:
     """Whether a name stands for several models and their shares (`shares`)."""
     return name.partition("@")[0] == cms_hcc.BLEND

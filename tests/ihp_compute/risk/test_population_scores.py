@@ -18,7 +18,7 @@ from ihp_compute.risk import cell_weights, imports
 from ihp_compute.risk.population_scores import ModelScores, model_provider
 from ihp_compute.risk.providers import provider
 from ihp_compute.risk.score_terms import ScoreTerms
-from ihp_compute.risk.scores import enrolled_months
+from ihp_compute.risk.scores import MonthsThatCount, enrolled_months
 from ihp_compute.units import NO_DAY, day_of, month_of
 
 LATE = 2**31 - 1
@@ -207,6 +207,29 @@ def test_under_one_payment_year_a_renamed_code_weighs_what_its_successor_weighs(
     assert (first.score_micro[0::2] == last.score_micro[1::2]).all()
     assert (first.score_micro[0::2] > first.score_micro[1::2]).all()
     assert first.counts["icd10_unmapped"] == last.counts["icd10_unmapped"] == 0
+
+
+@pytest.mark.parametrize("model", ["cms-hcc-v24", "cms-hcc-v28@2025", "cms-hcc-blend"])
+@pytest.mark.parametrize(("timing", "refused"), [("concurrent", 2017), ("prospective", 2018)])
+def test_codes_of_years_that_no_dated_map_reaches_are_refused_by_name(
+    model: str, timing: str, refused: int
+) -> None:
+    """Whatever payment year is fixed; the year after is scored."""
+    shard = Shard([Person(start=month_of(2016, 1), months=60)])
+    population = InMemory((shard,), {"service_years": [2016, 2019], "full_years": [2016, 2019]})
+    terms = ScoreTerms(timing, payment_year=2025)
+
+    def scored(year: int) -> int:
+        counting = MonthsThatCount(
+            (year, 2019), lambda shard, year: enrolled_months(shard, year=year), {}
+        )
+        found = provider(model, population, terms=terms, counting=counting)
+        months = enrolled_months(shard, year=year)
+        return int(found.score(shard, year=year, cutoff_day=LATE, months=months).score_micro[0])
+
+    with pytest.raises(RiskModelError, match=rf"scores of {refused}: .*codes of 2017.* 2018 and"):
+        scored(refused)
+    assert scored(refused + 1) > 0
 
 
 def test_prospective_scores_of_the_first_year_are_refused() -> None:

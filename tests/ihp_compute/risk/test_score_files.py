@@ -343,6 +343,18 @@ def test_a_blend_takes_the_shares_of_its_payment_year(
         assert report["model"] == "cms-hcc-blend"
 
 
+@pytest.mark.parametrize("model", ["cms-hcc-v24", "cms-hcc-v28@2025", "cms-hcc-blend"])
+def test_codes_of_years_that_no_dated_map_reaches_are_refused_by_name(
+    tmp_path: Path, model: str
+) -> None:
+    with pytest.raises(RiskModelError, match=r"codes of 2017 .* codes of 2018 and later"):
+        scored(tmp_path, TWO, both(2017), model=model, payment_year=2025)
+    _, report = scored(tmp_path, TWO, both(2018), model=model, payment_year=2025)
+    assert report["year"] == 2018
+    with pytest.raises(RiskModelError, match=r"codes of 2017 .* codes of 2018 and later"):
+        scored(tmp_path, TWO, both(2018), model=model, payment_year=2025, year=2017)
+
+
 def test_a_blend_of_codes_without_dates_needs_a_payment_year(tmp_path: Path) -> None:
     undated = "member_id,diagnosis_code\nA,I509\n"
     with pytest.raises(RiskModelError, match="no row has a service date"):
