@@ -242,6 +242,13 @@ def _notes(plan: YearPlan, full: Model, report: dict[str, Any]) -> list[str]:
     found = []
     if plan.contracts.name == UNBOUND:
         found.append(f"no contract was named: cost is counted by the terms of {UNBOUND}")
+    risk = plan.contracts.risk(plan.year)
+    if risk.second_model is not None:
+        found.append(
+            f"risk.second_model ({risk.second_model}) is not weighed: members of "
+            f"{', '.join(risk.second_model_for)} are in this calibration like all others, and a "
+            "run scores them by the second model"
+        )
     if full.calibration is not None and report["prior_saw_population"]:
         found.append(
             f"out-of-sample figures are not out of sample: the prior {full.name} was calibrated on "

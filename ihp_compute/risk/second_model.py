@@ -68,11 +68,14 @@ class TwoModels:
     def own(
         self, shard: ShardColumns, *, year: int, cutoff_day: int, months: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_], dict[str, int]]:
-        """Members' own scores, int64[n]; who has one, bool[n]; and what was counted."""
+        """Members' own scores, int64[n]; who has one, bool[n]; and what was counted.
+
+        Each model counts the months of the members whom it scores, and rows of everybody's codes.
+        """
         of_second = self._of_second(months)
         one, other = (
-            model.own(shard, year=year, cutoff_day=cutoff_day, months=months)
-            for model in (self.first, self.second)
+            model.own(shard, year=year, cutoff_day=cutoff_day, months=months * whose)
+            for model, whose in ((self.first, ~of_second), (self.second, of_second))
         )
         counts = dict(one[2]) | {f"second_{name}": n for name, n in other[2].items()}
         counts["n_of_second_model"] = int(of_second.sum())

@@ -210,6 +210,23 @@ def test_a_contract_says_how_its_model_scores(small_population: Path, tmp_path: 
         assert model["minimum_months"] == 7
 
 
+def test_a_second_model_is_not_weighed_and_that_is_said(
+    small_population: Path, tmp_path: Path
+) -> None:
+    contract = tmp_path / "own.toml"
+    contract.write_text(
+        f'[set]\nname = "own"\n\n[default]\ncontract = "{CONTRACT}"\n\n[default.overrides]\n'
+        '"risk.model" = "cms-hcc-v28"\n"risk.second_model" = "supplied"\n'
+        '"risk.second_model_for" = ["newborn", "maternity"]\n'
+    )
+    request = CalibrationRequest(contract=str(contract))
+    report = calibrate_population(small_population, tmp_path / "own.json", request, LocalRunner(1))
+    (said,) = report["notes"]
+    assert said.startswith("risk.second_model (supplied) is not weighed: members of")
+    assert "newborn" in said
+    assert "maternity" in said
+
+
 # --- against a run of the same contract, recomputed with plain NumPy
 
 
