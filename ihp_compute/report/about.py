@@ -23,18 +23,29 @@ def draft(manifest: Mapping[str, Any]) -> Row:
 def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What was run, in the order in which a reader asks."""
     replicates = int(manifest["replicates"])
-    contracts = ", ".join(c["name"] for c in manifest.get("contracts", ()))
     return [
         ("Performance year", str(manifest["performance_year"])),
         ("Base year", str(manifest["base_year"])),
         ("Claims paid through", str(manifest["paid_through"])),
         *_completion(manifest),
-        ("Contracts", contracts or numbers.DASH),
+        ("Contracts", _contracts(manifest) or numbers.DASH),
         ("Risk model", risk_model(manifest)),
         ("Replicates", f"{numbers.count(replicates)} draws of members, seed {manifest['seed']}"),
         ("Device", str(manifest["device"]).upper()),
         ("Digest", str(manifest["digest"])),
     ]
+
+
+def _contracts(manifest: Mapping[str, Any]) -> str:
+    """Names of the contracts; those of partnerships with values of their own as a number."""
+    own: dict[str, list[str]] = {}
+    for contract in manifest.get("contracts", ()):
+        name, of, _ = str(contract["name"]).partition(" (")
+        own.setdefault(name, []).extend([name] if of else [])
+    return ", ".join(
+        f"{name}, {len(found)} with values of their own" if found else name
+        for name, found in own.items()
+    )
 
 
 def _completion(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from ihp_compute.data_quality import Noticed
 from ihp_compute.errors import RunError
 from ihp_compute.measure import STATEMENT_FIELDS
 from ihp_compute.pipeline import RunRequest, run
+from ihp_compute.report.about import facts
 from ihp_compute.report.methods import METHODS
 from ihp_compute.report.page import write_report
 
@@ -268,3 +269,14 @@ def test_terms_in_force_are_shown_with_value_basis_and_source(
     assert "UNREVIEWED" not in page
     bare = run(RunRequest(small_population, ("mn-ihp-2.0-track-2",), replicates=0), tmp_path / "b")
     assert bare.digest == outcome.digest
+
+
+def test_partnerships_with_values_of_their_own_are_counted_beside_their_contract() -> None:
+    """A set that overrides a term for all would else name the contract once for each of them."""
+    names = ["track-2", "track-2 (IHP-01)", "track-2 (IHP-02)", "wcho"]
+    manifest = {
+        "performance_year": 2024, "base_year": 2023, "paid_through": "2025-06-30",
+        "replicates": 2, "seed": 1, "device": "cpu", "digest": "d",
+        "contracts": [{"name": name} for name in names],
+    }  # fmt: skip
+    assert dict(facts(manifest))["Contracts"] == "track-2, 2 with values of their own, wcho"
