@@ -119,12 +119,20 @@ HCCPY_LACKS = frozenset({"HCC191", "HCC192", "HCC221", "HCC222"})
 
 
 def outdated(score: HccpyScore, members: list[int]) -> bool:
-    """Whether each member has a code that hccpy's older map lacks, or such a category."""
+    """Whether each member has a code that hccpy's older map lacks, or such a category.
+
+    Or one that was valid until a day, which its map has without the day.
+    """
     categories = {rule.code: set(rule.bits) for rule in model().model.rules}
+    dated = {rule.code for rule in model().model.rules if rule.first or rule.last}
     return all(
         any(
             code in categories
-            and (categories[code] != set(score.map(code)) or categories[code] & HCCPY_LACKS)
+            and (
+                code in dated
+                or categories[code] != set(score.map(code))
+                or categories[code] & HCCPY_LACKS
+            )
             for code in for_peers()[m]["codes"]
         )
         for m in members
