@@ -244,6 +244,8 @@ def _scored_by(scoring: dict[str, Any]) -> Iterator[list[str]]:
     for row in scoring.get("rows", ()):
         micro = row.get("score_micro", row.get("weight_micro"))
         how = f"cell {row['cell']}" if row["cell"] else "no cell"
+        if "first_year" in row:
+            how += f", its weight of {row['first_year']} to {row['last_year']}"
         if micro is None:
             how += f", no {'score' if scoring['kind'] == 'supplied' else 'weight of the year'}"
         yield [f"given for {row['year']}", "" if micro is None else f"{micro:,}", how]
@@ -265,6 +267,8 @@ def _of_model(scoring: dict[str, Any]) -> Iterator[list[str]]:
     for (code, sets), days in dates.items():
         others = f", {len(days):,} times to {max(days)}" if len(days) > 1 else ""
         yield [f"{code}, {min(days)}{others}", "", sets]
+    for row in scoring["codes_left_out"]:
+        yield [f"ICD10 {row['code']}, {row['date']}", "", f"left out: {row['reason']}"]
     for step in scoring["steps"]:
         changes = [f"{verb} {', '.join(step[verb])}" for verb in ("set", "cleared") if step[verb]]
         yield [f"step {step['step']}, {step['op']}", "", "; ".join(changes)]

@@ -133,10 +133,18 @@ def provider(name: str, population: Population, *, store: Path | None = None) ->
         )
     number = {cell: i for i, cell in enumerate(codes) if cell}
     first, last = (int(year) for year in population.manifest["service_years"])
-    weights = {
-        (year, number[one.cell]): one.weight_micro
+    held = {
+        (year, number[one.cell]): one
         for one in table.weights
         if one.cell in number
         for year in range(max(first, one.first_year), min(last, one.last_year) + 1)
     }
-    return SuppliedScores(name, str(pointer["sha256"]), models.index(model), Fill("error"), weights)
+    dated = {
+        of: (one.first_year, one.last_year)
+        for of, one in held.items()
+        if (one.first_year, one.last_year) != ALWAYS
+    }
+    return SuppliedScores(
+        name, str(pointer["sha256"]), models.index(model), Fill("error"),
+        {of: one.weight_micro for of, one in held.items()}, dated,
+    )  # fmt: skip

@@ -144,6 +144,24 @@ class DiagnosisFilter:
             int(cents[of_line[lines] == 0].sum()),
         )
 
+    def rows_left_out(
+        self, shard: ShardColumns, member: int, *, days: tuple[int, int], cutoff_day: int
+    ) -> list[tuple[int, int, str]]:
+        """Code, day and reason of one member's diagnoses that no claim that counts carries."""
+        if not self.leaves_out:
+            return []
+        first, last = (int(row) for row in shard.offsets("diagnoses")[member : member + 2])
+        rows = slice(first, last)
+        day, dx = shard.column("diagnoses", "day")[rows], shard.column("diagnoses", "dx")[rows]
+        known = (day >= days[0]) & (day < days[1])
+        known &= shard.column("diagnoses", "paid_day")[rows] <= cutoff_day
+        reason = self.of_diagnoses(shard)[rows]
+        found: dict[tuple[int, int], int] = {}
+        for row in np.flatnonzero(known).tolist():
+            kind = (int(dx[row]), int(day[row]))
+            found[kind] = min(found.get(kind, len(REASONS)), int(reason[row]))
+        return [(*kind, REASONS[why]) for kind, why in found.items() if why]
+
     def _reasons(self, shard: ShardColumns) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Of each row of `diagnoses`, and of each line."""
         source = shard.column("diagnoses", "source")

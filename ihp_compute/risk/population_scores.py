@@ -291,6 +291,16 @@ class ModelScores:
         for row in document["codes"]:
             row["code"] = names[row["system"]][row["code"]].as_py()
             row["date"] = date_text(row.pop("day"))
+        left_out = self.claims.rows_left_out(
+            shard,
+            member,
+            days=year_bounds(self.diagnosis_year(year)),
+            cutoff_day=self.terms.known_by(year, cutoff_day),
+        )
+        document["codes_left_out"] = [
+            {"code": names["ICD10"][dx].as_py(), "date": date_text(day), "reason": reason}
+            for dx, day, reason in left_out
+        ]
         (how,) = self.about((year,))["years"]
         document["own_score_micro"] = document.pop("score_micro")
         return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ class SuppliedScores:
     weight_micro: Mapping[tuple[int, int], int] | None = None
     """Imported cells: weight by (year, cell code); a row without a cell says nothing. None: the
     score column counts as it stands; a row without a score says nothing."""
+    weight_years: Mapping[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    """By (year, cell code): first and last year of the weight."""
 
     def about(self, years: Sequence[int]) -> Mapping[str, Any]:
         """A score bears its year: no timing of ours."""
@@ -139,7 +141,10 @@ class SuppliedScores:
                 stated = at_row["score_micro"]
                 given["score_micro"] = None if stated == NO_SCORE else stated
             else:
-                given["weight_micro"] = self.weight_micro.get((year, at_row["cell"]))
+                of = (year, at_row["cell"])
+                given["weight_micro"] = self.weight_micro.get(of)
+                if of in self.weight_years:
+                    given["first_year"], given["last_year"] = self.weight_years[of]
             rows.append(given)
         return {
             "kind": "supplied" if self.weight_micro is None else "cells",
@@ -198,6 +203,4 @@ def with_policy(
 
     key = ("mean_scores", missing, bare.model_code, counting.years, counting.key, weights)
     means = make() if counting.key is None else population.remember(key, make)
-    return SuppliedScores(
-        bare.name, bare.model_sha256, bare.model_code, Fill(missing, means), bare.weight_micro
-    )
+    return replace(bare, fill=Fill(missing, means))

@@ -10,8 +10,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from api.cli import app
 from ihp_compute.errors import IhpError, RiskModelError
+from ihp_compute.explain import explain_member
 from ihp_compute.ingest import ingest
 from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.population import open_population
@@ -153,6 +156,29 @@ def test_what_is_left_out_is_told_by_reason_with_its_dollars(ruled_out: Path) ->
         "equipment: codes of 2025, scoring 2025": (5, 250_000),
     }
     assert "diagnoses on claims that do not count" in (out / "report.html").read_text()
+
+
+def test_what_is_left_out_of_one_member_s_codes_is_shown_with_the_reason(tmp_path: Path) -> None:
+    """A code that the office states too on that day counts; the other year has none."""
+    population = state(
+        tmp_path / "raw",
+        line("P000", "2025-06-05", HEART, diagnosis_code_2=DIABETES, **LABORATORY),
+        line("P000", "2025-06-05", DIABETES),
+        line("P000", "2025-07-01", HEART, **AMBULANCE),
+    )
+    _, _, out = settled(population)
+    before, now = (year["scoring"] for year in explain_member(out, "P000").years)
+    assert before["codes_left_out"] == []
+    assert now["codes_left_out"] == [
+        {"code": HEART, "date": "2025-06-05", "reason": "laboratory"},
+        {"code": HEART, "date": "2025-07-01", "reason": "transport"},
+    ]
+    assert [row["code"] for row in now["codes"] if row["sets"]] == [DIABETES]
+    shown = CliRunner().invoke(app, ["explain", str(out), "--member", "P000"])
+    assert shown.exit_code == 0
+    assert "left out: laboratory" in shown.output
+    every = settled(population, '"risk.diagnoses_from" = "all"')[2]
+    assert explain_member(every, "P000").years[1]["scoring"]["codes_left_out"] == []
 
 
 def test_every_claim_counts_where_the_contract_says_so(ruled_out: Path) -> None:

@@ -198,7 +198,9 @@ def test_parts_of_scores_are_by_the_model_of_each_member(population: Population,
 def test_cells_may_be_the_second_model(tmp_path: Path, two: Path) -> None:
     """Weights by cell of mothers and newborns beside a model over diagnoses."""
     population = prepared(tmp_path, {"mother": "M1", "born": "N1"})
-    (tmp_path / "births.csv").write_text("cell,weight\nM1,1.25\nN1,0.75\n")
+    (tmp_path / "births.csv").write_text(
+        "cell,weight,first_year,last_year\nM1,1.25,,\nN1,0.5,,2022\nN1,0.75,2023,2024\n"
+    )
     imports.import_model(tmp_path / "births.csv", "births", model_store=two)
     both = provider("of-adults", population, second=("births", NEWBORNS_AND_MOTHERS), store=two)
     (shard,) = population.shards
@@ -213,7 +215,14 @@ def test_cells_may_be_the_second_model(tmp_path: Path, two: Path) -> None:
         population, shard, ids.index("born"), year=2023, cutoff_day=2**31 - 1, months=months
     )
     assert (why["kind"], why["score_micro"]) == ("cells", 750_000)
-    assert why["rows"] == [{"year": 2023, "cell": "N1", "weight_micro": 750_000}]
+    assert why["rows"] == [
+        {"year": 2023, "cell": "N1", "weight_micro": 750_000, "first_year": 2023,
+         "last_year": 2024}
+    ]  # fmt: skip
+    why = both.explain(
+        population, shard, ids.index("mother"), year=2023, cutoff_day=2**31 - 1, months=months
+    )
+    assert why["rows"] == [{"year": 2023, "cell": "M1", "weight_micro": 1_250_000}]
     why = both.explain(
         population, shard, ids.index("grown"), year=2023, cutoff_day=2**31 - 1, months=months
     )
