@@ -68,6 +68,7 @@ def prepared(tmp_path: Path, cells: dict[str, str]) -> Population:
 def scored(population: Population) -> Callable[..., tuple[dict[str, int], dict[str, int]]]:
     def make(name: str, **options: object) -> tuple[dict[str, int], dict[str, int]]:
         (shard,) = population.shards
+        # options of several types, each as `provider` declares it
         found = provider(name, population, **options).score(  # type: ignore[arg-type]
             shard, year=2023, cutoff_day=2**31 - 1, months=enrolled_months(shard, year=2023)
         )
