@@ -55,11 +55,19 @@ class RunRequest(Strict):
     )
     statement: dict[str, str] = Field(default_factory=dict)
     earlier: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
+    programme: str = pipeline.RunRequest.programme
 
     @field_validator("statement")
     @classmethod
     def _of_fields(cls, value: dict[str, str]) -> dict[str, str]:
         return statement_of(value)
+
+    @field_validator("programme")
+    @classmethod
+    def _shipped(cls, value: str) -> str:
+        if value not in contract.programmes():
+            raise ValueError(f"expected {' or '.join(contract.programmes())}")
+        return value
 
     @field_validator("contracts", mode="before")
     @classmethod
@@ -109,6 +117,7 @@ class RunView(BaseModel):
     accept: dict[str, str]
     statement: dict[str, str]
     earlier: tuple[str, ...]
+    programme: str
     shards_done: int
     shards_total: int
     cancel_requested: bool

@@ -3,7 +3,8 @@ r"""One performance year against one base year, top to bottom. Read this first.
     plan -> attribute -> score -> cost -> utilise -> replicate | merge -> settle -> write
             \_____________ one shard, one worker _____________/  \____ once, small ____/
 
-Where a contract has the run complete its costs, the state's claims are developed in a pass before;
+Where a contract has the run complete its costs, the state's claims are developed in a pass before,
+and where a part of the programme must know everybody first, the state is surveyed in one;
 where contracts see other claims of the base year, all above the bar is done once for each kind.
 Everything above the bar needs a member's own rows and nothing of another's, so it runs wherever the
 runner puts it. What comes back is integers, which may be added in any order: one core, forty shards
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial, reduce
 from operator import add
 from pathlib import Path
@@ -23,8 +25,11 @@ from ihp_compute.measure import (
     Developed,
     Measured,
     Plan,
+    ProgrammePart,
     RunRequest,
     ShardMeasured,
+    Survey,
+    added,
     attribute,
     completed,
     costs,
@@ -32,6 +37,7 @@ from ihp_compute.measure import (
     make_plan,
     measurements,
     parts_of,
+    programme_parts,
     together,
     utilise_years,
 )
@@ -79,14 +85,16 @@ def run(
     started = time.perf_counter()
     runner = runner or LocalRunner()
     plan = make_plan(request)
+    plan, programme = with_programme(plan)
     nets = nets_of(plan)
     check_place(out, plan, nets, replace=replace)
     ways = measurements(plan)
     measured = []
     for done, way in enumerate(ways):
         complete = completion_of(way, runner)
+        asked = surveyed(complete, programme, runner) if way.measurement == 0 else ()
         tasks = runner.map(
-            partial(measure, plan=complete), batches(plan.shards, runner.parallelism)
+            partial(measure, plan=complete, parts=asked), batches(plan.shards, runner.parallelism)
         )
         told = _told(progress, done, len(ways))
         measured.append((complete, Measured.merge(tasks, len(plan.shards), told)))
@@ -132,12 +140,42 @@ def develop_all(shards: Sequence[Shard], *, plan: Plan) -> Developed:
     return reduce(add, (develop(shard, plan, attributed(shard, plan)) for shard in shards))
 
 
-def measure(shards: Sequence[Shard], *, plan: Plan) -> Measured:
+def with_programme(plan: Plan) -> tuple[Plan, tuple[ProgrammePart, ...]]:
+    """The parts of the programme, and the plan with what they ask for and nobody gave."""
+    parts, lacking = programme_parts(plan)
+    return replace(plan, noticed=(*plan.noticed, *plan.gates.judge(lacking))), parts
+
+
+def surveyed(
+    plan: Plan, parts: Sequence[ProgrammePart], runner: Runner
+) -> tuple[ProgrammePart, ...]:
+    """The parts of the programme, each with what it must know of everybody before it measures."""
+    asking = [part for part in parts if part.surveys]
+    if not asking:
+        return tuple(parts)
+    found = runner.map(
+        partial(survey, plan=plan, parts=asking), batches(plan.shards, runner.parallelism)
+    )
+    whole = reduce(added, found)
+    return tuple(part.surveyed(whole[part.name]) if part.surveys else part for part in parts)
+
+
+def survey(shards: Sequence[Shard], *, plan: Plan, parts: Sequence[ProgrammePart]) -> Survey:
+    """What parts of the programme must know of everybody, over neighbouring shards."""
+    each = ({part.name: part.survey(plan.seen(shard), plan) for part in parts} for shard in shards)
+    return reduce(added, each)
+
+
+def measure(
+    shards: Sequence[Shard], *, plan: Plan, parts: Sequence[ProgrammePart] = ()
+) -> Measured:
     """Measure neighbouring shards one by one, then draw their members together."""
-    return Measured.of(plan, [measure_shard(shard, plan) for shard in shards])
+    return Measured.of(plan, [measure_shard(shard, plan, parts) for shard in shards], parts)
 
 
-def measure_shard(shard: Shard, plan: Plan) -> ShardMeasured:
+def measure_shard(
+    shard: Shard, plan: Plan, programme: Sequence[ProgrammePart] = ()
+) -> ShardMeasured:
     """Everything that needs a member's own rows."""
     attributions = attributed(shard, plan)
     scores = [
@@ -157,7 +195,7 @@ def measure_shard(shard: Shard, plan: Plan) -> ShardMeasured:
         costs(seen, plan.rule_sets, cutoff_day=plan.cutoff_day, attributions=attributions),
     )  # fmt: skip
     use = utilise_years(seen, years=plan.years, cutoff_day=plan.cutoff_day)
-    return ShardMeasured.of(seen, plan, attributions, scores, parts, cost, use)
+    return ShardMeasured.of(seen, plan, attributions, scores, parts, cost, use, programme)
 
 
 def attributed(shard: Shard, plan: Plan) -> list[Attribution]:

@@ -71,6 +71,21 @@ def terms() -> Iterator[str]:
     yield from _table(("term", "what it says", "in `unbound`", "unit", "basis"), rows())
 
 
+def programme() -> Iterator[str]:
+    """Every term of a programme: its value in `standard`, with unit and basis."""
+    year = 2100
+    standard = contracts.load_programme(contracts.STANDARD, year)
+    assert standard is not None
+
+    def rows() -> Iterator[Sequence[str]]:
+        for path, kind in contracts.PROGRAMME_KINDS.items():
+            entry = standard.terms[path].entries[-1]
+            basis = f"{entry.basis}: {entry.source.at}"
+            yield f"`{path}`", kind.meaning, contracts.text_of(entry.value), kind.unit, basis
+
+    yield from _table(("term", "what it says", "in `standard`", "unit", "basis"), rows())
+
+
 def tables() -> Iterator[str]:
     """Every result table with its columns."""
     for table in TABLES.values():
@@ -156,6 +171,7 @@ def sentences() -> Iterator[str]:
 
 PARTS: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "terms.md": terms,
+    "programme.md": programme,
     "results.md": tables,
     "findings.md": noticed,
     "codes.md": codes,

@@ -17,6 +17,7 @@ import typer
 
 from api.console import app, emit_json, named, progress, say, show_table
 from ihp_compute.calibration import CalibrationRequest, calibrate_population
+from ihp_compute.contracts import programmes
 from ihp_compute.data_quality import (
     DATA_QUALITY,
     FINDINGS,
@@ -210,6 +211,14 @@ def run_command(
             "repeatable.",
         ),
     ] = None,
+    programme: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="What is reported beside settlements: "
+            f"{', '.join(programmes())}, or a file of your own.",
+        ),
+    ] = RunRequest.programme,
     as_json: Json = False,
 ) -> None:
     """Recalculate every partnership of a population, with an interval on every dollar.
@@ -228,6 +237,7 @@ def run_command(
         accept=named(accept, "--accept"),
         statement={} if statement is None else read_statement(statement),
         earlier=tuple(earlier or ()),
+        programme=programme,
     )
     with _runner(runner, ray_address, threads) as chosen, progress("run") as tell:
         outcome = run(request, out, chosen, tell, replace=replace_run)

@@ -16,6 +16,13 @@ from ihp_compute.contracts.draft import Draft
 from ihp_compute.contracts.files import UNBOUND, load, name_of, names, same_content, unbound
 from ihp_compute.contracts.kinds import BASES, CARRIED, DRAFT_BASES, NO_RULE, NONE, Kind
 from ihp_compute.contracts.population_based import PopulationBasedTerms
+from ihp_compute.contracts.programme import (
+    PROGRAMME_KINDS,
+    STANDARD,
+    Programme,
+    load_programme,
+    programmes,
+)
 from ihp_compute.contracts.quality_scores import (
     FILLED,
     INTERIM_QUALITY_TERM,
@@ -83,12 +90,14 @@ __all__ = [
     "NEWBORNS",
     "NONE",
     "NO_RULE",
+    "PROGRAMME_KINDS",
     "REFUSE",
     "RISK_ADJUSTABLE",
     "SETTLEMENT_STEPS",
     "SIDES",
     "SIZE_TABLE",
     "SPECIALTIES",
+    "STANDARD",
     "TIMINGS",
     "TOGETHER",
     "UNBOUND",
@@ -104,6 +113,7 @@ __all__ = [
     "Kind",
     "Own",
     "PopulationBasedTerms",
+    "Programme",
     "QualityFill",
     "QualityScores",
     "RiskTerms",
@@ -119,12 +129,14 @@ __all__ = [
     "kind_of",
     "listed",
     "load",
+    "load_programme",
     "load_set",
     "missing_text",
     "name_of",
     "names",
     "names_a_file",
     "parse",
+    "programmes",
     "quality_fill",
     "rests_on_quality",
     "same_content",

@@ -9,8 +9,6 @@ file has no name in it, its content is the run's to identify.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -23,7 +21,16 @@ from ihp_compute.contracts.draft import Draft
 from ihp_compute.contracts.kinds import CARRIED, NONE, SUPPLIED
 from ihp_compute.contracts.population_based import PopulationBasedTerms
 from ihp_compute.contracts.rules import MODELS, AttributionTerms, CostTerms, RiskTerms, names_a_file
-from ihp_compute.contracts.terms import Document, Entry, Source, Term, Value, given_by, overridden
+from ihp_compute.contracts.terms import (
+    Document,
+    Entry,
+    Source,
+    Term,
+    Value,
+    digest_of,
+    given_by,
+    overridden,
+)
 from ihp_compute.contracts.together import TOGETHER, fault_together
 from ihp_compute.contracts.values import TermError, text_of
 from ihp_compute.contracts.vocabulary import BY_CELL, FEDERAL_SHARE, IDLE_BESIDE, KINDS, TREND
@@ -93,22 +100,7 @@ class Contract:
     @cached_property
     def sha256(self) -> str:
         """Digest of every value with its dates, unit, source and basis; not of the file's bytes."""
-        rows = [
-            [
-                path,
-                term.kind.unit,
-                [
-                    [
-                        _identity(path, e.value), str(e.first), str(e.last), str(e.contract_year),
-                        list(e.cells), e.basis, e.source.doc, e.source.at,
-                    ]
-                    for e in term.entries
-                ],
-            ]
-            for path, term in sorted(self.terms.items())
-        ]  # fmt: skip
-        text = json.dumps([self.name, rows], separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest_of(self.name, self.terms, _identity)
 
     def at(self, year: int | None, like: Agreement | None = None) -> Agreement:
         """The agreement of a performance year; None takes the latest values.

@@ -12,7 +12,7 @@ import difflib
 import re
 import tomllib
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -23,7 +23,7 @@ from typing import Any, Final
 import msgspec
 
 from ihp_compute.codes import RATE_CELLS
-from ihp_compute.contracts import kinds
+from ihp_compute.contracts import kinds as written
 from ihp_compute.contracts.contract import Contract
 from ihp_compute.contracts.kinds import Basis, Kind
 from ihp_compute.contracts.terms import Document, Entry, Source, Term, given_by, near
@@ -162,7 +162,7 @@ def _load(
         named = Path(str(tree["extends"]))
         base = _load(named, (*seen, str(path)), path.parent, extended=True)
         documents, terms, written = dict(base.documents), dict(base.terms), base.written
-    own = {key: _document(path.name, key, raw) for key, raw in _table(path, tree).items()}
+    own = documents_in(path.name, tree)
     twice = [key for key in own if key in documents and documents[key] != own[key]]
     if twice:
         raise ContractError(
@@ -170,7 +170,7 @@ def _load(
             "it extends, expected a new key"
         )
     documents.update(own)
-    given = _terms(path.name, tree, documents)
+    given = terms_in(path.name, tree, documents)
     terms.update(given)
     method = given_by(given)
     if method is not None:
@@ -279,11 +279,18 @@ def check_name(file: str, path: str, name: str) -> None:
         )
 
 
-def _table(path: Path, tree: Mapping[str, Any]) -> dict[str, Any]:
+def documents_in(file: str, tree: Mapping[str, Any]) -> dict[str, Document]:
+    """The documents that a file names, by key.
+
+    Raises
+    ------
+    ContractError
+        If one is not as a document is written.
+    """
     sources = tree.get("sources", {})
     if not isinstance(sources, dict):
-        raise ContractError(f"{path.name}: sources: found {sources!r}, expected a table")
-    return sources
+        raise ContractError(f"{file}: sources: found {sources!r}, expected a table")
+    return {key: _document(file, key, raw) for key, raw in sources.items()}
 
 
 def _document(file: str, key: str, raw: Any) -> Document:
@@ -307,16 +314,40 @@ def words_of(error: msgspec.ValidationError) -> str:
     elif kind:
         what = f"found {kind[2]}, expected {kind[1]}"
     elif choice:
-        what = f"found {choice[1]}, expected {' or '.join(kinds.WRITTEN_BASES)}"
+        what = f"found {choice[1]}, expected {' or '.join(written.WRITTEN_BASES)}"
     where = where.lstrip(".")
     return f"{where}: {what}" if where else what
 
 
-def _terms(
-    file: str, tree: Mapping[str, Any], documents: Mapping[str, Document]
+def terms_in(
+    file: str,
+    tree: Mapping[str, Any],
+    documents: Mapping[str, Document],
+    kinds: Mapping[str, Kind] = KINDS,
+    kind_of: Callable[[str], Kind | None] = kind_of,
 ) -> dict[str, Term]:
+    """The terms that a file gives, by path.
+
+    Parameters
+    ----------
+    file : str
+        Its name, for messages.
+    tree : mapping
+        Its content.
+    documents : mapping
+        What its terms may cite.
+    kinds : mapping
+        The vocabulary, by path.
+    kind_of : callable
+        Kind of a path; None if the file cannot have it.
+
+    Raises
+    ------
+    ContractError
+        At the first term that is wrong.
+    """
     found: dict[str, Term] = {}
-    branches = {p[: p.rfind(".")] for p in KINDS} | {"target.policy"}
+    branches = {path[: path.rfind(".")] for path in kinds} | {"target.policy"}
     branches |= {b.split(".")[0] for b in branches}
 
     def walk(prefix: str, table: Mapping[str, Any]) -> None:
@@ -330,7 +361,7 @@ def _terms(
             elif path in branches and isinstance(raw, dict):
                 walk(path, raw)
             else:
-                raise ContractError(f"{file}: {path}: unknown key; {near(path, KINDS)}")
+                raise ContractError(f"{file}: {path}: unknown key; {near(path, kinds)}")
 
     walk("", tree)
     return found
@@ -376,7 +407,7 @@ def _entry(
     if source is None:
         raise ContractError(f"{file}: {path}: found no source, expected source = {{ doc, at }}")
     if basis is None:
-        expected = " or ".join(kinds.WRITTEN_BASES)
+        expected = " or ".join(written.WRITTEN_BASES)
         raise ContractError(f"{file}: {path}: found no basis, expected {expected}")
     if source.doc not in documents:
         raise ContractError(

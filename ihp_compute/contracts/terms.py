@@ -7,7 +7,9 @@ that was given, if one was.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -16,7 +18,7 @@ import msgspec
 
 from ihp_compute.contracts import completion, kinds, values
 from ihp_compute.contracts.kinds import CARRIED, SUPPLIED, Kind
-from ihp_compute.contracts.values import Band, TermError, parse
+from ihp_compute.contracts.values import Band, TermError, parse, text_of
 from ihp_compute.contracts.vocabulary import KINDS
 
 
@@ -94,6 +96,38 @@ class Value:
             return "supplied beside the contract"
         ended = f" (until {self.last})" if self.basis == CARRIED else ""
         return f"{self.source.doc}: {self.source.at}{ended}"
+
+
+def digest_of(
+    name: str, terms: Mapping[str, Term], identity: Callable[[str, Any], str] | None = None
+) -> str:
+    """SHA-256 of every value with its dates, unit, source and basis; not of a file's bytes.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    terms : mapping of path to Term
+    identity : callable, optional
+        A value as the digest has it, by path; as it is written unless given.
+    """
+    rows = [
+        [
+            path,
+            term.kind.unit,
+            [
+                [
+                    identity(path, e.value) if identity else text_of(e.value),
+                    str(e.first), str(e.last), str(e.contract_year),
+                    list(e.cells), e.basis, e.source.doc, e.source.at,
+                ]
+                for e in term.entries
+            ],
+        ]
+        for path, term in sorted(terms.items())
+    ]  # fmt: skip
+    text = json.dumps([name, rows], separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def overridden(

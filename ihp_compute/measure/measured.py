@@ -23,6 +23,7 @@ from ihp_compute.measure.missing import unpaid_encounters, unscored
 from ihp_compute.measure.movement import movement
 from ihp_compute.measure.payer_months import payer_months
 from ihp_compute.measure.plan import Plan
+from ihp_compute.measure.programme.part import MemberYear, ProgrammePart, ProgrammeSums, added
 from ihp_compute.measure.providers import providers_of
 from ihp_compute.measure.score_change import score_change
 from ihp_compute.measure.utilisation import Utilisation
@@ -61,6 +62,8 @@ class Measured:
     score_change : int64[n_groups + 1, 2, n_rate_cells + 1, n_parts]
         What the two years' scores are made of (`score_change`), the state last; of 0 groups where
         no model scores from codes.
+    programme : dict of name to sums
+        What the parts of the programme measured.
     counts : Counter
         What the score provider counted, as "year:what".
     n_shards : int
@@ -78,6 +81,7 @@ class Measured:
     unscored: NDArray[np.int64]
     unpaid: NDArray[np.int64]
     score_change: NDArray[np.int64]
+    programme: ProgrammeSums
     counts: Counter[str]
     n_shards: int
 
@@ -95,6 +99,7 @@ class Measured:
             self.unscored + other.unscored,
             self.unpaid + other.unpaid,
             self.score_change + other.score_change,
+            added(self.programme, other.programme),
             self.counts + other.counts,
             self.n_shards + other.n_shards,
         )
@@ -117,7 +122,9 @@ class Measured:
         return merged
 
     @classmethod
-    def of(cls, plan: Plan, shards: Sequence[ShardMeasured]) -> Measured:
+    def of(
+        cls, plan: Plan, shards: Sequence[ShardMeasured], parts: Sequence[ProgrammePart] = ()
+    ) -> Measured:
         """Sums of measured shards; their members are drawn together."""
         cells = sum((shard.cells for shard in shards[1:]), shards[0].cells)
         return cls(
@@ -140,6 +147,10 @@ class Measured:
             unscored=sum_of([shard.unscored for shard in shards]),
             unpaid=sum_of([shard.unpaid for shard in shards]),
             score_change=sum_of([shard.score_change for shard in shards]),
+            programme={
+                part.name: part.together(plan, [shard.programme[part.name] for shard in shards])
+                for part in parts
+            },
             counts=sum((shard.counts for shard in shards), Counter()),
             n_shards=len(shards),
         )
@@ -169,6 +180,7 @@ class ShardMeasured:
     unscored: NDArray[np.int64]
     unpaid: NDArray[np.int64]
     score_change: NDArray[np.int64]
+    programme: ProgrammeSums
     counts: Counter[str]
 
     @classmethod
@@ -178,11 +190,12 @@ class ShardMeasured:
         plan: Plan,
         attributions: Sequence[Attribution],
         scores: Sequence[Scores],
-        parts: ScoreParts | None,
+        score_parts: ScoreParts | None,
         costs: Sequence[Sequence[Cost]],
         uses: Sequence[Utilisation],
+        parts: Sequence[ProgrammePart] = (),
     ) -> ShardMeasured:
-        """One shard; every sequence is (base year, performance year); parts of both scores."""
+        """One shard; sequences are (base year, performance year), but parts of the programme."""
         member_key = shard.column("members", "member_key")
         n_groups = len(plan.roster.groups)
         years = list(zip(attributions, scores, costs, uses, strict=True))
@@ -246,7 +259,8 @@ class ShardMeasured:
                     for a in attributions
                 ]
             ),
-            score_change=score_change(parts, attributions, n_groups=n_groups),
+            score_change=score_change(score_parts, attributions, n_groups=n_groups),
+            programme=_programme(shard, plan, years, parts),
             counts=Counter(
                 {
                     f"{a.year}:{what}": n
@@ -256,6 +270,19 @@ class ShardMeasured:
                 }
             ),
         )
+
+
+def _programme(
+    shard: ShardColumns,
+    plan: Plan,
+    years: Sequence[tuple[Attribution, Scores, Sequence[Cost], Utilisation]],
+    parts: Sequence[ProgrammePart],
+) -> ProgrammeSums:
+    """What each part of the programme finds in a shard; years are base and performance year."""
+    if not parts:
+        return {}
+    given = [MemberYear(*year) for year in years]
+    return {part.name: part.measure(shard, plan, given) for part in parts}
 
 
 def _exclusions(attribution: Attribution, cost: Cost) -> NDArray[np.int64]:

@@ -27,9 +27,11 @@ from ihp_compute.contracts import (
     ContractSet,
     CostTerms,
     Own,
+    Programme,
     QualityScores,
     RiskTerms,
     incurred_by,
+    load_programme,
     load_set,
 )
 from ihp_compute.data_quality import RUN, GateTerms, Noticed, Stage
@@ -79,6 +81,7 @@ class Plan:
     `rate_cells` are the distinct lists of rate cells among the contracts.
     `to_come` has one entry for each way in which contracts have claims measured, and `measurement`
     is the place of this plan's among them where it has one alone (`measurements`).
+    `programme` is what is measured beside settlements; None: nothing.
     `noticed` are rows of `DATA_QUALITY` of the run itself, judged by its gates.
     """
 
@@ -100,6 +103,7 @@ class Plan:
     quality: Mapping[str, Own]
     device: str
     plans: tuple[str, ...]
+    programme: Programme | None = None
     notes: tuple[str, ...] = field(default=())
     noticed: tuple[Mapping[str, Any], ...] = field(default=())
     measurement: int = 0
@@ -285,6 +289,7 @@ def make_plan(request: RunRequest) -> Plan:
         quality=used,
         device=device,
         plans=tuple(population.codes("plan").to_pylist()),
+        programme=load_programme(request.programme, performance_year),
         notes=(*notes, *contracts.newer_lines(), *contracts.notes, *idle, *of_quality),
         noticed=tuple(noticed),
     )

@@ -17,6 +17,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
+from ihp_compute.contracts import STANDARD
 from ihp_compute.errors import RunError
 from ihp_compute.measure.statement import statement_of
 
@@ -132,6 +133,10 @@ class RunRequest:
             lambda value: tuple(map(Path, _names(value))),
             lambda value: [str(path) for path in value],
         ),
+    )
+
+    programme: str = field(
+        default=STANDARD, metadata=_option("a programme by name, a file, or none", _text)
     )
 
     @classmethod

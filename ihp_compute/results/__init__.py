@@ -6,13 +6,14 @@ Leaves to others: the numbers (`measure`, `settlement`), the page (`report`).
 
 from __future__ import annotations
 
-from ihp_compute.results.assemble import Part, assemble
+from ihp_compute.results.assemble import assemble
 from ihp_compute.results.clinics import OWN
 from ihp_compute.results.digest import digest_over, table_digest
 from ihp_compute.results.folder import Draft, Outcome, check_place
 from ihp_compute.results.kept_terms import RunTerms
 from ihp_compute.results.manifest import read_manifest, request_of
 from ihp_compute.results.netting import nets_of
+from ihp_compute.results.part import Part
 from ihp_compute.results.read import RUN, result
 from ihp_compute.results.resettle import measured_totals
 from ihp_compute.results.restate import restate

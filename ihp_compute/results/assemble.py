@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,8 @@ from ihp_compute.results.cells import cell_rows, contract_labels
 from ihp_compute.results.clinics import ClinicYears
 from ihp_compute.results.missing import missing_of
 from ihp_compute.results.netting import Netted, netted_rows
+from ihp_compute.results.part import Part
+from ihp_compute.results.programme import PROGRAMME_TABLES, programme_rows
 from ihp_compute.results.scopes import interval_rows, scope_rows
 from ihp_compute.results.score_changes import score_change_rows
 from ihp_compute.results.scoring import scoring_words
@@ -54,14 +56,6 @@ INTERIM: Final = "INTERIM"
 FINAL: Final = "final"
 """Status of a settlement: whether its performance year is complete enough."""
 _POINT: Final = Fraction(1, 100)
-
-
-class Part(NamedTuple):
-    """One measurement of a run: its plan, what was measured, and who was settled by it."""
-
-    plan: Plan
-    measured: Measured
-    settled: Sequence[Settled]
 
 
 @dataclass(frozen=True)
@@ -109,6 +103,7 @@ def assemble(plan: Plan, parts: Sequence[Part], nets: Sequence[Netted]) -> Resul
     scopes = scopes_of(settled)
     clinics = [ClinicYears.of(part.plan, part.measured) for part in parts]
     labels = contract_labels(plan)
+    programme = programme_rows(parts)
 
     def of_parts(build: Callable[[Part], Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
         return [row for part in parts for row in build(part)]
@@ -118,7 +113,9 @@ def assemble(plan: Plan, parts: Sequence[Part], nets: Sequence[Netted]) -> Resul
             SETTLEMENT.name: _settlement(plan, settled),
             NETTED.name: _table(NETTED, list(netted_rows(nets, plan, settled, _statuses(plan)))),
             SETTLEMENT_STATE.name: _table(SETTLEMENT_STATE, list(scope_rows(scopes))),
-            INTERVALS.name: _table(INTERVALS, list(interval_rows(scopes))),
+            INTERVALS.name: _table(
+                INTERVALS, [*interval_rows(scopes), *programme.get(INTERVALS.name, ())]
+            ),
             CELLS.name: _table(CELLS, of_parts(lambda part: cell_rows(*part, labels))),
             CHANCES.name: pa.concat_tables(
                 [_chances(part.settled, own) for part, own in zip(parts, clinics, strict=True)]
@@ -135,6 +132,7 @@ def assemble(plan: Plan, parts: Sequence[Part], nets: Sequence[Netted]) -> Resul
             ATTRIBUTION.name: _table(ATTRIBUTION, of_parts(_attribution)),
             EXCLUSIONS.name: _table(EXCLUSIONS, of_parts(_exclusions)),
             UTILISATION.name: _table(UTILISATION, of_parts(_utilisation)),
+            **{name: _table(table, programme[name]) for name, table in PROGRAMME_TABLES.items()},
         },
         totals=tuple(part.measured.totals for part in parts),
         clinics=tuple(clinics),

@@ -29,7 +29,10 @@ GONE_ON_WITH: Final = replace(
     ),
 )
 """A run whose numbers are made again: by other rules they would be others."""
-ENTRIES: Final = {"contracts": "contract_arguments", "device": "device_requested"}
+ENTRIES: Final = {
+    "contracts": "contract_arguments", "device": "device_requested",
+    "programme": "programme_requested",
+}  # fmt: skip
 """Options of a request that a manifest holds under another name."""
 
 
@@ -61,6 +64,7 @@ def digest_terms(plan: Plan, nets: Sequence[Netted]) -> dict[str, Any]:
         "replicates": plan.replicates,
         "contracts": plan.contracts.hashes(),
         "risk_model": plan.scores.model_sha256,
+        "programme": None if plan.programme is None else plan.programme.sha256,
         "nets": [one.digest for one in nets],
     }
 
@@ -107,6 +111,10 @@ def manifest_of(
             "sha256": plan.scores.model_sha256,
             **plan.scores.about(plan.years),
         },
+        "programme": None
+        if plan.programme is None
+        else {"name": plan.programme.name, "sha256": plan.programme.sha256},
+        **entries("programme"),
         "draft_terms": plan.contracts.draft_terms(plan.performance_year),
         **entries("accept"),
         "groups": list(plan.roster.groups),

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.measure import MEASUREMENT, MEMBER_YEARS
+from ihp_compute.results.programme_tables import PROGRAMME_TABLES
 from ihp_compute.settlement import CHANGES
 from ihp_compute.table_schema import Column, TableSchema
 
@@ -334,7 +335,7 @@ TABLES: Final[Mapping[str, TableSchema]] = {
     for table in (
         ATTRIBUTION, CELLS, CHANCES, DATA_QUALITY, EXCLUSIONS, INTERVALS, LEDGER, MEMBER_YEARS,
         NETTED, PAYMENTS, SCORE_CHANGES, SENSITIVITIES, SETTLEMENT, SETTLEMENT_STATE, UTILISATION,
-        WALK,
+        WALK, *PROGRAMME_TABLES.values(),
     )
 }  # fmt: skip
-"""Every table of a run by name; the digest takes them in this order, by name."""
+"""Every table of a run by name; the digest takes them by name."""

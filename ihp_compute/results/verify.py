@@ -45,7 +45,7 @@ def verify_run(run_dir: Path) -> str:
         raise RunError(f"{run_dir}: cannot be read back: {error}; run it again") from error
     terms = manifest["terms"]
     other = [name for name, value in terms.items() if manifest.get(name, value) != value]
-    other = [name for name in other if name not in ("contracts", "risk_model")]
+    other = [name for name in other if name not in ("contracts", "programme", "risk_model")]
     if other:
         raise RunError(
             f"{run_dir}: its manifest says two things of {', '.join(other)}: it was edited; "

@@ -1,0 +1,30 @@
+"""What a run measures beside settlements, part by part, by the terms of its programme.
+
+    terms + population -> parts -> (survey of the state) -> sums of each shard -> drawn together
+
+A part that the programme does not have, or whose inputs a population lacks, is not there and costs
+nothing; what is lacking is a finding.
+"""
+
+from __future__ import annotations
+
+from ihp_compute.measure.programme.part import (
+    MemberYear,
+    ProgrammePart,
+    ProgrammeSums,
+    Survey,
+    added,
+)
+from ihp_compute.measure.programme.parts import programme_parts
+from ihp_compute.measure.programme.scopes import ProgrammeScope, programme_scopes
+
+__all__ = [
+    "MemberYear",
+    "ProgrammePart",
+    "ProgrammeScope",
+    "ProgrammeSums",
+    "Survey",
+    "added",
+    "programme_parts",
+    "programme_scopes",
+]

@@ -1,0 +1,28 @@
+"""Every part of the programme, and those of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from ihp_compute.data_quality import Noticed
+from ihp_compute.measure.plan import Plan
+from ihp_compute.measure.programme.part import ProgrammePart
+from ihp_compute.population import open_population
+
+PARTS: Final[tuple[type[ProgrammePart], ...]] = ()
+"""In the order in which they are measured."""
+
+
+def programme_parts(plan: Plan) -> tuple[tuple[ProgrammePart, ...], tuple[Noticed, ...]]:
+    """The parts of a run, and what its programme asks for and its population lacks."""
+    if plan.programme is None or not PARTS:
+        return (), ()
+    population = open_population(plan.origin.path)
+    found = (part.of(plan, population) for part in PARTS)
+
+    def lacking() -> Iterator[Noticed]:
+        for part in PARTS:
+            yield from part.absent(plan, population)
+
+    return tuple(part for part in found if part is not None), tuple(lacking())

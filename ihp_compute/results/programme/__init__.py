@@ -1,0 +1,35 @@
+"""Tables of what a run measures beside settlements; empty where its programme has none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from ihp_compute.results.part import Part
+from ihp_compute.results.programme_tables import PROGRAMME_TABLES
+
+__all__ = ["PROGRAMME_TABLES", "Rows", "programme_rows"]
+
+Rows = Mapping[str, Sequence[dict[str, Any]]]
+"""Rows by name of table; rows of `intervals` stand under its name."""
+WRITERS: Final[tuple[Callable[[Sequence[Part]], Rows], ...]] = ()
+"""Of each part of the programme: what makes its rows from the measurements of a run."""
+
+
+def programme_rows(parts: Sequence[Part]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of every table of the programme, and those that it adds to `intervals`.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        The measurements of a run; the programme is measured in the first.
+    """
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in PROGRAMME_TABLES}
+    for name, rows in _written(parts):
+        found.setdefault(name, []).extend(rows)
+    return found
+
+
+def _written(parts: Sequence[Part]) -> Iterator[tuple[str, Sequence[dict[str, Any]]]]:
+    for write in WRITERS:
+        yield from write(parts).items()
