@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ihp_compute import contracts
 from ihp_compute.codes import RATE_CELLS, SERVICE_CATEGORIES
+from ihp_compute.contracts.programme import PROGRAMME_KINDS
 from ihp_compute.data_quality import FINDINGS, GATES
 from ihp_compute.ingest import rate_cells, service_categories
 from ihp_compute.report.methods import METHODS
@@ -78,7 +79,7 @@ def programme() -> Iterator[str]:
     assert standard is not None
 
     def rows() -> Iterator[Sequence[str]]:
-        for path, kind in contracts.PROGRAMME_KINDS.items():
+        for path, kind in PROGRAMME_KINDS.items():
             entry = standard.terms[path].entries[-1]
             basis = f"{entry.basis}: {entry.source.at}"
             yield f"`{path}`", kind.meaning, contracts.text_of(entry.value), kind.unit, basis

@@ -64,7 +64,8 @@ def test_a_module_leaves_things_to_others_that_exist() -> None:
     astray = []
     for name in _modules():
         path = ROOT / name.replace(".", "/")
-        source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        face = path / "__init__.py"
+        source = face if face.is_file() else path.with_suffix(".py")
         text = ast.get_docstring(_tree(source)) or ""
         for said in re.findall(r"(?:Not here|Leaves to others):(.*?)(?:\n\n|\Z)", text, re.DOTALL):
             meant = re.findall(r"`([a-z_.]+)`", said)
@@ -122,7 +123,7 @@ def test_packages_are_listed_for_distribution() -> None:
 FACES = [
     name
     for name in _modules()
-    if name.startswith("ihp_compute.") and (ROOT / name.replace(".", "/")).is_dir()
+    if name.startswith("ihp_compute.") and (ROOT / name.replace(".", "/") / "__init__.py").is_file()
 ]
 
 

@@ -17,7 +17,6 @@ from ihp_compute.contracts.files import UNBOUND, load, name_of, names, same_cont
 from ihp_compute.contracts.kinds import BASES, CARRIED, DRAFT_BASES, NO_RULE, NONE, Kind
 from ihp_compute.contracts.population_based import PopulationBasedTerms
 from ihp_compute.contracts.programme import (
-    PROGRAMME_KINDS,
     STANDARD,
     Programme,
     load_programme,
@@ -90,7 +89,6 @@ __all__ = [
     "NEWBORNS",
     "NONE",
     "NO_RULE",
-    "PROGRAMME_KINDS",
     "REFUSE",
     "RISK_ADJUSTABLE",
     "SETTLEMENT_STEPS",

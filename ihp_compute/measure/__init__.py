@@ -34,13 +34,10 @@ from ihp_compute.measure.one_year import YearPlan, plan_year
 from ihp_compute.measure.payer_months import PLAN_NOT_STATED, payer_names, payer_weights
 from ihp_compute.measure.plan import Plan, make_plan, measurements, together
 from ihp_compute.measure.programme import (
-    MemberYear,
     ProgrammePart,
-    ProgrammeScope,
     Survey,
     added,
     programme_parts,
-    programme_scopes,
 )
 from ihp_compute.measure.prospective import ProspectivePlan, plan_prospective
 from ihp_compute.measure.request import RunRequest
@@ -63,11 +60,9 @@ __all__ = [
     "ClaimsToCome",
     "Developed",
     "Measured",
-    "MemberYear",
     "PaymentDays",
     "Plan",
     "ProgrammePart",
-    "ProgrammeScope",
     "ProspectivePlan",
     "RunRequest",
     "ShardMeasured",
@@ -92,7 +87,6 @@ __all__ = [
     "plan_prospective",
     "plan_year",
     "programme_parts",
-    "programme_scopes",
     "read_statement",
     "statement_of",
     "together",

@@ -23,7 +23,7 @@ from ihp_compute.measure.missing import unpaid_encounters, unscored
 from ihp_compute.measure.movement import movement
 from ihp_compute.measure.payer_months import payer_months
 from ihp_compute.measure.plan import Plan
-from ihp_compute.measure.programme.part import MemberYear, ProgrammePart, ProgrammeSums, added
+from ihp_compute.measure.programme import MemberYear, ProgrammePart, ProgrammeSums, added
 from ihp_compute.measure.providers import providers_of
 from ihp_compute.measure.score_change import score_change
 from ihp_compute.measure.utilisation import Utilisation

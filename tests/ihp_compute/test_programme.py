@@ -14,18 +14,19 @@ import numpy as np
 import pytest
 
 from ihp_compute.codes import COMPARISON, UNATTRIBUTED
-from ihp_compute.contracts import PROGRAMME_KINDS, load_programme, programmes
+from ihp_compute.contracts import load_programme, programmes
+from ihp_compute.contracts.programme import PROGRAMME_KINDS
 from ihp_compute.data_quality import Noticed
 from ihp_compute.errors import ContractError
 from ihp_compute.measure import (
     Measured,
-    MemberYear,
     Plan,
     ProgrammePart,
     RunRequest,
     make_plan,
-    programme_scopes,
 )
+from ihp_compute.measure.programme import MemberYear
+from ihp_compute.measure.programme.scopes import programme_scopes
 from ihp_compute.pipeline import measure, run, surveyed
 from ihp_compute.population import Population, ShardColumns
 from ihp_compute.results import read_manifest

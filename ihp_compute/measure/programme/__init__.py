@@ -16,15 +16,12 @@ from ihp_compute.measure.programme.part import (
     added,
 )
 from ihp_compute.measure.programme.parts import programme_parts
-from ihp_compute.measure.programme.scopes import ProgrammeScope, programme_scopes
 
 __all__ = [
     "MemberYear",
     "ProgrammePart",
-    "ProgrammeScope",
     "ProgrammeSums",
     "Survey",
     "added",
     "programme_parts",
-    "programme_scopes",
 ]

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ihp_compute.results.part import Part
 from ihp_compute.results.programme_tables import PROGRAMME_TABLES
 
-__all__ = ["PROGRAMME_TABLES", "Rows", "programme_rows"]
+__all__ = ["PROGRAMME_TABLES", "programme_rows"]
 
 Rows = Mapping[str, Sequence[dict[str, Any]]]
 """Rows by name of table; rows of `intervals` stand under its name."""
