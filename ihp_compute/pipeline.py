@@ -194,7 +194,7 @@ def measure_shard(
         seen, plan, attributions,
         costs(seen, plan.rule_sets, cutoff_day=plan.cutoff_day, attributions=attributions),
     )  # fmt: skip
-    use = utilise_years(seen, years=plan.years, cutoff_day=plan.cutoff_day)
+    use = utilise_years(seen, attributions, plan.use, cutoff_day=plan.cutoff_day)
     return ShardMeasured.of(seen, plan, attributions, scores, parts, cost, use, programme)
 
 

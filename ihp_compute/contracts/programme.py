@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from ihp_compute.codes import SERVICE_CATEGORIES
+from ihp_compute.codes import SERVICE_CATEGORIES, VISIT_CODES
 from ihp_compute.contracts.files import check_name, documents_in, read_toml, terms_in
 from ihp_compute.contracts.kinds import NONE, Kind, choice
 from ihp_compute.contracts.terms import Document, Term, digest_of
@@ -25,6 +25,11 @@ from ihp_compute.errors import ContractError
 FOLDER: Final = Path(__file__).resolve().parent / "programme"
 STANDARD: Final = "standard"
 """The programme of a run that names none; user's own extend it."""
+
+
+def _age(meaning: str) -> Kind:
+    return Kind(meaning, "years", low=Decimal(0), high=Decimal(120), places=0)
+
 
 PROGRAMME_KINDS: Final[Mapping[str, Kind]] = {
     "cost_index.amount": choice(
@@ -51,6 +56,25 @@ PROGRAMME_KINDS: Final[Mapping[str, Kind]] = {
     ),
     "cost_index.least_members": Kind(
         "fewer members are flagged, never dropped", "members", low=Decimal(0), places=0
+    ),
+    "utilisation.follow_up_days": Kind(
+        "last day after a discharge on which a visit is its follow-up",
+        "days",
+        low=Decimal(1),
+        high=Decimal(30),
+        places=0,
+    ),
+    "utilisation.child_from_age": _age("least age on 31 December with a preventive visit due"),
+    "utilisation.child_to_age": _age("greatest age on 31 December with a preventive visit due"),
+    "utilisation.child_least_months": Kind(
+        "countable months from which a preventive visit is due",
+        "member months",
+        low=Decimal(1),
+        high=Decimal(12),
+        places=0,
+    ),
+    "utilisation.preventive_codes": Kind(
+        "procedures that are a preventive visit", "codes", "codes", choices=VISIT_CODES
     ),
 }
 """What each term of a programme may be, by path."""

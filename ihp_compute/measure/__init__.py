@@ -44,7 +44,7 @@ from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.score_change import SCORE_PARTS
 from ihp_compute.measure.scoring import noticed_of_scoring
 from ihp_compute.measure.statement import STATEMENT_FIELDS, read_statement, statement_of, unstated
-from ihp_compute.measure.utilisation import utilise_years
+from ihp_compute.measure.utilisation import measures_of, utilise_years
 
 __all__ = [
     "EXCLUSION_REASONS",
@@ -78,6 +78,7 @@ __all__ = [
     "interim_line",
     "make_plan",
     "measurements",
+    "measures_of",
     "member_line_fates",
     "member_years_schema",
     "noticed_of_scoring",

@@ -26,7 +26,7 @@ from ihp_compute.measure.plan import Plan
 from ihp_compute.measure.programme import MemberYear, ProgrammePart, ProgrammeSums, added
 from ihp_compute.measure.providers import providers_of
 from ihp_compute.measure.score_change import score_change
-from ihp_compute.measure.utilisation import Utilisation
+from ihp_compute.measure.utilisation import UseOfCare, use_by_group
 from ihp_compute.population import ShardColumns
 from ihp_compute.risk import ScoreParts, Scores
 from ihp_compute.uncertainty import Rows, Totals, YearRows, replicate_totals
@@ -48,9 +48,8 @@ class Measured:
         Members, member months and paid cents per year (base, performance) and reason.
     movement : int64[2, n_groups, n_steps, 7]
         Members by group and step of each year, and who came and went (`movement`).
-    utilisation : int64[2, n_groups, 6]
-        Members, member months, stays, emergency visits, readmissions and index stays per year and
-        group.
+    utilisation : int64[2, n_groups, 1 + 2 * n_measures]
+        Members, numerators and denominators of use of care per year and group (`use_by_group`).
     cells : CellSums
         What stands in rate cells as observed.
     payer_months : int64[n_groups, 1 + n_plans]
@@ -192,7 +191,7 @@ class ShardMeasured:
         scores: Sequence[Scores],
         score_parts: ScoreParts | None,
         costs: Sequence[Sequence[Cost]],
-        uses: Sequence[Utilisation],
+        uses: Sequence[UseOfCare],
         parts: Sequence[ProgrammePart] = (),
     ) -> ShardMeasured:
         """One shard; sequences are (base year, performance year), but parts of the programme."""
@@ -232,7 +231,7 @@ class ShardMeasured:
             movement=movement(
                 attributions, n_groups=n_groups, n_partnerships=plan.roster.n_partnerships
             ),
-            utilisation=np.stack([_utilisation(a, use, n_groups) for a, _, _, use in years]),
+            utilisation=np.stack([use_by_group(a, use, n_groups) for a, _, _, use in years]),
             cells=cell_sums(
                 [
                     (attribution, cost, rows)
@@ -275,7 +274,7 @@ class ShardMeasured:
 def _programme(
     shard: ShardColumns,
     plan: Plan,
-    years: Sequence[tuple[Attribution, Scores, Sequence[Cost], Utilisation]],
+    years: Sequence[tuple[Attribution, Scores, Sequence[Cost], UseOfCare]],
     parts: Sequence[ProgrammePart],
 ) -> ProgrammeSums:
     """What each part of the programme finds in a shard; years are base and performance year."""
@@ -294,19 +293,3 @@ def _exclusions(attribution: Attribution, cost: Cost) -> NDArray[np.int64]:
         ],
         axis=1,
     )
-
-
-def _utilisation(attribution: Attribution, use: Utilisation, n_groups: int) -> NDArray[np.int64]:
-    here = np.flatnonzero(attribution.group >= 0)
-    group = attribution.group[here]
-    months = attribution.months.sum(axis=0)
-    return np.stack(
-        [
-            sums_by(group, values[here], n_groups)
-            for values in (
-                np.ones_like(months), months, use.stays, use.ed_visits, use.readmissions,
-                use.index_stays,
-            )
-        ],
-        axis=1,
-    )  # fmt: skip

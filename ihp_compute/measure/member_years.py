@@ -16,7 +16,7 @@ from ihp_compute.measure.attribution import EXCLUSION_REASONS, Attribution
 from ihp_compute.measure.cost import Cost
 from ihp_compute.measure.payer_months import payer_labels
 from ihp_compute.measure.plan import Plan
-from ihp_compute.measure.utilisation import Utilisation
+from ihp_compute.measure.utilisation import UseOfCare
 from ihp_compute.risk import Scores
 from ihp_compute.table_schema import Column, TableSchema
 
@@ -56,9 +56,21 @@ MEMBER_YEARS: Final = TableSchema(
         Column("tied", pa.bool_(), "whether another group had as many"),
         Column("score_micro", pa.int64(), "risk score", "micro"),
         Column("score_missing", pa.bool_(), "whether no score was found for the member"),
-        Column("stays", pa.int16(), "acute stays discharged in the year", "stays"),
-        Column("ed_visits", pa.int16(), "emergency visits that led into no stay", "visits"),
-        Column("readmissions", pa.int16(), "stays followed by another within 30 days", "stays"),
+        Column("stays", pa.int16(), "stays discharged in a countable month", "stays"),
+        Column(
+            "ed_visits",
+            pa.int16(),
+            "emergency visits of countable months that led into no stay",
+            "visits",
+        ),
+        Column(
+            "ed_avoidable_micro", pa.int32(), "avoidable share of these visits, summed", "micro"
+        ),
+        Column("index_stays", pa.int16(), "stays that a readmission could follow", "stays"),
+        Column("readmissions", pa.int16(), "index stays followed by another in 30 days", "stays"),
+        Column("follow_up", pa.int16(), "index stays with a visit soon after", "stays"),
+        Column("well_child_due", pa.int8(), "1 if a preventive visit is due", "members"),
+        Column("well_child", pa.int8(), "1 if one is due and was made", "members"),
         *(
             Column(f"months_{cell}", pa.int8(), f"months counted in {cell}", "member months")
             for cell in RATE_CELLS
@@ -104,7 +116,7 @@ def member_years_schema(n_rule_sets: int) -> TableSchema:
 def member_years_of(
     member_key: NDArray[np.uint64],
     plan: Plan,
-    years: Sequence[tuple[Attribution, Scores, Sequence[Cost], Utilisation]],
+    years: Sequence[tuple[Attribution, Scores, Sequence[Cost], UseOfCare]],
     by_payer: Sequence[NDArray[np.uint8]],
     providers: Sequence[NDArray[np.int32]],
 ) -> pa.Table:
@@ -141,10 +153,12 @@ def member_years_of(
         "tied": (a.tied for a in attributions),
         "score_micro": (score.score_micro for score in scores),
         "score_missing": (score.missing for score in scores),
-        "stays": (use.stays for use in uses),
-        "ed_visits": (use.ed_visits for use in uses),
-        "readmissions": (use.readmissions for use in uses),
+        "ed_avoidable_micro": (use.of("ed_avoidable")[0] for use in uses),
+        "index_stays": (use.of("readmissions")[1] for use in uses),
+        "well_child_due": (use.of("well_child")[1] for use in uses),
     }
+    for name in ("stays", "ed_visits", "readmissions", "follow_up", "well_child"):
+        values[name] = [use.of(name)[0] for use in uses]
     for c, cell in enumerate(RATE_CELLS):
         values[f"months_{cell}"] = [a.months[c] for a in attributions]
     for r in range(len(costs[0])):

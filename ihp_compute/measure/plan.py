@@ -43,6 +43,7 @@ from ihp_compute.measure.quality import given_instead, interim_scores, quality_s
 from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.roster import Roster, compile_roster
 from ihp_compute.measure.scoring import noticed_of_scoring
+from ihp_compute.measure.utilisation import UseRule, compile_use
 from ihp_compute.measure.visits import VisitRule, compile_visits
 from ihp_compute.population import Population, Shard, ShardColumns, open_population
 from ihp_compute.risk import (
@@ -99,6 +100,7 @@ class Plan:
     group_rule_set: tuple[int, ...]
     roster: Roster
     visits: VisitRule
+    use: UseRule
     scores: ScoreProvider
     quality: Mapping[str, Own]
     device: str
@@ -254,7 +256,9 @@ def make_plan(request: RunRequest) -> Plan:
     QualityScores.of(used, agreements, roster.met_by_nobody(performance_year)).refuse_missing(
         agreements, lambda: given_instead(population, performance_year, strangers)
     )
-    visits = compile_visits(attribution, population.codes("hcpcs").to_pylist())
+    procedures = population.codes("hcpcs").to_pylist()
+    visits = compile_visits(attribution, procedures)
+    programme = load_programme(request.programme, performance_year)
     device, notes = _device(request)
     idle = dict.fromkeys(note for asked in scorings for note in idle_terms(*asked))
     return Plan(
@@ -278,6 +282,7 @@ def make_plan(request: RunRequest) -> Plan:
         group_rule_set=_group_rule_set(contracts, roster, performance_year),
         roster=roster,
         visits=visits,
+        use=compile_use(visits, procedures, programme),
         scores=score_provider(
             population,
             risk,
@@ -289,7 +294,7 @@ def make_plan(request: RunRequest) -> Plan:
         quality=used,
         device=device,
         plans=tuple(population.codes("plan").to_pylist()),
-        programme=load_programme(request.programme, performance_year),
+        programme=programme,
         notes=(*notes, *contracts.newer_lines(), *contracts.notes, *idle, *of_quality),
         noticed=tuple(noticed),
     )

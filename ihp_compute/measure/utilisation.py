@@ -1,23 +1,22 @@
-"""Use of care: acute stays, emergency department visits and readmissions of a member-year.
+"""Use of care of a member-year: events of each measure, and what they are counted over.
 
-    acute claims -> stays -> readmissions
-    emergency lines -> visits, without those that led into a stay
+    hospital stays (`stays`) · emergency visits (`emergency`) · visits -> countable months -> counts
 
-A **stay** is a chain of acute inpatient claims of a member, each admitted no later than the day
-after the last discharge so far: interim bills of one hospital, and transfers to another on the same
-or the next day (the direct transfer of HEDIS inpatient measures: discharge and next admission one
-day or less apart). It counts in the year of its last discharge.
+An event counts in a countable month of the member (`attribution`) alone: a stay in that of its last
+discharge, an emergency visit in that of its day. Months, not events, are what stays and emergency
+visits are counted over.
 
-A **readmission** is a stay admitted 1 to 30 days after the discharge of another (all causes), as in
-HEDIS Plan All-Cause Readmissions; it counts in the year of that index discharge. No index: a stay
-that ends in death (disposition 20, 40, 41 or 42, or a death day no later than the discharge), in a
-transfer to another acute hospital (02, 05, 66), or with the member still in hospital (30).
+An **index stay** is a stay that may be one (`stays`), discharged from 1 January to 1 December, the
+months from that of the discharge through that of the thirtieth day after it countable each.
+Readmissions and follow-up are counted over index stays. **Follow-up** is a visit of the contract's
+(`visits`), at whatever provider, on days 1 to 14 after the discharge.
 
-An **emergency visit** is a distinct (member, day) with an emergency line that is not itself part of
-an inpatient claim. It does not count if a stay was admitted that day, or lasted over it.
+**Well-child**: a member of 3 to 21 years on 31 December with 11 or more countable months, and
+whether a preventive visit was made in one of them. Ages, months, days and codes are terms of the
+programme; without one neither follow-up nor well-child is measured.
 
-Claims paid after the cutoff do not count. Enrolment and attribution are not asked: the caller sums
-over the members it wants. Not here: what an acute claim or an emergency line is (`ingest`).
+Claims paid after the cutoff do not count. Groups are not asked: the caller sums over the members it
+wants.
 """
 
 from __future__ import annotations
@@ -29,155 +28,274 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.codes import LINE_ED, LINE_INPATIENT
+from ihp_compute.codes import VISIT_ED, VISIT_INPATIENT, VISIT_PAYMENT
+from ihp_compute.contracts import Programme
+from ihp_compute.measure.attribution import NOT_COUNTABLE, Attribution
+from ihp_compute.measure.emergency import emergency_visits
+from ihp_compute.measure.stays import READMISSION_DAYS, Chains, chains
+from ihp_compute.measure.visits import VisitRule, among, is_visit
 from ihp_compute.population import ShardColumns
-from ihp_compute.units import NO_DAY, year_bounds
+from ihp_compute.units import NO_DAY, months_of_days, sums_by, year_bounds
 
-READMISSION_DAYS: Final = 30
-DIED: Final = (20, 40, 41, 42)
-TRANSFERRED: Final = (2, 5, 66)
-STILL_PATIENT: Final = 30
-_WIDE: Final = np.int64(2**33)  # wider than any span of day numbers
+USE_MEASURES: Final = (
+    "stays", "ed_visits", "ed_avoidable", "readmissions", "follow_up", "well_child",
+)  # fmt: skip
+"""Measures of use of care, in the order of `UseOfCare`; of `ed_avoidable` the numerator is the
+avoidable share of visits in millionths of a visit."""
 
 
 @dataclass(frozen=True)
-class Utilisation:
+class UseOfCare:
     """One year of one shard, arrays over its members.
 
     Attributes
     ----------
-    stays : int64[n]
-        Acute stays discharged in the year.
-    ed_visits : int64[n]
-        Emergency visits that did not lead into a stay.
-    readmissions : int64[n]
-        Index stays of the year followed by another within 30 days.
-    index_stays : int64[n]
-        Stays of the year that could be followed by a readmission.
+    numerator : int64[n_measures, n]
+        Events by measure (`USE_MEASURES`): stays, visits, readmitted and followed index stays,
+        members with a preventive visit; of `ed_avoidable` in millionths of a visit.
+    denominator : int64[n_measures, n]
+        Countable months; of readmissions and follow-up index stays, of well-child 1 for a member
+        of the age and months, else 0. A measure that is not measured has 0 everywhere.
     """
 
-    stays: NDArray[np.int64]
-    ed_visits: NDArray[np.int64]
-    readmissions: NDArray[np.int64]
-    index_stays: NDArray[np.int64]
+    numerator: NDArray[np.int64]
+    denominator: NDArray[np.int64]
+
+    def of(self, measure: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Numerator and denominator of one measure: int64[n] each."""
+        place = USE_MEASURES.index(measure)
+        return self.numerator[place], self.denominator[place]
 
 
 @dataclass(frozen=True)
-class Stays:
-    """Acute stays of a shard, by member and admission."""
+class ChildRule:
+    """Who is due a preventive visit in a year, and what is one.
 
-    member: NDArray[np.int64]
-    admission: NDArray[np.int64]
-    discharge: NDArray[np.int64]
-    is_index: NDArray[np.bool_]
+    Attributes
+    ----------
+    from_age, to_age : int
+        Years on 31 December, both included.
+    least_months : int
+        Countable months of the year.
+    preventive : bool[n_procedures]
+        Codes of the population's table "hcpcs" that are a preventive visit.
+    """
+
+    from_age: int
+    to_age: int
+    least_months: int
+    preventive: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class UseRule:
+    """What a run measures of use of care, in a population's codes.
+
+    Attributes
+    ----------
+    visits : VisitRule
+        The contract's visits.
+    follow_up_days : int or None
+        Last day after a discharge that is follow-up; None: not measured.
+    child : ChildRule or None
+        None: not measured.
+    """
+
+    visits: VisitRule
+    follow_up_days: int | None = None
+    child: ChildRule | None = None
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The measures that are measured, in the order of `USE_MEASURES`."""
+        missing = {
+            "ed_avoidable": True,
+            "follow_up": self.follow_up_days is None,
+            "well_child": self.child is None,
+        }
+        return tuple(name for name in USE_MEASURES if not missing.get(name, False))
+
+
+def compile_use(
+    visits: VisitRule, procedures: Sequence[str], programme: Programme | None
+) -> UseRule:
+    """What a run measures of use of care.
+
+    Parameters
+    ----------
+    visits : VisitRule
+        From `compile_visits`.
+    procedures : sequence of str
+        The population's code table "hcpcs".
+    programme : Programme or None
+    """
+    if programme is None:
+        return UseRule(visits)
+    return UseRule(
+        visits,
+        follow_up_days=int(programme["utilisation.follow_up_days"]),
+        child=ChildRule(
+            from_age=int(programme["utilisation.child_from_age"]),
+            to_age=int(programme["utilisation.child_to_age"]),
+            least_months=int(programme["utilisation.child_least_months"]),
+            preventive=among(procedures, programme["utilisation.preventive_codes"]),
+        ),
+    )
 
 
 def utilise_years(
-    shard: ShardColumns, *, years: Sequence[int], cutoff_day: int
-) -> list[Utilisation]:
-    """Stays, emergency visits and readmissions of every member, in one pass for several years.
+    shard: ShardColumns,
+    attributions: Sequence[Attribution],
+    rule: UseRule,
+    *,
+    cutoff_day: int,
+) -> list[UseOfCare]:
+    """Use of care of every member, in one pass for several years.
 
     Parameters
     ----------
     shard : Shard
-    years : sequence of int
-        Calendar years.
+    attributions : sequence of Attribution
+        Of the years wanted: their countable months.
+    rule : UseRule
     cutoff_day : int
         Claims paid after this day do not count; a claim without a paid day does.
 
     Returns
     -------
-    list of Utilisation
+    list of UseOfCare
         One a year, in their order.
     """
+    hospital = chains(shard, cutoff_day=cutoff_day)
+    ed_member, ed_day = emergency_visits(shard, hospital, cutoff_day=cutoff_day)
     n = shard.n_members
-    found = stays(shard, cutoff_day=cutoff_day)
-    follows = np.zeros(found.member.size, np.bool_)
-    follows[:-1] = (found.member[1:] == found.member[:-1]) & (
-        found.admission[1:] - found.discharge[:-1] <= READMISSION_DAYS
-    )
-    ed_member, ed_day = _ed_visits(shard, found, cutoff_day)
-    use = []
-    for year in years:
-        first, end = year_bounds(year)
-        here = (found.discharge >= first) & (found.discharge < end)
-        index = here & found.is_index
-        use.append(
-            Utilisation(
-                stays=_count(found.member[here], n),
-                ed_visits=_count(ed_member[(ed_day >= first) & (ed_day < end)], n),
-                readmissions=_count(found.member[index & follows], n),
-                index_stays=_count(found.member[index], n),
-            )
-        )
-    return use
+    found = []
+    for attribution in attributions:
+        year = _Year(attribution)
+        numerator = np.zeros((len(USE_MEASURES), n), np.int64)
+        denominator = np.zeros_like(numerator)
+        rows = dict(zip(USE_MEASURES, range(len(USE_MEASURES)), strict=True))
+        stayed = hospital.is_stay & year.has(hospital.member, hospital.discharge)
+        visited = year.has(ed_member, ed_day)
+        index = _index_stays(hospital, stayed, year)
+        again = index[hospital.readmitted[index]]
+        numerator[rows["stays"]] = _count(hospital.member[stayed], n)
+        numerator[rows["ed_visits"]] = _count(ed_member[visited], n)
+        numerator[rows["readmissions"]] = _count(hospital.member[again], n)
+        denominator[rows["stays"]] = denominator[rows["ed_visits"]] = year.months
+        denominator[rows["readmissions"]] = _count(hospital.member[index], n)
+        if rule.follow_up_days is not None:
+            seen = _followed_up(shard, hospital, index, rule, cutoff_day)
+            numerator[rows["follow_up"]] = _count(hospital.member[seen], n)
+            denominator[rows["follow_up"]] = denominator[rows["readmissions"]]
+        if rule.child is not None:
+            due, made = _well_child(shard, year, rule.child, cutoff_day)
+            numerator[rows["well_child"]] = made
+            denominator[rows["well_child"]] = due
+        found.append(UseOfCare(numerator, denominator))
+    return found
 
 
-def stays(shard: ShardColumns, *, cutoff_day: int) -> Stays:
-    """Acute stays of a shard over all years.
+def use_by_group(attribution: Attribution, use: UseOfCare, n_groups: int) -> NDArray[np.int64]:
+    """Members, numerators and denominators of each group: int64[n_groups, 1 + 2 * n_measures].
 
-    Parameters
-    ----------
-    shard : Shard
-    cutoff_day : int
-
-    Returns
-    -------
-    Stays
-        Of one member, each is admitted at least two days after the discharge before it.
+    Numerators come first, each in the order of `USE_MEASURES`; ineligible members are in no group.
     """
-    member = np.repeat(np.arange(shard.n_members), np.diff(shard.offsets("stays")))
-    paid = shard.column("stays", "paid_day") <= cutoff_day
-    paid &= shard.column("stays", "admission_day") != NO_DAY
-    member = member[paid]
-    admission = shard.column("stays", "admission_day")[paid].astype(np.int64)
-    discharge = np.maximum(shard.column("stays", "discharge_day")[paid].astype(np.int64), admission)
-    disposition = shard.column("stays", "disposition")[paid]
-    if member.size == 0:
-        nothing = np.zeros(0, np.int64)
-        return Stays(nothing, nothing, nothing, np.zeros(0, np.bool_))
-    reach = np.maximum.accumulate(discharge + member * _WIDE) - member * _WIDE
-    starts = np.ones(member.size, np.bool_)
-    starts[1:] = (member[1:] != member[:-1]) | (admission[1:] > reach[:-1] + 1)
-    first = np.flatnonzero(starts)
-    last = np.append(first[1:], member.size) - 1
-    final = _last_discharged(discharge, first)
-    death = shard.column("members", "death_day")[member[first]].astype(np.int64)
-    died = (death != NO_DAY) & (death <= reach[last])
-    away = np.isin(disposition[final], (*DIED, *TRANSFERRED, STILL_PATIENT))
-    return Stays(member[first], admission[first], reach[last], ~died & ~away)
+    here = np.flatnonzero(attribution.group >= 0)
+    group = attribution.group[here]
+    columns = (np.ones(attribution.group.size, np.int64), *use.numerator, *use.denominator)
+    return np.stack([sums_by(group, values[here], n_groups) for values in columns], axis=1)
 
 
-def _last_discharged(discharge: NDArray[np.int64], first: NDArray[np.intp]) -> NDArray[np.int64]:
-    """The claim of each stay that was discharged last; of several, the one listed last."""
-    latest = np.repeat(
-        np.maximum.reduceat(discharge, first), np.diff(np.append(first, discharge.size))
-    )
-    place = np.where(discharge == latest, np.arange(discharge.size), -1)
-    return np.maximum.reduceat(place, first)
+def measures_of(sums: NDArray[np.int64]) -> dict[str, tuple[int, int]]:
+    """Numerator and denominator by measure, from one group's row of `use_by_group`."""
+    counts = [int(value) for value in sums[1:]]
+    pairs = zip(counts[: len(USE_MEASURES)], counts[len(USE_MEASURES) :], strict=True)
+    return dict(zip(USE_MEASURES, pairs, strict=True))
 
 
-def _ed_visits(
-    shard: ShardColumns, found: Stays, cutoff_day: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Member and day of every emergency visit that did not lead into a stay."""
-    flags = shard.column("lines", "flags")
-    rows = np.flatnonzero((flags & (LINE_ED | LINE_INPATIENT)) == LINE_ED)
-    rows = rows[shard.column("lines", "paid_day")[rows] <= cutoff_day]
-    day = shard.column("lines", "service_day")[rows].astype(np.int64)
-    edges = np.searchsorted(rows, shard.offsets("lines"))
-    member = np.repeat(np.arange(shard.n_members), np.diff(edges))
-    visits = member * _WIDE + day  # in order, as lines are
-    new = np.diff(visits, prepend=-1) != 0
-    member, day, visits = member[new], day[new], visits[new]
-    if found.member.size == 0:
-        return member, day
-    # The last stay of the member that was admitted on the visit's day or before; both are in order.
-    admitted = np.searchsorted(visits, found.member * _WIDE + found.admission)
-    at = np.cumsum(np.bincount(admitted, minlength=visits.size))[: visits.size] - 1
-    inside = (at >= 0) & (found.member[at] == member)
-    inside &= day < np.maximum(found.admission + 1, found.discharge)[at]
-    return member[~inside], day[~inside]
+class _Year:
+    """The countable months of every member in a year."""
+
+    def __init__(self, attribution: Attribution) -> None:
+        self.year = attribution.year
+        self.first_day, self.end_day = year_bounds(attribution.year)
+        self.countable = attribution.month_cell != NOT_COUNTABLE
+        self.months = self.countable.sum(axis=1)
+        self._before = np.zeros((len(self.months), 13), np.int64)
+        np.cumsum(self.countable, axis=1, out=self._before[:, 1:])
+
+    def month(self, day: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Place of days of the year among its months."""
+        return months_of_days(day.astype(np.int32)) - np.int32(12 * self.year)
+
+    def has(self, member: NDArray[np.int64], day: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each day lies in a countable month of its member: bool, of any years' days."""
+        found = np.zeros(day.size, np.bool_)
+        here = np.flatnonzero((day >= self.first_day) & (day < self.end_day))
+        found[here] = self.countable[member[here], self.month(day[here])]
+        return found
+
+    def through(
+        self, member: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Whether every month from that of one day to that of another is countable."""
+        start, end = self.month(first), self.month(last) + 1
+        return self._before[member, end] - self._before[member, start] == end - start
+
+
+def _index_stays(hospital: Chains, stayed: NDArray[np.bool_], year: _Year) -> NDArray[np.intp]:
+    """Rows of the index stays of a year, from its stays."""
+    known = hospital.discharge + READMISSION_DAYS < year.end_day
+    index = np.flatnonzero(stayed & hospital.may_be_index & known)
+    discharge = hospital.discharge[index]
+    whole = year.through(hospital.member[index], discharge, discharge + READMISSION_DAYS)
+    return index[whole]
+
+
+def _followed_up(
+    shard: ShardColumns,
+    hospital: Chains,
+    index: NDArray[np.intp],
+    rule: UseRule,
+    cutoff_day: int,
+) -> NDArray[np.intp]:
+    """The index stays with a visit on one of the days after them."""
+    member, discharge = hospital.member[index], hospital.discharge[index]
+    offsets = shard.offsets("visits")
+    starts, ends = offsets[member], offsets[member + 1]
+    rows = np.repeat(starts - np.append(0, np.cumsum(ends - starts)[:-1]), ends - starts)
+    rows += np.arange(rows.size)  # every visit of a member, once for each of the member's stays
+    stay = np.repeat(np.arange(index.size), ends - starts)
+    after = shard.column("visits", "day")[rows].astype(np.int64) - discharge[stay]
+    soon = (after >= 1) & (after <= int(rule.follow_up_days or 0))
+    rows, stay = rows[soon], stay[soon]
+    counts = shard.column("visits", "paid_day")[rows] <= cutoff_day
+    counts &= is_visit(shard, rule.visits, rows)
+    return index[np.unique(stay[counts])]
+
+
+def _well_child(
+    shard: ShardColumns, year: _Year, rule: ChildRule, cutoff_day: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Who is due a preventive visit, and who had one: bool[n] each."""
+    birth = shard.column("members", "birth_day")
+    born = np.where(birth == NO_DAY, np.int32(year.first_day), birth)
+    age = year.year - months_of_days(born) // 12
+    due = (birth != NO_DAY) & (age >= rule.from_age) & (age <= rule.to_age)
+    due &= year.months >= rule.least_months
+    rows = np.flatnonzero(rule.preventive[shard.column("visits", "hcpcs")])
+    day = shard.column("visits", "day")[rows].astype(np.int64)
+    member = np.searchsorted(shard.offsets("visits"), rows, side="right") - 1
+    counts = (shard.column("visits", "marks")[rows] & _NO_PREVENTIVE_VISIT) == 0
+    counts &= shard.column("visits", "paid_day")[rows] <= cutoff_day
+    counts &= year.has(member, day)
+    made = np.zeros(shard.n_members, np.bool_)
+    made[member[counts]] = True
+    return due, made & due
+
+
+_NO_PREVENTIVE_VISIT: Final = VISIT_PAYMENT | VISIT_INPATIENT | VISIT_ED
 
 
 def _count(member: NDArray[np.int64], n: int) -> NDArray[np.int64]:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.codes import VISIT_ED, VISIT_INPATIENT, VISIT_PAYMENT, range_of
 from ihp_compute.contracts import SPECIALTIES, AttributionTerms
+from ihp_compute.population import ShardColumns
 
 _NONE, _COORDINATION, _EVALUATION = range(3)
 """Classes of a visit."""
@@ -78,6 +79,31 @@ def compile_visits(terms: AttributionTerms, procedures: Sequence[str]) -> VisitR
             barred[_EVALUATION] |= mark
     barred[_COORDINATION] = barred[_EVALUATION] & VISIT_PAYMENT
     return VisitRule(class_of, place_marks, barred, _step_of(terms))
+
+
+def is_visit(
+    shard: ShardColumns, rule: VisitRule, rows: NDArray[np.integer[Any]]
+) -> NDArray[np.bool_]:
+    """Which possible visits are visits of the contract, at whatever provider.
+
+    Care coordination is none here: nobody need be seen for it. Month, payment and roster are not
+    asked.
+
+    Parameters
+    ----------
+    shard : Shard
+    rule : VisitRule
+    rows : int[k]
+        Rows of "visits".
+    """
+    marks = (
+        shard.column("visits", "marks")[rows]
+        | rule.place_marks[shard.column("visits", "place")[rows]]
+    )
+    evaluated: NDArray[np.bool_] = (
+        rule.class_of[shard.column("visits", "hcpcs")[rows]] == _EVALUATION
+    )
+    return evaluated & ((marks & rule.barred[_EVALUATION]) == 0)
 
 
 def among(procedures: Sequence[str], codes: Sequence[str]) -> NDArray[np.bool_]:

@@ -154,9 +154,11 @@ METHODS: Final = (
     ),
     Method(
         "Stays, emergency visits, readmissions",
-        "Acute claims that meet within a day are one stay, of the year of its last discharge; a "
-        "readmission is a stay 1 to 30 days after another, of the year of the first; an "
-        "emergency visit is a member's day with an emergency line that led into no stay.",
+        "Acute claims that meet within a day are one stay, births none, of the month of its last "
+        "discharge. An index stay is discharged by 1 December to thirty days that count, not by "
+        "death or transfer, not on the day of admission, not of pregnancy or birth; it is "
+        "readmitted when the next stay begins within those days. An emergency visit is a member's "
+        "day with an emergency line that led into no stay. All count in countable months only.",
     ),
     Method(
         "Final action",

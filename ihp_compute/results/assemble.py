@@ -20,6 +20,7 @@ from ihp_compute.measure import (
     VISIT_STEPS,
     Measured,
     Plan,
+    measures_of,
     payer_weights,
 )
 from ihp_compute.results.cells import cell_rows, contract_labels
@@ -372,11 +373,14 @@ def _utilisation(part: Part) -> Iterator[dict[str, Any]]:
         for group, sums in zip(plan.roster.groups, by_group, strict=True):
             if not _stands(plan, group):
                 continue
-            members, months, stays, visits, readmissions, index_stays = map(int, sums)
+            use = measures_of(sums)
+            stays, months = use["stays"]
+            visits, _ = use["ed_visits"]
+            readmissions, index_stays = use["readmissions"]
             yield {
                 "group_id": group,
                 "year": year,
-                "n_members": members,
+                "n_members": int(sums[0]),
                 "member_months": months,
                 "stays": stays,
                 "ed_visits": visits,

@@ -14,7 +14,7 @@ from ihp_compute.data_quality import Noticed
 from ihp_compute.measure.attribution import Attribution
 from ihp_compute.measure.cost import Cost
 from ihp_compute.measure.plan import Plan
-from ihp_compute.measure.utilisation import Utilisation
+from ihp_compute.measure.utilisation import UseOfCare
 from ihp_compute.population import Population, ShardColumns
 from ihp_compute.risk import Scores
 
@@ -30,13 +30,13 @@ class MemberYear:
     scores : Scores
     costs : sequence of Cost
         By rule set of the run.
-    use : Utilisation
+    use : UseOfCare
     """
 
     attribution: Attribution
     scores: Scores
     costs: Sequence[Cost]
-    use: Utilisation
+    use: UseOfCare
 
 
 class Sums(Protocol):
