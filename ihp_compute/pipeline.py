@@ -38,6 +38,7 @@ from ihp_compute.measure import (
     measurements,
     parts_of,
     programme_parts,
+    settling,
     together,
     utilise_years,
 )
@@ -101,9 +102,15 @@ def run(
     plan = together(plan, [way for way, _ in measured])
     with Draft(out, plan, nets, write_report, replace=replace) as draft:
         draft.keep([(len(way.rule_sets), found.member_years) for way, found in measured])
-        parts = [Part(way, found, settled(way, found)) for way, found in measured]
+        parts = [part_of(way, found) for way, found in measured]
         results = assemble(plan, parts, nets)
         return draft.finish(results, runner_name=runner.name, started=started)
+
+
+def part_of(plan: Plan, measured: Measured) -> Part:
+    """One measurement with the settlements of its partnerships and alliances."""
+    found = settling(plan, measured)
+    return Part(plan, found, settled(plan, found))
 
 
 def settled(plan: Plan, measured: Measured) -> list[Settled]:

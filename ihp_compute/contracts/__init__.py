@@ -9,6 +9,7 @@ Leaves to others: what a term does (`settlement`, `measure`, `risk`). Nothing ha
 
 from __future__ import annotations
 
+from ihp_compute.contracts.alliances import Alliance
 from ihp_compute.contracts.completion import FACTORS as COMPLETION_FACTORS
 from ihp_compute.contracts.contract import Agreement, Contract
 from ihp_compute.contracts.copies import copy
@@ -100,6 +101,7 @@ __all__ = [
     "TOGETHER",
     "UNBOUND",
     "Agreement",
+    "Alliance",
     "AttributionTerms",
     "Band",
     "Contract",

@@ -5,6 +5,8 @@
     [partnerships.NAME]            contract, base_pmpm_usd
     [partnerships.NAME.overrides]  "settlement.gain.share" = 0.4
                                    "target.trend" = { value = 0.03, source = "amendment 2, p. 1" }
+    [alliances.NAME]               contract, base_pmpm_usd, members, split, weights
+    [alliances.NAME.overrides]
 
 An entry without a contract is the default with its own values. A value that stands here rests on
 what the set's author says: its basis is `supplied`. Every message names the entry.
@@ -23,6 +25,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from ihp_compute.contracts.alliances import Alliance, alliance_of, check_apart
 from ihp_compute.contracts.contract import Contract
 from ihp_compute.contracts.files import check_name, load, shipped_name, words_of
 from ihp_compute.errors import ContractError
@@ -52,6 +55,14 @@ class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {**self.overrides, **agreed}
 
 
+class AllianceEntry(Member, frozen=True, forbid_unknown_fields=True):
+    """An alliance's entry."""
+
+    members: list[str] = []
+    split: str = ""
+    weights: dict[str, Any] = {}
+
+
 _AGREED_BASE: Final = "target.base_pmpm_fixed"
 
 
@@ -66,16 +77,22 @@ class _Tree(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     set: Head
     default: Any = None
     partnerships: dict[str, Any] = {}
+    alliances: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
 class SetFile:
-    """A set's file, read: its head, its entries with what they take from the default."""
+    """A set's file, read: its head, its entries with what they take from the default.
+
+    `terms` has the contract and values of each alliance.
+    """
 
     file: Path
     head: Head
     default: Member | None
     partnerships: Mapping[str, Member]
+    alliances: Mapping[str, Alliance]
+    terms: Mapping[str, Member]
 
 
 def read_set(path: Path, tree: Mapping[str, Any]) -> SetFile:
@@ -84,7 +101,8 @@ def read_set(path: Path, tree: Mapping[str, Any]) -> SetFile:
     Raises
     ------
     ContractError
-        If a key is unknown, a value of another type, or an entry without a contract.
+        If a key is unknown, a value of another type, an entry without a contract, or an alliance
+        wrong.
     """
     given = _as(_Tree, tree, path.name)
     check_name(path.name, "set.name", given.set.name)
@@ -98,6 +116,17 @@ def read_set(path: Path, tree: Mapping[str, Any]) -> SetFile:
         default = _as(Member, given.default, f"{path.name}: default")
         if default.contract is None:
             raise ContractError(f"{path.name}: default: found no contract, expected one")
+    entries = {
+        name: _as(AllianceEntry, raw, f"{path.name}: alliances.{name}")
+        for name, raw in given.alliances.items()
+    }
+    alliances = {
+        name: alliance_of(
+            f"{path.name}: alliances.{name}", name, entry.members, entry.split, entry.weights
+        )
+        for name, entry in entries.items()
+    }
+    check_apart(path.name, alliances, given.partnerships)
     return SetFile(
         path,
         given.set,
@@ -106,6 +135,11 @@ def read_set(path: Path, tree: Mapping[str, Any]) -> SetFile:
             name: _completed(_as(Member, raw, where), default, where)
             for name, raw in given.partnerships.items()
             for where in [f"{path.name}: partnerships.{name}"]
+        },
+        alliances,
+        {
+            name: _completed(entry, default, f"{path.name}: alliances.{name}")
+            for name, entry in entries.items()
         },
     )
 

@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ihp_compute.contracts.alliances import BY_QUALITY, Alliance, check_roster
 from ihp_compute.contracts.contract import Agreement, Contract
 from ihp_compute.contracts.draft import Draft
 from ihp_compute.contracts.files import load, read_toml, same_content
 from ihp_compute.contracts.kinds import CARRIED, SUPPLIED
+from ihp_compute.contracts.quality_scores import Own, listed
 from ihp_compute.contracts.rules import AttributionTerms, CostTerms, RiskTerms, incurred_by
-from ihp_compute.contracts.set_files import SetFile, contract_of, read_set, with_values
+from ihp_compute.contracts.set_files import Member, SetFile, contract_of, read_set, with_values
 from ihp_compute.errors import ContractError
 
 
@@ -33,10 +37,11 @@ class ContractSet:
     ----------
     name : str
     contracts : mapping of partnership id to Contract
-        In the order of the ids; overrides applied.
+        In the order of the ids; overrides applied. An alliance stands in place of its members.
     performance_year, base_year : int or None
     paid_through : date or None
         Defaults of a run under this set.
+    alliances : mapping of alliance id to Alliance
     """
 
     name: str
@@ -44,6 +49,7 @@ class ContractSet:
     performance_year: int | None = None
     base_year: int | None = None
     paid_through: date | None = None
+    alliances: Mapping[str, Alliance] = field(default_factory=dict)
     _agreed: dict[int | None, dict[str, Agreement]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -57,6 +63,17 @@ class ContractSet:
                     made[id(contract)] = contract.at(year)
             self._agreed[year] = {p: made[id(c)] for p, c in self.contracts.items()}
         return self._agreed[year]
+
+    @cached_property
+    def alliance_of(self) -> dict[str, str]:
+        """The alliance of each of its members."""
+        return {
+            member: name for name, alliance in self.alliances.items() for member in alliance.members
+        }
+
+    def settles(self, group: str) -> str:
+        """The id under which a group of the roster settles: its alliance's, else its own."""
+        return self.alliance_of.get(group, group)
 
     def rule_sets(self, year: int | None) -> tuple[CostTerms, ...]:
         """The distinct cost terms of the set, in the order in which partnerships meet them.
@@ -76,7 +93,7 @@ class ContractSet:
         return tuple(dict.fromkeys(a["target.rate_cells"] for a in self.at(year).values()))
 
     def rule_set_of(self, partnership: str, year: int) -> int:
-        """Index into `rule_sets` of a partnership's cost terms."""
+        """Index into `rule_sets` of the cost terms of who settles."""
         return self.rule_sets(year).index(self.at(year)[partnership].cost)
 
     def attribution(self, year: int | None) -> AttributionTerms:
@@ -106,7 +123,8 @@ class ContractSet:
     def only(self, partnerships: Container[str]) -> ContractSet:
         """The set of some of its partnerships."""
         chosen = {p: contract for p, contract in self.contracts.items() if p in partnerships}
-        return replace(self, contracts=chosen)
+        alliances = {name: one for name, one in self.alliances.items() if name in chosen}
+        return replace(self, contracts=chosen, alliances=alliances)
 
     def check_trends(self, base_year: int, performance_year: int) -> None:
         """Refuse contracts that leave a year's trend open between base and performance year.
@@ -135,6 +153,22 @@ class ContractSet:
                     "population-based payment to them; take it into account beside the settlement"
                 )
 
+    def check_splits(self, quality: Mapping[str, Own]) -> None:
+        """Refuse an alliance that splits by quality where a member has no score.
+
+        Raises
+        ------
+        ContractError
+        """
+        for name, alliance in self.alliances.items():
+            without = [m for m in alliance.members if not isinstance(quality.get(m), Decimal)]
+            if alliance.split == BY_QUALITY and without:
+                raise ContractError(
+                    f"{self.name}: alliances.{name}.split: found quality, and no quality score of "
+                    f"{listed(without)}; expected one of each member: supply it, or split by "
+                    "something else"
+                )
+
     def _shared(self, what: str, found: Mapping[str, Any]) -> Any:
         distinct = dict.fromkeys(found.values())
         if len(distinct) > 1:
@@ -154,8 +188,9 @@ class ContractSet:
 
     @property
     def sha256(self) -> str:
-        """Digest over partnerships and their contracts' digests."""
+        """Digest over partnerships and their contracts' digests, and over alliances."""
         rows = [[p, c.sha256] for p, c in self.contracts.items()]
+        rows += [[p, alliance.sha256] for p, alliance in self.alliances.items()]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
     @property
@@ -165,13 +200,16 @@ class ContractSet:
         return tuple(dict.fromkeys(found))
 
     def hashes(self) -> dict[str, str]:
-        """Digest of each contract; one with its own values carries its partnership in the name."""
+        """Digest of each contract; one with its own values carries its partnership in the name.
+
+        Of each alliance that of its members, split and weights.
+        """
         return {
             f"{contract.name} ({partnership})" if contract.overrides else contract.name: (
                 contract.sha256
             )
             for partnership, contract in self.contracts.items()
-        }
+        } | {f"alliance {name}": alliance.sha256 for name, alliance in self.alliances.items()}
 
     def drafts(
         self, year: int | None = None, supplied: Mapping[str, Any] | None = None
@@ -269,7 +307,7 @@ def is_set(file: Path, tree: Mapping[str, Any]) -> bool:
     ContractError
         If it gives contracts to partnerships and has no table that makes it a set.
     """
-    given = next((name for name in ("default", "partnerships") if name in tree), "")
+    given = next((name for name in ("default", "partnerships", "alliances") if name in tree), "")
     if given and "set" not in tree:
         raise ContractError(
             f"{file.name}: set: no such table beside [{given}], expected [set] with a name: a "
@@ -307,25 +345,39 @@ def _set_of(given: SetFile, partnerships: Sequence[str]) -> ContractSet:
             f"{path.name}: partnerships.{strangers[0]}: not on the roster, which has "
             f"{', '.join(sorted(partnerships)[:5])}…"
         )
+    check_roster(path.name, given.alliances, partnerships)
     found = {}
     named: dict[str, tuple[str, Contract]] = {}
-    for partnership in sorted(partnerships):
-        member = given.partnerships.get(partnership, given.default)
-        where = f"{path.name}: partnerships.{partnership}"
+    for who, where, member in _entries(given, partnerships):
         if member is None:
             raise ContractError(f"{where}: found nothing, expected its contract (or a [default])")
         contract = contract_of(path, member)
-        first, known = named.setdefault(contract.name, (partnership, contract))
+        first, known = named.setdefault(contract.name, (who, contract))
         if not same_content(contract, known):
             raise ContractError(
                 f"{where}: found {contract.file}, another contract under the name {contract.name} "
                 f"of {first}'s, expected names of their own"
             )
-        found[partnership] = with_values(
-            contract, member, f"{path.name}, partnership {partnership}"
-        )
+        kind = "alliance" if who in given.alliances else "partnership"
+        found[who] = with_values(contract, member, f"{path.name}, {kind} {who}")
     head = given.head
-    return ContractSet(head.name, found, head.performance_year, head.base_year, head.paid_through)
+    return ContractSet(
+        head.name, found, head.performance_year, head.base_year, head.paid_through,
+        given.alliances,
+    )  # fmt: skip
+
+
+def _entries(
+    given: SetFile, partnerships: Sequence[str]
+) -> Iterator[tuple[str, str, Member | None]]:
+    """Who settles, by id: where its entry stands, and the entry or the default."""
+    apart = {member for alliance in given.alliances.values() for member in alliance.members}
+    for who in sorted({*partnerships, *given.alliances} - apart):
+        if who in given.alliances:
+            yield who, f"{given.file.name}: alliances.{who}", given.terms[who]
+        else:
+            entry = given.partnerships.get(who, given.default)
+            yield who, f"{given.file.name}: partnerships.{who}", entry
 
 
 def check(file: Path, year: int | None = None, base_year: int | None = None) -> dict[str, Any]:
@@ -354,7 +406,8 @@ def check(file: Path, year: int | None = None, base_year: int | None = None) -> 
     tree = read_toml(file)
     if is_set(file, tree):
         given = read_set(file, tree)
-        made = _set_of(given, list(given.partnerships))
+        apart = [member for one in given.alliances.values() for member in one.members]
+        made = _set_of(given, [*given.partnerships, *apart])
         when = made.performance_year if year is None else year
         base = made.base_year if base_year is None else base_year
         if when is not None and base is not None and base >= when:

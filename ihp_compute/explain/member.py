@@ -171,7 +171,7 @@ def _of_member(plans: Sequence[Plan], shard: Shard, member: int) -> Plan:
     if len(plans) == 1:
         return plans[0]
     group = int(attributed(plans[0], shard)[1].group[member])
-    name = plans[0].roster.groups[group] if group >= 0 else ""
+    name = plans[0].contracts.settles(plans[0].roster.groups[group]) if group >= 0 else ""
     return next((plan for plan in plans if name in plan.contracts.contracts), plans[0])
 
 

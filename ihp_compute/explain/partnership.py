@@ -86,7 +86,10 @@ def explain_partnership(run_dir: Path, partnership_id: str) -> PartnershipExplai
         intervals.filter(
             pc.and_(
                 pc.equal(intervals.column("scope"), PARTNERSHIP),
-                pc.equal(intervals.column("partnership_id"), partnership_id),
+                pc.and_(
+                    pc.equal(intervals.column("partnership_id"), partnership_id),
+                    pc.equal(intervals.column("item"), ""),
+                ),
             )
         ).to_pylist(),
         risk_by_cell(run_dir).get(partnership_id, []),

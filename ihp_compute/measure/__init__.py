@@ -43,6 +43,7 @@ from ihp_compute.measure.prospective import ProspectivePlan, plan_prospective
 from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.score_change import SCORE_PARTS
 from ihp_compute.measure.scoring import noticed_of_scoring
+from ihp_compute.measure.settling import settling
 from ihp_compute.measure.statement import STATEMENT_FIELDS, read_statement, statement_of, unstated
 from ihp_compute.measure.utilisation import measures_of, utilise_years
 
@@ -89,6 +90,7 @@ __all__ = [
     "plan_year",
     "programme_parts",
     "read_statement",
+    "settling",
     "statement_of",
     "together",
     "unstated",

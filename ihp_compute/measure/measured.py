@@ -67,6 +67,8 @@ class Measured:
         What the score provider counted, as "year:what".
     n_shards : int
         Shards summed.
+    apart : Totals, optional
+        Totals of the roster's groups, where `totals` has alliances in their members' place.
     """
 
     totals: Totals
@@ -83,6 +85,12 @@ class Measured:
     programme: ProgrammeSums
     counts: Counter[str]
     n_shards: int
+    apart: Totals | None = None
+
+    @property
+    def group_totals(self) -> Totals:
+        """Totals of the roster's groups."""
+        return self.totals if self.apart is None else self.apart
 
     def __add__(self, other: Measured) -> Measured:
         """Measures of two disjoint sets of members."""

@@ -215,7 +215,7 @@ def make_plan(request: RunRequest) -> Plan:
     contracts.check_trends(base_year, performance_year)
     contracts.check_cost(performance_year)
     quality = quality_scores(population, performance_year)
-    strangers = sorted(set(quality) - set(contracts.contracts))
+    strangers = sorted({*quality} - {*contracts.contracts, *contracts.alliance_of})
     cutoff_day = _cutoff_day(request, contracts, population)
     to_come = claims_to_come(
         population, contracts, years=(base_year, performance_year), cutoff_day=cutoff_day
@@ -253,12 +253,17 @@ def make_plan(request: RunRequest) -> Plan:
         base_year=base_year,
         performance_year=performance_year,
     )
-    QualityScores.of(used, agreements, roster.met_by_nobody(performance_year)).refuse_missing(
+    unmet = {*roster.met_by_nobody(performance_year)}
+    without_members = {*map(contracts.settles, unmet)} - {
+        contracts.settles(name) for name in roster.groups if name not in unmet
+    }
+    QualityScores.of(used, agreements, without_members).refuse_missing(
         agreements, lambda: given_instead(population, performance_year, strangers)
     )
     procedures = population.codes("hcpcs").to_pylist()
     visits = compile_visits(attribution, procedures)
     programme = load_programme(request.programme, performance_year)
+    contracts.check_splits(used)
     device, notes = _device(request)
     idle = dict.fromkeys(note for asked in scorings for note in idle_terms(*asked))
     return Plan(
@@ -340,8 +345,8 @@ def together(plan: Plan, parts: Sequence[Plan]) -> Plan:
 def _group_rule_set(contracts: ContractSet, roster: Roster, year: int) -> tuple[int, ...]:
     """Rule set of each group: of its contract; the first of who has none."""
     return tuple(
-        contracts.rule_set_of(group, year) if group in contracts.contracts else 0
-        for group in roster.groups
+        contracts.rule_set_of(name, year) if name in contracts.contracts else 0
+        for name in map(contracts.settles, roster.groups)
     )
 
 

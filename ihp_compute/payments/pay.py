@@ -216,7 +216,7 @@ def _terms(plan: ProspectivePlan) -> list[PopulationBasedTerms | None]:
     """Terms of each partnership in the order of the roster's groups; None: it is not paid."""
     agreements = plan.contracts.at(plan.year)
     names = plan.roster.groups[: plan.roster.n_partnerships]
-    found = [agreements[name].population_based for name in names]
+    found = [agreements[plan.contracts.settles(name)].population_based for name in names]
     if all(one.rate_usd is None for one in found):
         raise ContractError(
             f"{plan.contracts.name}: pbp.rate: found none in {plan.year} for every partnership, "
@@ -374,8 +374,9 @@ def _drafts(plan: ProspectivePlan, terms: Sequence[PopulationBasedTerms | None])
     found = []
     for name, own in zip(plan.roster.groups[: len(terms)], terms, strict=True):
         if own is not None:
-            draft = agreements[name].draft(("attribution.", "risk.", "pbp."))
-            found.append(draft.line(agreements[name].name))
+            agreement = agreements[plan.contracts.settles(name)]
+            draft = agreement.draft(("attribution.", "risk.", "pbp."))
+            found.append(draft.line(agreement.name))
     return [line for line in found if line]
 
 

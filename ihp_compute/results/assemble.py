@@ -272,7 +272,7 @@ def _payments(part: Part) -> Iterator[dict[str, Any]]:
     for one in settled:
         parts = one.payer_cents or {"all": one.payment_cents}
         if agreements[one.partnership_id]["payers.split"] == "member_months":
-            months = measured.payer_months[plan.roster.groups.index(one.partnership_id)]
+            months = measured.payer_months[measured.totals.groups.index(one.partnership_id)]
             weights = payer_weights(months, list(plan.plans))
             parts = split(one.payment_cents, weights) if weights else parts
         for payer, cents in parts.items():
@@ -343,7 +343,8 @@ def _exclusions(part: Part) -> Iterator[dict[str, Any]]:
 
 def _stands(plan: Plan, group: str) -> bool:
     """Whether a group has rows in a measurement: a partnership in that of its contract alone."""
-    return group in plan.contracts.contracts or group in (COMPARISON, UNATTRIBUTED)
+    settles = plan.contracts.settles(group)
+    return settles in plan.contracts.contracts or group in (COMPARISON, UNATTRIBUTED)
 
 
 def _attribution(part: Part) -> Iterator[dict[str, Any]]:

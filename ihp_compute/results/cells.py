@@ -53,7 +53,7 @@ def cell_rows(
         if rules.label not in seen:
             seen.add(rules.label)
             for group in (COMPARISON, UNATTRIBUTED):
-                if group in plan.roster.groups:
+                if group in measured.totals.groups:
                     yield from _rows(plan, rules, group, cells, settles=False)
 
 
@@ -103,7 +103,7 @@ def _rules(plan: Plan, measured: Measured, agreement: Agreement, label: str) -> 
 def _rows(
     plan: Plan, rules: _Rules, group: str, cells: tuple[SettledCell, ...], *, settles: bool
 ) -> Iterator[dict[str, Any]]:
-    sums, g = rules.sums, plan.roster.groups.index(group)
+    sums, g = rules.sums, rules.sums.totals.groups.index(group)
     for i, cell in enumerate(cells):
         own = {name: int(sums.by_cell[g, i, 0, k]) for name, k in sums.columns.items()}
         # a difference of rounding may stand in a cell that nobody is in

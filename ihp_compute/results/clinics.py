@@ -63,8 +63,8 @@ class ClinicYears:
         names += [f"months_{cell}" for cell in RATE_CELLS]
         names += [f"cost_r{r}_cents" for r in range(len(plan.rule_sets))]
         table = pa.concat_tables([part.select(names) for part in measured.member_years])
-        groups = plan.roster.groups
-        known = {name: g for g, name in enumerate(groups)}
+        groups = measured.totals.groups
+        known = {name: groups.index(plan.contracts.settles(name)) for name in plan.roster.groups}
         group = _coded(table.column("group_id"), lambda name: known.get(name, -1))
         ordered = sorted({*_texts(table.column("attributed_npi"))} - {""})
         rank = {npi: place for place, npi in enumerate(ordered)}
@@ -141,7 +141,12 @@ def _costs(
     plan: Plan, totals: Totals, table: pa.Table, group: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Cost and expected cost of each member-year, in cents: base and performance year in turn."""
-    rule_set = np.array(plan.group_rule_set, np.int64)[np.maximum(group, 0)]
+    of_group = {
+        plan.contracts.settles(name): rule_set
+        for name, rule_set in zip(plan.roster.groups, plan.group_rule_set, strict=True)
+    }
+    rule_sets = np.array([of_group[name] for name in totals.groups], np.int64)
+    rule_set = rule_sets[np.maximum(group, 0)]
     year = np.arange(group.size) % 2
     units = np.zeros((len(plan.rule_sets), 2, len(RATE_CELLS)))
     for t, of in enumerate(_YEARS):

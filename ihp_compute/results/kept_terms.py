@@ -19,6 +19,7 @@ import msgspec
 from ihp_compute.contracts import (
     FILLED,
     NONE,
+    Alliance,
     Band,
     Contract,
     ContractSet,
@@ -55,7 +56,7 @@ class RunTerms:
 
 
 def document(contracts: ContractSet, quality: Mapping[str, Own]) -> dict[str, Any]:
-    """The content of `FILE`: each contract once, who has which, and the quality scores."""
+    """The content of `FILE`: each contract once, who has which, quality scores, alliances."""
     distinct: dict[str, Contract] = {}
     for contract in contracts.contracts.values():
         distinct.setdefault(contract.sha256, contract)
@@ -69,6 +70,14 @@ def document(contracts: ContractSet, quality: Mapping[str, Own]) -> dict[str, An
         "contracts": {sha256: _written(contract) for sha256, contract in distinct.items()},
         "partnerships": {p: c.sha256 for p, c in contracts.contracts.items()},
         "quality": {p: None if s is None else str(s) for p, s in quality.items()},
+        "alliances": {
+            name: {
+                "members": list(alliance.members),
+                "split": alliance.split,
+                "weights": [str(weight) for weight in alliance.weights],
+            }
+            for name, alliance in contracts.alliances.items()
+        },
     }
 
 
@@ -162,6 +171,12 @@ def _read(raw: Mapping[str, Any]) -> RunTerms:
             performance_year=head["performance_year"],
             base_year=head["base_year"],
             paid_through=None if through is None else date.fromisoformat(through),
+            alliances={
+                name: Alliance(
+                    name, tuple(one["members"]), one["split"], tuple(map(Decimal, one["weights"]))
+                )
+                for name, one in raw.get("alliances", {}).items()
+            },
         ),
         {
             p: score if score is None or score in FILLED else Decimal(score)

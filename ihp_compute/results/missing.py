@@ -132,7 +132,7 @@ def _unpaid(plan: Plan, measured: Measured, settled: Sequence[Settled]) -> Itera
     agreements = plan.contracts.at(plan.performance_year)
     for y, year in enumerate(plan.years):
         for one in settled:
-            by_plan = measured.unpaid[y, plan.roster.groups.index(one.partnership_id)]
+            by_plan = measured.unpaid[y, measured.totals.groups.index(one.partnership_id)]
             cost = agreements[one.partnership_id].cost
             allowed = "allowed" in (cost.amount, cost.zero_paid_encounter)
             encounters = int(by_plan[0, 0])
@@ -157,7 +157,7 @@ def _without_plan(plan: Plan, measured: Measured, settled: Sequence[Settled]) ->
     agreements = plan.contracts.at(plan.performance_year)
     column = 1 + plan.plans.index(_NO_PLAN)
     for one in settled:
-        by_payer = measured.payer_months[plan.roster.groups.index(one.partnership_id)]
+        by_payer = measured.payer_months[measured.totals.groups.index(one.partnership_id)]
         months = int(by_payer[column])
         if not months:
             continue
@@ -219,7 +219,7 @@ def _cells_not_listed(
     for name, group in under.items():
         agreement = agreements[group]
         listed = "+".join(agreement["target.rate_cells"]).split("+")
-        rule_set = plan.group_rule_set[totals.groups.index(group)]
+        rule_set = plan.rule_sets.index(agreement.cost)
         cost = totals.column(f"perf_cost_r{rule_set}")[:, :, 0].sum(axis=0)
         left = [c for c, cell in enumerate(totals.strata) if cell not in listed and months[c]]
         if left:

@@ -12,7 +12,7 @@ when negative; a partnership that one run did not settle stands with zero in it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -52,6 +52,8 @@ class Settlement:
     paid_through : date
     contracts, programmes : mapping of partnership id to str
         Names of contracts, and of their programmes as far as they were kept.
+    alliances : mapping of partnership id to str
+        The alliance of each member.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Settlement:
     paid_through: date
     contracts: Mapping[str, str]
     programmes: Mapping[str, str]
+    alliances: Mapping[str, str]
 
     @classmethod
     def of_run(cls, folder: Path) -> Settlement:
@@ -78,7 +81,8 @@ class Settlement:
             {name: manifest[name] for name in ("performance_year", "base_year")},
             date.fromisoformat(manifest["paid_through"]),
             {row["partnership_id"]: row["contract"] for row in rows},
-            _programmes(folder / KEPT_TERMS),
+            _kept(folder / KEPT_TERMS, _programmes),
+            _kept(folder / KEPT_TERMS, _alliances),
         )
 
     @classmethod
@@ -92,6 +96,7 @@ class Settlement:
             plan.paid_through,
             {p: agreement.name for p, agreement in agreements.items()},
             {p: contract.programme for p, contract in plan.contracts.contracts.items()},
+            plan.contracts.alliance_of,
         )
 
 
@@ -130,8 +135,8 @@ def netted(last: Settlement, earlier: Sequence[Path]) -> tuple[Netted, ...]:
     Raises
     ------
     RunError
-        If a folder is no run, the settlements are of other years, contracts or programmes, one saw
-        claims paid later than the last one, or one is given twice.
+        If a folder is no run, the settlements are of other years, contracts, programmes or
+        alliances, one saw claims paid later than the last one, or one is given twice.
     """
     found = [(folder, Settlement.of_run(folder)) for folder in earlier]
     for _, one in found:
@@ -209,6 +214,13 @@ def _refuse_other(last: Settlement, one: Settlement) -> None:
                     f"{there[name]}, expected the same: one does not net the other; name runs of "
                     "this one"
                 )
+    for name in sorted(last.alliances.keys() | one.alliances.keys()):
+        here, there = (found.alliances.get(name, "no alliance") for found in (last, one))
+        if here != there:
+            raise RunError(
+                f"{last.name} and {one.name}: {name} is of {here} and of {there}, expected the "
+                "same: one does not net the other; name runs of this one"
+            )
     if one.paid_through > last.paid_through:
         raise RunError(
             f"{one.name}: claims paid through {one.paid_through}, after the {last.paid_through} of "
@@ -216,14 +228,24 @@ def _refuse_other(last: Settlement, one: Settlement) -> None:
         )
 
 
-def _programmes(file: Path) -> dict[str, str]:
-    """Programmes by partnership, as a run kept its contracts; none of one that kept none."""
+def _kept(file: Path, read: Callable[[Any], dict[str, str]]) -> dict[str, str]:
+    """What a run kept of its terms; nothing of one that kept none."""
     if not file.is_file():
         return {}
     try:
-        held = json.loads(file.read_text(encoding="utf-8"))
-        return {p: held["contracts"][sha]["programme"] for p, sha in held["partnerships"].items()}
+        return read(json.loads(file.read_text(encoding="utf-8")))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{file}: cannot be read back ({type(error).__name__}); run it again") from (
             None
         )
+
+
+def _programmes(held: Any) -> dict[str, str]:
+    """Programmes by partnership."""
+    return {p: held["contracts"][sha]["programme"] for p, sha in held["partnerships"].items()}
+
+
+def _alliances(held: Any) -> dict[str, str]:
+    """The alliance of each member; of a run before there were any, none."""
+    alliances = held.get("alliances", {})
+    return {member: name for name, one in alliances.items() for member in one["members"]}

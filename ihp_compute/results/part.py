@@ -10,7 +10,10 @@ from ihp_compute.settlement import Settled
 
 
 class Part(NamedTuple):
-    """One measurement of a run: its plan, what was measured, and who was settled by it."""
+    """One measurement of a run: its plan, what was measured, and who was settled by it.
+
+    Sums of `measured` that settle are by who settles (`measure.settling`).
+    """
 
     plan: Plan
     measured: Measured

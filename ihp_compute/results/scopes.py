@@ -29,6 +29,7 @@ def interval_rows(scopes: Sequence[Scope]) -> Iterator[dict[str, Any]]:
                         "scope": one.scope,
                         "partnership_id": one.scope_id,
                         "measure": measure,
+                        "item": "",
                         "conditioning": conditioning,
                         "flag": flags,
                         **vars(interval),

@@ -33,7 +33,8 @@ def score_change_rows(plan: Plan, measured: Measured) -> Iterator[dict[str, Any]
     sums = measured.score_change
     if not len(sums):
         return
-    places = [(plan.roster.groups.index(name), name) for name in sorted(plan.contracts.contracts)]
+    groups = measured.totals.groups
+    places = [(groups.index(name), name) for name in sorted(plan.contracts.contracts)]
     for place, name in ((-1, ""), *places):
         found = changes(sums[place])
         if found is not None:

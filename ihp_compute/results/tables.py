@@ -78,8 +78,11 @@ INTERVALS: Final = TableSchema(
         Column("partnership_id", pa.string(), "the partnership, or the scope_id of another scope"),
         Column("measure", pa.string(),
                "savings_rate, savings_cents, payment_cents or state_net_cents"),
+        Column("item", pa.string(),
+               "which of the measure: comparator and years; empty of a settlement"),
         Column("method", pa.string(), "percentile or basic"),
-        Column("conditioning", pa.string(), "target_resampled or target_fixed"),
+        Column("conditioning", pa.string(),
+               "target_resampled or target_fixed of a settlement; else drawn"),
         Column("level", pa.float64(), "part of the replicates between the ends", "ratio"),
         Column("point", pa.float64(), "the measure as observed", "of the measure"),
         Column("low", pa.float64(), "lower end", "of the measure"),
@@ -88,7 +91,7 @@ INTERVALS: Final = TableSchema(
         Column("flag", pa.string(),
                "why to be careful: below_minimum_size, empty_cell, thin_cell; those of a sum"),
     ),
-    keys=("scope", "partnership_id", "measure", "method", "conditioning", "level"),
+    keys=("scope", "partnership_id", "measure", "item", "method", "conditioning", "level"),
 )  # fmt: skip
 
 CHANCES: Final = TableSchema(

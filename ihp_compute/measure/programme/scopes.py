@@ -38,8 +38,9 @@ def programme_scopes(plan: Plan) -> tuple[ProgrammeScope, ...]:
     groups = plan.roster.groups
     partnerships = [g for g, name in enumerate(groups) if name not in (COMPARISON, UNATTRIBUTED)]
     agreements = plan.contracts.contracts
-    of_programme = {g: agreements[groups[g]].programme for g in partnerships}
-    of_track = {g: agreements[groups[g]].name for g in partnerships}
+    of_contract = {g: agreements[plan.contracts.settles(groups[g])] for g in partnerships}
+    of_programme = {g: contract.programme for g, contract in of_contract.items()}
+    of_track = {g: contract.name for g, contract in of_contract.items()}
     return (
         *(ProgrammeScope(PARTNERSHIP, name, (g,)) for g, name in enumerate(groups)),
         ProgrammeScope(ATTRIBUTED, ATTRIBUTED, tuple(partnerships)),
