@@ -26,7 +26,7 @@ from ihp_compute.measure.plan import Plan
 from ihp_compute.measure.programme import MemberYear, ProgrammePart, ProgrammeSums, added
 from ihp_compute.measure.providers import providers_of
 from ihp_compute.measure.score_change import score_change
-from ihp_compute.measure.utilisation import UseOfCare, use_by_group
+from ihp_compute.measure.utilisation import UseOfCare, summed_use
 from ihp_compute.population import ShardColumns
 from ihp_compute.risk import ScoreParts, Scores
 from ihp_compute.uncertainty import Rows, Totals, YearRows, replicate_totals
@@ -48,8 +48,8 @@ class Measured:
         Members, member months and paid cents per year (base, performance) and reason.
     movement : int64[2, n_groups, n_steps, 7]
         Members by group and step of each year, and who came and went (`movement`).
-    utilisation : int64[2, n_groups, 1 + 2 * n_measures]
-        Members, numerators and denominators of use of care per year and group (`use_by_group`).
+    use_by_group : int64[2, n_groups, 1 + 2 * n_measures]
+        Members, numerators and denominators of use of care per year and group (`summed_use`).
     cells : CellSums
         What stands in rate cells as observed.
     payer_months : int64[n_groups, 1 + n_plans]
@@ -76,7 +76,7 @@ class Measured:
     ledger: NDArray[np.int64]
     exclusions: NDArray[np.int64]
     movement: NDArray[np.int64]
-    utilisation: NDArray[np.int64]
+    use_by_group: NDArray[np.int64]
     cells: CellSums
     payer_months: NDArray[np.int64]
     unscored: NDArray[np.int64]
@@ -100,7 +100,7 @@ class Measured:
             self.ledger + other.ledger,
             self.exclusions + other.exclusions,
             self.movement + other.movement,
-            self.utilisation + other.utilisation,
+            self.use_by_group + other.use_by_group,
             self.cells + other.cells,
             self.payer_months + other.payer_months,
             self.unscored + other.unscored,
@@ -148,7 +148,7 @@ class Measured:
             ledger=sum_of([shard.ledger for shard in shards]),
             exclusions=sum_of([shard.exclusions for shard in shards]),
             movement=sum_of([shard.movement for shard in shards]),
-            utilisation=sum_of([shard.utilisation for shard in shards]),
+            use_by_group=sum_of([shard.use_by_group for shard in shards]),
             cells=cells,
             payer_months=sum_of([shard.payer_months for shard in shards]),
             unscored=sum_of([shard.unscored for shard in shards]),
@@ -181,7 +181,7 @@ class ShardMeasured:
     ledger: NDArray[np.int64]
     exclusions: NDArray[np.int64]
     movement: NDArray[np.int64]
-    utilisation: NDArray[np.int64]
+    use_by_group: NDArray[np.int64]
     cells: CellSums
     payer_months: NDArray[np.int64]
     unscored: NDArray[np.int64]
@@ -239,7 +239,7 @@ class ShardMeasured:
             movement=movement(
                 attributions, n_groups=n_groups, n_partnerships=plan.roster.n_partnerships
             ),
-            utilisation=np.stack([use_by_group(a, use, n_groups) for a, _, _, use in years]),
+            use_by_group=np.stack([summed_use(a, use, n_groups) for a, _, _, use in years]),
             cells=cell_sums(
                 [
                     (attribution, cost, rows)

@@ -43,6 +43,9 @@ USE_MEASURES: Final = (
 """Measures of use of care, in the order of `UseOfCare`; of `ed_avoidable` the numerator is the
 avoidable share of visits in millionths of a visit."""
 
+CLAIMS_MEASURES: Final = ("ed_visits", "readmissions", "follow_up", "well_child")
+"""Those of which a contract may make a quality score."""
+
 
 @dataclass(frozen=True)
 class UseOfCare:
@@ -196,7 +199,7 @@ def utilise_years(
     return found
 
 
-def use_by_group(attribution: Attribution, use: UseOfCare, n_groups: int) -> NDArray[np.int64]:
+def summed_use(attribution: Attribution, use: UseOfCare, n_groups: int) -> NDArray[np.int64]:
     """Members, numerators and denominators of each group: int64[n_groups, 1 + 2 * n_measures].
 
     Numerators come first, each in the order of `USE_MEASURES`; ineligible members are in no group.
@@ -207,8 +210,31 @@ def use_by_group(attribution: Attribution, use: UseOfCare, n_groups: int) -> NDA
     return np.stack([sums_by(group, values[here], n_groups) for values in columns], axis=1)
 
 
+def claims_measures(
+    rule: UseRule, use_by_group: NDArray[np.int64], groups: Sequence[str]
+) -> dict[str, dict[str, tuple[int, int]]]:
+    """Numerator and denominator of the measures that claims can give, by group and measure.
+
+    By open rules, certified by nobody. A measure that the run does not measure is not there.
+
+    Parameters
+    ----------
+    rule : UseRule
+        Of the run.
+    use_by_group : int64[n_groups, 1 + 2 * n_measures]
+        Of one year (`Measured.use_by_group`).
+    groups : sequence of str
+        Their ids (`Roster.groups`).
+    """
+    names = [name for name in CLAIMS_MEASURES if name in rule.measured]
+    return {
+        group: {name: measures_of(sums)[name] for name in names}
+        for group, sums in zip(groups, use_by_group, strict=True)
+    }
+
+
 def measures_of(sums: NDArray[np.int64]) -> dict[str, tuple[int, int]]:
-    """Numerator and denominator by measure, from one group's row of `use_by_group`."""
+    """Numerator and denominator by measure, from one group's row of `summed_use`."""
     counts = [int(value) for value in sums[1:]]
     pairs = zip(counts[: len(USE_MEASURES)], counts[len(USE_MEASURES) :], strict=True)
     return dict(zip(USE_MEASURES, pairs, strict=True))

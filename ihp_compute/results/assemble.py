@@ -370,7 +370,7 @@ def _per_thousand(events: int, months: int) -> float:
 
 def _utilisation(part: Part) -> Iterator[dict[str, Any]]:
     plan, measured, _ = part
-    for year, by_group in zip(plan.years, measured.utilisation, strict=True):
+    for year, by_group in zip(plan.years, measured.use_by_group, strict=True):
         for group, sums in zip(plan.roster.groups, by_group, strict=True):
             if not _stands(plan, group):
                 continue

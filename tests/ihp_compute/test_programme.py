@@ -156,7 +156,7 @@ def test_a_part_surveys_everybody_then_adds_over_shards_alike(small_population: 
         n = sum(shard.n_members for shard in plan.shards)
         whole, base, performance = merged.programme["heads"].tolist()
         assert whole == n * len(plan.shards)
-        eligible = merged.utilisation[:, :, 0].sum(axis=1).tolist()
+        eligible = merged.use_by_group[:, :, 0].sum(axis=1).tolist()
         assert [base, performance] == eligible
         found[threads] = merged.programme["heads"].tolist()
     assert found[1] == found[2]

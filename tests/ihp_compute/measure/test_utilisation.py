@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ihp_compute.codes import LINE_ED, LINE_INPATIENT, VISIT_ED, VISIT_INPATIENT, VISIT_PAYMENT
-from ihp_compute.measure.utilisation import USE_MEASURES, UseOfCare, UseRule, utilise_years
+from ihp_compute.measure.utilisation import (
+    USE_MEASURES,
+    UseOfCare,
+    UseRule,
+    claims_measures,
+    summed_use,
+    utilise_years,
+)
 from ihp_compute.units import NO_DAY, day_of
 from tests.ihp_compute.measure.use_cases import (
     COORDINATION,
@@ -421,3 +429,36 @@ def test_counts_are_those_of_the_slow_reading(
         slow = read_slowly({**person, "emergency": days}, months, 2024)
         fast = {name: tuple(int(part[place]) for part in found.of(name)) for name in USE_MEASURES}
         assert fast == slow
+
+
+# --- groups --------------------------------------------------------------------------------------
+
+
+def test_what_a_contract_may_score_is_summed_by_group(tiny_shard: Maker) -> None:
+    """Two members of A, one of B who is a child, one of nobody."""
+    child = {"birth_day": day_of(date(2015, 6, 1)), "visits": [visit(5, PREVENTIVE)]}
+    shard = tiny_shard(
+        {"stays": [stay(0, 2), stay(9, 11)], "visits": [visit(12)]},
+        {"lines": [emergency(1), emergency(3)]},
+        child,
+        {"stays": [stay(0, 2)], "lines": [emergency(50)]},
+    )
+    attribution = replace(
+        countable(2024, [WHOLE_YEAR, (3, 4), WHOLE_YEAR, WHOLE_YEAR]),
+        group=np.array([0, 0, 1, -1], np.int32),
+    )
+    (found,) = utilise_years(shard, (attribution,), MEASURED, cutoff_day=CUTOFF)
+    sums = summed_use(attribution, found, 2)
+    assert sums[:, 0].tolist() == [2, 1]
+    assert claims_measures(MEASURED, sums, ("A", "B")) == {
+        "A": {
+            "ed_visits": (2, 14), "readmissions": (1, 2), "follow_up": (2, 2), "well_child": (0, 0),
+        },
+        "B": {
+            "ed_visits": (0, 12), "readmissions": (0, 0), "follow_up": (0, 0), "well_child": (1, 1),
+        },
+    }  # fmt: skip
+    assert set(claims_measures(UseRule(VISITS), sums, ("A", "B"))["A"]) == {
+        "ed_visits",
+        "readmissions",
+    }
