@@ -72,6 +72,15 @@ VISIT_INPATIENT: Final = LINE_INPATIENT
 VISIT_PAYMENT: Final = 4
 """Bits of visits.marks. A payment is capitation, service tracking or a supplemental payment."""
 
+STAY_BIRTH: Final = 1
+"""Bit of stays.marks: some diagnosis of the claim is Z38, a liveborn infant by place of birth."""
+
+BIRTH_DIAGNOSES: Final = "Z38"
+"""Beginning of the codes of ICD-10-CM that a hospital writes once, for the newborn's own birth."""
+
+NO_STAY: Final = -1
+"""Of a line whose claim is no stay."""
+
 VISIT_CODES: Final = (
     "90785-90899", "92002-92014", "96156-96171", "98000-98016", "98960-98981", "99201-99499",
     "G0101-G0182", "G0270-G0271", "G0296", "G0372-G0473", "G0502-G0560", "G2010-G2252",

@@ -84,6 +84,7 @@ CODE_SYSTEMS: Final[Mapping[str, CodeSystem]] = {
     "ndc": CodeSystem("drugs"),
     "revenue": CodeSystem("revenue centres of institutions"),
     "bill_type": CodeSystem("types of bill of institutions"),
+    "drg": CodeSystem("diagnosis related groups"),
     "place_of_service": CodeSystem("places of service of professional claims"),
     "npi": CodeSystem("providers, by national provider identifier"),
     "tin": CodeSystem("tax numbers of providers"),
@@ -123,6 +124,19 @@ def as_number(text: str) -> str:
     if not (whole.isascii() and whole.isdigit() and not places.strip("0")):
         return text
     return whole.lstrip("0") or "0"
+
+
+def as_decimal(text: str) -> str:
+    """A number without sign or exponent in its shortest spelling; other text as it stands.
+
+    >>> as_decimal(".50"), as_decimal("1.0"), as_decimal("00"), as_decimal("1e-3")
+    ('0.5', '1', '0', '1e-3')
+    """
+    whole, _, places = text.partition(".")
+    if not (whole + places).isascii() or not (whole + places).isdecimal():
+        return text
+    kept = places.rstrip("0")
+    return (whole.lstrip("0") or "0") + (f".{kept}" if kept else "")
 
 
 _FILLER: Final = re.compile(r"~+|\.|0+|8+|9+|n/?a|null|none", re.IGNORECASE)
@@ -326,7 +340,10 @@ _CLAIM: Final = (
     ),
 )  # fmt: skip
 _ACTION: Final = _small("action")
-_CLAIM_ROW: Final = (*_ROW, SpillColumn("blank_amount", pa.bool_()), _ISSUER, _ACTION)
+_PRINCIPAL_DX: Final = _coded("principal_dx", "dx")
+_CLAIM_ROW: Final = (
+    *_ROW, SpillColumn("blank_amount", pa.bool_()), _ISSUER, _ACTION, _PRINCIPAL_DX
+)  # fmt: skip
 _CLAIM_SOURCE: Final = InputColumn(
     "data_source", Kind.TEXT, "where the row was taken from; part of what a claim is",
     (_few("data_source"), _ISSUER),
@@ -353,6 +370,8 @@ _RENDERING: Final = _coded("rendering_npi", "npi")
 _BILLING: Final = _coded("billing_npi", "npi")
 _TIN: Final = _coded("tin", "tin")
 _DENIAL: Final = _small("denial")
+_UNITS: Final = SpillColumn("units_milli", pa.int64())
+_DX: Final = SpillColumn("dx", pa.list_(pa.int32()), None, "dx")
 
 _CLAIM_EXTENSIONS: Final = (
     InputColumn("x_elgblty_grp_cd", Kind.CODE, "the member's eligibility group on the claim"),
@@ -438,14 +457,14 @@ _MEDICAL: Final = (
         (_coded("bill_type", "bill_type"), _ACTION),
     ),
     InputColumn("drg_code_type", Kind.TEXT, "grouper of the DRG"),
-    InputColumn(
-        "drg_code", Kind.CODE, "diagnosis related group; kept is whether one stands",
-        (SpillColumn("has_drg", pa.bool_()),),
-    ),
+    InputColumn("drg_code", Kind.CODE, "diagnosis related group", (_coded("drg", "drg"),)),
     InputColumn(
         "revenue_center_code", Kind.CODE, "revenue centre", (_coded("revenue", "revenue"),)
     ),
-    InputColumn("service_unit_quantity", Kind.NUMBER, "how much was done", unit="units of service"),
+    InputColumn(
+        "service_unit_quantity", Kind.NUMBER, "how much was done; kept to thousandths", (_UNITS,),
+        unit="units of service",
+    ),
     InputColumn("hcpcs_code", Kind.CODE, "procedure or supply", (_coded("hcpcs", "hcpcs"),)),
     *_numbered("hcpcs_modifier", Kind.CODE, "modifier of the procedure", 5),
     InputColumn("rendering_npi", Kind.ID, "provider who rendered the service", (_RENDERING,)),
@@ -459,10 +478,11 @@ _MEDICAL: Final = (
     *_PAID,
     _amount("total_cost_amount", "what payer and member paid together"),
     InputColumn("diagnosis_code_type", Kind.TEXT, "ICD version of the diagnoses"),
-    *_numbered(
-        "diagnosis_code", Kind.CODE, "diagnosis", 25,
-        SpillColumn("dx", pa.list_(pa.int32()), None, "dx"), dotted=True,
+    InputColumn(
+        "diagnosis_code_1", Kind.CODE, "diagnosis, number 1 of up to 25: the principal one",
+        (_DX, _PRINCIPAL_DX), dotted=True,
     ),
+    *_numbered("diagnosis_code", Kind.CODE, "diagnosis", 25, _DX, dotted=True)[1:],
     *_numbered("diagnosis_poa", Kind.CODE, "whether the diagnosis was present on admission", 25),
     InputColumn("procedure_code_type", Kind.TEXT, "code list of the inpatient procedures"),
     *_numbered("procedure_code", Kind.CODE, "inpatient procedure", 25, dotted=True),
@@ -484,7 +504,10 @@ _PHARMACY: Final = (
         (_SERVICE, _CLAIM_START, _CLAIM_END), required=True,
     ),
     InputColumn("ndc_code", Kind.CODE, "drug", (_coded("ndc", "ndc"),)),
-    InputColumn("quantity", Kind.NUMBER, "how much was dispensed", unit="units of the drug"),
+    InputColumn(
+        "quantity", Kind.NUMBER, "how much was dispensed; kept to thousandths", (_UNITS,),
+        unit="units of the drug",
+    ),
     InputColumn("days_supply", Kind.NUMBER, "how long it lasts", unit="days"),
     InputColumn("refills", Kind.NUMBER, "how often it may be dispensed again", unit="refills"),
     *_PAID,
@@ -614,6 +637,7 @@ _ROSTER: Final = (
         "primary care, specialist, behavioral health, or a taxonomy code of one of them",
     ),
     InputColumn("health_care_home", Kind.FLAG, "certified as a health care home"),
+    InputColumn("location_id", Kind.ID, "place where the provider sees patients"),
     _START,
     _END,
 )  # fmt: skip
@@ -652,7 +676,17 @@ _FACTORS: Final = (
     InputColumn("substance_use_disorder", Kind.FLAG, "has a substance use disorder"),
     InputColumn("past_incarceration", Kind.FLAG, "was incarcerated"),
     InputColumn("child_protection", Kind.FLAG, "is known to child protection"),
-)
+    InputColumn(
+        "substance_use_consent_date", Kind.DATE,
+        "day from which the member consents that care for substance use is shown (42 CFR Part 2)",
+    ),
+)  # fmt: skip
+
+_COUNTY: Final = InputColumn("county_fips", Kind.CODE, "county, FIPS", required=True)
+_PREFIX: Final = InputColumn(
+    "dx_prefix", Kind.CODE, "beginning of diagnosis codes, with or without the dot", required=True,
+    dotted=True, spelling=CODE_SYSTEMS["dx"].spelling,
+)  # fmt: skip
 
 INPUT_TABLES: Final[Mapping[str, InputTable]] = {
     table.name: table
@@ -708,6 +742,47 @@ INPUT_TABLES: Final[Mapping[str, InputTable]] = {
         InputTable(
             "member_factors", "who members are and what they live with", _FACTORS,
             one_of=(_PERSON_NAMES,),
+        ),
+        InputTable(
+            "region", "counties of regions, whose markets others are compared with",
+            (
+                _COUNTY,
+                InputColumn("region", Kind.TEXT, "name of the region", required=True),
+            ),
+        ),
+        InputTable(
+            "intervention", "people of an intervention and its comparison",
+            (
+                InputColumn("person_id", Kind.ID, "the member", required=True),
+                InputColumn("arm", Kind.TEXT, "arm of the intervention", required=True),
+                InputColumn(
+                    "start_date", Kind.DATE, "day on which it begins for the arm or the member",
+                    required=True,
+                ),
+            ),
+        ),
+        InputTable(
+            "condition_group", "conditions by diagnosis, the lowest rank of a member's stands",
+            (
+                _PREFIX,
+                InputColumn(
+                    "condition_group", Kind.TEXT, "name of the condition group", required=True
+                ),
+                InputColumn(
+                    "rank", Kind.NUMBER, "place in the order of groups", unit="place",
+                    required=True, spelling=as_number,
+                ),
+            ),
+        ),
+        InputTable(
+            "ed_classifier", "how far emergency visits could be avoided, by principal diagnosis",
+            (
+                _PREFIX,
+                InputColumn(
+                    "avoidable_share", Kind.NUMBER, "share of visits that could be avoided",
+                    unit="ratio of visits", required=True, places=6, spelling=as_decimal,
+                ),
+            ),
         ),
     )
 }  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -77,6 +78,13 @@ class ShardContent:
         key = made["members"].column("member_key").to_numpy()
         offsets = made["offsets"]
 
+        def column(table: str, name: str) -> NDArray[Any]:
+            found = made[table].column(name).to_numpy(zero_copy_only=True)
+            if (table, name) == population_digest.STAY_COLUMN:
+                starts = (offsets.column(of).to_numpy() for of in ("lines", "stays"))
+                return population_digest.stay_places(found, *starts)
+            return found
+
         def hashes(table: str, name: str) -> NDArray[np.uint64]:
             found = known.get((table, name))
             return text_hashes(made[table].column(name)) if found is None else found
@@ -88,7 +96,7 @@ class ShardContent:
                     key
                     if names[0] in ("members", "identity")
                     else np.repeat(key, np.diff(offsets.column(names[0]).to_numpy())),
-                    lambda table, name: made[table].column(name).to_numpy(zero_copy_only=True),
+                    column,
                     hashes,
                     code_words,
                 )

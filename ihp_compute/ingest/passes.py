@@ -399,7 +399,7 @@ class _Ingest:
         facts = facts_of(
             *(
                 sorted_codes[system].to_pylist()
-                for system in ("hcpcs", "revenue", "bill_type", "place_of_service")
+                for system in ("hcpcs", "revenue", "bill_type", "place_of_service", "dx")
             )
         )
         first, last = self._service_months()

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.codes import (
+    BIRTH_DIAGNOSES,
     DIAGNOSIS_FORMS,
     SERVICE_CATEGORIES,
     VISIT_CODES,
@@ -191,6 +192,7 @@ class CodeFacts:
     outpatient_bill: NDArray[np.bool_]
     place: NDArray[np.uint8]
     place_number: NDArray[np.uint8]  # two digits as a number; 0 for anything else
+    birth: NDArray[np.bool_]  # a diagnosis of a liveborn infant
 
     def renumbered(self, code_of: Mapping[str, NDArray[np.int32]]) -> CodeFacts:
         """The same of codes that have other numbers, given the number here of each, by system."""
@@ -214,12 +216,17 @@ _FACTS: Final = {
         "diagnosis_bill",
     ),
     "place_of_service": ("place", "place_number"),
+    "dx": ("birth",),
 }
 """The fields of `CodeFacts` that speak of each code system."""
 
 
 def facts_of(
-    hcpcs: Sequence[str], revenue: Sequence[str], bill_type: Sequence[str], place: Sequence[str]
+    hcpcs: Sequence[str],
+    revenue: Sequence[str],
+    bill_type: Sequence[str],
+    place: Sequence[str],
+    dx: Sequence[str],
 ) -> CodeFacts:
     """Look up every distinct code once. Entry 0 of each is "", not stated."""
     procedures = [parts_of(code) for code in hcpcs]
@@ -245,6 +252,7 @@ def facts_of(
         outpatient_bill=_flags(b in _OUTPATIENT_BILL_TYPES for b in bills),
         place=_u8(_CODE[_PLACES[p]] if p in _PLACES else NO_CATEGORY for p in places),
         place_number=_u8(int(p) if len(p) == 2 and p.isdecimal() else 0 for p in places),
+        birth=_flags(code.startswith(BIRTH_DIAGNOSES) for code in dx),
     )
 
 

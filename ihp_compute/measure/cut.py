@@ -1,7 +1,8 @@
 """A shard as of two days: the base year's claims as old as those of the performance year.
 
-A line, stay or visit of the base year that was paid after the base year's cutoff looks as if it had
-been paid after the run's. So one cutoff serves what measures both years in one pass.
+A line, stay, visit or emergency day of the base year that was paid after the base year's cutoff
+looks as if it had been paid after the run's. So one cutoff serves what measures both years in one
+pass.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class CutShard:
     base_year : int
     incurred_day : str
         Column of `lines` that puts a line into a year; a stay is of the year of its discharge, a
-        visit of that of its day.
+        visit or emergency day of that of its day.
     cutoff_day : int
         Rows of the base year paid after it are not there yet.
     """
@@ -40,7 +41,9 @@ class CutShard:
         self._shard = shard
         self._years = year_bounds(base_year)
         self._cutoff_day = cutoff_day
-        self._of_year = {"lines": incurred_day, "stays": "discharge_day", "visits": "day"}
+        self._of_year = {
+            "lines": incurred_day, "stays": "discharge_day", "visits": "day", "emergency": "day",
+        }  # fmt: skip
         self._cut: dict[str, NDArray[np.int32]] = {}
 
     def offsets(self, table: str) -> NDArray[np.int64]:

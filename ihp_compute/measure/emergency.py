@@ -1,12 +1,12 @@
 """Emergency department visits of a shard that did not lead into a hospital stay.
 
-    emergency lines -> days -> visits, without those of a chain of acute claims
+    emergency days -> visits, without those of a chain of acute claims
 
-A **visit** is a distinct member and day with an emergency line that is not itself part of an
-inpatient claim. It does not count if the member was admitted that day, or was in hospital over it;
+A **visit** is a distinct member and day of the table `emergency`: with an emergency line that is
+not itself part of an inpatient claim. It does not count if the member was admitted that day, or was in hospital over it;
 on the day of a discharge it is a new visit.
 
-Lines paid after the cutoff do not count. Not here: what an emergency line is (`ingest`), in which
+Days paid after the cutoff do not count. Not here: what an emergency line is (`ingest`), in which
 months and years a visit counts (`utilisation`).
 """
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.codes import LINE_ED, LINE_INPATIENT
 from ihp_compute.measure.stays import WIDE, Chains
 from ihp_compute.population import ShardColumns
 
@@ -31,15 +30,12 @@ def emergency_visits(
     hospital : Chains
         Of the same shard and cutoff; births too, for who is born is in hospital.
     cutoff_day : int
-        Lines paid after this day do not count; a line without a paid day does.
+        Days paid after this one do not count; a day without a paid day does.
     """
-    flags = shard.column("lines", "flags")
-    rows = np.flatnonzero((flags & (LINE_ED | LINE_INPATIENT)) == LINE_ED)
-    rows = rows[shard.column("lines", "paid_day")[rows] <= cutoff_day]
-    day = shard.column("lines", "service_day")[rows].astype(np.int64)
-    edges = np.searchsorted(rows, shard.offsets("lines"))
-    member = np.repeat(np.arange(shard.n_members), np.diff(edges))
-    visits = member * WIDE + day  # in order, as lines are
+    paid = shard.column("emergency", "paid_day") <= cutoff_day
+    member = np.repeat(np.arange(shard.n_members), np.diff(shard.offsets("emergency")))[paid]
+    day = shard.column("emergency", "day")[paid].astype(np.int64)
+    visits = member * WIDE + day  # in order, as the table is
     new = np.diff(visits, prepend=-1) != 0
     outside = ~_in_hospital(member[new], day[new], hospital)
     return member[new][outside], day[new][outside]

@@ -10,7 +10,8 @@ for a given change); it is not built to withstand someone who forges rows on pur
 themselves stand under SHA-256 (`population.verify`).
 
 Left out: `lines.file`, since how rows were split over files is not content. A member's rows carry
-the member's key, so that rows cannot change hands unseen.
+the member's key, so that rows cannot change hands unseen. A line's stay is hashed as its place
+among the member's, since where a shard begins is none.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute import METHOD_VERSION
+from ihp_compute.codes import NO_STAY
 from ihp_compute.input_columns import CODE_SYSTEMS, CODED, REFERENCE_TABLES
 from ihp_compute.population import tables
 from ihp_compute.population.hashes import RowHash, text_hashes
@@ -43,9 +45,11 @@ CODE_COLUMNS: Final[Mapping[tuple[str, str], str]] = {
 
 HASHED_TABLES: Final = (
     ("members",), ("identity",), ("spans",), ("lines", "line_detail"), ("diagnoses",), ("visits",),
-    ("stays",), ("drugs",), ("scores",),
+    ("stays",), ("emergency",), ("drugs",), ("scores",),
 )  # fmt: skip
 """Tables hashed row by row; `line_detail` is more columns of `lines`."""
+
+STAY_COLUMN: Final = ("line_detail", "stay")
 
 _BLOCK: Final = 1 << 15
 _SMALL: Final = np.arange(256, dtype=np.uint64)
@@ -70,8 +74,8 @@ def table_sums(
 ) -> NDArray[np.uint64]:
     """uint64[3]: number of rows and the two sums of row hashes, modulo 2^64.
 
-    `member_key` has one entry a row. `column` gives the shard's columns of numbers, `hashes` the
-    `text_hashes` of those of texts.
+    `member_key` has one entry a row. `column` gives the shard's columns of numbers, of lines' stays
+    `stay_places`; `hashes` the `text_hashes` of those of texts.
     """
     rows = RowHash(len(member_key))
     rows.add("member_key", member_key)
@@ -104,6 +108,13 @@ def table_sums(
 def shard_sums(shard: Shard, codes: CodeWords) -> NDArray[np.uint64]:
     """uint64[len(HASHED_TABLES), 3]: `table_sums` of every table of a shard."""
     key = shard.column("members", "member_key")
+
+    def column(table: str, name: str) -> NDArray[Any]:
+        found = shard.column(table, name)
+        if (table, name) == STAY_COLUMN:
+            return stay_places(found, shard.offsets("lines"), shard.offsets("stays"))
+        return found
+
     return np.stack(
         [
             table_sums(
@@ -111,13 +122,32 @@ def shard_sums(shard: Shard, codes: CodeWords) -> NDArray[np.uint64]:
                 key
                 if names[0] in ("members", "identity")
                 else np.repeat(key, np.diff(shard.offsets(names[0]))),
-                shard.column,
+                column,
                 lambda table, name: text_hashes(shard.strings(table, name)),
                 codes,
             )
             for names in HASHED_TABLES
         ]
     )
+
+
+def stay_places(
+    stay: NDArray[np.int32], lines: NDArray[np.int64], stays: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Place of each line's stay among those of its member, from 1; 0 where its claim is none.
+
+    Parameters
+    ----------
+    stay : int32[n_lines]
+        `line_detail.stay`.
+    lines, stays : int64[n_members + 1]
+        Where each member's lines and stays start.
+    """
+    found = np.zeros(len(stay), np.int32)
+    at = np.flatnonzero(stay != NO_STAY)
+    member = np.searchsorted(lines, at, side="right") - 1
+    found[at] = stay[at] - stays[member] + 1
+    return found
 
 
 @dataclass(frozen=True)

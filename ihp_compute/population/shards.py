@@ -64,7 +64,7 @@ class ShardColumns(Protocol):
 
 T = TypeVar("T")
 
-LAYOUT_VERSION: Final = 7
+LAYOUT_VERSION: Final = 8
 
 _AGAIN: Final = "Make one with `ihp ingest INPUT_DIR --out POPULATION`."
 POPULATION: Final = Kind(

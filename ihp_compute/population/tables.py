@@ -35,6 +35,7 @@ OFFSETS: Final = (
         ("diagnoses", pa.int64()),
         ("visits", pa.int64()),
         ("stays", pa.int64()),
+        ("emergency", pa.int64()),
         ("drugs", pa.int64()),
         ("scores", pa.int64()),
     )
@@ -75,6 +76,8 @@ LINE_DETAIL: Final = schema_of(  # cold columns of the same rows, for `ihp expla
     ("rendering_npi", pa.int32()),
     ("billing_npi", pa.int32()),
     ("source", pa.uint8()),  # codes.diagnosis_source of the claim; NO_DIAGNOSIS: it has none
+    ("units_milli", pa.int64()),  # thousandths of units of service, or of the drug; 0: not above 0
+    ("stay", pa.int32()),  # row of the shard's `stays` that the line's claim is; NO_STAY: none
 )
 DIAGNOSES: Final = schema_of(  # unique (dx, day, source) of a member, in this order
     ("dx", pa.int32()),  # codes "dx": upper case, no dot
@@ -98,6 +101,14 @@ STAYS: Final = schema_of(  # acute inpatient claims, by admission day then disch
     ("paid_day", pa.int32()),
     ("facility_npi", pa.int32()),
     ("disposition", pa.uint8()),  # discharge disposition code; 255 not stated
+    ("drg", pa.int32()),  # codes "drg"
+    ("principal_dx", pa.int32()),  # codes "dx": diagnosis_code_1 of the claim
+    ("marks", pa.uint8()),  # STAY_*
+)
+EMERGENCY: Final = schema_of(  # unique (day, principal_dx) of a member's emergency lines
+    ("day", pa.int32()),  # of service; lines that are part of an inpatient claim are left out
+    ("principal_dx", pa.int32()),  # codes "dx": diagnosis_code_1 of the line's claim
+    ("paid_day", pa.int32()),  # earliest of these lines
 )
 DRUGS: Final = schema_of(  # unique drug codes of a member, for models that use them
     ("system", pa.uint8()),  # 0 NDC (codes "ndc"), 1 HCPCS (codes "hcpcs")
@@ -122,6 +133,7 @@ SHARD_TABLES: Final = {
     "diagnoses": DIAGNOSES,
     "visits": VISITS,
     "stays": STAYS,
+    "emergency": EMERGENCY,
     "drugs": DRUGS,
     "scores": SCORES,
 }

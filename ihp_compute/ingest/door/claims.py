@@ -107,7 +107,6 @@ def read_lines(
             "disposition": rows.read("discharge_disposition_code", "small", small, np.uint8),
             "admission_day": admission,
             "discharge_day": discharge,
-            "has_drg": rows.read("drg_code", "stated", bool, np.bool_),
             "tin": coalesce(*(rows.codes(f"{who}_tin", codes) for who in ("rendering", "billing"))),
         }
     else:
@@ -116,11 +115,14 @@ def read_lines(
         no_start = service == NO_DAY
         stand_ins = {}
         by_rule = {"claim_type": CLAIM_TYPES.index("pharmacy")}
+    units = rows.thousandths(_QUANTITY[table])
     kind = rows.lookup("x_clm_type_cd", "kind", LINE_KIND_OF, 255)
     indicator = rows.lookup("x_adjstmt_ind", "action", ACTION_OF_INDICATOR, NOT_STATED)
     denied = _denied(rows, paid.cents)
     issuer, action = _issuer(rows), _action(rows, indicator)
     carried = rows.carried(codes)
+    # once it stands among all diagnoses, which are read as declared
+    principal = rows.codes("diagnosis_code_1", codes) if table == "medical_claim" else 0
 
     rows.mark(key.where(key.values == 0), "no member id")
     rows.mark(np.flatnonzero(claim_hash == 0), "no claim_id")
@@ -164,6 +166,8 @@ def read_lines(
         "file_day": file_day,
         "paid_cents": paid.cents,
         "blank_amount": paid.blank,
+        "principal_dx": principal,
+        "units_milli": units,
         "issuer": issuer,
         **{name: rows.text(column) for name, column in _AS_GIVEN.items()},
         "action": action,
@@ -177,6 +181,8 @@ _AS_GIVEN: Final = {
     "indicator": "x_adjstmt_ind",
 }  # fmt: skip
 """Texts that a rule reads and that are kept as they stand too, and the columns of each."""
+
+_QUANTITY: Final = {"medical_claim": "service_unit_quantity", "pharmacy_claim": "quantity"}
 
 _MANY_ISSUERS: Final = 1 << 12
 """Pairs of values that may stand in a table; of more only those that a row has are kept."""

@@ -1,11 +1,12 @@
 """Reference tables, which belong to nobody's shard: read whole, as text, in an order of their own.
 
-Decides: that a day which cannot be read stops the ingest. What the tables say is read where it is
-used (`measure`).
+Decides: that a day which cannot be read stops the ingest. What rows must not say beside each other
+is in `reference_rules`; what the other tables say is read where it is used (`measure`).
 """
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow as pa
 from ihp_compute.errors import DataError
 from ihp_compute.ingest.door.batches import batches, converting, parts_of
 from ihp_compute.ingest.door.books import CodeBook
+from ihp_compute.ingest.door.reference_rules import distinct_rows
 from ihp_compute.ingest.door.texts import as_text, is_rounded
 from ihp_compute.ingest.door.values import (
     BAD_DAY,
@@ -50,10 +52,13 @@ def read_reference(
     Raises
     ------
     DataError
-        If a file is damaged, a day cannot be read or an id was rounded; names file and row.
+        If a file is damaged, a day cannot be read, an id was rounded, or as in
+        `reference_rules.distinct_rows`; names file and row.
     """
     table = INPUT_TABLES[name]
     pieces = []
+    starts: list[int] = [0]
+    origins: list[tuple[str, int]] = []
     tallies: dict[int, Tally] = {}
     for index, file in folder.of(name):
         tally = tallies[index] = Tally()
@@ -63,8 +68,17 @@ def read_reference(
                 tally.rows += n
                 with converting(file, first_row):
                     pieces.append(_piece(file, table, columns, first_row, n, order_of, tally))
+                starts.append(starts[-1] + n)
+                origins.append((file.name, first_row))
     schema = pa.schema([(column, pa.string()) for column in table.known])
     whole = pa.concat_tables(pieces) if pieces else schema.empty_table()
+
+    def place(row: int) -> str:
+        piece = bisect(starts, row) - 1
+        file_name, first = origins[piece]
+        return f"{file_name}, data row {first + row - starts[piece]:,}"
+
+    whole = distinct_rows(name, whole, place)
     whole = whole.sort_by([(column, "ascending") for column in table.known])
     return whole, tallies
 
@@ -104,13 +118,24 @@ def _piece(
                 f"{file.name}: {name} looks like a number rounded by a spreadsheet: export it as "
                 "text"
             )
-        piece[name] = as_text(columns[name], whole=column.is_whole).cast(pa.string())
+        piece[name] = _spelled(
+            as_text(columns[name], whole=column.is_whole).cast(pa.string()), column
+        )
         if column.kind is Kind.FLAG:
             for entry in piece[name].value_counts().to_pylist():
                 text, count = entry["values"], entry["counts"]
                 if text and flag_of_text(text) == NO_FLAG:
                     tally.findings.see(Doubt(name, "not_understood", value_class(text)), count, 0)
     return pa.table(piece)
+
+
+def _spelled(texts: pa.Array, column: InputColumn) -> pa.Array:
+    """Texts as their column spells them."""
+    if column.spelling is None:
+        return texts
+    coded = texts.dictionary_encode()
+    spelled = [column.spelling(text) for text in coded.dictionary.to_pylist()]
+    return pa.array(spelled, pa.string()).take(coded.indices)
 
 
 def _dates(

@@ -62,6 +62,7 @@ FIRST_DAY: Final = day_of(FIRST_DATE)
 _NOT_A_DATE: Final = "not_a_date"
 _UNSETTLED: Final = "day_or_month_first"
 _OUT_OF_RANGE: Final = "date_out_of_range"
+_QUANTITY_PLACES: Final = 3
 _DOUBTS: Final = {
     _NOT_A_DATE: "{} is not a date",
     _UNSETTLED: "{}: day or month first? write YYYY-MM-DD",
@@ -264,6 +265,22 @@ class Rows:
             return no_amounts(self.n)
         return read_cents(self.columns[name], self.table.by_name[name].places)
 
+    def thousandths(self, name: str) -> Coded:
+        """A quantity as int64 thousandths, half to even; 0 where none is stated or above 0.
+
+        Rows of what is no number, or one too large to hold, are told; theirs is none.
+        """
+        text = self.text(name)
+        if text.is_blank:
+            return Coded(np.zeros(1, np.int64), text.index)
+        words = text.words
+        milli = words.made("thousandths", lambda: _thousandths(words.texts))
+        unread = milli < 0
+        if unread.any():
+            self.see(name, "not_a_number", np.flatnonzero(text.take(unread)))
+            milli = np.maximum(milli, 0)
+        return Coded(milli, text.index)
+
     def read(self, name: str, what: str, of: Callable[[str], int], kind: type) -> Coded:
         """What a function says of each text; `what` names it among those asked of the column."""
         text = self.text(name)
@@ -437,6 +454,14 @@ def coalesce(*columns: Coded) -> Coded | NDArray[np.int32]:
     found = said[0].rows()
     for other in said[1:]:
         found = np.where(found > 0, found, other.rows())
+    return found
+
+
+def _thousandths(texts: pa.Array) -> NDArray[np.int64]:
+    """Thousandths of written quantities; 0 where none is above 0, -1 where none can be read."""
+    read = read_cents(texts, _QUANTITY_PLACES)
+    found = np.maximum(read.cents, 0)
+    found[read.bad] = -1
     return found
 
 

@@ -5,7 +5,7 @@
                    -> fates                                 `fates`
                    -> retained lines                        `lines`
                    -> diagnoses                             `diagnoses`
-                   -> visits, stays, drugs                  `derived`
+                   -> visits, stays, emergency, drugs       `derived`
 
 All rows of a member are here. Where rows compete, content decides (dates, then hashes of all that
 a row says), never file or position, so that the result does not depend on how the input was ordered
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ihp_compute.errors import DataError
 from ihp_compute.ingest.findings import Findings
 from ihp_compute.ingest.handover import Rules, ShardContent
-from ihp_compute.ingest.shard.derived import drugs, off_roster, scores, stays, visits
+from ihp_compute.ingest.shard.derived import drugs, emergency, off_roster, scores, stays, visits
 from ihp_compute.ingest.shard.diagnoses import diagnoses
 from ihp_compute.ingest.shard.fates import claim_row_fates
 from ihp_compute.ingest.shard.histories import read_histories
@@ -84,11 +84,12 @@ def build(
     contents = dict(members.tables)
     counts = {"spans": members.span_counts}
     n = len(members.key)
-    contents["lines"], contents["line_detail"], counts["lines"] = lines.tables(n)
+    contents["stays"], counts["stays"], stay = stays(lines, rules, n)
+    contents["lines"], contents["line_detail"], counts["lines"] = lines.tables(n, stay)
     for name, made in (
         ("diagnoses", diagnoses(lines, rules, n)),
         ("visits", visits(lines, rules, n)),
-        ("stays", stays(lines, n)),
+        ("emergency", emergency(lines, n)),
         ("drugs", drugs(lines, rules, n)),
         ("scores", scores(supplied, members, rules, notes)),
     ):

@@ -1,8 +1,9 @@
-"""Tables derived from a shard's retained lines: visits, stays, drugs; and supplied scores.
+"""Tables derived from a shard's retained lines: visits, stays, emergency, drugs; supplied scores.
 
-Decides: which lines are possible visits, what is one stay and when it began and ended, and that
-a drug stands once a day, with its earliest payment. Visits and drugs are of days on which the
-member is enrolled: a line that is retained for another date's sake has none. Not here: diagnoses.
+Decides: which lines are possible visits, what is one stay, when it began and ended and whether it
+is a birth, and that an emergency day's diagnosis and a drug stand once a day, with their earliest
+payment. Visits, emergency days and drugs are of days on which the member is enrolled: a line that
+is retained for another date's sake has none. Not here: diagnoses.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ihp_compute.codes import LINE_ED, LINE_INPATIENT, LINE_KINDS, NO_SCORE, VISIT_PAYMENT
+from ihp_compute.codes import (
+    LINE_ED,
+    LINE_INPATIENT,
+    LINE_KINDS,
+    NO_SCORE,
+    NO_STAY,
+    STAY_BIRTH,
+    VISIT_PAYMENT,
+)
 from ihp_compute.ingest.findings import BLANK_SCORES, UNMATCHED_SCORES, OffRoster
 from ihp_compute.ingest.handover import Rules
 from ihp_compute.ingest.shard.diagnoses import blank_before
@@ -89,8 +98,18 @@ def off_roster(lines: Lines, rules: Rules) -> OffRoster:
     )
 
 
-def stays(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
-    """One row per acute inpatient claim: earliest admission, latest discharge, earliest payment."""
+def stays(
+    lines: Lines, rules: Rules, n_members: int
+) -> tuple[pa.RecordBatch, NDArray[np.int64], NDArray[np.int32]]:
+    """One row per acute inpatient claim: earliest admission, latest discharge, earliest payment.
+
+    Returns
+    -------
+    stays : RecordBatch
+    counts : int64[n_members]
+    stay : int32[n_lines]
+        Row of `stays` of each line, `NO_STAY` where its claim is none.
+    """
     at = np.flatnonzero(lines.column("admitted"))
     rows = lines.rows[at]
     columns = {name: lines.some(name, at) for name in _STAY_COLUMNS}
@@ -111,18 +130,64 @@ def stays(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int6
     facility = np.where(
         columns["facility_npi"] > 0, columns["facility_npi"], columns["billing_npi"]
     )
-    made = {
+    made: dict[str, NDArray[Any]] = {
         "admission_day": admission,
         "discharge_day": discharge,
         "paid_day": paid,
         "facility_npi": least(facility, 0, claim, n),
         "disposition": least(columns["disposition"], 255, claim, n),
+        "drg": least(columns["drg"], 0, claim, n),
+        "principal_dx": least(columns["principal_dx"], 0, claim, n),
+        "marks": _births(lines, rules, rows, claim, n) * np.uint8(STAY_BIRTH),
     }
-    names = ("disposition", "facility_npi", "paid_day", "discharge_day", "admission_day")
-    order = np.lexsort((*(made[name] for name in names), member))
+    # of claims alike in all of this the one whose rows have the least hash, wherever they stand
+    content = np.full(n, np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(content, claim, lines.raw.numbers["hash_1"][rows])
+    order = np.lexsort((content, *(made[name] for name in _STAY_ORDER), member))
+    place = np.empty(n, np.int32)
+    place[order] = np.arange(n, dtype=np.int32)
+    stay = np.full(len(lines.rows), NO_STAY, np.int32)
+    stay[at] = place[claim]
     return (
         record(tables.STAYS, {name: values[order] for name, values in made.items()}),
         count_by_member(member, n_members),
+        stay,
+    )
+
+
+def _births(
+    lines: Lines, rules: Rules, rows: NDArray[np.int32], claim: NDArray[np.intp], n: int
+) -> NDArray[np.bool_]:
+    """Which of n claims, of which each row is one, say on any of these rows that somebody is born.
+
+    bool[n].
+    """
+    lists = lines.raw.lists["dx"]
+    first = lists.starts[rows]
+    size = lists.starts[rows + 1] - first
+    ends = np.cumsum(size, dtype=np.int64)
+    at = np.arange(size.sum()) + np.repeat(first - (ends - size), size)
+    found = np.zeros(n, np.bool_)
+    found[np.repeat(claim, size)[rules.spilled_facts.birth[lists.codes[at]]]] = True
+    return found
+
+
+def emergency(lines: Lines, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+    """Unique day and principal diagnosis of emergency lines outside inpatient claims."""
+    flags = lines.column("flags")
+    at = np.flatnonzero((flags & (LINE_ED | LINE_INPATIENT)) == LINE_ED)
+    member = lines.member[at]
+    made = {
+        "day": lines.column("service_day")[at],
+        "principal_dx": lines.some("principal_dx", at),
+        "paid_day": lines.column("paid_day")[at],
+    }
+    paid, _ = blank_before(made["paid_day"])
+    order, fresh = order_by(member, made["day"], made["principal_dx"], paid, kind=3)
+    order = order[fresh]
+    return (
+        record(tables.EMERGENCY, {name: values[order] for name, values in made.items()}),
+        count_by_member(member[order], n_members),
     )
 
 
@@ -142,8 +207,13 @@ def least(values: NDArray[Any], blank: int, claim: NDArray[np.intp], n: int) -> 
 
 _STAY_COLUMNS: Final = (
     "admission_day", "claim_start_day", "discharge_day", "claim_end_day", "paid_day",
-    "facility_npi", "billing_npi", "disposition",
+    "facility_npi", "billing_npi", "disposition", "drg", "principal_dx",
 )  # fmt: skip
+_STAY_ORDER: Final = (
+    "marks", "principal_dx", "drg", "disposition", "facility_npi", "paid_day", "discharge_day",
+    "admission_day",
+)  # fmt: skip
+"""By which a member's stays are ordered, the first asked last."""
 
 
 def drugs(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:

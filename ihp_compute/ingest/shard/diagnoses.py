@@ -6,8 +6,8 @@ Logic", 22 December 2015): the through date lies in the year of collection, and 
 service that counts makes all diagnoses of the record count. Kept is what a filter must know of the
 claim, its source (`codes.diagnosis_source`); which sources count is a term of the contract.
 
-Decided here: the form of a claim, what it is for, and that a diagnosis stands once a day and
-source, with its earliest payment.
+Decided here: the form of a claim, what it is for, its principal diagnosis, and that a diagnosis
+stands once a day and source, with its earliest payment.
 """
 
 from __future__ import annotations
@@ -133,6 +133,35 @@ def through_days(
     np.maximum.at(last, claim[rows], end[rows])
     last[rows] = last[claim[rows]]
     return last
+
+
+def principal_diagnoses(
+    raw: ShardRows,
+    claim: NDArray[np.int64],
+    retained: NDArray[np.bool_],
+    final: NDArray[np.int32],
+) -> NDArray[np.int32]:
+    """Principal diagnosis of each row's claim, by provisional number; 0 where none is stated.
+
+    Of several that its retained lines state, the first by code.
+    """
+    stated: NDArray[np.int32] = raw.numbers["principal_dx"]
+    differs = stated != stated.take(claim)
+    if not differs.any():
+        return stated
+    rows = np.flatnonzero(any_of(claim, differs) & retained)
+    none = np.iinfo(np.int32).max
+    codes = final.take(stated[rows])
+    codes[codes == 0] = none
+    first = np.full(raw.n, none, np.int32)
+    np.minimum.at(first, claim[rows], codes)
+    provisional = np.argsort(final).astype(np.int32)
+    of_claim = first.take(claim[rows])
+    found = stated.copy()
+    found[rows] = np.where(
+        of_claim == none, 0, provisional.take(np.minimum(of_claim, len(final) - 1))
+    )
+    return found
 
 
 def diagnoses(

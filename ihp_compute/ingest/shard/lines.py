@@ -22,7 +22,7 @@ from ihp_compute.codes import (
 )
 from ihp_compute.ingest.handover import Rules
 from ihp_compute.ingest.service_categories import CLAIM_TYPES, CodeFacts, LineFacts, classify
-from ihp_compute.ingest.shard.diagnoses import sources, through_days
+from ihp_compute.ingest.shard.diagnoses import principal_diagnoses, sources, through_days
 from ihp_compute.ingest.shard.rows import Columns, Fates, Lines, ShardRows, any_of, settle_ties
 from ihp_compute.ingest.spill_layout import Scratch
 from ihp_compute.ledger import IngestFate
@@ -43,6 +43,7 @@ class Sorted:
     admitted : bool, the row's claim is a stay
     source : uint8, of the diagnoses of the row's claim (`diagnoses.sources`)
     through_day : int32, through date of the row's claim
+    principal_dx : int32, the principal diagnosis of the row's claim, by provisional number
     """
 
     fates: Fates
@@ -51,6 +52,7 @@ class Sorted:
     admitted: NDArray[np.bool_]
     source: NDArray[np.uint8]
     through_day: NDArray[np.int32]
+    principal_dx: NDArray[np.int32]
 
 
 def sort_out(raw: ShardRows, fates: Fates, table: str, rules: Rules) -> Sorted:
@@ -60,7 +62,8 @@ def sort_out(raw: ShardRows, fates: Fates, table: str, rules: Rules) -> Sorted:
         pharmacy = np.full(raw.n, SERVICE_CATEGORIES.index("pharmacy"), np.uint8)
         none = np.full(raw.n, NO_DIAGNOSIS, np.uint8)
         end = raw.numbers["claim_end_day"]
-        return Sorted(fates, pharmacy, flags, np.zeros(raw.n, bool), none, end)
+        nothing = np.zeros(raw.n, np.int32)
+        return Sorted(fates, pharmacy, flags, np.zeros(raw.n, bool), none, end, nothing)
     columns, facts, claim = raw.numbers, rules.spilled_facts, fates.claim
     retained = fates.fate == IngestFate.RETAINED
     inpatient, admitted = _acute(columns, claim, retained, facts)
@@ -87,7 +90,10 @@ def sort_out(raw: ShardRows, fates: Fates, table: str, rules: Rules) -> Sorted:
     flags[rows[any_of(visit, urgent[rows])]] |= np.uint8(LINE_ED)
     flags |= inpatient.view(np.uint8) * np.uint8(LINE_INPATIENT)
     source = sources(raw, claim, retained, category, admitted, facts)
-    return Sorted(fates, category, flags, admitted, source, through_days(raw, claim, retained))
+    return Sorted(
+        fates, category, flags, admitted, source, through_days(raw, claim, retained),
+        principal_diagnoses(raw, claim, retained, rules.final_code["dx"]),
+    )  # fmt: skip
 
 
 def _acute(
@@ -102,7 +108,7 @@ def _acute(
     unbilled = (kind == 0) | (kind == CLAIM_TYPES.index("institutional"))
     unbilled &= bill == 0
     unbilled &= columns["admission_day"] != NO_DAY
-    unbilled &= columns["has_drg"] | row_pick(facts.room_and_board, None, columns["revenue"])
+    unbilled &= (columns["drg"] > 0) | row_pick(facts.room_and_board, None, columns["revenue"])
     admitted = any_of(claim, (unbilled | row_pick(facts.admitted_bill, None, bill)) & retained)
     inpatient = any_of(claim, row_pick(facts.inpatient_bill, None, bill) & retained)
     inpatient |= admitted
@@ -118,6 +124,7 @@ def lines_of(raw: ShardRows, parts: list[Sorted], rules: Rules, scratch: Scratch
         "admitted": np.concatenate([part.admitted for part in parts]),
         "source": np.concatenate([part.source for part in parts]),
         "through_day": np.concatenate([part.through_day for part in parts]),
+        "principal_dx": np.concatenate([part.principal_dx for part in parts]),
         "served": np.concatenate([part.fates.served for part in parts]),
         "claim": parts[0].fates.claim,
     }

@@ -439,7 +439,7 @@ class Lines:
     rows : int32, the spilled row of each line
     member : int32, the place of each line's member
     of_row : of each spilled row: member, category, flags, admitted, served, claim, retained, and of
-        its claim's diagnoses source and through_day
+        its claim's diagnoses source, through_day and principal_dx
     """
 
     raw: ShardRows
@@ -482,8 +482,13 @@ class Lines:
         found = (self.raw.passing(name) if source is None else source)[self.rows[at]]
         return self.final_code[CODED[name]].take(found) if name in CODED else found
 
-    def tables(self, n_members: int) -> tuple[pa.RecordBatch, pa.RecordBatch, NDArray[np.int64]]:
-        """`lines`, `line_detail`, and the number of lines of each member."""
+    def tables(
+        self, n_members: int, stay: NDArray[np.int32]
+    ) -> tuple[pa.RecordBatch, pa.RecordBatch, NDArray[np.int64]]:
+        """`lines`, `line_detail`, and the number of lines of each member.
+
+        `stay` is the row of `stays` of each line.
+        """
         lines = record(
             tables.LINES,
             {
@@ -497,7 +502,7 @@ class Lines:
             [
                 self.raw.some_texts(self.rows, field.name)
                 if pa.types.is_string(field.type)
-                else pa.array(self.column(field.name), field.type)
+                else pa.array(stay if field.name == "stay" else self.column(field.name), field.type)
                 for field in tables.LINE_DETAIL
             ],
             schema=tables.LINE_DETAIL,

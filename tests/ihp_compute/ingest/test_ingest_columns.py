@@ -61,7 +61,7 @@ def test_columns_join_the_pieces_and_parts_share_them(tmp_path: Path) -> None:
     assert raw.passing("row").dtype == "int64"
     assert part.numbers["row"].tolist() == [ROWS, 1_000_000, 1_000_001]
     assert part.numbers["row"].base is raw.numbers["row"].base
-    assert part.numbers["has_drg"].tolist() == [False] * 3
+    assert part.numbers["blank_amount"].tolist() == [False] * 3
     assert part.texts["claim_line_number"].to_pylist() == ["1", "0", "1"]
     assert part.rows(1, 3).texts["original_claim"].to_pylist() == ["x", None]
     assert part.rows(1, 3).stated("original_claim")[0].tolist() == [0]

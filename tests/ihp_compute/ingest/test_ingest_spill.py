@@ -93,7 +93,7 @@ def test_rows_come_back_in_their_shards_and_order(tmp_path: Path, n_shards: int)
             60,
             4,
             paid_cents=np.arange(60) + INT32.max - 30,
-            has_drg=np.ones(60, bool),
+            blank_amount=np.ones(60, bool),
             claim_id=read_text(pa.array(["c0", "", "d"] * 20)),  # places beside texts
         ),
         batch(

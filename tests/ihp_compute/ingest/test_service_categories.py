@@ -33,7 +33,7 @@ def _category(
     inpatient: bool = False,
     emergency: bool = False,
 ) -> str:
-    facts = facts_of(["", hcpcs], ["", revenue], ["", bill_type], ["", place])
+    facts = facts_of(["", hcpcs], ["", revenue], ["", bill_type], ["", place], [""])
 
     def code(text: str) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
         return np.array([int(bool(text))], np.int32)
@@ -124,7 +124,7 @@ def test_ranges_are_in_order_and_do_not_overlap() -> None:
     ],
 )  # fmt: skip
 def test_people_are_seen_at_visits_and_not_at_other_services(code: str, possible: bool) -> None:
-    facts = facts_of(["", code], [""], [""], [""])
+    facts = facts_of(["", code], [""], [""], [""], [""])
     assert facts.possible_visit[1] == possible
 
 
@@ -134,6 +134,7 @@ def test_facts_follow_codes_to_other_numbers() -> None:
         "revenue": ["", "0001", "0120", "0301", "0450"],
         "bill_type": ["", "111", "131"],
         "place_of_service": ["", "11", "21", "23"],
+        "dx": ["", "P599", "Z3800"],
     }
     number = {system: np.arange(len(of), dtype=np.int32)[::-1] for system, of in codes.items()}
     moved = facts_of(*codes.values()).renumbered(number)

@@ -12,7 +12,7 @@ from ihp_compute.population import tables
 from ihp_compute.units import NO_DAY, month_of
 
 Member = dict[str, Any]
-BY_MEMBER = ("spans", "lines", "visits", "stays")
+BY_MEMBER = ("spans", "lines", "visits", "stays", "emergency")
 UNSTATED = {"paid_day": NO_DAY, "birth_day": NO_DAY, "death_day": NO_DAY, "disposition": 255}
 
 

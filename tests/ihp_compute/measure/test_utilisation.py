@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ihp_compute.codes import LINE_ED, LINE_INPATIENT, VISIT_ED, VISIT_INPATIENT, VISIT_PAYMENT
+from ihp_compute.codes import VISIT_ED, VISIT_INPATIENT, VISIT_PAYMENT
 from ihp_compute.measure.utilisation import (
     USE_MEASURES,
     UseOfCare,
@@ -51,8 +51,8 @@ def stay(admitted: int, discharged: int, disposition: int = 1, **other: int) -> 
     }
 
 
-def emergency(day: int, flags: int = LINE_ED, **other: int) -> dict[str, int]:
-    return {"service_day": MARCH + day, "flags": flags, **other}
+def emergency(day: int, principal_dx: int = 0, **other: int) -> dict[str, int]:
+    return {"day": MARCH + day, "principal_dx": principal_dx, **other}
 
 
 def visit(day: int, hcpcs: int = OFFICE, **other: int) -> dict[str, int]:
@@ -82,14 +82,14 @@ class Use:
 def use(tiny_shard: Maker) -> Callable[..., Use]:
     def make(
         *stays: Any,
-        lines: Any = (),
+        days: Any = (),
         visits: Any = (),
         year: int = 2024,
         months: Any = WHOLE_YEAR,
         **member: Any,
     ) -> Use:
         shard = tiny_shard(
-            {"stays": list(stays), "lines": list(lines), "visits": list(visits), **member}
+            {"stays": list(stays), "emergency": list(days), "visits": list(visits), **member}
         )
         found = of_year(shard, year, [months])
         of = {name: [int(part[0]) for part in found.of(name)] for name in USE_MEASURES}
@@ -219,36 +219,35 @@ def test_an_index_stay_counts_in_every_month_through_that_of_day_thirty(use: Mak
 # --- emergency visits ----------------------------------------------------------------------------
 
 
-def test_emergency_lines_of_one_day_are_one_visit(use: Maker) -> None:
-    lines = [emergency(1), emergency(1), emergency(2), emergency(3, flags=0)]
-    assert use(lines=lines).ed_visits == 2
+def test_diagnoses_of_one_emergency_day_are_one_visit(use: Maker) -> None:
+    days = [emergency(1, 3), emergency(1, 5), emergency(2)]
+    assert use(days=days).ed_visits == 2
+
+
+def test_a_day_counts_by_whichever_of_its_diagnoses_was_paid_in_time(use: Maker) -> None:
+    days = [emergency(1, 3, paid_day=CUTOFF + 1), emergency(1, 5, paid_day=CUTOFF)]
+    assert use(days=days).ed_visits == 1
 
 
 def test_a_visit_that_led_into_a_stay_is_part_of_it(use: Maker) -> None:
-    lines = [
-        emergency(0),
-        emergency(1),
-        emergency(3),
-        emergency(9, flags=LINE_ED | LINE_INPATIENT),
-        emergency(40),
-    ]
-    assert use(stay(1, 5), lines=lines).ed_visits == 2
+    days = [emergency(0), emergency(1), emergency(3), emergency(40)]
+    assert use(stay(1, 5), days=days).ed_visits == 2
 
 
 def test_a_visit_on_the_day_of_discharge_is_a_new_one(use: Maker) -> None:
-    lines = [emergency(5), emergency(8)]
-    assert use(stay(1, 5), stay(8, 8), lines=lines).ed_visits == 1
+    days = [emergency(5), emergency(8)]
+    assert use(stay(1, 5), stay(8, 8), days=days).ed_visits == 1
 
 
 def test_an_emergency_visit_counts_in_a_month_that_counts(use: Maker) -> None:
-    lines = [emergency(1), emergency(40)]
-    assert use(lines=lines, months=(3,)).ed_visits == 1
-    assert use(lines=lines, months=(5,)).ed_visits == 0
+    days = [emergency(1), emergency(40)]
+    assert use(days=days, months=(3,)).ed_visits == 1
+    assert use(days=days, months=(5,)).ed_visits == 0
 
 
 def test_late_payments_and_other_years_do_not_count(use: Maker) -> None:
     late = {"paid_day": CUTOFF + 1}
-    found = use(stay(0, 2, **late), lines=[emergency(1, **late), emergency(-90), emergency(400)])
+    found = use(stay(0, 2, **late), days=[emergency(-90), emergency(1, **late), emergency(400)])
     assert (found.stays, found.ed_visits) == (0, 0)
 
 
@@ -337,9 +336,9 @@ def test_a_checkup_in_a_month_that_does_not_count_is_none(use: Maker) -> None:
 
 def test_members_do_not_share_what_they_used(tiny_shard: Maker) -> None:
     shard = tiny_shard(
-        {"stays": [stay(0, 5)], "lines": [emergency(20)], "visits": [visit(40)]},
+        {"stays": [stay(0, 5)], "emergency": [emergency(20)], "visits": [visit(40)]},
         {},
-        {"stays": [stay(6, 9)], "lines": [emergency(2), emergency(6)], "visits": [visit(10)]},
+        {"stays": [stay(6, 9)], "emergency": [emergency(2), emergency(6)], "visits": [visit(10)]},
     )
     found = of_year(shard)
     assert found.of("stays")[0].tolist() == [1, 0, 1]
@@ -379,9 +378,7 @@ STAY = st.builds(
     st.sampled_from([1, 1, 1, 2, 6, 20, 30, 255]),
     PAID,
 )
-EMERGENCY = st.builds(
-    lambda day, paid: {"service_day": day, "flags": LINE_ED, "paid_day": paid}, DAY, PAID
-)
+EMERGENCY = st.builds(lambda day, paid: {"day": day, "paid_day": paid}, DAY, PAID)
 VISIT = st.builds(
     lambda day, hcpcs, place, marks, paid: {
         "day": day, "hcpcs": hcpcs, "place": place, "marks": marks, "paid_day": paid,
@@ -395,7 +392,7 @@ VISIT = st.builds(
 PERSON = st.fixed_dictionaries(
     {
         "stays": st.lists(STAY, max_size=7),
-        "lines": st.lists(EMERGENCY, max_size=6),
+        "emergency": st.lists(EMERGENCY, max_size=6),
         "visits": st.lists(VISIT, max_size=6),
         "birth_day": st.sampled_from(
             [NO_DAY, *(day_of(date(y, 7, 1)) for y in (1990, 2003, 2021))]
@@ -414,7 +411,7 @@ def test_counts_are_those_of_the_slow_reading(
     """Of members in one shard, each in the order that a population has."""
     order = {
         "stays": lambda row: (row["admission_day"], row["discharge_day"]),
-        "lines": lambda row: row["service_day"],
+        "emergency": lambda row: row["day"],
         "visits": lambda row: row["day"],
     }
     for person, _ in people:
@@ -423,10 +420,7 @@ def test_counts_are_those_of_the_slow_reading(
     shard = tiny_shard(*(person for person, _ in people))
     found = of_year(shard, 2024, [months for _, months in people])
     for place, (person, months) in enumerate(people):
-        days = [
-            {"day": line["service_day"], "paid_day": line["paid_day"]} for line in person["lines"]
-        ]
-        slow = read_slowly({**person, "emergency": days}, months, 2024)
+        slow = read_slowly(person, months, 2024)
         fast = {name: tuple(int(part[place]) for part in found.of(name)) for name in USE_MEASURES}
         assert fast == slow
 
@@ -439,9 +433,9 @@ def test_what_a_contract_may_score_is_summed_by_group(tiny_shard: Maker) -> None
     child = {"birth_day": day_of(date(2015, 6, 1)), "visits": [visit(5, PREVENTIVE)]}
     shard = tiny_shard(
         {"stays": [stay(0, 2), stay(9, 11)], "visits": [visit(12)]},
-        {"lines": [emergency(1), emergency(3)]},
+        {"emergency": [emergency(1), emergency(3)]},
         child,
-        {"stays": [stay(0, 2)], "lines": [emergency(50)]},
+        {"stays": [stay(0, 2)], "emergency": [emergency(50)]},
     )
     attribution = replace(
         countable(2024, [WHOLE_YEAR, (3, 4), WHOLE_YEAR, WHOLE_YEAR]),
