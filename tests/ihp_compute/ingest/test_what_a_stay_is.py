@@ -242,6 +242,7 @@ def test_stays_and_emergency_days_follow_from_the_record(small_population: Path)
     """Computed anew from every claim row as it was read, one at a time."""
     population = open_population(small_population)
     dx, drg = (population.codes(system).to_pylist() for system in ("dx", "drg"))
+    n_days = 0
     for shard in population.shards:
         lines = shard.batch("lines").to_pylist()
         detail = shard.batch("line_detail").to_pylist()
