@@ -3,8 +3,8 @@
     emergency days -> visits, without those of a chain of acute claims
 
 A **visit** is a distinct member and day of the table `emergency`: with an emergency line that is
-not itself part of an inpatient claim. It does not count if the member was admitted that day, or was in hospital over it;
-on the day of a discharge it is a new visit.
+not itself part of an inpatient claim. It does not count if the member was admitted that day, or was
+in hospital over it; on the day of a discharge it is a new visit.
 
 Days paid after the cutoff do not count. Not here: what an emergency line is (`ingest`), in which
 months and years a visit counts (`utilisation`).
