@@ -76,6 +76,27 @@ PROGRAMME_KINDS: Final[Mapping[str, Kind]] = {
     "utilisation.preventive_codes": Kind(
         "procedures that are a preventive visit", "codes", "codes", choices=VISIT_CODES
     ),
+    "outcomes.comparator": Kind(
+        "whom changes are held against: comparison, others, or region:NAME", "name", "text"
+    ),
+    "outcomes.score_edges": Kind(
+        "multiples of the state's mean score that part people who are expected to need as much",
+        "names",
+        "names",
+        choices=("0.25", "0.5", "0.75", "1", "1.5", "2", "3", "4", "6", "8"),
+    ),
+    "outcomes.least_months": Kind(
+        "months of the base year's state, for a stratum of rate cell and score to stand alone",
+        "member months",
+        low=Decimal(1),
+        places=0,
+    ),
+    "outcomes.least_index_stays": Kind(
+        "the same of index stays", "index stays", low=Decimal(1), places=0
+    ),
+    "outcomes.least_children": Kind(
+        "the same of children due a visit", "members", low=Decimal(1), places=0
+    ),
 }
 """What each term of a programme may be, by path."""
 

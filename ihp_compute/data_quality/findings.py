@@ -337,6 +337,12 @@ FINDINGS: Final[Mapping[str, Finding]] = {
             counts="people",
         ),
         Finding(
+            "outcomes_without_factors",
+            "no member_factors: outcomes are told of all people only, of no stratum",
+            is_absence=True,
+            counts="people",
+        ),
+        Finding(
             "immature_year",
             "claims of the performance year still to come, and nothing done about them",
             "immature",

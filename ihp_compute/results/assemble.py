@@ -143,7 +143,9 @@ def assemble(plan: Plan, parts: Sequence[Part], nets: Sequence[Netted]) -> Resul
     )
 
 
-def _table(declared: TableSchema, rows: Sequence[dict[str, Any]]) -> pa.Table:
+def _table(declared: TableSchema, rows: Sequence[dict[str, Any]] | pa.Table) -> pa.Table:
+    if isinstance(rows, pa.Table):
+        return rows
     return pa.Table.from_pylist(list(rows), schema=declared.arrow)
 
 

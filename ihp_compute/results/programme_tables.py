@@ -5,9 +5,100 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ihp_compute.table_schema import TableSchema
+import pyarrow as pa
 
-_DECLARED: Final[tuple[TableSchema, ...]] = ()
+from ihp_compute.table_schema import Column, TableSchema
+
+_SCOPE: Final = (
+    Column("scope", pa.string(), "partnership, attributed, programme, track or state"),
+    Column("scope_id", pa.string(),
+           "the group, programme or contract; else the scope's name"),
+)  # fmt: skip
+_STRATUM: Final = (
+    Column("dimension", pa.string(),
+           "all, a column of member_factors, or intervention: what people are told apart by"),
+    Column("stratum", pa.string(), "people alike in it; unknown where nothing is said"),
+)  # fmt: skip
+_MEASURE: Final = Column(
+    "measure", pa.string(),
+    "stays, ed_visits, ed_avoidable, readmissions, follow_up, well_child or cost",
+)  # fmt: skip
+
+OUTCOMES: Final = TableSchema(
+    "outcomes",
+    "what care came to, by scope, stratum and year, crude and at the state's mix of risk",
+    (
+        *_SCOPE,
+        *_STRATUM,
+        Column("year", pa.int16(), "year of the claims", "year"),
+        _MEASURE,
+        Column("n_members", pa.int64(), "people of the scope in the stratum", "members"),
+        Column("n_with", pa.int64(), "those of them behind the numerator", "members"),
+        Column("numerator", pa.float64(), "events; cents of cost", "of the measure"),
+        Column("denominator", pa.int64(),
+               "member months; index stays of readmissions and follow-up; children due a visit",
+               "of the measure"),
+        Column("expected", pa.float64(),
+               "numerator at the state's rates of the base year by rate cell and score",
+               "of the measure"),
+        Column("rate", pa.float64(),
+               "per 1,000 member years; of index stays and children a part; cost in USD per member "
+               "month", "of the measure"),
+        Column("std_error", pa.float64(), "standard error of the rate", "of the measure"),
+        Column("low", pa.float64(), "lower end of 95 % by the normal curve", "of the measure"),
+        Column("high", pa.float64(), "upper end", "of the measure"),
+        Column("rate_standardised", pa.float64(),
+               "numerator over expected, times the state's rate of the base year",
+               "of the measure"),
+        Column("std_error_standardised", pa.float64(), "its standard error", "of the measure"),
+        Column("reference", pa.string(), "stratum that this one is held against"),
+        Column("difference", pa.float64(), "standardised rate less that of the reference",
+               "of the measure"),
+        Column("difference_low", pa.float64(), "lower end of 95 %", "of the measure"),
+        Column("difference_high", pa.float64(), "upper end", "of the measure"),
+        Column("ratio", pa.float64(), "standardised rate over that of the reference", "ratio"),
+        Column("ratio_low", pa.float64(), "lower end of 95 %, on the logarithm", "ratio"),
+        Column("ratio_high", pa.float64(), "upper end", "ratio"),
+        Column("flag", pa.string(),
+               "why to be careful, or why numbers are 0: no_denominator, no_expected, "
+               "below_minimum, no_reference, no_events"),
+    ),
+    keys=("scope", "scope_id", "dimension", "stratum", "year", "measure"),
+    in_digest=False,
+)  # fmt: skip
+
+OUTCOME_CHANGES: Final = TableSchema(
+    "outcome_changes",
+    "how rates of care changed from the base year, against a comparator, in events and dollars",
+    (
+        *_SCOPE,
+        *_STRATUM,
+        _MEASURE,
+        Column("basis", pa.string(), "crude: over the denominator; standardised: over expected"),
+        Column("comparator", pa.string(),
+               "whom it is held against: comparison, others, region:NAME, or arm:comparison"),
+        Column("change", pa.float64(), "rate over that of the base year, less 1", "ratio"),
+        Column("comparator_change", pa.float64(), "the same of the comparator", "ratio"),
+        Column("relative_change", pa.float64(),
+               "1 + change over 1 + the comparator's, less 1", "ratio"),
+        Column("std_error_log", pa.float64(),
+               "standard error of the logarithm of 1 + relative change", "ratio"),
+        Column("low", pa.float64(), "lower end of 95 % of the relative change", "ratio"),
+        Column("high", pa.float64(), "upper end", "ratio"),
+        Column("events_difference", pa.float64(),
+               "events less those there were had the rate changed as the comparator's; cents of "
+               "cost", "of the measure"),
+        Column("usd_cents", pa.int64(),
+               "these events at the state's mean cost of one, positive: saved; 0 where none is told",
+               "cents"),
+        Column("flag", pa.string(),
+               "why numbers are 0: no_denominator, no_expected, no_events, no_comparator"),
+    ),
+    keys=("scope", "scope_id", "dimension", "stratum", "measure", "basis"),
+    in_digest=False,
+)  # fmt: skip
+
+_DECLARED: Final[tuple[TableSchema, ...]] = (OUTCOMES, OUTCOME_CHANGES)
 
 PROGRAMME_TABLES: Final[Mapping[str, TableSchema]] = {table.name: table for table in _DECLARED}
 """By name."""

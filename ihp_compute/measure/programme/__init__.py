@@ -8,6 +8,17 @@ nothing; what is lacking is a finding.
 
 from __future__ import annotations
 
+from ihp_compute.measure.programme.outcome_measures import (
+    ALL,
+    CONTROL,
+    COST,
+    DENOMINATORS,
+    EVENTS,
+    INTERVENTION,
+    MEASURES,
+    REGION,
+)
+from ihp_compute.measure.programme.outcomes import MemberOutcomes, OutcomeSums, comparator_of
 from ihp_compute.measure.programme.part import (
     MemberYear,
     ProgrammePart,
@@ -16,12 +27,26 @@ from ihp_compute.measure.programme.part import (
     added,
 )
 from ihp_compute.measure.programme.parts import programme_parts
+from ihp_compute.measure.programme.scopes import ProgrammeScope, programme_scopes
 
 __all__ = [
+    "ALL",
+    "CONTROL",
+    "COST",
+    "DENOMINATORS",
+    "EVENTS",
+    "INTERVENTION",
+    "MEASURES",
+    "REGION",
+    "MemberOutcomes",
     "MemberYear",
+    "OutcomeSums",
     "ProgrammePart",
+    "ProgrammeScope",
     "ProgrammeSums",
     "Survey",
     "added",
+    "comparator_of",
     "programme_parts",
+    "programme_scopes",
 ]

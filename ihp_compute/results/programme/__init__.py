@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import pyarrow as pa
+
 from ihp_compute.results.part import Part
+from ihp_compute.results.programme.outcomes import outcome_tables
 from ihp_compute.results.programme_tables import PROGRAMME_TABLES
 
 __all__ = ["PROGRAMME_TABLES", "programme_rows"]
 
-Rows = Mapping[str, Sequence[dict[str, Any]]]
-"""Rows by name of table; rows of `intervals` stand under its name."""
-WRITERS: Final[tuple[Callable[[Sequence[Part]], Rows], ...]] = ()
+Rows = Mapping[str, Sequence[dict[str, Any]] | pa.Table]
+"""Rows by name of table, or the table where there are many; those of `intervals` too."""
+WRITERS: Final[tuple[Callable[[Sequence[Part]], Rows], ...]] = (outcome_tables,)
 """Of each part of the programme: what makes its rows from the measurements of a run."""
 
 
-def programme_rows(parts: Sequence[Part]) -> dict[str, list[dict[str, Any]]]:
+def programme_rows(parts: Sequence[Part]) -> dict[str, list[dict[str, Any]] | pa.Table]:
     """Rows of every table of the programme, and those that it adds to `intervals`.
 
     Parameters
@@ -24,12 +27,17 @@ def programme_rows(parts: Sequence[Part]) -> dict[str, list[dict[str, Any]]]:
     parts : sequence of Part
         The measurements of a run; the programme is measured in the first.
     """
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in PROGRAMME_TABLES}
+    found: dict[str, list[dict[str, Any]] | pa.Table] = {name: [] for name in PROGRAMME_TABLES}
     for name, rows in _written(parts):
-        found.setdefault(name, []).extend(rows)
+        if isinstance(rows, pa.Table):
+            found[name] = rows
+        else:
+            found.setdefault(name, []).extend(rows)
     return found
 
 
-def _written(parts: Sequence[Part]) -> Iterator[tuple[str, Sequence[dict[str, Any]]]]:
+def _written(
+    parts: Sequence[Part],
+) -> Iterator[tuple[str, Sequence[dict[str, Any]] | pa.Table]]:
     for write in WRITERS:
         yield from write(parts).items()

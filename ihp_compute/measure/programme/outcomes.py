@@ -1,0 +1,293 @@
+"""What each member's years bring to the outcomes of a programme, and in which strata they stand.
+
+    use of care + capped cost + main rate cell + score -> one small row a member -> all shards' rows
+
+Rates need the state's mean score and its rates by stratum, which are known when every shard is
+measured; so this keeps rows, and `results` sums them. Cost is that of the first rule set, the same
+for everybody. Events have the state's mean cost: uncapped cents of their service category, by that
+rule set and in countable months.
+"""
+
+# Every part is asked with the plan, and a survey of those that need none is nothing:
+# ruff: noqa: ARG002, ARG003
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ihp_compute.codes import LINE_KINDS, SERVICE_CATEGORIES
+from ihp_compute.contracts import INCURRED_BY, CostTerms, Programme
+from ihp_compute.data_quality import Noticed
+from ihp_compute.errors import ContractError
+from ihp_compute.measure.attribution import NOT_COUNTABLE, Attribution
+from ihp_compute.measure.cost import COSTS, amount_cents
+from ihp_compute.measure.plan import Plan
+from ihp_compute.measure.programme.outcome_measures import (
+    COMPARATORS,
+    COST,
+    COUNTY,
+    DENOMINATORS,
+    DIMENSIONS,
+    EVENTS,
+    FLAGS,
+    MEASURES,
+    REGION,
+)
+from ihp_compute.measure.programme.part import MemberYear
+from ihp_compute.measure.programme.strata import PersonRows, Strata
+from ihp_compute.population import Population, ShardColumns
+from ihp_compute.units import months_of_days
+
+CATEGORIES: Final = tuple(EVENTS)
+"""Service categories of which events have a mean cost."""
+
+
+@dataclass(frozen=True)
+class MemberOutcomes:
+    """Rows of the members of one shard; years are base and performance.
+
+    Attributes
+    ----------
+    member_key : uint64[n]
+    group : int16[2, n]
+        Place in the roster's groups; -1: not eligible.
+    cell : uint8[2, n]
+        Rate cell of most months, the first of several.
+    score_micro : int64[2, n]
+    numerator : tuple of integers[2, n]
+        By measure, in the order of `MEASURES`.
+    denominator : tuple of integers[2, n]
+        By `DENOMINATORS`.
+    stratum : int16[2, n_dimensions, n]
+        Place among the strata of `Strata.names`; -1: in none.
+    in_region : bool[2, n]
+        Whether the member lives in the region of the comparator; False where none is.
+    event_cents : int64[2, n_categories]
+        Uncapped cents of eligible members by `CATEGORIES`.
+    """
+
+    member_key: NDArray[np.uint64]
+    group: NDArray[np.int16]
+    cell: NDArray[np.uint8]
+    score_micro: NDArray[np.int64]
+    numerator: tuple[NDArray[np.int64], ...]
+    denominator: tuple[NDArray[np.int64], ...]
+    stratum: NDArray[np.int16]
+    in_region: NDArray[np.bool_]
+    event_cents: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class OutcomeSums:
+    """Rows of several shards, and what their strata are called.
+
+    names : mapping of dimension to its strata; the same in every shard
+    """
+
+    names: dict[str, tuple[str, ...]]
+    shards: tuple[MemberOutcomes, ...]
+
+    def __add__(self, other: OutcomeSums) -> OutcomeSums:
+        """Rows of two disjoint sets of members."""
+        return OutcomeSums(self.names, self.shards + other.shards)
+
+    def in_order(self) -> MemberOutcomes:
+        """All rows by member key, however the population is sharded."""
+        key = np.concatenate([shard.member_key for shard in self.shards])
+        order = np.argsort(key)
+
+        def joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+            return np.concatenate(arrays, axis=-1)[..., order]
+
+        def each(name: str) -> tuple[NDArray[np.int64], ...]:
+            columns = zip(*(getattr(shard, name) for shard in self.shards), strict=True)
+            return tuple(joined(column) for column in columns)
+
+        def of(name: str) -> NDArray[Any]:
+            return joined([getattr(shard, name) for shard in self.shards])
+
+        return MemberOutcomes(
+            member_key=key[order],
+            group=of("group"),
+            cell=of("cell"),
+            score_micro=of("score_micro"),
+            numerator=each("numerator"),
+            denominator=each("denominator"),
+            stratum=of("stratum"),
+            in_region=of("in_region"),
+            event_cents=np.sum([shard.event_cents for shard in self.shards], axis=0),
+        )
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The part of a programme that tells of outcomes."""
+
+    name: ClassVar[str] = "outcomes"
+    surveys: ClassVar[bool] = False
+    strata: Strata
+
+    @classmethod
+    def of(cls, plan: Plan, population: Population) -> Self | None:
+        """The strata that the population can tell.
+
+        Raises
+        ------
+        ContractError
+            If the programme's comparator is none, or a region that no county is of.
+        """
+        if plan.programme is None:
+            return None
+        factors = population.reference("member_factors")
+        arms = _reference(population, "intervention")
+        return cls(
+            Strata(
+                None if factors is None else PersonRows.of(factors, DIMENSIONS, flags=FLAGS),
+                None if arms is None else PersonRows.of(arms, ("arm",)),
+                _region(plan.programme, population),
+            )
+        )
+
+    @classmethod
+    def absent(cls, plan: Plan, population: Population) -> Iterator[Noticed]:
+        """No strata beside all people, without `member_factors`."""
+        if population.reference("member_factors") is None:
+            yield Noticed("outcomes_without_factors", source_table="member_factors")
+
+    def survey(self, shard: ShardColumns, plan: Plan) -> None:
+        """Nothing is asked of everybody before."""
+
+    def surveyed(self, found: None) -> Self:
+        """The same part."""
+        return self
+
+    def measure(
+        self, shard: ShardColumns, plan: Plan, years: Sequence[MemberYear]
+    ) -> MemberOutcomes:
+        """Rows of a shard; years are base and performance."""
+        attributions = [year.attribution for year in years]
+        stratum = self.strata.of(shard, [attribution.year for attribution in attributions])
+        months = [attribution.months for attribution in attributions]
+        numerators = [
+            _both(
+                year.costs[0].capped_cents if measure.name == COST else year.use.of(measure.name)[0]
+                for year in years
+            )
+            for measure in MEASURES
+        ]
+        over = {measure.over: measure.name for measure in reversed(MEASURES) if measure.name != COST}
+        return MemberOutcomes(
+            member_key=np.asarray(shard.column("members", "member_key")),
+            group=_both(attribution.group for attribution in attributions).astype(np.int16),
+            cell=_both(own.argmax(axis=0) for own in months).astype(np.uint8),
+            score_micro=_both(year.scores.score_micro for year in years),
+            numerator=tuple(_small(one) for one in numerators),
+            denominator=tuple(
+                _small(_both(year.use.of(over[name])[1] for year in years)) for name in DENOMINATORS
+            ),
+            stratum=stratum,
+            in_region=self._in_region(stratum),
+            event_cents=category_cents(
+                shard, plan.rule_sets[0], attributions, cutoff_day=plan.cutoff_day
+            ),
+        )
+
+    def together(self, plan: Plan, shards: Sequence[MemberOutcomes]) -> OutcomeSums:
+        """Rows of neighbouring shards."""
+        return OutcomeSums(self.strata.names, tuple(shards))
+
+    def _in_region(self, stratum: NDArray[np.int16]) -> NDArray[np.bool_]:
+        counties = self.strata.region_counties
+        if counties is None:
+            return np.zeros((stratum.shape[0], stratum.shape[2]), np.bool_)
+        place = list(self.strata.names).index(COUNTY)
+        is_in = np.array([name in counties for name in self.strata.names[COUNTY]])
+        return is_in[stratum[:, place]]
+
+
+def _both(arrays: Iterator[NDArray[Any]]) -> NDArray[Any]:
+    return np.stack(list(arrays))
+
+
+def _small(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The same integers in the least room that holds them."""
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    kind = np.result_type(np.min_scalar_type(low), np.min_scalar_type(high))
+    return values.astype(kind)
+
+
+def category_cents(
+    shard: ShardColumns, terms: CostTerms, attributions: Sequence[Attribution], *, cutoff_day: int
+) -> NDArray[np.int64]:
+    """Uncapped cost of eligible members by `CATEGORIES`: int64[n_years, n_categories].
+
+    A line counts as it does in `cost`: by the day that incurs it, in a countable month, of a
+    category that the terms include, paid by the cutoff.
+    """
+    codes = [SERVICE_CATEGORIES.index(name) for name in CATEGORIES]
+    column = shard.column("lines", "category")
+    counted = [code for code in codes if terms.service_bits >> code & 1]
+    out = np.zeros((len(attributions), len(codes)), np.int64)
+    rows = np.flatnonzero(np.isin(column, counted))
+    kind = shard.column("lines", "kind")[rows]
+    rows = rows[(np.array([COSTS >> k & 1 for k in range(len(LINE_KINDS))])[kind] != 0)
+                & (shard.column("lines", "paid_day")[rows] <= cutoff_day)]  # fmt: skip
+    amount = amount_cents(shard, terms)[rows]
+    month = months_of_days(shard.column("lines", INCURRED_BY[terms.incurred_by])[rows])
+    member = np.repeat(
+        np.arange(shard.n_members), np.diff(np.searchsorted(rows, shard.offsets("lines")))
+    )
+    for sums, attribution in zip(out, attributions, strict=True):
+        place = month - 12 * attribution.year
+        here = np.flatnonzero((place >= 0) & (place < 12) & (attribution.group[member] >= 0))
+        here = here[attribution.month_cell[member[here], place[here]] != NOT_COUNTABLE]
+        for k, code in enumerate(codes):
+            sums[k] = amount[here][column[rows[here]] == code].sum()
+    return out
+
+
+def _region(programme: Programme, population: Population) -> frozenset[str] | None:
+    """Counties of the region that changes are held against; None where it is no region."""
+    comparator = comparator_of(programme)
+    if not comparator.startswith(REGION):
+        return None
+    region = comparator.removeprefix(REGION)
+    table = _reference(population, "region")
+    rows = [] if table is None else table.to_pylist()
+    counties = frozenset(row["county_fips"] for row in rows if row["region"] == region)
+    if not counties or population.reference("member_factors") is None:
+        raise ContractError(
+            f"outcomes.comparator: found {comparator}, expected a region of the population's table "
+            "region, and member_factors with the counties of people; add them and ingest again, "
+            f"or compare with {' or '.join(COMPARATORS)}"
+        )
+    return counties
+
+
+def comparator_of(programme: Programme) -> str:
+    """Whom a programme holds changes against.
+
+    Raises
+    ------
+    ContractError
+        If it is none of those that there are.
+    """
+    found = str(programme["outcomes.comparator"])
+    if found not in COMPARATORS and not found.startswith(REGION):
+        raise ContractError(
+            f"outcomes.comparator: found {found}, expected {', '.join(COMPARATORS)}, or "
+            f"{REGION}NAME"
+        )
+    return found
+
+
+def _reference(population: Population, name: str) -> pa.Table | None:
+    try:
+        return population.reference(name)
+    except KeyError:
+        return None
