@@ -60,8 +60,8 @@ OUTCOMES: Final = TableSchema(
         Column("ratio_low", pa.float64(), "lower end of 95 %, on the logarithm", "ratio"),
         Column("ratio_high", pa.float64(), "upper end", "ratio"),
         Column("flag", pa.string(),
-               "why to be careful, or why numbers are 0: no_denominator, no_expected, "
-               "below_minimum, no_reference, no_events"),
+               "why numbers are 0 or weak: no_denominator, no_expected, below_minimum, "
+               "no_reference, no_events"),
     ),
     keys=("scope", "scope_id", "dimension", "stratum", "year", "measure"),
     in_digest=False,
@@ -89,7 +89,7 @@ OUTCOME_CHANGES: Final = TableSchema(
                "events less those there were had the rate changed as the comparator's; cents of "
                "cost", "of the measure"),
         Column("usd_cents", pa.int64(),
-               "these events at the state's mean cost of one, positive: saved; 0 where none is told",
+               "these events at the state's mean cost of one, positive: saved; 0 without one",
                "cents"),
         Column("flag", pa.string(),
                "why numbers are 0: no_denominator, no_expected, no_events, no_comparator"),

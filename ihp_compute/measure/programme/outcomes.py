@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.codes import LINE_KINDS, SERVICE_CATEGORIES
@@ -144,7 +143,7 @@ class Outcomes:
         if plan.programme is None:
             return None
         factors = population.reference("member_factors")
-        arms = _reference(population, "intervention")
+        arms = population.reference("intervention")
         return cls(
             Strata(
                 None if factors is None else PersonRows.of(factors, DIMENSIONS, flags=FLAGS),
@@ -180,7 +179,9 @@ class Outcomes:
             )
             for measure in MEASURES
         ]
-        over = {measure.over: measure.name for measure in reversed(MEASURES) if measure.name != COST}
+        over = {
+            measure.over: measure.name for measure in reversed(MEASURES) if measure.name != COST
+        }
         return MemberOutcomes(
             member_key=np.asarray(shard.column("members", "member_key")),
             group=_both(attribution.group for attribution in attributions).astype(np.int16),
@@ -257,7 +258,7 @@ def _region(programme: Programme, population: Population) -> frozenset[str] | No
     if not comparator.startswith(REGION):
         return None
     region = comparator.removeprefix(REGION)
-    table = _reference(population, "region")
+    table = population.reference("region")
     rows = [] if table is None else table.to_pylist()
     counties = frozenset(row["county_fips"] for row in rows if row["region"] == region)
     if not counties or population.reference("member_factors") is None:
@@ -284,10 +285,3 @@ def comparator_of(programme: Programme) -> str:
             f"{REGION}NAME"
         )
     return found
-
-
-def _reference(population: Population, name: str) -> pa.Table | None:
-    try:
-        return population.reference(name)
-    except KeyError:
-        return None

@@ -22,6 +22,7 @@ from ihp_compute.results.programme.outcome_rates import (
     NO_DENOMINATOR,
     NO_EVENTS,
     NO_EXPECTED,
+    NOTHING,
     Columns,
     Flags,
     Z,
@@ -34,8 +35,6 @@ NO_COMPARATOR: Final = "no_comparator"
 BASES: Final = {"crude": "d", "standardised": "e"}
 """What a rate is over, as sums name it."""
 BASE, PERFORMANCE = 0, 1
-_NOTHING: Final = 1e-12
-"""A part of the sum so small is rounding: who is held against themselves moves by nothing."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,7 @@ def _square(
                 total += moment
             else:
                 total += 2 * _SIGN[one] * _SIGN[another] * moment
-    total[total < _NOTHING * alone] = 0.0
+    total[total < NOTHING * alone] = 0.0
     return total
 
 

@@ -22,6 +22,8 @@ from ihp_compute.results.programme.outcome_sums import FIELDS
 
 Z: Final = 1.959963984540054
 """Standard deviations of the normal curve to either side of 95 %."""
+NOTHING: Final = 1e-12
+"""A part of a sum of squares so small is rounding."""
 NO_DENOMINATOR: Final = "no_denominator"
 NO_EXPECTED: Final = "no_expected"
 BELOW_MINIMUM: Final = "below_minimum"
@@ -53,7 +55,9 @@ def ratio_error(
     b: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """√Σ(n - ratio b)² ÷ Σb, from sums of n², nb and b²."""
-    return over(np.sqrt(np.maximum(nn - 2 * ratio * nb + ratio * ratio * bb, 0.0)), b)
+    terms = nn, 2 * ratio * nb, ratio * ratio * bb
+    squared = terms[0] - terms[1] + terms[2]
+    return over(np.sqrt(np.where(squared < NOTHING * terms[0], 0.0, squared)), b)
 
 
 def rate_columns(

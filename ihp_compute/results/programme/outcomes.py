@@ -172,7 +172,9 @@ class Told:
             sums = self.sums[dimension]
             people = self.own @ sums.people.sum(axis=0)
             whom = np.full(len(names), self.comparator, object)
-            has_other = np.repeat(np.any(self.others != 0, axis=1, keepdims=True), len(names), axis=1)
+            has_other = np.repeat(
+                np.any(self.others != 0, axis=1, keepdims=True), len(names), axis=1
+            )
             if dimension == INTERVENTION and CONTROL in names:
                 control = names.index(CONTROL)
                 compared = Compared.of_strata(sums, self.own, control)
