@@ -12,33 +12,95 @@ months and years a visit counts (`utilisation`).
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.measure.stays import WIDE, Chains
 from ihp_compute.population import ShardColumns
+from ihp_compute.units import MICRO, micro_of
+
+
+@dataclass(frozen=True)
+class EmergencyVisits:
+    """Visits of a shard over all years, by member and day.
+
+    Attributes
+    ----------
+    member, day : int64[n]
+    avoidable_micro : int64[n]
+        Share of the visit that could have been avoided; 0 without a classifier.
+    """
+
+    member: NDArray[np.int64]
+    day: NDArray[np.int64]
+    avoidable_micro: NDArray[np.int64]
 
 
 def emergency_visits(
-    shard: ShardColumns, hospital: Chains, *, cutoff_day: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Member and day of every emergency visit, by member and day.
+    shard: ShardColumns,
+    hospital: Chains,
+    avoidable_micro: NDArray[np.int32] | None,
+    *,
+    cutoff_day: int,
+) -> EmergencyVisits:
+    """Every emergency visit that led into no chain.
 
     Parameters
     ----------
     shard : Shard
     hospital : Chains
         Of the same shard and cutoff; births too, for who is born is in hospital.
+    avoidable_micro : int32[n_dx] or None
+        Avoidable share by principal diagnosis (`avoidable_shares`).
     cutoff_day : int
         Days paid after this one do not count; a day without a paid day does.
     """
-    paid = shard.column("emergency", "paid_day") <= cutoff_day
-    member = np.repeat(np.arange(shard.n_members), np.diff(shard.offsets("emergency")))[paid]
-    day = shard.column("emergency", "day")[paid].astype(np.int64)
-    visits = member * WIDE + day  # in order, as the table is
-    new = np.diff(visits, prepend=-1) != 0
-    outside = ~_in_hospital(member[new], day[new], hospital)
-    return member[new][outside], day[new][outside]
+    rows = np.flatnonzero(shard.column("emergency", "paid_day") <= cutoff_day)
+    offsets = shard.offsets("emergency")
+    member = np.repeat(np.arange(shard.n_members), np.diff(np.searchsorted(rows, offsets)))
+    day = shard.column("emergency", "day")[rows].astype(np.int64)
+    first = np.flatnonzero(np.diff(member * WIDE + day, prepend=-1))  # in order, as the table is
+    share = np.zeros(first.size, np.int64)
+    if avoidable_micro is not None and first.size:
+        principal = shard.column("emergency", "principal_dx")[rows]
+        each = np.where(principal > 0, avoidable_micro[principal], MICRO + 1)
+        share = np.minimum.reduceat(each, first).astype(np.int64)
+        share[share > MICRO] = 0  # no diagnosis is stated
+    outside = ~_in_hospital(member[first], day[first], hospital)
+    return EmergencyVisits(member[first][outside], day[first][outside], share[outside])
+
+
+def avoidable_shares(classifier: pa.Table, diagnoses: Sequence[str]) -> NDArray[np.int32]:
+    """Avoidable share of a visit by principal diagnosis: int32[n_dx], millionths.
+
+    The longest prefix that a code begins with decides; a code that begins with none has 0.
+
+    Parameters
+    ----------
+    classifier : Table
+        The population's `ed_classifier`.
+    diagnoses : sequence of str
+        Its code table "dx", sorted.
+    """
+    shares = np.zeros(len(diagnoses), np.int32)
+    prefixes = zip(
+        classifier["dx_prefix"].to_pylist(), classifier["avoidable_share"].to_pylist(), strict=True
+    )
+    for prefix, share in sorted(prefixes, key=lambda row: len(row[0])):
+        first = bisect_left(diagnoses, prefix)
+        end = bisect_left(diagnoses, prefix + _AFTER, lo=first)
+        shares[first:end] = micro_of(share)
+    return shares
+
+
+_AFTER: Final = "\U0010ffff"
+"""Sorts after every continuation of a code."""
 
 
 def _in_hospital(

@@ -260,8 +260,7 @@ def make_plan(request: RunRequest) -> Plan:
     QualityScores.of(used, agreements, without_members).refuse_missing(
         agreements, lambda: given_instead(population, performance_year, strangers)
     )
-    procedures = population.codes("hcpcs").to_pylist()
-    visits = compile_visits(attribution, procedures)
+    visits = compile_visits(attribution, population.codes("hcpcs").to_pylist())
     programme = load_programme(request.programme, performance_year)
     contracts.check_splits(used)
     device, notes = _device(request)
@@ -287,7 +286,7 @@ def make_plan(request: RunRequest) -> Plan:
         group_rule_set=_group_rule_set(contracts, roster, performance_year),
         roster=roster,
         visits=visits,
-        use=compile_use(visits, procedures, programme),
+        use=compile_use(visits, population, programme),
         scores=score_provider(
             population,
             risk,

@@ -9,8 +9,8 @@ next day, as the direct transfers of HEDIS. A **stay** is a chain that does not 
 A stay may be an **index** unless it ended on the day on which it began, in death (disposition 20,
 40, 41, 42, or a death no later than the discharge), in a transfer to another acute hospital (02,
 05, 43, 66, and 82, 85, 88, 94, where a readmission is planned beside it) or not at all (30), or a
-claim of it has a principal diagnosis of pregnancy and childbirth or of the perinatal period
-(ICD-10-CM O, P). It is **readmitted** when the member's next stay begins within 30 days of its
+claim of it has a principal diagnosis of pregnancy and childbirth (ICD-10-CM O) or of the perinatal
+period (P). It is **readmitted** when the member's next stay begins within 30 days of its
 discharge, for whatever cause, planned or not.
 
 Claims paid after the cutoff do not count. Not here: what an acute claim is (`ingest`), in which
@@ -25,6 +25,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ihp_compute.codes import STAY_BIRTH
 from ihp_compute.population import ShardColumns
 from ihp_compute.units import NO_DAY
 
@@ -63,12 +64,14 @@ class Chains:
     readmitted: NDArray[np.bool_]
 
 
-def chains(shard: ShardColumns, *, cutoff_day: int) -> Chains:
+def chains(shard: ShardColumns, maternal: NDArray[np.bool_], *, cutoff_day: int) -> Chains:
     """Chained acute claims of every member.
 
     Parameters
     ----------
     shard : Shard
+    maternal : bool[n_dx]
+        Codes of pregnancy, childbirth and the perinatal period, of the population's table "dx".
     cutoff_day : int
         Claims paid after this day do not count; a claim without a paid day does.
     """
@@ -81,6 +84,8 @@ def chains(shard: ShardColumns, *, cutoff_day: int) -> Chains:
         shard.column("stays", "discharge_day")[counts].astype(np.int64), admission
     )
     disposition = shard.column("stays", "disposition")[counts]
+    of_birth = maternal[shard.column("stays", "principal_dx")[counts]]
+    is_birth = (shard.column("stays", "marks")[counts] & STAY_BIRTH) != 0
     if member.size == 0:
         day, flag = np.zeros(0, np.int64), np.zeros(0, np.bool_)
         return Chains(day, day, day, flag, flag, flag)
@@ -94,7 +99,10 @@ def chains(shard: ShardColumns, *, cutoff_day: int) -> Chains:
     death = shard.column("members", "death_day")[whose].astype(np.int64)
     ended = np.isin(disposition[final], (*DIED, *TRANSFERRED, STILL_PATIENT))
     ended |= (death != NO_DAY) & (death <= discharged)
-    is_stay = np.ones(first.size, np.bool_)
+    # of claims admitted on one day none is the first: a birth on any of them is one
+    at_first = admission == np.repeat(admitted, np.diff(np.append(first, member.size)))
+    is_stay = ~np.logical_or.reduceat(is_birth & at_first, first)
+    ended |= np.logical_or.reduceat(of_birth, first)
     return Chains(
         whose,
         admitted,

@@ -26,15 +26,16 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.codes import VISIT_ED, VISIT_INPATIENT, VISIT_PAYMENT
 from ihp_compute.contracts import Programme
 from ihp_compute.measure.attribution import NOT_COUNTABLE, Attribution
-from ihp_compute.measure.emergency import emergency_visits
+from ihp_compute.measure.emergency import avoidable_shares, emergency_visits
 from ihp_compute.measure.stays import READMISSION_DAYS, Chains, chains
 from ihp_compute.measure.visits import VisitRule, among, is_visit
-from ihp_compute.population import ShardColumns
+from ihp_compute.population import Population, ShardColumns
 from ihp_compute.units import NO_DAY, months_of_days, sums_by, year_bounds
 
 USE_MEASURES: Final = (
@@ -98,6 +99,11 @@ class UseRule:
     ----------
     visits : VisitRule
         The contract's visits.
+    maternal : bool[n_dx]
+        Diagnoses of pregnancy, childbirth and the perinatal period (ICD-10-CM O and P).
+    avoidable_micro : int32[n_dx] or None
+        Share of an emergency visit that could have been avoided, by principal diagnosis; None: the
+        population has no classifier.
     follow_up_days : int or None
         Last day after a discharge that is follow-up; None: not measured.
     child : ChildRule or None
@@ -105,6 +111,8 @@ class UseRule:
     """
 
     visits: VisitRule
+    maternal: NDArray[np.bool_]
+    avoidable_micro: NDArray[np.int32] | None = None
     follow_up_days: int | None = None
     child: ChildRule | None = None
 
@@ -112,38 +120,50 @@ class UseRule:
     def measured(self) -> tuple[str, ...]:
         """The measures that are measured, in the order of `USE_MEASURES`."""
         missing = {
-            "ed_avoidable": True,
+            "ed_avoidable": self.avoidable_micro is None,
             "follow_up": self.follow_up_days is None,
             "well_child": self.child is None,
         }
         return tuple(name for name in USE_MEASURES if not missing.get(name, False))
 
 
-def compile_use(
-    visits: VisitRule, procedures: Sequence[str], programme: Programme | None
-) -> UseRule:
-    """What a run measures of use of care.
+def compile_use(visits: VisitRule, population: Population, programme: Programme | None) -> UseRule:
+    """What a run measures of use of care, in a population's codes.
 
     Parameters
     ----------
     visits : VisitRule
-        From `compile_visits`.
-    procedures : sequence of str
-        The population's code table "hcpcs".
+        From `compile_visits`, over the same population.
+    population : Population
     programme : Programme or None
     """
+    diagnoses = population.codes("dx")
+    maternal = np.zeros(len(diagnoses), np.bool_)
+    for chapter in _MATERNAL:
+        maternal |= pc.starts_with(diagnoses, chapter).to_numpy(zero_copy_only=False)
     if programme is None:
-        return UseRule(visits)
+        return UseRule(visits, maternal)
+    classifier = population.reference("ed_classifier")
     return UseRule(
         visits,
+        maternal,
+        avoidable_micro=None
+        if classifier is None
+        else avoidable_shares(classifier, diagnoses.to_pylist()),
         follow_up_days=int(programme["utilisation.follow_up_days"]),
         child=ChildRule(
             from_age=int(programme["utilisation.child_from_age"]),
             to_age=int(programme["utilisation.child_to_age"]),
             least_months=int(programme["utilisation.child_least_months"]),
-            preventive=among(procedures, programme["utilisation.preventive_codes"]),
+            preventive=among(
+                population.codes("hcpcs").to_pylist(), programme["utilisation.preventive_codes"]
+            ),
         ),
     )
+
+
+_MATERNAL: Final = ("O", "P")
+"""Chapters of ICD-10-CM: pregnancy, childbirth and the puerperium; the perinatal period."""
 
 
 def utilise_years(
@@ -169,8 +189,8 @@ def utilise_years(
     list of UseOfCare
         One a year, in their order.
     """
-    hospital = chains(shard, cutoff_day=cutoff_day)
-    ed_member, ed_day = emergency_visits(shard, hospital, cutoff_day=cutoff_day)
+    hospital = chains(shard, rule.maternal, cutoff_day=cutoff_day)
+    emergency = emergency_visits(shard, hospital, rule.avoidable_micro, cutoff_day=cutoff_day)
     n = shard.n_members
     found = []
     for attribution in attributions:
@@ -179,14 +199,19 @@ def utilise_years(
         denominator = np.zeros_like(numerator)
         rows = dict(zip(USE_MEASURES, range(len(USE_MEASURES)), strict=True))
         stayed = hospital.is_stay & year.has(hospital.member, hospital.discharge)
-        visited = year.has(ed_member, ed_day)
+        visited = year.has(emergency.member, emergency.day)
         index = _index_stays(hospital, stayed, year)
         again = index[hospital.readmitted[index]]
         numerator[rows["stays"]] = _count(hospital.member[stayed], n)
-        numerator[rows["ed_visits"]] = _count(ed_member[visited], n)
+        numerator[rows["ed_visits"]] = _count(emergency.member[visited], n)
         numerator[rows["readmissions"]] = _count(hospital.member[again], n)
         denominator[rows["stays"]] = denominator[rows["ed_visits"]] = year.months
         denominator[rows["readmissions"]] = _count(hospital.member[index], n)
+        if rule.avoidable_micro is not None:
+            numerator[rows["ed_avoidable"]] = sums_by(
+                emergency.member[visited], emergency.avoidable_micro[visited], n
+            )
+            denominator[rows["ed_avoidable"]] = year.months
         if rule.follow_up_days is not None:
             seen = _followed_up(shard, hospital, index, rule, cutoff_day)
             numerator[rows["follow_up"]] = _count(hospital.member[seen], n)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ihp_compute.codes import VISIT_ED, VISIT_INPATIENT, VISIT_PAYMENT
+from ihp_compute.codes import STAY_BIRTH, VISIT_ED, VISIT_INPATIENT, VISIT_PAYMENT
 from ihp_compute.measure.utilisation import (
     USE_MEASURES,
     UseOfCare,
@@ -23,12 +23,19 @@ from ihp_compute.measure.utilisation import (
 )
 from ihp_compute.units import NO_DAY, day_of
 from tests.ihp_compute.measure.use_cases import (
+    COLD,
     COORDINATION,
     CUTOFF,
+    DELIVERY,
+    DIAGNOSES,
     HOSPITAL,
+    ILL,
+    MATERNAL,
     MEASURED,
     OFFICE,
+    PAIN,
     PRACTICE,
+    PRETERM,
     PREVENTIVE,
     PROCEDURES,
     VISITS,
@@ -71,6 +78,7 @@ class Use:
 
     stays: int
     ed_visits: int
+    ed_avoidable: int
     readmissions: int
     index_stays: int
     follow_up: int
@@ -98,6 +106,7 @@ def use(tiny_shard: Maker) -> Callable[..., Use]:
         return Use(
             stays=of["stays"][0],
             ed_visits=of["ed_visits"][0],
+            ed_avoidable=of["ed_avoidable"][0],
             readmissions=of["readmissions"][0],
             index_stays=of["readmissions"][1],
             follow_up=of["follow_up"][0],
@@ -216,6 +225,51 @@ def test_an_index_stay_counts_in_every_month_through_that_of_day_thirty(use: Mak
     assert use(january, months=(1, 2)).stays == 1
 
 
+@pytest.mark.parametrize("principal", [DELIVERY, PRETERM])
+def test_pregnancy_and_the_perinatal_period_are_no_index(use: Maker, principal: int) -> None:
+    """But a stay for them may be a readmission, and their months and stays count as any."""
+    found = use(stay(0, 2, principal_dx=principal), stay(9, 11))
+    assert (found.stays, found.index_stays, found.readmissions) == (2, 1, 0)
+    found = use(stay(0, 2, principal_dx=ILL), stay(9, 11, principal_dx=principal))
+    assert (found.stays, found.index_stays, found.readmissions) == (2, 1, 1)
+
+
+def test_one_claim_of_a_stay_makes_it_one_of_pregnancy(use: Maker) -> None:
+    assert use(stay(0, 2, principal_dx=DELIVERY), stay(2, 5, principal_dx=ILL)).index_stays == 0
+    assert use(stay(0, 2, principal_dx=ILL), stay(3, 5, principal_dx=DELIVERY)).index_stays == 0
+
+
+# --- births --------------------------------------------------------------------------------------
+
+
+def test_a_birth_is_no_stay_and_no_index(use: Maker) -> None:
+    found = use(stay(0, 2, marks=STAY_BIRTH))
+    assert (found.stays, found.index_stays) == (0, 0)
+
+
+def test_a_newborn_who_is_transferred_has_no_stay_yet(use: Maker) -> None:
+    """Born on the first day, moved on the third: one chain, which begins with a birth."""
+    found = use(stay(0, 2, 2, marks=STAY_BIRTH), stay(2, 20, principal_dx=PRETERM))
+    assert (found.stays, found.index_stays) == (0, 0)
+
+
+def test_a_newborn_who_comes_back_has_a_stay_and_no_readmission(use: Maker) -> None:
+    found = use(stay(0, 2, marks=STAY_BIRTH), stay(9, 11), stay(20, 22))
+    assert (found.stays, found.index_stays, found.readmissions) == (2, 2, 1)
+
+
+def test_a_claim_that_names_a_birth_later_in_a_stay_does_not_begin_it(use: Maker) -> None:
+    assert use(stay(0, 4), stay(2, 9, marks=STAY_BIRTH)).stays == 1
+    assert use(stay(0, 4), stay(0, 9, marks=STAY_BIRTH)).stays == 0
+
+
+def test_a_birth_is_no_readmission(use: Maker) -> None:
+    found = use(stay(0, 2), stay(9, 11, marks=STAY_BIRTH))
+    assert (found.stays, found.index_stays, found.readmissions) == (1, 1, 0)
+    found = use(stay(0, 2), stay(9, 11, marks=STAY_BIRTH), stay(20, 21))
+    assert (found.stays, found.index_stays, found.readmissions) == (2, 2, 1)
+
+
 # --- emergency visits ----------------------------------------------------------------------------
 
 
@@ -249,6 +303,31 @@ def test_late_payments_and_other_years_do_not_count(use: Maker) -> None:
     late = {"paid_day": CUTOFF + 1}
     found = use(stay(0, 2, **late), days=[emergency(-90), emergency(1, **late), emergency(400)])
     assert (found.stays, found.ed_visits) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("diagnoses", "share"),
+    [
+        ([COLD], 700_000),  # J06, the longer of two prefixes
+        ([PAIN], 100_000),
+        ([ILL], 0),  # begins with no prefix
+        ([0], 0),  # not stated
+        ([0, COLD], 700_000),
+        ([COLD, PAIN], 100_000),
+        ([ILL, COLD], 0),
+    ],
+)
+def test_a_visit_is_avoidable_as_far_as_its_diagnosis_is(
+    use: Maker, diagnoses: list[int], share: int
+) -> None:
+    found = use(days=[emergency(5, code) for code in sorted(diagnoses)])
+    assert (found.ed_visits, found.ed_avoidable) == (1, share)
+
+
+def test_shares_of_visits_that_do_not_count_are_not_summed(use: Maker) -> None:
+    visits = [emergency(5, COLD), emergency(9, COLD), emergency(40, COLD)]
+    found = use(stay(9, 12), days=visits, months=(3,))
+    assert (found.ed_visits, found.ed_avoidable) == (1, 700_000)
 
 
 # --- follow-up -----------------------------------------------------------------------------------
@@ -354,7 +433,7 @@ def test_an_empty_shard_has_no_use(tiny_shard: Maker) -> None:
 def test_what_nobody_asks_for_is_not_measured(tiny_shard: Maker) -> None:
     child = {"birth_day": day_of(date(2015, 6, 1)), "stays": [stay(0, 2)]}
     shard = tiny_shard({**child, "visits": [visit(4), visit(5, PREVENTIVE)]})
-    rule = UseRule(VISITS)
+    rule = UseRule(VISITS, MATERNAL)
     (found,) = utilise_years(shard, (countable(2024, [WHOLE_YEAR]),), rule, cutoff_day=CUTOFF)
     assert rule.measured == ("stays", "ed_visits", "readmissions")
     for measure in ("follow_up", "well_child", "ed_avoidable"):
@@ -366,19 +445,29 @@ def test_what_nobody_asks_for_is_not_measured(tiny_shard: Maker) -> None:
 
 DAY = st.integers(MARCH - 80, MARCH + 320)
 PAID = st.sampled_from([NO_DAY, CUTOFF, CUTOFF + 1])
+CODE = st.sampled_from(range(len(DIAGNOSES)))
 STAY = st.builds(
-    lambda start, days, disposition, paid: {
+    lambda start, days, disposition, principal, marks, paid: {
         "admission_day": start,
         "discharge_day": start + days,
         "disposition": disposition,
+        "principal_dx": principal,
+        "marks": marks,
         "paid_day": paid,
     },
-    DAY,
+    st.one_of(DAY, st.integers(MARCH - 40, MARCH + 40)),
     st.integers(0, 6),
     st.sampled_from([1, 1, 1, 2, 6, 20, 30, 255]),
+    st.sampled_from([0, ILL, ILL, ILL, PAIN, DELIVERY, PRETERM]),
+    st.sampled_from([0, 0, 0, 0, STAY_BIRTH]),
     PAID,
 )
-EMERGENCY = st.builds(lambda day, paid: {"day": day, "paid_day": paid}, DAY, PAID)
+EMERGENCY = st.builds(
+    lambda day, principal, paid: {"day": day, "principal_dx": principal, "paid_day": paid},
+    DAY,
+    CODE,
+    PAID,
+)
 VISIT = st.builds(
     lambda day, hcpcs, place, marks, paid: {
         "day": day, "hcpcs": hcpcs, "place": place, "marks": marks, "paid_day": paid,
@@ -411,7 +500,7 @@ def test_counts_are_those_of_the_slow_reading(
     """Of members in one shard, each in the order that a population has."""
     order = {
         "stays": lambda row: (row["admission_day"], row["discharge_day"]),
-        "emergency": lambda row: row["day"],
+        "emergency": lambda row: (row["day"], row["principal_dx"]),
         "visits": lambda row: row["day"],
     }
     for person, _ in people:
@@ -452,7 +541,7 @@ def test_what_a_contract_may_score_is_summed_by_group(tiny_shard: Maker) -> None
             "ed_visits": (0, 12), "readmissions": (0, 0), "follow_up": (0, 0), "well_child": (1, 1),
         },
     }  # fmt: skip
-    assert set(claims_measures(UseRule(VISITS), sums, ("A", "B"))["A"]) == {
+    assert set(claims_measures(UseRule(VISITS, MATERNAL), sums, ("A", "B"))["A"]) == {
         "ed_visits",
         "readmissions",
     }

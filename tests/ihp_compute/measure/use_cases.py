@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ihp_compute.codes import VISIT_ED, VISIT_INPATIENT, VISIT_PAYMENT
 from ihp_compute.measure.attribution import NOT_COUNTABLE, Attribution
+from ihp_compute.measure.emergency import avoidable_shares
 from ihp_compute.measure.utilisation import ChildRule, UseRule
 from ihp_compute.measure.visits import compile_visits
 from ihp_compute.units import NO_DAY, date_of, day_of
@@ -19,12 +22,21 @@ Member = dict[str, Any]
 CUTOFF = day_of(date(2025, 6, 30))
 WHOLE_YEAR = tuple(range(1, 13))
 PROCEDURES = ("", "99213", "99393", "S0280")
+DIAGNOSES = ("", "I10", "J069", "O80", "P0739", "R079", "Z3800")
+ILL, COLD, DELIVERY, PRETERM, PAIN, BORN = range(1, len(DIAGNOSES))
+SHARES = {"J": "0.25", "J06": "0.7", "R": "0.1"}
+"""Avoidable shares by prefix."""
 OFFICE, PREVENTIVE, COORDINATION = (PROCEDURES.index(c) for c in ("99213", "99393", "S0280"))
 PRACTICE, HOSPITAL = 11, 21
 """Places of service: an office, which every contract lets attribute, and an inpatient hospital."""
 VISITS = compile_visits(TERMS, PROCEDURES)
+MATERNAL = np.array([code[:1] in {"O", "P"} for code in DIAGNOSES])
 MEASURED = UseRule(
     visits=VISITS,
+    maternal=MATERNAL,
+    avoidable_micro=avoidable_shares(
+        pa.table({"dx_prefix": list(SHARES), "avoidable_share": list(SHARES.values())}), DIAGNOSES
+    ),
     follow_up_days=14,
     child=ChildRule(3, 21, 11, np.array([code == "99393" for code in PROCEDURES])),
 )
@@ -70,9 +82,10 @@ def read_slowly(member: Member, months: Iterable[int], year: int) -> dict[str, t
         for following in stays[stays.index(chain) + 1 : stays.index(chain) + 2]
         if following["admission"] - chain["discharge"] <= 30
     ]
-    days = {
-        line["day"] for line in member.get("emergency", ()) if line.get("paid_day", 0) <= CUTOFF
-    }
+    days: dict[int, set[str]] = {}
+    for row in member.get("emergency", ()):
+        if row.get("paid_day", 0) <= CUTOFF:
+            days.setdefault(row["day"], set()).add(DIAGNOSES[row.get("principal_dx", 0)])
     ed = [
         day
         for day in days
@@ -96,11 +109,20 @@ def read_slowly(member: Member, months: Iterable[int], year: int) -> dict[str, t
     return {
         "stays": (len(here), len(own)),
         "ed_visits": (len(ed), len(own)),
-        "ed_avoidable": (0, 0),
+        "ed_avoidable": (sum(_avoidable(days[day]) for day in ed), len(own)),
         "readmissions": (len(readmitted), len(index)),
         "follow_up": (len(seen), len(index)),
         "well_child": (int(due and made), int(due)),
     }
+
+
+def _avoidable(codes: set[str]) -> int:
+    """The least share of the diagnoses stated, each by its longest prefix; millionths."""
+    shares = []
+    for code in codes - {""}:
+        known = [code[:n] for n in range(len(code), 0, -1) if code[:n] in SHARES]
+        shares.append(int(Fraction(SHARES[known[0]]) * 1_000_000) if known else 0)
+    return min(shares, default=0)
 
 
 def _chains(member: Member) -> list[dict[str, Any]]:
@@ -119,6 +141,8 @@ def _chains(member: Member) -> list[dict[str, Any]]:
             )
         made[-1]["discharge"] = max(made[-1]["discharge"], discharge)
         made[-1]["claims"].append((discharge, claim))
+        if admission == made[-1]["admission"] and claim.get("marks", 0):
+            made[-1]["birth"] = True
     return made
 
 
@@ -133,6 +157,10 @@ def _is_index(chain: dict[str, Any], member: Member, own: set[int], year: int) -
         and chain["admission"] < chain["discharge"]
         and last.get("disposition", 255) not in {20, 40, 41, 42, 2, 5, 43, 66, 82, 85, 88, 94, 30}
         and not (death != NO_DAY and death <= chain["discharge"])
+        and not any(
+            DIAGNOSES[claim.get("principal_dx", 0)][:1] in {"O", "P"}
+            for _, claim in chain["claims"]
+        )
     )
 
 
