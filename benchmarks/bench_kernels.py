@@ -28,8 +28,9 @@ from ihp_compute.errors import DataError
 from ihp_compute.measure.attribution import attribute
 from ihp_compute.measure.plan import Plan, make_plan
 from ihp_compute.measure.request import RunRequest
-from ihp_compute.pipeline import measure
+from ihp_compute.pipeline import measure, surveyed, with_programme
 from ihp_compute.risk.providers import provider
+from ihp_compute.runner import LocalRunner
 from ihp_compute.settlement.settle import settle
 from kernels.draws.philox import key_schedule
 from kernels.draws.quantiles import ranks_of
@@ -85,7 +86,9 @@ def calls(module: str) -> dict[str, list[dict[str, Any]]]:
         if "risk" in module:
             score_by_model()
         else:
-            measured = measure(plan().shards[:1], plan=plan())
+            made, parts = with_programme(plan())
+            parts = surveyed(made, parts, LocalRunner(1))
+            measured = measure(made.shards[:1], plan=made, parts=parts)
             settle(
                 measured.totals,
                 plan().contracts,
@@ -331,6 +334,14 @@ def test_bench_line_fate(benchmark: Any) -> None:
     recorded_race(
         benchmark, "ihp_compute.measure.line_fates", "line_fate", "line", lambda a: len(a["cents"]),
         {"numpy": claims.line_fate_numpy}, operations=10,
+    )  # fmt: skip
+
+
+def test_bench_service_use(benchmark: Any) -> None:
+    recorded_race(
+        benchmark, "ihp_compute.measure.programme.scale", "service_use", "line",
+        lambda a: len(a["amount_cents"]), operations=12,
+        note="the second pass, at rates; no other tool does it in one",
     )  # fmt: skip
 
 

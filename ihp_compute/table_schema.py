@@ -26,6 +26,7 @@ UNITS: Final[Mapping[str, str]] = {
     "member months": "months in which a member counts",
     "lines": "claim lines, or rows of another input table",
     "visits": "encounters",
+    "services": "things done: claim lines above zero, a stay's claim as one",
     "stays": "stays in an acute hospital",
     "per 1,000 member years": "events for every 12,000 member months",
     "year": "a calendar year",

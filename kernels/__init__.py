@@ -32,6 +32,7 @@ from kernels.members.plurality import plurality
 from kernels.members.risk_score import risk_score
 from kernels.members.roster_match import roster_match
 from kernels.members.segment_cost import segment_cost
+from kernels.members.service_use import service_use
 from kernels.rows.code_lists import code_lists
 from kernels.rows.decimal_units import decimal_units
 from kernels.rows.distinct_count import distinct_count
@@ -74,6 +75,7 @@ ALL = (  # stems; tests hold each to its twin and its docstring
     "row_order",
     "row_pick",
     "segment_cost",
+    "service_use",
     "settle_grid",
     "settle_summary",
     "text_hash",
@@ -111,6 +113,7 @@ __all__ = [
     "row_order",
     "row_pick",
     "segment_cost",
+    "service_use",
     "settle_grid",
     "settle_summary",
     "text_hash",

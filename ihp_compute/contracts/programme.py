@@ -57,6 +57,19 @@ PROGRAMME_KINDS: Final[Mapping[str, Kind]] = {
     "cost_index.least_members": Kind(
         "fewer members are flagged, never dropped", "members", low=Decimal(0), places=0
     ),
+    "cost_index.least_lines": Kind(
+        "lines above zero of a year from which a service has a rate of its own on the scale of "
+        "resources; rarer ones are one service of their category",
+        "lines",
+        low=Decimal(1),
+        places=0,
+    ),
+    "cost_index.peer": Kind(
+        "whom the indices compare with: state, COMPARISON, or a region of the population's table, "
+        "as region:NAME",
+        "name",
+        "text",
+    ),
     "utilisation.follow_up_days": Kind(
         "last day after a discharge on which a visit is its follow-up",
         "days",

@@ -343,6 +343,23 @@ FINDINGS: Final[Mapping[str, Finding]] = {
             counts="people",
         ),
         Finding(
+            "services_without_units",
+            "services of the cost index that state no units and count as one each",
+            is_absence=True,
+        ),
+        Finding(
+            "stays_without_drg",
+            "acute inpatient claims without a DRG: each uses what any such claim does",
+            is_absence=True,
+            counts="claims",
+        ),
+        Finding(
+            "no_condition_groups",
+            "neither a table of condition groups nor cells of risk scores: the cost index has no "
+            "drivers by condition",
+            is_absence=True,
+        ),
+        Finding(
             "immature_year",
             "claims of the performance year still to come, and nothing done about them",
             "immature",

@@ -34,10 +34,15 @@ from ihp_compute.measure.one_year import YearPlan, plan_year
 from ihp_compute.measure.payer_months import PLAN_NOT_STATED, payer_names, payer_weights
 from ihp_compute.measure.plan import Plan, make_plan, measurements, together
 from ihp_compute.measure.programme import (
+    DRAWN_MEASURES,
+    INDEX_MEASURES,
+    IndexSums,
     ProgrammePart,
+    ProgrammeScope,
     Survey,
     added,
     programme_parts,
+    programme_scopes,
 )
 from ihp_compute.measure.prospective import ProspectivePlan, plan_prospective
 from ihp_compute.measure.request import RunRequest
@@ -48,7 +53,9 @@ from ihp_compute.measure.statement import STATEMENT_FIELDS, read_statement, stat
 from ihp_compute.measure.utilisation import measures_of, utilise_years
 
 __all__ = [
+    "DRAWN_MEASURES",
     "EXCLUSION_REASONS",
+    "INDEX_MEASURES",
     "MEASUREMENT",
     "MEMBER_YEARS",
     "MOVEMENT",
@@ -60,10 +67,12 @@ __all__ = [
     "Attribution",
     "ClaimsToCome",
     "Developed",
+    "IndexSums",
     "Measured",
     "PaymentDays",
     "Plan",
     "ProgrammePart",
+    "ProgrammeScope",
     "ProspectivePlan",
     "RunRequest",
     "ShardMeasured",
@@ -89,6 +98,7 @@ __all__ = [
     "plan_prospective",
     "plan_year",
     "programme_parts",
+    "programme_scopes",
     "read_statement",
     "settling",
     "statement_of",

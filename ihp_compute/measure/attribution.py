@@ -255,6 +255,28 @@ def countable_cells(
     return found.month_cell, found.spanned
 
 
+def eligible_cells(
+    shard: ShardColumns,
+    year: int,
+    *,
+    roster: Roster,
+    visits: VisitRule,
+    terms: AttributionTerms,
+    cutoff_day: int,
+) -> NDArray[np.uint8]:
+    """`Attribution.month_cell` of eligible members, no month of others; parameters as `attribute`.
+
+    Visits are read only where months before the first one do not count.
+    """
+    if not terms.keep_pre_visit:
+        found = attribute(shard, roster, visits, terms, year=year, cutoff_day=cutoff_day)
+        cells, eligible = found.month_cell, found.group >= 0
+    else:
+        months = _months(shard, terms, year, np.zeros(shard.n_members, np.uint8))
+        cells, eligible = months.month_cell, _eligible(months.countable, terms)
+    return np.where(eligible[:, None], cells, np.uint8(NOT_COUNTABLE))
+
+
 def _months(
     shard: ShardColumns, terms: AttributionTerms, year: int, from_month: NDArray[np.uint8]
 ) -> EnrolledMonths:

@@ -52,7 +52,11 @@ def missing_of(
         *_without_members(plan, measured, settled),
         *_cells_without_members(plan, measured),
         *_cells_not_listed(plan, measured, settled),
-        *((*_codes(plan, measured), *_unattributed(measured)) if with_state else ()),
+        *(
+            (*_codes(plan, measured), *_unattributed(measured), *_services(measured))
+            if with_state
+            else ()
+        ),
     ]
 
 
@@ -309,3 +313,18 @@ def _unattributed(measured: Measured) -> Iterator[Noticed]:
             paid_cents=int(totals.values[g, :, 0, cost].sum()),
             share=people / int(totals.n_members.sum()),
         )
+
+
+def _services(measured: Measured) -> Iterator[Noticed]:
+    """What the scale of resources goes without."""
+    index = measured.programme.get("cost_index")
+    if index is None:
+        return
+    with_rate, without_units = index.scale.unit_lines
+    claims, without_drg = index.scale.claims.tolist()
+    for finding, n, of in (
+        ("services_without_units", without_units, with_rate),
+        ("stays_without_drg", without_drg, claims),
+    ):
+        if n:
+            yield Noticed(finding, lines=n, share=n / of, size=of, detail=f"of {of:,}")

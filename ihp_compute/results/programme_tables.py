@@ -98,7 +98,60 @@ OUTCOME_CHANGES: Final = TableSchema(
     in_digest=False,
 )  # fmt: skip
 
-_DECLARED: Final[tuple[TableSchema, ...]] = (OUTCOMES, OUTCOME_CHANGES)
+_YEAR: Final = Column("year", pa.int16(), "year of the claims", "year")
+
+COST_INDEX: Final = TableSchema(
+    "cost_index",
+    "total cost, resource use and price of each scope over those of its peer, members of enough "
+    "months alone",
+    (
+        *_SCOPE,
+        _YEAR,
+        Column("peer", pa.string(), "whom it is compared with: state, a group or a region"),
+        Column("n_members", pa.int64(), "members with enough months", "members"),
+        Column("member_months", pa.int64(), "their months that count", "member months"),
+        Column("n_truncated", pa.int64(), "members whose cost the cap cuts", "members"),
+        Column("unpriced_lines", pa.int64(), "services at zero, which are in nothing", "lines"),
+        Column("cost_cents", pa.int64(), "cost under the cap", "cents"),
+        Column("resource_cents", pa.int64(),
+               "services at the state's mean for a unit of each, under the cap", "cents"),
+        Column("risk_mean", pa.float64(), "mean score, months weighing", "score"),
+        Column("tci", pa.float64(), "cost per month and risk over the peer's; 0 if flagged so",
+               "ratio"),
+        Column("rui", pa.float64(), "resources per month and risk over the peer's", "ratio"),
+        Column("price_index", pa.float64(), "cost over resources, over the peer's", "ratio"),
+        Column("flag", pa.string(),
+               "no_denominator: a sum to divide by is 0, the indices too; below_minimum: few "
+               "members"),
+    ),
+    keys=("scope", "scope_id", "year"),
+)  # fmt: skip
+
+COST_DRIVERS: Final = TableSchema(
+    "cost_drivers",
+    "what makes cost per member month differ from the peer's, by category of service and by "
+    "condition group; parts add up to the difference, items to that of the whole",
+    (
+        *_SCOPE,
+        _YEAR,
+        Column("dimension", pa.string(), "service_category or condition_group"),
+        Column("item", pa.string(), "the category, or the group of conditions"),
+        Column("services", pa.int64(), "services above zero; a stay's claim is one", "services"),
+        Column("cost_cents", pa.int64(), "cost under the cap", "cents"),
+        Column("resource_cents", pa.int64(), "resources under the cap", "cents"),
+        Column("mix_usd", pa.float64(), "because of sicker members, or of more of them here",
+               "USD per member month"),
+        Column("use_usd", pa.float64(), "because of more services than they would bring",
+               "USD per member month"),
+        Column("price_usd", pa.float64(), "because of the cost of a service",
+               "USD per member month"),
+        Column("difference_usd", pa.float64(), "own cost less the peer's",
+               "USD per member month"),
+    ),
+    keys=("scope", "scope_id", "year", "dimension", "item"),
+)  # fmt: skip
+
+_DECLARED: Final[tuple[TableSchema, ...]] = (COST_INDEX, COST_DRIVERS, OUTCOMES, OUTCOME_CHANGES)
 
 PROGRAMME_TABLES: Final[Mapping[str, TableSchema]] = {table.name: table for table in _DECLARED}
 """By name."""

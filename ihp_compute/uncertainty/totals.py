@@ -248,18 +248,10 @@ def replicate_totals(
     Totals
     """
     n_strata = len(RATE_CELLS)
-    move = kernels.to_device if device == "gpu" else np.ascontiguousarray
-    with kernels.own_stream(device):
-        values = kernels.to_host(
-            kernels.replicate_totals(
-                move(rows.columns),
-                move(rows.cell),
-                move(rows.member_key),
-                n_groups=len(groups) * n_strata,
-                n_replicates=replicates + 1,
-                seed=seed,
-            )
-        )
+    values = drawn_sums(
+        rows.columns, rows.cell, rows.member_key,
+        n_groups=len(groups) * n_strata, replicates=replicates, seed=seed, device=device,
+    )  # fmt: skip
     return Totals(
         groups=groups,
         columns=column_names((rows.columns.shape[0] - 4) // 2),
@@ -267,6 +259,48 @@ def replicate_totals(
         n_members=n_members,
         taken_cents=taken_cents,
     )
+
+
+def drawn_sums(
+    columns: NDArray[np.int64],
+    group: NDArray[np.int32],
+    member_key: NDArray[np.uint64],
+    *,
+    n_groups: int,
+    replicates: int,
+    seed: int,
+    device: str,
+) -> NDArray[np.int64]:
+    """Sums of columns by group under every replicate's weights, wherever the run draws.
+
+    Parameters
+    ----------
+    columns : int64[n_columns, n_rows]
+    group : int32[n_rows]
+        Below n_groups; -1 stands in none.
+    member_key : uint64[n_rows]
+        Rows of one member have one weight.
+    n_groups, replicates, seed, device
+        As for `replicate_totals`.
+
+    Returns
+    -------
+    int64[n_groups, 1 + replicates, n_columns]
+        Replicate 0 is the data as observed.
+    """
+    move = kernels.to_device if device == "gpu" else np.ascontiguousarray
+    with kernels.own_stream(device):
+        sums: NDArray[np.int64] = kernels.to_host(
+            kernels.replicate_totals(
+                move(columns),
+                move(group),
+                move(member_key),
+                n_groups=n_groups,
+                n_replicates=replicates + 1,
+                seed=seed,
+            )
+        )
+    return sums
 
 
 def _present(rows: YearRows) -> NDArray[np.bool_]:

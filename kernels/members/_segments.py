@@ -30,7 +30,7 @@ def _micro_of(cents: Any, micro: Any) -> Any:
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _share_of(taken: Any, through: Any, total: Any) -> Any:
+def share_of(taken: Any, through: Any, total: Any) -> Any:
     """Taken × through / total, half to even: an estimate, corrected by integers that wrap."""
     estimate = np.int64(np.floor(np.float64(taken) * np.float64(through) / np.float64(total)))
     remainder = taken * through - estimate * total
@@ -85,7 +85,7 @@ def _allocate(
                 through += cells[k]
                 here = through
                 if settles != 0:
-                    here = _share_of(total - settles, through, total)
+                    here = share_of(total - settles, through, total)
                 out.cell_taken_cents[r, p, k, m] = here - before
                 cells[k] -= here - before
                 before = here

@@ -8,6 +8,7 @@ nothing; what is lacking is a finding.
 
 from __future__ import annotations
 
+from ihp_compute.measure.programme.cost_index import DRAWN_MEASURES, INDEX_MEASURES, IndexSums
 from ihp_compute.measure.programme.outcome_measures import (
     ALL,
     CONTROL,
@@ -34,10 +35,13 @@ __all__ = [
     "CONTROL",
     "COST",
     "DENOMINATORS",
+    "DRAWN_MEASURES",
     "EVENTS",
+    "INDEX_MEASURES",
     "INTERVENTION",
     "MEASURES",
     "REGION",
+    "IndexSums",
     "MemberOutcomes",
     "MemberYear",
     "OutcomeSums",

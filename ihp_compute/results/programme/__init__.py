@@ -8,6 +8,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from ihp_compute.results.part import Part
+from ihp_compute.results.programme.cost_index import cost_index_rows
 from ihp_compute.results.programme.outcomes import outcome_tables
 from ihp_compute.results.programme_tables import PROGRAMME_TABLES
 
@@ -15,7 +16,10 @@ __all__ = ["PROGRAMME_TABLES", "programme_rows"]
 
 Rows = Mapping[str, Sequence[dict[str, Any]] | pa.Table]
 """Rows by name of table, or the table where there are many; those of `intervals` too."""
-WRITERS: Final[tuple[Callable[[Sequence[Part]], Rows], ...]] = (outcome_tables,)
+WRITERS: Final[tuple[Callable[[Sequence[Part]], Rows], ...]] = (
+    cost_index_rows,
+    outcome_tables,
+)
 """Of each part of the programme: what makes its rows from the measurements of a run."""
 
 
