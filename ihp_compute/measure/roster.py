@@ -116,6 +116,10 @@ class Roster:
     n_practitioners : int
         Providers of partnerships, COMPARISON left out, by entries valid on 31 December of the
         performance year, whatever claims carry them.
+    n_locations : int or None
+        Places (`location_id`) of these entries; None where no entry of the roster states one.
+    n_unplaced : int
+        Of these entries, those that state none.
     """
 
     groups: tuple[str, ...]
@@ -125,6 +129,8 @@ class Roster:
     n_unseen: int
     words: str
     n_practitioners: int
+    n_locations: int | None
+    n_unplaced: int
 
     @property
     def n_partnerships(self) -> int:
@@ -152,8 +158,8 @@ def compile_roster(
     ----------
     table : pa.Table
         provider_roster: npi, tin, partnership_id, specialty, start_date, end_date and, if given,
-        health_care_home. Text, or dates and booleans in the columns that hold them. A blank
-        start or end date is open.
+        health_care_home and location_id. Text, or dates and booleans in the columns that hold them.
+        A blank start or end date is open.
     npi_codes, tin_codes : pa.Array of str
         The population's code tables "npi" and "tin".
     terms : AttributionTerms
@@ -214,7 +220,7 @@ def compile_roster(
     )
     return Roster(
         groups, providers, entries, int(in_force.sum()), int((in_force & ~seen).sum()), words,
-        _practitioners(rows, performance_year),
+        *_on_last_day(rows, performance_year),
     )  # fmt: skip
 
 
@@ -227,7 +233,9 @@ def nobodys_roster(year: int, n_npi: int) -> Roster:
     entries = RosterEntries(
         np.zeros(n_npi + 1, np.int32), none, none, none, none, np.zeros(0, np.uint8)
     )
-    return Roster((COMPARISON, UNATTRIBUTED), {}, {year: entries}, 0, 0, "there is no roster", 0)
+    return Roster(
+        (COMPARISON, UNATTRIBUTED), {}, {year: entries}, 0, 0, "there is no roster", 0, None, 0
+    )
 
 
 def roster_day(terms: AttributionTerms, performance_year: int) -> date:
@@ -268,11 +276,17 @@ def _within(rows: Mapping[str, NDArray[Any]], first: int, end: int) -> NDArray[n
     return valid
 
 
-def _practitioners(rows: Mapping[str, NDArray[Any]], year: int) -> int:
-    """Providers of partnerships on the last day of a year."""
+def _on_last_day(rows: Mapping[str, NDArray[Any]], year: int) -> tuple[int, int | None, int]:
+    """Providers and places of partnerships on the last day of a year; entries without a place."""
     end = year_bounds(year)[1]
     held = _within(rows, end - 1, end) & (rows["partnership_id"] != COMPARISON)
-    return len(set(rows["npi"][held]))
+    places = rows["location_id"][held]
+    known = (rows["location_id"] != "").any()
+    return (
+        len(set(rows["npi"][held])),
+        len(set(places) - {""}) if known else None,
+        int((places == "").sum()),
+    )
 
 
 def _same_days(year: int, performance_year: int) -> _Days:
@@ -341,6 +355,12 @@ def _roster_rows(table: pa.Table) -> dict[str, NDArray[Any]]:
         )
         for name in ("npi", "tin", "partnership_id", "specialty")
     }
+    text["location_id"] = np.array(
+        table.column("location_id").to_pylist()
+        if "location_id" in table.column_names
+        else [""] * table.num_rows,
+        dtype=object,
+    )
     for name in ("npi", "partnership_id"):
         blank = int((text[name] == "").sum())
         if blank:

@@ -23,7 +23,7 @@ from ihp_compute.results import LEVEL, SMALL_CELL, Figure, Summary, YearSummary
 
 PAGE: Final = "summary.html"
 SAVINGS: Final = "savings_cents"
-COUNTS: Final = ("people_served", "partnerships", "practitioners")
+COUNTS: Final = ("people_served", "partnerships", "practitioners", "provider_locations")
 MONEY: Final = (SAVINGS, "shared_cents", "owed_cents", "kept_cents")
 _HELD: Final = f"1{numbers.DASH}{SMALL_CELL}"
 _USE: Final = {
@@ -69,13 +69,17 @@ def _by_name(figures: Sequence[Figure]) -> dict[str, Figure]:
     return {figure.figure: figure for figure in figures}
 
 
+def _count(n: int | None) -> str:
+    return _HELD if n is None else numbers.count(n)
+
+
 def _year(one: YearSummary) -> Row:
     found = _by_name(one.figures)
-    counts = [found[name].value for name in COUNTS]
+    counts = [numbers.DASH if name not in found else _count(found[name].value) for name in COUNTS]
     return {
         "year": one.year,
         "base_year": one.manifest["base_year"],
-        "counts": [_HELD if n is None else numbers.count(n) for n in counts],
+        "counts": counts,
         **{name: found[name] for name in MONEY},
     }
 

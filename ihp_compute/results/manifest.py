@@ -120,6 +120,8 @@ def manifest_of(
         "groups": list(plan.roster.groups),
         "roster": plan.roster.words,
         "practitioners": plan.roster.n_practitioners,
+        "provider_locations": plan.roster.n_locations,
+        "entries_without_location": plan.roster.n_unplaced,
         "notes": list(plan.notes),
         "counts": results.counts,
         "timings": {"seconds": round(time.perf_counter() - started, 3)},

@@ -39,6 +39,7 @@ LEVEL: Final = 0.95
 MONEY: Final = ("savings_cents", "shared_cents", "owed_cents", "kept_cents")
 PEOPLE: Final = "people_served"
 PRACTITIONERS: Final = "practitioners"
+LOCATIONS: Final = "provider_locations"
 _MEASURES: Final = {
     "ed_visits_per_1000": ("ed_visits", "member_months", 12_000.0),
     "stays_per_1000": ("stays", "member_months", 12_000.0),
@@ -177,11 +178,12 @@ def summarise(run_dirs: Sequence[Path]) -> Summary:
 def _year_of(run_dir: Path) -> YearSummary:
     verify_run(run_dir)
     manifest = read_manifest(run_dir, go_on=True)
-    if PRACTITIONERS not in manifest:
-        raise RunError(
-            f"{run_dir}: its manifest does not say how many practitioners its roster has; an "
-            "earlier version made it, run it again"
-        )
+    for name in (PRACTITIONERS, LOCATIONS):
+        if name not in manifest:
+            raise RunError(
+                f"{run_dir}: its manifest does not say how many {name.replace('_', ' ')} its "
+                "roster has; an earlier version made it, run it again"
+            )
     settled = resettle(run_dir)
     n_people = sum(one.n_members for one in settled)
     practitioners = int(manifest[PRACTITIONERS])
@@ -194,11 +196,18 @@ def _year_of(run_dir: Path) -> YearSummary:
         Figure(
             PRACTITIONERS, year, None if is_small(practitioners) else practitioners, "practitioners"
         ),
+        *_locations(manifest, year),
         *(_money(name, year, draws[name], held_back=held_back) for name in MONEY),
     )
     partnerships = frozenset(one.partnership_id for one in settled)
     use = tuple(_use(run_dir, manifest, partnerships))
     return YearSummary(run_dir, manifest, figures, use, draws, held_back, partnerships)
+
+
+def _locations(manifest: dict[str, Any], year: int) -> list[Figure]:
+    """Places of the roster; no figure where it states none."""
+    known = manifest[LOCATIONS]
+    return [] if known is None else [Figure(LOCATIONS, year, int(known), "locations")]
 
 
 def _joint(settled: Sequence[Settled], replicates: int) -> _Draws:
@@ -284,6 +293,14 @@ def _notes(years: Sequence[YearSummary]) -> list[str]:
         for one in years
         if not one.drawn_by[1]
     ]
+    for one in years:
+        if one.manifest[LOCATIONS] is None:
+            found.append(f"{one.year}: the roster states no location_id: places are not known.")
+        elif n := int(one.manifest["entries_without_location"]):
+            found.append(
+                f"{one.year}: {n:,} {'entry' if n == 1 else 'entries'} of the roster in force on "
+                "31 December state no location_id: their places are not counted."
+            )
     found += [
         f"{one.year}: {line}" for one in years for line in one.manifest["completion"]["lines"]
     ]

@@ -65,6 +65,26 @@ def test_practitioners_are_providers_of_partnerships_on_the_last_day_of_the_year
     assert roster_of(row(OTHER, "COMPARISON"), row(GAMMA, "P3")).n_practitioners == 1
 
 
+def test_places_are_those_of_entries_of_partnerships_on_the_last_day_of_the_year() -> None:
+    """Each once, whoever works there; an entry without one is counted."""
+    rows = (
+        row(ALPHA, "P1", location_id="main street"),
+        row(ALPHA, "P1", location_id="lake road"),
+        row(BETA, "P2", location_id="main street"),
+        row(GAMMA, "P2", location_id=""),
+        row(HOME, "P3", location_id="closed", end_date="2024-12-30"),
+        row(OTHER, "COMPARISON", location_id="elsewhere"),
+    )
+    found = roster_of(*rows)
+    assert (found.n_locations, found.n_unplaced) == (2, 1)
+    gone = roster_of(
+        row(ALPHA, "P1", location_id=""), row(HOME, "P3", location_id="a", end_date="2024-12-30")
+    )
+    assert (gone.n_locations, gone.n_unplaced) == (0, 1)
+    for entries in ((row(ALPHA, "P1", location_id=""),), (row(ALPHA, "P1"),)):
+        assert roster_of(*entries).n_locations is None
+
+
 CHANGING = (
     row(OTHER, "COMPARISON"),
     row(ALPHA, "P1", start_date="2024-07-01"),

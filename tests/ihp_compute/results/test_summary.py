@@ -66,6 +66,12 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return held
 
 
+def _placed(folder: Path) -> dict[str, int]:
+    """The figure of the roster's places, where it states any."""
+    known = _manifest(folder)["provider_locations"]
+    return {} if known is None else {"provider_locations": known}
+
+
 def _drawn(folder: Path) -> list[np.ndarray]:
     """Savings and payments by partnership and replicate, settled from the kept totals."""
     manifest, terms = _manifest(folder), kept_terms.read(folder)
@@ -103,6 +109,7 @@ def test_figures_of_a_year_are_sums_of_its_settlements(runs: tuple[Path, Path]) 
             "people_served": sum(row["n_members"] for row in rows),
             "partnerships": len(rows),
             "practitioners": _manifest(folder)["practitioners"],
+            **_placed(folder),
             "savings_cents": saved,
             "shared_cents": sum(cents for cents in paid if cents > 0),
             "owed_cents": -sum(cents for cents in paid if cents < 0),
@@ -126,6 +133,32 @@ def test_practitioners_are_counted_on_the_roster_of_the_raw_tables(
         and day(row["start_date"], date.min) <= last <= day(row["end_date"], date.max)
     }
     assert _of(summarise(runs[1:]), 2024)["practitioners"].value == len(valid) > 10
+
+
+@pytest.mark.parametrize(
+    ("n_locations", "without", "note"),
+    [
+        (12, 0, None), (12, 1, "1 entry of the roster"), (0, 30, "30 entries of the roster"),
+        (None, 30, "states no location_id"),
+    ],
+)  # fmt: skip
+def test_places_of_the_roster_are_a_figure_where_it_states_them(
+    runs: tuple[Path, Path], tmp_path: Path, n_locations: int | None, without: int, note: str | None
+) -> None:
+    folder = Path(shutil.copytree(runs[1], tmp_path / "run"))
+    said = {k: v for k, v in _manifest(folder).items() if k != SEAL}
+    write_manifest(
+        folder,
+        said | {"provider_locations": n_locations, "entries_without_location": without},
+    )
+    found = summarise([folder])
+    figure = _of(found, 2024).get("provider_locations")
+    assert (None if figure is None else figure.value) == n_locations
+    notes = [text for text in found.notes if "location_id" in text]
+    assert (not notes) if note is None else (note in notes[0])
+    page = write_summary(found, tmp_path / "page.html").read_text()
+    shown = "\N{EN DASH}" if n_locations is None else str(n_locations)
+    assert f"<dt>Provider locations, 2024</dt><dd>{shown}<small>" in page
 
 
 def test_the_interval_of_savings_is_that_of_the_state(runs: tuple[Path, Path]) -> None:
@@ -192,7 +225,9 @@ def test_a_run_without_replicates_has_figures_and_no_interval(
         (one.figure, one.value) for one in summarise(runs[:1]).figures
     ]
     assert all(one.low is None is one.high for one in found.figures)
-    assert found.notes == ("2023 has no intervals: its run has no replicates.",)
+    assert [text for text in found.notes if "location_id" not in text] == [
+        "2023 has no intervals: its run has no replicates."
+    ]
 
 
 def test_contracts_that_see_other_claims_are_settled_each_by_its_own(
@@ -223,7 +258,7 @@ def test_contracts_that_see_other_claims_are_settled_each_by_its_own(
 
 def test_several_populations_are_said(runs: tuple[Path, Path]) -> None:
     assert "2 populations" in " ".join(summarise(runs).notes)
-    assert summarise(runs[1:]).notes == ()
+    assert [text for text in summarise(runs[1:]).notes if "location_id" not in text] == []
 
 
 def test_years_without_a_partnership_in_common_are_said(
@@ -319,6 +354,7 @@ def test_a_year_of_a_few_people_shows_no_dollars_and_no_sum_over_years_does(
     assert [name for name, one in of_2023.items() if one.value is not None] == [
         "partnerships",
         "practitioners",
+        *_placed(runs[0]),
     ]
     assert all(one.value is one.low is one.high is None for one in found.over_all)
     assert _of(found, 2024) == _of(whole, 2024)
