@@ -288,7 +288,7 @@ def test_bench_recalculation_same_part(benchmark: Any, members: int) -> None:
 
 def _hot_bytes(made: State) -> int:
     """Bytes of the population's tables that a run reads."""
-    names = ("members", "offsets", "spans", "lines", "visits", "stays", "scores")
+    names = ("members", "offsets", "spans", "lines", "visits", "stays", "emergency", "scores")
     return sum(
         (made.population_dir / "shards" / f"{shard.index:05d}" / f"{name}.arrow").stat().st_size
         for shard in made.population().shards

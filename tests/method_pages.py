@@ -1,15 +1,18 @@
 """Writes what the pages of `docs/method/` repeat of declarations: `make pages`.
 
-    terms · columns of tables · findings and gates · code ranges -> text between two marks of a page
+    terms · raw columns · columns of tables · findings and gates · code ranges
+        -> text between two marks of a page
 
 Without `--write` it only looks, and fails where a page says another thing: so does the suite.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +21,7 @@ from ihp_compute.codes import RATE_CELLS, SERVICE_CATEGORIES
 from ihp_compute.contracts.programme import PROGRAMME_KINDS
 from ihp_compute.data_quality import FINDINGS, GATES
 from ihp_compute.ingest import rate_cells, service_categories
+from ihp_compute.input_columns import INPUT_TABLES, InputColumn, InputTable
 from ihp_compute.report.methods import METHODS
 from ihp_compute.results import TABLES
 
@@ -163,6 +167,44 @@ def _ranges_of(name: str) -> Iterator[str]:
         yield ", ".join(code for code, category in sorted(known.items()) if category == name)
 
 
+def inputs() -> Iterator[str]:
+    """Every raw table with its columns; columns numbered alike stand in one row."""
+    for table in INPUT_TABLES.values():
+        yield f"### {table.name}"
+        yield ""
+        yield f"{table.meaning[0].upper()}{table.meaning[1:]}." + (
+            " Required." if table.required else ""
+        )
+        yield ""
+        one_of = [names for names in table.one_of if len(names) > 1]
+        if one_of:
+            yield (
+                "One at least: "
+                + "; ".join(" or ".join(f"`{name}`" for name in names) for names in one_of)
+                + "."
+            )
+            yield ""
+        yield from _table(("column", "kind", "meaning", "unit", "required"), _columns_of(table))
+        yield ""
+
+
+def _columns_of(table: InputTable) -> Iterator[Sequence[str]]:
+    """A row for each column, or for those that differ in their number alone."""
+
+    def said(column: InputColumn) -> tuple[str, str]:
+        number = re.search(r"_(\d+)$", column.name)
+        meaning = re.sub(r", number \d+ of up to", ", up to", column.meaning)
+        return (column.name[: number.start()] if number else column.name), meaning
+
+    for (_, meaning), of in groupby(table.columns, said):
+        alike = list(of)
+        name = f"`{alike[0].name}`"
+        if len(alike) > 1:
+            name += f" to `{alike[-1].name}`"
+        one = alike[0]
+        yield name, one.kind.value, meaning, one.unit, "yes" if one.required else ""
+
+
 def sentences() -> Iterator[str]:
     """The rules that a report repeats, each a sentence or two."""
     for number, method in enumerate(METHODS, start=1):
@@ -176,6 +218,7 @@ PARTS: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "results.md": tables,
     "findings.md": noticed,
     "codes.md": codes,
+    "inputs.md": inputs,
     "README.md": sentences,
 }
 """What of which page is written."""

@@ -10,6 +10,7 @@ import pytest
 
 from ihp_compute.contracts import KINDS, SETTLEMENT_STEPS
 from ihp_compute.data_quality import FINDINGS, GATES
+from ihp_compute.input_columns import INPUT_TABLES
 from ihp_compute.ledger import IngestFate, RunFate
 from ihp_compute.measure import EXCLUSION_REASONS, STATEMENT_FIELDS
 from ihp_compute.report.methods import METHODS
@@ -72,6 +73,7 @@ def test_every_step_and_line_of_a_walk_is_explained() -> None:
         ([*GATES, *FINDINGS], "findings.md"),
         ([c.name for t in TABLES.values() for c in t.columns], "results.md"),
         (CONDITIONINGS, "intervals.md"),
+        (INPUT_TABLES, "inputs.md"),
         (STATEMENT_FIELDS, "sign-off.md"),
     ],
     ids=lambda given: given if isinstance(given, str) else "",
