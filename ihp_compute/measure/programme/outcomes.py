@@ -40,7 +40,7 @@ from ihp_compute.measure.programme.outcome_measures import (
 from ihp_compute.measure.programme.part import MemberYear
 from ihp_compute.measure.programme.strata import PersonRows, Strata
 from ihp_compute.population import Population, ShardColumns
-from ihp_compute.units import months_of_days
+from ihp_compute.units import months_of_days, sums_by
 
 CATEGORIES: Final = tuple(EVENTS)
 """Service categories of which events have a mean cost."""
@@ -231,24 +231,26 @@ def category_cents(
     category that the terms include, paid by the cutoff.
     """
     codes = [SERVICE_CATEGORIES.index(name) for name in CATEGORIES]
-    column = shard.column("lines", "category")
-    counted = [code for code in codes if terms.service_bits >> code & 1]
-    out = np.zeros((len(attributions), len(codes)), np.int64)
-    rows = np.flatnonzero(np.isin(column, counted))
-    kind = shard.column("lines", "kind")[rows]
-    rows = rows[(np.array([COSTS >> k & 1 for k in range(len(LINE_KINDS))])[kind] != 0)
-                & (shard.column("lines", "paid_day")[rows] <= cutoff_day)]  # fmt: skip
+    place_of = np.full(len(SERVICE_CATEGORIES), -1, np.int8)
+    for place, code in enumerate(codes):
+        if terms.service_bits >> code & 1:
+            place_of[code] = place
+    category = place_of[shard.column("lines", "category")]
+    rows = np.flatnonzero(category >= 0)
+    is_cost = np.array([COSTS >> kind & 1 for kind in range(len(LINE_KINDS))], np.bool_)
+    counts = is_cost[shard.column("lines", "kind")[rows]]
+    rows = rows[counts & (shard.column("lines", "paid_day")[rows] <= cutoff_day)]
     amount = amount_cents(shard, terms)[rows]
     month = months_of_days(shard.column("lines", INCURRED_BY[terms.incurred_by])[rows])
     member = np.repeat(
         np.arange(shard.n_members), np.diff(np.searchsorted(rows, shard.offsets("lines")))
     )
+    out = np.zeros((len(attributions), len(codes)), np.int64)
     for sums, attribution in zip(out, attributions, strict=True):
-        place = month - 12 * attribution.year
-        here = np.flatnonzero((place >= 0) & (place < 12) & (attribution.group[member] >= 0))
-        here = here[attribution.month_cell[member[here], place[here]] != NOT_COUNTABLE]
-        for k, code in enumerate(codes):
-            sums[k] = amount[here][column[rows[here]] == code].sum()
+        of_year = month - 12 * attribution.year
+        here = np.flatnonzero((of_year >= 0) & (of_year < 12) & (attribution.group[member] >= 0))
+        here = here[attribution.month_cell[member[here], of_year[here]] != NOT_COUNTABLE]
+        sums[:] = sums_by(category[rows[here]], amount[here], len(codes))
     return out
 
 

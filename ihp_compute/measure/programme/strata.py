@@ -89,19 +89,29 @@ class PersonRows:
             tuple(names),
         )
 
-    def on(self, member_key: NDArray[np.uint64], day: int) -> NDArray[np.int32]:
-        """What is said of people on a day: int32[n_columns, n_members], 0 where nothing is."""
+    def on(self, member_key: NDArray[np.uint64], days: Sequence[int]) -> NDArray[np.int32]:
+        """What is said of people on days: int32[n_days, n_columns, n_members], 0 where nothing is.
+
+        Parameters
+        ----------
+        member_key : uint64[n_members]
+        days : sequence of int
+        """
         rows, member = self.rows_of(member_key)
-        holds = (self.first_day[rows] <= day) & (day <= self.last_day[rows])
-        rows, member = rows[holds], member[holds]
-        out = np.zeros((self.code.shape[0], member_key.size), np.int32)
-        for code, said, names in zip(self.code, out, self.names, strict=True):
-            own = code[rows]
-            if names == _ANSWERS:
-                np.maximum.at(said, member, own)
-            else:
-                told = own > 0
-                said[member[told]] = own[told]  # the last row of a member stands
+        out = np.zeros((len(days), self.code.shape[0], member_key.size), np.int32)
+        for day, told in zip(days, out, strict=True):
+            holds = (self.first_day[rows] <= day) & (day <= self.last_day[rows])
+            held, whose = rows[holds], member[holds]
+            once = bool(np.all(np.diff(whose) > 0))
+            for code, said, names in zip(self.code, told, self.names, strict=True):
+                own = code[held]
+                if once:
+                    said[whose] = own
+                elif names == _ANSWERS:
+                    np.maximum.at(said, whose, own)
+                else:
+                    is_told = own > 0
+                    said[whose[is_told]] = own[is_told]  # the last row of a member stands
         return out
 
     def rows_of(
@@ -196,9 +206,9 @@ class Strata:
         """Stratum of each member: int16[n_years, n_dimensions, n_members]; -1: of no arm."""
         key = shard.column("members", "member_key")
         out = np.zeros((len(years), len(self.names), key.size), np.int16)
-        for found, year in zip(out, years, strict=True):
-            if self.factors is not None:
-                found[: len(DIMENSIONS)] = self.factors.on(key, year_bounds(year)[1] - 1)
+        if self.factors is not None:
+            last_days = [year_bounds(year)[1] - 1 for year in years]
+            out[:, : len(DIMENSIONS)] = self.factors.on(key, last_days)
         if self.intervention is not None:
             out[:, -1] = _arms(self.intervention, key, years)
         return out

@@ -25,6 +25,7 @@ from ihp_compute.results.programme.outcome_rates import (
     NOTHING,
     Columns,
     Flags,
+    Texts,
     Z,
     of_fields,
     over,
@@ -114,8 +115,8 @@ def _of_pairs(
 
 def change_columns(
     found: Compared, basis: str, mean_cents: NDArray[np.float64], has_other: NDArray[np.bool_]
-) -> Columns:
-    """Columns of one dimension and basis.
+) -> tuple[Columns, Texts]:
+    """Columns of one dimension and basis, and the flag.
 
     Parameters
     ----------
@@ -156,7 +157,7 @@ def change_columns(
     flags.add(NO_EXPECTED, nothing)
     flags.add(NO_EVENTS, ~nobody & ~nothing & ~has["own"])
     flags.add(NO_COMPARATOR, ~has["other"] | ~has_other)
-    return {
+    columns = {
         "change": change,
         "comparator_change": theirs,
         "relative_change": relative,
@@ -165,8 +166,8 @@ def change_columns(
         "high": np.where(compared, (1 + relative) * np.exp(Z * error) - 1, 0.0),
         "events_difference": events,
         "usd_cents": (-np.rint(events * mean_cents[:, None, None])).astype(np.int64),
-        "flag": flags.texts(),
     }
+    return columns, flags.texts()
 
 
 _Rate = tuple[NDArray[np.float64], NDArray[np.float64]]

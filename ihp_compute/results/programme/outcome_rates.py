@@ -11,8 +11,8 @@ curve, those of a ratio on its logarithm. Nothing is null: what cannot be said i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,14 @@ BELOW_MINIMUM: Final = "below_minimum"
 NO_REFERENCE: Final = "no_reference"
 NO_EVENTS: Final = "no_events"
 SCALE: Final = np.array([measure.scale for measure in MEASURES])[:, None, None]
+
+
+class Texts(NamedTuple):
+    """A column of few texts: place of each row's among the names."""
+
+    place: NDArray[np.int64]
+    names: Sequence[str]
+
 
 Columns = dict[str, NDArray[Any]]
 
@@ -66,8 +74,8 @@ def rate_columns(
     state_rate: NDArray[np.float64],
     least: NDArray[np.float64],
     reference: int,
-) -> Columns:
-    """Columns of one year and dimension.
+) -> tuple[Columns, Texts]:
+    """Columns of one year and dimension, and the flag.
 
     Parameters
     ----------
@@ -83,7 +91,7 @@ def rate_columns(
     Returns
     -------
     dict of arrays[n_measures, n_scopes, n_strata]
-        By name of column in `outcomes`; `reference` and keys are not among them.
+        By name of column in `outcomes`, without keys and reference.
     """
     s = of_fields(sums)
     n, d, e = s["n"], s["d"], s["e"]
@@ -98,7 +106,8 @@ def rate_columns(
     flags.add(NO_EXPECTED, (d != 0) & (e == 0))
     flags.add(BELOW_MINIMUM, (d != 0) & (d < least[:, None, None]))
     parts = np.array([measure.parts for measure in MEASURES])[:, None, None]
-    return {
+    against = _against(standardised, standardised_error, e != 0, reference, flags)
+    columns = {
         "n_members": np.broadcast_to(people, rate.shape).astype(np.int64),
         "n_with": s["with"].astype(np.int64),
         "numerator": n / parts,
@@ -110,9 +119,9 @@ def rate_columns(
         "high": SCALE * rate + Z * error,
         "rate_standardised": standardised,
         "std_error_standardised": standardised_error,
-        **_against(standardised, standardised_error, e != 0, reference, flags),
-        "flag": flags.texts(),
+        **against,
     }
+    return columns, flags.texts()
 
 
 def _against(
@@ -156,11 +165,11 @@ class Flags:
         self._code |= where.astype(np.int64) << len(self._words)
         self._words.append(word)
 
-    def texts(self) -> NDArray[np.object_]:
+    def texts(self) -> Texts:
         """The words of each row, one after another."""
         there, at = np.unique(self._code, return_inverse=True)
         texts = [
             " ".join(word for i, word in enumerate(self._words) if code >> i & 1)
             for code in there.tolist()
         ]
-        return np.array(texts, object)[at].reshape(self._code.shape)
+        return Texts(at.reshape(self._code.shape), texts)

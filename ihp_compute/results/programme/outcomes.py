@@ -9,6 +9,7 @@ in the year, for a change in one of the two.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -39,7 +40,7 @@ from ihp_compute.measure.programme import (
 from ihp_compute.results.part import Part
 from ihp_compute.results.programme.expected import pooled, score_bands, stratum_rates
 from ihp_compute.results.programme.outcome_changes import BASES, Compared, change_columns
-from ihp_compute.results.programme.outcome_rates import Columns, over, rate_columns
+from ihp_compute.results.programme.outcome_rates import Texts, over, rate_columns
 from ihp_compute.results.programme.outcome_sums import (
     FIELDS,
     DimensionSums,
@@ -158,12 +159,12 @@ class Told:
             reference = self._reference(dimension)
             for year, at in zip(self.years, (0, 1), strict=True):
                 people = self.own @ sums.people[at]
-                columns = rate_columns(
+                found, flag = rate_columns(
                     self.own @ sums.sums[at], people, self.state_rate, self.least, reference
                 )
                 keys = {"dimension": dimension, "year": year, "reference": names[reference]}
-                blocks.append(self._block(keys, names, columns, people))
-        return _table(OUTCOMES.arrow, blocks, self.told)
+                blocks.append(self._block(keys, names, people, {**found, "flag": flag}))
+        return _table(OUTCOMES.arrow, blocks)
 
     def changes(self) -> pa.Table:
         """Rows of `OUTCOME_CHANGES`."""
@@ -171,7 +172,7 @@ class Told:
         for dimension, names in self.strata.items():
             sums = self.sums[dimension]
             people = self.own @ sums.people.sum(axis=0)
-            whom = np.full(len(names), self.comparator, object)
+            whom = Texts(np.zeros(len(names), np.int64), [self.comparator])
             has_other = np.repeat(
                 np.any(self.others != 0, axis=1, keepdims=True), len(names), axis=1
             )
@@ -179,16 +180,20 @@ class Told:
                 control = names.index(CONTROL)
                 compared = Compared.of_strata(sums, self.own, control)
                 arms = np.arange(len(names)) != control
-                whom = np.where(arms, ARM + CONTROL, "").astype(object)
+                whom = Texts(arms.astype(np.int64), ["", ARM + CONTROL])
                 has_other = np.repeat(arms[None], len(self.scopes), axis=0)
             else:
                 compared = Compared.of(sums, self.own, self.others)
             for basis in BASES:
-                columns = change_columns(compared, basis, self.mean_cents, has_other)
-                columns["comparator"] = np.broadcast_to(whom, columns["flag"].shape)
+                found, flag = change_columns(compared, basis, self.mean_cents, has_other)
+                comparator = Texts(np.broadcast_to(whom.place, flag.place.shape), whom.names)
                 keys = {"dimension": dimension, "basis": basis}
-                blocks.append(self._block(keys, names, columns, people))
-        return _table(OUTCOME_CHANGES.arrow, blocks, self.told)
+                blocks.append(
+                    self._block(
+                        keys, names, people, {**found, "flag": flag, "comparator": comparator}
+                    )
+                )
+        return _table(OUTCOME_CHANGES.arrow, blocks)
 
     def _reference(self, dimension: str) -> int:
         """The stratum of most of the state's months of both years; the control among arms."""
@@ -202,23 +207,37 @@ class Told:
         self,
         keys: Mapping[str, Any],
         strata: Sequence[str],
-        columns: Columns,
         people: NDArray[np.float64],
-    ) -> Columns:
-        """Columns of a block, by measure, scope and stratum, with keys, where there are people."""
-        shape = columns["flag"].shape
+        columns: Mapping[str, NDArray[Any] | Texts],
+    ) -> dict[str, Any]:
+        """Columns of a block by measure, scope and stratum, with keys, where there are people."""
         scope, stratum = np.nonzero(people)
-        names = np.array([(one.scope, one.scope_id) for one in self.scopes], object)
-        picked = {name: column[:, scope, stratum] for name, column in columns.items()}
-        n = scope.size
-        return {
-            **{name: np.full((shape[0], n), value) for name, value in keys.items()},
-            "scope": np.broadcast_to(names[scope, 0], (shape[0], n)),
-            "scope_id": np.broadcast_to(names[scope, 1], (shape[0], n)),
-            "stratum": np.broadcast_to(np.array(strata, object)[stratum], (shape[0], n)),
-            "measure": np.broadcast_to(np.array(_NAMES, object)[:, None], (shape[0], n)),
-            **picked,
+        measures = np.flatnonzero(self.told)
+        shape = measures.size, scope.size
+        names = [(one.scope, one.scope_id) for one in self.scopes]
+        places = {
+            "scope": (scope, [name for name, _ in names]),
+            "scope_id": (scope, [name for _, name in names]),
+            "stratum": (stratum, strata),
+            "measure": (measures[:, None], _NAMES),
         }
+
+        def picked(column: NDArray[Any]) -> NDArray[Any]:
+            return column[measures[:, None], scope, stratum].ravel()
+
+        block: dict[str, Any] = {
+            name: (np.broadcast_to(place, shape).ravel(), texts)
+            for name, (place, texts) in places.items()
+        }
+        for name, value in keys.items():
+            same = np.zeros(math.prod(shape), np.int64)
+            block[name] = (same, [value]) if isinstance(value, str) else same + value
+        for name, column in columns.items():
+            if isinstance(column, Texts):
+                block[name] = picked(column.place), column.names
+            else:
+                block[name] = picked(column)
+        return block
 
 
 def outcome_years(
@@ -302,14 +321,18 @@ def _mean_cents(rows: MemberOutcomes) -> NDArray[np.float64]:
     return np.array([1.0 if one.name == COST else mean.get(one.category, 0.0) for one in MEASURES])
 
 
-def _table(schema: pa.Schema, blocks: Sequence[Columns], told: NDArray[np.bool_]) -> pa.Table:
-    """The rows of measures that are told, by column."""
-    return pa.table(
-        {
-            field.name: pa.array(
-                np.concatenate([block[field.name][told].ravel() for block in blocks]), field.type
-            )
-            for field in schema
-        },
-        schema=schema,
-    )
+def _table(schema: pa.Schema, blocks: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """All blocks by column; texts come as places among names."""
+
+    def column(field: pa.Field) -> pa.ChunkedArray | pa.Array:
+        parts = [block[field.name] for block in blocks]
+        if field.type != pa.string():
+            return pa.array(np.concatenate(parts), field.type)
+        return pa.chunked_array(
+            [
+                pa.DictionaryArray.from_arrays(place, pa.array(names, field.type)).cast(field.type)
+                for place, names in parts
+            ]
+        )
+
+    return pa.table({field.name: column(field) for field in schema}, schema=schema)

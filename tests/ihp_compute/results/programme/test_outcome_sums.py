@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from ihp_compute.measure.programme import DENOMINATORS, MEASURES
 from ihp_compute.results.programme.expected import pooled, score_bands, stratum_rates
 from ihp_compute.results.programme.outcome_changes import BASES, Compared, change_columns
-from ihp_compute.results.programme.outcome_rates import Z, rate_columns
+from ihp_compute.results.programme.outcome_rates import Columns, Texts, Z, rate_columns
 from ihp_compute.results.programme.outcome_sums import OutcomeYear, dimension_sums
-from tests.ihp_compute.results.programme.outcome_reading import Person, Slot, change
+from tests.ihp_compute.results.programme.outcome_reading import Change, Person, Slot, change
 
 N_GROUPS, N_STRATA = 4, 3
 SCOPES = [frozenset({0}), frozenset({1}), frozenset({0, 1}), frozenset({0, 1, 2, 3})]
@@ -79,7 +79,7 @@ def test_rates_and_their_errors_are_those_of_fractions(found: list[list[Person]]
     own = _matrix(SCOPES)
     state_rate = np.arange(1, len(MEASURES) + 1) / 10
     for year in (0, 1):
-        columns = rate_columns(
+        columns, flag = rate_columns(
             own @ sums.sums[year],
             own @ sums.people[year],
             state_rate,
@@ -105,7 +105,7 @@ def test_rates_and_their_errors_are_those_of_fractions(found: list[list[Person]]
                     assert _close(columns["rate_standardised"][at] / unit, expected.rate(found[m]))
                     squared = (columns["std_error_standardised"][at] / unit) ** 2
                     assert _close(squared, expected.error_squared(found[m]))
-                    assert ("no_denominator" in columns["flag"][at]) == (d == 0)
+                    assert ("no_denominator" in _words(flag, at)) == (d == 0)
 
 
 @settings(max_examples=40)
@@ -119,23 +119,30 @@ def test_changes_and_their_errors_are_those_of_fractions(
     compared = Compared.of(sums, _matrix(SCOPES), _matrix([OTHERS] * len(SCOPES)))
     has_other = np.ones((len(SCOPES), N_STRATA), np.bool_)
     mean_cents = np.full(len(MEASURES), 1_000.0)
-    columns = change_columns(compared, basis, mean_cents, has_other)
+    columns, flag = change_columns(compared, basis, mean_cents, has_other)
     for m, measure in enumerate(MEASURES):
         for s, scope in enumerate(SCOPES):
             for t in range(N_STRATA):
                 at = m, s, t
-                _holds(columns, at, change(found[m], scope, OTHERS, t, basis), measure.parts)
+                expected = change(found[m], scope, OTHERS, t, basis)
+                _holds(columns, _words(flag, at), at, expected, measure.parts)
 
 
-def _holds(columns: dict, at: tuple[int, int, int], expected, parts: int) -> None:  # noqa: ANN001
+def _words(flag: Texts, at: tuple[int, int, int]) -> str:
+    return flag.names[flag.place[at]]
+
+
+def _holds(
+    columns: Columns, words: str, at: tuple[int, int, int], expected: Change, parts: int
+) -> None:
     own, other, square, events = expected
     if own == -1:
         assert columns["change"][at] == 0.0
-        assert columns["flag"][at]
+        assert words
         return
     assert _close(columns["change"][at], own)
     if other == -1:
-        assert "no_comparator" in columns["flag"][at]
+        assert "no_comparator" in words
         assert columns["relative_change"][at] == columns["events_difference"][at] == 0.0
         return
     relative = columns["relative_change"][at]
@@ -159,12 +166,13 @@ def test_an_arm_is_held_against_another_arm_of_its_scope(found: list[list[Person
     (sums,) = dimension_sums(years, [stratum], [N_STRATA], n_groups=N_GROUPS)
     compared = Compared.of_strata(sums, _matrix(SCOPES), control=2)
     has_other = np.ones((len(SCOPES), N_STRATA), np.bool_)
-    columns = change_columns(compared, "crude", np.full(len(MEASURES), 1_000.0), has_other)
+    columns, flag = change_columns(compared, "crude", np.full(len(MEASURES), 1_000.0), has_other)
     for m, measure in enumerate(MEASURES):
         for s, scope in enumerate(SCOPES):
             for t in (0, 1):
                 expected = change(found[m], scope, scope, t, "crude", other_stratum=2)
-                _holds(columns, (m, s, t), expected, measure.parts)
+                at = m, s, t
+                _holds(columns, _words(flag, at), at, expected, measure.parts)
 
 
 def _many(rng: np.random.Generator, n: int, n_dimensions: int) -> tuple[list[OutcomeYear], list]:
@@ -204,7 +212,7 @@ def test_whoever_is_held_against_themselves_moves_by_nothing() -> None:
     same = _matrix([OTHERS])
     has_other = np.ones((1, 4), np.bool_)
     for basis in BASES:
-        columns = change_columns(
+        columns, _ = change_columns(
             Compared.of(sums, same, same), basis, np.ones(len(MEASURES)), has_other
         )
         assert np.all(columns["relative_change"] == 0)
@@ -224,8 +232,8 @@ def test_the_error_is_that_of_draws_of_members(basis: str) -> None:
     stratum = np.zeros((2, n), np.int16)
     (sums,) = dimension_sums(years, [stratum], [1], n_groups=N_GROUPS)
     compared = Compared.of(sums, _matrix([SCOPES[0]]), _matrix([OTHERS]))
-    columns = change_columns(compared, basis, np.ones(len(MEASURES)), np.ones((1, 1), np.bool_))
-    rates = rate_columns(
+    columns, _ = change_columns(compared, basis, np.ones(len(MEASURES)), np.ones((1, 1), np.bool_))
+    rates, _ = rate_columns(
         _matrix([SCOPES[0]]) @ sums.sums[1], np.ones((1, 1)), np.ones(len(MEASURES)),
         np.ones(len(MEASURES)), 0,
     )  # fmt: skip
