@@ -33,12 +33,22 @@ class ProgrammeScope:
     groups: tuple[int, ...]
 
 
-def programme_scopes(plan: Plan) -> tuple[ProgrammeScope, ...]:
-    """Every scope of a run: groups in the roster's order, then sums of them by name."""
-    groups = plan.roster.groups
+def programme_scopes(*plans: Plan) -> tuple[ProgrammeScope, ...]:
+    """Every scope of a run: groups in the roster's order, then sums of them by name.
+
+    Parameters
+    ----------
+    plans : Plan
+        Of all measurements of the run, which share its partnerships out among them.
+    """
+    groups = plans[0].roster.groups
     partnerships = [g for g, name in enumerate(groups) if name not in (COMPARISON, UNATTRIBUTED)]
-    agreements = plan.contracts.contracts
-    of_contract = {g: agreements[plan.contracts.settles(groups[g])] for g in partnerships}
+    of_contract = {
+        g: plan.contracts.contracts[settles]
+        for g in partnerships
+        for plan in plans
+        if (settles := plan.contracts.settles(groups[g])) in plan.contracts.contracts
+    }
     of_programme = {g: contract.programme for g, contract in of_contract.items()}
     of_track = {g: contract.name for g, contract in of_contract.items()}
     return (

@@ -62,7 +62,8 @@ def outcome_tables(parts: Sequence[Part]) -> dict[str, pa.Table]:
     found: OutcomeSums | None = measured.programme.get("outcomes")
     if found is None or plan.programme is None:
         return {}
-    told = Told.of(plan, plan.programme, found)
+    scopes = programme_scopes(*(part.plan for part in parts))
+    told = Told.of(plan, plan.programme, scopes, found)
     return {OUTCOMES.name: told.outcomes(), OUTCOME_CHANGES.name: told.changes()}
 
 
@@ -104,7 +105,13 @@ class Told:
     told: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, plan: Plan, programme: Programme, found: OutcomeSums) -> Told:
+    def of(
+        cls,
+        plan: Plan,
+        programme: Programme,
+        scopes: Sequence[ProgrammeScope],
+        found: OutcomeSums,
+    ) -> Told:
         """Sums over all members, in the order of their keys."""
         rows = found.in_order()
         n_groups = len(plan.roster.groups)
@@ -131,7 +138,6 @@ class Told:
             [len(names) for names in strata.values()],
             n_groups=n_places,
         )
-        scopes = programme_scopes(plan)
         own = np.zeros((len(scopes), n_places))
         for place, scope in enumerate(scopes):
             for group in scope.groups:
