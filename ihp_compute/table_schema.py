@@ -7,7 +7,7 @@ compared by names, types and values: metadata says what a column is and is no pa
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final, Self
 
@@ -68,6 +68,94 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """A count of a row that tells of people, and what of the row tells it.
+
+    What names a thing is a column, or after "=" the thing itself.
+
+    Attributes
+    ----------
+    column : str
+        People, or people behind an event; else the events themselves.
+    measure : str
+        What is counted, "=stays" say; empty: people.
+    also : str
+        Column of a second count that must not be small either, as index stays.
+    also_of : tuple of str
+        Measures that have the second count; all if empty.
+    falls : tuple of str
+        Columns that are hidden with it; all but keys if empty.
+    of_people : bool
+        Whether those counted and the rest of the people are the people of the row's scope.
+    """
+
+    column: str
+    measure: str = ""
+    also: str = ""
+    also_of: tuple[str, ...] = ()
+    falls: tuple[str, ...] = ()
+    of_people: bool = False
+
+
+@dataclass(frozen=True)
+class Against:
+    """Columns of a row that tell of another scope, stratum or group, and fall with it too.
+
+    Attributes
+    ----------
+    column : str
+        What names the other.
+    names : str
+        What is named: "group" (COMPARISON, state, others, region:NAME) or "stratum".
+    falls : tuple of str
+        All but keys if empty.
+    """
+
+    column: str
+    names: str
+    falls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Behind:
+    """Who stands behind a row of a table: cells of counts, which equations bind to one another.
+
+    Strata add up to their scope, partnerships to what they are of, groups to the state; which
+    equations there are follows from scope, dimension and stratum alone.
+
+    Attributes
+    ----------
+    scope, scope_id : str
+        A column, or after "=" the thing itself.
+    years : tuple of str
+        Columns, or "=base", "=performance".
+    dimension, stratum : str
+    counts : tuple of Counted
+    rests_on : tuple of str
+        Measures on whose cells the row rests without counting them.
+    against : tuple of Against
+    only : (str, tuple of str), optional
+        A column and its values in rows of this kind; the first kind that fits a row is its own.
+    renamed : mapping of str to str
+        Scopes that stand for another, and that.
+    adds_up : bool
+        Whether nobody stands in two strata.
+    """
+
+    scope: str
+    scope_id: str
+    years: tuple[str, ...]
+    dimension: str = "=all"
+    stratum: str = "=all"
+    counts: tuple[Counted, ...] = ()
+    rests_on: tuple[str, ...] = ()
+    against: tuple[Against, ...] = ()
+    only: tuple[str, tuple[str, ...]] | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    adds_up: bool = True
+
+
+@dataclass(frozen=True)
 class TableSchema:
     """What a table is.
 
@@ -84,6 +172,8 @@ class TableSchema:
         Whether the digest of a run covers it.
     restricted : bool
         Whether it has rows of members, or of so few that they show; who reads it needs leave.
+    behind : tuple of Behind
+        Who stands behind its rows, by kind of row; without it there is no open form of the table.
     """
 
     name: str
@@ -92,6 +182,7 @@ class TableSchema:
     keys: tuple[str, ...]
     in_digest: bool = True
     restricted: bool = False
+    behind: tuple[Behind, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

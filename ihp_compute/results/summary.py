@@ -26,7 +26,7 @@ from ihp_compute.errors import RunError, SummaryError
 from ihp_compute.results.manifest import read_manifest
 from ihp_compute.results.read import result
 from ihp_compute.results.resettle import resettle
-from ihp_compute.results.suppression import is_small
+from ihp_compute.results.small_cells import is_small
 from ihp_compute.results.tables import UTILISATION
 from ihp_compute.results.verify import verify_run
 from ihp_compute.settlement import Settled

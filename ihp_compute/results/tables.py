@@ -15,12 +15,22 @@ import pyarrow as pa
 from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.measure import MEASUREMENT, MEMBER_YEARS
 from ihp_compute.results.programme_tables import PROGRAMME_TABLES
-from ihp_compute.settlement import CHANGES
-from ihp_compute.table_schema import Column, TableSchema
+from ihp_compute.settlement import CHANGES, SETTLED
+from ihp_compute.table_schema import Behind, Column, Counted, TableSchema
 
 _PARTNERSHIP: Final = Column("partnership_id", pa.string(), "the partnership")
 _YEAR: Final = Column("year", pa.int16(), "year of the claims", "year")
 _MONTHS: Final = Column("member_months", pa.int64(), "months that count", "member months")
+
+LINES_OF: Final = "lines"
+"""Claim lines of a fate."""
+_PEOPLE: Final = Counted("n_members")
+_OF_PARTNERSHIP: Final = Behind(
+    "=partnership", "partnership_id", ("=performance",), rests_on=(SETTLED,)
+)
+"""A row of a settlement that counts nobody itself."""
+_SETTLES: Final = {"state": SETTLED}
+"""What is settled of the state is the sum of what settles, not everybody eligible."""
 
 SETTLEMENT: Final = TableSchema(
     "settlement",
@@ -47,6 +57,10 @@ SETTLEMENT: Final = TableSchema(
                "cents"),
     ),
     keys=("partnership_id",),
+    behind=(
+        Behind("=partnership", "partnership_id", ("=performance",), counts=(_PEOPLE,),
+               rests_on=(SETTLED,)),
+    ),
 )  # fmt: skip
 
 _SCOPE: Final = Column("scope", pa.string(), "partnership, attributed, programme, track or state")
@@ -68,6 +82,10 @@ SETTLEMENT_STATE: Final = TableSchema(
         Column("state_net_cents", pa.int64(), "payments less the federal share of each", "cents"),
     ),
     keys=("scope", "scope_id"),
+    behind=(
+        Behind("scope", "scope_id", ("=performance",), counts=(_PEOPLE,), rests_on=(SETTLED,),
+               renamed=_SETTLES),
+    ),
 )  # fmt: skip
 
 INTERVALS: Final = TableSchema(
@@ -93,6 +111,13 @@ INTERVALS: Final = TableSchema(
                "why to be careful: below_minimum_size, empty_cell, thin_cell; those of a sum"),
     ),
     keys=("scope", "partnership_id", "measure", "item", "method", "conditioning", "level"),
+    behind=(
+        Behind("scope", "partnership_id", ("=performance",), rests_on=(SETTLED,),
+               only=("measure", ("savings_rate", "savings_cents", "payment_cents",
+                                 "state_net_cents")),
+               renamed=_SETTLES),
+        Behind("scope", "partnership_id", ("=base", "=performance"), rests_on=(SETTLED,)),
+    ),
 )  # fmt: skip
 
 CHANCES: Final = TableSchema(
@@ -122,6 +147,7 @@ CHANCES: Final = TableSchema(
     ),
     keys=("partnership_id", "conditioning"),
     in_digest=False,
+    behind=(_OF_PARTNERSHIP,),
 )  # fmt: skip
 
 SENSITIVITIES: Final = TableSchema(
@@ -137,6 +163,7 @@ SENSITIVITIES: Final = TableSchema(
     ),
     keys=("partnership_id", "scenario"),
     in_digest=False,
+    behind=(_OF_PARTNERSHIP,),
 )
 
 WALK: Final = TableSchema(
@@ -152,6 +179,7 @@ WALK: Final = TableSchema(
         Column("basis", pa.string(), "how good that source is"),
     ),
     keys=("partnership_id", "position"),
+    behind=(_OF_PARTNERSHIP,),
 )
 
 CELLS: Final = TableSchema(
@@ -195,6 +223,10 @@ CELLS: Final = TableSchema(
     ),
     keys=("contract", "partnership_id", "year", "rate_cell"),
     restricted=True,
+    behind=(
+        Behind("=partnership", "partnership_id", ("=performance",), "=rate_cell", "rate_cell",
+               rests_on=("cells",), adds_up=False),
+    ),
 )  # fmt: skip
 
 SCORE_CHANGES: Final = TableSchema(
@@ -223,6 +255,10 @@ SCORE_CHANGES: Final = TableSchema(
         MEASUREMENT,
     ),
     keys=("partnership_id", "measurement"),
+    behind=(
+        Behind("=partnership", "partnership_id", ("=base", "=performance"), rests_on=(SETTLED,),
+               renamed={"": "state"}),
+    ),
 )  # fmt: skip
 
 PAYMENTS: Final = TableSchema(
@@ -234,6 +270,10 @@ PAYMENTS: Final = TableSchema(
         Column("payment_cents", pa.int64(), "the payer's part of the payment", "cents"),
     ),
     keys=("partnership_id", "payer"),
+    behind=(
+        Behind("=partnership", "partnership_id", ("=performance",), "=payer", "payer",
+               rests_on=("payers",), adds_up=False),
+    ),
 )
 
 NETTED: Final = TableSchema(
@@ -252,6 +292,7 @@ NETTED: Final = TableSchema(
                "cents"),
     ),
     keys=("partnership_id", "position"),
+    behind=(_OF_PARTNERSHIP,),
 )  # fmt: skip
 
 LEDGER: Final = TableSchema(
@@ -267,6 +308,9 @@ LEDGER: Final = TableSchema(
         MEASUREMENT,
     ),
     keys=("source_table", "stage", "fate", "file", "measurement"),
+    behind=(
+        Behind("source_table", "file", ("=performance",), "stage", "fate", rests_on=(LINES_OF,)),
+    ),
 )
 
 EXCLUSIONS: Final = TableSchema(
@@ -281,6 +325,9 @@ EXCLUSIONS: Final = TableSchema(
         MEASUREMENT,
     ),
     keys=("year", "reason", "measurement"),
+    behind=(
+        Behind("=excluded", "=excluded", ("year",), "=reason", "reason", counts=(_PEOPLE,)),
+    ),
 )
 
 ATTRIBUTION: Final = TableSchema(
@@ -308,6 +355,13 @@ ATTRIBUTION: Final = TableSchema(
         MEASUREMENT,
     ),
     keys=("partnership_id", "year", "step", "measurement"),
+    behind=(
+        Behind("=partnership", "partnership_id", ("year",), "=step", "step", counts=(
+            Counted("members"),
+            *(Counted(name, f"={name}", falls=(name,))
+              for name in ("ties", "gained", "lost", "moved_in", "moved_out")),
+        )),
+    ),
 )  # fmt: skip
 
 UTILISATION: Final = TableSchema(
@@ -333,6 +387,15 @@ UTILISATION: Final = TableSchema(
         MEASUREMENT,
     ),
     keys=("group_id", "year", "measurement"),
+    behind=(
+        Behind("=partnership", "group_id", ("year",), counts=(
+            _PEOPLE,
+            Counted("stays_people", "=stays", falls=("stays", "stays_per_1000")),
+            Counted("ed_visits_people", "=ed_visits", falls=("ed_visits", "ed_visits_per_1000")),
+            Counted("readmissions_people", "=readmissions", "index_stays",
+                    falls=("index_stays", "readmissions", "readmission_rate")),
+        )),
+    ),
 )  # fmt: skip
 
 TABLES: Final[Mapping[str, TableSchema]] = {

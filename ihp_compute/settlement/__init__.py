@@ -13,7 +13,7 @@ from ihp_compute.settlement.given import settle_table
 from ihp_compute.settlement.payers import split
 from ihp_compute.settlement.program import Compiled, Program
 from ihp_compute.settlement.risk_ratio import RATIO_RULES
-from ihp_compute.settlement.scopes import PARTNERSHIP, STATE, SUMMED, Scope, scopes_of
+from ihp_compute.settlement.scopes import PARTNERSHIP, SETTLED, STATE, SUMMED, Scope, scopes_of
 from ihp_compute.settlement.sensitivity import CHANGES, sensitivities
 from ihp_compute.settlement.settle import CONDITIONINGS, Settled, SharedPrograms, settle
 from ihp_compute.settlement.state import Sources, StateSums, sources, state_sums
@@ -32,6 +32,7 @@ __all__ = [
     "PARTNERSHIP",
     "QUALITY_SCORE",
     "RATIO_RULES",
+    "SETTLED",
     "STATE",
     "SUMMED",
     "Compiled",

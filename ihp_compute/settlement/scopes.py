@@ -17,6 +17,8 @@ from ihp_compute.settlement.settle import CONDITIONINGS, Draws, Settled
 
 PARTNERSHIP: Final = "partnership"
 STATE: Final = "state"
+SETTLED: Final = "settled"
+"""What a settlement rests on: people of both years; and the sum of all that settle."""
 SCOPES: Final[dict[str, Callable[[Settled], str]]] = {
     PARTNERSHIP: lambda one: one.partnership_id,
     "attributed": lambda _: "attributed",

@@ -1,0 +1,221 @@
+"""A run's tables as everybody may see them: the stored ones are whole, what is hidden is null here.
+
+A row that is hidden keeps its keys and nothing else: not counts, dollars, months, rates or ends of
+intervals, nor words, since any of them tells of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ihp_compute.codes import COMPARISON, UNATTRIBUTED
+from ihp_compute.data_quality import DATA_QUALITY
+from ihp_compute.errors import RunError
+from ihp_compute.results.manifest import read_manifest
+from ihp_compute.results.read import result
+from ihp_compute.results.small_cells import is_small
+from ihp_compute.results.suppression.cells import (
+    ALL,
+    Key,
+    keys_of,
+    kind_of,
+    measure_of,
+)
+from ihp_compute.results.suppression.open_cells import pooled
+from ihp_compute.results.suppression.pattern import Pattern, pattern_of
+from ihp_compute.results.tables import CELLS, TABLES, WALK
+from ihp_compute.settlement import PARTNERSHIP, STATE
+from ihp_compute.table_schema import Against, Behind, TableSchema
+
+_FINDING: Final = ("lines", "paid_cents", "share", "members", "detail")
+_OF_GROUPS: Final = {"unattributed": UNATTRIBUTED}
+"""Findings that count a group."""
+_TOLD_OF_PARTS: Final = ("credibility", "risk", "policy", "completion", "observed", "trend")
+"""Steps whose words go on, after a semicolon, with parts of a partnership's people."""
+
+
+@dataclass(frozen=True)
+class OpenForm:
+    """A run as everybody may see it.
+
+    Attributes
+    ----------
+    run_dir : Path
+    pattern : Pattern
+    """
+
+    run_dir: Path
+    pattern: Pattern
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of the tables that have an open form."""
+        return tuple(name for name, table in TABLES.items() if has_open_form(table))
+
+    def table(self, name: str) -> pa.Table:
+        """A table of the run, null where it is hidden; rows as stored, but those of `cells`.
+
+        Raises
+        ------
+        RunError
+            If the table has rows of members, or is missing or damaged.
+        """
+        declared = TABLES[name]
+        if not has_open_form(declared):
+            raise RunError(
+                f"{name}: has a row for each member and no open form; read the whole table, with "
+                "leave to see members' rows"
+            )
+        whole = result(self.run_dir, declared)
+        rows = whole.to_pylist()
+        if declared is DATA_QUALITY:
+            return _hide(whole, declared, self._findings(rows))
+        masks = self._masks(declared, rows)
+        if declared is CELLS:
+            return pooled(whole, masks[""], self._hidden_of_state())
+        found = _hide(whole, declared, masks)
+        return _without_parts(found) if declared is WALK else found
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest, without counts of people from 1 to 10."""
+        found = read_manifest(self.run_dir)
+        found["counts"] = {
+            name: None if isinstance(n, int) and is_small(n) else n
+            for name, n in (found.get("counts") or {}).items()
+        }
+        return found
+
+    def hides(self, *keys: Key) -> bool:
+        """Whether any of these cells is hidden."""
+        return not self.pattern.hidden.isdisjoint(keys)
+
+    def _hidden_of_state(self) -> frozenset[str]:
+        """Rate cells of which the state's sums are hidden."""
+        return frozenset(
+            key.stratum
+            for key in self.pattern.hidden
+            if (key.scope, key.dimension) == (STATE, "rate_cell")
+        )
+
+    def _masks(
+        self, declared: TableSchema, rows: Sequence[Mapping[str, Any]]
+    ) -> dict[str, NDArray[np.bool_]]:
+        """Rows that are hidden, by column; those that are hidden wholly under ""."""
+        masks: dict[str, NDArray[np.bool_]] = {"": np.zeros(len(rows), bool)}
+        for at, row in enumerate(rows):
+            kind = kind_of(declared, row)
+            if kind is None:
+                masks[""][at] = True  # nobody said who stands behind it
+                continue
+            for falls in self._fallen(declared, kind, row):
+                for name in falls or ("",):
+                    masks.setdefault(name, np.zeros(len(rows), bool))[at] = True
+        return masks
+
+    def _fallen(
+        self, declared: TableSchema, kind: Behind, row: Mapping[str, Any]
+    ) -> Iterable[tuple[str, ...]]:
+        """Columns of a row that fall, as often as something hidden stands behind them."""
+        keys = keys_of(self.pattern.years, kind, row)
+        if self.hides(*keys):
+            yield ()
+        for measure in kind.rests_on:
+            own = [key._replace(measure=measure) for key in keys]
+            if self.hides(*own, *(key._replace(dimension=ALL, stratum=ALL) for key in own)):
+                yield ()
+        for counted in kind.counts:
+            measures = (measure_of(counted, row), f"people of {declared.name}")
+            measures = measures[:1] if counted.measure else measures
+            if self.hides(*(key._replace(measure=m) for key in keys for m in measures)):
+                yield counted.falls
+        for against in kind.against:
+            if self.hides(*self._other(against, kind, keys, row)):
+                yield against.falls
+
+    def _other(
+        self, against: Against, kind: Behind, keys: Sequence[Key], row: Mapping[str, Any]
+    ) -> list[Key]:
+        """Cells of the stratum or group that a row is held against."""
+        name = row[against.column]
+        measures = {"", *(measure_of(c, row) for c in kind.counts)}
+        found = []
+        for key in keys:
+            if against.names == "stratum":
+                other = key._replace(stratum=name)
+            else:
+                state = Key(STATE, STATE, key.dimension, key.stratum, key.year, "")
+                other = state if name in (STATE, "others") else state._replace(
+                    scope=PARTNERSHIP, scope_id=COMPARISON if name == "comparison" else name
+                )  # fmt: skip
+            found += [other._replace(measure=measure) for measure in measures]
+        return found
+
+    def _findings(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.bool_]]:
+        """Findings of few people or lines, and those that name or count a hidden group."""
+        hidden = {
+            key.scope_id
+            for key in self.pattern.hidden
+            if (key.scope, key.dimension) == (PARTNERSHIP, ALL) and not key.measure
+        }
+        fall = np.array(
+            [
+                is_small(abs(row["members"])) or (not row["members"] and is_small(abs(row["lines"])))
+                or _OF_GROUPS.get(row["finding"]) in hidden
+                or not hidden.isdisjoint(row["subject"].split(", "))
+                for row in rows
+            ],
+            bool,
+        )  # fmt: skip
+        return {name: fall for name in _FINDING}
+
+
+def open_form(run_dir: Path, shown: Sequence[Path] = ()) -> OpenForm:
+    """A run as everybody may see it; its pattern is fixed now unless it was shown before.
+
+    Parameters and errors as `pattern_of`.
+    """
+    return OpenForm(run_dir, pattern_of(run_dir, shown))
+
+
+def has_open_form(declared: TableSchema) -> bool:
+    """Whether everybody may see anything of a table."""
+    return declared is DATA_QUALITY or bool(declared.behind)
+
+
+def _hide(
+    whole: pa.Table, declared: TableSchema, masks: Mapping[str, NDArray[np.bool_]]
+) -> pa.Table:
+    """The table with nulls where columns are hidden; keys stay."""
+    everywhere = masks.get("", np.zeros(whole.num_rows, bool))
+    columns, fields = [], []
+    for field in whole.schema:
+        column = whole.column(field.name)
+        if field.name not in declared.keys:
+            mask = everywhere | masks.get(field.name, False)
+            column = pc.if_else(pa.array(mask), pa.scalar(None, field.type), column)
+            field = field.with_nullable(True)
+        columns.append(column)
+        fields.append(field)
+    return pa.table(columns, schema=pa.schema(fields))
+
+
+def _without_parts(walk: pa.Table) -> pa.Table:
+    """Words of a walk up to where they tell of rate cells, of few people's months among them."""
+    steps, words = walk.column("step").to_pylist(), walk.column("detail").to_pylist()
+    kept = [
+        text.partition(";")[0] if text is not None and step in _TOLD_OF_PARTS else text
+        for step, text in zip(steps, words, strict=True)
+    ]
+    at = walk.schema.get_field_index("detail")
+    return walk.set_column(at, walk.schema.field(at), pa.array(kept, pa.string()))
+
+
+Rows = Callable[[str], list[dict[str, Any]]]
