@@ -27,9 +27,9 @@ SCOPES: Final = {
     "populations:read": "see registered populations",
     "populations:write": "register populations",
     "contracts:read": "see contract terms",
-    "runs:read": "see runs and their results, member rows excepted",
+    "runs:read": "see runs and what everybody may see of their results",
     "runs:write": "start and cancel runs",
-    "results:member": "read one row per member: restricted, every read is recorded",
+    "results:member": "read whole results, rows of few people and of members: restricted",
 }
 OPERATOR_SCOPES: Final = tuple(scope for scope in SCOPES if scope != "results:member")
 """Scopes of the key that `ihp serve` prints."""

@@ -7,6 +7,7 @@ known, and refused, before anything is queued.
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
@@ -16,6 +17,7 @@ from api import queued
 from api.auth import RunsReader, RunsWriter
 from api.bodies import Strict, StrictJsonRoute
 from api.forms import TABLE, table_response
+from api.opened import open_sweep, opened, sees_all
 from api.problems import ConflictError, RequestError, UnknownResultError, responses
 from api.queued import EventView, IdempotencyKey, LastEventId, PageSize, WaitSeconds
 from api.service import Service, ServiceDep
@@ -206,11 +208,16 @@ def events(
     responses=TABLE,
 )
 def results(
-    sweep_id: str, request: Request, _principal: RunsReader, service: ServiceDep
+    sweep_id: str, request: Request, principal: RunsReader, service: ServiceDep
 ) -> Response:
-    """The rows of a sweep, in the form the caller accepts."""
-    _, folder = queued.finished(service, "sweep", sweep_id)
+    """The rows of a sweep, in the form the caller accepts.
+
+    To a key without `results:member` null where the run hides the partnership.
+    """
+    sweep, folder = queued.finished(service, "sweep", sweep_id)
     path = folder / FILE
     if not path.is_file():
         raise UnknownResultError("the rows of this sweep are gone; submit it again")
+    if not sees_all(principal):
+        path = open_sweep(opened(service, Path(sweep.request["run_dir"])), path)
     return table_response(path, request)

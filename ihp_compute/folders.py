@@ -162,6 +162,18 @@ def check_file_place(file: Path, *, replace: bool) -> None:
         raise DataError(f"{file}: is there already; {OTHERWISE}")
 
 
+def check_new_folder(folder: Path) -> None:
+    """Refuse a place for new files where something stands already.
+
+    Raises
+    ------
+    DataError
+        If a file is there, or a folder that is not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder}: is there already, expected a new folder; choose another --out")
+
+
 _STALE_SECONDS: Final = 60
 
 

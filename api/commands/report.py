@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
+from api.commands.tables import SHOWN_HELP
 from api.console import app, emit_json, say
 from ihp_compute.folders import check_file_place
 from ihp_compute.measure import STATEMENT_FIELDS, read_statement
 from ihp_compute.report import write_report
-from ihp_compute.results import restate, verify_run
+from ihp_compute.results import open_form, restate, verify_run
 
 
 @app.command("report")
@@ -29,6 +30,17 @@ def report_command(
     out: Annotated[
         Path | None, typer.Option(help="Write the page here, and leave the run as it is.")
     ] = None,
+    suppressed: Annotated[
+        bool,
+        typer.Option(
+            "--suppressed",
+            help="Only what everybody may see; with --out. What is hidden is fixed when a run is "
+            "first shown.",
+        ),
+    ] = False,
+    shown: Annotated[
+        list[Path] | None, typer.Option("--shown", metavar="RUN", help=SHOWN_HELP)
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace what is in --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -37,6 +49,12 @@ def report_command(
     Without --out the page in the run's folder is replaced, and with it what its manifest says of
     statement and page: the run's digest stays, the manifest's own becomes another.
     """
+    if suppressed and out is None:
+        raise typer.BadParameter(
+            "goes with --out: the page in the run's folder is whole", param_hint="--suppressed"
+        )
+    if shown and not suppressed:
+        raise typer.BadParameter("goes with --suppressed", param_hint="--shown")
     stated = None if statement is None else read_statement(statement)
     if out is None:
         made = restate(run, write_report, stated)
@@ -51,7 +69,8 @@ def report_command(
         return
     check_file_place(out, replace=replace)
     digest = verify_run(run)
-    write_report(run, out, stated)
+    form = open_form(run, shown or ()) if suppressed else None
+    write_report(run, out, stated, form=form)
     if as_json:
         emit_json({"run_dir": str(run), "digest": digest, "out": str(out)})
         return

@@ -1,11 +1,11 @@
 """Who belongs to whom: members by step, ties, and who came and went, for each group.
 
-Sizes of partnerships are shown; other counts from 1 to 10 are held back.
+A sum over steps of which one is hidden is hidden.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -33,20 +33,16 @@ def attribution_section(rows: Sequence[Row], manifest: Mapping[str, Any]) -> Row
 
 
 def _words(group: str, rows: Sequence[Row], years: tuple[int, int]) -> Row:
-    members: Counter[int] = Counter()
-    by_step: Counter[str] = Counter()
-    moves: Counter[str] = Counter()
-    for row in rows:
-        members[row["year"]] += row["members"]
-        if row["year"] == years[1]:
-            by_step[row["step"]] += row["members"]
-            moves.update({name: row[name] for name in MOVES})
-    whole = numbers.held_back if group in _RESERVED else numbers.count
+    now = [row for row in rows if row["year"] == years[1]]
+
+    def total(of: Sequence[Row], name: str) -> str:
+        return numbers.held_back(numbers.summed(row[name] for row in of))
+
     return {
         "group": group.capitalize() if group in _RESERVED else group,
-        "members": [whole(members[year]) for year in years],
-        "steps": [numbers.held_back(by_step[step]) for step in STEPS]
+        "members": [total([row for row in rows if row["year"] == y], "members") for y in years],
+        "steps": [total([row for row in now if row["step"] == s], "members") for s in STEPS]
         if group != UNATTRIBUTED
         else [numbers.DASH] * len(STEPS),
-        "moves": [numbers.held_back(moves[name]) for name in MOVES],
+        "moves": [total(now, name) for name in MOVES],
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -28,16 +30,24 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(
-        usd=numbers.usd,
-        usd_short=numbers.usd_short,
-        percent=numbers.percent,
-        count=numbers.count,
-        held_back=numbers.held_back,
+        usd=_or_held(numbers.usd),
+        usd_short=_or_held(numbers.usd_short),
+        percent=_or_held(numbers.percent),
+        count=numbers.held_back,
         words=numbers.label,
-        score=numbers.score,
+        score=_or_held(numbers.score),
         gate=_gate,
     )
     return environment
+
+
+def _or_held(write: Callable[..., str]) -> Callable[..., str]:
+    """What writes a number, or says that it is hidden."""
+
+    def written(value: Any, **how: Any) -> str:
+        return numbers.HELD if value is None else write(value, **how)
+
+    return written
 
 
 def _gate(row: Row) -> str:

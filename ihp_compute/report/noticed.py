@@ -1,7 +1,6 @@
 """What was noticed of the data and of the run, what is missing, and which gates were accepted.
 
-Rows of several files are one row. Rows of a table of people from 1 to 10 are held back, with what
-is made of them; lines of claims are shown, as in the ledger.
+Rows of several files are one row, which is hidden where one of them is.
 """
 
 from __future__ import annotations
@@ -13,13 +12,11 @@ from typing import Any, Final
 from ihp_compute.data_quality import FINDINGS, finding_of, over_files, tripped_by_gate, where_of
 from ihp_compute.report import numbers
 from ihp_compute.report.rows import Row
-from ihp_compute.results import is_small
 
 SHOWN: Final = 10
 """Rows of a finding on the page; the table has all."""
-OF_PEOPLE: Final = ("eligibility", "risk_score")
-"""Tables whose rows are of people."""
-HELD: Final = "held back"
+_LIKE: Final = ("finding", "source_table", "column_name", "subject")
+"""What rows of several files have alike."""
 
 
 def noticed_section(rows: Sequence[Row], ledger: Sequence[Row]) -> Row:
@@ -30,8 +27,10 @@ def noticed_section(rows: Sequence[Row], ledger: Sequence[Row]) -> Row:
     read = Counter[str]()
     for row in ledger:
         if row["stage"] == "ingest":
-            read[row["source_table"]] += row["lines"]
-    found = over_files(rows, read)
+            read[row["source_table"]] += row["lines"] or 0
+    hidden = {_like(row): row | {"file": ""} for row in rows if row["lines"] is None}
+    found = over_files([row for row in rows if _like(row) not in hidden], read)
+    found = [*found, *hidden.values()]
     names = dict.fromkeys([*FINDINGS, *(row["finding"] for row in found)])
     by_finding = {name: [row for row in found if row["finding"] == name] for name in names}
     return {
@@ -48,10 +47,19 @@ def noticed_section(rows: Sequence[Row], ledger: Sequence[Row]) -> Row:
     }
 
 
+def _like(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(row[name] for name in _LIKE)
+
+
 def _first(of: Sequence[Row]) -> Row:
     """Rows of a finding, those that tripped and the largest before others."""
     ordered = sorted(
-        of, key=lambda row: (not row["tripped"], -abs(row["paid_cents"]), -abs(row["lines"]))
+        of,
+        key=lambda row: (
+            not row["tripped"],
+            -abs(row["paid_cents"] or 0),
+            -abs(row["lines"] or 0),
+        ),
     )
     return {
         "meaning": finding_of(of[0]["finding"]).meaning,
@@ -62,37 +70,28 @@ def _first(of: Sequence[Row]) -> Row:
 
 def _shown(row: Mapping[str, Any]) -> Row:
     """A row in words; `numbers` are those that it has, in one text."""
-    people = row["members"] or (abs(row["lines"]) if row["source_table"] in OF_PEOPLE else 0)
-    held = is_small(people)
-    counts_it = held and not row["members"] and any(sign.isdigit() for sign in row["subject"])
+    held = row["lines"] is None
     counts = finding_of(row["finding"]).counts
-    lines = numbers.count(row["lines"])
-    if held:
-        lines = HELD if row["members"] else numbers.held_back(row["lines"])
-    share = numbers.percent(row["share"]) if row["lines"] and row["share"] else ""
     shown = {
         "where": where_of(row),
-        "subject": HELD if counts_it else row["subject"],
-        "lines": lines if row["lines"] else "",
-        "dollars": ""
-        if not row["paid_cents"]
-        else HELD
-        if held
-        else numbers.usd(row["paid_cents"]),
-        "share": HELD if held and share else share,
+        "subject": row["subject"],
+        "lines": numbers.held_back(row["lines"]) if held or row["lines"] else "",
+        "dollars": numbers.usd(row["paid_cents"]) if row["paid_cents"] else "",
+        "share": numbers.percent(row["share"]) if row["lines"] and row["share"] else "",
         "gate": row["gate"] if row["tripped"] else "",
         "reason": row["accepted"],
-        "detail": HELD if held and row["detail"] else row["detail"],
+        "detail": row["detail"] or "",
     }
     return shown | {
         "numbers": ", ".join(
             filter(
                 None,
                 (
-                    f"{shown['lines']} {counts}" if shown["lines"] else "",
+                    f"{counts} {numbers.HELD}" if held else "",
+                    f"{shown['lines']} {counts}" if shown["lines"] and not held else "",
                     shown["dollars"],
-                    "" if held else shown["share"],
-                    "" if held else shown["detail"],
+                    shown["share"],
+                    shown["detail"],
                 ),
             )
         )

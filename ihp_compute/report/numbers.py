@@ -1,14 +1,14 @@
 """How numbers are written for people: dollars, rates, counts, and the cells that are held back.
 
-One place decides the sign and the small-cell rule of the page; dollars are written by `units`. The
-stored integers are the results, these are words. Colours and columns belong to the callers.
+One place decides the sign and what stands where a cell is hidden; dollars are written by `units`.
+The stored integers are the results, these are words. Colours and columns belong to the callers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
-from ihp_compute.results import SMALL_CELL, is_small
 from ihp_compute.units import dollars, half_even
 
 MINUS: Final = "\N{MINUS SIGN}"
@@ -69,13 +69,31 @@ def count(value: int) -> str:
     return f"{_sign(value)}{abs(value):,}"
 
 
-def held_back(value: int) -> str:
-    """A count of people or their events, with 1 to 10 held back.
+HELD: Final = "held back"
+"""What stands where a cell is hidden."""
 
-    >>> held_back(0), held_back(7), held_back(1200)
-    ('0', '1–10', '1,200')
+
+def held_back(value: int | None) -> str:
+    """A count of people or their events; what is hidden is said to be.
+
+    >>> held_back(None), held_back(7), held_back(1200)
+    ('held back', '7', '1,200')
     """
-    return f"1{DASH}{SMALL_CELL}" if is_small(value) else count(value)
+    return HELD if value is None else count(value)
+
+
+def summed(values: Iterable[int | None]) -> int | None:
+    """A sum, hidden where a part is.
+
+    >>> summed([1, 2]), summed([1, None])
+    (3, None)
+    """
+    total = 0
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return total
 
 
 def label(name: str) -> str:

@@ -7,9 +7,8 @@
 
 It reads a finished run's folder and nothing else: a report can be made again from the results
 without a claim line. Numbers are written as the tables hold them; nothing is settled here. Every
-chart has its numbers in a table beside it. The page is for inside the boundary, where partnership
-sizes are known to both parties; all other counts of people and events from 1 to 10 are held back,
-with the rates made of them. That is primary suppression, not enough for publication.
+chart has its numbers in a table beside it. The page is whole, for those who may see rows of few
+people, or that of an open form, for everybody: there what is hidden is left out or said to be.
 
 Not here: how a chart is drawn (`charts`), how a number is written (`numbers`).
 """
@@ -37,13 +36,17 @@ from ihp_compute.report.scopes import scope_rows, state_of
 from ihp_compute.report.state import state_forest, state_row
 from ihp_compute.report.utilisation import utilisation_section
 from ihp_compute.report.walks import state_walk, statements
-from ihp_compute.results import SMALL_CELL, read_manifest
+from ihp_compute.results import SMALL_CELL, OpenForm, read_manifest
 
 REPORT: Final = "report.html"
 
 
 def write_report(
-    run_dir: Path, out: Path | None = None, stated: Mapping[str, str] | None = None
+    run_dir: Path,
+    out: Path | None = None,
+    stated: Mapping[str, str] | None = None,
+    *,
+    form: OpenForm | None = None,
 ) -> Path:
     """Write the report of a run, by default as `report.html` into its folder.
 
@@ -55,6 +58,8 @@ def write_report(
         File to write instead.
     stated : mapping, optional
         Fields of a statement to show instead of the run's.
+    form : OpenForm, optional
+        The run's open form: the page is of this, not of the whole tables.
 
     Returns
     -------
@@ -66,24 +71,27 @@ def write_report(
     RunError
         If the folder is not a finished run or a table is missing or damaged.
     """
-    page = render(run_dir, stated)
+    page = render(run_dir, stated, form)
     path = out or run_dir / REPORT
     with whole(path) as draft:
         draft.write_text(page, encoding="utf-8")
     return path
 
 
-def render(run_dir: Path, stated: Mapping[str, str] | None = None) -> str:
+def render(
+    run_dir: Path, stated: Mapping[str, str] | None = None, form: OpenForm | None = None
+) -> str:
     """The report as HTML text. Parameters and errors as `write_report`."""
-    manifest = read_manifest(run_dir)
+    manifest = read_manifest(run_dir) if form is None else form.manifest()
     if stated is not None:
         manifest["statement"] = dict(stated)
-    rows = RowsOf(run_dir)
+    rows = RowsOf(run_dir, form)
     partnerships = partnerships_of(rows)
     scopes = scope_rows(rows)
     terms = draft(manifest)
     noticed = noticed_section(rows["data_quality"], of_the_state(rows["ledger"]))
-    shown, sources = statements(partnerships, rate_cells_of(run_dir))
+    shown, sources = statements(partnerships, rate_cells_of(run_dir, form))
+    left_out = rows.n_hidden("settlement")
     return template(REPORT).render(
         manifest=manifest,
         rows=rows,
@@ -97,12 +105,14 @@ def render(run_dir: Path, stated: Mapping[str, str] | None = None) -> str:
         device_note=device_note(manifest),
         interim=manifest.get("completion", {}).get("lines", ()),
         years=(manifest["base_year"], manifest["performance_year"]),
-        state=state_row(partnerships),
+        state=state_row(partnerships, whole=state_of(scopes), left_out=left_out),
+        is_open=form is not None,
+        left_out=left_out,
         scopes=scopes,
         whole=state_of(scopes),
         partnerships=partnerships,
         forest=state_forest(partnerships),
-        state_walk=state_walk(partnerships),
+        state_walk=None if left_out else state_walk(partnerships),
         statements=shown,
         sources=sources,
         attribution=attribution_section(of_the_state(rows["attribution"]), manifest),

@@ -1,4 +1,4 @@
-"""The risk step of each partnership by rate cell, with cells of few people pooled.
+"""The risk step of each partnership by rate cell, hidden ones as one.
 
 Columns reproduce the ratio shown: own mean over norm in the performance year, over the same in the
 base year, where the state's mean stands for an own one that there is not. Dollars after the step
@@ -13,28 +13,29 @@ from typing import Any, Final
 
 from ihp_compute.report import numbers
 from ihp_compute.report.rows import Row
-from ihp_compute.results import risk_by_cell, without_small
+from ihp_compute.results import OpenForm, risk_by_cell
 
-_PEOPLE: Final = ("base_members", "performance_members")
 _MEANS: Final = ("risk_mean", "state_risk_mean", "norm")
 
 
-def rate_cells_of(run_dir: Path) -> dict[str, list[Row]]:
-    """Rows to show of each partnership, in words, the last one its sum."""
-    return {name: _section(cells) for name, cells in risk_by_cell(run_dir).items() if cells}
+def rate_cells_of(run_dir: Path, form: OpenForm | None = None) -> dict[str, list[Row]]:
+    """Rows to show of each partnership, in words, the last one its sum; those of an open form."""
+    table = None if form is None else form.table("cells")
+    found = risk_by_cell(run_dir, table)
+    return {name: _section(cells) for name, cells in found.items() if cells}
 
 
 def _section(cells: Sequence[Mapping[str, Any]]) -> list[Row]:
-    alone, pooled = without_small(cells, _PEOPLE)
-    rows = [_row(cell["rate_cell"], [cell], _means(cell)) for cell in alone]
-    if pooled:
-        rows.append(_row(f"{len(pooled)} pooled", pooled, [numbers.DASH] * len(_MEANS)))
+    rows = [_row(cell["rate_cell"], [cell], _means(cell)) for cell in cells]
     return [*rows, _row("all", cells, [""] * len(_MEANS))]
 
 
 def _means(cell: Mapping[str, Any]) -> list[str]:
     return [
-        f"{_mean(cell[f'base_{what}'])} to {_mean(cell[f'performance_{what}'])}" for what in _MEANS
+        f"{_mean(cell[f'base_{what}'])} to {_mean(cell[f'performance_{what}'])}"
+        if cell[f"base_{what}"] is not None
+        else numbers.HELD
+        for what in _MEANS
     ]
 
 
@@ -43,12 +44,14 @@ def _mean(value: float) -> str:
 
 
 def _row(name: str, cells: Sequence[Mapping[str, Any]], means: list[str]) -> Row:
-    before, after = (sum(cell[f"{what}_cents"] for cell in cells) for what in ("before", "target"))
+    before, after = (
+        numbers.summed(cell[f"{what}_cents"] for cell in cells) for what in ("before", "target")
+    )
     return {
         "name": numbers.label(name),
         "months": numbers.count(sum(cell["member_months"] for cell in cells)),
         "means": means,
-        "ratio": f"{after / before:.4f}" if before else numbers.DASH,
-        "before": numbers.usd(before),
-        "after": numbers.usd(after),
+        "ratio": f"{after / before:.4f}" if before and after is not None else numbers.DASH,
+        "before": numbers.HELD if before is None else numbers.usd(before),
+        "after": numbers.HELD if after is None else numbers.usd(after),
     }

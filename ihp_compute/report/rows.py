@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ihp_compute.codes import COMPARISON, UNATTRIBUTED
-from ihp_compute.results import TABLES, result
+from ihp_compute.results import TABLES, OpenForm, result
 
 Row = dict[str, Any]
+_COUNTED: Final = ("attribution", "utilisation", "exclusions", "ledger", "data_quality")
+"""Tables whose hidden rows the page names."""
 
 
 def of_the_state(rows: Sequence[Row]) -> list[Row]:
@@ -25,6 +27,8 @@ def of_the_state(rows: Sequence[Row]) -> list[Row]:
 class RowsOf:
     """Rows of a run's result tables by name, each read when first asked for.
 
+    Of an open form the rows that say something; what is hidden in them is None.
+
     Raises
     ------
     RunError
@@ -34,8 +38,9 @@ class RowsOf:
         `rate_cells` makes of it.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, form: OpenForm | None = None) -> None:
         self.run_dir = run_dir
+        self.form = form
         self._read: dict[str, list[Row]] = {}
 
     def __getitem__(self, name: str) -> list[Row]:
@@ -43,5 +48,21 @@ class RowsOf:
         if TABLES[name].restricted:
             raise KeyError(name)
         if name not in self._read:
-            self._read[name] = result(self.run_dir, TABLES[name]).to_pylist()
+            if self.form is None:
+                self._read[name] = result(self.run_dir, TABLES[name]).to_pylist()
+            else:
+                self._read[name] = _saying(name, self.form.table(name).to_pylist())
         return self._read[name]
+
+    def n_hidden(self, name: str) -> int:
+        """Rows of a table that are hidden wholly."""
+        return 0 if self.form is None else self.form.table(name).num_rows - len(self[name])
+
+
+def _saying(name: str, rows: Sequence[Row]) -> list[Row]:
+    """Rows of a table; of those of partnerships the ones that are not hidden wholly."""
+    keys = TABLES[name].keys
+    if not rows or name in _COUNTED:
+        return list(rows)
+    values = [column for column in rows[0] if column not in keys]
+    return [row for row in rows if not values or any(row[c] is not None for c in values)]

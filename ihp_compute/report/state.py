@@ -22,23 +22,29 @@ WEAK_MARK: Final = "\N{SECTION SIGN}"
 """Standard error above the gate."""
 
 
-def state_row(partnerships: Sequence[Partnership]) -> Row:
-    """The state in one row: sums over partnerships, and who comes nearest to a gate."""
+def state_row(
+    partnerships: Sequence[Partnership], *, whole: Row | None = None, left_out: int = 0
+) -> Row:
+    """The state in one row: sums over partnerships, and who comes nearest to a gate.
+
+    Where some are left out, `whole` has the sums; what it has not is of the others alone.
+    """
     rows = [p.row for p in partnerships]
-    total = {
+    total: dict[str, int | None] = {
         name: sum(row[name] for row in rows)
         for name in (
             "n_members", "member_months", "target_cents", "observed_cents", "savings_cents",
             "payment_cents",
         )
     }  # fmt: skip
+    if left_out:
+        total = {name: None if whole is None else whole[name] for name in total}
+    target, savings = total["target_cents"], total["savings_cents"]
     missed = [row for row in rows if not row["gate_passed"] and row["missed_by_cents"] > 0]
     return {
         **total,
         "n": len(rows),
-        "savings_rate": total["savings_cents"] / total["target_cents"]
-        if total["target_cents"]
-        else 0.0,
+        "savings_rate": savings / target if target and savings is not None else 0.0,
         "n_passed": sum(row["gate_passed"] for row in rows),
         "n_missed": len(missed),
         "n_paid": sum(row["payment_cents"] > 0 for row in rows),

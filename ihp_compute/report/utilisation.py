@@ -1,23 +1,22 @@
 """Stays, emergency visits and readmissions of each group, base year beside performance year.
 
-Counts from 1 to 10 and the rates made of them are held back.
+What is hidden is said to be, in the table and in the chart.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ihp_compute.codes import COMPARISON, UNATTRIBUTED
 from ihp_compute.report import numbers
 from ihp_compute.report.charts import Dumbbell, dumbbells
 from ihp_compute.report.rows import Row
-from ihp_compute.results import is_small
 
 
 def utilisation_section(rows: Sequence[Row], manifest: Mapping[str, Any]) -> Row:
-    """Rates of both years per group; rates made of counts from 1 to 10 are held back."""
+    """Rates of both years per group."""
     base, performance = manifest["base_year"], manifest["performance_year"]
     found: dict[str, dict[int, Row]] = defaultdict(dict)
     for row in rows:
@@ -27,22 +26,22 @@ def utilisation_section(rows: Sequence[Row], manifest: Mapping[str, Any]) -> Row
         found,
         key=lambda group: (
             reserved.index(group) + 1 if group in reserved else 0,
-            -max(row["n_members"] for row in found[group].values()),
+            -max(row["n_members"] or 0 for row in found[group].values()),
             group,
         ),
     )
     measures = (
-        ("Stays per 1,000", "stays_per_1000", ("stays",), _per_thousand),
-        ("ED visits per 1,000", "ed_visits_per_1000", ("ed_visits",), _per_thousand),
-        ("Readmitted in 30 days", "readmission_rate", ("index_stays", "readmissions"), _share),
+        ("Stays per 1,000", "stays_per_1000", _per_thousand),
+        ("ED visits per 1,000", "ed_visits_per_1000", _per_thousand),
+        ("Readmitted in 30 days", "readmission_rate", _share),
     )
     panels = []
-    for heading, name, counts, words in measures:
+    for heading, name, words in measures:
         panel = [
             Dumbbell(
                 _group_name(group),
-                _rate(found[group].get(base), name, counts),
-                _rate(found[group].get(performance), name, counts),
+                _rate(found[group].get(base), name),
+                _rate(found[group].get(performance), name),
             )
             for group in order
         ]
@@ -52,7 +51,7 @@ def utilisation_section(rows: Sequence[Row], manifest: Mapping[str, Any]) -> Row
         cells = []
         for _, words, panel in panels:
             pair = (panel[index].before, panel[index].after)
-            before, after = (words(v) if v is not None else "held back" for v in pair)
+            before, after = (words(v) if v is not None else numbers.HELD for v in pair)
             change = (
                 numbers.percent(pair[1] / pair[0] - 1, places=1, plus=True)
                 if pair[0] and pair[1] is not None
@@ -96,7 +95,5 @@ def _group_name(group: str) -> str:
     return group.capitalize() if group in (COMPARISON, UNATTRIBUTED) else group
 
 
-def _rate(row: Row | None, name: str, counts: Iterable[str]) -> float | None:
-    if row is None or any(is_small(row[c]) for c in (*counts, "n_members")):
-        return None
-    return float(row[name])
+def _rate(row: Row | None, name: str) -> float | None:
+    return None if row is None or row[name] is None else float(row[name])

@@ -19,8 +19,9 @@ from ihp_compute.results.resettle import measured_totals
 from ihp_compute.results.restate import restate
 from ihp_compute.results.risk_step import risk_by_cell
 from ihp_compute.results.scoring import scoring_words
+from ihp_compute.results.small_cells import SMALL_CELL, is_small
 from ihp_compute.results.summary import LEVEL, Figure, Summary, YearSummary, summarise
-from ihp_compute.results.small_cells import SMALL_CELL, is_small, without_small
+from ihp_compute.results.suppression import OpenForm, has_open_form, open_form, was_shown
 from ihp_compute.results.tables import INTERVALS, SETTLEMENT, TABLES, WALK
 from ihp_compute.results.true_up import true_up
 from ihp_compute.results.verify import verify_run
@@ -36,6 +37,7 @@ __all__ = [
     "WALK",
     "Draft",
     "Figure",
+    "OpenForm",
     "Outcome",
     "Part",
     "RunTerms",
@@ -44,9 +46,11 @@ __all__ = [
     "assemble",
     "check_place",
     "digest_over",
+    "has_open_form",
     "is_small",
     "measured_totals",
     "nets_of",
+    "open_form",
     "read_manifest",
     "request_of",
     "restate",
@@ -57,5 +61,5 @@ __all__ = [
     "table_digest",
     "true_up",
     "verify_run",
-    "without_small",
+    "was_shown",
 ]

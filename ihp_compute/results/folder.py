@@ -54,6 +54,7 @@ from ihp_compute.results.manifest import (
 )
 from ihp_compute.results.netting import Netted
 from ihp_compute.results.read import RUN
+from ihp_compute.results.suppression import keep_pattern
 from ihp_compute.results.tables import INTERVALS, NETTED, SETTLEMENT, TABLES
 from ihp_compute.settlement import PARTNERSHIP
 from ihp_compute.table_schema import TableSchema
@@ -213,6 +214,7 @@ class Draft:
         files = sorted(path for path in self.folder.iterdir() if path.name != MANIFEST)
         manifest["files"] = {path.name: file_sha256(path) for path in files}
         write_manifest(self.folder, manifest)
+        keep_pattern(self.out, self.folder, digest)
         publish(self.folder, self.out)
         return Outcome(
             digest=digest,

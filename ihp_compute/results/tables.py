@@ -271,8 +271,15 @@ PAYMENTS: Final = TableSchema(
     ),
     keys=("partnership_id", "payer"),
     behind=(
-        Behind("=partnership", "partnership_id", ("=performance",), "=payer", "payer",
-               rests_on=("payers",), adds_up=False),
+        Behind(
+            "=partnership",
+            "partnership_id",
+            ("=performance",),
+            "=payer",
+            "payer",
+            rests_on=("payers",),
+            adds_up=False,
+        ),
     ),
 )
 
@@ -325,9 +332,7 @@ EXCLUSIONS: Final = TableSchema(
         MEASUREMENT,
     ),
     keys=("year", "reason", "measurement"),
-    behind=(
-        Behind("=excluded", "=excluded", ("year",), "=reason", "reason", counts=(_PEOPLE,)),
-    ),
+    behind=(Behind("=excluded", "=excluded", ("year",), "=reason", "reason", counts=(_PEOPLE,)),),
 )
 
 ATTRIBUTION: Final = TableSchema(

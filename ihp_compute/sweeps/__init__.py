@@ -9,6 +9,7 @@ from __future__ import annotations
 from ihp_compute.sweeps.grid import ROW_LIMIT, grid_of, read_grid
 from ihp_compute.sweeps.sweep import (
     FILE,
+    SWEEP,
     Swept,
     check,
     check_output,
@@ -20,6 +21,7 @@ from ihp_compute.sweeps.sweep import (
 __all__ = [
     "FILE",
     "ROW_LIMIT",
+    "SWEEP",
     "Swept",
     "check",
     "check_output",

@@ -33,14 +33,14 @@ from ihp_compute.errors import DataError, GridError
 from ihp_compute.folders import check_file_place, whole
 from ihp_compute.results import RunTerms, digest_over, kept_terms, read_manifest, table_digest
 from ihp_compute.runner import LocalRunner, Runner
-from ihp_compute.settlement import PARTNERSHIP, STATE
+from ihp_compute.settlement import PARTNERSHIP, SETTLED, STATE
 from ihp_compute.sweeps.baseline import Run, baseline_of
 from ihp_compute.sweeps.grid import ROW_LIMIT, Axis, Grid, value_text
 from ihp_compute.sweeps.jobs import QUANTILES_MICRO, jobs_of, summarise
 from ihp_compute.sweeps.scenarios import check_values
 from ihp_compute.sweeps.statewide import state_jobs, summarise_state
 from ihp_compute.table_files import read_table, write_table
-from ihp_compute.table_schema import Column, TableSchema
+from ihp_compute.table_schema import Behind, Column, TableSchema
 from ihp_compute.units import MICRO, half_even
 
 CONDITIONING: Final = "target_resampled"
@@ -69,7 +69,11 @@ SWEEP: Final = TableSchema(
     ),
     keys=("scenario_id", "scope", "partnership_id"),
     in_digest=False,
-)
+    behind=(
+        Behind("scope", "partnership_id", ("=performance",), rests_on=(SETTLED,),
+               renamed={STATE: SETTLED}),
+    ),
+)  # fmt: skip
 FILE: Final = f"{SWEEP.name}.parquet"
 """Name of a sweep beside other results."""
 

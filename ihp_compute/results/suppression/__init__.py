@@ -1,16 +1,17 @@
-"""From a run's whole tables to what everybody may see: small cells hidden, and what would tell them.
+"""What everybody may see of a run's tables: small cells are hidden, with what would tell them.
 
-    counts of the tables -> cells -> equations -> hidden, fixed at first showing -> tables with nulls
+    counts of tables -> cells -> equations -> hidden, fixed at first showing -> tables with nulls
 
-Counts of people, or of people behind an event, from 1 to 10 are hidden with all that their rows say,
-and so are others from which they would follow: by totals, siblings, rates, another table, another
-run. Decides which, by counts of people and by names alone, so that runs of the same people hide the
-same. Leaves to others: the whole tables (`results`), pages (`report`), who may see what (`api`).
+Counts of people, or of people behind an event, from 1 to 10 are hidden with all that their rows
+say, and so are others from which they would follow: by totals, siblings, rates, another table,
+another run. Decides which, by counts of people and by names alone, so that runs of the same people
+hide the same. Leaves to others: the whole tables (`results`), pages (`report`), who may see what
+(`api`).
 """
 
 from __future__ import annotations
 
 from ihp_compute.results.suppression.open_tables import OpenForm, has_open_form, open_form
-from ihp_compute.results.suppression.pattern import FILE, Pattern, was_shown
+from ihp_compute.results.suppression.pattern import FILE, Pattern, keep_pattern, was_shown
 
-__all__ = ["FILE", "OpenForm", "Pattern", "has_open_form", "open_form", "was_shown"]
+__all__ = ["FILE", "OpenForm", "Pattern", "has_open_form", "keep_pattern", "open_form", "was_shown"]

@@ -119,6 +119,7 @@ def told_by(run_dir: Path) -> Told:
                 rows = [row | people[row["group_id"], row["year"]] for row in rows]
             _count(told, declared, rows)
     _settlements(told)
+    _attributed(told)
     _rate_cells(told, result(run_dir, CELLS))
     _lines(told, result(run_dir, LEDGER))
     return told
@@ -215,7 +216,9 @@ def _people_of(run_dir: Path, told: Told) -> Mapping[tuple[str, int], dict[str, 
     )
     for event in _EVENTS:
         having = rows.filter(pc.greater(rows.column(event), 0))
-        counted = having.group_by(["group_id", "year", "measurement"]).aggregate([([], "count_all")])
+        counted = having.group_by(["group_id", "year", "measurement"]).aggregate(
+            [([], "count_all")]
+        )
         for row in counted.to_pylist():
             held = found[row["group_id"], row["year"]]
             held[f"{event}_people"] = max(held[f"{event}_people"], row["count_all"])
@@ -243,6 +246,20 @@ def _settlements(told: Told) -> None:
                 key._replace(measure=SETTLED),
                 Cell(now.people, _base_people(told, key) if before is None else before.people),
             )
+
+
+def _attributed(told: Told) -> None:
+    """Events of all partnerships together, which a summary shows."""
+    for measure in _EVENTS:
+        for year in told.years:
+            at = Key(PARTNERSHIP, "", ALL, ALL, year, measure)
+            found = [
+                told.cells[k] for g in told.groups if (k := at._replace(scope_id=g)) in told.cells
+            ]
+            whole = at._replace(scope=ATTRIBUTED, scope_id=ATTRIBUTED)
+            if found and whole not in told.cells:
+                people, also = sum(c.people for c in found), sum(c.also for c in found)
+                told.put(whole, Cell(people, also))
 
 
 def _base_people(told: Told, key: Key) -> int:

@@ -3,8 +3,8 @@
     people first: one pattern of all tables -> each measure's events, on top of it
 
 Equations follow from names: strata to scope; partnerships to attributed, alliance, programme, track
-and what settles; with COMPARISON and UNATTRIBUTED to the state; members of two years to who came and
-who went; people left out and eligible to the population; members of nine months and the rest to
+and what settles; with COMPARISON and UNATTRIBUTED to the state; members of two years to who came
+and who went; people left out and eligible to the population; members of nine months and the rest to
 members. What an equation lacks to hold, and no table shows, is a cell of its own that nobody sees.
 """
 
@@ -128,7 +128,9 @@ class _Build:
             hidden[k] |= not cell.is_row and not cell.is_known
             if cell.is_small and cell.is_row and may_hide[k]:
                 hidden[k] = True
-        return System([tuple(k) for k in self.keys], counts, hidden, is_row, may_hide, self.equations)
+        return System(
+            [tuple(k) for k in self.keys], counts, hidden, is_row, may_hide, self.equations
+        )
 
 
 def hidden_of(told: Told, shown: Sequence[Shown] = ()) -> tuple[set[Key], list[Key]]:
@@ -182,7 +184,9 @@ def _same(cell: Cell, other: Cell | None) -> bool:
 def _structure(build: _Build, measure: str, hidden: set[Key]) -> None:
     """Cells of a measure, strata to scope, and scopes to scopes."""
     told = build.told
-    by_scope: dict[tuple[str, str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    by_scope: dict[tuple[str, str, str], dict[str, list[int]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     by_stratum: dict[tuple[str, str, str], dict[tuple[str, str], int]] = defaultdict(dict)
     for key, cell in sorted(told.cells.items()):
         if key.measure != measure:
@@ -198,8 +202,8 @@ def _structure(build: _Build, measure: str, hidden: set[Key]) -> None:
         if cell.of_people:
             people = key._replace(measure=PEOPLE)
             if people in told.cells:
-                total = build.add(people, _as_shown(told.cells[people], people in hidden))
-                build.equate(key._replace(dimension="rest"), [total], [k])
+                whole = build.add(people, _as_shown(told.cells[people], people in hidden))
+                build.equate(key._replace(dimension="rest"), [whole], [k])
     for (scope, scope_id, year), by_dimension in by_scope.items():
         for dimension, cells in by_dimension.items():
             total = _total(build, Key(scope, scope_id, ALL, ALL, year, measure), hidden)
@@ -208,8 +212,8 @@ def _structure(build: _Build, measure: str, hidden: set[Key]) -> None:
                     Key(scope, scope_id, dimension, "rest", year, measure), [total], cells,
                     adds_up=build.cells[cells[0]].adds_up,
                 )  # fmt: skip
-    for (dimension, stratum, year), cells in by_stratum.items():
-        _scopes(build, Key("", "", dimension, stratum, year, measure), cells)
+    for (dimension, stratum, year), by_scope_id in by_stratum.items():
+        _scopes(build, Key("", "", dimension, stratum, year, measure), by_scope_id)
 
 
 def _as_shown(cell: Cell, is_hidden: bool) -> Cell:
@@ -240,9 +244,7 @@ def _scopes(build: _Build, at: Key, cells: dict[tuple[str, str], int]) -> None:
     whole = at.measure != RATE_CELLS or len(groups) == len(told.groups)
     attributed = cells.get((ATTRIBUTED, ATTRIBUTED))
     if attributed is not None:
-        build.equate(
-            at._replace(scope="rest of attributed"), [attributed], groups, adds_up=adds_up
-        )
+        build.equate(at._replace(scope="rest of attributed"), [attributed], groups, adds_up=adds_up)
     for (scope, scope_id), members in told.members_of.items():
         if (scope, scope_id) in cells:
             build.equate(

@@ -1,4 +1,4 @@
-"""The table `cells` as everybody may see it: rate cells that are hidden stand as one, and all foots.
+"""The table `cells` as everybody may see it: hidden rate cells stand as one, and all foots.
 
 In each year of a partnership under a contract, hidden rate cells are one row `pooled`: months and
 cents are their sums, what is a mean of them is made of the sums, and what is neither is null. A
@@ -27,9 +27,7 @@ _OF_STATE: Final = ("state_member_months", "state_cost_cents")
 _TOLD_BY_STATE: Final = (*_OF_STATE, "state_risk_mean", "norm")
 
 
-def pooled(
-    whole: pa.Table, hidden: NDArray[np.bool_], hidden_of_state: frozenset[str]
-) -> pa.Table:
+def pooled(whole: pa.Table, hidden: NDArray[np.bool_], hidden_of_state: frozenset[str]) -> pa.Table:
     """The open form of `cells`.
 
     Parameters

@@ -6,7 +6,7 @@ intervals, nor words, since any of them tells of the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -84,6 +84,11 @@ class OpenForm:
         found = _hide(whole, declared, masks)
         return _without_parts(found) if declared is WALK else found
 
+    def hide(self, table: pa.Table, declared: TableSchema) -> pa.Table:
+        """A table that is made of this run, with what is hidden null; undeclared columns stay."""
+        masks = self._masks(declared, table.to_pylist())
+        return _hide(table, declared, masks)
+
     def manifest(self) -> dict[str, Any]:
         """The manifest, without counts of people from 1 to 10."""
         found = read_manifest(self.run_dir)
@@ -132,8 +137,9 @@ class OpenForm:
             if self.hides(*own, *(key._replace(dimension=ALL, stratum=ALL) for key in own)):
                 yield ()
         for counted in kind.counts:
-            measures = (measure_of(counted, row), f"people of {declared.name}")
-            measures = measures[:1] if counted.measure else measures
+            measures = [measure_of(counted, row)]
+            if not counted.measure:
+                measures.append(f"people of {declared.name}")
             if self.hides(*(key._replace(measure=m) for key in keys for m in measures)):
                 yield counted.falls
         for against in kind.against:
@@ -167,14 +173,14 @@ class OpenForm:
         }
         fall = np.array(
             [
-                is_small(abs(row["members"])) or (not row["members"] and is_small(abs(row["lines"])))
+                is_small(abs(row["members"] or row["lines"]))
                 or _OF_GROUPS.get(row["finding"]) in hidden
                 or not hidden.isdisjoint(row["subject"].split(", "))
                 for row in rows
             ],
             bool,
-        )  # fmt: skip
-        return {name: fall for name in _FINDING}
+        )
+        return dict.fromkeys(_FINDING, fall)
 
 
 def open_form(run_dir: Path, shown: Sequence[Path] = ()) -> OpenForm:
@@ -195,15 +201,18 @@ def _hide(
 ) -> pa.Table:
     """The table with nulls where columns are hidden; keys stay."""
     everywhere = masks.get("", np.zeros(whole.num_rows, bool))
-    columns, fields = [], []
-    for field in whole.schema:
-        column = whole.column(field.name)
-        if field.name not in declared.keys:
-            mask = everywhere | masks.get(field.name, False)
-            column = pc.if_else(pa.array(mask), pa.scalar(None, field.type), column)
-            field = field.with_nullable(True)
-        columns.append(column)
-        fields.append(field)
+    values = [name for name in declared.names if name not in declared.keys]
+    columns = [
+        whole.column(field.name)
+        if field.name not in values
+        else pc.if_else(
+            pa.array(everywhere | masks.get(field.name, False)),
+            pa.scalar(None, field.type),
+            whole.column(field.name),
+        )
+        for field in whole.schema
+    ]
+    fields = [field.with_nullable(field.name in values) for field in whole.schema]
     return pa.table(columns, schema=pa.schema(fields))
 
 
@@ -216,6 +225,3 @@ def _without_parts(walk: pa.Table) -> pa.Table:
     ]
     at = walk.schema.get_field_index("detail")
     return walk.set_column(at, walk.schema.field(at), pa.array(kept, pa.string()))
-
-
-Rows = Callable[[str], list[dict[str, Any]]]

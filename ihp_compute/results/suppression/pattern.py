@@ -2,14 +2,15 @@
 
     RUN/suppression.json, beside the manifest and outside both its digests
 
-What was shown cannot be taken back. So the pattern of a run is chosen once, from its counts and from
-the patterns of the runs of the same population that were shown before it, and stands from then on.
+What was shown cannot be taken back. So the pattern of a run is chosen once, from its counts and
+from the patterns of the runs of its population that were shown before it, and stands from then on.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,6 +60,13 @@ class Pattern:
             "hidden": [list(key) for key in sorted(self.hidden)],
             "exposed": [list(key) for key in sorted(self.exposed)],
         }
+
+
+def keep_pattern(before: Path, now: Path, digest: str) -> None:
+    """Take over the pattern of the folder that this one replaces, if it is of the same results."""
+    path = before / FILE
+    if path.is_file() and read_manifest(before)["digest"] == digest:
+        shutil.copy2(path, now / FILE)
 
 
 def was_shown(run_dir: Path) -> bool:
@@ -125,7 +133,7 @@ def _fixed(run_dir: Path, pattern: Pattern, manifest: dict[str, Any]) -> Pattern
     except FileExistsError:
         return _read(run_dir, manifest)
     finally:
-        os.unlink(draft)
+        Path(draft).unlink()
     return pattern
 
 
@@ -145,8 +153,8 @@ def _read(run_dir: Path, manifest: dict[str, Any]) -> Pattern:
         ) from None
     if found.digest != manifest["digest"]:
         raise RunError(
-            f"{path}: is of run {found.digest[:16]}…, expected {manifest['digest'][:16]}…; put back "
-            "the file that was written when this run was first shown"
+            f"{path}: is of run {found.digest[:16]}…, expected {manifest['digest'][:16]}…; put "
+            "back the file that was written when this run was first shown"
         )
     return found
 
@@ -157,6 +165,7 @@ def _refuse_later(run_dir: Path, held: Pattern, shown: Sequence[Path]) -> None:
         digest = read_manifest(other)["digest"]
         if digest not in (*held.after, held.digest):
             raise RunError(
-                f"{run_dir}: was first shown without {other}, and what it has shown cannot be taken "
-                f"back; leave it out of --shown, and give {run_dir} to runs that are shown later"
+                f"{run_dir}: was first shown without {other}, and what it has shown cannot be "
+                f"taken back; leave it out of --shown, and give {run_dir} to runs that are shown "
+                "later"
             )

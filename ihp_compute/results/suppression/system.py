@@ -5,7 +5,7 @@
 A cell is a count of people, or of people behind an event; an equation says which counts add up to
 nothing when the total is taken away. The choice rests on counts and names: of the shown cells of an
 equation the smallest is hidden, by people, then by name, until at least two are hidden and stand
-for eleven people or more. Then the equations are solved together with the hidden counts as unknowns,
+for eleven people or more. Then the equations are solved together, the hidden counts being unknown,
 and where a small one is determined the smallest shown cell of the equations that determine it is
 hidden. Last, each count is held between the ends that whole numbers leave it: a small one that is
 known more closely than 1 to 10 is no better than one shown.
@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linprog
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
@@ -33,6 +34,9 @@ _DETERMINED: Final = 1e-6
 not in it, 0 up to rounding when it is."""
 _PART: Final = 1e-7
 _MOST_ROUNDS: Final = 200
+_NARROW: Final = 4 * SMALL_CELL
+_MOST_TOGETHER: Final = 600
+"""Ends of so narrow cells, among so many unknowns, are sought by all equations together."""
 _UNBOUNDED: Final = np.iinfo(np.int64).max // 4
 
 
@@ -84,7 +88,8 @@ class System:
     @property
     def small(self) -> NDArray[np.bool_]:
         """Cells with a small count."""
-        return ((self.counts >= 1) & (self.counts <= SMALL_CELL)).any(axis=1)
+        small: NDArray[np.bool_] = (self.counts >= 1) & (self.counts <= SMALL_CELL)
+        return np.logical_or.reduce(small, axis=1)
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,8 @@ class Choice:
     ----------
     hidden : bool[n]
     exposed : int64[k]
-        Small cells that what was shown before, or what is no row, gives away.
+        Small cells that nothing can protect: what was shown before, or what is no row, gives them
+        away.
     """
 
     hidden: NDArray[np.bool_]
@@ -121,15 +127,19 @@ class _Hiding:
             for cell in equation.cells.tolist():
                 self.of_cell[cell].append(k)
         self.waiting: deque[int] = deque(range(len(self.equations)))
-        self.exposed: set[int] = set()
+        self.moved = False
 
     def choice(self) -> Choice:
+        told: set[int] = set()
         for _ in range(_MOST_ROUNDS):
             self._each_equation()
-            if not self._together() and not self._ends():
+            told = self._together()
+            told = told or self._closely() or self._closely_together()
+            if not self.moved:
                 break
-        exposed = {int(k) for k in np.flatnonzero(self.small & self.system.is_row & ~self.hidden)}
-        return Choice(self.hidden, np.array(sorted(exposed | self.exposed), np.int64))
+            self.moved = False
+        shown = np.flatnonzero(self.small & self.system.is_row & ~self.hidden).tolist()
+        return Choice(self.hidden, np.array(sorted({*shown, *told}), np.int64))
 
     def _hide(self, cell: int) -> None:
         self.hidden[cell] = True
@@ -190,48 +200,83 @@ class _Hiding:
                 at = np.array(equations), np.array(cells)
                 yield (*at, matrix[at[0]][:, at[1]])
 
-    def _together(self) -> bool:
-        """Solve the equations together; hide where a small cell is determined. Whether any was."""
-        moved = False
+    def _together(self) -> set[int]:
+        """Small cells that the equations determine together; more is hidden for each."""
+        told: set[int] = set()
         for equations, cells, matrix in list(self._parts()):
             a = matrix.toarray()
             solved = np.linalg.pinv(a @ a.T, rcond=1e-10, hermitian=True) @ a
-            inside = 1.0 - np.einsum("ij,ij->j", a, solved)
+            outside = 1.0 - np.einsum("ij,ij->j", a, solved)
             touched: set[int] = set()
-            for j in np.flatnonzero((inside < _DETERMINED) & self.small[cells]).tolist():
-                if int(cells[j]) in self.exposed:
-                    continue
-                by = equations[np.abs(solved[:, j]) > _PART].tolist()
-                if touched.intersection(by):
-                    continue
-                moved |= self._protect(int(cells[j]), by, touched)
-        return moved
+            for j in np.flatnonzero((outside < _DETERMINED) & self.small[cells]).tolist():
+                told.add(int(cells[j]))
+                self._protect(equations[np.abs(solved[:, j]) > _PART].tolist(), touched)
+        return told
 
-    def _protect(self, cell: int, by: Sequence[int], touched: set[int]) -> bool:
-        """Hide the smallest shown row of the equations that tell of a cell."""
-        among = np.unique(np.concatenate([self.equations[k].cells for k in by]))
-        more = self._smallest_shown(among)
-        if more is None:
-            self.exposed.add(cell)
-            return False
-        touched.update(by)
-        self._hide(more)
-        return True
-
-    def _ends(self) -> bool:
-        """Ends of each hidden count; hide where a small one is known too closely."""
-        moved = False
+    def _closely(self) -> set[int]:
+        """Small cells whose ends lie closer than 1 and 10; more is hidden for each."""
+        told: set[int] = set()
         for count in range(N_COUNTS):
             least, most, by = ends(self.system, self.hidden, self.equations, count)
             own = self.system.counts[:, count]
             close = self.hidden & (own >= 1) & (own <= SMALL_CELL) & (most - least < SMALL_CELL - 1)
             touched: set[int] = set()
             for cell in np.flatnonzero(close).tolist():
-                told = [int(k) for k in by[:, cell] if k >= 0]
-                if cell in self.exposed or not told or touched.intersection(told):
+                told.add(cell)
+                self._protect([int(k) for k in by[:, cell] if k >= 0], touched)
+        return told
+
+    def _closely_together(self) -> set[int]:
+        """The same by all equations together, of cells that one at a time leaves few choices."""
+        told: set[int] = set()
+        for count in range(N_COUNTS):
+            least, most, _ = ends(self.system, self.hidden, self.equations, count)
+            own = self.system.counts[:, count]
+            narrow = self.hidden & (own >= 1) & (own <= SMALL_CELL) & (most - least <= _NARROW)
+            for equations, cells, matrix in list(self._parts()):
+                if len(cells) > _MOST_TOGETHER or not narrow[cells].any():
                     continue
-                moved |= self._protect(cell, told, touched)
-        return moved
+                add_up = [i for i, k in enumerate(equations) if self.equations[k].adds_up]
+                held = matrix[add_up] @ own[cells]
+                floor = np.minimum(own[cells], 1)
+                touched: set[int] = set()
+                for j in np.flatnonzero(narrow[cells]).tolist():
+                    aim = np.zeros(len(cells))
+                    aim[j] = 1.0
+                    found = [
+                        linprog(
+                            c, A_eq=matrix[add_up], b_eq=held, bounds=[(n, None) for n in floor]
+                        )
+                        for c in (aim, -aim)
+                    ]
+                    if any(one.status for one in found):
+                        continue  # no end on this side
+                    if -found[1].fun - found[0].fun < SMALL_CELL - 1 - _PART:
+                        weights = sum(np.abs(one.eqlin.marginals) for one in found)
+                        by = equations[add_up][weights > _PART].tolist()
+                        told.add(int(cells[j]))
+                        self._protect(by, touched)
+        return told
+
+    def _protect(self, by: Sequence[int], touched: set[int]) -> None:
+        """Hide the smallest shown row of the equations that tell of a cell, or of their neighbours.
+
+        Once a round for each equation: what is hidden for one cell may do for others.
+        """
+        if not by or touched.intersection(by):
+            return
+        near, more = set(by), None
+        while more is None:
+            cells = np.unique(np.concatenate([self.equations[k].cells for k in near]))
+            more = self._smallest_shown(cells)
+            wider = {k for c in cells[self.hidden[cells]].tolist() for k in self.of_cell[c]} | near
+            if wider == near:
+                break
+            near = wider
+        if more is not None:
+            touched.update(by)
+            self._hide(more)
+            self.moved = True
 
 
 def _order(system: System) -> NDArray[np.int64]:
@@ -268,7 +313,6 @@ def ends(
     number = np.array([k for k, _ in useful])
     cell = np.concatenate([e.cells for _, e in useful])
     sign = np.concatenate([e.signs for _, e in useful])
-    least, most = np.maximum(least, 0), most
     for _ in range(_MOST_ROUNDS):
         # the lower end of a term, and whether it is open
         low = np.where(sign > 0, least[cell], -most[cell])
