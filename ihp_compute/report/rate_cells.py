@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from ihp_compute.report import numbers
 from ihp_compute.report.rows import Row
-from ihp_compute.results import OpenForm, risk_by_cell
+from ihp_compute.results import OpenForm, risk_by_cell, without_small
 
+_PEOPLE: Final = ("base_members", "performance_members")
 _MEANS: Final = ("risk_mean", "state_risk_mean", "norm")
 
 
@@ -22,11 +23,21 @@ def rate_cells_of(run_dir: Path, form: OpenForm | None = None) -> dict[str, list
     """Rows to show of each partnership, in words, the last one its sum; those of an open form."""
     table = None if form is None else form.table("cells")
     found = risk_by_cell(run_dir, table)
-    return {name: _section(cells) for name, cells in found.items() if cells}
+    section = _section if form is None else _open_section
+    return {name: section(cells) for name, cells in found.items() if cells}
+
+
+def _open_section(cells: Sequence[Mapping[str, Any]]) -> list[Row]:
+    rows = [_row(cell["rate_cell"], [cell], _means(cell)) for cell in cells]
+    return [*rows, _row("all", cells, [""] * len(_MEANS))]
 
 
 def _section(cells: Sequence[Mapping[str, Any]]) -> list[Row]:
-    rows = [_row(cell["rate_cell"], [cell], _means(cell)) for cell in cells]
+    """Cells of few people as one: the page stays short, and the table `cells` has all."""
+    alone, pooled = without_small(cells, _PEOPLE)
+    rows = [_row(cell["rate_cell"], [cell], _means(cell)) for cell in alone]
+    if pooled:
+        rows.append(_row(f"{len(pooled)} pooled", pooled, [numbers.DASH] * len(_MEANS)))
     return [*rows, _row("all", cells, [""] * len(_MEANS))]
 
 

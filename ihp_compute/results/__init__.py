@@ -19,7 +19,7 @@ from ihp_compute.results.resettle import measured_totals
 from ihp_compute.results.restate import restate
 from ihp_compute.results.risk_step import risk_by_cell
 from ihp_compute.results.scoring import scoring_words
-from ihp_compute.results.small_cells import SMALL_CELL, is_small
+from ihp_compute.results.small_cells import SMALL_CELL, without_small
 from ihp_compute.results.summary import LEVEL, Figure, Summary, YearSummary, summarise
 from ihp_compute.results.suppression import OpenForm, has_open_form, open_form, was_shown
 from ihp_compute.results.tables import INTERVALS, SETTLEMENT, TABLES, WALK
@@ -47,7 +47,6 @@ __all__ = [
     "check_place",
     "digest_over",
     "has_open_form",
-    "is_small",
     "measured_totals",
     "nets_of",
     "open_form",
@@ -62,4 +61,5 @@ __all__ = [
     "true_up",
     "verify_run",
     "was_shown",
+    "without_small",
 ]

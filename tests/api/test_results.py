@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
+from api.app import create_app
+from api.auth import OPERATOR_SCOPES
 from api.forms import ARROW, CSV, JSON, PARQUET, accepted
+from api.opened import MEMBER_SCOPE
 from api.problems import NotAcceptableError
 from api.service import Service
 from cluster.runs import Run
@@ -19,6 +22,14 @@ ROWS = [
     {"partnership_id": "P-1", "payment_cents": 2**53 + 1, "savings_rate": 0.1},
     {"partnership_id": 'P "2", ü', "payment_cents": -5, "savings_rate": None},
 ]
+
+
+@pytest.fixture
+def client(service: Service, key_with: Callable[..., dict[str, str]]) -> Iterator[TestClient]:
+    """A client who may see whole tables."""
+    headers = key_with(*OPERATOR_SCOPES, MEMBER_SCOPE)
+    with TestClient(create_app(service), headers=headers) as client:
+        yield client
 
 
 @pytest.fixture
@@ -121,7 +132,7 @@ def test_rows_of_members_need_a_scope_of_their_own(
     key_with: Callable[..., dict[str, str]],
 ) -> None:
     url = f"/v1/runs/{finished.id}/results/member_years"
-    refused = client.get(url)
+    refused = client.get(url, headers=key_with(*OPERATOR_SCOPES))
     assert refused.status_code == 403
     assert refused.headers["content-type"] == "application/problem+json"
     assert "results:member" in refused.json()["detail"]

@@ -15,6 +15,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 import ihp_compute
+from api.auth import OPERATOR_SCOPES
+from api.opened import MEMBER_SCOPE
 from api.service import Service
 from cluster.runs import Run
 from cluster.work import WORK, resettle
@@ -122,7 +124,11 @@ def test_a_reader_starts_no_sweep(
 
 
 def test_a_sweep_is_queued_worked_on_and_read(
-    client: TestClient, service: Service, post: Callable[..., Any], swept_run: Run
+    client: TestClient,
+    service: Service,
+    post: Callable[..., Any],
+    swept_run: Run,
+    key_with: Callable[..., dict[str, str]],
 ) -> None:
     response = post()
     assert response.status_code == 202
@@ -138,13 +144,15 @@ def test_a_sweep_is_queued_worked_on_and_read(
     ended = work(service)
     view = client.get(here, params={"wait": 5}).json()
     assert (view["state"], view["rows_done"], view["digest"]) == ("succeeded", 18, ended.digest)
-    arrow = client.get(f"{here}/results", headers={"Accept": "application/vnd.apache.arrow.stream"})
+    all_scopes = key_with(*OPERATOR_SCOPES, MEMBER_SCOPE)
+    accept = {"Accept": "application/vnd.apache.arrow.stream"}
+    arrow = client.get(f"{here}/results", headers=all_scopes | accept)
     table = pa.ipc.open_stream(arrow.content).read_all()
     assert table.num_rows == 18
     assert table.column_names[:5] == [
         "scenario_id", "settlement.gain.share", "settlement.loss.share", "scope", "partnership_id",
     ]  # fmt: skip
-    rows = client.get(f"{here}/results").json()
+    rows = client.get(f"{here}/results", headers=all_scopes).json()
     assert rows == table.to_pylist()
     kinds = [event["kind"] for event in client.get(f"{here}/events").json()]
     assert kinds == ["submitted", "started", "succeeded"]

@@ -12,6 +12,6 @@ hide the same. Leaves to others: the whole tables (`results`), pages (`report`),
 from __future__ import annotations
 
 from ihp_compute.results.suppression.open_tables import OpenForm, has_open_form, open_form
-from ihp_compute.results.suppression.pattern import FILE, Pattern, keep_pattern, was_shown
+from ihp_compute.results.suppression.pattern import keep_pattern, was_shown
 
-__all__ = ["FILE", "OpenForm", "Pattern", "has_open_form", "keep_pattern", "open_form", "was_shown"]
+__all__ = ["OpenForm", "has_open_form", "keep_pattern", "open_form", "was_shown"]

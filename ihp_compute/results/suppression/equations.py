@@ -320,10 +320,11 @@ def _fates(build: _Build) -> None:
         by[key.scope, key.scope_id, key.dimension].append(k)
     for (table, file, stage), cells in by.items():
         at = Key(table, file, stage, "", build.told.years[1], LINES_OF)
-        if stage == "ingest" and len(cells) > 1:
-            read = Cell(sum(build.cells[k].people for k in cells), is_row=False, is_known=True)
-            build.equate(at, [build.add(at, read)], cells)
         if stage == "ingest":
+            lines = sum(build.cells[k].people for k in cells)
+            if not is_small(lines):  # else nothing of the file is shown
+                read = Cell(lines, is_row=False, is_known=True)
+                build.equate(at, [build.add(at, read)], cells)
             continue
         retained = build.at.get(at._replace(dimension="ingest", stratum=IngestFate.RETAINED.label))
         if retained is not None:

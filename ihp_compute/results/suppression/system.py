@@ -14,7 +14,7 @@ known more closely than 1 to 10 is no better than one shown.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -34,9 +34,10 @@ _DETERMINED: Final = 1e-6
 not in it, 0 up to rounding when it is."""
 _PART: Final = 1e-7
 _MOST_ROUNDS: Final = 200
-_NARROW: Final = 4 * SMALL_CELL
-_MOST_TOGETHER: Final = 600
-"""Ends of so narrow cells, among so many unknowns, are sought by all equations together."""
+_WIDE: Final = SMALL_CELL - 1
+"""Least that must lie between the ends of a small count."""
+_NO_END: Final = 3
+"""What the solver says where a count has no upper end."""
 _UNBOUNDED: Final = np.iinfo(np.int64).max // 4
 
 
@@ -219,7 +220,7 @@ class _Hiding:
         for count in range(N_COUNTS):
             least, most, by = ends(self.system, self.hidden, self.equations, count)
             own = self.system.counts[:, count]
-            close = self.hidden & (own >= 1) & (own <= SMALL_CELL) & (most - least < SMALL_CELL - 1)
+            close = self.hidden & (own >= 1) & (own <= SMALL_CELL) & (most - least < _WIDE)
             touched: set[int] = set()
             for cell in np.flatnonzero(close).tolist():
                 told.add(cell)
@@ -227,35 +228,19 @@ class _Hiding:
         return told
 
     def _closely_together(self) -> set[int]:
-        """The same by all equations together, of cells that one at a time leaves few choices."""
+        """The same by all equations together."""
         told: set[int] = set()
         for count in range(N_COUNTS):
-            least, most, _ = ends(self.system, self.hidden, self.equations, count)
-            own = self.system.counts[:, count]
-            narrow = self.hidden & (own >= 1) & (own <= SMALL_CELL) & (most - least <= _NARROW)
             for equations, cells, matrix in list(self._parts()):
-                if len(cells) > _MOST_TOGETHER or not narrow[cells].any():
+                own = self.system.counts[cells, count]
+                if not ((own >= 1) & (own <= SMALL_CELL)).any():
                     continue
-                add_up = [i for i, k in enumerate(equations) if self.equations[k].adds_up]
-                held = matrix[add_up] @ own[cells]
-                floor = np.minimum(own[cells], 1)
+                adds_up = [i for i, k in enumerate(equations) if self.equations[k].adds_up]
                 touched: set[int] = set()
-                for j in np.flatnonzero(narrow[cells]).tolist():
-                    aim = np.zeros(len(cells))
-                    aim[j] = 1.0
-                    found = [
-                        linprog(
-                            c, A_eq=matrix[add_up], b_eq=held, bounds=[(n, None) for n in floor]
-                        )
-                        for c in (aim, -aim)
-                    ]
-                    if any(one.status for one in found):
-                        continue  # no end on this side
-                    if -found[1].fun - found[0].fun < SMALL_CELL - 1 - _PART:
-                        weights = sum(np.abs(one.eqlin.marginals) for one in found)
-                        by = equations[add_up][weights > _PART].tolist()
-                        told.add(int(cells[j]))
-                        self._protect(by, touched)
+                for j, weights in _close(matrix[adds_up], own):
+                    told.add(int(cells[j]))
+                    by = equations[np.array(adds_up)][weights > _PART]
+                    self._protect(by.tolist(), touched)
         return told
 
     def _protect(self, by: Sequence[int], touched: set[int]) -> None:
@@ -277,6 +262,35 @@ class _Hiding:
             touched.update(by)
             self._hide(more)
             self.moved = True
+
+
+def _close(matrix: csr_array, own: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Small unknowns whose ends lie too close, and how much each equation says of that.
+
+    Whatever solves the equations shows how far apart each unknown can be at least, so that few
+    unknowns need ends of their own.
+    """
+    small = (own >= 1) & (own <= SMALL_CELL)
+    bounds = np.column_stack([np.minimum(own, 1), np.full(len(own), np.inf)])
+    held = matrix @ own
+    low, high = own.astype(float), own.astype(float)
+    for j in np.flatnonzero(small).tolist():
+        if high[j] - low[j] >= _WIDE:
+            continue
+        weights = np.zeros(matrix.shape[0])
+        for side in (-1.0, 1.0):
+            aim = np.zeros(len(own))
+            aim[j] = side
+            found = linprog(aim, A_eq=matrix, b_eq=held, bounds=bounds, method="highs")
+            if found.status == _NO_END:
+                high[j] = np.inf
+                break
+            low, high = np.minimum(low, found.x), np.maximum(high, found.x)
+            weights += np.abs(found.eqlin.marginals)
+            if high[j] - low[j] >= _WIDE:
+                break
+        if high[j] - low[j] < _WIDE - _PART:
+            yield j, weights
 
 
 def _order(system: System) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ IHP-A's; in 2024 ten of them have no risk score, and of its ten encounters five 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,8 @@ from ihp_compute.data_quality import RUN, GateTerms, Noticed, Stage
 from ihp_compute.errors import DataError, GateError, MissingQualityError
 from ihp_compute.ingest.passes import ingest
 from ihp_compute.pipeline import Outcome, RunRequest
+from ihp_compute.report import write_report
+from ihp_compute.results import open_form
 from ihp_compute.pipeline import run as pipeline_run
 from ihp_compute.results import missing
 from ihp_compute.runner import LocalRunner
@@ -169,8 +172,8 @@ def test_the_contract_s_rule_may_price_them_as_allowed(
     assert outcome.settlement[0]["observed_cents"] == 24_000_00
 
 
-def test_a_line_for_each_stands_before_the_settlement(done: Outcome) -> None:
-    """On the screen, in the document and on the first page; there small counts are held back."""
+def test_a_line_for_each_stands_before_the_settlement(done: Outcome, tmp_path: Path) -> None:
+    """On the screen, in the document and on the first page; in its open form small ones do not."""
     said = "\n".join(done.headlines)
     assert "member months without a risk score, filled" in said
     assert "IHP-A, 2024: 120 member months, -$1,467.41, 50.0%" in said
@@ -179,13 +182,20 @@ def test_a_line_for_each_stands_before_the_settlement(done: Outcome) -> None:
     assert [row["finding"] for row in done.document()["data_quality"]] == [
         row["finding"] for row in done.noticed
     ]
-    page = (done.run_dir / "report.html").read_text(encoding="utf-8")
-    first_page = page[: page.index('id="settlement"')]
+    shutil.copytree(done.run_dir, tmp_path / "run")
+    opened = write_report(
+        tmp_path / "run", tmp_path / "open.html", form=open_form(tmp_path / "run")
+    )
+    page, open_page = (
+        path.read_text(encoding="utf-8") for path in (done.run_dir / "report.html", opened)
+    )
+    first_page, of_everybody = (text[: text.index('id="settlement"')] for text in (page, open_page))
     assert "Missing: member months without a risk score" in first_page
     assert "Missing: encounters without a payment" in first_page
     assert "IHP-A, 2024, plan MCO-A" in first_page
     for small in ("$6,000", "120 member months", "-$1,467"):
-        assert small not in first_page
+        assert small in first_page
+        assert small not in of_everybody
 
 
 def test_rate_cells_without_people_and_the_unattributed_are_named(done: Outcome) -> None:
