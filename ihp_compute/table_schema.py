@@ -106,7 +106,8 @@ class Against:
     column : str
         What names the other.
     names : str
-        What is named: "group" (COMPARISON, state, others, region:NAME) or "stratum".
+        What is named: "stratum", or "group" (comparison, others, state, COMPARISON, region:NAME,
+        arm:STRATUM), first in the text if it goes on.
     falls : tuple of str
         All but keys if empty.
     """
@@ -132,7 +133,7 @@ class Behind:
     dimension, stratum : str
     counts : tuple of Counted
     rests_on : tuple of str
-        Measures on whose cells the row rests without counting them.
+        Measures, or columns that name one, on whose cells the row rests without counting them.
     against : tuple of Against
     only : (str, tuple of str), optional
         A column and its values in rows of this kind; the first kind that fits a row is its own.

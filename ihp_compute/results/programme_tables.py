@@ -7,7 +7,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from ihp_compute.table_schema import Column, TableSchema
+from ihp_compute.table_schema import Against, Behind, Column, Counted, TableSchema
 
 _SCOPE: Final = (
     Column("scope", pa.string(), "partnership, attributed, programme, track or state"),
@@ -65,6 +65,21 @@ OUTCOMES: Final = TableSchema(
     ),
     keys=("scope", "scope_id", "dimension", "stratum", "year", "measure"),
     in_digest=False,
+    behind=(
+        Behind(
+            "scope", "scope_id", ("year",), "dimension", "stratum",
+            counts=(
+                Counted("n_members"),
+                Counted("n_with", "measure", "denominator",
+                        ("readmissions", "follow_up", "well_child")),
+            ),
+            against=(
+                Against("reference", "stratum",
+                        ("difference", "difference_low", "difference_high", "ratio", "ratio_low",
+                         "ratio_high")),
+            ),
+        ),
+    ),
 )  # fmt: skip
 
 OUTCOME_CHANGES: Final = TableSchema(
@@ -96,6 +111,12 @@ OUTCOME_CHANGES: Final = TableSchema(
     ),
     keys=("scope", "scope_id", "dimension", "stratum", "measure", "basis"),
     in_digest=False,
+    behind=(
+        Behind(
+            "scope", "scope_id", ("=base", "=performance"), "dimension", "stratum",
+            rests_on=("measure",), against=(Against("comparator", "group"),),
+        ),
+    ),
 )  # fmt: skip
 
 _YEAR: Final = Column("year", pa.int16(), "year of the claims", "year")
@@ -125,6 +146,16 @@ COST_INDEX: Final = TableSchema(
                "members"),
     ),
     keys=("scope", "scope_id", "year"),
+    behind=(
+        Behind(
+            "scope", "scope_id", ("year",),
+            counts=(
+                Counted("n_members", "=nine_months", of_people=True),
+                Counted("n_truncated", "=truncated", falls=("n_truncated",)),
+            ),
+            against=(Against("peer", "group", ("tci", "rui", "price_index")),),
+        ),
+    ),
 )  # fmt: skip
 
 COST_DRIVERS: Final = TableSchema(
@@ -149,6 +180,12 @@ COST_DRIVERS: Final = TableSchema(
                "USD per member month"),
     ),
     keys=("scope", "scope_id", "year", "dimension", "item"),
+    behind=(
+        Behind(
+            "scope", "scope_id", ("year",), "dimension", "item",
+            counts=(Counted("services", "=services"),), rests_on=("=nine_months",),
+        ),
+    ),
 )  # fmt: skip
 
 _DECLARED: Final[tuple[TableSchema, ...]] = (COST_INDEX, COST_DRIVERS, OUTCOMES, OUTCOME_CHANGES)

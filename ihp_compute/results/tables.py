@@ -26,7 +26,7 @@ LINES_OF: Final = "lines"
 """Claim lines of a fate."""
 _PEOPLE: Final = Counted("n_members")
 _OF_PARTNERSHIP: Final = Behind(
-    "=partnership", "partnership_id", ("=performance",), rests_on=(SETTLED,)
+    "=partnership", "partnership_id", ("=performance",), rests_on=("=settled",)
 )
 """A row of a settlement that counts nobody itself."""
 _SETTLES: Final = {"state": SETTLED}
@@ -59,7 +59,7 @@ SETTLEMENT: Final = TableSchema(
     keys=("partnership_id",),
     behind=(
         Behind("=partnership", "partnership_id", ("=performance",), counts=(_PEOPLE,),
-               rests_on=(SETTLED,)),
+               rests_on=("=settled",)),
     ),
 )  # fmt: skip
 
@@ -83,7 +83,7 @@ SETTLEMENT_STATE: Final = TableSchema(
     ),
     keys=("scope", "scope_id"),
     behind=(
-        Behind("scope", "scope_id", ("=performance",), counts=(_PEOPLE,), rests_on=(SETTLED,),
+        Behind("scope", "scope_id", ("=performance",), counts=(_PEOPLE,), rests_on=("=settled",),
                renamed=_SETTLES),
     ),
 )  # fmt: skip
@@ -112,11 +112,11 @@ INTERVALS: Final = TableSchema(
     ),
     keys=("scope", "partnership_id", "measure", "item", "method", "conditioning", "level"),
     behind=(
-        Behind("scope", "partnership_id", ("=performance",), rests_on=(SETTLED,),
+        Behind("scope", "partnership_id", ("=performance",), rests_on=("=settled",),
                only=("measure", ("savings_rate", "savings_cents", "payment_cents",
                                  "state_net_cents")),
                renamed=_SETTLES),
-        Behind("scope", "partnership_id", ("=base", "=performance"), rests_on=(SETTLED,)),
+        Behind("scope", "partnership_id", ("=base", "=performance"), rests_on=("=settled",)),
     ),
 )  # fmt: skip
 
@@ -225,7 +225,7 @@ CELLS: Final = TableSchema(
     restricted=True,
     behind=(
         Behind("=partnership", "partnership_id", ("=performance",), "=rate_cell", "rate_cell",
-               rests_on=("cells",), adds_up=False),
+               rests_on=("=cells",), adds_up=False),
     ),
 )  # fmt: skip
 
@@ -256,7 +256,7 @@ SCORE_CHANGES: Final = TableSchema(
     ),
     keys=("partnership_id", "measurement"),
     behind=(
-        Behind("=partnership", "partnership_id", ("=base", "=performance"), rests_on=(SETTLED,),
+        Behind("=partnership", "partnership_id", ("=base", "=performance"), rests_on=("=settled",),
                renamed={"": "state"}),
     ),
 )  # fmt: skip
@@ -277,7 +277,7 @@ PAYMENTS: Final = TableSchema(
             ("=performance",),
             "=payer",
             "payer",
-            rests_on=("payers",),
+            rests_on=("=payers",),
             adds_up=False,
         ),
     ),
@@ -316,7 +316,7 @@ LEDGER: Final = TableSchema(
     ),
     keys=("source_table", "stage", "fate", "file", "measurement"),
     behind=(
-        Behind("source_table", "file", ("=performance",), "stage", "fate", rests_on=(LINES_OF,)),
+        Behind("source_table", "file", ("=performance",), "stage", "fate", rests_on=("=lines",)),
     ),
 )
 

@@ -70,7 +70,7 @@ SWEEP: Final = TableSchema(
     keys=("scenario_id", "scope", "partnership_id"),
     in_digest=False,
     behind=(
-        Behind("scope", "partnership_id", ("=performance",), rests_on=(SETTLED,),
+        Behind("scope", "partnership_id", ("=performance",), rests_on=("=settled",),
                renamed={STATE: SETTLED}),
     ),
 )  # fmt: skip

@@ -127,15 +127,15 @@ def told_by(run_dir: Path) -> Told:
 
 def keys_of(told_years: tuple[str, str], kind: Behind, row: _Row) -> list[Key]:
     """The cells of people that a row stands on, a year each."""
-    scope = _named(kind.scope, row)
-    scope_id = _named(kind.scope_id, row)
+    scope = named(kind.scope, row)
+    scope_id = named(kind.scope_id, row)
     scope = kind.renamed.get(scope, scope) if scope != PARTNERSHIP else scope
     if scope == PARTNERSHIP and scope_id in kind.renamed:
         scope = kind.renamed[scope_id]
     if scope in (STATE, SETTLED, ATTRIBUTED):
         scope_id = scope
     at = {"=base": told_years[0], "=performance": told_years[1]}
-    dimension, stratum = _named(kind.dimension, row), _named(kind.stratum, row)
+    dimension, stratum = named(kind.dimension, row), named(kind.stratum, row)
     return [
         Key(scope, scope_id, dimension, stratum, at.get(year) or str(row[year]), PEOPLE)
         for year in kind.years
@@ -152,10 +152,11 @@ def kind_of(declared: TableSchema, row: _Row) -> Behind | None:
 
 def measure_of(counted: Counted, row: _Row) -> str:
     """What a count of a row counts."""
-    return _named(counted.measure, row) if counted.measure else PEOPLE
+    return named(counted.measure, row) if counted.measure else PEOPLE
 
 
-def _named(name: str, row: _Row) -> str:
+def named(name: str, row: _Row) -> str:
+    """What a column of a row says; after "=" the thing itself."""
     return name[1:] if name.startswith("=") else str(row[name])
 
 

@@ -42,12 +42,15 @@ _AFTER: Final[Mapping[str, tuple[str, ...]]] = {
     "readmissions": ("stays",),
     "follow_up": ("stays",),
     "ed_avoidable": ("ed_visits",),
-    PAYERS: (SETTLED,),
-    RATE_CELLS: (SETTLED,),
 }
-"""Measures that fall with others: parts of their events, or sums that theirs add up to."""
-_TOTAL_KNOWN: Final = (RATE_CELLS, PAYERS, "services", "quality")
-"""Measures whose sums over strata other tables show."""
+"""Measures that fall with others, of whose events theirs are parts."""
+_WITHIN: Final[Mapping[str, str]] = {
+    RATE_CELLS: SETTLED,
+    PAYERS: SETTLED,
+    "services": "nine_months",
+    "quality": SETTLED,
+}
+"""Measures of strata alone, whose sums other tables show, and with what a scope's all fall."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ def hidden_of(told: Told, shown: Sequence[Shown] = ()) -> tuple[set[Key], list[K
     )
     exposed: list[Key] = []
     measures = [m for m in told.measures if m not in _WITH_PEOPLE]
-    order = sorted(measures, key=lambda m: (m != PEOPLE, m in _AFTER, m))
+    order = sorted(measures, key=lambda m: (m != PEOPLE, m in _AFTER or m in _WITHIN, m))
     for measure in order:
         together = (PEOPLE, *_WITH_PEOPLE) if measure == PEOPLE else (measure,)
         build = _Build(told, hidden, known)
@@ -192,6 +195,8 @@ def _structure(build: _Build, measure: str, hidden: set[Key]) -> None:
         if key.measure != measure:
             continue
         inherited = any(key._replace(measure=m) in hidden for m in _AFTER.get(measure, ()))
+        if measure in _WITHIN:
+            inherited |= _all(key, _WITHIN[measure]) in hidden
         if measure == SETTLED:
             inherited |= key._replace(measure=PEOPLE, year=told.years[0]) in hidden
         k = build.add(key, cell)
@@ -206,7 +211,7 @@ def _structure(build: _Build, measure: str, hidden: set[Key]) -> None:
                 build.equate(key._replace(dimension="rest"), [whole], [k])
     for (scope, scope_id, year), by_dimension in by_scope.items():
         for dimension, cells in by_dimension.items():
-            total = _total(build, Key(scope, scope_id, ALL, ALL, year, measure), hidden)
+            total = _total(build, Key(scope, scope_id, ALL, ALL, year, measure), cells, hidden)
             if dimension != ALL and total is not None and dimension != "reason":
                 build.equate(
                     Key(scope, scope_id, dimension, "rest", year, measure), [total], cells,
@@ -223,17 +228,21 @@ def _as_shown(cell: Cell, is_hidden: bool) -> Cell:
     )
 
 
-def _total(build: _Build, key: Key, hidden: set[Key]) -> int | None:
+def _all(key: Key, measure: str) -> Key:
+    """The cell of all strata of a scope."""
+    return key._replace(dimension=ALL, stratum=ALL, measure=measure)
+
+
+def _total(build: _Build, key: Key, cells: Sequence[int], hidden: set[Key]) -> int | None:
     """The sum over all strata, where a table shows it."""
     if key in build.told.cells:
         return build.add(key, build.told.cells[key])
-    if key.measure not in _TOTAL_KNOWN or key.scope == STATE:
+    if key.measure not in _WITHIN or key.scope == STATE:
         return None
-    at = key._replace(measure=SETTLED)
-    of = build.told.cells.get(at) or build.told.cells.get(key._replace(measure=PEOPLE))
-    if at in hidden:
+    if _all(key, _WITHIN[key.measure]) in hidden:
         build.before |= {key}
-    return build.add(key, Cell(of.people if of else 0, is_row=False, is_known=True))
+    people = sum(build.cells[k].people for k in cells)
+    return build.add(key, Cell(people, is_row=False, is_known=True))
 
 
 def _scopes(build: _Build, at: Key, cells: dict[tuple[str, str], int]) -> None:

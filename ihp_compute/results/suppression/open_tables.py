@@ -28,6 +28,7 @@ from ihp_compute.results.suppression.cells import (
     keys_of,
     kind_of,
     measure_of,
+    named,
 )
 from ihp_compute.results.suppression.open_cells import pooled
 from ihp_compute.results.suppression.pattern import Pattern, pattern_of
@@ -133,7 +134,7 @@ class OpenForm:
         if self.hides(*keys):
             yield ()
         for measure in kind.rests_on:
-            own = [key._replace(measure=measure) for key in keys]
+            own = [key._replace(measure=named(measure, row)) for key in keys]
             if self.hides(*own, *(key._replace(dimension=ALL, stratum=ALL) for key in own)):
                 yield ()
         for counted in kind.counts:
@@ -150,12 +151,13 @@ class OpenForm:
         self, against: Against, kind: Behind, keys: Sequence[Key], row: Mapping[str, Any]
     ) -> list[Key]:
         """Cells of the stratum or group that a row is held against."""
-        name = row[against.column]
+        name = row[against.column].partition(" ")[0]
         measures = {"", *(measure_of(c, row) for c in kind.counts)}
+        measures |= {named(measure, row) for measure in kind.rests_on}
         found = []
         for key in keys:
-            if against.names == "stratum":
-                other = key._replace(stratum=name)
+            if against.names == "stratum" or name.startswith("arm:"):
+                other = key._replace(stratum=name.removeprefix("arm:"))
             else:
                 state = Key(STATE, STATE, key.dimension, key.stratum, key.year, "")
                 other = state if name in (STATE, "others") else state._replace(

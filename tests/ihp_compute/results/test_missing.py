@@ -22,10 +22,9 @@ from ihp_compute.data_quality import RUN, GateTerms, Noticed, Stage
 from ihp_compute.errors import DataError, GateError, MissingQualityError
 from ihp_compute.ingest.passes import ingest
 from ihp_compute.pipeline import Outcome, RunRequest
-from ihp_compute.report import write_report
-from ihp_compute.results import open_form
 from ihp_compute.pipeline import run as pipeline_run
-from ihp_compute.results import missing
+from ihp_compute.report import write_report
+from ihp_compute.results import missing, open_form
 from ihp_compute.runner import LocalRunner
 from ihp_compute.uncertainty.totals import Totals, column_names
 
