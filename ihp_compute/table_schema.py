@@ -20,6 +20,7 @@ UNITS: Final[Mapping[str, str]] = {
     "micro": "millionths of a score",
     "score": "a risk score",
     "of the measure": "the unit of the measure that the row names: ratio or cents",
+    "of the split": "the unit of what the split weighs by: a part, member months or cents",
     "members": "people",
     "partnerships": "groups that a contract settles",
     "clinics": "providers by whom members were attributed",

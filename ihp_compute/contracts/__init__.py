@@ -9,7 +9,7 @@ Leaves to others: what a term does (`settlement`, `measure`, `risk`). Nothing ha
 
 from __future__ import annotations
 
-from ihp_compute.contracts.alliances import Alliance
+from ihp_compute.contracts.alliances import BY_QUALITY, BY_RESULTS, WEIGHTS, Alliance
 from ihp_compute.contracts.completion import FACTORS as COMPLETION_FACTORS
 from ihp_compute.contracts.contract import Agreement, Contract
 from ihp_compute.contracts.copies import copy
@@ -73,6 +73,8 @@ __all__ = [
     "AS_MODEL",
     "ATTRIBUTION_STEPS",
     "BASES",
+    "BY_QUALITY",
+    "BY_RESULTS",
     "CARRIED",
     "COMPLETION_FACTORS",
     "COUNT",
@@ -100,6 +102,7 @@ __all__ = [
     "TIMINGS",
     "TOGETHER",
     "UNBOUND",
+    "WEIGHTS",
     "Agreement",
     "Alliance",
     "AttributionTerms",

@@ -8,7 +8,7 @@ split by `weights` (given, adding up to 1), by `member_months`, by `quality` (mo
 member's quality score) or by `own_results` (what a member kept below the market's trend; of a loss,
 what it lay above it).
 
-Not here: reading a set's file (`set_files`).
+Not here: reading a set's file (`set_files`), the split to the cent (`settlement.pool`).
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ from ihp_compute.errors import ContractError
 FOLDER: Final = Path(__file__).resolve().parent / "programme"
 STANDARD: Final = "standard"
 """The programme of a run that names none; user's own extend it."""
+COMPARATORS: Final = ("comparison", "others", "regions")
+"""Against whom trends are held."""
 
 
 def _age(meaning: str) -> Kind:
@@ -109,6 +111,26 @@ PROGRAMME_KINDS: Final[Mapping[str, Kind]] = {
     ),
     "outcomes.least_children": Kind(
         "the same of children due a visit", "members", low=Decimal(1), places=0
+    ),
+    "comparison.comparators": Kind(
+        "whose growth a partnership's is held against: the comparison population, everybody else "
+        "eligible, people of each region of the table `region`",
+        "names",
+        "names",
+        choices=COMPARATORS,
+    ),
+    "comparison.least_months": Kind(
+        "a rate cell in which a group has fewer months in either year stands together with its "
+        "other such cells",
+        "member months",
+        low=Decimal(0),
+        places=0,
+    ),
+    "comparison.years": choice(
+        "base and performance year of the run, or each pair of full years that the population "
+        "holds; each further year is measured in a pass of its own",
+        "run",
+        "all",
     ),
 }
 """What each term of a programme may be, by path."""

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ihp_compute.contracts.alliances import BY_QUALITY, Alliance, check_roster
+from ihp_compute.contracts.alliances import BY_QUALITY, BY_RESULTS, Alliance, check_roster
 from ihp_compute.contracts.contract import Agreement, Contract
 from ihp_compute.contracts.draft import Draft
 from ihp_compute.contracts.files import load, read_toml, same_content
@@ -153,14 +153,26 @@ class ContractSet:
                     "population-based payment to them; take it into account beside the settlement"
                 )
 
-    def check_splits(self, quality: Mapping[str, Own]) -> None:
-        """Refuse an alliance that splits by quality where a member has no score.
+    def check_splits(self, quality: Mapping[str, Own], *, compared: bool) -> None:
+        """Refuse an alliance that splits by what there is not.
+
+        Parameters
+        ----------
+        quality : mapping of partnership id to Decimal, str or None
+        compared : bool
+            Whether the run has a programme, by whose terms trends are compared.
 
         Raises
         ------
         ContractError
         """
         for name, alliance in self.alliances.items():
+            if alliance.split == BY_RESULTS and not compared:
+                raise ContractError(
+                    f"{self.name}: alliances.{name}.split: found own_results, and no programme by "
+                    "whose terms results are compared; expected a programme that is not none, or "
+                    "another split"
+                )
             without = [m for m in alliance.members if not isinstance(quality.get(m), Decimal)]
             if alliance.split == BY_QUALITY and without:
                 raise ContractError(

@@ -332,6 +332,17 @@ FINDINGS: Final[Mapping[str, Finding]] = {
             counts="member months",
         ),
         Finding(
+            "comparison_without_regions",
+            "trends of regions are asked for, and nothing says in which region people live",
+            counts="tables",
+        ),
+        Finding(
+            "comparison_without_base",
+            "trends against the comparison population, which has no months in a year",
+            is_absence=True,
+            counts="trends",
+        ),
+        Finding(
             "unattributed",
             "eligible people whom no visit on the roster attributes; dollars: their cost",
             counts="people",

@@ -36,6 +36,8 @@ from ihp_compute.measure.plan import Plan, make_plan, measurements, together
 from ihp_compute.measure.programme import (
     DRAWN_MEASURES,
     INDEX_MEASURES,
+    ComparisonPart,
+    ComparisonSums,
     IndexSums,
     ProgrammePart,
     ProgrammeScope,
@@ -66,6 +68,8 @@ __all__ = [
     "VISIT_STEPS",
     "Attribution",
     "ClaimsToCome",
+    "ComparisonPart",
+    "ComparisonSums",
     "Developed",
     "IndexSums",
     "Measured",

@@ -262,7 +262,7 @@ def make_plan(request: RunRequest) -> Plan:
     )
     visits = compile_visits(attribution, population.codes("hcpcs").to_pylist())
     programme = load_programme(request.programme, performance_year)
-    contracts.check_splits(used)
+    contracts.check_splits(used, compared=programme is not None)
     device, notes = _device(request)
     idle = dict.fromkeys(note for asked in scorings for note in idle_terms(*asked))
     return Plan(

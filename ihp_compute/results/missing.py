@@ -21,7 +21,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.codes import UNATTRIBUTED
+from ihp_compute.codes import COMPARISON, UNATTRIBUTED
 from ihp_compute.data_quality import Noticed
 from ihp_compute.measure import PLAN_NOT_STATED, Measured, Plan, payer_weights
 from ihp_compute.risk import LEFT_OUT_REASONS
@@ -31,6 +31,7 @@ from ihp_compute.units import MICRO, half_even
 
 _YEARS = ("base", "perf")
 _NO_PLAN = ""
+_MARKET = "comparison"
 _MEANS = {
     "group_average": "the state's mean of the rate cell",
     "demographic_cell": "the state's mean of age band and sex",
@@ -52,6 +53,7 @@ def missing_of(
         *_without_members(plan, measured, settled),
         *_cells_without_members(plan, measured),
         *_cells_not_listed(plan, measured, settled),
+        *_without_market(plan, measured, settled),
         *(
             (*_codes(plan, measured), *_unattributed(measured), *_services(measured))
             if with_state
@@ -234,6 +236,24 @@ def _cells_not_listed(
                 lines=int(months[left].sum()),
                 paid_cents=int(cost[left].sum()),
                 share=int(months[left].sum()) / int(months.sum()),
+            )
+
+
+def _without_market(
+    plan: Plan, measured: Measured, settled: Sequence[Settled]
+) -> Iterator[Noticed]:
+    """Trends against a comparison population that has no months in one of the years."""
+    if plan.programme is None or _MARKET not in plan.programme["comparison.comparators"]:
+        return
+    totals = measured.totals
+    g = totals.groups.index(COMPARISON)
+    for of, year in zip(_YEARS, plan.years, strict=True):
+        if settled and not totals.column(f"{of}_months")[g, :, 0].any():
+            yield Noticed(
+                "comparison_without_base",
+                subject=f"{COMPARISON}, {year}",
+                detail="nobody is held against the market",
+                lines=len(settled),
             )
 
 

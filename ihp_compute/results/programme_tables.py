@@ -188,7 +188,57 @@ COST_DRIVERS: Final = TableSchema(
     ),
 )  # fmt: skip
 
-_DECLARED: Final[tuple[TableSchema, ...]] = (COST_INDEX, COST_DRIVERS, OUTCOMES, OUTCOME_CHANGES)
+TRENDS: Final = TableSchema(
+    "comparison",
+    "own growth of cost per unit of risk against that of others, by pair of years",
+    (
+        Column("scope", pa.string(), "partnership, alliance or member"),
+        Column("scope_id", pa.string(), "the partnership, or the alliance"),
+        Column("comparator", pa.string(),
+               "comparison, others (everybody else eligible) or region:NAME"),
+        Column("from_year", pa.int16(), "earlier year", "year"),
+        Column("to_year", pa.int16(), "later year", "year"),
+        Column("growth", pa.float64(),
+               "cost over what its months, at the later risk, cost at the earlier unit", "ratio"),
+        Column("comparator_growth", pa.float64(), "the same of the others, at their months",
+               "ratio"),
+        Column("benchmark_cents", pa.int64(), "what care would have cost at the others' growth",
+               "cents"),
+        Column("observed_cents", pa.int64(), "what care cost in rate cells that have a base",
+               "cents"),
+        Column("difference_cents", pa.int64(), "benchmark less observed", "cents"),
+        Column("months_without_base", pa.int64(),
+               "its months in rate cells that are left out, for a year without any",
+               "member months"),
+    ),
+    keys=("scope", "scope_id", "comparator", "from_year", "to_year"),
+)  # fmt: skip
+
+POOL: Final = TableSchema(
+    "pool",
+    "the payment of each alliance, split among its members to the cent",
+    (
+        Column("alliance_id", pa.string(), "the alliance that settles"),
+        Column("partnership_id", pa.string(), "its member"),
+        Column("position", pa.int16(), "place among the members, in which cents are rounded",
+               "position"),
+        Column("weight", pa.float64(),
+               "what the split weighs by: given, months, months times score, or cents",
+               "of the split"),
+        Column("amount_cents", pa.int64(), "positive: to the member; negative: owed by it",
+               "cents"),
+    ),
+    keys=("alliance_id", "partnership_id"),
+)  # fmt: skip
+
+_DECLARED: Final[tuple[TableSchema, ...]] = (
+    COST_INDEX,
+    COST_DRIVERS,
+    OUTCOMES,
+    OUTCOME_CHANGES,
+    TRENDS,
+    POOL,
+)
 
 PROGRAMME_TABLES: Final[Mapping[str, TableSchema]] = {table.name: table for table in _DECLARED}
 """By name."""

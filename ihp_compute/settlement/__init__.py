@@ -11,6 +11,7 @@ from __future__ import annotations
 from ihp_compute.settlement.cells import SettledCell
 from ihp_compute.settlement.given import settle_table
 from ihp_compute.settlement.payers import split
+from ihp_compute.settlement.pool import pool
 from ihp_compute.settlement.program import Compiled, Program
 from ihp_compute.settlement.risk_ratio import RATIO_RULES
 from ihp_compute.settlement.scopes import PARTNERSHIP, SETTLED, STATE, SUMMED, Scope, scopes_of
@@ -24,6 +25,7 @@ from ihp_compute.settlement.steps import (
     write_settlement,
 )
 from ihp_compute.settlement.target import write_target
+from ihp_compute.settlement.trends import CellYears, Trend, trend
 from ihp_compute.settlement.walk import Step, steps
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "SETTLED",
     "STATE",
     "SUMMED",
+    "CellYears",
     "Compiled",
     "Program",
     "Scope",
@@ -44,8 +47,10 @@ __all__ = [
     "Sources",
     "StateSums",
     "Step",
+    "Trend",
     "gate_words",
     "gates_by_size",
+    "pool",
     "scopes_of",
     "sensitivities",
     "settle",
@@ -54,6 +59,7 @@ __all__ = [
     "split",
     "state_sums",
     "steps",
+    "trend",
     "write_settlement",
     "write_target",
 ]

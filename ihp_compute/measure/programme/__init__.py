@@ -8,6 +8,7 @@ nothing; what is lacking is a finding.
 
 from __future__ import annotations
 
+from ihp_compute.measure.programme.comparison import ComparisonPart, ComparisonSums
 from ihp_compute.measure.programme.cost_index import DRAWN_MEASURES, INDEX_MEASURES, IndexSums
 from ihp_compute.measure.programme.outcome_measures import (
     ALL,
@@ -41,6 +42,8 @@ __all__ = [
     "INTERVENTION",
     "MEASURES",
     "REGION",
+    "ComparisonPart",
+    "ComparisonSums",
     "IndexSums",
     "MemberOutcomes",
     "MemberYear",

@@ -7,12 +7,13 @@ from typing import Final
 
 from ihp_compute.data_quality import Noticed
 from ihp_compute.measure.plan import Plan
+from ihp_compute.measure.programme.comparison import ComparisonPart
 from ihp_compute.measure.programme.cost_index import CostIndex
 from ihp_compute.measure.programme.outcomes import Outcomes
 from ihp_compute.measure.programme.part import ProgrammePart
 from ihp_compute.population import open_population
 
-PARTS: Final[tuple[type[ProgrammePart], ...]] = (CostIndex, Outcomes)
+PARTS: Final[tuple[type[ProgrammePart], ...]] = (CostIndex, Outcomes, ComparisonPart)
 """In the order in which they are measured."""
 
 

@@ -8,8 +8,10 @@ from typing import Any, Final
 import pyarrow as pa
 
 from ihp_compute.results.part import Part
+from ihp_compute.results.programme.comparison import comparison_rows
 from ihp_compute.results.programme.cost_index import cost_index_rows
 from ihp_compute.results.programme.outcomes import outcome_tables
+from ihp_compute.results.programme.pools import pool_rows
 from ihp_compute.results.programme_tables import PROGRAMME_TABLES
 
 __all__ = ["PROGRAMME_TABLES", "programme_rows"]
@@ -19,6 +21,8 @@ Rows = Mapping[str, Sequence[dict[str, Any]] | pa.Table]
 WRITERS: Final[tuple[Callable[[Sequence[Part]], Rows], ...]] = (
     cost_index_rows,
     outcome_tables,
+    comparison_rows,
+    pool_rows,
 )
 """Of each part of the programme: what makes its rows from the measurements of a run."""
 

@@ -141,7 +141,14 @@ def test_alliances_alone_are_no_contract(tmp_path: Path) -> None:
 
 def test_a_split_by_quality_needs_a_score_of_each_member(tmp_path: Path) -> None:
     found = loaded(tmp_path, METRO + MEMBERS + 'split = "quality"\n')
-    found.check_splits({"P-1": Decimal("0.5"), "P-2": Decimal(1)})
+    found.check_splits({"P-1": Decimal("0.5"), "P-2": Decimal(1)}, compared=False)
     with pytest.raises(ContractError) as caught:
-        found.check_splits({"P-1": Decimal("0.5"), "P-2": None})
+        found.check_splits({"P-1": Decimal("0.5"), "P-2": None}, compared=True)
     assert "alliances.METRO.split: found quality, and no quality score of P-2" in str(caught.value)
+
+
+def test_a_split_by_own_results_needs_a_programme(tmp_path: Path) -> None:
+    found = loaded(tmp_path, METRO + MEMBERS + 'split = "own_results"\n')
+    found.check_splits({}, compared=True)
+    with pytest.raises(ContractError, match=r"METRO\.split: found own_results, and no programme"):
+        found.check_splits({}, compared=False)

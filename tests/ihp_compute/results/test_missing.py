@@ -222,7 +222,7 @@ def test_months_in_rate_cells_that_a_contract_does_not_list_are_told() -> None:
     plan: Any = SimpleNamespace(
         contracts=SimpleNamespace(at=lambda _year: {"A": agreement}),
         performance_year=2024,
-        group_rule_set=(0, 0, 0),
+        rule_sets=(agreement.cost,),
     )
     measured: Any = SimpleNamespace(totals=totals)
     one: Any = SimpleNamespace(partnership_id="A")
@@ -236,6 +236,7 @@ def test_months_in_rate_cells_that_a_contract_does_not_list_are_told() -> None:
 
 class _Listing(dict[str, tuple[str, ...]]):
     name = "ours"
+    cost = "as paid"
 
 
 @pytest.mark.parametrize(
@@ -281,6 +282,12 @@ def test_a_partnership_with_nobody_needs_no_score_and_is_named(
     )  # fmt: skip
     subjects = [row["subject"] for row in found(outcome, "partnership_without_members")]
     assert subjects == ["IHP-Z, 2023", "IHP-Z, 2024"]
+
+
+def test_a_market_of_nobody_is_named(done: Outcome) -> None:
+    told = found(done, "comparison_without_base")
+    assert [row["subject"] for row in told] == ["COMPARISON, 2023", "COMPARISON, 2024"]
+    assert [row["lines"] for row in told] == [1, 1]
 
 
 def test_claims_without_a_paid_date_ask_for_the_day_they_are_paid_through(

@@ -1,0 +1,186 @@
+"""Whose cost is held against whose: partnerships, alliances and their members, by pairs of years.
+
+Each is measured by the contract that settles it, its rate cells and its rules of cost, and so is
+everybody it is held against. Base and performance year rest on the totals of the run and have all
+draws; regions and further years have the first of them (`measure.programme`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ihp_compute.codes import COMPARISON, RATE_CELLS
+from ihp_compute.contracts import Agreement
+from ihp_compute.measure import ComparisonPart, ComparisonSums
+from ihp_compute.results.part import Part
+from ihp_compute.settlement import PARTNERSHIP, CellYears, Trend, trend
+from ihp_compute.units import MICRO
+
+ALLIANCE, MEMBER = "alliance", "member"
+"""Scopes beside a partnership's: who settles together, and each of those."""
+MARKET: Final = "comparison"
+OTHERS: Final = "others"
+_REGION: Final = "region:{}"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One trend held against another.
+
+    Attributes
+    ----------
+    scope, scope_id : str
+        partnership, alliance or member; whose cost it is.
+    comparator : str
+        comparison, others or region:NAME.
+    from_year, to_year : int
+    trend : Trend
+    """
+
+    scope: str
+    scope_id: str
+    comparator: str
+    from_year: int
+    to_year: int
+    trend: Trend
+
+    @property
+    def item(self) -> str:
+        """What its intervals are named by."""
+        return f"{self.comparator} {self.from_year}-{self.to_year}"
+
+
+def trends(
+    part: Part, comparators: Sequence[str], least_months: int, *, further: bool = True
+) -> Iterator[Compared]:
+    """The trends of everybody whom a measurement settles, where both sides have both years.
+
+    Parameters
+    ----------
+    part : Part
+    comparators : sequence of str
+        `comparison`, `others`, `regions`: each region.
+    least_months : int
+        Months of a rate cell that stands alone.
+    further : bool
+        Whether years beside base and performance are told.
+    """
+    plan, contracts = part.plan, part.plan.contracts
+    groups = part.measured.group_totals.groups
+    sums: dict[tuple[object, ...], _Sums] = {}
+    for who, agreement in contracts.at(plan.performance_year).items():
+        key = agreement.cost, agreement["target.rate_cells"], agreement["risk.model"] is None
+        if key not in sums:
+            sums[key] = _Sums.of(part, agreement, further=further)
+        alliance = contracts.alliances.get(who)
+        members = (who,) if alliance is None else alliance.members
+        places = [groups.index(name) for name in members]
+        scopes = [(PARTNERSHIP if alliance is None else ALLIANCE, who, places)]
+        if alliance is not None:
+            scopes += [(MEMBER, name, [g]) for name, g in zip(members, places, strict=True)]
+        for scope, scope_id, own in scopes:
+            for years in combinations(sums[key].years, 2):
+                for comparator, found in sums[key].compared(own, years, comparators, least_months):
+                    yield Compared(scope, scope_id, comparator, *years, found)
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Sums under one contract's rate cells and cost, by year.
+
+    groups, regions : mapping of year to int64[n, n_cells, 1 + B, 3]
+        Months, months times score in millionths, cents.
+    """
+
+    names: tuple[str, ...]
+    groups: dict[int, NDArray[np.int64]]
+    region_names: tuple[str, ...]
+    regions: dict[int, NDArray[np.int64]]
+
+    @property
+    def years(self) -> tuple[int, ...]:
+        return tuple(sorted(self.groups))
+
+    @classmethod
+    def of(cls, part: Part, agreement: Agreement, *, further: bool) -> _Sums:
+        plan, totals = part.plan, part.measured.group_totals
+        rule_set = plan.rule_sets.index(agreement.cost)
+        cells = [
+            [RATE_CELLS.index(name) for name in cell.split("+")]
+            for cell in agreement["target.rate_cells"]
+        ]
+        scored = agreement["risk.model"] is not None
+
+        def by_cell(values: NDArray[np.int64], columns: Sequence[int]) -> NDArray[np.int64]:
+            """Of [n, n_strata, 1 + B, n_columns], rate cells of the contract and its columns."""
+            found = np.stack([values[:, cell].sum(axis=1)[..., columns] for cell in cells], axis=1)
+            if not scored:
+                found[..., 1] = found[..., 0] * MICRO
+            return found
+
+        groups = {
+            year: by_cell(
+                totals.values,
+                [
+                    totals.columns.index(f"{of}_{what}")
+                    for what in ("months", "risk", f"cost_r{rule_set}")
+                ],
+            )
+            for year, of in zip(plan.years, ("base", "perf"), strict=True)
+        }
+        sums: ComparisonSums | None = part.measured.programme.get(ComparisonPart.name)
+        if sums is None:
+            return cls(totals.groups, groups, (), {})
+        found = {year: by_cell(sums.of(year), (0, 1, 2 + rule_set)) for year in sums.years}
+        n = len(sums.regions)
+        if further:
+            groups |= {year: a[n:] for year, a in found.items() if year not in plan.years}
+        return cls(totals.groups, groups, sums.regions, {year: a[:n] for year, a in found.items()})
+
+    def compared(
+        self,
+        own: Sequence[int],
+        years: tuple[int, int],
+        comparators: Sequence[str],
+        least_months: int,
+    ) -> Iterator[tuple[str, Trend]]:
+        groups = [self.groups[year] for year in years]
+        mine = _cell_years([year[list(own)].sum(axis=0) for year in groups])
+        state = _cell_years([year.sum(axis=0) for year in groups])
+        if not mine.has_both:
+            return
+        for name, others in self._others(years, comparators, mine, state):
+            if others.has_both:
+                n = min(one.n_draws for one in (mine, others, state))
+                sides = (one.draws(n) for one in (mine, others, state))
+                yield name, trend(*sides, least_months=least_months)
+
+    def _others(
+        self,
+        years: tuple[int, int],
+        comparators: Sequence[str],
+        own: CellYears,
+        state: CellYears,
+    ) -> Iterator[tuple[str, CellYears]]:
+        if MARKET in comparators:
+            g = self.names.index(COMPARISON)
+            yield MARKET, _cell_years([self.groups[year][g] for year in years])
+        if OTHERS in comparators:
+            yield OTHERS, state - own
+        if "regions" in comparators:
+            for r, name in enumerate(self.region_names):
+                sums = [self.regions[year][r] for year in years]
+                yield _REGION.format(name), _cell_years(sums)
+
+
+def _cell_years(years: Sequence[NDArray[np.int64]]) -> CellYears:
+    """Two years' sums, of the draws that both have."""
+    n = min(year.shape[1] for year in years)
+    months, risk, cost = np.moveaxis(np.stack([year[:, :n] for year in years]), -1, 0)
+    return CellYears(months, risk, cost)
