@@ -47,9 +47,9 @@ from ihp_compute.settlement import settle
 from ihp_compute.synth import costs as synth_costs
 from ihp_compute.synth import people as synth_people
 from ihp_compute.synth import synth
-from ihp_compute.synth.claims import MemberYears
 from ihp_compute.synth.effects import NOTHING
 from ihp_compute.synth.expected import cap_name, expected_cells
+from ihp_compute.synth.member_years import MemberYears
 from ihp_compute.synth.network import partnership_ids
 from ihp_compute.uncertainty import Rows, Totals, YearRows, intervals, replicate_totals
 

@@ -32,11 +32,22 @@ LIMITED_VISIT: Final = "visit in a limited month"
 """Roles of claims that look like visits and are none (`decoys`)."""
 ASSESSMENT: Final = "assessment"
 """Role of claims that state every condition of a member-year, where that is asked for."""
+EMERGENCY: Final = "emergency"
+PHYSICIAN: Final = "emergency physician"
+"""Roles of a visit to an emergency department: its claim, and that of who treated there."""
+ANTEPARTUM: Final = "antepartum"
+PREVENTIVE: Final = "preventive"
+"""Roles of a stay before a delivery, and of preventive visits, by age (`PREVENTIVE_AGES`)."""
 
 
 def visit_in(place: str) -> str:
     """The role of visits in one of `PLACES_ELSEWHERE`."""
     return f"visit in {place}"
+
+
+def stay_for(condition: str) -> str:
+    """The role of stays for a condition, in `STAYS_FOR`."""
+    return f"stay for {condition}"
 
 
 @dataclass(frozen=True)
@@ -105,9 +116,19 @@ CONDITIONS: Final = (
     Condition("COVID-19", ("U071",), 0.30, (0.03, 0.05, 0.05), False),
     Condition("headache", ("R519", "G43909"), 0.25, (0.02, 0.08, 0.09), False),
 )
+STAYS_FOR: Final = (
+    "sepsis", "stroke", "heart failure", "schizophrenia", "bipolar disorder", "lung disease",
+    "depression",
+)  # fmt: skip
+"""Conditions for which people are in hospital, where they have them; the first had comes first."""
 WELL_CODES: Final = ("Z00129", "Z0000", "Z0001", "Z23")
-DELIVERY_CODES: Final = ("O80", "Z370", "Z3A39")
+DELIVERY_CODES: Final = ("O80", "Z370", "Z3A39", "O82")
 NEWBORN_CODES: Final = ("Z3800", "Z3801")
+PRINCIPAL_CODES: Final = (
+    "R079", "K529", "M1711", "L03115", "O4703", "R509", "B349", "K0889", "R112", "M79604", "R42",
+)  # fmt: skip
+"""Principal diagnoses of stays and emergency visits beside those of conditions; none is in a
+category of CMS-HCC V28."""
 PREMATURE_CODES: Final = ("P0730", "P0715")
 """Of a premature newborn, who costs many times the average."""
 
@@ -121,7 +142,8 @@ class Template:
     services), `drug`, `extra` (services that contracts leave out), `capitation`, `supplement`, or
     what looks like a visit and is none.
     `lines` are (revenue centre, HCPCS, relative price). `mix` is the relative frequency among
-    children, adults and people with disabilities.
+    children, adults and people with disabilities. `principal` are principal diagnoses, of which
+    each claim has one; `condition` is the one whose code it is instead.
     """
 
     role: str
@@ -131,12 +153,21 @@ class Template:
     lines: tuple[tuple[str, str, float], ...]
     mix: tuple[float, float, float] = (1.0, 1.0, 1.0)
     drg: str = ""
+    principal: tuple[str, ...] = ()
+    condition: str = ""
 
 
 def _professional(
-    role: str, place: str, *lines: tuple[str, float], mix: tuple[float, float, float] = (1, 1, 1)
+    role: str,
+    place: str,
+    *lines: tuple[str, float],
+    mix: tuple[float, float, float] = (1, 1, 1),
+    principal: tuple[str, ...] = (),
 ) -> Template:
-    return Template(role, "professional", "", place, tuple(("", c, w) for c, w in lines), mix)
+    return Template(
+        role, "professional", "", place, tuple(("", c, w) for c, w in lines), mix,
+        principal=principal,
+    )  # fmt: skip
 
 
 def _facility(
@@ -145,16 +176,63 @@ def _facility(
     *lines: tuple[str, str, float],
     mix: tuple[float, float, float] = (1, 1, 1),
     drg: str = "",
+    principal: tuple[str, ...] = (),
 ) -> Template:
-    return Template(role, "institutional", bill, "", lines, mix, drg)
+    return Template(role, "institutional", bill, "", lines, mix, drg, principal)
+
+
+def _stay_for(condition: str, drg: str, *lines: tuple[str, str, float]) -> Template:
+    return Template(
+        stay_for(condition), "institutional", "111", "", lines, drg=drg, condition=condition
+    )
+
+
+EMERGENCY_CODES: Final = (
+    ("J069", 0.14), ("R109", 0.10), ("S0990XA", 0.06), ("S93401A", 0.08), ("R079", 0.08),
+    ("R509", 0.08), ("B349", 0.07), ("J029", 0.07), ("H6690", 0.05), ("N390", 0.06),
+    ("M5450", 0.06), ("R519", 0.05), ("K0889", 0.04), ("R112", 0.03), ("M79604", 0.02),
+    ("R42", 0.01),
+)  # fmt: skip
+"""Principal diagnoses of emergency visits, and how often they stand."""
+AVOIDABLE: Final = (
+    ("J0", "0.85"), ("J069", "0.90"), ("H66", "0.80"), ("B34", "0.70"), ("K08", "0.95"),
+    ("N39", "0.50"), ("M54", "0.70"), ("M796", "0.60"), ("R51", "0.45"), ("R50", "0.35"),
+    ("R11", "0.40"), ("R42", "0.30"), ("R10", "0.20"), ("R07", "0.05"), ("S93", "0.15"),
+    ("S09", "0"),
+)  # fmt: skip
+"""A classifier of emergency visits that stands for one of the user's: diagnoses by how they begin,
+and the share of visits that could have been avoided. Invented; it is no published one."""
 
 
 TEMPLATES: Final = (
     _professional("office", "11", ("99213", 95), mix=(4, 5, 5)),
     _professional("office", "11", ("99214", 135), mix=(2, 4, 5)),
     _professional("office", "11", ("99203", 115), ("85025", 10)),
-    _professional("office", "11", ("99393", 110), ("90686", 20), ("90471", 15), mix=(5, 0, 0)),
-    _professional("office", "11", ("99396", 125), ("80061", 18), ("36415", 4), mix=(0, 2, 2)),
+    _professional(
+        "office",
+        "11",
+        ("99393", 110),
+        ("90686", 20),
+        ("90471", 15),
+        mix=(5, 0, 0),
+        principal=("Z00129",),
+    ),
+    *(
+        _professional(
+            PREVENTIVE, "11", (code, 110), ("90686", 20), ("90471", 15), principal=("Z00129",)
+        )
+        for code in ("99391", "99392", "99394")
+    ),
+    _professional(PREVENTIVE, "11", ("99395", 115), ("90686", 20), principal=("Z0000",)),
+    _professional(
+        "office",
+        "11",
+        ("99396", 125),
+        ("80061", 18),
+        ("36415", 4),
+        mix=(0, 2, 2),
+        principal=("Z0000",),
+    ),
     _professional("office", "11", ("99213", 95), ("87880", 16), mix=(3, 2, 1)),
     _professional("office", "11", ("99243", 150), mix=(0.3, 0.5, 0.5)),
     _professional("office", "12", ("99348", 105), mix=(0.3, 0.5, 0.5)),
@@ -169,26 +247,90 @@ TEMPLATES: Final = (
     _professional("coordination", "11", ("S0280", 30)),
     _professional("coordination", "11", ("S0281", 45)),
     _professional("coordination", "21", ("S0280", 30), mix=(0.2, 0.2, 0.2)),
-    _facility("stay", "111", ("0120", "", 5200), ("0250", "", 900), ("0300", "", 700), drg="194"),
-    _facility("stay", "111", ("0120", "", 6800), ("0250", "", 1600), ("0320", "", 800), drg="291"),
-    _facility("stay", "111", ("0200", "", 9800), ("0250", "", 3100), ("0300", "", 1900), drg="871"),
-    _facility("stay", "111", ("0120", "", 5100), ("0360", "", 9200), ("0278", "", 4100), drg="470"),
-    _facility("stay", "111", ("0124", "", 7600), ("0250", "", 400), drg="885"),
-    _facility("birth", "111", ("0112", "", 4400), ("0720", "", 2600), ("0250", "", 400), drg="807"),
-    _facility("birth", "111", ("0112", "", 6900), ("0360", "", 5200), ("0250", "", 700), drg="788"),
-    _facility("newborn", "111", ("0170", "", 1500), ("0300", "", 150), drg="795"),
-    _facility("newborn", "111", ("0171", "", 2300), ("0300", "", 400), drg="794"),
-    _professional("other", "21", ("99223", 210), ("99232", 85), ("99238", 90), mix=(2, 3, 5)),
-    _facility("other", "131", ("0450", "99283", 420), ("0300", "80053", 40), mix=(2.4, 2.5, 3)),
     _facility(
-        "other",
+        "stay",
+        "111",
+        ("0120", "", 5200),
+        ("0250", "", 900),
+        ("0450", "", 700),
+        drg="194",
+        principal=("J189",),
+    ),
+    _facility("stay", "111", ("0120", "", 4100), ("0250", "", 500), drg="313", principal=("R079",)),
+    _facility("stay", "111", ("0120", "", 4600), ("0250", "", 800), drg="392", principal=("K529",)),
+    _facility(
+        "stay",
+        "111",
+        ("0120", "", 5000),
+        ("0250", "", 1100),
+        ("0300", "", 600),
+        drg="690",
+        principal=("N390",),
+    ),
+    _facility(
+        "stay", "111", ("0120", "", 5200), ("0250", "", 1400), drg="603", principal=("L03115",)
+    ),
+    _facility(
+        "stay",
+        "111",
+        ("0120", "", 5100),
+        ("0360", "", 9200),
+        ("0278", "", 4100),
+        mix=(0.1, 1, 1),
+        drg="470",
+        principal=("M1711",),
+    ),
+    _stay_for("sepsis", "871", ("0200", "", 9800), ("0250", "", 3100), ("0300", "", 1900)),
+    _stay_for("stroke", "065", ("0200", "", 8200), ("0320", "", 2600), ("0420", "", 900)),
+    _stay_for("heart failure", "291", ("0120", "", 6800), ("0250", "", 1600), ("0320", "", 800)),
+    _stay_for("lung disease", "190", ("0120", "", 6100), ("0250", "", 1200), ("0410", "", 700)),
+    _stay_for("schizophrenia", "885", ("0124", "", 7600), ("0250", "", 400)),
+    _stay_for("bipolar disorder", "885", ("0124", "", 7600), ("0250", "", 400)),
+    _stay_for("depression", "881", ("0124", "", 5200), ("0250", "", 300)),
+    _facility(
+        "birth",
+        "111",
+        ("0112", "", 4400),
+        ("0720", "", 2600),
+        ("0250", "", 400),
+        drg="807",
+        principal=("O80",),
+    ),
+    _facility(
+        "birth",
+        "111",
+        ("0112", "", 6900),
+        ("0360", "", 5200),
+        ("0250", "", 700),
+        drg="788",
+        principal=("O82",),
+    ),
+    _facility(
+        ANTEPARTUM, "111", ("0112", "", 3900), ("0300", "", 300), drg="833", principal=("O4703",)
+    ),
+    _facility(
+        "newborn", "111", ("0170", "", 1500), ("0300", "", 150), drg="795", principal=("Z3800",)
+    ),
+    _facility(
+        "newborn",
+        "111",
+        ("0171", "", 2300),
+        ("0300", "", 400),
+        drg="794",
+        principal=("Z3800", "Z3801"),
+    ),
+    _professional("other", "21", ("99223", 210), ("99232", 85), ("99238", 90), mix=(2, 3, 5)),
+    _facility("other", "131", ("0762", "G0378", 45), ("0300", "80053", 40), mix=(0.3, 0.6, 0.9)),
+    _facility(EMERGENCY, "131", ("0450", "99283", 420), ("0300", "80053", 40), mix=(2.4, 2.5, 3)),
+    _facility(
+        EMERGENCY,
         "131",
         ("0450", "99284", 690),
         ("0300", "85025", 40),
         ("0320", "71046", 130),
         mix=(1.5, 2.2, 2.6),
     ),
-    _professional("other", "23", ("99284", 120), mix=(2, 2.4, 2.8)),
+    _professional(PHYSICIAN, "23", ("99284", 120)),
     _facility("other", "131", ("0510", "G0463", 140), ("0300", "80053", 35), mix=(3, 5, 7)),
     _facility("other", "131", ("0636", "J1745", 3200), ("0335", "96413", 310), mix=(1, 2, 3)),
     _facility("other", "131", ("0360", "47562", 2900), ("0370", "", 600), mix=(1, 2, 2)),
@@ -233,7 +375,14 @@ TEMPLATES: Final = (
     _professional("capitation", "", ("", 480)),
     _professional("supplement", "", ("", 120)),
     *(_professional(visit_in(place), place, ("99213", 85)) for place in PLACES_ELSEWHERE),
-    _facility(STAY_VISIT, "111", ("0120", "", 5200), ("0510", "99213", 150), drg="194"),
+    _facility(
+        STAY_VISIT,
+        "111",
+        ("0120", "", 5200),
+        ("0510", "99213", 150),
+        drg="194",
+        principal=("J189",),
+    ),
     _facility(EMERGENCY_VISIT, "131", ("0450", "99283", 420), ("0510", "99213", 90)),
     _professional(CAPITATION_VISIT, "11", ("99213", 40)),
     _professional(SUPPLEMENT_VISIT, "11", ("99213", 25)),
@@ -244,35 +393,54 @@ TEMPLATES: Final = (
 )
 
 
+PREVENTIVE_AGES: Final = (
+    (0, "99391"), (1, "99392"), (5, "99393"), (12, "99394"), (18, "99395"), (40, "99396"),
+)  # fmt: skip
+"""Least age in years of a preventive visit, and its procedure."""
+
+UNITS: Final = {
+    "97110": (1, 2, 3, 4), "97140": (1, 2), "A0425": (4, 8, 15, 30), "J1745": (30, 40, 50),
+    "G0378": (8, 16, 24, 30), "01400": (4, 8, 12), "G0299": (1, 2, 4), "G0151": (2, 3, 4),
+    "T1019": (16, 24, 40), "S5125": (8, 16, 24), "A4253": (1, 2, 4), "T2049": (8, 15, 30),
+    "90471": (1, 2),
+}  # fmt: skip
+"""Units of service of a procedure that is counted, each as often; of all others it is 1. Days of
+room and board are those of the stay."""
+
+
 @dataclass(frozen=True)
 class Drug:
-    """A drug product: an 11-digit code without hyphens, days supplied, a relative price."""
+    """A drug product: an 11-digit code without hyphens, days supplied, a relative price.
+
+    quantities : units of the drug that are dispensed, each as often
+    """
 
     ndc: str
     days_supply: int
     price: float
     mix: tuple[float, float, float]
+    quantities: tuple[str, ...] = ("30", "60")
 
 
 DRUGS: Final = (
     Drug("00093015001", 30, 12, (1, 6, 8)),
     Drug("00378018501", 30, 9, (1, 7, 8)),
     Drug("68180051301", 30, 11, (0, 6, 8)),
-    Drug("00093721410", 90, 24, (0, 5, 6)),
+    Drug("00093721410", 90, 24, (0, 5, 6), ("90", "180")),
     Drug("00591040501", 30, 14, (2, 7, 8)),
     Drug("16714029804", 30, 16, (4, 8, 9)),
-    Drug("00093312601", 10, 15, (12, 6, 5)),
-    Drug("00781607446", 10, 13, (12, 3, 3)),
-    Drug("59310057922", 30, 58, (9, 5, 7)),
-    Drug("00173068220", 30, 62, (7, 4, 6)),
-    Drug("59417010410", 30, 190, (8, 3, 3)),
+    Drug("00093312601", 10, 15, (12, 6, 5), ("20", "30")),
+    Drug("00781607446", 10, 13, (12, 3, 3), ("100", "150")),
+    Drug("59310057922", 30, 58, (9, 5, 7), ("8.5", "17")),
+    Drug("00173068220", 30, 62, (7, 4, 6), ("18",)),
+    Drug("59417010410", 30, 190, (8, 3, 3), ("30",)),
     Drug("00406052201", 30, 21, (0, 4, 5)),
     Drug("12496120803", 30, 160, (0, 4, 5)),
-    Drug("00074055402", 28, 5400, (0.1, 0.5, 0.6)),
-    Drug("00002143380", 30, 780, (0.2, 2.0, 3.0)),
-    Drug("00088222033", 30, 310, (0.6, 3.0, 5.0)),
+    Drug("00074055402", 28, 5400, (0.1, 0.5, 0.6), ("2",)),
+    Drug("00002143380", 30, 780, (0.2, 2.0, 3.0), ("2", "4")),
+    Drug("00088222033", 30, 310, (0.6, 3.0, 5.0), ("10", "15", "30")),
     Drug("59148001313", 30, 720, (0.3, 1.0, 4.0)),
-    Drug("61958250101", 30, 3300, (0.0, 0.4, 0.8)),
+    Drug("61958250101", 30, 3300, (0.0, 0.4, 0.8), ("30",)),
     Drug("00006027731", 30, 420, (0.0, 1.5, 2.0)),
-    Drug("51167033101", 30, 21000, (0.02, 0.01, 0.02)),
+    Drug("51167033101", 30, 21000, (0.02, 0.01, 0.02), ("56",)),
 )

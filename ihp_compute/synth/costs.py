@@ -20,6 +20,10 @@ cost of the member-month without levels and savings. Two calibrations make known
 
 Clinic-years have mean 1: expectations are over them too.
 
+How much care a member-year has follows what it needs (`need_cents`): its dollars without trend,
+levels, savings and clinic-years, which are a matter of price. One partnership may be planted other
+prices and other use.
+
 Where weights are planted (`weights`), the expected capped cost of a member-year is their sum
 instead: neither `g` nor `f`, no levels, no savings.
 """
@@ -32,12 +36,15 @@ import numpy as np
 
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.synth.effects import NOTHING
+from ihp_compute.synth.factors import draw_factors
 from ihp_compute.synth.lognormal import Floats, capped_mean, mean_under_cap, spread_of
 from ihp_compute.synth.people import (
     ACUTE,
     BASE_PMPM_CENTS,
     BLOCK,
     CAP_CENTS,
+    CHANGED,
+    CHILD,
     COMPARISON_GROUP,
     CREEPING,
     DISABLED,
@@ -65,6 +72,12 @@ def people(
     else:
         _calibrate(everyone, effects)
     realise(everyone, seed)
+    everyone.factors = draw_factors(
+        generator(seed, 6, 0),
+        conditions=everyone.conditions,
+        is_child=everyone.aid[:, MONTHS_BEFORE + 6] == CHILD,
+        is_disabled=everyone.aid[:, MONTHS_BEFORE] == DISABLED,
+    )
     return everyone
 
 
@@ -132,7 +145,26 @@ def _calibrate(everyone: People, effects: Mapping[str, float]) -> None:
 
     everyone.mean_cents = means()
     for y, kept in enumerate((everyone.levels, everyone.levels * (1 - everyone.savings))):
-        everyone.mean_cents[:, y] *= _factor(everyone, y, expected[:, y], np.append(kept, 1.0))
+        factor = _factor(everyone, y, expected[:, y], np.append(kept, 1.0))
+        everyone.prices[:, y] = factor
+        everyone.mean_cents[:, y] *= _of_group(everyone, y, factor)
+    _change_one(everyone, effects, expected[:, 1])
+
+
+def _change_one(everyone: People, effects: Mapping[str, float], before: Floats) -> None:
+    """Prices and use of one partnership in the performance year; its savings are what is left.
+
+    before : float64[n], expected capped cost of the performance year without levels and savings
+    """
+    price, use = 1 + effects["price_change"], 1 + effects["use_change"]
+    if price * use == 1:
+        return
+    everyone.prices[CHANGED, 1] *= price
+    everyone.mean_cents[everyone.group[:, 1] == CHANGED, 1] *= price * use
+    mine = everyone.counted(1) & (everyone.group[:, 1] == CHANGED)
+    unchanged = before[mine].sum() * everyone.levels[CHANGED]
+    if unchanged > 0:
+        everyone.savings[CHANGED] = 1 - everyone.expected_cents()[mine, 1].sum() / unchanged
 
 
 def _changed(
@@ -146,13 +178,13 @@ def _changed(
 
 
 def _factor(everyone: People, year: int, before: Floats, kept: Floats) -> Floats:
-    """What to multiply each mean with, so that a group's expected capped cost is `kept` of it.
+    """What to multiply a group's means with, so that its expected capped cost is `kept` of it.
 
     kept : float64[n_groups]; of the attributed members, what is left of `before` is exactly that.
     """
     counted = everyone.counted(year)
-    group = everyone.group[:, year].astype(np.int64)
-    mine, mean = group[counted], everyone.mean_cents[counted, year]
+    mine = everyone.group[counted, year].astype(np.int64)
+    mean = everyone.mean_cents[counted, year]
     use, spread = everyone.use[counted, year], everyone.spread[counted, year]
     n_groups = COMPARISON_GROUP + 1
     wanted = np.bincount(mine, before[counted], n_groups) * kept
@@ -164,7 +196,13 @@ def _factor(everyone: People, year: int, before: Floats, kept: Floats) -> Floats
         factor *= ratio
         if np.abs(ratio - 1).max() < 1e-12:
             break
-    return np.append(factor, 1.0).take(group, mode="wrap")  # the last, -1, is NO_GROUP
+    return factor
+
+
+def _of_group(everyone: People, year: int, values: Floats) -> Floats:
+    """Of every member the value of their group in a year; 1 of those without one."""
+    group = everyone.group[:, year].astype(np.int64)
+    return np.append(values, 1.0).take(group, mode="wrap")  # the last, -1, is NO_GROUP
 
 
 def realise(everyone: People, seed: int) -> None:
@@ -182,10 +220,15 @@ def realise(everyone: People, seed: int) -> None:
             own = rng.standard_normal(n)
             z = np.sqrt(RESIDUAL_CORRELATION) * common + np.sqrt(1 - RESIDUAL_CORRELATION) * own
             sigma = everyone.sigma[rows, y]
-            cost = everyone.mean_cents[rows, y] * np.exp(sigma * z - sigma**2 / 2)
+            luck = np.exp(sigma * z - sigma**2 / 2)
+            cost = everyone.mean_cents[rows, y] * luck
             group, kind, place = clinic_of(everyone, member, y)
             clinic = everyone.clinic_years[group, kind, place, y]
             cost *= np.where(group == NO_GROUP, 1.0, clinic)
             idle = (group == NO_GROUP) & (rng.random(n) >= everyone.use[rows, y])
             cost[idle] = 0.0
             everyone.cost_cents[rows, y] = np.rint(cost).astype(np.int64)
+            need = BASE_PMPM_CENTS * everyone.relative[rows, y] * everyone.months[rows, y]
+            everyone.need_cents[rows, y] = np.where(
+                cost > 0, need / everyone.use[rows, y] * luck, 0
+            )

@@ -14,8 +14,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from ihp_compute.synth.claims import KIND_PRIMARY, ROUTE_SPECIALIST, SHAPES, Claims, MemberYears
-from ihp_compute.synth.claims import clinician as clinician_of
+from ihp_compute.synth.claims import KIND_PRIMARY, ROUTE_SPECIALIST
 from ihp_compute.synth.codes import (
     CAPITATION_VISIT,
     DENIED_VISIT,
@@ -28,9 +27,14 @@ from ihp_compute.synth.codes import (
     visit_in,
 )
 from ihp_compute.synth.columns import Array, Ints
+from ihp_compute.synth.hospital import LEAST_NEED_USD
 from ihp_compute.synth.limits import NO_LIMIT
+from ihp_compute.synth.lognormal import Floats
+from ihp_compute.synth.member_years import HOME, Claims, MemberYears
+from ihp_compute.synth.member_years import clinician as clinician_of
 from ihp_compute.synth.network import Network
 from ihp_compute.synth.people import MONTHS_BEFORE, N_PARTNERSHIPS, NO_GROUP
+from ihp_compute.synth.shapes import SHAPES
 
 
 @dataclass(frozen=True)
@@ -39,17 +43,18 @@ class Decoy:
 
     role : of the templates that it is made of
     share : of the member-years, or of limited months, that it may befall
-    scope : any whom one visit would move; of these the costly ones; months of limited cover
+    scope : any whom one visit would move; of these those who need much, and not so much that they
+        have stays; months of limited cover
     """
 
     role: str
     share: float
-    scope: Literal["any", "costly", "limited"] = "any"
+    scope: Literal["any", "needy", "limited"] = "any"
 
 
 DECOYS: Final = (
     *(Decoy(visit_in(place), 0.03) for place in PLACES_ELSEWHERE),
-    Decoy(STAY_VISIT, 0.3, "costly"),
+    Decoy(STAY_VISIT, 0.6, "needy"),
     Decoy(EMERGENCY_VISIT, 0.05),
     Decoy(CAPITATION_VISIT, 0.04),
     Decoy(SUPPLEMENT_VISIT, 0.04),
@@ -57,7 +62,8 @@ DECOYS: Final = (
     Decoy(VOIDED_VISIT, 0.05),
     Decoy(LIMITED_VISIT, 0.6, "limited"),
 )
-_COSTLY_CENTS: Final = 300_000
+_NEEDY_USD: Final = (2_000, LEAST_NEED_USD)
+_EMERGENCY_ROLES: Final = (visit_in("23"), EMERGENCY_VISIT)
 _AGAIN: Final = 0.3
 _MORE_IN_A_MONTH: Final = 1.0
 
@@ -70,22 +76,36 @@ def with_decoys(
     group = people.group[member, year].astype(np.int64)
     movable = (group == NO_GROUP) | (people.route[member] >= ROUTE_SPECIALIST)
     movable &= years.total_days > 0
-    costly = movable & (people.cost_cents[member, year] > _COSTLY_CENTS)
+    need, (least, most) = years.need_usd, _NEEDY_USD
+    needy = movable & (need > least) & (need <= most)
     parts = [claims]
     for decoy in DECOYS:
         if decoy.scope == "limited":
             row, column, day = _limited_days(rng, years, decoy.share)
         else:
-            within = costly if decoy.scope == "costly" else movable
-            row = np.flatnonzero(within & (rng.random(len(member)) < decoy.share))
-            row = np.repeat(row, 1 + (rng.random(len(row)) < _AGAIN))
+            within = needy if decoy.scope == "needy" else movable
+            share = decoy.share * _planted(years, decoy.role)
+            row = np.flatnonzero(within & (rng.random(len(member)) < share))
+            if decoy.role != STAY_VISIT:  # nor is one stay soon after another
+                row = np.repeat(row, 1 + (rng.random(len(row)) < _AGAIN))
             index = (rng.random(len(row)) * years.total_days[row]).astype(np.int64)
             column, day, _ = years.place(row, index)
         other = _elsewhere(group[row], member[row])
         template = SHAPES.draw(rng, decoy.role, years.mix[row])
         seen = clinician_of(rng, net, other, KIND_PRIMARY)
-        parts.append(Claims(row, template, column, day, row * 0, seen, net.clinic[other]))
+        made = Claims.of_a_day(row, template, column, day, seen, net.clinic[other])
+        made.disposition[SHAPES.is_stay[template]] = HOME
+        parts.append(made)
     return Claims.join(parts)
+
+
+def _planted(years: MemberYears, role: str) -> Floats:
+    """Factor of what is planted on claims of a role, of each member-year."""
+    if role in _EMERGENCY_ROLES:
+        return years.changes.emergency
+    if role == STAY_VISIT:
+        return years.changes.stays
+    return np.ones(len(years.member))
 
 
 def _elsewhere(group: Ints, member: Ints) -> Ints:

@@ -1,4 +1,4 @@
-"""What is planted in a state's people: levels, scores, moves between rate cells, clinic-years.
+"""What is planted in a state's people: levels, scores, moves, clinic-years, use of care, prices.
 
 One table, `EFFECTS`, says of each what a value means, which values it may take, and which a state
 has unless somebody asks for another. Not here: what is planted among claims (`histories`).
@@ -80,9 +80,55 @@ EFFECTS: Final = (
         " aid group and condition categories, the last x times those declared; every condition is"
         " coded; nobody saves, and levels, clinics and acuity are 0",
     ),
+    Effect(
+        "savings_lost", 0, 0, 1,
+        "the part x of every partnership's declared true savings is not saved",
+    ),
+    Effect(
+        "trend_difference", 0, -0.2, 0.5,
+        "cost of every partnership grows by the factor 1 + x more than that of the comparison",
+    ),
+    Effect(
+        "price_change", 0, -0.5, 0.5,
+        "every service of IHP-01's members costs x more in the performance year",
+    ),
+    Effect(
+        "use_change", 0, 0, 0.5,
+        "IHP-01's members have x more of every service in the performance year",
+    ),
+    Effect(
+        "ed_change", 0, -0.5, 0.5,
+        "emergency visits of partnerships' members change by x from base to performance year, those"
+        " of others do not",
+    ),
+    Effect(
+        "stay_change", 0, -0.5, 0.5,
+        "likewise, hospital stays; the part of them that is followed by another stays what it was",
+    ),
+    Effect(
+        "readmission_change", 0, -0.9, 0.5,
+        "likewise, the part of stays that is followed by another within 30 days; there are as many"
+        " stays as before",
+    ),
+    Effect(
+        "ed_disparity", 0, -0.5, 2,
+        "emergency visits of black members are 1 + x times those of others, in both years",
+    ),
+    Effect(
+        "ed_disparity_homeless", 0, -0.5, 2,
+        "likewise, of members without a home",
+    ),
+    Effect(
+        "intervention_effect", 0, -0.9, 0.5,
+        "emergency visits of the arm `treated` change by x from base to performance year, those of"
+        " the arm `comparison` do not",
+    ),
 )  # fmt: skip
 _BY_NAME: Final = {effect.name: effect for effect in EFFECTS}
-_NOT_BESIDE_WEIGHTS: Final = ("levels", "clinics", "acuity", "acuity_in_cells", "acuity_of_one")
+_NOT_BESIDE_WEIGHTS: Final = (
+    "levels", "clinics", "acuity", "acuity_in_cells", "acuity_of_one", "trend_difference",
+    "price_change", "use_change",
+)  # fmt: skip
 """What multiplies cost, so that it would be no sum of weights."""
 NOTHING: Final = dict.fromkeys(_BY_NAME, 0.0)
 """A state in which nothing of it is planted."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from ihp_compute.codes import COMPARISON, RATE_CELLS, UNATTRIBUTED
-from ihp_compute.synth.claims import MemberYears
+from ihp_compute.synth.member_years import MemberYears
 from ihp_compute.synth.network import partnership_ids
 from ihp_compute.synth.people import (
     KINDS,
@@ -27,6 +27,10 @@ from ihp_compute.synth.people import (
 
 CAPS_USD: Final[tuple[int | None, ...]] = (None, 50_000, 200_000)
 """Claim caps for which expected cost is told; None is no cap."""
+STATE: Final = "STATE"
+INDEX_CAP_USD: Final = 125_000
+INDEX_MONTHS: Final = 9
+"""Cap and least months of the cost index as shipped."""
 _MEMBERS_AT_A_TIME: Final = 65_536
 _NO_CAP: Final = 1e15
 
@@ -87,6 +91,45 @@ def expected_cells(people: People) -> list[dict[str, Any]]:
         }
         for y, g, c in np.argwhere(months)
     ]
+
+
+def expected_index(people: People) -> list[dict[str, Any]]:
+    """What a cost index is made of: one row a group of eligible people, the state last, and year.
+
+    Of those with `INDEX_MONTHS` months, after `INDEX_CAP_USD`: members, months, risk (scores times
+    months), expected cost, and cost over risk divided by that of the state.
+    """
+    names = [*partnership_ids(), COMPARISON, UNATTRIBUTED, STATE]
+    years = (people.calendar.base_year, people.calendar.performance_year)
+    cents = people.expected_cents(INDEX_CAP_USD * 100.0)
+    found = []
+    for y, year in enumerate(years):
+        mine = people.eligible[:, y] & (people.months[:, y] >= INDEX_MONTHS)
+        group = people.group[mine, y].astype(np.int64)
+        group = np.where(group == NO_GROUP, len(names) - 2, group)
+        risk = people.score_micro[mine, y] * people.months[mine, y] / 1e6
+        sums = np.stack(
+            [
+                np.bincount(group, values, len(names))
+                for values in (np.ones(len(group)), people.months[mine, y], risk, cents[mine, y])
+            ]
+        )
+        sums[:, -1] = sums.sum(axis=1)
+        of_state = sums[3, -1] / max(sums[2, -1], 1e-9)
+        found += [
+            {
+                "group_id": name,
+                "year": year,
+                "n_members": int(n),
+                "member_months": int(months),
+                "risk": round(float(points), 6),
+                "expected_usd": round(float(cost) / 100, 2),
+                "tci": round(float(cost / points / of_state), 9),
+            }
+            for name, (n, months, points, cost) in zip(names, sums.T, strict=True)
+            if points
+        ]
+    return found
 
 
 def clinic_effects(people: People, npis: list[str]) -> list[dict[str, Any]]:

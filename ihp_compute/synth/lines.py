@@ -16,30 +16,51 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ihp_compute.synth.claims import N_DX_SLOTS, SHAPES, Claims, MemberYears, conditions_of
 from ihp_compute.synth.codes import (
     ASSESSMENT,
     CONDITIONS,
     DELIVERY_CODES,
+    EMERGENCY,
+    EMERGENCY_CODES,
     NEWBORN_CODES,
+    PHYSICIAN,
     PREMATURE_CODES,
+    PRINCIPAL_CODES,
+    TEMPLATES,
     VOIDED_VISIT,
     WELL_CODES,
 )
+from ihp_compute.synth.columns import Array
+from ihp_compute.synth.member_years import Claims, MemberYears, conditions_of
 from ihp_compute.synth.payment import payment_lags
 from ihp_compute.synth.people import MANAGED, MONTHS_BEFORE
+from ihp_compute.synth.shapes import MOST_DAYS, N_DX_SLOTS, N_QUANTITIES, SHAPES
 
+_NIGHTS: Final = np.array(
+    [0] + [SHAPES.quantities.index(str(days)) for days in range(1, MOST_DAYS + 1)], np.int32
+)
 ZERO_PAID_SHARE: Final = 0.03
 """Of managed members' services, those that the plan pays in another way."""
 
 _DX: Final = [code for condition in CONDITIONS for code in condition.codes]
 _DX_FIRST: Final = np.cumsum([0] + [len(condition.codes) for condition in CONDITIONS])
 _DX_COUNT: Final = np.array([len(condition.codes) for condition in CONDITIONS])
-_EXTRA_DX: Final = [*WELL_CODES, *DELIVERY_CODES, *NEWBORN_CODES, *PREMATURE_CODES]
-_WELL, _DELIVERY = len(_DX), len(_DX) + len(WELL_CODES)
-_NEWBORN_DX = _DELIVERY + len(DELIVERY_CODES)
-_PREMATURE = _NEWBORN_DX + len(NEWBORN_CODES)
-ALL_DX: Final = pa.array([*_DX, *_EXTRA_DX])
+_CODES: Final = [
+    *_DX, *WELL_CODES, *DELIVERY_CODES, *NEWBORN_CODES, *PREMATURE_CODES, *PRINCIPAL_CODES,
+]  # fmt: skip
+ALL_DX: Final = pa.array(_CODES)
+_WELL, _PREMATURE = len(_DX), _CODES.index(PREMATURE_CODES[0])
+_LIVE_BIRTH: Final = _CODES.index("Z370")
+_EMERGENCY_DX: Final = np.array([_CODES.index(code) for code, _ in EMERGENCY_CODES], np.int32)
+_EMERGENCY_EDGES: Final = np.cumsum([share for _, share in EMERGENCY_CODES])[:-1]
+_NAMES: Final = [condition.name for condition in CONDITIONS]
+_CONDITION_OF: Final = np.array(
+    [_NAMES.index(t.condition) if t.condition else -1 for t in TEMPLATES] + [-1] * SHAPES.n_drugs
+)
+_PRINCIPAL: Final = np.array(
+    [[_CODES.index(codes[k % len(codes)]) if codes else -1 for k in range(2)]
+     for codes in (*(t.principal for t in TEMPLATES), *[()] * SHAPES.n_drugs)]
+)  # fmt: skip
 _ASSESSMENT_LAG: Final = 20
 """Days until an assessment is paid: before any run-out ends."""
 
@@ -49,8 +70,9 @@ class Lines:
 
     Arrays by claim: `number` (digits of its number), `member`, `managed`, `plan` (0: none),
     `start_day`, `paid_day`, `diagnoses` ([n_claims, N_DX_SLOTS], -1 none). By line: `claim`, `line`
-    (from 0), `shape_line`, `paid_cents`, `allowed_cents`, `charge_cents`, `third_party_cents`,
-    `blank` (no amount is stated), `included` (part of the member-year's dollars).
+    (from 0), `shape_line`, `quantity` (place in `SHAPES.quantities`), `paid_cents`,
+    `allowed_cents`, `charge_cents`, `third_party_cents`, `blank` (no amount is stated), `included`
+    (part of the member-year's dollars).
     """
 
     def __init__(
@@ -80,15 +102,22 @@ class Lines:
         lag = np.where(is_assessment, np.int32(_ASSESSMENT_LAG), lag)
         self.paid_day = self.start_day + claims.length.astype(np.int32) + lag
         self.diagnoses = self._diagnoses()
-        self._price()
+        drawn = rng.integers(0, N_QUANTITIES, len(self.claim))
+        self.quantity = SHAPES.line_quantity[self.shape_line, drawn]
+        self._price(SHAPES.line_size[self.shape_line, drawn])
+        nights = np.clip(claims.length[self.claim], 1, MOST_DAYS)
+        is_room = SHAPES.is_room[self.shape_line]
+        self.quantity = np.where(is_room, _NIGHTS[nights], self.quantity)
 
-    def _price(self) -> None:
-        """Included lines share the member-year's dollars exactly; others carry their own price."""
+    def _price(self, size: Array) -> None:
+        """Included lines share the member-year's dollars exactly; others carry their own price.
+
+        size : float64 a line, its quantity over the mean of its kind
+        """
         claims, rng = self.claims, self.rng
         row, column = claims.row[self.claim], claims.column[self.claim]
-        price = SHAPES.line_price[self.shape_line] * np.exp(
-            0.35 * rng.standard_normal(len(self.claim)) - 0.06
-        )
+        price = SHAPES.line_price[self.shape_line] * size
+        price *= np.exp(0.35 * rng.standard_normal(len(self.claim)) - 0.06)
         template = claims.template[self.claim]
         calendar = self.people.calendar
         in_year = (column >= MONTHS_BEFORE) & (column < MONTHS_BEFORE + 24)
@@ -107,6 +136,7 @@ class Lines:
         upto = np.rint((running[1:] - begin[row]) / width[row] * total[row]).astype(np.int64)
         before = np.rint((running[:-1] - begin[row]) / width[row] * total[row]).astype(np.int64)
         growth = np.where(column >= MONTHS_BEFORE + 12, calendar.trend, 1.0)
+        growth = growth * self.years.changes.price[row]
         own = np.rint(price * growth * 100).astype(np.int64)
         self.paid_cents = np.where(included, upto - before, own)
         self.included = included
@@ -123,7 +153,8 @@ class Lines:
         """Codes of every claim, [n_claims, N_DX_SLOTS], -1 where none.
 
         The member-year's conditions go round over its claims, so that each is stated if there are
-        claims enough; likewise over its assessments, of which there always are.
+        claims enough; likewise over its assessments, of which there always are. Stays, emergency
+        visits and preventive ones have the diagnosis that they are for before them.
         """
         claims, years = self.claims, self.years
         carries = SHAPES.carries_dx[claims.template]
@@ -144,12 +175,31 @@ class Lines:
                 condition = which[place]
                 variant = (member[some] + condition) % _DX_COUNT[condition]
                 out[some, slot] = _DX_FIRST[condition] + variant
-        births, newborns = ((SHAPES.role == role)[claims.template] for role in ("birth", "newborn"))
         well = carries & (n == 0)
         adult = years.mix[claims.row] > 0
         out[well, 0] = np.where(adult, _WELL + 1, _WELL)[well]
-        out[births, 0] = _DELIVERY
-        out[newborns, 0] = _NEWBORN_DX
+        principal = self._principal()
+        some = np.flatnonzero(principal >= 0)
+        after = np.minimum(n, N_DX_SLOTS - 1)
+        out[some, after[some]] = out[some, 0]
+        out[some, 0] = principal[some]
+        births, newborns = ((SHAPES.role == role)[claims.template] for role in ("birth", "newborn"))
+        out[births, np.minimum(after + 1, N_DX_SLOTS - 1)[births]] = _LIVE_BIRTH
         early = newborns & self.people.premature[member]
         out[early, 1] = _PREMATURE
         return out
+
+    def _principal(self) -> NDArray[np.int32]:
+        """What each claim is for, a place in `ALL_DX`, or -1 where it is for what the member has.
+
+        Both claims of an emergency visit are for one diagnosis, a matter of member and day.
+        """
+        template = self.claims.template
+        mixed = self.member * 2_654_435_761 + self.start_day * 40_503
+        found = _PRINCIPAL[template, mixed % _PRINCIPAL.shape[1]]
+        condition = _CONDITION_OF[template]
+        variant = (self.member + condition) % _DX_COUNT[condition]
+        found = np.where(condition >= 0, _DX_FIRST[condition] + variant, found)
+        urgent = np.isin(SHAPES.role, [EMERGENCY, PHYSICIAN])[template]
+        drawn = np.searchsorted(_EMERGENCY_EDGES, (mixed >> 7) % 1009 / 1009, side="right")
+        return np.where(urgent, _EMERGENCY_DX[drawn], found).astype(np.int32)

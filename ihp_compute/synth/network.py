@@ -41,6 +41,7 @@ _LEAST_CHANGING: Final = 6
 _CHANGING_GROUPS: Final = 10
 """They are of the largest partnerships, so that in a small state too somebody sees them."""
 _CHANGES: Final = ((6, 30), (9, 30))
+_CLINICIANS_PER_LOCATION: Final = 6
 _FLAGGED_EACH: Final = 5
 """Of specialists and of behavioral health, one in so many is flagged as a home."""
 
@@ -113,13 +114,14 @@ def network(members: int, seed: int, calendar: Calendar) -> Network:
     kind[:rostered] = np.concatenate([np.repeat(np.arange(len(KINDS)), row) for row in count])
     is_home = (kind == 0) | ((kind >= _KIND_SPECIALIST) & (np.arange(total) % _FLAGGED_EACH == 0))
     names = [*partnership_ids(), COMPARISON]
-    rows: list[tuple[str, str | None, str, str, str, date, date | None]] = []
+    rows: list[tuple[str, str | None, str, str, str, str, date, date | None]] = []
     opened, base_end = date(base_year - 3, 1, 1), date(base_year, 12, 31)
     within = [date(performance_year, *change) for change in _CHANGES]
     n_changing = max(_LEAST_CHANGING, round(_CHANGING_SHARE * rostered))
     mixed = rng.permutation(int(starts[_CHANGING_GROUPS])).tolist()
     changing, coming = set(mixed[:n_changing]), set(mixed[n_changing : 2 * n_changing])
     for position in range(left[1]):
+        place_of_work = f"LOC-{position // _CLINICIANS_PER_LOCATION + 1:05d}"
         begin, end = opened, None
         before = None  # the last day under another partnership
         if position >= left[0]:
@@ -135,8 +137,9 @@ def network(members: int, seed: int, calendar: Calendar) -> Network:
             other = names[(group[position] + int(rng.integers(1, N_PARTNERSHIPS))) % N_PARTNERSHIPS]
             begin = before + timedelta(days=1)
             rows.append(
-                (npi[position], None, other, _SPECIALTY[kind[position]], "false", opened, before)
-            )
+                (npi[position], None, other, _SPECIALTY[kind[position]], "false", place_of_work,
+                 opened, before)
+            )  # fmt: skip
         tin = tins[tin_of[position]] if rng.random() < 0.6 else None
         rows.append(
             (
@@ -145,6 +148,7 @@ def network(members: int, seed: int, calendar: Calendar) -> Network:
                 names[group[position]],
                 _SPECIALTY[kind[position]],
                 "true" if is_home[position] else "false",
+                place_of_work,
                 begin,
                 end,
             )
@@ -158,8 +162,9 @@ def network(members: int, seed: int, calendar: Calendar) -> Network:
             "partnership_id": pa.array(columns[2], pa.string()),
             "specialty": pa.array(columns[3], pa.string()),
             "health_care_home": pa.array(columns[4], pa.string()),
-            "start_date": pa.array(columns[5], pa.date32()),
-            "end_date": pa.array(columns[6], pa.date32()),
+            "location_id": pa.array(columns[5], pa.string()),
+            "start_date": pa.array(columns[6], pa.date32()),
+            "end_date": pa.array(columns[7], pa.date32()),
         },
     )
     return Network(

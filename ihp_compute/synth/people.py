@@ -27,6 +27,7 @@ from ihp_compute.synth.anchors import N_ANCHORS, Anchors
 from ihp_compute.synth.codes import CONDITIONS
 from ihp_compute.synth.columns import Array
 from ihp_compute.synth.effects import NOTHING
+from ihp_compute.synth.factors import Factors
 from ihp_compute.synth.limits import NO_LIMIT, draw_limits
 from ihp_compute.synth.lognormal import Floats, capped_mean, spread_of
 from ihp_compute.units import months_of_days, year_bounds
@@ -59,7 +60,7 @@ N_PARTNERSHIPS: Final = len(SIZES)
 COMPARISON_GROUP: Final = N_PARTNERSHIPS
 NO_GROUP: Final = -1
 COMPARISON_SHARE: Final = 0.35
-CREEPING, ACUTE, THIN = 2, 3, 4
+CHANGED, CREEPING, ACUTE, THIN = 0, 2, 3, 4
 """Partnerships of the effects that one alone has."""
 KINDS: Final = ("health_care_home", "primary_care", "specialist", "behavioral_health")
 """Of clinicians, and of routes of attribution, which end at one of a kind each."""
@@ -175,6 +176,10 @@ class People:
     score_micro: NDArray[np.int64]  # [n, 2]
     cost_cents: NDArray[np.int64]  # [n, 2] included cost before the cap
     mean_cents: Floats  # [n, 2] expected cost before the cap of who has any, with all effects
+    need_cents: Floats  # [n, 2] what it cost, at the base year's prices without any effect in them
+    prices: Floats  # [n_groups, 2] of a group's services over those, beside the trend
+    factors: Factors  # who they are and what they live with
+    effects: Mapping[str, float]
     clinic_spread: float  # log standard deviation of a clinic-year
     levels: Floats  # [N_PARTNERSHIPS] cost over what scores say, in both years
     savings: Floats  # [N_PARTNERSHIPS] saved of it in the performance year
@@ -231,13 +236,24 @@ def drawn(
         score_micro=np.zeros((n, 2), np.int64),
         cost_cents=np.zeros((n, 2), np.int64),
         mean_cents=np.zeros((n, 2)),
+        need_cents=np.zeros((n, 2)),
+        prices=np.ones((COMPARISON_GROUP + 1, 2)),
+        factors=Factors.none(n),
+        effects=effects,
         clinic_spread=effects["clinics"],
         levels=1 + effects["levels"] * own,
-        savings=np.array(TRUE_SAVINGS_MICRO) / 1e6,
+        savings=_savings(effects),
         clinic_years=np.ones((0, 0, 0, 2)),
         is_stated=np.zeros((n, 2), bool),
         **joined,
     )
+
+
+def _savings(effects: Mapping[str, float]) -> Floats:
+    """What each partnership saves of its own level, against the trend of the comparison."""
+    saved = np.array(TRUE_SAVINGS_MICRO) / 1e6 * (1 - effects["savings_lost"])
+    found: Floats = 1 - (1 - saved) * (1 + effects["trend_difference"])
+    return found
 
 
 def clinicians(members: int) -> NDArray[np.int64]:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from ihp_compute.ledger import IngestFate
 from ihp_compute.synth.answers import Answers
-from ihp_compute.synth.claims import SHAPES
 from ihp_compute.synth.codes import ASSESSMENT, DENIED_VISIT, VOIDED_VISIT
 from ihp_compute.synth.columns import Array, Ints, keeps_amount
 from ihp_compute.synth.histories import (
@@ -31,6 +30,7 @@ from ihp_compute.synth.histories import (
     Version,
 )
 from ihp_compute.synth.lines import Lines
+from ihp_compute.synth.shapes import SHAPES
 
 Small = NDArray[np.int8]
 Flags = NDArray[np.bool_]

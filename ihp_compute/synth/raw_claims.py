@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.synth.answers import Answers
-from ihp_compute.synth.claims import N_DX_SLOTS, SHAPES, MemberYears, draw_claims
+from ihp_compute.synth.claims import draw_claims
 from ihp_compute.synth.codes import CAPITATION_VISIT, DRUGS, SUPPLEMENT_VISIT
 from ihp_compute.synth.columns import (
     dates,
@@ -37,9 +37,11 @@ from ihp_compute.synth.histories import (
     SPELLINGS,
 )
 from ihp_compute.synth.lines import ALL_DX, Lines
+from ihp_compute.synth.member_years import DISPOSITIONS, MemberYears
 from ihp_compute.synth.network import Network
 from ihp_compute.synth.people import PLANS, People, generator
 from ihp_compute.synth.planting import DATES, LINE_HEADER, NONE, Rows, plant
+from ihp_compute.synth.shapes import N_DX_SLOTS, SHAPES
 
 DENIED_MARKS: Final = ("N", "Y")
 """Letters, because 0 means denied in some extracts and paid in others."""
@@ -49,6 +51,7 @@ _LINES: Final = pa.array(
 )
 _LETTERS: Final = np.frombuffer(LETTERS.encode(), np.uint8)
 _BILLS: Final = pa.array([bill[:-1] + last for last in FREQUENCIES for bill in SHAPES.bills])
+_QUANTITIES: Final = pa.array(SHAPES.quantities)
 _PLANS: Final = pa.array(["FFS", *PLANS[1:]])
 _PAYMENTS: Final = ((("capitation", CAPITATION_VISIT), 1), (("supplement", SUPPLEMENT_VISIT), 3))
 """Roles of lines that are no service, and the place of their claim type."""
@@ -191,8 +194,7 @@ class _Tables:
             "admission_date": dates(start, inpatient & starts),
             "discharge_date": dates(end, inpatient & ends),
             "discharge_disposition_code": dictionary(
-                np.where(inpatient, (lines.number[claim] % 11 == 0) * 1, -1),
-                pa.array(["01", "06"]),
+                claims.disposition[claim], pa.array(DISPOSITIONS)
             ),
             "place_of_service_code": dictionary(SHAPES.place[template], pa.array(SHAPES.places)),
             "bill_type_code": dictionary(
@@ -205,7 +207,7 @@ class _Tables:
             "revenue_center_code": dictionary(
                 SHAPES.line_revenue[lines.shape_line[rows.pick]], pa.array(SHAPES.revenues)
             ),
-            "service_unit_quantity": dictionary(claim * 0, pa.array(["1"])),
+            "service_unit_quantity": dictionary(lines.quantity[rows.pick], _QUANTITIES),
             "hcpcs_code": dictionary(
                 SHAPES.line_hcpcs[lines.shape_line[rows.pick]], pa.array(SHAPES.hcpcs)
             ),
@@ -241,7 +243,7 @@ class _Tables:
                 "dispensing_provider_npi": dictionary(claims.billing[claim], net.npis),
                 "dispensing_date": dates(lines.start_day[claim] + rows.shift),
                 "ndc_code": dictionary(product, pa.array([drug.ndc for drug in DRUGS])),
-                "quantity": dictionary(position, known),
+                "quantity": dictionary(lines.quantity[rows.pick], _QUANTITIES),
                 "days_supply": dictionary(position, known),
                 **shared,
             },

@@ -53,9 +53,12 @@ from ihp_compute.synth import network as synth_network
 from ihp_compute.synth import people as synth_people
 from ihp_compute.synth import raw_claims as synth_claims
 from ihp_compute.synth.answers import Answers
-from ihp_compute.synth.codes import AID_CODES, CONDITIONS, FAMILY_PLANNING
+from ihp_compute.synth.changes import told
+from ihp_compute.synth.codes import AID_CODES, FAMILY_PLANNING
 from ihp_compute.synth.effects import planted
-from ihp_compute.synth.expected import clinic_effects, expected_cells
+from ihp_compute.synth.expected import clinic_effects, expected_cells, expected_index
+from ihp_compute.synth.factors import ETHNICITIES, LANGUAGES, RACES, SOCIAL
+from ihp_compute.synth.given import COUNTIES, given_tables
 from ihp_compute.synth.limits import (
     FLAGS_OF,
     IS_FAMILY_PLANNING,
@@ -72,13 +75,12 @@ MEMBERS_PER_BLOCK: Final = 4_096
 RISK_MODEL: Final = "synthetic-concurrent"
 BASE_YEAR: Final = 2023
 PERFORMANCE_YEAR: Final = 2024
-VERSION: Final = 3
+VERSION: Final = 4
 """Of the generator: it rises when the same seed gives other rows."""
 COMPRESSION: Final = "snappy"
 
 Made = tuple[synth_claims.Block, int]
 """Claims of a block, and its spans of enrolment."""
-_COUNTIES: Final = [f"27{2 * county + 1:03d}" for county in range(87)]  # Minnesota's, FIPS
 _FULL_DUAL, _PARTIAL_DUAL, _NOT_DUAL = "02", "01", "00"
 
 
@@ -206,8 +208,10 @@ def _write(
 
     _parquet(network.roster, folder / "provider_roster.parquet")
     _parquet(_scores(people), folder / "risk_score.parquet")
-    _parquet(_factors(people, seed), folder / "member_factors.parquet")
+    _parquet(_factors(people), folder / "member_factors.parquet")
     _parquet(_quality(seed, calendar.performance_year), folder / "quality_score.parquet")
+    for name, table in given_tables(people, seed).items():
+        _parquet(table, folder / f"{name}.parquet")
     rostered = network.npis[: int(network.count.sum())].to_pylist()
     truth = {
         **_truth(people, seed, answers, n_spans),
@@ -215,6 +219,7 @@ def _write(
         "planted": dict(effects),
         "cells": expected_cells(people),
         "clinics": clinic_effects(people, rostered),
+        "programme": {**told(people), "cost_index": expected_index(people)},
     }
     if effects["weights"]:
         truth["weights"] = weights_of(calendar, effects["weights"])
@@ -333,7 +338,7 @@ def _eligibility(people: synth_people.People, first: int, stop: int) -> pa.Table
             "x_spenddown_flag": text((flags & SPAN_SPEND_DOWN) > 0, flag),
             "x_partial_benefit_flag": text((flags & SPAN_PARTIAL_BENEFIT) > 0, flag),
             "x_rstrctd_bnfts_cd": text(scope, pa.array(SCOPES)),
-            "x_county_fips": text(whole % len(_COUNTIES), pa.array(_COUNTIES)),
+            "x_county_fips": text(whole % len(COUNTIES), pa.array(COUNTIES)),
         },
     )
 
@@ -358,49 +363,30 @@ def _scores(people: synth_people.People) -> pa.Table:
     )
 
 
-def _factors(people: synth_people.People, seed: int) -> pa.Table:
+def _factors(people: synth_people.People) -> pa.Table:
     """Who people are and what they live with: one row per member over the whole window."""
-    n, calendar = people.n_members, people.calendar
-    rng = synth_people.generator(seed, 6, 0)
+    n, calendar, factors = people.n_members, people.calendar, people.factors
     member = np.arange(n)
-    names = {condition.name: c for c, condition in enumerate(CONDITIONS)}
-
-    def has(*conditions: str) -> NDArray[np.bool_]:
-        bits = np.uint64(sum(1 << names[name] for name in conditions))
-        return ((people.conditions[:, 0] | people.conditions[:, 1]) & bits) > 0
-
-    def chosen(values: list[str], shares: list[float]) -> pa.Array:
-        edges = np.cumsum(shares)[:-1]
-        return columns.dictionary(np.searchsorted(edges, rng.random(n)), pa.array(values))
+    first, last = calendar.first_days[0], calendar.first_days[-1] - 1
 
     def flag(found: NDArray[np.bool_]) -> pa.Array:
         return columns.dictionary(found, pa.array(["false", "true"]))
 
-    young = people.aid[:, synth_people.MONTHS_BEFORE + 6] == synth_people.CHILD
-    poor = rng.random(n) < 0.14
-    first, last = calendar.first_days[0], calendar.first_days[-1] - 1
     return columns.raw_table(
         "member_factors",
         {
             "person_id": columns.ids(np.full(n, ord("P"), np.uint8), member),
             "start_date": columns.dates(np.full(n, first)),
             "end_date": columns.dates(np.full(n, last)),
-            "race": chosen(
-                ["white", "black", "asian", "american indian", "other", "unknown"],
-                [0.55, 0.18, 0.08, 0.04, 0.07, 0.08],
+            "race": columns.dictionary(factors.race, pa.array(RACES)),
+            "ethnicity": columns.dictionary(factors.ethnicity, pa.array(ETHNICITIES)),
+            "language": columns.dictionary(factors.language, pa.array(LANGUAGES)),
+            "county_fips": columns.dictionary(member % len(COUNTIES), pa.array(COUNTIES)),
+            "disability": flag(factors.disability),
+            **{name: flag(has) for name, has in zip(SOCIAL, factors.social, strict=True)},
+            "substance_use_consent_date": columns.dates(
+                first + factors.consent_day, factors.consent_day >= 0
             ),
-            "ethnicity": chosen(["not hispanic", "hispanic"], [0.88, 0.12]),
-            "language": chosen(
-                ["english", "somali", "spanish", "hmong", "other"], [0.86, 0.03, 0.05, 0.02, 0.04]
-            ),
-            "county_fips": columns.dictionary(member % len(_COUNTIES), pa.array(_COUNTIES)),
-            "disability": flag(people.aid[:, synth_people.MONTHS_BEFORE] == synth_people.DISABLED),
-            "deep_poverty": flag(poor),
-            "homelessness": flag(rng.random(n) < np.where(poor, 0.09, 0.015)),
-            "serious_mental_illness": flag(has("bipolar disorder", "schizophrenia")),
-            "substance_use_disorder": flag(has("opioid use", "alcohol use")),
-            "past_incarceration": flag(~young & (rng.random(n) < 0.05)),
-            "child_protection": flag(young & (rng.random(n) < np.where(poor, 0.11, 0.04))),
         },
     )
 

@@ -60,7 +60,7 @@ def untidy_state(tmp_path_factory: pytest.TempPathFactory, claims_by_hand: Modul
     from ihp_compute.synth.state import synth  # noqa: PLC0415 - only what writes the input
 
     tidy = tmp_path_factory.mktemp("by_hand") / "tidy"
-    synth(1000, 77, tidy)
+    synth(1000, 78, tidy)
     rng = random.Random(77)  # noqa: S311 - invented data
     tables = {
         name: claims_by_hand.table(tidy, name)

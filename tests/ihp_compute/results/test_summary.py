@@ -266,7 +266,7 @@ def test_years_without_a_partnership_in_common_are_said(
 ) -> None:
     raw = tmp_path / "raw"
     synth(2300, 11, raw, base_year=2022, performance_year=2023)
-    for name in ("provider_roster", "quality_score"):
+    for name in ("provider_roster", "quality_score", "quality_measure"):
         table = pq.read_table(raw / f"{name}.parquet")
         place = table.column_names.index("partnership_id")
         others = [p if p == "COMPARISON" else f"OTHER-{p}" for p in table.column(place).to_pylist()]

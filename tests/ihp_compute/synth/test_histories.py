@@ -21,14 +21,16 @@ from ihp_compute.ledger import IngestFate
 from ihp_compute.synth import costs as synth_costs
 from ihp_compute.synth import network
 from ihp_compute.synth import people as synth_people
-from ihp_compute.synth.claims import SHAPES, MemberYears, draw_claims
+from ihp_compute.synth.claims import draw_claims
 from ihp_compute.synth.codes import DENIED_VISIT, VOIDED_VISIT
 from ihp_compute.synth.decoys import with_decoys
 from ihp_compute.synth.effects import planted
 from ihp_compute.synth.histories import PLANTED
 from ihp_compute.synth.lines import Lines
+from ihp_compute.synth.member_years import MemberYears
 from ihp_compute.synth.payment import run_out_end
 from ihp_compute.synth.raw_claims import Block, claims_block
+from ihp_compute.synth.shapes import SHAPES
 from ihp_compute.synth.state import synth
 from ihp_compute.units import day_of
 

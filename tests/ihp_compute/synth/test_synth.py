@@ -21,6 +21,7 @@ from ihp_compute.ledger import IngestFate
 from ihp_compute.synth import claims as synth_claims
 from ihp_compute.synth import costs as synth_costs
 from ihp_compute.synth import lines as synth_lines
+from ihp_compute.synth import member_years as synth_member_years
 from ihp_compute.synth import network
 from ihp_compute.synth import people as synth_people
 from ihp_compute.synth.codes import (
@@ -236,7 +237,7 @@ def test_included_lines_add_up_to_the_member_year() -> None:
     people = synth_costs.people(500, 7, calendar)
     net = network.network(500, 7, calendar)
     rng = synth_people.generator(7, 4, 0)
-    years = synth_claims.MemberYears.of(people, 0, 500)
+    years = synth_member_years.MemberYears.of(people, 0, 500)
     claims = with_decoys(rng, years, net, synth_claims.draw_claims(rng, years, net))
     lines = synth_lines.Lines(rng, years, claims.sorted(), 0)
     row = lines.claims.row[lines.claim[lines.included]]
