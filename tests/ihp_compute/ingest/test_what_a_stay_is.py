@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -282,3 +283,35 @@ def test_stays_and_emergency_days_follow_from_the_record(small_population: Path)
         ]
         n_days += len(days)
     assert n_days
+
+
+def test_every_row_says_what_its_file_says(raw_state: Path, small_population: Path) -> None:
+    """Quantity, DRG and principal diagnosis of each row that could be read, by file and row."""
+    population = open_population(small_population)
+    dx, drg = (population.codes(system).to_pylist() for system in ("dx", "drg"))
+    names = [entry["file"] for entry in population.manifest["inputs"]]
+    asked = {
+        "medical_claim": ("service_unit_quantity", "drg_code", "diagnosis_code_1"),
+        "pharmacy_claim": ("quantity",),
+    }
+    raw: dict[str, list[Any]] = {}
+    kept = set()
+    for shard in population.shards:
+        rows = shard.record("claims").to_pylist()
+        for row in rows:
+            name = names[row["file"]]
+            if name not in raw:
+                table = pq.read_table(raw_state / name)
+                of = [c for c in asked[row["source_table"]] if c in table.column_names]
+                raw[name] = table.select(of).to_pylist()
+            said = raw[name][row["row"] - 1]
+            written = said.get("service_unit_quantity") or said.get("quantity") or "0"
+            units = Decimal(written).scaleb(3).quantize(Decimal(1), ROUND_HALF_EVEN)
+            assert row["units_milli"] == max(0, int(units))
+            assert drg[row["drg"]] == (said.get("drg_code") or "")
+            principal = (said.get("diagnosis_code_1") or "").upper().replace(".", "")
+            assert dx[row["principal_dx"]] == principal
+            kept.add((row["source_table"], row["units_milli"] > 0, row["drg"] > 0))
+    assert {source for source, *_ in kept} == {*asked}
+    assert any(has_units for _, has_units, _ in kept)
+    assert any(has_drg for *_, has_drg in kept)
