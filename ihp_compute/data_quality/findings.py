@@ -224,6 +224,18 @@ FINDINGS: Final[Mapping[str, Finding]] = {
         Finding("not_a_date", "dates that cannot be read"),
         Finding("day_or_month_first", "dates of which nothing settles the order of day and month"),
         Finding("date_out_of_range", "dates before 1850 or after 2099, read as none"),
+        Finding(
+            "stays_without_diagnosis",
+            "stays whose claim states no principal diagnosis",
+            is_absence=True,
+            counts="stays",
+        ),
+        Finding(
+            "emergency_without_diagnosis",
+            "emergency days whose claim states no principal diagnosis",
+            is_absence=True,
+            counts="days",
+        ),
         Finding("not_a_number", "quantities that cannot be read or held: read as none"),
         Finding("not_an_amount", "amounts that cannot be read: their dollars are not known"),
         Finding("status_and_denial_differ", "status of denied and denial flag differ"),

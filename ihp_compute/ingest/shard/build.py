@@ -29,7 +29,7 @@ from ihp_compute.ingest.shard.fates import claim_row_fates
 from ihp_compute.ingest.shard.histories import read_histories
 from ihp_compute.ingest.shard.lines import MAX_MEMBERS, Sorted, lines_of, sort_out
 from ihp_compute.ingest.shard.members import members_of
-from ihp_compute.ingest.shard.plausible import tell_retained
+from ihp_compute.ingest.shard.plausible import tell_retained, tell_undiagnosed
 from ihp_compute.ingest.shard.record import recorded
 from ihp_compute.ingest.shard.rows import ShardRows
 from ihp_compute.ingest.spill_layout import Scratch
@@ -94,6 +94,9 @@ def build(
         ("scores", scores(supplied, members, rules, notes)),
     ):
         contents[name], counts[name] = made
+    tell_undiagnosed(
+        lines, contents["stays"], stay, contents["emergency"], findings["medical_claim"]
+    )
     contents["offsets"] = pa.RecordBatch.from_arrays(
         [
             pa.array(np.concatenate([[0], np.cumsum(counts[field.name])]).astype(np.int64))

@@ -188,6 +188,27 @@ def test_emergency_days_have_each_principal_diagnosis_once_with_the_earliest_pay
     ]
 
 
+def test_stays_and_emergency_days_without_a_principal_diagnosis_are_told_with_their_dollars(
+    bench: Any, member: Any, line: Any
+) -> None:
+    none = {"diagnosis_code_1": "", "diagnosis_code_2": "I10"}
+    lines = [
+        line(claim_id="A", claim_line_number="1", **HOSPITAL, **none),
+        line(claim_id="A", claim_line_number="2", **HOSPITAL, **none),
+        line(claim_id="B", **HOSPITAL | {"admission_date": "2023-03-02"}),
+        line(claim_id="E", claim_line_number="1", **EMERGENCY, **none),
+        line(claim_id="E", claim_line_number="2", **EMERGENCY, **none),
+        line(claim_id="F", **EMERGENCY),
+        line(claim_id="V", **none),
+    ]
+    document, _ = ingested(bench, member, *lines)
+    assert bench.noticed(document, "stays_without_diagnosis") == [(1, 20_000)]
+    assert bench.noticed(document, "emergency_without_diagnosis") == [(1, 20_000)]
+    complete, _ = ingested(bench, member, lines[2], lines[5], lines[6])
+    for finding in ("stays_without_diagnosis", "emergency_without_diagnosis"):
+        assert not bench.noticed(complete, finding)
+
+
 @pytest.mark.parametrize(
     ("written", "milli"),
     [
