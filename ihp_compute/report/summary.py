@@ -19,7 +19,7 @@ from ihp_compute.report.charts import Chart, Whisker, YearBar, year_bars
 from ihp_compute.report.frame import template
 from ihp_compute.report.review import marks
 from ihp_compute.report.rows import Row
-from ihp_compute.results import LEVEL, SMALL_CELL, Figure, Summary, YearSummary
+from ihp_compute.results import LEVEL, SMALL_CELL, Figure, Summary, UseChange, YearSummary
 
 PAGE: Final = "summary.html"
 SAVINGS: Final = "savings_cents"
@@ -56,6 +56,9 @@ def render(summary: Summary) -> str:
         money_names=MONEY,
         chart=_chart(years),
         use=[_use(one) for one in years],
+        comparators=list(
+            dict.fromkeys(c.comparator for one in years for c in one.use if c.comparator)
+        ),
         level=numbers.percent(LEVEL, places=0),
         runs=[
             (one.year, facts(one.manifest), one.manifest["population"]["digest"]) for one in years
@@ -117,8 +120,19 @@ def _use(one: YearSummary) -> Row:
             if change.change is None
             else numbers.percent(change.change, places=1, plus=True)
         )
-        rows.append((_USE[change.measure], before, after, moved))
+        rows.append((_USE[change.measure], before, after, moved, *_against(change)))
     return {"year": one.year, "base_year": one.manifest["base_year"], "rows": rows}
+
+
+def _against(change: UseChange) -> tuple[str, str, str]:
+    """The comparator's change, the change against it, and its interval."""
+    shown = (change.comparator_change, change.relative_change, change.low, change.high)
+    moved = [
+        numbers.DASH if value is None else numbers.percent(value, places=1, plus=True)
+        for value in shown
+    ]
+    ends = "no interval" if change.low is None else f"{moved[2]} to {moved[3]}"
+    return moved[0], moved[1], ends
 
 
 def _per_thousand(rate: float) -> str:

@@ -20,7 +20,7 @@ from ihp_compute.results.restate import restate
 from ihp_compute.results.risk_step import risk_by_cell
 from ihp_compute.results.scoring import scoring_words
 from ihp_compute.results.small_cells import SMALL_CELL, without_small
-from ihp_compute.results.summary import LEVEL, Figure, Summary, YearSummary, summarise
+from ihp_compute.results.summary import LEVEL, Figure, Summary, UseChange, YearSummary, summarise
 from ihp_compute.results.suppression import OpenForm, has_open_form, open_form, was_shown
 from ihp_compute.results.tables import INTERVALS, SETTLEMENT, TABLES, WALK
 from ihp_compute.results.true_up import true_up
@@ -42,6 +42,7 @@ __all__ = [
     "Part",
     "RunTerms",
     "Summary",
+    "UseChange",
     "YearSummary",
     "assemble",
     "check_place",

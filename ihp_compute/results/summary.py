@@ -22,8 +22,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ihp_compute.codes import COMPARISON
 from ihp_compute.errors import RunError, SummaryError
+from ihp_compute.measure.programme import ALL, ATTRIBUTED
 from ihp_compute.results.manifest import read_manifest
+from ihp_compute.results.programme_tables import OUTCOME_CHANGES, OUTCOMES
 from ihp_compute.results.read import result
 from ihp_compute.results.resettle import resettle
 from ihp_compute.results.small_cells import is_small
@@ -68,10 +71,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class UseChange:
-    """A crude rate of all partnerships' members in both years of a run, and its change.
+    """A rate of all partnerships' members in both years of a run, and its change.
 
-    None where a year has 1 to 10 of the events, of index stays or of members; `change` also where
-    the base year has no event. It has no interval.
+    `base_rate`, `rate` and `change` are crude; None where a year has 1 to 10 of the events, of
+    index stays or of members, `change` also where the base year has no event. `relative_change` is
+    the change at the state's mix of risk against that of `comparator`, with the ends of its 95 %
+    interval; None where the run does not measure it, or fewer than eleven people stand behind one
+    of its rates.
     """
 
     measure: str
@@ -80,6 +86,11 @@ class UseChange:
     base_rate: float | None
     rate: float | None
     change: float | None
+    comparator: str | None = None
+    comparator_change: float | None = None
+    relative_change: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -247,7 +258,7 @@ def _over_all(years: Sequence[YearSummary]) -> list[Figure]:
 
 
 def _use(run_dir: Path, manifest: dict[str, Any], partnerships: frozenset[str]) -> list[UseChange]:
-    """Crude rates of all settled partnerships together, base and performance year."""
+    """Rates of all settled partnerships together, base and performance year."""
     years = int(manifest["base_year"]), int(manifest["performance_year"])
     counts = ("n_members", "member_months", "stays", "ed_visits", "index_stays", "readmissions")
     sums = {year: dict.fromkeys(counts, 0) for year in years}
@@ -255,6 +266,7 @@ def _use(run_dir: Path, manifest: dict[str, Any], partnerships: frozenset[str]) 
         if row["group_id"] in partnerships:
             for name in counts:
                 sums[row["year"]][name] += row[name]
+    against = _against(run_dir)
     found = []
     for measure, (events, over, times) in _MEASURES.items():
         told = (events, "n_members", *((over,) if over == "index_stays" else ()))
@@ -265,8 +277,34 @@ def _use(run_dir: Path, manifest: dict[str, Any], partnerships: frozenset[str]) 
         ]
         before, after = rates
         change = after / before - 1 if before and after is not None else None
-        found.append(UseChange(measure, years[1], years[0], before, after, change))
+        held = {} if small else against.get(events, {})
+        found.append(UseChange(measure, years[1], years[0], before, after, change, **held))
     return found
+
+
+def _against(run_dir: Path) -> dict[str, dict[str, Any]]:
+    """Changes of all partnerships' members against the comparator, by measure."""
+    shown = ("comparator", "comparator_change", "relative_change", "low", "high")
+    keys = {"dimension": ALL, "scope": ATTRIBUTED, "basis": "standardised", "flag": ""}
+    rows = result(run_dir, OUTCOME_CHANGES, ("measure", *keys, *shown)).to_pylist()
+    few = _few_behind(run_dir)
+    return {
+        row["measure"]: {name: row[name] for name in shown}
+        for row in rows
+        if row.items() >= keys.items() and row["measure"] not in few
+    }
+
+
+def _few_behind(run_dir: Path) -> set[str]:
+    """Measures of which 1 to 10 people, or index stays, stand behind a rate of the comparison."""
+    keys = {"dimension": ALL, "scope_id": COMPARISON}
+    counts = ("n_members", "n_with", "denominator")
+    rows = result(run_dir, OUTCOMES, ("measure", *keys, *counts)).to_pylist()
+    return {
+        row["measure"]
+        for row in rows
+        if row.items() >= keys.items() and any(is_small(row[name]) for name in counts)
+    }
 
 
 def _notes(years: Sequence[YearSummary]) -> list[str]:

@@ -77,7 +77,7 @@ def test_public_stays_and_emergency_visits_are_counted_as_by_hand(
     Of 499 people in each of 2008 and 2009 the sample has 113 and 108 stays (226 and 216 per 1,000
     people), 8 of 104 and 7 of 101 index stays readmitted, 229 and 193 emergency visits.
     """
-    found = duckdb.sql(
+    found = duckdb.execute(
         "SELECT year, sum(stays), sum(index_stays), sum(readmissions), sum(ed_visits) "
         f"FROM '{outcome.run_dir}/member_years.parquet' GROUP BY ALL ORDER BY ALL"
     ).fetchall()

@@ -29,10 +29,11 @@ from ihp_compute.measure.programme.part import (
     added,
 )
 from ihp_compute.measure.programme.parts import programme_parts
-from ihp_compute.measure.programme.scopes import ProgrammeScope, programme_scopes
+from ihp_compute.measure.programme.scopes import ATTRIBUTED, ProgrammeScope, programme_scopes
 
 __all__ = [
     "ALL",
+    "ATTRIBUTED",
     "CONTROL",
     "COST",
     "DENOMINATORS",

@@ -21,7 +21,7 @@ from ihp_compute.errors import RunError, SummaryError
 from ihp_compute.folders import MANIFEST, SEAL, write_manifest
 from ihp_compute.ingest.passes import ingest
 from ihp_compute.pipeline import RunRequest, run
-from ihp_compute.report import write_summary
+from ihp_compute.report import numbers, write_summary
 from ihp_compute.results import kept_terms, summarise
 from ihp_compute.results.summary import Figure, Summary
 from ihp_compute.runner import LocalRunner
@@ -293,6 +293,61 @@ def test_use_of_care_is_that_of_all_partnerships(runs: tuple[Path, Path]) -> Non
         assert one.change == pytest.approx(after / before - 1)
     small = any(1 <= of["readmissions"] <= 10 for of in sums.values())
     assert (found["readmission_rate"].rate is None) == small
+
+
+def test_changes_of_use_against_the_comparator_have_an_interval(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Those of the table, at the state's mix of risk, of all partnerships together."""
+    (year,) = summarise(runs[1:]).years
+    told = {
+        row["measure"]: row
+        for row in pq.read_table(runs[1] / "outcome_changes.parquet").to_pylist()
+        if (row["scope"], row["dimension"], row["basis"]) == ("attributed", "all", "standardised")
+    }
+    page = write_summary(summarise(runs[1:]), tmp_path / "page.html").read_text()
+    shown = 0
+    for one, events in zip(year.use, ("ed_visits", "stays", "readmissions"), strict=True):
+        found = (one.comparator_change, one.relative_change, one.low, one.high)
+        if one.rate is None:
+            assert found == (None,) * 4
+            continue
+        row = told[events]
+        assert one.comparator == row["comparator"] == "comparison"
+        names = ("comparator_change", "relative_change", "low", "high")
+        assert found == tuple(row[name] for name in names)
+        assert row["low"] < row["relative_change"] < row["high"]
+        ends = [numbers.percent(row[name], places=1, plus=True) for name in ("low", "high")]
+        assert " to ".join(ends) in page
+        shown += 1
+    assert shown >= 2
+
+
+def test_a_run_without_a_programme_has_no_change_against_anybody(
+    small_population: Path, tmp_path: Path
+) -> None:
+    folder = _run(small_population, tmp_path / "run", replicates=0, programme="none")
+    use = summarise([folder]).years[0].use
+    assert [one.relative_change for one in use] == [None, None, None]
+    assert use[0].change is not None
+    assert "no interval" in write_summary(summarise([folder]), tmp_path / "page.html").read_text()
+
+
+def test_a_change_against_few_people_is_held_back(
+    runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comparison's people with an emergency visit in a year are taken for few."""
+    whole = {one.measure: one for one in summarise(runs[1:]).years[0].use}
+    behind = {
+        row["n_with"]
+        for row in pq.read_table(runs[1] / "outcomes.parquet").to_pylist()
+        if (row["scope_id"], row["dimension"], row["measure"]) == ("COMPARISON", "all", "ed_visits")
+    }
+    monkeypatch.setattr("ihp_compute.results.summary.is_small", lambda n: n in behind)
+    held = {one.measure: one for one in summarise(runs[1:]).years[0].use}
+    assert held["ed_visits_per_1000"].relative_change is None
+    assert held["ed_visits_per_1000"].change == whole["ed_visits_per_1000"].change
+    assert held["stays_per_1000"] == whole["stays_per_1000"]
 
 
 def test_two_runs_of_one_year_are_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:
