@@ -95,8 +95,8 @@ INTERVALS: Final = TableSchema(
         _SCOPE,
         Column("partnership_id", pa.string(), "the partnership, or the scope_id of another scope"),
         Column("measure", pa.string(),
-               "savings_rate, savings_cents, payment_cents or state_net_cents; tci, rui or "
-               "price_index of the cost index"),
+               "savings_rate, savings_cents, payment_cents, state_net_cents; tci, rui, "
+               "price_index of cost_index"),
         Column("item", pa.string(),
                "which of the measure: comparator and years, year; empty of a settlement"),
         Column("method", pa.string(), "percentile or basic"),
