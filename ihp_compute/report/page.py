@@ -1,9 +1,9 @@
 """The report of a run: one self-contained page, the first thing an actuary sees.
 
     draft terms -> what was run -> the state -> settlement -> how sure -> walk of each partnership
-        -> attribution -> utilisation -> who and what was left out -> every dollar's fate
-        -> what was noticed -> methods and limits -> who answers, and what each standard asks
-        -> definitions
+        -> attribution -> utilisation -> cost index -> who and what was left out
+        -> every dollar's fate -> what was noticed -> methods and limits
+        -> who answers, and what each standard asks -> definitions
 
 It reads a finished run's folder and nothing else: a report can be made again from the results
 without a claim line. Numbers are written as the tables hold them; nothing is settled here. Every
@@ -24,6 +24,7 @@ from ihp_compute.folders import whole
 from ihp_compute.report import numbers
 from ihp_compute.report.about import device_note, draft, facts, provenance, risk_model
 from ihp_compute.report.attribution import attribution_section
+from ihp_compute.report.cost_index import cost_index_section
 from ihp_compute.report.definitions import definitions_section
 from ihp_compute.report.frame import template
 from ihp_compute.report.left_out import exclusion_rows, ledger_section
@@ -117,6 +118,7 @@ def render(
         sources=sources,
         attribution=attribution_section(of_the_state(rows["attribution"]), manifest),
         utilisation=utilisation_section(of_the_state(rows["utilisation"]), manifest),
+        cost_index=cost_index_section(rows, manifest["performance_year"]),
         exclusions=exclusion_rows(of_the_state(rows["exclusions"])),
         ledger=ledger_section(of_the_state(rows["ledger"])),
         noticed=noticed,

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ihp_compute.data_quality import DATA_QUALITY, GateTerms, Noticed, table_of
+from ihp_compute.results.programme_tables import PROGRAMME_TABLES
 from ihp_compute.results.tables import (
     ATTRIBUTION,
     CHANCES,
@@ -274,6 +275,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             )
         ]
         for declared, rows in (
+            *((table, []) for table in PROGRAMME_TABLES.values()),
             (SETTLEMENT, settlement),
             (SETTLEMENT_STATE, _by_scope(settlement)),
             (INTERVALS, intervals),

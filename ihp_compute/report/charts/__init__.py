@@ -1,10 +1,11 @@
-"""Charts as SVG: waterfall, forest of intervals, dumbbells, bars. They know no run."""
+"""Charts as SVG: waterfall, forest of intervals, ratios, dumbbells, bars. They know no run."""
 
 from __future__ import annotations
 
 from ihp_compute.report.charts.bars import YearBar, year_bars
 from ihp_compute.report.charts.dumbbells import Dumbbell, dumbbells
 from ihp_compute.report.charts.forest import ForestRow, forest
+from ihp_compute.report.charts.ratios import RatioRow, ratios
 from ihp_compute.report.charts.sheet import Chart, Whisker
 from ihp_compute.report.charts.waterfall import Bar, waterfall
 
@@ -13,10 +14,12 @@ __all__ = [
     "Chart",
     "Dumbbell",
     "ForestRow",
+    "RatioRow",
     "Whisker",
     "YearBar",
     "dumbbells",
     "forest",
+    "ratios",
     "waterfall",
     "year_bars",
 ]

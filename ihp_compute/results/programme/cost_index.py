@@ -137,10 +137,11 @@ def cost_index_rows(parts: Sequence[Part]) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {
         name: [] for name in ("cost_index", "cost_drivers", INTERVALS.name)
     }
+    scopes = programme_scopes(*(part.plan for part in parts))
     for part in parts:
         sums = part.measured.programme.get("cost_index")
         if sums is not None:
-            for scope in programme_scopes(part.plan):
+            for scope in scopes:
                 found["cost_index"] += _index_rows(part.plan, sums, scope)
                 found["cost_drivers"] += _driver_rows(part.plan, sums, scope)
                 found[INTERVALS.name] += _interval_rows(part.plan, sums, scope)
