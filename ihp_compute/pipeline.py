@@ -21,7 +21,6 @@ from operator import add
 from pathlib import Path
 
 from ihp_compute.measure import (
-    Attribution,
     Developed,
     Measured,
     Plan,
@@ -30,7 +29,6 @@ from ihp_compute.measure import (
     ShardMeasured,
     Survey,
     added,
-    attribute,
     completed,
     costs,
     develop,
@@ -144,7 +142,7 @@ def completion_of(plan: Plan, runner: Runner) -> Plan:
 
 def develop_all(shards: Sequence[Shard], *, plan: Plan) -> Developed:
     """Capped cost of neighbouring shards by payer, month and lag."""
-    return reduce(add, (develop(shard, plan, attributed(shard, plan)) for shard in shards))
+    return reduce(add, (develop(shard, plan, plan.attributed(shard)) for shard in shards))
 
 
 def with_programme(plan: Plan) -> tuple[Plan, tuple[ProgrammePart, ...]]:
@@ -184,7 +182,7 @@ def measure_shard(
     shard: Shard, plan: Plan, programme: Sequence[ProgrammePart] = ()
 ) -> ShardMeasured:
     """Everything that needs a member's own rows."""
-    attributions = attributed(shard, plan)
+    attributions = plan.attributed(shard)
     scores = [
         plan.scores.score(shard, year=a.year, cutoff_day=cutoff_day, months=a.months)
         for a, cutoff_day in zip(attributions, plan.cutoff_days, strict=True)
@@ -203,13 +201,3 @@ def measure_shard(
     )  # fmt: skip
     use = utilise_years(seen, attributions, plan.use, cutoff_day=plan.cutoff_day)
     return ShardMeasured.of(seen, plan, attributions, scores, parts, cost, use, programme)
-
-
-def attributed(shard: Shard, plan: Plan) -> list[Attribution]:
-    """Whose members a shard's are, in the base and in the performance year."""
-    return [
-        attribute(
-            shard, plan.roster, plan.visits, plan.attribution, year=year, cutoff_day=cutoff_day
-        )
-        for year, cutoff_day in zip(plan.years, plan.cutoff_days, strict=True)
-    ]

@@ -15,10 +15,12 @@ from cluster.doctor import examine
 from ihp_compute.explain import (
     ClaimExplained,
     MemberExplained,
+    Pack,
     PartnershipExplained,
     explain_claim,
     explain_member,
     explain_partnership,
+    write_pack,
 )
 from ihp_compute.folders import kind_of
 from ihp_compute.population import verify
@@ -42,11 +44,26 @@ def explain_command(
     claim: Annotated[
         str | None, typer.Option(help="Show its rows and fates at ingest; restricted.")
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="With --partnership: write its appeal pack there, pages to print and CSV; "
+            "restricted, it names people.",
+        ),
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a pack in --out.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show every step of one partnership, line of one member, or row of one claim, in dollars."""
     if sum(asked is not None for asked in (partnership, member, claim)) != 1:
         raise typer.BadParameter("give --partnership, --member or --claim, one of them")
+    if out is not None:
+        if partnership is None:
+            raise typer.BadParameter("--out writes the pack of a --partnership; give one")
+        pack = write_pack(run_dir, partnership, out, replace=replace)
+        emit_json(pack.document()) if as_json else _show_pack(pack)
+        return
     if claim is not None:
         history = explain_claim(run_dir, claim)
         emit_json(history.document()) if as_json else _show_claim(history)
@@ -97,6 +114,12 @@ def doctor_command(
         )
     if any(check.verdict == "fail" for check in checks):
         raise typer.Exit(EXIT_INFRASTRUCTURE)
+
+
+def _show_pack(pack: Pack) -> None:
+    for name, rows in pack.rows.items():
+        say(f"{name}.csv: {rows:,} rows")
+    say(f"{pack.folder}: written; restricted, it names people and their care")
 
 
 def _show_partnership(found: PartnershipExplained) -> None:

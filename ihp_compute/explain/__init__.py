@@ -1,7 +1,8 @@
-"""Why a number is what it is: one partnership's walk, one member's lines, one claim's history.
+"""Why a number is what it is: a partnership's walk or pack, a member's lines, a claim's history.
 
     run folder -> settlement row + walk + intervals -> PartnershipExplained
     run folder + population -> one member's years and lines -> MemberExplained
+    run folder + population -> everything behind one partnership's payment -> Pack
     population -> rows of a claim and of those tied to it, with their fates -> ClaimExplained
 
 Not here: how a step is calculated (`settlement`), which fate a line meets (`measure`, `ingest`).
@@ -9,6 +10,7 @@ Not here: how a step is calculated (`settlement`), which fate a line meets (`mea
 
 from __future__ import annotations
 
+from ihp_compute.explain.appeal import Pack, write_pack
 from ihp_compute.explain.claim import ClaimExplained, explain_claim
 from ihp_compute.explain.member import MemberExplained, explain_member
 from ihp_compute.explain.partnership import PartnershipExplained, explain_partnership
@@ -16,8 +18,10 @@ from ihp_compute.explain.partnership import PartnershipExplained, explain_partne
 __all__ = [
     "ClaimExplained",
     "MemberExplained",
+    "Pack",
     "PartnershipExplained",
     "explain_claim",
     "explain_member",
     "explain_partnership",
+    "write_pack",
 ]

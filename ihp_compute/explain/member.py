@@ -25,9 +25,7 @@ from ihp_compute.ledger import CLAIM_TABLES, RunFate
 from ihp_compute.measure import (
     EXCLUSION_REASONS,
     VISIT_STEPS,
-    Attribution,
     Plan,
-    attribute,
     completed,
     costs,
     counted_visits,
@@ -95,7 +93,7 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
             "count"
         )
     plan = _of_member(plans, shard, member)
-    attributions = attributed(plan, shard)
+    attributions = plan.attributed(shard)
     seen = plan.seen(shard)
     cost = completed(
         seen, plan, attributions,
@@ -156,21 +154,11 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
     return MemberExplained(member_id, years, lines + _put_aside(plan, member_id))
 
 
-def attributed(plan: Plan, shard: Shard) -> list[Attribution]:
-    """Whose members a shard's are, in the base and in the performance year."""
-    return [
-        attribute(
-            shard, plan.roster, plan.visits, plan.attribution, year=year, cutoff_day=cutoff_day
-        )
-        for year, cutoff_day in zip(plan.years, plan.cutoff_days, strict=True)
-    ]
-
-
 def _of_member(plans: Sequence[Plan], shard: Shard, member: int) -> Plan:
     """The plan of the partnership that has a member in the performance year; else the first."""
     if len(plans) == 1:
         return plans[0]
-    group = int(attributed(plans[0], shard)[1].group[member])
+    group = int(plans[0].attributed(shard)[1].group[member])
     name = plans[0].contracts.settles(plans[0].roster.groups[group]) if group >= 0 else ""
     return next((plan for plan in plans if name in plan.contracts.contracts), plans[0])
 

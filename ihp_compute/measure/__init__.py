@@ -20,7 +20,7 @@ from ihp_compute.measure.completion import (
     year_completion,
 )
 from ihp_compute.measure.cost import costs
-from ihp_compute.measure.line_fates import member_line_fates
+from ihp_compute.measure.line_fates import line_fates, member_line_fates
 from ihp_compute.measure.measured import Measured, ShardMeasured
 from ihp_compute.measure.member_years import (
     MEASUREMENT,
@@ -90,6 +90,7 @@ __all__ = [
     "develop",
     "final_less_interim",
     "interim_line",
+    "line_fates",
     "make_plan",
     "measurements",
     "measures_of",

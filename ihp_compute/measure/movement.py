@@ -33,7 +33,8 @@ def movement(
     ----------
     attributions : (base year, performance year)
     n_groups, n_partnerships : int
-        Partnerships are the first groups.
+        Partnerships are the first groups, and the comparison population the next: it is on the
+        roster, so that who was of it moved.
 
     Returns
     -------
@@ -58,7 +59,7 @@ def movement(
         (performance, base, "moved_in", "gained"),
         (base, performance, "moved_out", "lost"),
     ):
-        of_one = (other.group >= 0) & (other.group < n_partnerships)
+        of_one = (other.group >= 0) & (other.group <= n_partnerships)
         enter(1, of, moved, elsewhere & of_one)
         enter(1, of, alone, elsewhere & ~of_one)
     return out

@@ -36,7 +36,7 @@ from ihp_compute.contracts import (
 )
 from ihp_compute.data_quality import RUN, GateTerms, Noticed, Stage
 from ihp_compute.errors import ContractError, DeviceUnavailableError, RunError
-from ihp_compute.measure.attribution import countable_months
+from ihp_compute.measure.attribution import Attribution, attribute, countable_months
 from ihp_compute.measure.claims_to_come import ClaimsToCome, claims_to_come, immature
 from ihp_compute.measure.cut import CutShard
 from ihp_compute.measure.quality import given_instead, interim_scores, quality_scores
@@ -159,6 +159,15 @@ class Plan:
             incurred_day=INCURRED_BY[incurred_by(self.rule_sets)],
             cutoff_day=self.completion.base_cutoff_day,
         )
+
+    def attributed(self, shard: ShardColumns) -> list[Attribution]:
+        """Whose members a shard's are, in the base and in the performance year."""
+        return [
+            attribute(
+                shard, self.roster, self.visits, self.attribution, year=year, cutoff_day=cutoff_day
+            )
+            for year, cutoff_day in zip(self.years, self.cutoff_days, strict=True)
+        ]
 
     @property
     def paid_through(self) -> date:

@@ -40,7 +40,7 @@ def state_walk(partnerships: Sequence[Partnership]) -> Row | None:
         }
         for position, name in enumerate(shared)
     ]
-    return _charts(steps(rows), "All partnerships")
+    return drawn(steps(rows), "All partnerships")
 
 
 def statements(
@@ -52,7 +52,7 @@ def statements(
     where the same line would stand in every walk, it is written once. Idle steps are those for
     which the contract has no rule.
     """
-    cited = (s.citation for p in partnerships for s in p.walk if s.citation and not _idle(s))
+    cited = (s.citation for p in partnerships for s in p.walk if s.citation and not is_idle(s))
     sources = list(dict.fromkeys(cited))
     places = {citation: place for place, citation in enumerate(sources, start=1)}
     found = []
@@ -62,16 +62,17 @@ def statements(
             {
                 "p": p,
                 "anchor": _anchor(name),
-                **_charts(p.walk, name),
+                **drawn(p.walk, name),
                 "walk": [(step, places.get(step.citation)) for step in p.walk],
-                "idle": [step.step for step in p.walk if _idle(step)],
+                "idle": [step.step for step in p.walk if is_idle(step)],
                 "cells": cells.get(name, ()),
             }
         )
     return found, sources
 
 
-def _idle(step: Step) -> bool:
+def is_idle(step: Step) -> bool:
+    """Whether a line of a walk is one for which the contract has no rule."""
     return step.basis == NO_RULE and not step.amount_cents
 
 
@@ -80,7 +81,7 @@ def _anchor(partnership_id: str) -> str:
     return "p-" + partnership_id.encode().hex()
 
 
-def _charts(walk: Sequence[Step], name: str) -> Row:
+def drawn(walk: Sequence[Step], name: str) -> Row:
     """The two halves of a walk: to the observed cost, and from savings to payment."""
     cut = next((i for i, step in enumerate(walk) if step.step == "observed"), len(walk) - 1)
     return {

@@ -22,11 +22,13 @@ from ihp_compute.results.scoring import scoring_words
 from ihp_compute.results.small_cells import SMALL_CELL, without_small
 from ihp_compute.results.summary import LEVEL, Figure, Summary, UseChange, YearSummary, summarise
 from ihp_compute.results.suppression import OpenForm, has_open_form, open_form, was_shown
-from ihp_compute.results.tables import INTERVALS, SETTLEMENT, TABLES, WALK
+from ihp_compute.results.tables import ATTRIBUTION, CELLS, INTERVALS, SETTLEMENT, TABLES, WALK
 from ihp_compute.results.true_up import true_up
 from ihp_compute.results.verify import verify_run
 
 __all__ = [
+    "ATTRIBUTION",
+    "CELLS",
     "INTERVALS",
     "LEVEL",
     "OWN",

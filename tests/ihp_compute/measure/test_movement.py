@@ -59,11 +59,11 @@ def test_who_came_and_who_went_by_step() -> None:
     assert row(0, P2, PRIMARY) == {"members": 1, "member_months": 8}
     assert row(1, P1, HOME) == {}
     assert row(1, P1, PRIMARY) == {
-        "members": 2, "member_months": 23, "ties": 1, "gained": 1, "moved_out": 1,
+        "members": 2, "member_months": 23, "ties": 1, "moved_in": 1, "moved_out": 1,
     }  # fmt: skip
     assert row(1, P1, SPECIALIST) == {"lost": 1}
     assert row(1, P2, HOME) == {"members": 1, "member_months": 6, "gained": 1}
-    assert row(1, P2, PRIMARY) == {"members": 1, "member_months": 10, "lost": 1, "moved_in": 1}
+    assert row(1, P2, PRIMARY) == {"members": 1, "member_months": 10, "moved_in": 1, "moved_out": 1}
     assert row(1, COMPARISON, PRIMARY) == {
         "members": 1, "member_months": 12, "moved_in": 1, "moved_out": 1,
     }  # fmt: skip
@@ -90,6 +90,7 @@ def test_the_years_foot_and_every_move_has_two_ends(
     )
     assert change.tolist() == (came - went).tolist()
     both = [(b[0], p[0]) for b, p in members]
-    between = sum(b != p and {b, p} <= {P1, P2} for b, p in both)
-    assert sums["moved_in"][1][:2].sum() == sums["moved_out"][1][:2].sum() == between
+    rostered = {P1, P2, COMPARISON}
+    between = sum(b != p and {b, p} <= rostered for b, p in both)
+    assert sums["moved_in"][1][:3].sum() == sums["moved_out"][1][:3].sum() == between
     assert not any(sums[name][0].any() for name in MOVEMENT[3:])
