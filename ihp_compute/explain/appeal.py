@@ -113,7 +113,7 @@ def write_pack(
     manifest = read_manifest(run_dir, go_on=True)
     plan = next(p for p in plans_of(run_dir) if partnership_id in p.contracts.contracts)
     way = manifest["completion"]["measurements"][plan.measurement]
-    groups = [partnership_id]
+    groups = [g for g in plan.roster.groups if plan.contracts.settles(g) == partnership_id]
     population = open_population(plan.origin.path)
     agreement = plan.contracts.at(plan.performance_year)[partnership_id]
     cells = _of(run_dir, CELLS, partnership_id)
@@ -138,7 +138,7 @@ def write_pack(
         walk=explained.walk,
         intervals=explained.intervals,
         agreement=agreement,
-        attribution=_of(run_dir, ATTRIBUTION, partnership_id),
+        attribution=[row for group in groups for row in _of(run_dir, ATTRIBUTION, group)],
         tables=tables,
     )
     with beside(out) as folder:

@@ -5,9 +5,9 @@
 Lines on substance use are left out unless the member's consent is recorded: 42 CFR 2.31 (consent),
 2.12, 2.33 (what may be disclosed for payment and operations). Such a line is of the service
 category substance_use, or of a claim with a diagnosis of alcohol or drugs (ICD-10-CM F10 to F16,
-F18, F19; tobacco is none, 42 CFR 2.11). Which drug was dispensed is left blank for everybody without
-consent, because drug codes alone do not tell what they treat. How many lines are left out is told
-of nobody.
+F18, F19; tobacco is none, 42 CFR 2.11). Which drug was dispensed is left blank for everybody
+without consent, because drug codes alone do not tell what they treat. How many lines are left out
+is told of nobody.
 """
 
 from __future__ import annotations
@@ -119,9 +119,12 @@ def consenting(population: Population, on: date) -> set[str]:
     table = population.reference("member_factors")
     if table is None or CONSENT not in table.column_names:
         return set()
-    given = table.column(CONSENT).cast(pa.date32())
-    held = table.filter(pc.fill_null(pc.less_equal(given, pa.scalar(on)), fill_value=False))
-    return set(held.column("person_id").to_pylist())
+    columns = (table.column(name).to_pylist() for name in ("person_id", "member_id", CONSENT))
+    return {
+        person or member
+        for person, member, day in zip(*columns, strict=True)
+        if day and date.fromisoformat(day) <= on
+    }
 
 
 def lines_over_cap(

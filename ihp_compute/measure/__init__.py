@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from ihp_compute.measure.attribution import (
     EXCLUSION_REASONS,
-    Attribution,
-    attribute,
     counted_visits,
 )
 from ihp_compute.measure.claims_to_come import ClaimsToCome, interim_line
@@ -66,7 +64,6 @@ __all__ = [
     "SCORE_PARTS",
     "STATEMENT_FIELDS",
     "VISIT_STEPS",
-    "Attribution",
     "ClaimsToCome",
     "ComparisonPart",
     "ComparisonSums",
@@ -83,7 +80,6 @@ __all__ = [
     "Survey",
     "YearPlan",
     "added",
-    "attribute",
     "completed",
     "costs",
     "counted_visits",

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ihp_compute.explain import write_pack
 from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.runner import LocalRunner
 
@@ -81,3 +82,27 @@ def test_on_paper_every_table_fits_its_column(address: str, browser: Any) -> Non
         ".map(table => table.closest('[aria-label]')?.getAttribute('aria-label'))"
     )
     assert wide == []
+
+
+@pytest.fixture(scope="module")
+def pack(address: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    run_dir = Path(address.removeprefix("file://")).parent
+    out = tmp_path_factory.mktemp("browser-pack") / "pack"
+    return (write_pack(run_dir, "IHP-01", out).folder / "index.html").as_uri()
+
+
+def test_a_pack_prints_on_six_pages_before_its_people(pack: str, browser: Any) -> None:
+    page = browser.new_page()
+    page.goto(pack)
+    assert page.locator(".people tbody tr").count() > 50
+    page.evaluate("document.querySelector('.people').remove()")
+    printed = page.pdf(prefer_css_page_size=True, print_background=True)
+    assert 1 < len(re.findall(rb"/Type\s*/Page[^s]", printed)) <= 6
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_pack_is_wider_than_its_window(pack: str, browser: Any, width: int, scheme: str) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.goto(pack)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
