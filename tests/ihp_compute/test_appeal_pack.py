@@ -13,8 +13,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from ihp_compute.data_quality import INGEST, gates_of
-from ihp_compute.errors import GateError, RunError
+from ihp_compute.errors import RunError
 from ihp_compute.explain import compare_attribution, explain_partnership, write_pack
 from ihp_compute.explain.origin import plans_of
 from ihp_compute.explain.people import CONSENT, lines_over_cap
@@ -254,11 +253,7 @@ def care(tmp_path_factory: pytest.TempPathFactory) -> Path:
             writer = csv.DictWriter(stream, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-    gates = dict.fromkeys(gates_of(INGEST), "a test of two people")
-    try:
-        ingest(folder / "raw", folder / "population", shards=1)
-    except GateError:
-        ingest(folder / "raw", folder / "population", shards=1, accept=gates)
+    ingest(folder / "raw", folder / "population", shards=1)
     terms = CAP.replace("20000", "100") + '"settlement.quality.missing" = "full"\n'
     (folder / "set.toml").write_text(terms, encoding="utf-8")
     request = RunRequest(folder / "population", (str(folder / "set.toml"),), replicates=0)
@@ -311,14 +306,18 @@ def test_another_rule_is_told_person_by_person(
     read = (
         "select member_key, group_id::varchar as g from '{}/member_years.parquet' where year = {}"
     )
-    counted = duckdb.sql(
-        f"""
+    counted = (
+        duckdb.connect()
+        .execute(
+            f"""
         select if(a.g = '', 'not eligible', a.g) as ours,
                if(b.g = '', 'not eligible', b.g) as theirs, count(*)
         from ({read.format(run_dir, year)}) a join ({read.format(other, year)}) b using (member_key)
         where a.g <> '' or b.g <> '' group by 1, 2 order by 1, 2
         """
-    ).fetchall()
+        )
+        .fetchall()
+    )
     pairs = [(p["group_id"], p["other_group_id"], p["members"]) for p in found.pairs]
     assert sorted(pairs) == counted
     assert any(ours != theirs for ours, theirs, _ in pairs)

@@ -15,7 +15,8 @@ from scipy.stats import chi2
 from ihp_compute.codes import AID_GROUPS, LINE_KINDS
 from ihp_compute.errors import PlantError
 from ihp_compute.ingest import ingest
-from ihp_compute.measure import Attribution, Plan, attribute, costs, make_plan
+from ihp_compute.measure import Plan, costs, make_plan
+from ihp_compute.measure.attribution import Attribution, attribute
 from ihp_compute.pipeline import RunRequest
 from ihp_compute.population import Shard, open_population
 from ihp_compute.risk.models.cms_hcc import build
