@@ -11,7 +11,7 @@ import typer
 from api.console import app, emit_json, say, show_table
 from ihp_compute.explain import OtherRule, compare_attribution
 from ihp_compute.folders import check_file_place
-from ihp_compute.results import ATTRIBUTION, SMALL_CELL, is_small, result
+from ihp_compute.results import ATTRIBUTION, result
 from ihp_compute.table_files import write_table
 from ihp_compute.units import dollars
 
@@ -35,7 +35,8 @@ def attribution_command(
 ) -> None:
     """Show members by partnership, who came and went, or who is whose by the terms of another run.
 
-    Counts of 1 to 10 are held back on the screen, but not in --out and --json.
+    Restricted: counts of few people are shown. What may be shown to others of the table
+    attribution, `ihp tables --suppressed` writes.
     """
     if out is not None:
         check_file_place(out, replace=replace)
@@ -55,10 +56,6 @@ def attribution_command(
         say(f"{out}: written; restricted, it has counts of few people")
 
 
-def _held(count: int) -> str:
-    return f"1 to {SMALL_CELL}" if is_small(count) else f"{count:,}"
-
-
 def _show_steps(rows: list[dict[str, Any]]) -> None:
     names = ("members", "ties", "gained", "moved_in", "lost", "moved_out")
     show_table(
@@ -66,7 +63,7 @@ def _show_steps(rows: list[dict[str, Any]]) -> None:
         {"partnership": "left", "year": "left", "step": "left"}
         | {name.replace("_", " "): "right" for name in names},
         [
-            [r["partnership_id"], str(r["year"]), r["step"], *(_held(r[n]) for n in names)]
+            [r["partnership_id"], str(r["year"]), r["step"], *(f"{r[n]:,}" for n in names)]
             for r in rows
         ],
     )
@@ -82,7 +79,7 @@ def _show_other(found: OtherRule) -> None:
         [
             [
                 row["partnership_id"],
-                *(_held(row[n]) for n in ("members", "other_members", "members_who_stay")),
+                *(f"{row[n]:,}" for n in ("members", "other_members", "members_who_stay")),
                 dollars(row["payment_cents"]),
                 dollars(row["other_payment_cents"]),
                 dollars(row["other_payment_cents"] - row["payment_cents"], plus="+"),
@@ -98,8 +95,8 @@ def _show_other(found: OtherRule) -> None:
             [
                 p["group_id"],
                 p["other_group_id"],
-                _held(p["members"]),
-                _held(p["other_member_months"]),
+                f"{p['members']:,}",
+                f"{p['other_member_months']:,}",
             ]
             for p in sorted(moved, key=lambda p: -p["members"])
         ],
