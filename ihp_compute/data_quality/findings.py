@@ -366,6 +366,11 @@ FINDINGS: Final[Mapping[str, Finding]] = {
             counts="people",
         ),
         Finding(
+            "no_ed_classifier",
+            "no ed_classifier: how far emergency visits were avoidable is not told",
+            is_absence=True,
+        ),
+        Finding(
             "services_without_units",
             "services of the cost index that state no units and count as one each",
             is_absence=True,

@@ -272,13 +272,16 @@ class _Year:
         self.year = attribution.year
         self.first_day, self.end_day = year_bounds(attribution.year)
         self.countable = attribution.month_cell != NOT_COUNTABLE
-        self.months = self.countable.sum(axis=1)
-        self._before = np.zeros((len(self.months), 13), np.int64)
-        np.cumsum(self.countable, axis=1, out=self._before[:, 1:])
+        self._before = np.zeros((len(self.countable), 13), np.int8)
+        np.cumsum(self.countable, axis=1, dtype=np.int8, out=self._before[:, 1:])
+        self.months = self._before[:, 12].astype(np.int64)
+        days = np.arange(self.first_day, self.end_day, dtype=np.int32)
+        self._month_of = months_of_days(days) - np.int32(12 * self.year)
 
     def month(self, day: NDArray[np.int64]) -> NDArray[np.int32]:
         """Place of days of the year among its months."""
-        return months_of_days(day.astype(np.int32)) - np.int32(12 * self.year)
+        months: NDArray[np.int32] = self._month_of[day - self.first_day]
+        return months
 
     def has(self, member: NDArray[np.int64], day: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether each day lies in a countable month of its member: bool, of any years' days."""

@@ -154,9 +154,11 @@ class Outcomes:
 
     @classmethod
     def absent(cls, plan: Plan, population: Population) -> Iterator[Noticed]:
-        """No strata beside all people, without `member_factors`."""
+        """No strata without `member_factors`, no avoidable visits without `ed_classifier`."""
         if population.reference("member_factors") is None:
             yield Noticed("outcomes_without_factors", source_table="member_factors")
+        if population.reference("ed_classifier") is None:
+            yield Noticed("no_ed_classifier", source_table="ed_classifier")
 
     def survey(self, shard: ShardColumns, plan: Plan) -> None:
         """Nothing is asked of everybody before."""
