@@ -737,6 +737,9 @@ INPUT_TABLES: Final[Mapping[str, InputTable]] = {
                 InputColumn(
                     "denominator", Kind.NUMBER, "cases that could", unit="cases", required=True
                 ),
+                InputColumn(
+                    "higher_is_better", Kind.FLAG, "whether a higher rate is better; nothing: it is"
+                ),
             ),
         ),
         InputTable(

@@ -36,9 +36,11 @@ from ihp_compute.measure import (
     measurements,
     parts_of,
     programme_parts,
+    scored,
     settling,
     together,
     utilise_years,
+    with_scores_of,
 )
 from ihp_compute.population import Shard
 from ihp_compute.report import write_report
@@ -97,7 +99,8 @@ def run(
         )
         told = _told(progress, done, len(ways))
         measured.append((complete, Measured.merge(tasks, len(plan.shards), told)))
-    plan = together(plan, [way for way, _ in measured])
+    plan = scored(together(plan, [way for way, _ in measured]), measured[0][1])
+    measured = [(with_scores_of(way, plan), found) for way, found in measured]
     with Draft(out, plan, nets, write_report, replace=replace) as draft:
         draft.keep([(len(way.rule_sets), found.member_years) for way, found in measured])
         parts = [part_of(way, found) for way, found in measured]

@@ -28,6 +28,7 @@ UNITS: Final[Mapping[str, str]] = {
     "lines": "claim lines, or rows of another input table",
     "visits": "encounters",
     "services": "things done: claim lines above zero, a stay's claim as one",
+    "cases": "people or events of which a measure counts those that meet it",
     "stays": "stays in an acute hospital",
     "per 1,000 member years": "events for every 12,000 member months",
     "year": "a calendar year",

@@ -72,6 +72,8 @@ def terms() -> Iterator[str]:
             one = known.get(path, stated)
             basis = f"{one['basis']}: {one['source']['at']}" if path in known else ""
             yield f"`{path}`", kind.meaning, _shown(one["value"]), kind.unit, basis
+        for prefix, kind in contracts.NAMED.items():
+            yield f"`{prefix}NAME`", kind.meaning, "as many as a contract names", kind.unit, ""
 
     yield from _table(("term", "what it says", "in `unbound`", "unit", "basis"), rows())
 

@@ -9,7 +9,7 @@ import typer
 
 from api.console import app, emit_json, say, show_table, stdout
 from ihp_compute import contracts, table_files
-from ihp_compute.contracts import KINDS
+from ihp_compute.contracts import KINDS, NAMED
 from ihp_compute.errors import DataError
 from ihp_compute.folders import check_file_place
 from ihp_compute.settlement import exhibit, settle_table
@@ -154,7 +154,7 @@ def paths_command(as_json: Json = False) -> None:
             "meaning": kind.meaning,
             "expected": kind.expected(),
         }
-        for path, kind in KINDS.items()
+        for path, kind in {**KINDS, **{f"{p}NAME": kind for p, kind in NAMED.items()}}.items()
     ]
     if as_json:
         emit_json(rows)

@@ -23,6 +23,7 @@ from ihp_compute.contracts.programme import (
     load_programme,
     programmes,
 )
+from ihp_compute.contracts.quality_measures import CLAIMS_MEASURES, QualityTerms
 from ihp_compute.contracts.quality_scores import (
     FILLED,
     INTERIM_QUALITY_TERM,
@@ -66,7 +67,7 @@ from ihp_compute.contracts.steps import (
 from ihp_compute.contracts.terms import Document, Entry, Source, Term, Value, split_band_path
 from ihp_compute.contracts.together import TOGETHER
 from ihp_compute.contracts.values import Band, TermError, decimal_of, parse, text_of
-from ihp_compute.contracts.vocabulary import KINDS, idle, kind_of, speaks
+from ihp_compute.contracts.vocabulary import KINDS, NAMED, idle, kind_of, speaks
 
 __all__ = [
     "AMOUNTS",
@@ -76,6 +77,7 @@ __all__ = [
     "BY_QUALITY",
     "BY_RESULTS",
     "CARRIED",
+    "CLAIMS_MEASURES",
     "COMPLETION_FACTORS",
     "COUNT",
     "DRAFT_BASES",
@@ -89,6 +91,7 @@ __all__ = [
     "MISSING_QUALITY_TERM",
     "MISSING_SCORE",
     "MOVED_BY",
+    "NAMED",
     "NEWBORNS",
     "NONE",
     "NO_RULE",
@@ -119,6 +122,7 @@ __all__ = [
     "Programme",
     "QualityFill",
     "QualityScores",
+    "QualityTerms",
     "RiskTerms",
     "Source",
     "Term",

@@ -20,6 +20,7 @@ from ihp_compute.contracts import values, vocabulary
 from ihp_compute.contracts.draft import Draft
 from ihp_compute.contracts.kinds import CARRIED, NONE, SUPPLIED
 from ihp_compute.contracts.population_based import PopulationBasedTerms
+from ihp_compute.contracts.quality_measures import QualityTerms
 from ihp_compute.contracts.rules import MODELS, AttributionTerms, CostTerms, RiskTerms, names_a_file
 from ihp_compute.contracts.terms import (
     Document,
@@ -381,6 +382,13 @@ class Agreement:
         """Terms of the population-based payment."""
         return PopulationBasedTerms.of(
             {path: value.value for path, value in self.values.items() if path.startswith("pbp.")}
+        )
+
+    @cached_property
+    def quality(self) -> QualityTerms:
+        """Terms by which measures make a quality score."""
+        return QualityTerms.of(
+            {p: value.value for p, value in self.values.items() if p.startswith("quality.")}
         )
 
     @property

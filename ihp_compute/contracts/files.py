@@ -28,7 +28,7 @@ from ihp_compute.contracts.contract import Contract
 from ihp_compute.contracts.kinds import Basis, Kind
 from ihp_compute.contracts.terms import Document, Entry, Source, Term, given_by, near
 from ihp_compute.contracts.values import TermError, parse
-from ihp_compute.contracts.vocabulary import BY_CELL, FIRST_PATHS, KINDS, TREND, kind_of
+from ihp_compute.contracts.vocabulary import BY_CELL, FIRST_PATHS, KINDS, NAMED, TREND, kind_of
 from ihp_compute.errors import ContractError
 
 FOLDER: Final = Path(__file__).resolve().parent / "shipped"
@@ -347,7 +347,7 @@ def terms_in(
         At the first term that is wrong.
     """
     found: dict[str, Term] = {}
-    branches = {path[: path.rfind(".")] for path in kinds} | {"target.policy"}
+    branches = {path[: path.rfind(".")] for path in kinds} | {prefix[:-1] for prefix in NAMED}
     branches |= {b.split(".")[0] for b in branches}
 
     def walk(prefix: str, table: Mapping[str, Any]) -> None:

@@ -8,8 +8,8 @@ so that nothing of what rests on the score is earned. `average`: the mean of the
 partnerships under the same contract have, each counted once, to six places, half to even. What a
 fill moves is the payment under it less the payment at score 0; of `none`, less that under `full`.
 
-Not here: how measures become a score (`measure.quality`), what a score does to a payment
-(`settlement.steps`).
+Not here: how measures become a score (`quality_measures`, `measure.quality`), what a score does to
+a payment (`settlement.steps`).
 """
 
 from __future__ import annotations

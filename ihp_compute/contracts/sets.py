@@ -71,6 +71,14 @@ class ContractSet:
             member: name for name, alliance in self.alliances.items() for member in alliance.members
         }
 
+    def graded(self, year: int | None) -> dict[str, Agreement]:
+        """Agreements by which quality is scored: of who settles, and of members of alliances.
+
+        A member's is its alliance's.
+        """
+        agreements = self.at(year)
+        return agreements | {m: agreements[name] for m, name in self.alliance_of.items()}
+
     def settles(self, group: str) -> str:
         """The id under which a group of the roster settles: its alliance's, else its own."""
         return self.alliance_of.get(group, group)

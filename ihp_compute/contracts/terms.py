@@ -19,7 +19,7 @@ import msgspec
 from ihp_compute.contracts import completion, kinds, values
 from ihp_compute.contracts.kinds import CARRIED, SUPPLIED, Kind
 from ihp_compute.contracts.values import Band, TermError, parse, text_of
-from ihp_compute.contracts.vocabulary import KINDS
+from ihp_compute.contracts.vocabulary import KINDS, POLICY_PREFIX, kind_of, prefix_of
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,6 +135,9 @@ def overridden(
 ) -> dict[str, Term]:
     """The terms that another value by path changes; moving a band's edge moves its neighbour's.
 
+    A weight or an end of a quality measure is there once it is given; a policy adjustment is not,
+    as its place among the others decides what it does.
+
     Raises
     ------
     TermError
@@ -149,12 +152,14 @@ def overridden(
             for e in term.entries
         )
         return {holder: replace(term, entries=entries)}
-    if path not in terms:
+    named = prefix_of(path)
+    kind = kind_of(path) if named and named != POLICY_PREFIX else None
+    if path in terms:
+        kind = terms[path].kind
+    if kind is None:
         raise TermError(f"no such path in {contract}; {near(path, terms)}")
-    term = terms[path]
-    value = parse(term.kind, raw)
-    entry = Entry(value, None, None, None, (), SUPPLIED, source)
-    return {path: replace(term, entries=(entry,))}
+    entry = Entry(parse(kind, raw), None, None, None, (), SUPPLIED, source)
+    return {path: Term(path, kind, (entry,))}
 
 
 def split_band_path(path: str) -> tuple[str, str, str] | None:

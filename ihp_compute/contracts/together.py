@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ihp_compute.contracts import completion
+from ihp_compute.contracts import completion, quality_measures
 from ihp_compute.contracts.steps import SIDES, SIZE_TABLE
 from ihp_compute.contracts.values import text_of
 
@@ -26,7 +26,7 @@ _CARRIED_TWICE: Final = ("risk.credibility", "target.cell_credibility")
 """Two ways to let a small partnership's own figures count less, of which a contract has one."""
 TOGETHER: Final = (
     *_GATES, "target.rate_cells", *_MIX_TWICE, *_CARRIED_TWICE, completion.METHOD,
-    *completion.FACTORS,
+    *completion.FACTORS, *quality_measures.PERCENTILES,
 )  # fmt: skip
 """Terms that are checked with each other."""
 
@@ -42,7 +42,7 @@ def fault_together(held: Mapping[str, Any]) -> str:
     for path in _GATES[1:]:
         if held.get(path) == SIZE_TABLE and held.get(_GATES[0], SIZE_TABLE) is None:
             return f"{path}: found {SIZE_TABLE}, expected rows in {_GATES[0]}"
-    fault = completion.fault_of(held)
+    fault = completion.fault_of(held) or quality_measures.fault_of(held)
     if fault:
         return fault
     carried, blended = (held.get(path) for path in _CARRIED_TWICE)

@@ -1,8 +1,9 @@
 """Which terms a contract has, and what each may be: the vocabulary, not the values.
 
 Every path below exists in every contract; `none` is a value where it is allowed and means that the
-agreement has no such rule. Bands and policy adjustments are named by the contract and addressed by
-name: `settlement.gain.bands.inner.below`, `target.policy.fee_schedule`.
+agreement has no such rule. Bands, policy adjustments, and weights and ends of quality measures are
+named by the contract and addressed by name: `settlement.gain.bands.inner.below`,
+`target.policy.fee_schedule`, `quality.ceiling.asthma`.
 
 Not here: terms of the steps of a settlement (`steps`), what an agreement says (`shipped/*.toml`),
 how a file is read (`files`), what a term does (`settlement`, `measure`, `risk`).
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Final
 
-from ihp_compute.contracts import completion, population_based, rules
+from ihp_compute.contracts import completion, population_based, quality_measures, rules
 from ihp_compute.contracts.kinds import Kind, choice, ratio, usd
 from ihp_compute.contracts.steps import STEP_MODIFIERS, STEPS, step_kinds
 
@@ -96,6 +97,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     FEDERAL_SHARE: ratio("part of a payment that the federal government bears, of a rate cell"),
     **population_based.KINDS,
+    **quality_measures.KINDS,
 }  # fmt: skip
 """Every fixed path, with its kind."""
 
@@ -133,10 +135,16 @@ FIRST_PATHS: Final = frozenset(
 later path it may know nothing, and the value of `unbound` holds."""
 
 _CREDIBILITY: Final = "target.cell_credibility"
+_OF_A_SCORE: Final = (
+    "settlement.quality.weight", "settlement.quality.floor", "settlement.quality.loss",
+)  # fmt: skip
+"""Terms by which a payment rests on a quality score."""
 _MODIFIERS: Final[Mapping[str, tuple[str, ...]]] = {
     **{path: (owner,) for path, owner in STEP_MODIFIERS.items()},
     **dict.fromkeys(rules.OF_A_MODEL, ("risk.model",)),
     **dict.fromkeys(population_based.OF_A_RATE, (population_based.RATE,)),
+    **dict.fromkeys(quality_measures.KINDS, _OF_A_SCORE),
+    "quality.claims_domain": ("quality.claims_measures",),
     "risk.second_model": ("risk.model",),
     "risk.second_model_for": ("risk.second_model",),
     "target.cell_least_months": (_CREDIBILITY,),
@@ -164,7 +172,7 @@ def speaks(path: str, binds: Callable[[str], bool]) -> bool:
     binds : callable
         Of another term's path, whether it binds.
     """
-    owners = _MODIFIERS.get(path)
+    owners = _OF_A_SCORE if prefix_of(path) in quality_measures.NAMED else _MODIFIERS.get(path)
     return owners is None or any(binds(owner) for owner in owners)
 
 
@@ -177,10 +185,24 @@ POLICY: Final = Kind(
     "policy or fee-schedule adjustment of the target", "factor", low=Decimal(0), high=Decimal(10)
 )
 POLICY_PREFIX: Final = "target.policy."
+NAMED: Final[Mapping[str, Kind]] = {POLICY_PREFIX: POLICY, **quality_measures.NAMED}
+"""Terms that a contract names, by what stands before their name; it has as many as it names."""
+
+
+def prefix_of(path: str) -> str:
+    """What stands before the name of a term that a contract names; empty of every other path.
+
+    >>> prefix_of("quality.floor.asthma"), prefix_of("target.policy.a.b"), prefix_of("target.trend")
+    ('quality.floor.', '', '')
+    """
+    for prefix in NAMED:
+        name = path.removeprefix(prefix)
+        if name not in {path, ""} and (prefix != POLICY_PREFIX or "." not in name):
+            return prefix
+    return ""
 
 
 def kind_of(path: str) -> Kind | None:
     """Kind of a term's path; None if no contract can have it."""
-    if path.startswith(POLICY_PREFIX) and path.count(".") == 2:
-        return POLICY
-    return KINDS.get(path)
+    prefix = prefix_of(path)
+    return NAMED[prefix] if prefix else KINDS.get(path)

@@ -45,6 +45,9 @@ from ihp_compute.measure.programme import (
     programme_scopes,
 )
 from ihp_compute.measure.prospective import ProspectivePlan, plan_prospective
+from ihp_compute.measure.quality_claims import scored, with_scores_of
+from ihp_compute.measure.quality_points import FLAGS as QUALITY_FLAGS
+from ihp_compute.measure.quality_points import MeasurePoints
 from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.score_change import SCORE_PARTS
 from ihp_compute.measure.scoring import noticed_of_scoring
@@ -61,6 +64,7 @@ __all__ = [
     "MOVEMENT",
     "OWN_TEXT",
     "PLAN_NOT_STATED",
+    "QUALITY_FLAGS",
     "SCORE_PARTS",
     "STATEMENT_FIELDS",
     "VISIT_STEPS",
@@ -69,6 +73,7 @@ __all__ = [
     "ComparisonSums",
     "Developed",
     "IndexSums",
+    "MeasurePoints",
     "Measured",
     "PaymentDays",
     "Plan",
@@ -101,10 +106,12 @@ __all__ = [
     "programme_parts",
     "programme_scopes",
     "read_statement",
+    "scored",
     "settling",
     "statement_of",
     "together",
     "unstated",
     "utilise_years",
+    "with_scores_of",
     "year_completion",
 ]

@@ -39,7 +39,7 @@ from ihp_compute.errors import ContractError, DeviceUnavailableError, RunError
 from ihp_compute.measure.attribution import Attribution, attribute, countable_months
 from ihp_compute.measure.claims_to_come import ClaimsToCome, claims_to_come, immature
 from ihp_compute.measure.cut import CutShard
-from ihp_compute.measure.quality import given_instead, interim_scores, quality_scores
+from ihp_compute.measure.quality import QualityOfYear, check_measured, given_instead, settled_by
 from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.roster import Roster, compile_roster
 from ihp_compute.measure.scoring import noticed_of_scoring
@@ -83,6 +83,7 @@ class Plan:
     `to_come` has one entry for each way in which contracts have claims measured, and `measurement`
     is the place of this plan's among them where it has one alone (`measurements`).
     `programme` is what is measured beside settlements; None: nothing.
+    `quality` are the scores that settle, `quality_of_year` is what they are made of.
     `noticed` are rows of `DATA_QUALITY` of the run itself, judged by its gates.
     """
 
@@ -103,6 +104,7 @@ class Plan:
     use: UseRule
     scores: ScoreProvider
     quality: Mapping[str, Own]
+    quality_of_year: QualityOfYear
     device: str
     plans: tuple[str, ...]
     programme: Programme | None = None
@@ -223,25 +225,21 @@ def make_plan(request: RunRequest) -> Plan:
     rule_sets = contracts.rule_sets(performance_year)
     contracts.check_trends(base_year, performance_year)
     contracts.check_cost(performance_year)
-    quality = quality_scores(population, performance_year)
-    strangers = sorted({*quality} - {*contracts.contracts, *contracts.alliance_of})
     cutoff_day = _cutoff_day(request, contracts, population)
     to_come = claims_to_come(
         population, contracts, years=(base_year, performance_year), cutoff_day=cutoff_day
     )
     agreements = contracts.at(performance_year)
-    used, of_quality = interim_scores(
-        population,
-        performance_year,
-        {p: agreements[p] for one in to_come for p in one.interim},
-        quality,
+    quality, used, of_quality = settled_by(
+        population, performance_year, contracts.graded(performance_year), interim_of(to_come)
     )
+    strangers = sorted({*quality.scores} - {*contracts.contracts, *contracts.alliance_of})
     risk = contracts.risk(performance_year)
     scorings = [(each, scoring_of(each)) for each in risk.each]
     noticed = gates.judge(
         (
             *_inconsistent(contracts, base_year, performance_year),
-            *_unmatched_quality(quality, strangers),
+            *_unmatched_quality(quality.scores, strangers),
             *immature(to_come, contracts),
             *(
                 noticed
@@ -267,10 +265,13 @@ def make_plan(request: RunRequest) -> Plan:
         contracts.settles(name) for name in roster.groups if name not in unmet
     }
     QualityScores.of(used, agreements, without_members).refuse_missing(
-        agreements, lambda: given_instead(population, performance_year, strangers)
+        quality.judged(agreements),
+        lambda: given_instead(population, performance_year, strangers),
     )
     visits = compile_visits(attribution, population.codes("hcpcs").to_pylist())
     programme = load_programme(request.programme, performance_year)
+    use = compile_use(visits, population, programme)
+    check_measured(agreements, use.measured)
     contracts.check_splits(used, compared=programme is not None)
     device, notes = _device(request)
     idle = dict.fromkeys(note for asked in scorings for note in idle_terms(*asked))
@@ -295,7 +296,7 @@ def make_plan(request: RunRequest) -> Plan:
         group_rule_set=_group_rule_set(contracts, roster, performance_year),
         roster=roster,
         visits=visits,
-        use=compile_use(visits, population, programme),
+        use=use,
         scores=score_provider(
             population,
             risk,
@@ -305,12 +306,18 @@ def make_plan(request: RunRequest) -> Plan:
             {base_year: to_come[0].base_cutoff_day, performance_year: cutoff_day},
         ),
         quality=used,
+        quality_of_year=quality,
         device=device,
         plans=tuple(population.codes("plan").to_pylist()),
         programme=programme,
         notes=(*notes, *contracts.newer_lines(), *contracts.notes, *idle, *of_quality),
         noticed=tuple(noticed),
     )
+
+
+def interim_of(to_come: Sequence[ClaimsToCome]) -> list[str]:
+    """Partnerships that are settled for the interim."""
+    return [partnership for one in to_come for partnership in one.interim]
 
 
 def measurements(plan: Plan) -> tuple[Plan, ...]:

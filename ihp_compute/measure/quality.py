@@ -1,107 +1,283 @@
-"""Quality scores: supplied, or made from measures.
+"""Quality scores: supplied, or made from measures by each partnership's contract.
 
-    measures -> small denominators dropped -> attainment -> mean by domain -> mean of domains
+    supplied score | measures, supplied and from claims -> points (`quality_points`) -> score
 
-A supplied score (`quality_score`) stands as it is; one left empty is none. Else each measure earns
-points by where its rate lies between a low and a high rank of all partnerships' rates: nothing at
-or below the low one, all at or above the high one, linear between. Measures weigh alike in their
-domain and domains alike in the score; a measure with a small denominator is dropped and the rest
-carry its weight.
+A supplied score (`quality_score`) stands as it is; one left empty is none. Else the score is the
+sum of points times weights of the measures that count, to six places, half to even. Measures that a
+contract takes from claims are known once claims are measured; until then a partnership under such a
+contract waits for its score, unless one is supplied.
 
-Not here: what a score does to a payment (`steps`), which is a term.
+Not here: what a score does to a payment (`settlement.steps`), which is a term.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final
-
-import pyarrow as pa
+from typing import Final
 
 from ihp_compute.contracts import (
+    CLAIMS_MEASURES,
     FILLED,
     INTERIM_QUALITY_TERM,
+    MISSING_QUALITY_TERM,
     Agreement,
     Own,
+    QualityTerms,
     listed,
     rests_on_quality,
 )
-from ihp_compute.errors import DataError
+from ihp_compute.errors import ContractError, DataError
+from ihp_compute.measure.quality_points import MeasurePoints, points_of
+from ihp_compute.measure.quality_tables import (
+    TABLES,
+    Measure,
+    given_of,
+    supplied_measures,
+    supplied_scores,
+    years_before,
+)
 from ihp_compute.population import Population
 from ihp_compute.units import six_places
 
-TABLES: Final = ("quality_score", "quality_measure")
+Z: Final = 1.959963984540054
+"""Standard errors on either side of a score that hold 95 % of a normal distribution."""
 
 
 @dataclass(frozen=True)
-class QualityRule:
-    """How measures become points.
+class MeasuredScore:
+    """A score made from measures.
 
     Attributes
     ----------
-    minimum_denominator : int
-        A measure with fewer cases is dropped.
-    floor, ceiling : Fraction
-        Ranks among all partnerships' rates between which points rise from 0 to 1.
+    score : Decimal or None
+        From 0 to 1, to six places; None where no measure counts, or none weighs.
+    points : tuple of MeasurePoints
+        Of every measure, those that do not count too.
     """
 
-    minimum_denominator: int
-    floor: Fraction
-    ceiling: Fraction
+    score: Decimal | None
+    points: tuple[MeasurePoints, ...]
 
+    @classmethod
+    def of(cls, points: Sequence[MeasurePoints]) -> MeasuredScore:
+        """The score that weighed points add up to."""
+        if not any(one.weight for one in points):
+            return cls(None, tuple(points))
+        exact = sum((one.weight * one.points for one in points), Fraction(0))
+        return cls(six_places(exact), tuple(points))
 
-WORKING_RULE: Final = QualityRule(30, Fraction(30, 100), Fraction(90, 100))
-"""Common practice of state programmes, no document of this one read: denominators under 30 dropped,
-points from the 30th to the 90th percentile of statewide results."""
+    @property
+    def std_error(self) -> float:
+        """Standard error: measures are independent, benchmarks and last year's rates are fixed."""
+        return math.sqrt(math.fsum(float(one.weight) ** 2 * one.variance for one in self.points))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The score `Z` standard errors down and up, within 0 and 1; as it is without a score."""
+        score, error = float(self.score or 0), self.std_error
+        return max(0.0, score - Z * error), min(1.0, score + Z * error)
 
 
 @dataclass(frozen=True)
-class Measure:
-    """One measure of one partnership; a higher rate is better."""
+class QualityOfYear:
+    """What is known of quality in a year.
 
-    partnership_id: str
-    measure: str
-    domain: str
-    numerator: int
-    denominator: int
+    Attributes
+    ----------
+    scores : mapping of partnership id to Decimal or None
+        Of whoever has a row of the year, None where it gives no score; of partnerships that no
+        contract settles too, as far as one is supplied.
+    measured : mapping of partnership id to MeasuredScore
+        Of partnerships with measures.
+    supplied : collection of str
+        Partnerships whose score was given.
+    notes : tuple of str
+        Terms that are named after nothing there is.
+    waiting : tuple of str
+        Partnerships whose score rests on measures from claims that are not measured.
+    """
+
+    scores: Mapping[str, Decimal | None]
+    measured: Mapping[str, MeasuredScore]
+    supplied: Collection[str]
+    notes: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+
+    def judged(self, agreements: Mapping[str, Agreement]) -> dict[str, Agreement]:
+        """Agreements whose scores are there or missing by now: all but those that wait.
+
+        A mean of the contract's scores may rest on one that waits, and is judged with it.
+        """
+        waiting = frozenset(self.waiting)
+        return {
+            name: agreement
+            for name, agreement in agreements.items()
+            if name not in waiting
+            and not (waiting and agreement[MISSING_QUALITY_TERM] == "average")
+        }
 
 
-@dataclass(frozen=True)
-class MeasurePoints:
-    """What a measure earned; `points` None where its denominator was too small."""
+def quality_of(
+    population: Population,
+    year: int,
+    agreements: Mapping[str, Agreement],
+    from_claims: Sequence[Measure] | None = None,
+) -> QualityOfYear:
+    """Scores of a year, from 0 to 1.
 
-    measure: Measure
-    points: Fraction | None
-
-
-def quality_scores(population: Population, performance_year: int) -> dict[str, Decimal | None]:
-    """Score of each partnership for a performance year, from 0 to 1.
-
-    Returns
-    -------
-    dict
-        Supplied scores, None where the score is left empty; else scores from measures, None for a
-        partnership whose measures were all too small. Empty when the population has neither table.
+    Parameters
+    ----------
+    population : Population
+    year : int
+        Of the tables; the year before is that of the rates to improve on.
+    agreements : mapping of partnership id to Agreement
+    from_claims : sequence of Measure, optional
+        Of everybody; a contract takes those that it names, into its own domain. None: claims of
+        the year are not measured.
 
     Raises
     ------
     DataError
-        If a score or measure is not a number or out of range, or stands twice.
+        If a score or measure is not a number or out of range, stands twice, or is supplied under
+        the name of one that a contract takes from claims.
+    ContractError
+        As `points_of`.
     """
-    supplied = population.reference("quality_score")
-    measures = population.reference("quality_measure")
-    found: dict[str, Decimal | None] = {}
-    if measures is not None:
-        found = score(attainment(_measures(measures, performance_year), WORKING_RULE))
-    if supplied is not None:
-        for name, value in _supplied(supplied, performance_year).items():
-            found[name] = found.get(name) if value is None else value
+    measured: dict[str, MeasuredScore] = {}
+    notes: list[str] = []
+    waiting: list[str] = []
+    supplied = supplied_measures(population, year)
+    scores: dict[str, Decimal | None] = dict.fromkeys(m.partnership_id for m in supplied)
+    given = supplied_scores(population, year)
+    before = supplied_measures(population, year - 1) if supplied or from_claims else []
+    for terms, whose in _by_terms(agreements).items():
+        if terms.claims_measures and from_claims is None:
+            waiting += [name for name in whose if given.get(name) is None]
+            continue
+        measures = [*supplied, *_taken(from_claims or (), terms, supplied)]
+        found = points_of(measures, before, terms, whose)
+        measured |= {name: MeasuredScore.of(points) for name, points in found.items()}
+        if measures:
+            notes += _named_after_nothing(terms, measures, next(iter(whose.values())))
+    scores |= {name: one.score for name, one in measured.items()}
+    for name, value in given.items():
+        scores[name] = scores.get(name) if value is None else value
+    return QualityOfYear(
+        scores,
+        measured,
+        frozenset(name for name, value in given.items() if value is not None),
+        tuple(dict.fromkeys(notes)),
+        tuple(sorted(waiting)),
+    )
+
+
+def check_measured(agreements: Mapping[str, Agreement], measured: Collection[str]) -> None:
+    """Refuse a contract that takes from claims what a run does not measure.
+
+    Parameters
+    ----------
+    agreements : mapping of partnership id to Agreement
+    measured : collection of str
+        Measures of use of care of the run.
+
+    Raises
+    ------
+    ContractError
+    """
+    for agreement in agreements.values():
+        lacking = [name for name in agreement.quality.claims_measures if name not in measured]
+        if lacking:
+            raise ContractError(
+                f"{agreement.name}: quality.claims_measures: found {lacking[0]}, which the "
+                "programme of this run does not measure, expected among "
+                f"{', '.join(name for name in CLAIMS_MEASURES if name in measured)}, or a "
+                "programme that measures it (--programme)"
+            )
+
+
+def settled_by(
+    population: Population,
+    year: int,
+    agreements: Mapping[str, Agreement],
+    interim: Collection[str],
+    from_claims: Sequence[Measure] | None = None,
+) -> tuple[QualityOfYear, dict[str, Own], list[str]]:
+    """What is known of a year, the scores by which it settles, and what to tell of them.
+
+    Parameters
+    ----------
+    population, year, agreements, from_claims
+        As `quality_of`.
+    interim : collection of str
+        Partnerships that are settled for the interim.
+
+    Raises
+    ------
+    DataError, ContractError
+        As `quality_of`.
+    """
+    found = quality_of(population, year, agreements, from_claims)
+    waiting = frozenset(found.waiting)
+    used, told = interim_scores(
+        population,
+        year,
+        {name: agreements[name] for name in interim if name not in waiting},
+        found.scores,
+    )
+    return found, used, [*found.notes, *told]
+
+
+def _by_terms(agreements: Mapping[str, Agreement]) -> dict[QualityTerms, dict[str, str]]:
+    """Partnerships, with their contracts' names, by the terms that make their scores."""
+    found: dict[QualityTerms, dict[str, str]] = {}
+    for name, agreement in agreements.items():
+        found.setdefault(agreement.quality, {})[name] = agreement.name
     return found
+
+
+def _taken(
+    from_claims: Sequence[Measure], terms: QualityTerms, supplied: Sequence[Measure]
+) -> list[Measure]:
+    """Measures from claims that a contract names, in its domain."""
+    wanted = set(terms.claims_measures)
+    twice = sorted(wanted & {measure.measure for measure in supplied})
+    if twice:
+        raise DataError(
+            f"quality_measure: found {twice[0]}, which quality.claims_measures takes from claims, "
+            "expected another name, or the contract without it"
+        )
+    return [
+        Measure(
+            m.partnership_id, m.measure, terms.claims_domain, m.numerator, m.denominator,
+            m.higher_is_better, m.source,
+        )
+        for m in from_claims
+        if m.measure in wanted
+    ]  # fmt: skip
+
+
+def _named_after_nothing(
+    terms: QualityTerms, measures: Sequence[Measure], contract: str
+) -> list[str]:
+    """Terms named after a measure or domain that nobody has."""
+    names = {measure.measure for measure in measures}
+    domains = {measure.domain for measure in measures}
+    given = (
+        ("domain_weight", terms.domain_weights, domains),
+        ("measure_weight", terms.measure_weights, names),
+        ("floor", terms.floors, names),
+        ("ceiling", terms.ceilings, names),
+    )
+    return [
+        f"{contract}: quality.{what}.{name} is named after nothing that a partnership has"
+        for what, terms_of, known in given
+        for name, _ in terms_of
+        if name not in known
+    ]
 
 
 def interim_scores(
@@ -117,12 +293,14 @@ def interim_scores(
     population : Population
     performance_year : int
     agreements : mapping of partnership id to Agreement
-        Of partnerships that are settled for the interim.
+        Of partnerships that are settled for the interim. An earlier score is made by the same
+        terms; under a contract that takes measures from claims it is one that was supplied.
     own : mapping of partnership id to Decimal or None
         Scores of the performance year.
     """
     found: dict[str, Own] = dict(own)
     told: dict[str, list[str]] = {}
+    earlier: dict[int, Mapping[str, Decimal | None]] = {}
     for partnership, agreement in agreements.items():
         policy = agreement[INTERIM_QUALITY_TERM]
         if own.get(partnership) is not None or not rests_on_quality(agreement):
@@ -131,8 +309,10 @@ def interim_scores(
             found[partnership] = policy
             told.setdefault(f"as {policy}", []).append(partnership)
         elif policy == "prior":
-            for year in _years_before(population, performance_year):
-                score_then = quality_scores(population, year).get(partnership)
+            for year in years_before(population, performance_year):
+                if year not in earlier:
+                    earlier[year] = quality_of(population, year, agreements).scores
+                score_then = earlier[year].get(partnership)
                 if score_then is not None:
                     found[partnership] = score_then
                     told.setdefault(f"by the score of {year}", []).append(partnership)
@@ -142,20 +322,6 @@ def interim_scores(
         f"({INTERIM_QUALITY_TERM})"
         for how, names in told.items()
     ]
-
-
-def _years_before(population: Population, year: int) -> list[int]:
-    """Earlier years of which some partnership has a score or a measure, the latest first."""
-    tables = (population.reference(name) for name in ("quality_score", "quality_measure"))
-    stated = {
-        str(text).strip()
-        for table in tables
-        if table is not None
-        for text in table.column("performance_year").to_pylist()
-    }
-    return sorted(
-        (int(text) for text in stated if text.isdigit() and int(text) < year), reverse=True
-    )
 
 
 def given_instead(population: Population, performance_year: int, strangers: Sequence[str]) -> str:
@@ -168,114 +334,7 @@ def given_instead(population: Population, performance_year: int, strangers: Sequ
     strangers : sequence of str
         Ids that have a score or measures of the year and match no partnership.
     """
-    words = []
-    for name in TABLES:
-        table = population.reference(name)
-        if table is None:
-            continue
-        years = {str(year).strip() for year in table.column("performance_year").to_pylist()}
-        if str(performance_year) not in years:
-            of = ", ".join(sorted(year or "none stated" for year in years)) or "no year"
-            words.append(f"{name} has rows of {of}, and none of {performance_year}")
-        else:
-            words.append(f"{name} has rows of {performance_year}, and none that gives it")
+    words = given_of(population, performance_year)
     if strangers:
         words.append(f"found there, and matching no partnership of the roster: {listed(strangers)}")
     return "; ".join(words) or f"the population has no {' and no '.join(TABLES)}"
-
-
-def _rows(table: pa.Table, year: int) -> list[Mapping[str, Any]]:
-    return [row for row in table.to_pylist() if str(row["performance_year"]).strip() == str(year)]
-
-
-def _supplied(table: pa.Table, year: int) -> dict[str, Decimal | None]:
-    found: dict[str, Decimal | None] = {}
-    for row in _rows(table, year):
-        name = row["partnership_id"]
-        if name in found:
-            raise DataError(f"quality_score: {name} stands twice for {year}, expected once")
-        if not str(row["score"]).strip():
-            found[name] = None
-            continue
-        try:
-            value = Decimal(str(row["score"]))
-        except InvalidOperation:
-            raise DataError(f"quality_score: {name}: score is not a number") from None
-        if not value.is_finite() or not 0 <= value <= 1:
-            raise DataError(f"quality_score: {name}: found {value}, expected 0 to 1")
-        found[name] = value
-    return found
-
-
-def _measures(table: pa.Table, year: int) -> list[Measure]:
-    found = []
-    seen = set()
-    for row in _rows(table, year):
-        where = f"quality_measure: {row['partnership_id']}, {row['measure']}"
-        try:
-            numerator, denominator = int(row["numerator"]), int(row["denominator"])
-        except (TypeError, ValueError):
-            raise DataError(f"{where}: numerator or denominator is not a whole number") from None
-        if not 0 <= numerator <= denominator:
-            raise DataError(
-                f"{where}: found {numerator} of {denominator}, expected 0 to the denominator"
-            )
-        key = row["partnership_id"], row["measure"]
-        if key in seen:
-            raise DataError(f"{where}: stands twice for {year}, expected once")
-        seen.add(key)
-        found.append(Measure(*key, row.get("domain") or "", numerator, denominator))
-    return found
-
-
-def attainment(measures: Sequence[Measure], rule: QualityRule) -> list[MeasurePoints]:
-    """Points of every measure of every partnership, in the order given.
-
-    >>> found = attainment([Measure(p, "m", "", n, 100) for p, n in (("A", 20), ("B", 60))],
-    ...                    QualityRule(30, Fraction(1, 2), Fraction(1)))
-    >>> [str(points.points) for points in found]
-    ['0', '1']
-    """
-    rates: dict[str, list[Fraction]] = defaultdict(list)
-    for m in measures:
-        if m.denominator >= max(1, rule.minimum_denominator):
-            rates[m.measure].append(Fraction(m.numerator, m.denominator))
-    ends = {
-        name: tuple(_at_rank(sorted(values), rank) for rank in (rule.floor, rule.ceiling))
-        for name, values in rates.items()
-    }
-    return [MeasurePoints(m, _points(m, ends.get(m.measure), rule)) for m in measures]
-
-
-def _at_rank(ordered: Sequence[Fraction], rank: Fraction) -> Fraction:
-    return ordered[max(1, math.ceil(rank * len(ordered))) - 1]
-
-
-def _points(
-    measure: Measure, ends: tuple[Fraction, ...] | None, rule: QualityRule
-) -> Fraction | None:
-    if ends is None or measure.denominator < max(1, rule.minimum_denominator):
-        return None
-    low, high = ends
-    rate = Fraction(measure.numerator, measure.denominator)
-    if low == high:
-        return Fraction(1) if rate >= high else Fraction(0)
-    return min(Fraction(1), max(Fraction(0), (rate - low) / (high - low)))
-
-
-def score(points: Sequence[MeasurePoints]) -> dict[str, Decimal | None]:
-    """Score of each partnership: the mean over domains of the mean points in a domain."""
-    domains: dict[str, dict[str, list[Fraction]]] = defaultdict(lambda: defaultdict(list))
-    for p in points:
-        by_domain = domains[p.measure.partnership_id]
-        if p.points is not None:
-            by_domain[p.measure.domain].append(p.points)
-    found: dict[str, Decimal | None] = {}
-    for name, by_domain in sorted(domains.items()):
-        means = [sum(earned, Fraction(0)) / len(earned) for earned in by_domain.values()]
-        if not means:
-            found[name] = None
-            continue
-        exact = sum(means, Fraction(0)) / len(means)
-        found[name] = six_places(exact)
-    return found

@@ -30,7 +30,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.codes import VISIT_ED, VISIT_INPATIENT, VISIT_PAYMENT
-from ihp_compute.contracts import Programme
+from ihp_compute.contracts import CLAIMS_MEASURES, Programme
 from ihp_compute.measure.attribution import NOT_COUNTABLE, Attribution
 from ihp_compute.measure.emergency import avoidable_shares, emergency_visits
 from ihp_compute.measure.stays import READMISSION_DAYS, Chains, chains
@@ -43,9 +43,6 @@ USE_MEASURES: Final = (
 )  # fmt: skip
 """Measures of use of care, in the order of `UseOfCare`; of `ed_avoidable` the numerator is the
 avoidable share of visits in millionths of a visit."""
-
-CLAIMS_MEASURES: Final = ("ed_visits", "readmissions", "follow_up", "well_child")
-"""Those of which a contract may make a quality score."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ihp_compute.contracts import KINDS, SETTLEMENT_STEPS, Agreement, text_of
+from ihp_compute.contracts import KINDS, SETTLEMENT_STEPS, Agreement, idle, speaks, text_of
 from ihp_compute.report.methods import METHODS
 from ihp_compute.report.rows import Row
 from ihp_compute.results import TABLES, kept_terms
@@ -34,8 +34,9 @@ def definitions_section(run_dir: Path, manifest: Mapping[str, Any]) -> Row:
                 "terms": [
                     _term(agreement, value)
                     for value in agreement.terms()
-                    if value.value is not None
+                    if value.value is not None and value.path not in _silent(agreement)
                 ],
+                "silent": _silent(agreement),
                 "none": [value.path for value in agreement.terms() if value.value is None],
                 "documents": _documents(agreement),
             }
@@ -54,6 +55,17 @@ def definitions_section(run_dir: Path, manifest: Mapping[str, Any]) -> Row:
             for table in TABLES.values()
         ],
     }
+
+
+def _silent(agreement: Agreement) -> list[str]:
+    """Terms that have a value and say nothing, for what they modify has none or another binds."""
+    given = {value.path for value in agreement.terms() if value.value is not None}
+    binds = given.__contains__
+    return [
+        value.path
+        for value in agreement.terms()
+        if value.path in given and (not speaks(value.path, binds) or idle(value.path, binds))
+    ]
 
 
 def _agreements(run_dir: Path, manifest: Mapping[str, Any]) -> Iterator[Agreement]:

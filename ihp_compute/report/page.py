@@ -30,6 +30,7 @@ from ihp_compute.report.frame import template
 from ihp_compute.report.left_out import exclusion_rows, ledger_section
 from ihp_compute.report.noticed import SHOWN, noticed_section
 from ihp_compute.report.partnerships import INNER, OUTER, partnerships_of
+from ihp_compute.report.quality import quality_section
 from ihp_compute.report.rate_cells import rate_cells_of
 from ihp_compute.report.review import beside_the_result, marks, review_section
 from ihp_compute.report.rows import RowsOf, of_the_state
@@ -116,6 +117,7 @@ def render(
         state_walk=None if left_out else state_walk(partnerships),
         statements=shown,
         sources=sources,
+        quality=quality_section(rows),
         attribution=attribution_section(of_the_state(rows["attribution"]), manifest),
         utilisation=utilisation_section(of_the_state(rows["utilisation"]), manifest),
         cost_index=cost_index_section(rows, manifest["performance_year"]),

@@ -29,6 +29,8 @@ from ihp_compute.results.missing import missing_of
 from ihp_compute.results.netting import Netted, netted_rows
 from ihp_compute.results.part import Part
 from ihp_compute.results.programme import PROGRAMME_TABLES, programme_rows
+from ihp_compute.results.quality import measure_rows, score_rows
+from ihp_compute.results.quality_tables import QUALITY, QUALITY_MEASURES
 from ihp_compute.results.scopes import interval_rows, scope_rows
 from ihp_compute.results.score_changes import score_change_rows
 from ihp_compute.results.scoring import scoring_words
@@ -109,6 +111,7 @@ def assemble(plan: Plan, parts: Sequence[Part], nets: Sequence[Netted]) -> Resul
     def of_parts(build: Callable[[Part], Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
         return [row for part in parts for row in build(part)]
 
+    changed = of_parts(_sensitivities)
     return Results(
         tables={
             SETTLEMENT.name: _settlement(plan, settled),
@@ -121,7 +124,13 @@ def assemble(plan: Plan, parts: Sequence[Part], nets: Sequence[Netted]) -> Resul
             CHANCES.name: pa.concat_tables(
                 [_chances(part.settled, own) for part, own in zip(parts, clinics, strict=True)]
             ),
-            SENSITIVITIES.name: _table(SENSITIVITIES, of_parts(_sensitivities)),
+            SENSITIVITIES.name: _table(SENSITIVITIES, changed),
+            QUALITY.name: _table(
+                QUALITY, of_parts(lambda part: score_rows(part.plan, part.measured, changed))
+            ),
+            QUALITY_MEASURES.name: _table(
+                QUALITY_MEASURES, of_parts(lambda part: measure_rows(part.plan))
+            ),
             WALK.name: _table(WALK, of_parts(_walk)),
             PAYMENTS.name: _table(PAYMENTS, of_parts(_payments)),
             SCORE_CHANGES.name: _table(

@@ -15,6 +15,7 @@ import pyarrow as pa
 from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.measure import MEASUREMENT, MEMBER_YEARS
 from ihp_compute.results.programme_tables import PROGRAMME_TABLES
+from ihp_compute.results.quality_tables import QUALITY, QUALITY_MEASURES
 from ihp_compute.settlement import CHANGES, SETTLED
 from ihp_compute.table_schema import Behind, Column, Counted, TableSchema
 
@@ -408,8 +409,8 @@ TABLES: Final[Mapping[str, TableSchema]] = {
     table.name: table
     for table in (
         ATTRIBUTION, CELLS, CHANCES, DATA_QUALITY, EXCLUSIONS, INTERVALS, LEDGER, MEMBER_YEARS,
-        NETTED, PAYMENTS, SCORE_CHANGES, SENSITIVITIES, SETTLEMENT, SETTLEMENT_STATE, UTILISATION,
-        WALK, *PROGRAMME_TABLES.values(),
+        NETTED, PAYMENTS, QUALITY, QUALITY_MEASURES, SCORE_CHANGES, SENSITIVITIES, SETTLEMENT,
+        SETTLEMENT_STATE, UTILISATION, WALK, *PROGRAMME_TABLES.values(),
     )
 }  # fmt: skip
 """Every table of a run by name; the digest takes them by name."""

@@ -42,7 +42,7 @@ _ALSO_SWEPT: Final = frozenset(
         "agreement.first_performance_year",
     }
 )
-_MEASURED: Final = ("attribution.", "cost.", "risk.", "observed.", "completion.")
+_MEASURED: Final = ("attribution.", "cost.", "risk.", "observed.", "completion.", "quality.")
 
 
 @dataclass(frozen=True)

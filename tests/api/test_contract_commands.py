@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from api.cli import app
 from ihp_compute import contracts
 from ihp_compute.contracts.files import FOLDER
-from ihp_compute.contracts.vocabulary import KINDS
+from ihp_compute.contracts.vocabulary import KINDS, NAMED
 from ihp_compute.errors import ContractError, DataError
 
 runner = CliRunner()
@@ -171,7 +171,8 @@ def test_an_unknown_contract_suggests_its_neighbours(ihp: Ihp) -> None:
 
 def test_every_path_is_listed_with_what_it_may_be() -> None:
     found = json.loads(runner.invoke(app, ["contracts", "paths", "--json"]).stdout)
-    assert [entry["path"] for entry in found] == list(KINDS)
+    named = [f"{prefix}NAME" for prefix in NAMED]
+    assert [entry["path"] for entry in found] == [*KINDS, *named]
     assert all(entry["meaning"] and entry["expected"] for entry in found)
     assert "settlement.gain.share  [ratio]" in runner.invoke(app, ["contracts", "paths"]).stdout
 

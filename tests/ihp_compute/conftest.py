@@ -17,6 +17,7 @@ import pytest
 
 from ihp_compute.data_quality import DATA_QUALITY, GateTerms, Noticed, table_of
 from ihp_compute.results.programme_tables import PROGRAMME_TABLES
+from ihp_compute.results.quality_tables import QUALITY, QUALITY_MEASURES
 from ihp_compute.results.tables import (
     ATTRIBUTION,
     CHANCES,
@@ -111,7 +112,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         random_ = random.Random(7)  # noqa: S311 - invented figures
         run_dir = tmp_path / "run"
         run_dir.mkdir(exist_ok=True)
-        settlement, intervals, walk, use = [], [], [], []
+        settlement, intervals, walk, use, scores = [], [], [], [], []
         for index, size in enumerate(SIZES):
             pid = (names or {}).get(index, f"IHP{index + 1:02d}")
             n = size * 1000 + random_.randrange(-300, 300)
@@ -213,6 +214,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                                 flag,
                             )
                         )
+            scores.append((pid, 0.82, 0.0, 0.82, 0.82, quality, 0, "supplied"))
             walk += _walk(pid, base, parts, target, observed, GATE, passed, quality, payment)
             for year, lift in ((2021, 1.0), (2023, random_.uniform(0.86, 1.06))):
                 stays, visits = round(n * 0.071 * lift), round(n * 0.49 * lift)
@@ -287,6 +289,8 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             (CHANCES, chances),
             (SENSITIVITIES, sensitivities),
             (NETTED, []),
+            (QUALITY, scores),
+            (QUALITY_MEASURES, []),
             (SCORE_CHANGES, []),
         ):
             schema = declared.arrow

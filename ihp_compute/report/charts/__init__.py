@@ -5,6 +5,7 @@ from __future__ import annotations
 from ihp_compute.report.charts.bars import YearBar, year_bars
 from ihp_compute.report.charts.dumbbells import Dumbbell, dumbbells
 from ihp_compute.report.charts.forest import ForestRow, forest
+from ihp_compute.report.charts.points import PointsBar, PointsRow, points_chart
 from ihp_compute.report.charts.ratios import RatioRow, ratios
 from ihp_compute.report.charts.sheet import Chart, Whisker
 from ihp_compute.report.charts.waterfall import Bar, waterfall
@@ -14,11 +15,14 @@ __all__ = [
     "Chart",
     "Dumbbell",
     "ForestRow",
+    "PointsBar",
+    "PointsRow",
     "RatioRow",
     "Whisker",
     "YearBar",
     "dumbbells",
     "forest",
+    "points_chart",
     "ratios",
     "waterfall",
     "year_bars",
