@@ -382,6 +382,12 @@ FINDINGS: Final[Mapping[str, Finding]] = {
             counts="claims",
         ),
         Finding(
+            "cost_index_without_regions",
+            "the peer of the cost index is a region, and nothing says in which region people live: "
+            "there is no index",
+            is_absence=True,
+        ),
+        Finding(
             "no_condition_groups",
             "neither a table of condition groups nor cells of risk scores: the cost index has no "
             "drivers by condition",

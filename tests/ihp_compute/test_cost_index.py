@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from datetime import date
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from ihp_compute.measure import make_plan
 from ihp_compute.pipeline import Outcome, RunRequest, run
 from ihp_compute.population import member_keys, open_population
 from ihp_compute.runner import LocalRunner
+from ihp_compute.units import year_bounds
 
 CONTRACT = "mn-ihp-2.0-track-2"
 REPLICATES = 20
@@ -123,6 +126,25 @@ left join of_category p on p.year = c.year and p.category = c.category;
 """
 
 
+def conditions(db: Any, population: Any, plan: Any, raw_state: Path) -> dict[Any, str]:
+    """Condition group of each member and year: the lowest rank among its diagnoses."""
+    rows = pq.read_table(raw_state / "condition_group.parquet").to_pylist()
+    prefixes = [(row["dx_prefix"], int(row["rank"]), row["condition_group"]) for row in rows]
+    names = population.codes("dx").to_pylist()
+    best: dict[Any, tuple[int, str]] = {}
+    for year, cutoff in zip(plan.years, plan.cutoff_days, strict=True):
+        first, end = year_bounds(year)
+        for key, dx in db.execute(
+            "select distinct member_key, dx from diagnoses "
+            "where day >= $first and day < $end and paid_day <= $cutoff",
+            {"first": first, "end": end, "cutoff": cutoff},
+        ).fetchall():
+            for prefix, rank, group in prefixes:
+                if names[dx].startswith(prefix):
+                    best[key, year] = min(best.get((key, year), (rank, group)), (rank, group))
+    return {of: group for of, (_, group) in best.items()}
+
+
 @pytest.fixture(scope="module")
 def recomputed(own: Outcome, small_population: Path, raw_state: Path) -> dict[str, Any]:
     """Members of nine months with their cost, resources, services by category, by DuckDB."""
@@ -163,6 +185,9 @@ def recomputed(own: Outcome, small_population: Path, raw_state: Path) -> dict[st
         add("members", member_key=key, **{
             n: shard.column("members", n) for n in ("birth_day", "death_day")
         })  # fmt: skip
+        add("diagnoses", member_key=owner("diagnoses"), **{
+            n: shard.column("diagnoses", n) for n in ("dx", "day", "paid_day")
+        })  # fmt: skip
         add("spans", member_key=owner("spans"), **{
             n: shard.column("spans", n) for n in ("first_month", "n_months", "flags")
         })  # fmt: skip
@@ -193,6 +218,7 @@ def recomputed(own: Outcome, small_population: Path, raw_state: Path) -> dict[st
     scores = pq.read_table(raw_state / "risk_score.parquet").to_pylist()
     ids = member_keys([row["person_id"] for row in scores]).tolist()
     cell = {(k, int(row["year"])): row["cell"] for k, row in zip(ids, scores, strict=True)}
+    condition = conditions(db, population, plan, raw_state)
     people = [
         {
             "member_key": row["member_key"],
@@ -200,7 +226,8 @@ def recomputed(own: Outcome, small_population: Path, raw_state: Path) -> dict[st
             "group_id": row["group_id"],
             "months": sum(n for name, n in row.items() if name.startswith("months_")),
             "score": row["score_micro"],
-            "condition": cell.get((row["member_key"], row["year"])) or "none",
+            "condition": condition.get((row["member_key"], row["year"]), "none"),
+            "cell": cell.get((row["member_key"], row["year"])) or "none",
         }
         for row in member_years
     ]
@@ -298,14 +325,13 @@ def test_indices_are_recomputed_from_lines_and_member_years(
     assert recomputed["pooled"][0] > 0
 
 
-def test_drivers_are_recomputed_and_add_up_to_the_difference(
-    own: Outcome, recomputed: dict[str, Any]
-) -> None:
+def drivers_are(done: Outcome, recomputed: dict[str, Any], condition: str) -> None:
+    """The drivers of a run, with conditions from a column of the members recomputed."""
     found: dict[Any, Any] = defaultdict(dict)
-    for row in table(own, "cost_drivers"):
+    for row in table(done, "cost_drivers"):
         of = found[row["scope"], row["scope_id"], row["year"], row["dimension"]]
         of[row["item"]] = row
-    index = {(r["scope"], r["scope_id"], r["year"]): r for r in table(own, "cost_index")}
+    index = {(r["scope"], r["scope_id"], r["year"]): r for r in table(done, "cost_index")}
     for year in recomputed["years"]:
         sides = {(s, i): members for s, i, members in scopes(recomputed, year)}
         other = index["partnership", COMPARISON, year]
@@ -319,7 +345,7 @@ def test_drivers_are_recomputed_and_add_up_to_the_difference(
             for m in members:
                 for category, values in m["by_category"].items():
                     for dimension, item in (
-                        ("service_category", category), ("condition_group", m["condition"]),
+                        ("service_category", category), ("condition_group", m[condition]),
                     ):  # fmt: skip
                         sums = expected[dimension].setdefault(item, [0, 0, 0])
                         for k in range(3):
@@ -336,6 +362,12 @@ def test_drivers_are_recomputed_and_add_up_to_the_difference(
                 assert sum(parts) == pytest.approx(gap, abs=1e-8)
                 whole_of = sum(row["difference_usd"] for row in rows.values())
                 assert whole_of == pytest.approx(gap, abs=1e-8)
+
+
+def test_drivers_are_recomputed_and_add_up_to_the_difference(
+    own: Outcome, recomputed: dict[str, Any]
+) -> None:
+    drivers_are(own, recomputed, "condition")
 
 
 def test_mix_use_and_price_of_a_category_are_as_the_rule_has_them(own: Outcome) -> None:
@@ -377,27 +409,104 @@ def test_an_interval_has_the_index_for_its_point_and_both_sides_drawn(own: Outco
             assert (row["low"], row["high"], row["std_error"]) == (1.0, 1.0, 0.0)
 
 
+@pytest.fixture(scope="module")
+def bare(raw_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same state in two shards, without regions and condition groups."""
+    folder = tmp_path_factory.mktemp("bare")
+    shutil.copytree(raw_state, folder / "raw")
+    for name in ("region", "condition_group"):
+        (folder / "raw" / f"{name}.parquet").unlink()
+    ingest(folder / "raw", folder / "population", shards=2)
+    return folder / "population"
+
+
 def test_shards_and_threads_do_not_change_the_tables(
-    own: Outcome, small_population: Path, raw_state: Path, tmp_path: Path
+    own: Outcome, recomputed: dict[str, Any], bare: Path, tmp_path: Path
 ) -> None:
-    ingest(raw_state, tmp_path / "population", shards=2)
+    """Without a table of condition groups the cells that came with scores stand in."""
     request = RunRequest(
-        tmp_path / "population", (CONTRACT,), replicates=REPLICATES, seed=3,
+        bare, (CONTRACT,), replicates=REPLICATES, seed=3,
         programme=str(own.run_dir.parent / "own.toml"),
     )  # fmt: skip
     again = run(request, tmp_path / "run", LocalRunner(2))
-    assert small_population != request.population
-    for name in ("cost_index", "cost_drivers"):
-        assert table(again, name) == table(own, name)
-
-
-@pytest.mark.parametrize("peer", ["nobody", "region:Metro"])
-def test_an_unknown_peer_is_refused(small_population: Path, tmp_path: Path, peer: str) -> None:
-    request = RunRequest(
-        small_population, (CONTRACT,), programme=programme(tmp_path, peer=f'"{peer}"')
+    assert table(again, "cost_index") == table(own, "cost_index")
+    by_category = (
+        [row for row in table(done, "cost_drivers") if row["dimension"] == "service_category"]
+        for done in (own, again)
     )
-    with pytest.raises(ContractError, match=f"cost_index.peer: found {peer}"):
+    assert next(by_category) == next(by_category)
+    drivers_are(again, recomputed, "cell")
+
+
+def test_a_region_is_a_peer_whatever_group_its_people_are_of(
+    recomputed: dict[str, Any], small_population: Path, raw_state: Path, tmp_path: Path
+) -> None:
+    regions = pq.read_table(raw_state / "region.parquet").to_pylist()
+    counties = {row["county_fips"] for row in regions if row["region"] == "metro"}
+    file = programme(
+        tmp_path, cap=CAP_CENTS // 100, least_lines=LEAST_LINES, least_members=100,
+        peer='"region:metro"',
+    )  # fmt: skip
+    request = RunRequest(
+        small_population, (CONTRACT,), replicates=REPLICATES, seed=3, programme=file
+    )
+    done = run(request, tmp_path / "run", LocalRunner(1))
+    factors = pq.read_table(raw_state / "member_factors.parquet").to_pylist()
+    keys = member_keys([row["person_id"] for row in factors]).tolist()
+    rows = {(r["scope"], r["scope_id"], r["year"]): r for r in table(done, "cost_index")}
+    for year in recomputed["years"]:
+        there = {
+            key
+            for key, row in zip(keys, factors, strict=True)
+            if row["county_fips"] in counties
+            and row["start_date"] <= date(year, 12, 31) <= row["end_date"]
+        }
+        members = [m for m in recomputed["members"] if m["year"] == year]
+        peer = whole([m for m in members if m["member_key"] in there])
+        assert 100 < peer["n_members"] < len(members)
+        for scope, scope_id, own_members in scopes(recomputed, year):
+            side, row = whole(own_members), rows[scope, scope_id, year]
+            assert (row["n_members"], row["cost_cents"]) == (side["n_members"], side["cost_cents"])
+            tci, rui = (
+                Fraction(side[c], side["risk"]) / Fraction(peer[c], peer["risk"])
+                for c in ("cost_cents", "resource_cents")
+            )
+            assert row["tci"] == pytest.approx(float(tci), rel=1e-12)
+            assert row["rui"] == pytest.approx(float(rui), rel=1e-12)
+            gap = side["cost_cents"] / side["member_months"]
+            gap -= peer["cost_cents"] / peer["member_months"]
+            parts = [
+                d["difference_usd"]
+                for d in table(done, "cost_drivers")
+                if (d["scope"], d["scope_id"], d["year"]) == (scope, scope_id, year)
+            ]
+            assert sum(parts) == pytest.approx(2 * gap / 100, abs=1e-7)  # by two dimensions
+    points = {
+        (r["scope"], r["partnership_id"]): r["point"]
+        for r in table(done, "intervals")
+        if r["measure"] == "tci"
+    }
+    year = max(recomputed["years"])
+    assert points == {(s, i): rows[s, i, y]["tci"] for s, i, y in rows if y == year}
+
+
+@pytest.mark.parametrize("peer", ["nobody", "region:Nowhere"])
+def test_an_unknown_peer_is_refused(small_population: Path, tmp_path: Path, peer: str) -> None:
+    file = programme(tmp_path, peer=f'"{peer}"')
+    request = RunRequest(small_population, (CONTRACT,), programme=file)
+    with pytest.raises(ContractError, match=f"cost_index.peer: found {peer}, expected state"):
         run(request, tmp_path / "run", LocalRunner(1))
+
+
+def test_without_regions_there_is_no_index_against_one_and_the_run_says_so(
+    bare: Path, tmp_path: Path
+) -> None:
+    file = programme(tmp_path, peer='"region:metro"')
+    request = RunRequest(bare, (CONTRACT,), replicates=2, programme=file)
+    done = run(request, tmp_path / "run", LocalRunner(1))
+    assert (table(done, "cost_index"), table(done, "cost_drivers")) == ([], [])
+    told = {row["finding"]: row["subject"] for row in table(done, "data_quality")}
+    assert told["cost_index_without_regions"] == "region:metro"
 
 
 # --- planted -------------------------------------------------------------------------------------

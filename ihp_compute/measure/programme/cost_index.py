@@ -27,7 +27,9 @@ from ihp_compute.errors import ContractError
 from ihp_compute.measure.attribution import NOT_COUNTABLE
 from ihp_compute.measure.plan import Plan
 from ihp_compute.measure.programme.conditions import Conditions
+from ihp_compute.measure.programme.outcome_measures import REGION
 from ihp_compute.measure.programme.part import MemberYear
+from ihp_compute.measure.programme.regions import Regions
 from ihp_compute.measure.programme.scale import Rates, ScaleSums, Services
 from ihp_compute.measure.programme.scopes import STATE
 from ihp_compute.population import Population, ShardColumns
@@ -45,7 +47,10 @@ DRAWN_MEASURES: Final = ("member_months", "risk", "cost_cents", "resource_cents"
 
 @dataclass(frozen=True)
 class IndexSums:
-    """Sums over members of groups, the roster's; years are (base, performance).
+    """Sums over members of groups; years are (base, performance).
+
+    Groups are the roster's; where the peer is a region they stand twice, first those who live
+    elsewhere, then those who live there.
 
     Attributes
     ----------
@@ -59,6 +64,9 @@ class IndexSums:
     conditions : tuple of str
     peer : str
     peer_groups : tuple of int
+        Groups that are the peer's.
+    n_rostered : int
+        Groups of the roster.
     scale : ScaleSums
         What the rates were made of.
     """
@@ -70,7 +78,13 @@ class IndexSums:
     conditions: tuple[str, ...]
     peer: str
     peer_groups: tuple[int, ...]
+    n_rostered: int
     scale: ScaleSums
+
+    def places(self, rostered: Sequence[int]) -> list[int]:
+        """Groups of these sums that groups of the roster are."""
+        n = self.groups.shape[1]
+        return [g + first for first in range(0, n, self.n_rostered) for g in rostered]
 
     def __add__(self, other: IndexSums) -> IndexSums:
         """Sums of two disjoint sets of members, by one scale."""
@@ -114,6 +128,7 @@ class CostIndex:
     least_months: int
     least_lines: int
     peer: str
+    regions: Regions | None = None
     scale: ScaleSums | None = None
     rates: Rates | None = None
 
@@ -130,9 +145,15 @@ class CostIndex:
         if programme is None:
             return None
         peer = programme["cost_index.peer"]
-        if peer not in (STATE, COMPARISON):
+        regions = Regions.of(population) if peer.startswith(REGION) else None
+        if peer.startswith(REGION) and regions is None:
+            return None
+        named = () if regions is None else regions.names
+        known = (STATE, COMPARISON, *(REGION + name for name in named))
+        if peer not in known:
             raise ContractError(
-                f"{programme.name}: cost_index.peer: found {peer}, expected {STATE}, {COMPARISON}"
+                f"{programme.name}: cost_index.peer: found {peer}, expected {', '.join(known)}"
+                + ("" if named else f", or {REGION}NAME")
             )
         cap = programme["cost_index.cap"]
         return cls(
@@ -144,12 +165,18 @@ class CostIndex:
             int(programme["cost_index.least_months"]),
             int(programme["cost_index.least_lines"]),
             peer,
+            regions,
         )
 
     @classmethod
     def absent(cls, plan: Plan, population: Population) -> Iterator[Noticed]:
-        """Conditions, where nothing says them."""
-        if plan.programme is not None and Conditions.of(plan, population) is None:
+        """The region that is the peer, and conditions, where nothing says them."""
+        if plan.programme is None:
+            return
+        peer = plan.programme["cost_index.peer"]
+        if peer.startswith(REGION) and Regions.of(population) is None:
+            yield Noticed("cost_index_without_regions", subject=peer)
+        elif Conditions.of(plan, population) is None:
             yield Noticed("no_condition_groups", subject="cost_drivers")
 
     @property
@@ -169,7 +196,7 @@ class CostIndex:
         """What a shard's members cost and use."""
         if self.scale is None or self.rates is None:
             raise ValueError("the cost index is measured after everybody was surveyed")
-        n_groups = len(plan.roster.groups)
+        n_groups = self._n_groups(plan)
         months = [year.attribution.months.sum(axis=0) for year in years]
         counts = [
             (year.attribution.group >= 0) & (m >= self.least_months)
@@ -177,7 +204,7 @@ class CostIndex:
         ]
         group = np.stack(
             [
-                np.where(here, year.attribution.group, -1)
+                np.where(here, self._group(shard, plan, year), -1)
                 for year, here in zip(years, counts, strict=True)
             ]
         ).astype(np.int32)
@@ -221,6 +248,7 @@ class CostIndex:
                 () if self.conditions is None else self.conditions.names,
                 self.peer,
                 self._peer_groups(plan),
+                len(plan.roster.groups),
                 self.scale,
             ),
             np.stack(list(drawn)),
@@ -228,9 +256,23 @@ class CostIndex:
             shard.column("members", "member_key")[at],
         )
 
+    def _n_groups(self, plan: Plan) -> int:
+        return len(plan.roster.groups) * (1 if self.regions is None else 2)
+
+    def _group(self, shard: ShardColumns, plan: Plan, year: MemberYear) -> NDArray[np.int64]:
+        """Group of each eligible member; of the peer's region those behind the roster's."""
+        group = year.attribution.group.astype(np.int64)
+        if self.regions is None:
+            return group
+        region = self.regions.at_end_of(year.attribution.year, shard)
+        there = region == self.regions.names.index(self.peer.removeprefix(REGION))
+        return group + len(plan.roster.groups) * there
+
     def _peer_groups(self, plan: Plan) -> tuple[int, ...]:
-        """Groups of the roster that the peer is."""
+        """Groups of the sums that the peer is."""
         groups = plan.roster.groups
+        if self.regions is not None:
+            return tuple(range(len(groups), 2 * len(groups)))
         return tuple(range(len(groups))) if self.peer == STATE else (groups.index(self.peer),)
 
     def _by_condition(
@@ -259,7 +301,7 @@ class CostIndex:
             np.concatenate([shard.columns for shard in shards], axis=1),
             np.concatenate([shard.group for shard in shards]),
             np.concatenate([shard.member_key for shard in shards]),
-            n_groups=len(plan.roster.groups), replicates=plan.replicates, seed=plan.seed,
+            n_groups=self._n_groups(plan), replicates=plan.replicates, seed=plan.seed,
             device=plan.device,
         )  # fmt: skip
         return replace(whole, draws=draws)

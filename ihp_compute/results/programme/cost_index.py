@@ -149,7 +149,7 @@ def cost_index_rows(parts: Sequence[Part]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _of(sums: IndexSums, groups: Sequence[int], year: int) -> dict[str, int]:
-    """Measures of groups taken together."""
+    """Measures of groups of the sums taken together."""
     whole = sums.groups[year, list(groups)].sum(axis=0)
     return dict(zip(INDEX_MEASURES, whole.tolist(), strict=True))
 
@@ -167,7 +167,8 @@ def _flag(plan: Plan, n_members: int, *, whole: bool) -> str:
 
 def _index_rows(plan: Plan, sums: IndexSums, scope: ProgrammeScope) -> Iterator[dict[str, Any]]:
     for t, year in enumerate(plan.years):
-        own, peer = _of(sums, scope.groups, t), _of(sums, sums.peer_groups, t)
+        mine, others = sums.places(scope.groups), sums.peer_groups
+        own, peer = _of(sums, mine, t), _of(sums, others, t)
         found = indices(_totals(own), _totals(peer))
         months = own["member_months"]
         yield {
@@ -184,18 +185,19 @@ def _index_rows(plan: Plan, sums: IndexSums, scope: ProgrammeScope) -> Iterator[
 
 def _driver_rows(plan: Plan, sums: IndexSums, scope: ProgrammeScope) -> Iterator[dict[str, Any]]:
     for t, year in enumerate(plan.years):
-        own, peer = _of(sums, scope.groups, t), _of(sums, sums.peer_groups, t)
+        mine, others = sums.places(scope.groups), sums.peer_groups
+        own, peer = _of(sums, mine, t), _of(sums, others, t)
         if not all(of[name] > 0 for of in (own, peer) for name in ("member_months", "risk")):
             continue
         months, peer_months = own["member_months"], peer["member_months"]
-        mine, others = (
+        of_own, of_peer = (
             [table[t, list(groups)].sum(axis=0) for table in (sums.by_category, sums.by_condition)]
-            for groups in (scope.groups, sums.peer_groups)
+            for groups in (mine, others)
         )
         risk = (own["risk"] / months) / (peer["risk"] / peer_months)
         for dimension, items, here, there in zip(
             ("service_category", "condition_group"), (SERVICE_CATEGORIES, sums.conditions),
-            mine, others, strict=True,
+            of_own, of_peer, strict=True,
         ):  # fmt: skip
             weight = np.full(len(items), risk)
             if dimension == "condition_group":
@@ -223,10 +225,10 @@ def _interval_rows(plan: Plan, sums: IndexSums, scope: ProgrammeScope) -> Iterat
     """Of the performance year: a draw whose sums leave nothing to divide by is flagged."""
     own, peer = (
         Totals(*np.moveaxis(sums.draws[list(groups)].sum(axis=0), 1, 0))
-        for groups in (scope.groups, sums.peer_groups)
+        for groups in (sums.places(scope.groups), sums.peer_groups)
     )
     found = indices(own, peer)
-    n_members = _of(sums, scope.groups, 1)["n_members"]
+    n_members = _of(sums, sums.places(scope.groups), 1)["n_members"]
     flag = _flag(plan, n_members, whole=bool(found.whole.all()))
     for name in INDICES:
         for interval in intervals(getattr(found, name)):
