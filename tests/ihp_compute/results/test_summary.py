@@ -118,7 +118,7 @@ def test_figures_of_a_year_are_sums_of_its_settlements(runs: tuple[Path, Path]) 
         assert min(paid) < 0 < max(paid)
 
 
-def test_practitioners_are_counted_on_the_roster_of_the_raw_tables(
+def test_practitioners_and_places_are_counted_on_the_roster_of_the_raw_tables(
     raw_state: Path, runs: tuple[Path, Path]
 ) -> None:
     last = date(2024, 12, 31)
@@ -126,13 +126,15 @@ def test_practitioners_are_counted_on_the_roster_of_the_raw_tables(
     def day(value: Any, blank: date) -> date:
         return value if isinstance(value, date) else date.fromisoformat(value) if value else blank
 
-    valid = {
-        row["npi"]
+    valid = [
+        row
         for row in pq.read_table(raw_state / "provider_roster.parquet").to_pylist()
         if row["partnership_id"] != "COMPARISON"
         and day(row["start_date"], date.min) <= last <= day(row["end_date"], date.max)
-    }
-    assert _of(summarise(runs[1:]), 2024)["practitioners"].value == len(valid) > 10
+    ]
+    found = _of(summarise(runs[1:]), 2024)
+    for figure, column in (("practitioners", "npi"), ("provider_locations", "location_id")):
+        assert found[figure].value == len({row[column] for row in valid} - {""}) > 10
 
 
 @pytest.mark.parametrize(
@@ -467,7 +469,7 @@ def test_the_command_prints_a_document_and_writes_the_page(
     assert document == json.loads(json.dumps(summarise(runs).document()))
     assert [tuple(one) for one in document["figures"]] == [
         ("figure", "year", "value", "unit", "low", "high")
-    ] * 18
+    ] * 20
     assert out.is_file()
     again = CliRunner().invoke(app, ["summary", *given, "--out", str(out)])
     assert "is there already" in str(again.exception)
