@@ -24,6 +24,7 @@ from ihp_compute.folders import whole
 from ihp_compute.report import numbers
 from ihp_compute.report.about import device_note, draft, facts, provenance, risk_model
 from ihp_compute.report.attribution import attribution_section
+from ihp_compute.report.comparison import comparison_section
 from ihp_compute.report.cost_index import cost_index_section
 from ihp_compute.report.definitions import definitions_section
 from ihp_compute.report.frame import template
@@ -121,6 +122,7 @@ def render(
         attribution=attribution_section(of_the_state(rows["attribution"]), manifest),
         utilisation=utilisation_section(of_the_state(rows["utilisation"]), manifest),
         cost_index=cost_index_section(rows, manifest["performance_year"]),
+        comparison=comparison_section(rows, manifest),
         exclusions=exclusion_rows(of_the_state(rows["exclusions"])),
         ledger=ledger_section(of_the_state(rows["ledger"])),
         noticed=noticed,

@@ -212,6 +212,12 @@ TRENDS: Final = TableSchema(
                "member months"),
     ),
     keys=("scope", "scope_id", "comparator", "from_year", "to_year"),
+    behind=(
+        Behind(
+            "scope", "scope_id", ("from_year", "to_year"), renamed={"member": "partnership"},
+            against=(Against("comparator", "group"),),
+        ),
+    ),
 )  # fmt: skip
 
 POOL: Final = TableSchema(

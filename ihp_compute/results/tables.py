@@ -17,7 +17,7 @@ from ihp_compute.measure import MEASUREMENT, MEMBER_YEARS
 from ihp_compute.results.programme_tables import PROGRAMME_TABLES
 from ihp_compute.results.quality_tables import QUALITY, QUALITY_MEASURES
 from ihp_compute.settlement import CHANGES, SETTLED
-from ihp_compute.table_schema import Behind, Column, Counted, TableSchema
+from ihp_compute.table_schema import Against, Behind, Column, Counted, TableSchema
 
 _PARTNERSHIP: Final = Column("partnership_id", pa.string(), "the partnership")
 _YEAR: Final = Column("year", pa.int16(), "year of the claims", "year")
@@ -97,7 +97,7 @@ INTERVALS: Final = TableSchema(
         Column("partnership_id", pa.string(), "the partnership, or the scope_id of another scope"),
         Column("measure", pa.string(),
                "savings_rate, savings_cents, payment_cents, state_net_cents; tci, rui, "
-               "price_index of cost_index"),
+               "price_index of cost_index; growth_difference, difference_cents of comparison"),
         Column("item", pa.string(),
                "which of the measure: comparator and years, year; empty of a settlement"),
         Column("method", pa.string(), "percentile or basic"),
@@ -117,6 +117,9 @@ INTERVALS: Final = TableSchema(
                only=("measure", ("savings_rate", "savings_cents", "payment_cents",
                                  "state_net_cents")),
                renamed=_SETTLES),
+        Behind("scope", "partnership_id", ("=base", "=performance"),
+               only=("measure", ("growth_difference", "difference_cents")),
+               renamed={"member": "partnership"}, against=(Against("item", "group"),)),
         Behind("scope", "partnership_id", ("=base", "=performance"), rests_on=("=settled",)),
     ),
 )  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from ihp_compute.units import day_of, year_bounds
 
 NO_REGION: Final = -1
 _FAR_DAY: Final = 2**31 - 1
+_SIDES: Final[tuple[Literal["left", "right"], ...]] = ("left", "right")
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,13 @@ class Regions:
         """Region of a shard's members on 31 December: int16[n_members]; `NO_REGION` without one."""
         day = year_bounds(year)[1] - 1
         member_key = shard.column("members", "member_key")
+        first, end = (np.searchsorted(self.key, member_key, side=side) for side in _SIDES)
         found = np.full(len(member_key), NO_REGION, np.int16)
-        at = np.searchsorted(member_key, self.key)
-        known = at < len(member_key)
-        known[known] = member_key[at[known]] == self.key[known]
-        rows = np.flatnonzero(known & (self.first_day <= day) & (day <= self.last_day))
-        found[at[rows]] = self.region[rows]  # the last of a member's rows stands
+        for k in range(int((end - first).max(initial=0))):  # the last of a member's rows stands
+            members = np.flatnonzero(first + k < end)
+            rows = first[members] + k
+            holds = (self.first_day[rows] <= day) & (day <= self.last_day[rows])
+            found[members[holds]] = self.region[rows[holds]]
         return found
 
 

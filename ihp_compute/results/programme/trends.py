@@ -19,6 +19,7 @@ from ihp_compute.codes import COMPARISON, RATE_CELLS
 from ihp_compute.contracts import Agreement
 from ihp_compute.measure import ComparisonPart, ComparisonSums
 from ihp_compute.results.part import Part
+from ihp_compute.results.small_cells import SMALL_CELL
 from ihp_compute.settlement import PARTNERSHIP, CellYears, Trend, trend
 from ihp_compute.units import MICRO
 
@@ -99,6 +100,7 @@ class _Sums:
     """
 
     names: tuple[str, ...]
+    further: frozenset[int]
     groups: dict[int, NDArray[np.int64]]
     region_names: tuple[str, ...]
     regions: dict[int, NDArray[np.int64]]
@@ -136,12 +138,18 @@ class _Sums:
         }
         sums: ComparisonSums | None = part.measured.programme.get(ComparisonPart.name)
         if sums is None:
-            return cls(totals.groups, groups, (), {})
+            return cls(totals.groups, frozenset(), groups, (), {})
         found = {year: by_cell(sums.of(year), (0, 1, 2 + rule_set)) for year in sums.years}
         n = len(sums.regions)
         if further:
             groups |= {year: a[n:] for year, a in found.items() if year not in plan.years}
-        return cls(totals.groups, groups, sums.regions, {year: a[:n] for year, a in found.items()})
+        return cls(
+            totals.groups,
+            frozenset(sums.years) - {*plan.years},
+            groups,
+            sums.regions,
+            {year: a[:n] for year, a in found.items()},
+        )
 
     def compared(
         self,
@@ -153,10 +161,10 @@ class _Sums:
         groups = [self.groups[year] for year in years]
         mine = _cell_years([year[list(own)].sum(axis=0) for year in groups])
         state = _cell_years([year.sum(axis=0) for year in groups])
-        if not mine.has_both:
+        if not mine.has_both or (set(years) & self.further and not _many(mine)):
             return
         for name, others in self._others(years, comparators, mine, state):
-            if others.has_both:
+            if others.has_both and (name in (MARKET, OTHERS) or _many(others)):
                 n = min(one.n_draws for one in (mine, others, state))
                 sides = (one.draws(n) for one in (mine, others, state))
                 yield name, trend(*sides, least_months=least_months)
@@ -177,6 +185,12 @@ class _Sums:
             for r, name in enumerate(self.region_names):
                 sums = [self.regions[year][r] for year in years]
                 yield _REGION.format(name), _cell_years(sums)
+
+
+def _many(side: CellYears) -> bool:
+    """Whether in both years more people must be there than a small cell has."""
+    most_months = 12 * SMALL_CELL
+    return bool((side.months[..., 0].sum(axis=1) > most_months).all())
 
 
 def _cell_years(years: Sequence[NDArray[np.int64]]) -> CellYears:

@@ -21,6 +21,11 @@ from ihp_compute.errors import ContractError
 from ihp_compute.ingest.passes import ingest
 from ihp_compute.measure import make_plan
 from ihp_compute.pipeline import RunRequest, measure, run, with_programme
+from ihp_compute.report.numbers import usd
+from ihp_compute.report.page import render
+from ihp_compute.results import OpenForm
+from ihp_compute.results.suppression.cells import PEOPLE, Key
+from ihp_compute.results.suppression.pattern import Pattern
 from ihp_compute.runner import LocalRunner
 from ihp_compute.uncertainty import read_totals
 from tests.ihp_compute.settlement.trends_by_hand import ByHand, Side, by_hand
@@ -42,10 +47,15 @@ def population(raw_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def with_regions(raw_state: Path, folder: Path, regions: Mapping[str, str]) -> Path:
+    """The small state with these regions of counties; without a table of them if there are none."""
     raw = folder / "raw"
     raw.mkdir()
     for path in raw_state.iterdir():
-        (raw / path.name).symlink_to(path)
+        if not path.name.startswith("region"):
+            (raw / path.name).symlink_to(path)
+    if not regions:
+        ingest(raw, folder / "population", shards=3)
+        return folder / "population"
     with (raw / "region.csv").open("w", encoding="utf-8", newline="") as out:
         table = csv.writer(out)
         table.writerow(["county_fips", "region"])
@@ -248,7 +258,8 @@ def test_a_region_has_the_people_who_live_there_at_the_end_of_each_year(
     lives = regions_of(raw_state)
     request = RunRequest(population, (CONTRACT,), replicates=B, seed=SEED)
     plan, parts = with_programme(make_plan(request))
-    sums = measure(plan.shards, plan=plan, parts=parts).programme["comparison"]
+    own = [part for part in parts if part.name == "comparison"]
+    sums = measure(plan.shards, plan=plan, parts=own).programme["comparison"]
     assert sums.regions == ("metro",)
     assert sums.values.shape[3] == 1 + B
     for y, year in enumerate((2023, 2024)):
@@ -280,9 +291,9 @@ def test_a_region_of_everybody_is_the_state(raw_state: Path, tmp_path: Path, run
 
 
 def test_without_regions_the_others_stand_and_a_finding_says_so(
-    small_population: Path, tmp_path: Path
+    raw_state: Path, tmp_path: Path
 ) -> None:
-    request = RunRequest(small_population, (CONTRACT,), replicates=0)
+    request = RunRequest(with_regions(raw_state, tmp_path, {}), (CONTRACT,), replicates=0)
     made = run(request, tmp_path / "run", LocalRunner(1))
     found = {row["comparator"] for row in rows(made.run_dir, "comparison")}
     assert found == {"comparison", "others"}
@@ -346,3 +357,56 @@ def test_a_pool_by_weights_stands_under_any_programme(run_of: Run) -> None:
     assert found["IHP-02"]["amount_cents"] == round(Fraction(3 * paid, 4))
     with pytest.raises(ContractError, match=r"METRO\.split: found own_results, and no programme"):
         run_of(ALLIANCE.format("own_results"), programme="none")
+
+
+def test_the_report_shows_trends_with_intervals_and_the_pool(run_of: Run) -> None:
+    folder = run_of(ALLIANCE.format("member_months"))
+    page = render(folder)
+    _, _, section = page.partition('<h2 id="comparison">')
+    section = section.partition("<h2 ")[0]
+    (row,) = (
+        row
+        for row in rows(folder, "comparison")
+        if (row["scope"], row["comparator"]) == ("alliance", "others")
+    )
+    assert f"{row['growth'] - 1:+.2%}".replace("-", "\N{MINUS SIGN}").replace("%", " %") in section
+    (ends,) = (
+        row
+        for row in rows(folder, "intervals")
+        if (row["scope"], row["item"], row["measure"], row["method"], row["level"])
+        == ("alliance", "others 2023-2024", "difference_cents", "percentile", 0.95)
+    )
+    assert f"{usd(ends['low'])} to {usd(ends['high'])}" in section
+    for row in rows(folder, "pool"):
+        assert usd(row["amount_cents"], places=2) in section
+    assert "METRO: what its members share" in section
+    assert '<h2 id="comparison">' not in render(run_of("", programme="none"))
+
+
+def test_the_open_form_holds_a_trend_back_with_either_side(run_of: Run) -> None:
+    folder = run_of(ALLIANCE.format("member_months"))
+    groups = {("IHP-02", "2024"), ("IHP-05", "2023")}
+    hidden = frozenset(Key("partnership", g, "all", "all", year, PEOPLE) for g, year in groups)
+    form = OpenForm(folder, Pattern("", "", ("2023", "2024"), (), hidden, frozenset()))
+
+    def held_back(table: str, name: str, column: str) -> set[tuple[str, str]]:
+        return {
+            (row["scope"], row[name])
+            for row in form.table(table).to_pylist()
+            if row[column] is None
+        }
+
+    expected = {("member", "IHP-02"), ("partnership", "IHP-05")}
+    assert held_back("comparison", "scope_id", "growth") == expected
+    assert held_back("comparison", "scope_id", "observed_cents") == expected
+    for row in form.table("intervals").to_pylist():
+        if " 2023-2024" in row["item"]:
+            own = (row["scope"], row["partnership_id"]) in expected
+            assert own == (row["low"] is None) == (row["point"] is None)
+    market = frozenset({Key("partnership", "COMPARISON", "all", "all", "2023", PEOPLE)})
+    form = OpenForm(folder, Pattern("", "", ("2023", "2024"), (), market, frozenset()))
+    for row in form.table("comparison").to_pylist():
+        assert (row["growth"] is None) == (row["comparator"] == "comparison")
+    section = render(folder, form=form).partition('<h2 id="comparison">')[2].partition("<h2 ")[0]
+    assert "held back" in section
+    assert "what its members share" not in section
