@@ -112,7 +112,7 @@ def told(people: People) -> dict[str, Any]:
              "reference": reference, "ratio": 1 + ratio}
             for dimension, stratum, reference, ratio in (
                 ("race", RACES[BLACK], RACES[0], black),
-                ("homelessness", "true", "false", homeless),
+                ("homelessness", "yes", "no", homeless),
             )
         ],
         "intervention": {
