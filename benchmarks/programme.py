@@ -3,8 +3,9 @@
     python -m benchmarks.programme make FOLDER --members 10000 --seeds 1-10
     python -m benchmarks.programme report FOLDER
 
-`make` writes states with changes of emergency visits, stays, readmissions, trend, prices and use,
-a disparity and an intervention (docs/method/synthetic.md), ingests and runs them, and compares
+`make` writes for each seed a state with changes of emergency visits, stays and readmissions, with
+disparities and an intervention, and one with changes of trend, prices and use
+(docs/method/synthetic.md), ingests and runs them, and compares
 `outcomes`, `outcome_changes` and the drawn intervals of `cost_index` and `comparison` with
 `programme` of `truth.json`. Each state is one file of FOLDER, so that a study goes on where it
 stopped; `report` writes `results/programme-<time>.json`. Errors of what is found are clustered by
@@ -44,13 +45,17 @@ CARE: Final = ("ed_visits", "stays", "readmissions")
 LEVEL: Final = 0.95
 CHANGED: Final = "IHP-01"
 """Whose prices and use change."""
+_BARE: Final = {"levels": 0.0, "thin": 0.0, "clinics": 0.0, "creep": 0.0, "savings_lost": 1.0}
+"""Nothing else that moves cost."""
 PLANTED: Final = {
-    "levels": 0.0, "thin": 0.0, "clinics": 0.0, "creep": 0.0, "savings_lost": 1.0,
-    "ed_change": -0.07, "stay_change": -0.14, "readmission_change": -0.2,
-    "trend_difference": -0.06, "price_change": 0.10, "use_change": 0.05, "ed_disparity": 0.4,
-    "ed_disparity_homeless": 0.5, "intervention_effect": -0.2,
+    "care": {
+        **_BARE, "ed_change": -0.07, "stay_change": -0.14, "readmission_change": -0.2,
+        "ed_disparity": 0.4, "ed_disparity_homeless": 0.5, "intervention_effect": -0.2,
+    },
+    "cost": {**_BARE, "trend_difference": -0.06, "price_change": 0.10, "use_change": 0.05},
 }  # fmt: skip
-"""Changes of the size that the programme itself has told of; nothing else that moves cost."""
+"""Changes of the size that the programme itself has told of. Of care and of cost in states of their
+own, because care that changes leaves a member's dollars what they were, so that prices move."""
 PROGRAMME: Final = """
 name    = "study"
 title   = "As shipped, the index against the comparison population"
@@ -85,7 +90,7 @@ class Case:
 
 
 def state(
-    members: int, seed: int, work: Path, replicates: int, planted: Mapping[str, float] = PLANTED
+    members: int, seed: int, work: Path, replicates: int, planted: Mapping[str, float]
 ) -> list[Case]:
     """A state, made, ingested, run and compared; its tables are removed."""
     shutil.rmtree(work, ignore_errors=True)
@@ -141,7 +146,9 @@ def cases(run_dir: Path, truth: Mapping[str, Any]) -> list[Case]:
         if row["conditioning"] == "drawn" and row["level"] == LEVEL
         and row["method"] == "percentile" and row["partnership_id"] in judged
     ]  # fmt: skip
-    wanted = _indices(told) | _growth(told, truth)
+    wanted = _indices(told)
+    if wanted:
+        wanted |= _growth(told, truth)
     for row in drawn:
         key = row["measure"], row["item"], row["partnership_id"]
         if key in wanted:
@@ -170,8 +177,9 @@ def _changes(
             if value is not None:
                 everybody = row["scope"] == "attributed"
                 n = sum(size.values()) if everybody else size[row["scope_id"]]
-                yield row, value, "all partnerships'" if everybody else "a partnership's", n
-        elif (
+                whose = "all partnerships'" if everybody else "a partnership's"
+                yield row, value, whose if value else f"unplanted, {whose}", n
+        elif treated["relative_change"] and (
             (row["scope"], row["dimension"], row["stratum"], row["measure"])
             == ("state", "intervention", treated["treated"], treated["measure"])
         ):  # fmt: skip
@@ -182,7 +190,7 @@ def _ratios(
     rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any]
 ) -> Iterator[tuple[Mapping[str, Any], float]]:
     for one in told["strata"]:
-        for row in rows:
+        for row in rows if one["ratio"] != 1 else ():
             key = row["scope"], row["dimension"], row["stratum"], row["measure"], row["reference"]
             if key == (
                 "state", one["dimension"], one["stratum"], one["measure"], one["reference"],
@@ -245,19 +253,19 @@ def summary(found: Sequence[Case]) -> list[dict[str, Any]]:
 def make(folder: Path, members: int, seeds: Sequence[int], replicates: int) -> None:
     """States that are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
-    for seed in seeds:
-        path = folder / f"{members}-{seed:04d}.json"
+    for seed, (name, planted) in ((seed, part) for seed in seeds for part in PLANTED.items()):
+        path = folder / f"{members}-{seed:04d}-{name}.json"
         if path.exists():
             continue
         began = time.process_time()
-        found = state(members, seed, folder / f"work-{seed}", replicates)
+        found = state(members, seed, folder / f"work-{seed}", replicates, planted)
         document = {
-            "members": members, "replicates": replicates, "planted": PLANTED,
+            "members": members, "replicates": replicates, "planted": planted,
             "cpu_seconds": round(time.process_time() - began, 1),
             "cases": [asdict(case) for case in found],
         }  # fmt: skip
         path.write_text(json.dumps(document) + "\n", encoding="utf-8")
-        print(f"seed {seed}: {len(found)} cases, {document['cpu_seconds']} s", flush=True)
+        print(f"seed {seed}, {name}: {len(found)} cases, {document['cpu_seconds']} s", flush=True)
 
 
 def report(folder: Path) -> None:

@@ -22,6 +22,8 @@ from ihp_compute.synth.people import CHANGED, COMPARISON_GROUP, NO_GROUP, People
 
 READMITTED_SHARE: Final = 0.15
 """Of stays, those that are followed by another within 30 days."""
+_FEWER: Final = ("ed_change", "stay_change", "readmission_change")
+"""Effects that change services and leave dollars: prices and use are not told beside them."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,9 @@ def told(people: People) -> dict[str, Any]:
         "stays": (1 + effects["stay_change"]) * (1 + more) - 1,
         "readmissions": np.where(more > 0, np.nan, effects["readmission_change"]),
     }
+    groups = [*names, COMPARISON]
+    if any(effects[name] for name in _FEWER):  # the same dollars for other services
+        groups = []
     growth = people.calendar.trend
     black, homeless = effects["ed_disparity"], effects["ed_disparity_homeless"]
     return {
@@ -127,10 +132,10 @@ def told(people: People) -> dict[str, Any]:
                     for y, year in enumerate(years)
                 },
             }
-            for g, group in enumerate([*names, COMPARISON])
+            for g, group in enumerate(groups)
         ],
         "use": [
             {"group_id": name, years[0]: 1.0, years[1]: round(1 + float(more[p]), 9)}
-            for p, name in enumerate(names)
+            for p, name in enumerate(names[: len(groups)])
         ],
     }  # fmt: skip

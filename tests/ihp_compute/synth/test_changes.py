@@ -29,10 +29,10 @@ from ihp_compute.synth.people import CHANGED, COMPARISON_GROUP, Calendar, People
 MEMBERS, SEED = 10_000, 17
 BARE: Final = {"levels": 0.0, "thin": 0.0, "clinics": 0.0, "creep": 0.0, "savings_lost": 1.0}
 PLANTED: Final = {
-    "ed_change": -0.4, "stay_change": 0.5, "readmission_change": -0.8, "trend_difference": 0.3,
-    "price_change": 0.4, "use_change": 0.3, "ed_disparity": 0.6, "ed_disparity_homeless": 0.8,
-    "intervention_effect": -0.7,
+    "ed_change": -0.4, "stay_change": 0.5, "readmission_change": -0.8, "ed_disparity": 0.6,
+    "ed_disparity_homeless": 0.8, "intervention_effect": -0.7, "use_change": 0.3,
 }  # fmt: skip
+DEARER: Final = {"trend_difference": 0.3, "price_change": 0.4, "use_change": 0.3}
 STANDARD_ERRORS: Final = 3.5
 SINCE: Final = date(1970, 1, 1)
 LINES: Final = """
@@ -147,6 +147,11 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> State:
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> State:
     return state(tmp_path_factory.mktemp("changed") / "raw", {**BARE, **PLANTED})
+
+
+@pytest.fixture(scope="module")
+def dearer(tmp_path_factory: pytest.TempPathFactory) -> State:
+    return state(tmp_path_factory.mktemp("dearer") / "raw", {**BARE, **DEARER})
 
 
 def ratio(
@@ -292,9 +297,9 @@ def priced(of: State) -> tuple[Counts, Counts]:
 
 
 def test_services_cost_what_is_told_over_those_of_the_comparison(
-    plain: State, changed: State
+    plain: State, dearer: State
 ) -> None:
-    for of in (plain, changed):
+    for of in (plain, dearer):
         cost, resource = priced(of)
         comparators = of.of(comparison)
         told = {row["group_id"]: row for row in of.truth["programme"]["prices"]}
@@ -314,11 +319,9 @@ def test_services_cost_what_is_told_over_those_of_the_comparison(
     assert told["IHP-01"]["2023"] == pytest.approx(1, abs=1e-9)
 
 
-def test_members_of_one_partnership_have_more_of_every_service(
-    plain: State, changed: State
-) -> None:
+def test_members_of_one_partnership_have_more_of_every_service(plain: State, dearer: State) -> None:
     """Standard dollars per member month and score, over the comparison's."""
-    for of in (plain, changed):
+    for of in (plain, dearer):
         _, resource = priced(of)
         need = of.people.score_micro * of.months / 1e6
         one, comparators = of.of(the_one), of.of(comparison)
@@ -330,9 +333,9 @@ def test_members_of_one_partnership_have_more_of_every_service(
         assert error < 0.12
 
 
-def test_cost_grows_as_told(plain: State, changed: State) -> None:
+def test_cost_grows_as_told(plain: State, dearer: State) -> None:
     """Realised cost after the cap, per score and month, of partnerships over the comparison."""
-    for of in (plain, changed):
+    for of in (plain, dearer):
         capped = np.minimum(of.people.cost_cents, 20_000_000).astype(float)
         need = of.people.score_micro * of.months
         for place, groups, most in ((0, the_one, 0.2), (1, others, 0.08)):
@@ -341,23 +344,29 @@ def test_cost_grows_as_told(plain: State, changed: State) -> None:
             assert error < most
             wanted = told["growth"] / told["comparator_growth"]
             assert abs(value - np.log(wanted)) < STANDARD_ERRORS * error
-    told = changed.truth["programme"]["growth"]
+    told = dearer.truth["programme"]["growth"]
     assert told[1]["growth"] / told[1]["comparator_growth"] == pytest.approx(1.3)
-    savings = changed.truth["partnerships"]
+    savings = dearer.truth["partnerships"]
     assert savings[1]["true_savings_rate"] == pytest.approx(-0.3)
     assert 1 - 1.3 * 1.4 * 1.3 < savings[0]["true_savings_rate"] < -1.25
 
 
-def test_the_index_that_is_told_is_that_of_expected_cost(changed: State) -> None:
-    told = changed.truth["programme"]["cost_index"]
+def test_prices_are_not_told_where_dollars_buy_other_services(changed: State) -> None:
+    told = changed.truth["programme"]
+    assert told["prices"] == told["use"] == []
+    assert len(told["growth"]) == 25
+
+
+def test_the_index_that_is_told_is_that_of_expected_cost(dearer: State) -> None:
+    told = dearer.truth["programme"]["cost_index"]
     state_row = {row["year"]: row for row in told if row["group_id"] == "STATE"}
     for row in told:
         of = state_row[row["year"]]
         wanted = row["expected_usd"] / row["risk"] / (of["expected_usd"] / of["risk"])
         assert row["tci"] == pytest.approx(wanted, rel=1e-6)
-    long = changed.people.eligible & (changed.people.months >= 9)
+    long = dearer.people.eligible & (dearer.people.months >= 9)
     assert [state_row[y]["n_members"] for y in (2023, 2024)] == long.sum(0).tolist()
-    capped = np.minimum(changed.people.cost_cents, 12_500_000) / 100
+    capped = np.minimum(dearer.people.cost_cents, 12_500_000) / 100
     for y, year in enumerate((2023, 2024)):
         cost = capped[long[:, y], y]
         error = cost.std() * np.sqrt(len(cost))
