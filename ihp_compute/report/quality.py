@@ -33,6 +33,7 @@ def quality_section(rows: RowsOf) -> dict[str, Any] | None:
         return None
     return {
         "scores": [_score_row(row) for row in scores],
+        "made": any(not row["flag"] for row in scores),
         "moved_cents": sum(row["share_cents"] for row in scores),
         "charts": _charts(scores, measures, held=rows.n_hidden("quality_measures") > 0),
         "measures": [_measure_row(row) for row in measures],

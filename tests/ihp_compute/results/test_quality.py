@@ -76,7 +76,8 @@ def folder(raw_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("quality")
     raw = place / "raw"
     shutil.copytree(raw_state, raw, copy_function=os.link)
-    (raw / "quality_score.parquet").unlink()
+    for supplied in raw.glob("quality_*"):
+        supplied.unlink()
     rows = list(measures())
     with (raw / "quality_measure.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, rows[0])
