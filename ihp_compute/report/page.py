@@ -1,9 +1,10 @@
 """The report of a run: one self-contained page, the first thing an actuary sees.
 
     draft terms -> what was run -> the state -> settlement -> how sure -> walk of each partnership
-        -> attribution -> utilisation -> cost index -> who and what was left out
-        -> every dollar's fate -> what was noticed -> methods and limits
-        -> who answers, and what each standard asks -> definitions
+        -> attribution -> utilisation, how care changed, who has how much of it -> cost index
+        -> who and what was left out -> every dollar's fate
+        -> what was noticed -> methods and limits -> who answers, and what each standard asks
+        -> definitions
 
 It reads a finished run's folder and nothing else: a report can be made again from the results
 without a claim line. Numbers are written as the tables hold them; nothing is settled here. Every
@@ -30,6 +31,7 @@ from ihp_compute.report.definitions import definitions_section
 from ihp_compute.report.frame import template
 from ihp_compute.report.left_out import exclusion_rows, ledger_section
 from ihp_compute.report.noticed import SHOWN, noticed_section
+from ihp_compute.report.outcomes import outcomes_section
 from ihp_compute.report.partnerships import INNER, OUTER, partnerships_of
 from ihp_compute.report.quality import quality_section
 from ihp_compute.report.rate_cells import rate_cells_of
@@ -123,6 +125,7 @@ def render(
         utilisation=utilisation_section(of_the_state(rows["utilisation"]), manifest),
         cost_index=cost_index_section(rows, manifest["performance_year"]),
         comparison=comparison_section(rows, manifest),
+        outcomes=outcomes_section(rows, manifest),
         exclusions=exclusion_rows(of_the_state(rows["exclusions"])),
         ledger=ledger_section(of_the_state(rows["ledger"])),
         noticed=noticed,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ihp_compute.codes import COMPARISON, UNATTRIBUTED
 from ihp_compute.results import TABLES, OpenForm, result
@@ -42,6 +45,7 @@ class RowsOf:
         self.run_dir = run_dir
         self.form = form
         self._read: dict[str, list[Row]] = {}
+        self._whole: dict[str, pa.Table] = {}
 
     def __getitem__(self, name: str) -> list[Row]:
         """Rows of a table."""
@@ -53,6 +57,24 @@ class RowsOf:
             else:
                 self._read[name] = _saying(name, self.form.table(name).to_pylist())
         return self._read[name]
+
+    def where(self, name: str, **among: Collection[Any]) -> list[Row]:
+        """Rows of a table of many whose columns have one of these values each, hidden ones too.
+
+        >>> RowsOf(run_dir).where("outcomes", scope=["state"])  # doctest: +SKIP
+        """
+        if name not in self._whole:
+            self._whole[name] = (
+                result(self.run_dir, TABLES[name]) if self.form is None else self.form.table(name)
+            )
+        table = self._whole[name]
+        chosen = None
+        for column, values in among.items():
+            field = table.schema.field(column)
+            own = pc.is_in(table.column(column), pa.array(list(values), field.type))
+            chosen = own if chosen is None else pc.and_(chosen, own)
+        found: list[Row] = (table if chosen is None else table.filter(chosen)).to_pylist()
+        return found
 
     def n_hidden(self, name: str) -> int:
         """Rows of a table that are hidden wholly."""

@@ -292,6 +292,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             (QUALITY, scores),
             (QUALITY_MEASURES, []),
             (SCORE_CHANGES, []),
+            *((declared, []) for declared in PROGRAMME_TABLES.values()),
         ):
             schema = declared.arrow
             columns = list(zip(*rows, strict=True)) or [()] * len(schema)

@@ -1,10 +1,12 @@
-"""Charts as SVG: waterfall, forest of intervals, ratios, dumbbells, bars. They know no run."""
+"""Charts as SVG: waterfall, forest of intervals, ratios, multiples,
+dumbbells, bars. They know no run."""
 
 from __future__ import annotations
 
 from ihp_compute.report.charts.bars import YearBar, year_bars
 from ihp_compute.report.charts.dumbbells import Dumbbell, dumbbells
 from ihp_compute.report.charts.forest import ForestRow, forest
+from ihp_compute.report.charts.multiples import Multiple, multiples
 from ihp_compute.report.charts.points import PointsBar, PointsRow, points_chart
 from ihp_compute.report.charts.ratios import RatioRow, ratios
 from ihp_compute.report.charts.sheet import Chart, Whisker
@@ -15,6 +17,7 @@ __all__ = [
     "Chart",
     "Dumbbell",
     "ForestRow",
+    "Multiple",
     "PointsBar",
     "PointsRow",
     "RatioRow",
@@ -22,6 +25,7 @@ __all__ = [
     "YearBar",
     "dumbbells",
     "forest",
+    "multiples",
     "points_chart",
     "ratios",
     "waterfall",
