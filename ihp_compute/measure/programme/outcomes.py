@@ -101,7 +101,7 @@ class OutcomeSums:
         order = np.argsort(key)
 
         def joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
-            return np.concatenate(arrays, axis=-1)[..., order]
+            return np.take(np.concatenate(arrays, axis=-1), order, axis=-1)
 
         def each(name: str) -> tuple[NDArray[np.int64], ...]:
             columns = zip(*(getattr(shard, name) for shard in self.shards), strict=True)

@@ -100,16 +100,15 @@ def dimension_sums(
         stayed = summed.of_stayed(place[1], codes.n)
         for dimension, code in codes.of.items():
             n = n_strata[dimension]
-            is_of = (code[:, None] == np.arange(n)).astype(np.float64)
             later, earlier, stratum, products = summed.of_moved(strata[dimension])
             own = np.arange(n_groups * n)
             found[dimension] = DimensionSums(
-                np.stack(people) @ is_of,
-                np.stack(sums) @ is_of,
+                _added(np.stack(people), code, n),
+                _added(np.stack(sums), code, n),
                 np.append(own // n, later),
                 np.append(own // n, earlier),
                 np.append(own % n, stratum),
-                np.concatenate([_flat(stayed @ is_of), products], axis=2),
+                np.concatenate([_flat(_added(stayed, code, n)), products], axis=2),
             )
     return [found[dimension] for dimension in range(len(n_strata))]
 
@@ -129,7 +128,7 @@ def _divisions(
     strata: Sequence[NDArray[np.integer[Any]]], n_strata: Sequence[int], n_groups: int
 ) -> Iterator[tuple[NDArray[np.int64], _Codes]]:
     """Combination of each member by year, of dimensions whose combinations are few."""
-    room = max(_FEW, strata[0].shape[1] // 8) // n_groups
+    room = max(_FEW, strata[0].shape[1] // 32) // n_groups
     one = np.zeros((2, strata[0].shape[1]), np.int64)
     place, codes = one, _Codes(1, {})
     for dimension in sorted(range(len(n_strata)), key=lambda k: n_strata[k]):
@@ -202,16 +201,16 @@ class _Summed:
     def of_year(
         self, year: int, place: NDArray[np.int64], n: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """People: float64[n_groups, n]; sums: float64[n_fields, n_measures, n_groups, n]."""
-        cell, n_cells = self.groups[year] * n + place, self.n_groups * n
+        """People: float64[n, n_groups]; sums: float64[n_fields, n_measures, n, n_groups]."""
+        cell, n_cells = place * self.n_groups + self.groups[year], self.n_groups * n
         people = np.bincount(cell[self.people[year]], minlength=n_cells).astype(np.float64)
-        shape = (self.n_groups, n)
+        shape = (n, self.n_groups)
         return people.reshape(shape), self._entered(FIELDS, self.years[year], cell, shape)
 
     def of_stayed(self, place: NDArray[np.int64], n: int) -> NDArray[np.float64]:
-        """Products of people who stay: float64[n_products, n_measures, n_groups, n]."""
-        cell = self.groups[1] * n + place
-        return self._entered(PRODUCTS, self.stayed, cell, (self.n_groups, n))
+        """Products of people who stay: float64[n_products, n_measures, n, n_groups]."""
+        cell = place * self.n_groups + self.groups[1]
+        return self._entered(PRODUCTS, self.stayed, cell, (n, self.n_groups))
 
     def of_moved(
         self, stratum: NDArray[np.integer[Any]]
@@ -247,6 +246,11 @@ class _Summed:
             for name, measures, values in found:
                 sums[names.index(name), measures] = np.bincount(at, values, n)
         return sums.reshape(*sums.shape[:2], *shape)
+
+
+def _added(sums: NDArray[np.float64], code: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+    """Sums of combinations (the last axis but one) added up by their stratum, which is last."""
+    return np.stack([sums[..., code == stratum, :].sum(axis=-2) for stratum in range(n)], axis=-1)
 
 
 def _flat(sums: NDArray[np.float64]) -> NDArray[np.float64]:
