@@ -1,5 +1,4 @@
-"""Charts as SVG: waterfall, forest of intervals, ratios, multiples,
-dumbbells, bars. They know no run."""
+"""Charts as SVG: waterfall, forest, ratios, multiples of one, dumbbells, bars. They know no run."""
 
 from __future__ import annotations
 
