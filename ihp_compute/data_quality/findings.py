@@ -366,6 +366,11 @@ FINDINGS: Final[Mapping[str, Finding]] = {
             counts="people",
         ),
         Finding(
+            "intervention_outside_years",
+            "people of an intervention who began before or after the years compared: in no arm",
+            counts="people",
+        ),
+        Finding(
             "no_ed_classifier",
             "no ed_classifier: how far emergency visits were avoidable is not told",
             is_absence=True,

@@ -9,7 +9,7 @@ rule set and in countable months.
 """
 
 # Every part is asked with the plan, and a survey of those that need none is nothing:
-# ruff: noqa: ARG002, ARG003
+# ruff: noqa: ARG002
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ from ihp_compute.measure.programme.outcome_measures import (
     REGION,
 )
 from ihp_compute.measure.programme.part import MemberYear
-from ihp_compute.measure.programme.strata import PersonRows, Strata
+from ihp_compute.measure.programme.strata import PersonRows, Strata, starts_between
 from ihp_compute.population import Population, ShardColumns
 from ihp_compute.units import months_of_days, sums_by
 
@@ -154,11 +154,24 @@ class Outcomes:
 
     @classmethod
     def absent(cls, plan: Plan, population: Population) -> Iterator[Noticed]:
-        """No strata without `member_factors`, no avoidable visits without `ed_classifier`."""
+        """What leaves a measure or strata out, and who of an intervention is in no arm."""
         if population.reference("member_factors") is None:
             yield Noticed("outcomes_without_factors", source_table="member_factors")
         if population.reference("ed_classifier") is None:
             yield Noticed("no_ed_classifier", source_table="ed_classifier")
+        table = population.reference("intervention")
+        if table is not None:
+            began = PersonRows.of(table, ("arm",)).first_day
+            outside = int(np.count_nonzero(~starts_between(began, plan.years)))
+            if outside:
+                yield Noticed(
+                    "intervention_outside_years",
+                    source_table="intervention",
+                    column_name="start_date",
+                    lines=outside,
+                    share=outside / began.size,
+                    size=began.size,
+                )
 
     def survey(self, shard: ShardColumns, plan: Plan) -> None:
         """Nothing is asked of everybody before."""

@@ -214,13 +214,17 @@ class Strata:
         return out
 
 
+def starts_between(days: NDArray[np.int32], years: Sequence[int]) -> NDArray[np.bool_]:
+    """Whether a day lies after the first year and no later than the end of the last."""
+    return (days >= year_bounds(years[0])[1]) & (days < year_bounds(years[-1])[1])
+
+
 def _arms(
     told: PersonRows, member_key: NDArray[np.uint64], years: Sequence[int]
 ) -> NDArray[np.int16]:
     """Arm of who began after the first year and no later than the last; else -1."""
     rows, member = told.rows_of(member_key)
-    began = told.first_day[rows]
-    between = (began >= year_bounds(years[0])[1]) & (began < year_bounds(years[-1])[1])
+    between = starts_between(told.first_day[rows], years)
     out = np.full(member_key.size, -1, np.int16)
     out[member[between]] = told.code[0, rows[between]] - 1
     return out
