@@ -51,8 +51,9 @@ def run_of(small_population: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def rows(folder: Path, table: str) -> Rows:
+    """Rows of a table; of intervals those of settlements."""
     found: Rows = pq.read_table(folder / f"{table}.parquet").to_pylist()
-    return found
+    return [row for row in found if not row.get("item")]
 
 
 def by_id(folder: Path, table: str = "settlement") -> dict[str, dict[str, Any]]:
