@@ -52,10 +52,10 @@ def points_chart(
     -------
     Chart
     """
-    width, label_width, top, gap = 1080, 150, 34, 22
+    width, label_width, top, gap, edge = 1080, 150, 34, 22, 8
     bottom = top + ROW * len(rows)
     sheet = Sheet(width, bottom + 24, title, description)
-    each = (width - label_width) / (1 + len(measures)) - gap
+    each = (width - label_width - edge) / (1 + len(measures)) - gap
     lefts = [label_width + gap + k * (each + gap) for k in range(1 + len(measures))]
     for index in range(1, len(rows), 2):
         sheet.box(0, top + ROW * index, width, ROW, "stripe")
