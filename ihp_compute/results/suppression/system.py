@@ -14,7 +14,7 @@ known more closely than 1 to 10 is no better than one shown.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,15 +25,15 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
 from ihp_compute.results.small_cells import SMALL_CELL
+from ihp_compute.results.suppression.elimination import Eliminated
 
 Name = tuple[str, ...]
 N_COUNTS: Final = 2
 """Counts of a cell that must not be small: people, and what else its measure counts."""
-_DETERMINED: Final = 1e-6
-"""One less the square of a unit vector's part in the row space: at least 1 / unknowns when it is
-not in it, 0 up to rounding when it is."""
 _PART: Final = 1e-7
 _MOST_ROUNDS: Final = 200
+_MOST_TOGETHER: Final = 300
+"""Unknowns whose ends are sought by all equations together."""
 _WIDE: Final = SMALL_CELL - 1
 """Least that must lie between the ends of a small count."""
 _NO_END: Final = 3
@@ -134,11 +134,9 @@ class _Hiding:
         told: set[int] = set()
         for _ in range(_MOST_ROUNDS):
             self._each_equation()
-            told = self._together()
-            told = told or self._closely() or self._closely_together()
-            if not self.moved:
+            told = self._together() or self._closely() or self._closely_together()
+            if not told or not self.moved:
                 break
-            self.moved = False
         shown = np.flatnonzero(self.small & self.system.is_row & ~self.hidden).tolist()
         return Choice(self.hidden, np.array(sorted({*shown, *told}), np.int64))
 
@@ -203,65 +201,72 @@ class _Hiding:
 
     def _together(self) -> set[int]:
         """Small cells that the equations determine together; more is hidden for each."""
-        told: set[int] = set()
-        for equations, cells, matrix in list(self._parts()):
-            a = matrix.toarray()
-            solved = np.linalg.pinv(a @ a.T, rcond=1e-10, hermitian=True) @ a
-            outside = 1.0 - np.einsum("ij,ij->j", a, solved)
-            touched: set[int] = set()
-            for j in np.flatnonzero((outside < _DETERMINED) & self.small[cells]).tolist():
-                told.add(int(cells[j]))
-                self._protect(equations[np.abs(solved[:, j]) > _PART].tolist(), touched)
-        return told
+        rows, of_row = [], []
+        for k, equation in enumerate(self.equations):
+            inside = self.hidden[equation.cells]
+            if inside.any():
+                cells, signs = equation.cells[inside], equation.signs[inside]
+                rows.append(dict(zip(cells.tolist(), signs.tolist(), strict=True)))
+                of_row.append(k)
+        solved = Eliminated(rows)
+        told = {
+            cell: [of_row[i] for i in solved.told_by(cell)]
+            for cell in sorted(solved.determined())
+            if self.small[cell]
+        }
+        self._protect(told)
+        return set(told)
 
     def _closely(self) -> set[int]:
         """Small cells whose ends lie closer than 1 and 10; more is hidden for each."""
-        told: set[int] = set()
+        told: dict[int, list[int]] = {}
         for count in range(N_COUNTS):
             least, most, by = ends(self.system, self.hidden, self.equations, count)
             own = self.system.counts[:, count]
             close = self.hidden & (own >= 1) & (own <= SMALL_CELL) & (most - least < _WIDE)
-            touched: set[int] = set()
             for cell in np.flatnonzero(close).tolist():
-                told.add(cell)
-                self._protect([int(k) for k in by[:, cell] if k >= 0], touched)
-        return told
+                told[cell] = [int(k) for k in by[:, cell] if k >= 0]
+        self._protect(told)
+        return set(told)
 
     def _closely_together(self) -> set[int]:
-        """The same by all equations together."""
-        told: set[int] = set()
+        """The same by all equations together, where they are not too many."""
+        told: dict[int, list[int]] = {}
         for count in range(N_COUNTS):
             for equations, cells, matrix in list(self._parts()):
                 own = self.system.counts[cells, count]
-                if not ((own >= 1) & (own <= SMALL_CELL)).any():
+                few = len(cells) <= _MOST_TOGETHER
+                if not few or not ((own >= 1) & (own <= SMALL_CELL)).any():
                     continue
                 adds_up = [i for i, k in enumerate(equations) if self.equations[k].adds_up]
-                touched: set[int] = set()
                 for j, weights in _close(matrix[adds_up], own):
-                    told.add(int(cells[j]))
                     by = equations[np.array(adds_up)][weights > _PART]
-                    self._protect(by.tolist(), touched)
-        return told
+                    told[int(cells[j])] = by.tolist()
+        self._protect(told)
+        return set(told)
 
-    def _protect(self, by: Sequence[int], touched: set[int]) -> None:
-        """Hide the smallest shown row of the equations that tell of a cell, or of their neighbours.
+    def _protect(self, told: Mapping[int, Sequence[int]]) -> None:
+        """For each cell hide the smallest shown row of the equations that tell of it.
 
-        Once a round for each equation: what is hidden for one cell may do for others.
+        Where none is left, of those that share a hidden cell with them. Cells that the same
+        equations tell of have the same row hidden for them.
         """
-        if not by or touched.intersection(by):
-            return
-        near, more = set(by), None
-        while more is None:
-            cells = np.unique(np.concatenate([self.equations[k].cells for k in near]))
-            more = self._smallest_shown(cells)
-            wider = {k for c in cells[self.hidden[cells]].tolist() for k in self.of_cell[c]} | near
-            if wider == near:
-                break
-            near = wider
-        if more is not None:
-            touched.update(by)
-            self._hide(more)
-            self.moved = True
+        more = set()
+        for by in told.values():
+            near, row = set(by), None
+            while near and row is None:
+                cells = np.unique(np.concatenate([self.equations[k].cells for k in near]))
+                row = self._smallest_shown(cells)
+                hidden = cells[self.hidden[cells]].tolist()
+                wider = {k for c in hidden for k in self.of_cell[c]} | near
+                if wider == near:
+                    break
+                near = wider
+            if row is not None:
+                more.add(row)
+        for row in sorted(more):
+            self._hide(row)
+        self.moved = bool(more)
 
 
 def _close(matrix: csr_array, own: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.float64]]]:
