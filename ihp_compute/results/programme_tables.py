@@ -214,8 +214,9 @@ TRENDS: Final = TableSchema(
     keys=("scope", "scope_id", "comparator", "from_year", "to_year"),
     behind=(
         Behind(
-            "scope", "scope_id", ("from_year", "to_year"), renamed={"member": "partnership"},
+            "scope", "scope_id", ("from_year", "to_year"), rests_on=("=settled",),
             against=(Against("comparator", "group"),),
+            renamed={"alliance": "partnership", "member": "partnership"},
         ),
     ),
 )  # fmt: skip
@@ -235,6 +236,9 @@ POOL: Final = TableSchema(
                "cents"),
     ),
     keys=("alliance_id", "partnership_id"),
+    behind=(
+        Behind("=partnership", "partnership_id", ("=performance",), rests_on=("=settled",)),
+    ),
 )  # fmt: skip
 
 _DECLARED: Final[tuple[TableSchema, ...]] = (

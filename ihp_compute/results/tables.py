@@ -117,10 +117,11 @@ INTERVALS: Final = TableSchema(
                only=("measure", ("savings_rate", "savings_cents", "payment_cents",
                                  "state_net_cents")),
                renamed=_SETTLES),
-        Behind("scope", "partnership_id", ("=base", "=performance"),
-               only=("measure", ("growth_difference", "difference_cents")),
-               renamed={"member": "partnership"}, against=(Against("item", "group"),)),
-        Behind("scope", "partnership_id", ("=base", "=performance"), rests_on=("=settled",)),
+        Behind("scope", "partnership_id", ("=performance",), rests_on=("=nine_months",),
+               only=("measure", ("tci", "rui", "price_index"))),
+        Behind("scope", "partnership_id", ("=base", "=performance"), rests_on=("=settled",),
+               against=(Against("item", "group"),),
+               renamed={"alliance": "partnership", "member": "partnership"}),
     ),
 )  # fmt: skip
 

@@ -134,12 +134,20 @@ def keys_of(told_years: tuple[str, str], kind: Behind, row: _Row) -> list[Key]:
         scope = kind.renamed[scope_id]
     if scope in (STATE, SETTLED, ATTRIBUTED):
         scope_id = scope
-    at = {"=base": told_years[0], "=performance": told_years[1]}
     dimension, stratum = named(kind.dimension, row), named(kind.stratum, row)
     return [
-        Key(scope, scope_id, dimension, stratum, at.get(year) or str(row[year]), PEOPLE)
-        for year in kind.years
+        Key(scope, scope_id, dimension, stratum, year, PEOPLE)
+        for year in _years(told_years, kind, row)
     ]
+
+
+def _years(told_years: tuple[str, str], kind: Behind, row: _Row) -> list[str]:
+    """Years of a row; another than the run's stands on the people of both of them."""
+    at = {"=base": told_years[0], "=performance": told_years[1]}
+    years = [at.get(year) or str(row[year]) for year in kind.years]
+    if all(year in told_years for year in years):
+        return years
+    return list(dict.fromkeys([*years, *told_years]))
 
 
 def kind_of(declared: TableSchema, row: _Row) -> Behind | None:
