@@ -51,7 +51,9 @@ def cost_index_section(rows: RowsOf, year: int) -> Row | None:
     )
     order += [found[group] for group in reserved if group in found]
     shown = [
-        row for row in [*attributed, *order] if row["n_members"] and row["flag"] != "no_denominator"
+        row
+        for row in [*attributed, *order]
+        if row["n_members"] and row["tci"] is not None and row["flag"] != "no_denominator"
     ]
     ends = _ends(rows["intervals"])
     chart = ratios(
@@ -76,7 +78,7 @@ def cost_index_section(rows: RowsOf, year: int) -> Row | None:
         "peer": order[0]["peer"] if order else attributed[0]["peer"],
         "chart": chart if shown else None,
         "table": [_group(row, drivers[row["scope"], row["scope_id"]]) for row in shown],
-        "n_held_back": sum(row["n_members"] is None for row in [*attributed, *order]),
+        "n_held_back": sum(row["tci"] is None for row in [*attributed, *order]),
         "dimensions": [
             (heading, _items(drivers["attributed", "attributed"], dimension))
             for heading, dimension in (

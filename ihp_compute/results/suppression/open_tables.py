@@ -152,7 +152,7 @@ class OpenForm:
     ) -> list[Key]:
         """Cells of the stratum or group that a row is held against."""
         name = row[against.column].partition(" ")[0]
-        measures = {"", *(measure_of(c, row) for c in kind.counts)}
+        measures = {"", *(measure_of(c, row) for c in kind.counts if not c.falls)}
         measures |= {named(measure, row) for measure in kind.rests_on}
         found = []
         for key in keys:
