@@ -44,11 +44,12 @@ _AFTER: Final[Mapping[str, tuple[str, ...]]] = {
     "ed_avoidable": ("ed_visits",),
 }
 """Measures that fall with others, of whose events theirs are parts."""
+_QUALITY: Final = "quality"
 _WITHIN: Final[Mapping[str, str]] = {
     RATE_CELLS: SETTLED,
     PAYERS: SETTLED,
     "services": "nine_months",
-    "quality": SETTLED,
+    _QUALITY: SETTLED,
 }
 """Measures of strata alone, whose sums other tables show, and with what a scope's all fall."""
 
@@ -156,7 +157,7 @@ def hidden_of(told: Told, shown: Sequence[Shown] = ()) -> tuple[set[Key], list[K
     )
     exposed: list[Key] = []
     measures = [m for m in told.measures if m not in _WITH_PEOPLE]
-    order = sorted(measures, key=lambda m: (m != PEOPLE, m in _AFTER or m in _WITHIN, m))
+    order = sorted(measures, key=lambda m: (m != PEOPLE, m in _WITHIN, m in _AFTER, m))
     for measure in order:
         together = (PEOPLE, *_WITH_PEOPLE) if measure == PEOPLE else (measure,)
         build = _Build(told, hidden, known)
@@ -195,6 +196,8 @@ def _structure(build: _Build, measure: str, hidden: set[Key]) -> None:
         if key.measure != measure:
             continue
         inherited = any(key._replace(measure=m) in hidden for m in _AFTER.get(measure, ()))
+        if measure == _QUALITY:  # a measure of claims is one of the outcomes
+            inherited |= _all(key, key.stratum) in hidden
         if measure in _WITHIN:
             inherited |= _all(key, _WITHIN[measure]) in hidden
         if measure == SETTLED:
