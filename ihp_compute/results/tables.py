@@ -91,13 +91,14 @@ SETTLEMENT_STATE: Final = TableSchema(
 
 INTERVALS: Final = TableSchema(
     "intervals",
-    "how sure savings and payment are, of each partnership and of sums drawn together",
+    "how sure savings and payment are, of each partnership and of sums drawn together; tci, rui "
+    "and price_index of cost_index, growth_difference and difference_cents of comparison too",
     (
         _SCOPE,
         Column("partnership_id", pa.string(), "the partnership, or the scope_id of another scope"),
         Column("measure", pa.string(),
-               "savings_rate, savings_cents, payment_cents, state_net_cents; tci, rui, "
-               "price_index of cost_index; growth_difference, difference_cents of comparison"),
+               "savings_rate, savings_cents, payment_cents, state_net_cents; "
+               "those of other tables by name"),
         Column("item", pa.string(),
                "which of the measure: comparator and years, year; empty of a settlement"),
         Column("method", pa.string(), "percentile or basic"),

@@ -33,6 +33,13 @@ contract = "mn-ihp-2.0-track-2"
 
 [default.overrides]
 "settlement.gain.share" = {share}
+
+[alliances.TWO]
+members = ["IHP-02", "IHP-03"]
+split = "member_months"
+
+[alliances.TWO.overrides]
+"settlement.quality.missing" = "none"
 """
 UNDER = [name for name, table in TABLES.items() if table.in_digest]
 EMPTY_HERE = ("netted", "score_changes")

@@ -25,7 +25,7 @@ COLUMNS = [
     for column in table.columns
     if column.each != AXIS  # unit and meaning of a moved term are its contract's
 ]
-TWO_CAPS = """
+TERMS = """
 [set]
 name = "two-caps"
 
@@ -37,13 +37,20 @@ contract = "mn-ihp-2.0-track-2"
 
 [partnerships.IHP-01.overrides]
 "cost.claim_cap" = 50000
+
+[alliances.TWO]
+members = ["IHP-02", "IHP-03"]
+split = "member_months"
+
+[alliances.TWO.overrides]
+"settlement.quality.missing" = "none"
 """
 
 
 @pytest.fixture(scope="module")
 def folder(small_population: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     terms = tmp_path_factory.mktemp("terms") / "two.toml"
-    terms.write_text(TWO_CAPS, encoding="utf-8")
+    terms.write_text(TERMS, encoding="utf-8")
     folder = tmp_path_factory.mktemp("tables") / "run"
     run(RunRequest(small_population, (str(terms),), replicates=5), folder)
     return folder
