@@ -13,11 +13,11 @@ from ihp_compute.codes import COMPARISON, UNATTRIBUTED
 from ihp_compute.results import TABLES, OpenForm, result
 
 Row = dict[str, Any]
-_OF_SETTLEMENTS: Final = (
-    "chances", "intervals", "netted", "payments", "score_changes", "sensitivities", "settlement",
-    "settlement_state", "walk",
+_LEFT_OUT: Final = (
+    "chances", "comparison", "intervals", "netted", "payments", "quality", "quality_measures",
+    "score_changes", "sensitivities", "settlement", "settlement_state", "walk",
 )  # fmt: skip
-"""Tables of whose hidden rows the page says how many there are, and nothing else."""
+"""Tables whose hidden rows are left out: a page says at most how many there are."""
 
 
 def of_the_state(rows: Sequence[Row]) -> list[Row]:
@@ -85,9 +85,9 @@ class RowsOf:
 
 
 def _saying(name: str, rows: Sequence[Row]) -> list[Row]:
-    """Rows of a table; of those of settlements the ones that are not hidden wholly."""
+    """Rows of a table; of some the ones that are not hidden wholly."""
     keys = TABLES[name].keys
-    if not rows or name not in _OF_SETTLEMENTS:
+    if not rows or name not in _LEFT_OUT:
         return list(rows)
     values = [column for column in rows[0] if column not in keys]
     return [row for row in rows if not values or any(row[c] is not None for c in values)]
