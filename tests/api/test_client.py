@@ -68,11 +68,11 @@ def test_an_answer_that_is_lost_on_the_way_starts_nothing_twice(
 
 
 def test_results_arrive_as_an_arrow_table(connect: Callable[..., Client], finished: Run) -> None:
-    with connect() as service:
+    with connect(0, "runs:read", "results:member") as service:
         table = service.results(finished.id, "settlement")
-        assert table.column("payment_cents").to_pylist() == [2**53 + 1, -5]
-        with pytest.raises(ServiceError, match="403 Forbidden") as caught:
-            service.results(finished.id, "member_years")
+    assert table.column("payment_cents").to_pylist() == [2**53 + 1, -5]
+    with connect() as service, pytest.raises(ServiceError, match="403 Forbidden") as caught:
+        service.results(finished.id, "member_years")
     assert caught.value.problem["type"] == "urn:ihp:problem:forbidden"
 
 

@@ -181,8 +181,10 @@ def test_the_guide_s_examples_load(tmp_path: Path) -> None:
     """Every TOML block of the guide to term files is a contract or a set that checks."""
     guide = (FOLDER / "README.md").read_text()
     blocks = guide.split("```toml\n")[1:]
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     (tmp_path / "north_2025.toml").write_text(blocks[0].split("```")[0])
     (tmp_path / "state.toml").write_text(blocks[1].split("```")[0])
+    (tmp_path / "alliance.toml").write_text(blocks[2].split("```")[0])
     assert contracts.check(tmp_path / "north_2025.toml")["kind"] == "contract"
     assert contracts.check(tmp_path / "state.toml", 2025)["kind"] == "set"
+    assert contracts.check(tmp_path / "alliance.toml", 2012)["kind"] == "set"
