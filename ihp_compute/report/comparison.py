@@ -27,12 +27,18 @@ def comparison_section(rows: RowsOf, manifest: Mapping[str, Any]) -> Row | None:
     ends = _ends(rows["intervals"])
     found.sort(key=lambda row: (_SCOPES.index(row["scope"]), row["scope_id"], row["comparator"]))
     trends = [_trend(row, ends) for row in found]
+    before: set[tuple[str, str]] = set()
+    for trend in trends:  # on paper each against its first comparator
+        whose = trend["scope"], trend["scope_id"]
+        trend["is_printed"] = whose not in before
+        before.add(whose)
     pools = [] if rows.form is not None else _pools(rows["pool"])
     if not trends and not pools:
         return None
     return {
         "trends": trends,
         "pools": pools,
+        "n_unprinted": sum(not trend["is_printed"] for trend in trends),
         "n_held_back": rows.n_hidden("comparison"),
         "further": len(rows["comparison"]) - len(found),
     }

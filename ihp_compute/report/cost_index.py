@@ -26,6 +26,8 @@ _HEADINGS: Final = (
 )
 _LARGEST: Final = 3
 """Categories named of a group."""
+_PRINTED: Final = 12
+"""Items of a dimension on paper."""
 
 
 def cost_index_section(rows: RowsOf, year: int) -> Row | None:
@@ -78,6 +80,7 @@ def cost_index_section(rows: RowsOf, year: int) -> Row | None:
         "peer": order[0]["peer"] if order else attributed[0]["peer"],
         "chart": chart if shown else None,
         "table": [_group(row, drivers[row["scope"], row["scope_id"]]) for row in shown],
+        "printed": _PRINTED,
         "n_held_back": sum(row["tci"] is None for row in [*attributed, *order]),
         "dimensions": [
             (heading, _items(drivers["attributed", "attributed"], dimension))
@@ -133,9 +136,7 @@ def _group(row: Row, drivers: Sequence[Row]) -> Row:
         "pmpm": numbers.usd(row["cost_cents"] / row["member_months"], places=2),
         "difference": total("difference_usd"),
         "parts": [total(part) for part in PARTS],
-        "largest": ", ".join(
-            f"{numbers.label(d['item'])} {_usd(d['difference_usd'])}" for d in largest
-        ),
+        "largest": [f"{numbers.label(d['item'])} {_usd(d['difference_usd'])}" for d in largest],
     }
 
 

@@ -15,6 +15,8 @@ from ihp_compute.report.rows import Row
 
 SHOWN: Final = 10
 """Rows of a finding on the page; the table has all."""
+PRINTED: Final = 3
+"""Rows of a finding on paper."""
 _LIKE: Final = ("finding", "source_table", "column_name", "subject")
 """What rows of several files have alike."""
 

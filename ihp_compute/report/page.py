@@ -1,8 +1,9 @@
 """The report of a run: one self-contained page, the first thing an actuary sees.
 
     draft terms -> what was run -> the state -> settlement -> how sure -> walk of each partnership
-        -> attribution -> utilisation, how care changed, who has how much of it -> cost index
-        -> who and what was left out -> every dollar's fate
+        -> attribution -> utilisation -> how care changed, who has how much of it -> quality
+        -> cost index -> trend against the market -> who and what was left out
+        -> every dollar's fate
         -> what was noticed -> methods and limits -> who answers, and what each standard asks
         -> definitions
 
@@ -30,7 +31,7 @@ from ihp_compute.report.cost_index import cost_index_section
 from ihp_compute.report.definitions import definitions_section
 from ihp_compute.report.frame import template
 from ihp_compute.report.left_out import exclusion_rows, ledger_section
-from ihp_compute.report.noticed import SHOWN, noticed_section
+from ihp_compute.report.noticed import PRINTED, SHOWN, noticed_section
 from ihp_compute.report.outcomes import outcomes_section
 from ihp_compute.report.partnerships import INNER, OUTER, partnerships_of
 from ihp_compute.report.quality import quality_section
@@ -38,6 +39,7 @@ from ihp_compute.report.rate_cells import rate_cells_of
 from ihp_compute.report.review import beside_the_result, marks, review_section
 from ihp_compute.report.rows import RowsOf, of_the_state
 from ihp_compute.report.scopes import scope_rows, state_of
+from ihp_compute.report.sections import numbered
 from ihp_compute.report.state import state_forest, state_row
 from ihp_compute.report.utilisation import utilisation_section
 from ihp_compute.report.walks import state_walk, statements
@@ -97,6 +99,13 @@ def render(
     noticed = noticed_section(rows["data_quality"], of_the_state(rows["ledger"]))
     shown, sources = statements(partnerships, rate_cells_of(run_dir, form))
     left_out = rows.n_hidden("settlement")
+    outcomes = outcomes_section(rows, manifest)
+    programme = {
+        "outcomes": any(outcomes[name] for name in ("changes", "arms", "strata")),
+        "quality-scores": quality_section(rows),
+        "cost-index": cost_index_section(rows, manifest["performance_year"]),
+        "comparison": comparison_section(rows, manifest),
+    }
     return template(REPORT).render(
         manifest=manifest,
         rows=rows,
@@ -120,17 +129,19 @@ def render(
         state_walk=None if left_out else state_walk(partnerships),
         statements=shown,
         sources=sources,
-        quality=quality_section(rows),
+        sections=numbered({anchor for anchor, found in programme.items() if not found}),
+        quality=programme["quality-scores"],
         attribution=attribution_section(of_the_state(rows["attribution"]), manifest),
         utilisation=utilisation_section(of_the_state(rows["utilisation"]), manifest),
-        cost_index=cost_index_section(rows, manifest["performance_year"]),
-        comparison=comparison_section(rows, manifest),
-        outcomes=outcomes_section(rows, manifest),
+        cost_index=programme["cost-index"],
+        comparison=programme["comparison"],
+        outcomes=outcomes,
         exclusions=exclusion_rows(of_the_state(rows["exclusions"])),
         ledger=ledger_section(of_the_state(rows["ledger"])),
         noticed=noticed,
         provenance=provenance(manifest),
         shown_findings=SHOWN,
+        printed_findings=PRINTED,
         weak_bases=DRAFT_BASES,
         dash=numbers.DASH,
         small_cell=SMALL_CELL,

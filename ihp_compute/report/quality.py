@@ -33,8 +33,8 @@ def quality_section(rows: RowsOf) -> dict[str, Any] | None:
         return None
     return {
         "scores": [_score_row(row) for row in scores],
-        "made": any(not row["flag"] for row in scores),
-        "moved_cents": sum(row["share_cents"] for row in scores),
+        "made": any(row["flag"] == "" for row in scores),
+        "moved_cents": numbers.summed(row["share_cents"] for row in scores),
         "charts": _charts(scores, measures, held=rows.n_hidden("quality_measures") > 0),
         "measures": [_measure_row(row) for row in measures],
         "from_claims": any(row["source"] == "claims" for row in measures),
@@ -47,11 +47,15 @@ def quality_section(rows: RowsOf) -> dict[str, Any] | None:
 
 
 def _score_row(row: Row) -> Row:
-    known = row["flag"] != "filled_full"
+    """A score in words; one that is hidden is said to be."""
+    score, ends = row["score"], (row["low"], row["high"])
+    if row["flag"] is None or (score is None and row["flag"] != "filled_full"):
+        return {**row, "words": numbers.HELD, "interval": numbers.HELD, "from": numbers.DASH}
+    made = not row["flag"] and None not in ends
     return {
         **row,
-        "words": f"{row['score']:.4f}" if known else numbers.DASH,
-        "interval": (f"{row['low']:.3f} to {row['high']:.3f}" if not row["flag"] else numbers.DASH),
+        "words": numbers.DASH if row["flag"] == "filled_full" else f"{score:.4f}",
+        "interval": f"{ends[0]:.3f} to {ends[1]:.3f}" if made else numbers.DASH,
         "from": _FROM[row["flag"]],
     }
 
@@ -96,7 +100,7 @@ def _from_claims(measures: Sequence[Row], name: str) -> bool:
 
 
 def _whisker(row: Row) -> Whisker | None:
-    if row["flag"] == "filled_full":
+    if row["flag"] == "filled_full" or None in (row["score"], row["low"], row["high"]):
         return None
     return Whisker(row["score"], outer=(row["low"], row["high"]) if not row["flag"] else None)
 

@@ -44,7 +44,7 @@ def state_row(
     return {
         **total,
         "n": len(rows),
-        "savings_rate": savings / target if target and savings is not None else 0.0,
+        "savings_rate": None if savings is None else savings / target if target else 0.0,
         "n_passed": sum(row["gate_passed"] for row in rows),
         "n_missed": len(missed),
         "n_paid": sum(row["payment_cents"] > 0 for row in rows),

@@ -86,7 +86,7 @@ def test_groups_stand_with_their_indices_and_what_makes_the_difference(with_inde
     assert own["pmpm"] == "$500.00"
     assert own["difference"] == "\N{MINUS SIGN}$2.75"
     assert own["parts"] == ["+$1.00", "\N{MINUS SIGN}$6.50", "+$2.75"]
-    assert own["largest"].startswith("inpatient \N{MINUS SIGN}$6.25, pharmacy +$3.50")
+    assert own["largest"][:2] == ["inpatient \N{MINUS SIGN}$6.25", "pharmacy +$3.50"]
     assert own["n_truncated"] == "4"
 
 
