@@ -192,7 +192,7 @@ def test_a_line_for_each_stands_before_the_settlement(done: Outcome, tmp_path: P
     assert "Missing: member months without a risk score" in first_page
     assert "Missing: encounters without a payment" in first_page
     assert "IHP-A, 2024, plan MCO-A" in first_page
-    for small in ("$6,000", "120 member months", "-$1,467"):
+    for small in ("$6,000", "120 member months", "\N{MINUS SIGN}$1,467"):
         assert small in first_page
         assert small not in of_everybody
 
