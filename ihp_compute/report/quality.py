@@ -30,13 +30,15 @@ def quality_section(rows: RowsOf) -> dict[str, Any] | None:
     """Scores, charts of points, and measures one by one; None where nobody has quality."""
     scores, of_all = rows["quality"], rows["quality_measures"]
     measures = [row for row in of_all if None not in row.values()]  # hidden cells are None
-    held = len(measures) < len(of_all)
+    held = len(measures) < len(of_all) or rows.n_hidden("quality_measures") > 0
     if not scores and not of_all:
         return None
     return {
         "scores": [_score_row(row) for row in scores],
         "made": any(row["flag"] == "" for row in scores),
-        "moved_cents": numbers.summed(row["share_cents"] for row in scores),
+        "moved_cents": None
+        if rows.n_hidden("quality")
+        else numbers.summed(row["share_cents"] for row in scores),
         "charts": _charts(scores, measures, held=held),
         "measures": [_measure_row(row) for row in measures],
         "from_claims": any(row["source"] == "claims" for row in measures),
