@@ -3,9 +3,9 @@
     rows of a person and days -> those in force on the day -> one text a column, blank: unknown
     intervention: person, arm, start -> arm of who began between the years that are compared
 
-Of several rows in force, that which began last speaks, then the later one of the table; of a flag
-yes stands before no before blank, whichever row says it. Texts are taken as they stand, but for
-spaces at their ends.
+Of several rows in force that say something, that which began last speaks, then the later one of
+the table; of a flag yes stands before no before blank, whichever row says it. Texts are taken as
+they stand, but for spaces at their ends.
 """
 
 from __future__ import annotations
