@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -93,10 +94,18 @@ class Told:
         held.is_small |= small
         held.is_row |= cell.is_row
 
+    @cached_property
+    def of_measure(self) -> dict[str, list[tuple[Key, Cell]]]:
+        """Cells by measure, in the order of their keys; asked once all counts are in."""
+        found: dict[str, list[tuple[Key, Cell]]] = {}
+        for key, cell in sorted(self.cells.items()):
+            found.setdefault(key.measure, []).append((key, cell))
+        return found
+
     @property
     def measures(self) -> list[str]:
         """Measures with cells, by name."""
-        return sorted({key.measure for key in self.cells})
+        return sorted(self.of_measure)
 
 
 def told_by(run_dir: Path) -> Told:

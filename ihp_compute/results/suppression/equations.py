@@ -70,7 +70,7 @@ class _Build:
         self.told = told
         self.own = told
         self.before_it: Shown | None = None
-        self.before = frozenset(hidden)
+        self.before = set(hidden)
         self.known = known
         self.keys: list[Key] = []
         self.cells: list[Cell] = []
@@ -192,9 +192,7 @@ def _structure(build: _Build, measure: str, hidden: set[Key]) -> None:
         lambda: defaultdict(list)
     )
     by_stratum: dict[tuple[str, str, str], dict[tuple[str, str], int]] = defaultdict(dict)
-    for key, cell in sorted(told.cells.items()):
-        if key.measure != measure:
-            continue
+    for key, cell in told.of_measure.get(measure, ()):
         inherited = any(key._replace(measure=m) in hidden for m in _AFTER.get(measure, ()))
         if measure == _QUALITY:  # a measure of claims is one of the outcomes
             inherited |= _all(key, key.stratum) in hidden
@@ -204,7 +202,7 @@ def _structure(build: _Build, measure: str, hidden: set[Key]) -> None:
             inherited |= key._replace(measure=PEOPLE, year=told.years[0]) in hidden
         k = build.add(key, cell)
         if inherited:
-            build.before |= {key}
+            build.before.add(key)
         by_scope[key.scope, key.scope_id, key.year][key.dimension].append(k)
         by_stratum[key.dimension, key.stratum, key.year][key.scope, key.scope_id] = k
         if cell.of_people:
@@ -243,7 +241,7 @@ def _total(build: _Build, key: Key, cells: Sequence[int], hidden: set[Key]) -> i
     if key.measure not in _WITHIN or key.scope == STATE:
         return None
     if _all(key, _WITHIN[key.measure]) in hidden:
-        build.before |= {key}
+        build.before.add(key)
     people = sum(build.cells[k].people for k in cells)
     return build.add(key, Cell(people, is_row=False, is_known=True))
 
