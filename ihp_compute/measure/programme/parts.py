@@ -19,7 +19,7 @@ PARTS: Final[tuple[type[ProgrammePart], ...]] = (CostIndex, Outcomes, Comparison
 
 def programme_parts(plan: Plan) -> tuple[tuple[ProgrammePart, ...], tuple[Noticed, ...]]:
     """The parts of a run, and what its programme asks for and its population lacks."""
-    if plan.programme is None or not PARTS:
+    if plan.programme is None:
         return (), ()
     population = open_population(plan.origin.path)
     found = (part.of(plan, population) for part in PARTS)

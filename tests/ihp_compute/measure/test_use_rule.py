@@ -73,6 +73,7 @@ def test_pregnancy_and_the_perinatal_period_are_chapters_of_icd_10() -> None:
 
 def test_what_a_population_lacks_is_a_finding() -> None:
     def told(population: Any) -> set[str]:
+        # what is lacking is asked of the population alone: no plan is needed
         return {one.finding for one in Outcomes.absent(None, population)}  # type: ignore[arg-type]
 
     assert told(Population()) == {"outcomes_without_factors", "no_ed_classifier"}

@@ -208,6 +208,7 @@ def draws_by_hand(folder: Path, own: tuple[str, ...], comparator: str) -> list[B
                       for k in columns)
                 for cell in cells
             ])  # fmt: skip
+        # each a tuple made of a generator, whose length is that of `columns`
         return years[0], years[1]  # type: ignore[return-value]
 
     others = ["COMPARISON"] if comparator == "comparison" else [

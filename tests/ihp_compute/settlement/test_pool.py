@@ -24,6 +24,7 @@ def amounts(split: str, cents: int, weights: tuple[str, ...] = (), **other: obje
     given_: dict[str, object] = {
         "member_months": MONTHS, "quality": SCORES, "difference_cents": RESULTS
     }  # fmt: skip
+    # what a case gives instead, of the type that `pool` declares for each name
     found = pool(alliance, cents, **{**given_, **other})  # type: ignore[arg-type]
     assert [one.position for one in found] == [0, 1, 2]
     assert [one.partnership_id for one in found] == list(MEMBERS)

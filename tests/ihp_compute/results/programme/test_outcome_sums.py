@@ -41,6 +41,7 @@ def people(draw: st.DrawFn) -> list[list[Person]]:
             d = by_kind[kind][i]
             events = tuple(draw(st.integers(0, 3)) if one else 0 for one in d)
             expected = tuple(one * draw(rate) for one in d)
+            # tuples made of generators have no known length; those of a person are by year
             rows.append(Person(groups[i], strata[i], events, d, expected))  # type: ignore[arg-type]
         found.append(rows)
     return found
