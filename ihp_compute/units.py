@@ -24,6 +24,8 @@ NO_DAY: Final = -(2**31)
 """Stands for a missing day in int32 columns, which hold no nulls."""
 EXACT_FLOAT_LIMIT: Final = 2**53
 """Integers below this are exact in float64."""
+Z: Final = 1.959963984540054
+"""Standard errors on either side that hold 95 % of a normal distribution."""
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 

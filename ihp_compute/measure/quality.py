@@ -17,7 +17,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final
 
 from ihp_compute.contracts import (
     CLAIMS_MEASURES,
@@ -41,10 +40,7 @@ from ihp_compute.measure.quality_tables import (
     years_before,
 )
 from ihp_compute.population import Population
-from ihp_compute.units import six_places
-
-Z: Final = 1.959963984540054
-"""Standard errors on either side of a score that hold 95 % of a normal distribution."""
+from ihp_compute.units import Z, six_places
 
 
 @dataclass(frozen=True)

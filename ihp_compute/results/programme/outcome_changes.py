@@ -26,11 +26,11 @@ from ihp_compute.results.programme.outcome_rates import (
     Columns,
     Flags,
     Texts,
-    Z,
     of_fields,
     over,
 )
 from ihp_compute.results.programme.outcome_sums import PRODUCTS, DimensionSums
+from ihp_compute.units import Z
 
 NO_COMPARATOR: Final = "no_comparator"
 BASES: Final = {"crude": "d", "standardised": "e"}

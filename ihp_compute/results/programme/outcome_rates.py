@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from ihp_compute.measure.programme import MEASURES
 from ihp_compute.results.programme.outcome_sums import FIELDS
+from ihp_compute.units import Z
 
-Z: Final = 1.959963984540054
-"""Standard deviations of the normal curve to either side of 95 %."""
 NOTHING: Final = 1e-12
 """A part of a sum of squares so small is rounding."""
 NO_DENOMINATOR: Final = "no_denominator"

@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ihp_compute import contracts
-from ihp_compute.measure.quality import MeasuredScore, Z
+from ihp_compute.measure.quality import MeasuredScore
 from ihp_compute.measure.quality_points import Curve, points_of
 from ihp_compute.measure.quality_tables import Measure
+from ihp_compute.units import Z
 
 TERMS = contracts.load("mn-ihp-2.0-track-2").at(2023).quality
 PARTNERSHIPS = {f"P{i}": "contract" for i in range(4)}

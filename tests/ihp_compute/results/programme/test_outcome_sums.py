@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from ihp_compute.measure.programme import DENOMINATORS, MEASURES
 from ihp_compute.results.programme.expected import pooled, score_bands, stratum_rates
 from ihp_compute.results.programme.outcome_changes import BASES, Compared, change_columns
-from ihp_compute.results.programme.outcome_rates import Columns, Texts, Z, rate_columns
+from ihp_compute.results.programme.outcome_rates import Columns, Texts, rate_columns
 from ihp_compute.results.programme.outcome_sums import OutcomeYear, dimension_sums
+from ihp_compute.units import Z
 from tests.ihp_compute.results.programme.outcome_reading import Change, Person, Slot, change
 
 N_GROUPS, N_STRATA = 4, 3
