@@ -6,7 +6,8 @@
     settle    a settlement over all replicates, and its summary; uses `draws`
     _core     devices, streams, and the checks that every kernel makes
 
-Every kernel is one file of its room with its CUDA twin of the same stem beside it. NumPy arrays in
+Every kernel is one file of its room with its CUDA twin of the same stem beside it; `page_places`
+alone reads bytes of files, and has none. NumPy arrays in
 give NumPy arrays out; CuPy in, CuPy out. A mixture is refused; nothing changes device unasked.
 
 `kernels.replicate_totals` is the kernel; its module, with `reference` and the private forms, is
@@ -40,6 +41,7 @@ from kernels.rows.first_row import first_row
 from kernels.rows.key_place import key_place
 from kernels.rows.least_words import least_words
 from kernels.rows.list_words import list_words
+from kernels.rows.page_places import page_places
 from kernels.rows.row_hash import row_hash
 from kernels.rows.row_join import row_join
 from kernels.rows.row_order import row_order
@@ -102,6 +104,7 @@ __all__ = [
     "line_fate",
     "list_words",
     "own_stream",
+    "page_places",
     "philox",
     "plurality",
     "quantiles",

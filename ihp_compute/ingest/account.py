@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -64,6 +64,17 @@ class Account:
     def tally(self, index: int) -> Tally:
         """What a file was found to hold."""
         return self.tallies.get(index, Tally())
+
+    def of_delivery(self) -> Account:
+        """The same of the files of the delivery alone; days of payment are those of all claims."""
+        of = self.folder.delivered
+        return replace(
+            self,
+            folder=replace(self.folder, files=tuple(self.folder.files[k] for k in of)),
+            tallies={place: self.tally(index) for place, index in enumerate(of)},
+            unknown_columns=[self.unknown_columns[index] for index in of],
+            contents=[replace(one, ledger=one.ledger[:, list(of)]) for one in self.contents],
+        )
 
     def off_roster(self) -> OffRoster:
         """Lines that could be visits, of all shards, and those of providers off the roster."""
@@ -162,8 +173,8 @@ class Account:
             "left_out": {
                 "files": list(self.folder.left_out),
                 "columns": {
-                    file.name: names
-                    for file, names in zip(self.folder.files, self.unknown_columns, strict=True)
+                    name: names
+                    for name, names in zip(self.folder.names, self.unknown_columns, strict=True)
                     if names
                 },
             },
@@ -201,6 +212,7 @@ class Account:
                 {
                     "source_table": file.table,
                     "file": file.name,
+                    "delivery": file.delivery,
                     **stamp,
                     "rows": self.tally(index).rows,
                 }
@@ -227,14 +239,15 @@ class Account:
                 lines, cents = (int(x) for x in total[t, index].sum(axis=0))
                 if (lines, cents) != (read.rows, read.paid_cents):
                     raise UnbalancedLedgerError(
-                        f"{file.name}: {read.rows:,} rows and {read.paid_cents} cents were read, "
-                        f"{lines:,} rows and {cents} cents met a fate. This is a defect of the "
-                        "program: keep the file and report it."
+                        f"{self.folder.names[index]}: {read.rows:,} rows and {read.paid_cents} "
+                        f"cents were read, {lines:,} rows and {cents} cents met a fate. This is a "
+                        "defect of the program: keep the file and report it."
                     )
                 rows += [
                     {
                         "source_table": table,
                         "file": file.name,
+                        "delivery": file.delivery,
                         "fate": fate.label,
                         "lines": int(total[t, index, fate, 0]),
                         "paid_cents": int(total[t, index, fate, 1]),

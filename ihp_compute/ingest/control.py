@@ -121,12 +121,13 @@ def differences(
     tallies: Mapping[int, Tally],
     delivered: Mapping[int, Delivered],
 ) -> Iterator[Noticed]:
-    """Control totals that what was read does not meet."""
+    """Control totals that what was read does not meet; of a delivery, what came with it."""
     for total in totals:
         of = [
             index
             for index, file in folder.of(total.table)
-            if not total.file or f"/{file.name}".endswith(f"/{total.file}")
+            if file.delivery == folder.delivery
+            and (not total.file or f"/{file.name}".endswith(f"/{total.file}"))
         ]
         lines, cents = _read(total, of, tallies, delivered)
         parts = [

@@ -35,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.ledger import IngestFate
+from kernels import first_row
 from kernels.members.history_fates import BESIDE, PLAIN, REPLACES, VOID
 
 OPEN: Final = 255
@@ -63,6 +64,14 @@ class Choices:
     later_amounts: LaterAmounts = "restated"
 
 
+def issuer_words(k: int, hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """What the k-th of data source, payer and plan has to say of whose numbers a claim's is.
+
+    `hashes` are those of its texts; the words of the three together are a row's issuer, by xor.
+    """
+    return hashes * np.uint64(2 * k + 1)
+
+
 def frequency_action(bill_type: str) -> int:
     """What the last digit of a bill type says: `PLAIN`, `REPLACES` or `VOID`.
 
@@ -79,6 +88,5 @@ def mark_duplicates(
 ) -> None:
     """Every readable row equal to an earlier readable one is a duplicate."""
     rows = np.flatnonzero(fate == OPEN)
-    order = rows[np.lexsort((rows, hash_2[rows], hash_1[rows]))]
-    same = (hash_1[order][1:] == hash_1[order][:-1]) & (hash_2[order][1:] == hash_2[order][:-1])
-    fate[order[1:][same]] = IngestFate.DUPLICATE
+    alike = first_row(hash_1[rows], hash_2[rows])
+    fate[rows[alike != np.arange(len(rows))]] = IngestFate.DUPLICATE

@@ -150,6 +150,7 @@ class Tally:
         then or later; or of enrolment as it is stated; `NO_DAYS` of none
     unpaid_days : those of lines without a day of payment
     denials : by data source
+    snapshots : of enrolment, the latest snapshot of each data source that has any
     """
 
     rows: int = 0
@@ -160,6 +161,7 @@ class Tally:
     unpaid_days: tuple[int, int] = NO_DAYS
     claim_hashes: list[tuple[NDArray[np.uint64], NDArray[np.int64]]] = field(default_factory=list)
     denials: dict[str, Denials] = field(default_factory=dict)
+    snapshots: dict[str, int] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
     findings: Findings = field(default_factory=Findings)
 
@@ -174,6 +176,8 @@ class Tally:
         self.claim_hashes += other.claim_hashes
         for source, denials in other.denials.items():
             self.denials.setdefault(source, Denials()).add(denials)
+        for source, day in other.snapshots.items():
+            self.snapshots[source] = max(day, self.snapshots.get(source, day))
         self.notes += other.notes
         self.findings.add(other.findings)
 

@@ -31,6 +31,7 @@ class Rules:
     facts, spilled_facts : what the codes say, by final and by provisional number
     choices : what histories of claims leave open, decided
     rostered : bool by final number of an NPI, whether the roster names it
+    snapshots : the latest snapshot of each data source of enrolment that has any
     """
 
     first_month: int
@@ -40,6 +41,7 @@ class Rules:
     spilled_facts: CodeFacts
     choices: Choices
     rostered: NDArray[np.bool_]
+    snapshots: Mapping[str, int]
 
 
 @dataclass

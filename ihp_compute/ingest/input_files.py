@@ -5,9 +5,11 @@ Not here: which file is which table (`door.layout`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +18,8 @@ import pyarrow as pa
 from ihp_compute.errors import DataError
 from ihp_compute.input_columns import SPILLED
 
+MAX_FILES: Final = 2**16 - 1
+"""Most files of tables: a row keeps the place of its own."""
 MAX_COLUMNS: Final = 4_096
 """Most columns of a file: twenty times the widest table."""
 MOST_UNPACKED: Final = 200
@@ -40,24 +44,43 @@ class InputFile:
     name : its path inside the input folder, with forward slashes
     stated : columns that its folders `name=value` state of all its rows, by lower-case name; "" is
         blank
+    delivery : which delivery it came with, from 1; files of earlier ones are not read again
     """
 
     table: str
     name: str
     path: Path
     stated: tuple[tuple[str, str], ...] = ()
+    delivery: int = 1
 
 
 @dataclass(frozen=True)
 class InputFolder:
-    """The files of a folder by table, ordered by name, and what was left alone.
+    """The files of a folder by table and what was left alone; of several deliveries, all of them.
 
+    files : those of claims and enrolment by delivery and name, then those of reference tables
     notes : what is asked and said about what was left alone, a sentence each
+    delivery : number of the delivery that is read
     """
 
     files: tuple[InputFile, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    delivery: int = 1
+
+    @cached_property
+    def delivered(self) -> tuple[int, ...]:
+        """Places of the files that came with this delivery."""
+        return tuple(k for k, file in enumerate(self.files) if file.delivery == self.delivery)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What each file is called: its name, and its delivery where several have that name."""
+        counts = Counter(file.name for file in self.files)
+        return tuple(
+            file.name if counts[file.name] == 1 else f"{file.name} (delivery {file.delivery})"
+            for file in self.files
+        )
 
     @property
     def shards(self) -> int:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from typing import Final
 
 from ihp_compute.data_quality import Noticed
@@ -93,6 +93,25 @@ def noticed(
             yield Noticed(finding, "risk_score", lines=n, share=n / size, size=size)
 
 
+def noticed_of_delivery(
+    account: Account, delivered: Mapping[int, Delivered], thin: float, denied: float
+) -> Iterator[Noticed]:
+    """What gates ask of a delivery by itself, so that it does not drown in what came before.
+
+    `account` and `delivered` are of all deliveries.
+    """
+    alone = account.of_delivery()
+    own = {
+        place: delivered.get(index, Delivered())
+        for place, index in enumerate(account.folder.delivered)
+    }
+    for one in chain(
+        _of_fates(alone), _of_denials(alone, denied), _of_months(alone, own, thin)
+    ):  # fmt: skip
+        of = f"delivery {account.folder.delivery}"
+        yield replace(one, subject=f"{of}: {one.subject}" if one.subject else of)
+
+
 def _claim_lines(account: Account) -> int:
     return sum(account.table(table).rows for table in CLAIM_TABLES)
 
@@ -106,9 +125,12 @@ def _of_folder(account: Account) -> Iterator[Noticed]:
         yield Noticed("missing_roster", "provider_roster")
     for name in account.folder.left_out:
         yield Noticed("file_left_out", file=name)
-    for file, names in zip(account.folder.files, account.unknown_columns, strict=True):
+    for index, names in enumerate(account.unknown_columns):
         for name in dict.fromkeys(names):
-            yield Noticed("column_left_out", file.table, file.name, name)
+            yield Noticed(
+                "column_left_out", account.folder.files[index].table, account.folder.names[index],
+                name,
+            )  # fmt: skip
 
 
 def _of_fates(account: Account) -> Iterator[Noticed]:
@@ -117,10 +139,11 @@ def _of_fates(account: Account) -> Iterator[Noticed]:
     for table in LEDGER_TABLES:
         size = account.table(table).rows
         reason = _usual_reason(account.table(table).findings)
+        replaced = "superseded_lines" if table in CLAIM_TABLES else "earlier_snapshots"
         for finding, fate in (
             ("unreadable_rows", IngestFate.UNREADABLE),
             ("duplicate_rows", IngestFate.DUPLICATE),
-            ("superseded_lines", IngestFate.SUPERSEDED),
+            (replaced, IngestFate.SUPERSEDED),
         ):
             if n := lines[table, fate]:
                 yield Noticed(
@@ -148,7 +171,10 @@ def _of_amounts(account: Account) -> Iterator[Noticed]:
             if n:
                 # a row may have more than one amount that is finer than a cent
                 column = "paid_amount" if finding == "blank_amount" else ""
-                yield Noticed(finding, file.table, file.name, column, lines=n, share=n / tally.rows)
+                yield Noticed(
+                    finding, file.table, account.folder.names[index], column,
+                    lines=n, share=n / tally.rows,
+                )  # fmt: skip
 
 
 def _of_denials(account: Account, told: float) -> Iterator[Noticed]:
@@ -178,7 +204,7 @@ def _of_findings(account: Account) -> Iterator[Noticed]:
     """What was read with doubt, by file; and by table what was found once rows stood together."""
     for index, file in enumerate(account.folder.files):
         tally = account.tally(index)
-        yield from _doubts(tally.findings, file.table, file.name, tally.rows)
+        yield from _doubts(tally.findings, file.table, account.folder.names[index], tally.rows)
     for table in LEDGER_TABLES:
         yield from _doubts(account.together(table), table, "", account.table(table).rows)
         yield from _of_choices(account, table)

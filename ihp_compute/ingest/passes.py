@@ -17,9 +17,8 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from operator import call
@@ -31,19 +30,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ihp_compute.data_quality import DATA_QUALITY, GATES, GateTerms, Stage, table_of
+from ihp_compute.data_quality import DATA_QUALITY, GateTerms, table_of
 from ihp_compute.errors import DataError
-from ihp_compute.folders import (
-    beside,
-    check_target,
-    file_sha256,
-    publish,
-    stamp_of,
-    write_arrow,
-    write_manifest,
-)
+from ihp_compute.folders import check_target, file_sha256, stamp_of, write_arrow, write_manifest
 from ihp_compute.ingest.account import Account
-from ihp_compute.ingest.control import ControlTotal, differences, read_control
+from ihp_compute.ingest.asked import Asked, roster_met
+from ihp_compute.ingest.control import read_control
+from ihp_compute.ingest.counted import FILES as FILE_COUNTS
+from ihp_compute.ingest.counted import (
+    FileCounts,
+    lone_codes,
+    rules_of,
+    write_counts,
+    write_file_counts,
+)
 from ihp_compute.ingest.door import (
     CodeBook,
     Column,
@@ -66,12 +66,13 @@ from ihp_compute.ingest.door import (
     read_reference,
     read_scores,
 )
+from ihp_compute.ingest.earlier import Earlier
 from ihp_compute.ingest.final_action import Choices
-from ihp_compute.ingest.findings import NO_DAYS, Delivered, OffRoster, Tally
+from ihp_compute.ingest.findings import NO_DAYS, Delivered, Tally
 from ihp_compute.ingest.handover import Rules, ShardContent
 from ihp_compute.ingest.input_files import MAX_SHARDS, InputFile, InputFolder
-from ihp_compute.ingest.noticed import RosterMet, noticed
 from ihp_compute.ingest.quarantine import Quarantine
+from ihp_compute.ingest.recalled import SECOND_HASH
 from ihp_compute.ingest.service_categories import facts_of
 from ihp_compute.ingest.shard import ShardRows, build
 from ihp_compute.ingest.spill import Spill
@@ -79,8 +80,15 @@ from ihp_compute.ingest.spill_layout import Scratch, Spilled
 from ihp_compute.ingest.workers import Progress, Workers, memory_kept
 from ihp_compute.input_columns import INPUT_TABLES, REFERENCE_TABLES, SPILLED
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES
-from ihp_compute.population import PAYMENT_DAYS_FILE, POPULATION, RECORDS, write_record
+from ihp_compute.population import (
+    PAYMENT_DAYS_FILE,
+    POPULATION,
+    RECORDS,
+    text_hashes,
+    write_record,
+)
 from ihp_compute.population import digest as population_digest
+from ihp_compute.publishing import beside, publish
 from ihp_compute.units import months_of_days
 
 _LARGE_BYTES: Final = 1 << 29
@@ -95,9 +103,10 @@ def ingest(
     *,
     shards: int | None = None,
     threads: int | None = None,
-    choices: Choices | None = None,
+    choices: Choices | Mapping[str, Any] | None = None,
     gates: GateTerms | None = None,
     control: Path | None = None,
+    onto: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Prepare the population in `out` from the tables in `input_dir`.
@@ -113,13 +122,18 @@ def ingest(
         Never changes the content's digest.
     threads : int, optional
         Workers; by default one a core. Never changes the content's digest.
-    choices : Choices, optional
-        What histories of claims leave open; by default equal rows are duplicates and a later
-        amount of a line is its new version.
+    choices : Choices or mapping, optional
+        What histories of claims leave open, or those choices of it that are made, by name; by
+        default equal rows are duplicates and a later amount of a line is its new version.
     gates : GateTerms, optional
         Thresholds of gates and those that may trip; by default the declared ones, and none.
     control : Path, optional
         Control totals (`control.read_control`) that what is read must meet.
+    onto : Path, optional
+        A population that `input_dir` is a delivery for: its rows join those of the population, and
+        the result equals an ingest of one folder that holds the claim and enrolment files of all
+        deliveries and each reference table of the last one that has it. The population is not
+        changed; its number of shards and, unless others are given, its choices are taken over.
     progress : callable, optional
         Called with (pieces done, pieces in all).
 
@@ -135,7 +149,10 @@ def ingest(
     Raises
     ------
     DataError
-        If the folder, a file or a required column cannot be used; nothing is left behind.
+        If the folder, a file or a required column cannot be used, or a file of claims or enrolment
+        came with an earlier delivery; nothing is left behind.
+    PopulationError
+        If `onto` is no population, was changed, or has no cold record.
     GateError
         If what was noticed trips a gate that is not accepted; nothing is left behind.
     AcceptanceError
@@ -147,13 +164,23 @@ def ingest(
     if shards is not None and not 1 <= shards <= MAX_SHARDS:
         raise DataError(f"shards: expected 1 to {MAX_SHARDS:,}, got {shards}")
     check_target(out, POPULATION)
-    folder = find_inputs(input_dir)
+    earlier, usual, folder = None, Choices(), find_inputs(input_dir, is_whole=onto is None)
+    if onto is not None:
+        if shards is not None:
+            raise DataError("shards: a delivery takes over those of its population; leave them out")
+        if out.exists() and out.resolve() == Path(onto).resolve():
+            raise DataError(f"{out} is the population that is added to: choose another folder")
+        earlier = Earlier(onto)
+        folder, shards = earlier.joined(folder), earlier.n_shards
+        usual = earlier.choices
     shards = shards or folder.shards
     totals = [] if control is None else read_control(Path(control))
     workers = Workers(max(1, threads or os.cpu_count() or 1), progress)
     with memory_kept(), beside(out) as staging:
-        asked = _Asked(choices or Choices(), gates or GateTerms(), totals)
-        work = _Ingest(folder, staging, shards, workers, asked)
+        if not isinstance(choices, Choices):
+            choices = replace(usual, **(choices or {}))
+        asked = Asked(choices, gates or GateTerms(), totals)
+        work = _Ingest(folder, staging, shards, workers, asked, earlier)
         try:
             document = work.run()
         finally:
@@ -162,21 +189,16 @@ def ingest(
     return document
 
 
+_Made = tuple[ShardContent, NDArray[np.uint64], dict[str, dict[str, Any]]]
+"""A shard's content, its sums, and the stamps of its files."""
+
+
 class _Own(threading.local):
     """What each worker has for itself."""
 
     def __init__(self) -> None:
         self.scratch = Scratch()
         self.words: dict[str, dict[str, Words]] = {}
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What decides what is accepted and how histories are read."""
-
-    choices: Choices
-    gates: GateTerms
-    control: list[ControlTotal]
 
 
 class _Ingest:
@@ -188,9 +210,11 @@ class _Ingest:
         staging: Path,
         n_shards: int,
         workers: Workers,
-        asked: _Asked,
+        asked: Asked,
+        earlier: Earlier | None,
     ) -> None:
         self.folder = folder
+        self.earlier = earlier
         self.asked = asked
         self.staging = staging
         self.spill_dir = staging / "spill"
@@ -205,6 +229,8 @@ class _Ingest:
         self.tallies: dict[int, Tally] = {}
         self.delivered: dict[int, Delivered] = {}
         self.unknown_columns: list[list[str]] = [[] for _ in folder.files]
+        self.stamps: dict[int, dict[str, Any]] = {}
+        self.reused = frozenset[int]()
         self._lock = threading.Lock()
         self._own = _Own()
 
@@ -214,22 +240,26 @@ class _Ingest:
             (self.staging / name).mkdir()
         for name in RECORDS:
             (self.staging / "record" / name).mkdir(parents=True)
-        files = list(self.folder.files)
-        opened = self.workers.map(self._opened, list(range(len(files))), counted=False)
+        (self.staging / "record" / "counts").mkdir()
+        files = [(index, self.folder.files[index]) for index in self.folder.delivered]
+        here = {file.table for _, file in files}
+        opened = self.workers.map(self._opened, [index for index, _ in files], counted=False)
         parts = [part for found in opened for part in found]
-        stated = [name for name in REFERENCE_TABLES if self.folder.of(name)]
+        stated = [name for name in REFERENCE_TABLES if name in here]
         self.workers.steps = (
             len(parts) + len(files) + 2 * len(stated) + self.n_shards + 2 * len(LEDGER_TABLES) + 2
         )
-        large_first = sorted(files, key=lambda file: -file.path.stat().st_size)
+        large_first = sorted(files, key=lambda of: -of[1].path.stat().st_size)
         first = [
             *(partial(self._reference, name) for name in stated),
             *(partial(self._read_part, part) for part in parts),
-            *(partial(_stamp, file) for file in large_first),
+            *(partial(_stamp, file) for _, file in large_first),
         ]
+        if self.earlier is not None:
+            self._take_over(self.earlier)
         read = iter(self.workers.map(call, first))
         tables_, written, stamped = ([next(read) for _ in kind] for kind in (stated, parts, files))
-        stamp_of_file = dict(zip((file.path for file in large_first), stamped, strict=True))
+        self.stamps |= dict(zip((index for index, _ in large_first), stamped, strict=True))
         spilled: dict[str, list[Spilled]] = {table: [] for table in SPILLED}
         for part, batches_ in zip(parts, written, strict=True):
             spilled[part.file.table] += batches_
@@ -238,18 +268,31 @@ class _Ingest:
         if self.is_large:
             # what the first pass has freed would stand beside what the second one needs
             pa.system_memory_pool().release_unused()
+        if self.earlier is not None:
+            self.earlier.refuse_known(
+                (file, self.stamps[index], self.tallies.get(index, Tally()).rows)
+                for index, file in files
+            )
+            for name in REFERENCE_TABLES:
+                if name not in here and self.folder.of(name):
+                    stated.append(name)
+                    tables_.append(self._kept_reference(self.earlier, name))
         fresh = {
             name: number_reference(name, table, self.codes)
             for name, table in zip(stated, tables_, strict=True)
         }
         roster = dict(zip(stated, tables_, strict=True)).get("provider_roster")
-        sorted_codes, rules = self._rules([] if roster is None else roster["npi"].to_pylist())
+        rostered = [] if roster is None else roster["npi"].to_pylist()
+        sorted_codes, rules = self._rules(rostered)
+        npis = sorted_codes["npi"]
+        if self.earlier is not None:
+            self.reused = self._unchanged(self.earlier, rules, rostered)
         code_words = {system: population_digest.code_words(c) for system, c in sorted_codes.items()}
         second = [
             self.members.check,
             *(partial(population_digest.lines_of, table) for table in tables_),
             *(
-                partial(self._make_shard, index, rules, code_words)
+                partial(self._made, index, rules, code_words, npis)
                 for index in range(self.n_shards)
             ),
         ]
@@ -258,10 +301,15 @@ class _Ingest:
         contents, sums, shard_files = zip(*made[len(stated) :], strict=True)
         account = Account(self.folder, self.tallies, self.unknown_columns, rules, contents)
         totals = np.stack(sums).sum(axis=0, dtype=np.uint64)
-        names = pa.array([file.name for file in files], pa.string())
         last = [
             *(
-                partial(self.quarantine.write, table, names, self.members.ids_of)
+                partial(
+                    self.quarantine.write,
+                    table,
+                    self.folder.files,
+                    self.members.ids_of,
+                    [] if self.earlier is None else self.earlier.aside(table, self.reused),
+                )
                 for table in LEDGER_TABLES
             ),
             partial(population_digest.digest_of, totals, references),
@@ -282,52 +330,91 @@ class _Ingest:
             claims=dict(zip(LEDGER_TABLES, claims, strict=True)),
         )
         write_arrow(self.staging / PAYMENT_DAYS_FILE, account.payment_days)
-        document |= self._judged(
+        document |= self.asked.judge(
             account,
+            self.delivered,
             None
             if roster is None
-            else _roster_met(
-                roster, fresh["provider_roster"]["npi"], account.off_roster(), sorted_codes["npi"]
-            ),
+            else roster_met(roster, fresh["provider_roster"]["npi"], account.off_roster(), npis),
             frozenset(sorted_codes["plan"].to_pylist()) - {""},
             document,
         )
+        pq.write_table(
+            table_of(document[DATA_QUALITY.name]),
+            self.staging / f"{DATA_QUALITY.name}.parquet",
+            compression="zstd",
+        )
+        write_file_counts(
+            self.staging,
+            FileCounts(
+                [self.tallies.get(index, Tally()) for index in range(len(self.folder.files))],
+                [self.delivered.get(index, Delivered()) for index in range(len(self.folder.files))],
+                self.unknown_columns,
+                self.folder.notes,
+                lone_codes(fresh),
+                rules_of(rules, rostered),
+            ),
+        )
         manifest = account.manifest(
             document,
-            inputs=[stamp_of_file[file.path] for file in files],
+            inputs=[self.stamps[index] for index in range(len(self.folder.files))],
             codes={system: len(codes) for system, codes in sorted_codes.items()},
             files=dict(chain(*(made.items() for made in shard_files), self._stamps())),
         )
         write_manifest(self.staging, manifest)
         return document
 
-    def _judged(
-        self,
-        account: Account,
-        roster: RosterMet | None,
-        plans: frozenset[str],
-        document: dict[str, Any],
-    ) -> dict[str, Any]:
-        """What was noticed, written down, once the gates have let it pass; and what they took."""
-        gates = self.asked.gates
-        thin = max(GATES["thin_month"].threshold, gates.threshold("thin_month"))
-        denied = min(GATES["denied_dollars"].threshold, gates.threshold("denied_dollars"))
-        rows = gates.judge(
-            (
-                *differences(self.asked.control, self.folder, self.tallies, self.delivered),
-                *noticed(account, self.delivered, roster, plans, thin, denied),
-            )
+    # --- of an earlier delivery
+
+    def _take_over(self, earlier: Earlier) -> None:
+        """What was counted of the files that stay, the codes, and everybody's id."""
+        for index, place in earlier.places(self.folder):
+            self.tallies[index] = earlier.counts.tallies[place]
+            self.delivered[index] = earlier.counts.delivered[place]
+            self.unknown_columns[index] = earlier.counts.unknown_columns[place]
+            self.stamps[index] = earlier.stamp(place)
+        self.codes = CodeBook(earlier.codes(), earlier.counts.lone_codes)
+        for keys, ids in earlier.ids():
+            self.members.know(keys, ids)
+        for table, rows in earlier.unread.items():
+            if table in CLAIM_TABLES:
+                self._count_claims(table, text_hashes(rows.column("claim_id").combine_chunks()))
+
+    def _count_claims(self, table: str, words: NDArray[np.uint64]) -> None:
+        """Take note of the claims of rows that came before, by the hashes of their numbers."""
+        found = Tally()
+        found.see_claims(words)
+        if found.claim_hashes:
+            with self._lock:
+                self.tallies[self.folder.of(table)[0][0]].add(found)
+
+    def _kept_reference(self, earlier: Earlier, name: str) -> pa.Table:
+        """A table that is not sharded and that the delivery lacks, put where it belongs."""
+        file = f"reference/{name}.arrow"
+        if file in earlier.manifest["files"]:
+            earlier.link(file, self.staging)
+        return earlier.reference(name)
+
+    def _unchanged(self, earlier: Earlier, rules: Rules, rostered: list[str]) -> frozenset[int]:
+        """Shards of people without a new row, if all that theirs rest on is as it was."""
+        if not earlier.rests_on(rules, rostered):
+            return frozenset()
+        return frozenset(
+            shard
+            for shard in range(self.n_shards)
+            if not any(self.spill.pieces(table, shard).n for table in SPILLED)
         )
-        found = {
-            "accepted": dict(gates.accept),
-            "thresholds": dict(gates.thresholds),
-            DATA_QUALITY.name: rows,
-        }
-        gates.refuse(rows, document | found, Stage.READ)
-        pq.write_table(
-            table_of(rows), self.staging / f"{DATA_QUALITY.name}.parquet", compression="zstd"
-        )
-        return found
+
+    def _reuse_shard(self, earlier: Earlier, index: int, npis: pa.Array) -> _Made:
+        """Take a shard as it is."""
+        for table, ids in earlier.claim_ids(index):
+            self._count_claims(table, text_hashes(ids))
+        counts = earlier.shard_counts(index)
+        number = {npi: k for k, npi in enumerate(npis.to_pylist())}
+        content = counts.content(earlier.population.shards[index], len(self.folder.files), number)
+        stamps = {name: earlier.link(name, self.staging) for name in earlier.files_of(index)}
+        self.spill.made(index)
+        return content, counts.sums, stamps
 
     # --- first pass
 
@@ -371,6 +458,8 @@ class _Ingest:
             if rows.n:
                 with converting(part.file, first_row):
                     read = self._read_batch(part, rows)
+                if self.earlier is not None and "hash_2" in read:
+                    read["hash_2"] = read[SECOND_HASH]
                 if part.file.table in CLAIM_TABLES:
                     count_delivered(delivered, rows, read)
                 yield read
@@ -407,6 +496,7 @@ class _Ingest:
         return sorted_codes, Rules(
             first, last, final, facts, facts.renumbered(final), self.asked.choices,
             np.array([npi in named for npi in sorted_codes["npi"].to_pylist()], np.bool_),
+            self._whole("eligibility").snapshots,
         )  # fmt: skip
 
     def _service_months(self) -> tuple[int, int]:
@@ -414,44 +504,36 @@ class _Ingest:
 
         Lines with a day of payment say it, where there are any: no day of a claim is after it.
         """
-        whole = Tally()
-        for table in CLAIM_TABLES:
-            for index, _ in self.folder.of(table):
-                whole.add(self.tallies.get(index, Tally()))
+        whole = self._whole(*CLAIM_TABLES)
         days = next((days for days in (whole.days, whole.unpaid_days) if days != NO_DAYS), NO_DAYS)
         if days != NO_DAYS:
             first, last = months_of_days(np.array(days, np.int32)).tolist()
             return first, last
-        enrolled = Tally()
-        for index, _ in self.folder.of("eligibility"):
-            enrolled.add(self.tallies.get(index, Tally()))
+        enrolled = self._whole("eligibility")
         if enrolled.days == NO_DAYS:
             return 0, 0
         return 0, int(months_of_days(np.array([enrolled.days[1]], np.int32))[0])
 
+    def _whole(self, *tables: str) -> Tally:
+        """What the files of some tables were found to hold, together."""
+        whole = Tally()
+        for table in tables:
+            for index, _ in self.folder.of(table):
+                whole.add(self.tallies.get(index, Tally()))
+        return whole
+
     # --- second pass
 
-    def _make_shard(
+    def _made(
         self,
         index: int,
         rules: Rules,
         code_words: population_digest.CodeWords,
-    ) -> tuple[ShardContent, NDArray[np.uint64], dict[str, dict[str, Any]]]:
-        pieces = {table: self.spill.pieces(table, index) for table in SPILLED}
-        scratch = self._own.scratch
-
-        def rows(label: str, *of: str) -> ShardRows:
-            return ShardRows(label, [pieces[table] for table in of], SPILLED[of[0]], scratch)
-
-        content = build(
-            rows("eligibility", "eligibility"),
-            rows("claims", "medical_claim", "pharmacy_claim"),
-            pieces["medical_claim"].n,
-            rows("scores", "risk_score"),
-            rules,
-            len(self.folder.files),
-            scratch,
-        )
+        npis: pa.Array,
+    ) -> _Made:
+        if self.earlier is not None and index in self.reused:
+            return self._reuse_shard(self.earlier, index, npis)
+        content = self._built(index, rules)
         folder = self.staging / "shards" / f"{index:05d}"
         folder.mkdir()
         stamps = {
@@ -461,13 +543,52 @@ class _Ingest:
         stamps |= dict(
             write_record(self.staging, name, index, rows) for name, rows in content.records.items()
         )
+        if self.earlier is not None:
+            stamps = {
+                name: self.earlier.reused(name, self.staging, stamp)
+                for name, stamp in stamps.items()
+            }
         sums = content.sums(code_words)
+        stamps |= [write_counts(self.staging, index, content, sums, npis)]
         self.quarantine.keep(index, content.quarantine)
         content.tables, content.quarantine, content.hashes, content.records = {}, {}, {}, {}
         self.spill.made(index)
         if self.is_large and index % _GIVEN_BACK_EVERY == _GIVEN_BACK_EVERY - 1:
             pa.system_memory_pool().release_unused()
         return content, sums, stamps
+
+    def _built(self, index: int, rules: Rules) -> ShardContent:
+        """A shard's tables, of its new rows and those that came with earlier deliveries."""
+        pieces = {table: [self.spill.pieces(table, index)] for table in SPILLED}
+        if self.earlier is not None:
+            for table, own in self.earlier.pieces(index).items():
+                pieces[table] = [*own, *pieces[table]]
+        scratch = self._own.scratch
+
+        def rows(label: str, *of: str) -> ShardRows:
+            every = [own for table in of for own in pieces[table]]
+            return ShardRows(label, every, SPILLED[of[0]], scratch)
+
+        claims = rows("claims", *CLAIM_TABLES)
+        n_medical = sum(own.n for own in pieces["medical_claim"])
+        content = build(
+            rows("eligibility", "eligibility"),
+            claims,
+            n_medical,
+            rows("scores", "risk_score"),
+            rules,
+            len(self.folder.files),
+            scratch,
+        )
+        if self.earlier is not None:
+            words = claims.hashes["claim_id"]
+            self._count_claims("medical_claim", words[:n_medical])
+            self._count_claims("pharmacy_claim", words[n_medical:])
+            # rows that could not be read stand in no record
+            before = self.earlier.shard_counts(index)
+            before.enter(content.ledger, unreadable_only=True)
+            content.newest_file_day = max(content.newest_file_day, before.newest_file_day)
+        return content
 
     # --- the end
 
@@ -476,21 +597,8 @@ class _Ingest:
         for folder in ("codes", "reference", "quarantine"):
             for path in sorted((self.staging / folder).iterdir()):
                 yield f"{folder}/{path.name}", stamp_of(path)
-        for name in (f"{DATA_QUALITY.name}.parquet", PAYMENT_DAYS_FILE):
+        for name in (f"{DATA_QUALITY.name}.parquet", PAYMENT_DAYS_FILE, FILE_COUNTS):
             yield name, stamp_of(self.staging / name)
-
-
-def _roster_met(
-    rows: pa.Table, fresh: list[str], off: OffRoster, codes: pa.Array
-) -> RosterMet:  # fmt: skip
-    """The roster's providers, those that nothing read before names, and those that it lacks."""
-    lines = Counter(rows.column("npi").to_pylist())
-    return RosterMet(
-        len(lines.keys() - {""}),
-        {npi: lines[npi] for npi in fresh},
-        off.visits,
-        {codes[code].as_py(): (n, off.cents[code]) for code, n in off.lines.items()},
-    )
 
 
 def _stamp(file: InputFile) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from ihp_compute.ingest.input_files import InputFile
 
 
 class Quarantine:
@@ -27,20 +29,34 @@ class Quarantine:
                     out.write_table(rows)
 
     def write(
-        self, table: str, files: pa.Array, ids_of: Callable[[NDArray[np.uint64]], pa.Array]
+        self,
+        table: str,
+        files: Sequence[InputFile],
+        ids_of: Callable[[NDArray[np.uint64]], pa.Array],
+        before: Sequence[pa.Table] = (),
     ) -> None:
         """Write a table's rows as one Parquet file, in order of shard, if it has any.
 
-        `files` are the names of the files, `ids_of` gives the ids of members by their keys.
+        `ids_of` gives the ids of members by their keys; `before` are rows of an earlier quarantine
+        that stay in it, and come first.
         """
+        names = pa.array([file.name for file in files], pa.string())
+        deliveries = pa.array([file.delivery for file in files], pa.int32())
         writer = None
+        for rows in before:
+            writer = writer or pq.ParquetWriter(
+                self._folder / f"{table}.parquet", rows.schema, compression="zstd"
+            )
+            writer.write_table(rows)
         for path in sorted(self._waiting.glob(f"aside-{table}-*.arrow")):
             with pa.memory_map(str(path), "r") as source:
                 rows = pa.ipc.open_file(source).read_all()
             ids = ids_of(rows.column("member_key").to_numpy())
             rows = rows.set_column(rows.column_names.index("member_key"), "member_id", ids)
             at = rows.column_names.index("file")
-            rows = rows.set_column(at, "file", files.take(rows.column("file").combine_chunks()))
+            places = rows.column("file").combine_chunks()
+            rows = rows.set_column(at, "file", names.take(places))
+            rows = rows.add_column(at + 1, "delivery", deliveries.take(places))
             if writer is None:
                 target = self._folder / f"{table}.parquet"
                 writer = pq.ParquetWriter(target, rows.schema, compression="zstd")

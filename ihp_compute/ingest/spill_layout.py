@@ -103,6 +103,31 @@ def filled(size: Any) -> Any:
     return (size + 7) & ~7
 
 
+_NARROW: Final = (np.uint8, np.int16, np.uint16, np.int32)
+
+
+def narrowed(values: NDArray[Any], kind: Any) -> NDArray[Any]:
+    """Values of this kind, in fewer bytes where they fit; truth in whole bytes.
+
+    The least number of int16 or int32 is left free: it may stand for none (`Range.narrow`).
+    """
+    if kind == np.bool_:
+        truth = values if values.dtype == np.bool_ else values != 0
+        return truth.view(np.uint8)
+    if kind in (np.int32, np.int64) and len(values):
+        low, high = values.min(), values.max()
+        for small in _NARROW:
+            limits = np.iinfo(small)
+            if max(limits.min, -limits.max) <= low and high <= limits.max:
+                return values.astype(small, copy=False)
+    return values.astype(kind, copy=False)
+
+
+def place_kind(n: int) -> Any:
+    """The kind of fewest bytes that holds places among n values, whichever of them rows have."""
+    return next(kind for kind in _NARROW if n - 1 <= np.iinfo(kind).max)
+
+
 class Stored(NamedTuple):
     """Where the numbers of a column stand, batch by batch; arguments of `kernels.row_join`."""
 

@@ -6,9 +6,11 @@ Decides: people, providers, claims, and the damage that is planted. Imports noth
 from __future__ import annotations
 
 from ihp_compute.synth.effects import EFFECTS
+from ihp_compute.synth.people import N_PARTNERSHIPS
 from ihp_compute.synth.state import synth
 
 __all__ = [
     "EFFECTS",
+    "N_PARTNERSHIPS",
     "synth",
 ]

@@ -72,16 +72,16 @@ def told(people: People) -> dict[str, Any]:
     """What must come of the planted changes, for `truth.json`: expectations, no counts."""
     effects = people.effects
     years = (str(people.calendar.base_year), str(people.calendar.performance_year))
-    names = partnership_ids()
+    names = partnership_ids(people.n_partnerships)
     more = np.where(np.arange(len(names)) == CHANGED, effects["use_change"], 0.0)
     relative = {
         "ed_visits": (1 + effects["ed_change"]) * (1 + more) - 1,
         "stays": (1 + effects["stay_change"]) * (1 + more) - 1,
         "readmissions": np.where(more > 0, np.nan, effects["readmission_change"]),
     }
-    groups = [*names, COMPARISON]
+    groups = {name: p for p, name in enumerate(names)} | {COMPARISON: COMPARISON_GROUP}
     if any(effects[name] for name in _FEWER):  # the same dollars for other services
-        groups = []
+        groups = {}
     growth = people.calendar.trend
     black, homeless = effects["ed_disparity"], effects["ed_disparity_homeless"]
     return {
@@ -132,7 +132,7 @@ def told(people: People) -> dict[str, Any]:
                     for y, year in enumerate(years)
                 },
             }
-            for g, group in enumerate(groups)
+            for group, g in groups.items()
         ],
         "use": [
             {"group_id": name, years[0]: 1.0, years[1]: round(1 + float(more[p]), 9)}

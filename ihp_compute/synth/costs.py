@@ -207,7 +207,8 @@ def _of_group(everyone: People, year: int, values: Floats) -> Floats:
 
 def realise(everyone: People, seed: int) -> None:
     """Draw every clinic-year's factor, and every member-year's included cost before the cap."""
-    count, spread = clinicians(everyone.n_members), everyone.clinic_spread
+    count = clinicians(everyone.n_members, everyone.n_partnerships)
+    spread = everyone.clinic_spread
     z = generator(seed, 12, 0).standard_normal((*count.shape, int(count.max()), 2))
     everyone.clinic_years = np.exp(spread * z - spread**2 / 2)
     for block, first in enumerate(range(0, everyone.n_members, BLOCK)):

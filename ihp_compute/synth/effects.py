@@ -123,6 +123,11 @@ EFFECTS: Final = (
         "emergency visits of the arm `treated` change by x from base to performance year, those of"
         " the arm `comparison` do not",
     ),
+    Effect(
+        "fewer_partnerships", 0, 0, 24,
+        "the last x of the 25 partnerships are not there, and the others have their members too,"
+        " each in proportion to its size",
+    ),
 )  # fmt: skip
 _BY_NAME: Final = {effect.name: effect for effect in EFFECTS}
 _NOT_BESIDE_WEIGHTS: Final = (

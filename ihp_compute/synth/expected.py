@@ -140,8 +140,9 @@ def clinic_effects(people: People, npis: list[str]) -> list[dict[str, Any]]:
     if not people.clinic_spread:
         return []
     groups = [*partnership_ids(), COMPARISON]
+    there = {*partnership_ids(people.n_partnerships), COMPARISON}
     calendar = people.calendar
-    count = clinicians(people.n_members)
+    count = clinicians(people.n_members, people.n_partnerships)
     places = [
         (g, k, i)
         for g in range(len(groups))
@@ -156,4 +157,5 @@ def clinic_effects(people: People, npis: list[str]) -> list[dict[str, Any]]:
             str(calendar.performance_year): round(float(people.clinic_years[g, k, i, 1]), 6),
         }
         for npi, (g, k, i) in zip(npis, places, strict=True)
+        if groups[g] in there
     ]

@@ -15,7 +15,7 @@ from ihp_compute.synth import columns
 from ihp_compute.synth.codes import AVOIDABLE, CONDITIONS
 from ihp_compute.synth.factors import ARMS, NO_ARM
 from ihp_compute.synth.network import partnership_ids
-from ihp_compute.synth.people import SIZES, Calendar, People, generator
+from ihp_compute.synth.people import Calendar, People, generator, sizes
 
 COUNTIES: Final = tuple(f"27{2 * county + 1:03d}" for county in range(87))
 """Minnesota's, FIPS."""
@@ -109,7 +109,8 @@ def _quality_measures(people: People, seed: int) -> pa.Table:
     """Results of the performance year and the one before it, a little better in the later."""
     rng = generator(seed, 15, 0)
     calendar: Calendar = people.calendar
-    size = np.array(SIZES) / 1200 * people.n_members
+    size = sizes(people.n_partnerships) / 1200 * people.n_members
+    ids = partnership_ids(people.n_partnerships)
     rows: list[tuple[str, str, str, str, str, str]] = []
     for measure, domain, mean, share in _MEASURES:
         rate = np.clip(mean + _SPREAD * rng.standard_normal(len(size)), 0.05, 0.95)
@@ -119,6 +120,7 @@ def _quality_measures(people: People, seed: int) -> pa.Table:
             rows += [
                 (name, str(year), measure, domain, str(of), str(all_))
                 for name, of, all_ in zip(partnership_ids(), numerator, denominator, strict=True)
+                if name in ids
             ]
     names = (
         "partnership_id", "performance_year", "measure", "domain", "numerator", "denominator",

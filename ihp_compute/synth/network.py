@@ -61,9 +61,9 @@ class Network:
     roster: pa.Table
 
 
-def partnership_ids() -> list[str]:
-    """`IHP-01` to `IHP-25`, largest first."""
-    return [f"IHP-{p + 1:02d}" for p in range(N_PARTNERSHIPS)]
+def partnership_ids(n: int = N_PARTNERSHIPS) -> list[str]:
+    """`IHP-01` to `IHP-25`, largest first, or the first `n` of them."""
+    return [f"IHP-{p + 1:02d}" for p in range(n)]
 
 
 def npis(numbers: NDArray[np.int64]) -> list[str]:
@@ -82,11 +82,13 @@ def npis(numbers: NDArray[np.int64]) -> list[str]:
     return [f"{number}{digit}" for number, digit in zip(numbers, check, strict=True)]
 
 
-def network(members: int, seed: int, calendar: Calendar) -> Network:
+def network(
+    members: int, seed: int, calendar: Calendar, n_partnerships: int = N_PARTNERSHIPS
+) -> Network:
     """Clinicians, tax numbers and roster of a state of `members` people."""
     base_year, performance_year = calendar.base_year, calendar.performance_year
     rng = generator(seed, 3, 0)
-    count = clinicians(members)
+    count = clinicians(members, n_partnerships)
     sizes = count.sum(1)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     first = starts[:-1, None] + np.concatenate(
@@ -106,7 +108,7 @@ def network(members: int, seed: int, calendar: Calendar) -> Network:
     group = np.full(total, n_groups)
     group[:rostered] = np.repeat(np.arange(n_groups), sizes)
     group[clinic] = np.arange(n_groups)
-    group[left[0] : left[1]] = np.arange(N_LEFT) % N_PARTNERSHIPS
+    group[left[0] : left[1]] = np.arange(N_LEFT) % n_partnerships
     tins = [f"41{1_000_000 + 7_919 * g:07d}" for g in range(n_groups + 60)]
     tin_of = np.where(group < n_groups, group, n_groups + np.arange(total) % 60).astype(np.int32)
 
@@ -118,9 +120,11 @@ def network(members: int, seed: int, calendar: Calendar) -> Network:
     opened, base_end = date(base_year - 3, 1, 1), date(base_year, 12, 31)
     within = [date(performance_year, *change) for change in _CHANGES]
     n_changing = max(_LEAST_CHANGING, round(_CHANGING_SHARE * rostered))
-    mixed = rng.permutation(int(starts[_CHANGING_GROUPS])).tolist()
+    mixed = rng.permutation(int(starts[min(_CHANGING_GROUPS, n_partnerships)])).tolist()
     changing, coming = set(mixed[:n_changing]), set(mixed[n_changing : 2 * n_changing])
     for position in range(left[1]):
+        if n_partnerships <= group[position] < COMPARISON_GROUP:
+            continue
         place_of_work = f"LOC-{position // _CLINICIANS_PER_LOCATION + 1:05d}"
         begin, end = opened, None
         before = None  # the last day under another partnership
@@ -134,7 +138,8 @@ def network(members: int, seed: int, calendar: Calendar) -> Network:
         elif position < rostered and rng.random() < _MOVED_SHARE:
             before = base_end
         if before is not None:
-            other = names[(group[position] + int(rng.integers(1, N_PARTNERSHIPS))) % N_PARTNERSHIPS]
+            step = int(rng.integers(1, N_PARTNERSHIPS))
+            other = names[(group[position] + step) % N_PARTNERSHIPS % n_partnerships]
             begin = before + timedelta(days=1)
             rows.append(
                 (npi[position], None, other, _SPECIALTY[kind[position]], "false", place_of_work,

@@ -206,9 +206,19 @@ class People:
         """Expected cost of every member-year after a cap, with levels and savings: [n, 2]."""
         return self.use * capped_mean(self.mean_cents, self.spread, cap_cents)
 
+    @property
+    def n_partnerships(self) -> int:
+        """How many partnerships have members."""
+        return partnerships_of(self.effects)
+
     def counted(self, year: int) -> NDArray[np.bool_]:
         """Who is attributed in year 0 (base) or 1 (performance), to the comparison too."""
         return self.eligible[:, year] & (self.group[:, year] != NO_GROUP)
+
+
+def partnerships_of(effects: Mapping[str, float]) -> int:
+    """How many partnerships a state has in which this is planted."""
+    return N_PARTNERSHIPS - int(effects["fewer_partnerships"])
 
 
 def drawn(
@@ -256,9 +266,20 @@ def _savings(effects: Mapping[str, float]) -> Floats:
     return found
 
 
-def clinicians(members: int) -> NDArray[np.int64]:
+def sizes(n_partnerships: int) -> Floats:
+    """Attributed members of each partnership per 1,200 of the state: [N_PARTNERSHIPS].
+
+    Those beyond `n_partnerships` have none, and the others theirs.
+    """
+    found = np.array(SIZES, np.float64)
+    found[n_partnerships:] = 0
+    shown: Floats = found * (sum(SIZES) / found.sum())
+    return shown
+
+
+def clinicians(members: int, n_partnerships: int) -> NDArray[np.int64]:
     """How many clinicians of each kind a group has: int64[n_groups, len(KINDS)], at least one."""
-    per_group = np.append(np.array(SIZES) / 1200 * members, members * 0.05)
+    per_group = np.append(sizes(n_partnerships) / 1200 * members, members * 0.05)
     shares = per_group[:, None] / _MEMBERS_PER_CLINICIAN * np.array(_CLINICIAN_SHARES)
     return np.maximum(1, np.rint(shares)).astype(np.int64)
 
@@ -267,7 +288,7 @@ def clinic_of(everyone: People, member: Array, year: int | Array) -> tuple[Array
     """Group, kind and place of the clinician whom members see in a year; the group may be none."""
     group = everyone.group[member, year].astype(np.int64)
     kind = everyone.route[member].astype(np.int64)
-    count = clinicians(everyone.n_members)[group, kind]
+    count = clinicians(everyone.n_members, everyone.n_partnerships)[group, kind]
     place = np.minimum((everyone.clinic[member] * count).astype(np.int64), count - 1)
     return group, kind, place
 
@@ -338,7 +359,7 @@ def _draw(
     eligible = (longest >= MINIMUM_MONTHS[0]) | (months >= MINIMUM_MONTHS[1])
     variant = rng.choice(4, n, p=[0.7, 0.1, 0.1, 0.1]).astype(np.uint8)
     route = rng.choice(len(KINDS), n, p=[0.33, 0.55, 0.08, 0.04]).astype(np.uint8)
-    group = _homes(rng, n)
+    group = _homes(rng, n, partnerships_of(effects))
     unseen = np.isin(aid[:, MONTHS_BEFORE + 6], (NEWBORN, MATERNITY)) & (group[:, 0] == THIN)
     group[unseen & (own.random(n) < effects["thin"]), 0] = NO_GROUP
     return {
@@ -479,10 +500,9 @@ def _flags(rng: np.random.Generator, n: int, aid_year: NDArray[np.uint8]) -> NDA
     return np.stack([dual * SPAN_DUAL + both, later * SPAN_DUAL + both], axis=1).astype(np.uint8)
 
 
-def _homes(rng: np.random.Generator, n: int) -> NDArray[np.int8]:
+def _homes(rng: np.random.Generator, n: int, n_partnerships: int) -> NDArray[np.int8]:
     """Whom members see in each year: a partnership, the comparison, or nobody on the roster."""
-    shares = np.array([*SIZES, 0.0]) / 1200
-    shares[-1] = COMPARISON_SHARE
+    shares = np.append(sizes(n_partnerships) / 1200, COMPARISON_SHARE)
     shares /= _ATTRIBUTED_PER_HOME
     edges = np.cumsum(shares)
     home = np.searchsorted(edges, rng.random(n), side="right").astype(np.int8)

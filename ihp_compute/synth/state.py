@@ -45,8 +45,8 @@ from numpy.typing import NDArray
 
 from ihp_compute.codes import SPAN_DUAL, SPAN_PARTIAL_BENEFIT, SPAN_SPEND_DOWN
 from ihp_compute.errors import DataError, PlantError
-from ihp_compute.folders import beside, publish
 from ihp_compute.ledger import IngestFate
+from ihp_compute.publishing import beside, publish
 from ihp_compute.synth import columns
 from ihp_compute.synth import costs as synth_costs
 from ihp_compute.synth import network as synth_network
@@ -173,7 +173,7 @@ def _write(
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
     people = synth_costs.people(members, seed, calendar, effects)
-    network = synth_network.network(members, seed, calendar)
+    network = synth_network.network(members, seed, calendar, people.n_partnerships)
     for name in ("medical_claim", "pharmacy_claim", "eligibility"):
         (folder / name).mkdir()
     blocks = [
@@ -209,7 +209,7 @@ def _write(
     _parquet(network.roster, folder / "provider_roster.parquet")
     _parquet(_scores(people), folder / "risk_score.parquet")
     _parquet(_factors(people), folder / "member_factors.parquet")
-    _parquet(_quality(seed, calendar.performance_year), folder / "quality_score.parquet")
+    _parquet(_quality(people, seed), folder / "quality_score.parquet")
     for name, table in given_tables(people, seed).items():
         _parquet(table, folder / f"{name}.parquet")
     rostered = network.npis[: int(network.count.sum())].to_pylist()
@@ -391,8 +391,9 @@ def _factors(people: synth_people.People) -> pa.Table:
     )
 
 
-def _quality(seed: int, year: int) -> pa.Table:
-    ids = synth_network.partnership_ids()
+def _quality(people: synth_people.People, seed: int) -> pa.Table:
+    ids = synth_network.partnership_ids(people.n_partnerships)
+    year = people.calendar.performance_year
     score = synth_people.generator(seed, 5, 0).integers(550_000, 990_000, len(ids))
     return columns.raw_table(
         "quality_score",
@@ -416,7 +417,7 @@ def _truth(
     calendar = people.calendar
     cents = people.expected_cents()
     found = []
-    for p, name in enumerate(synth_network.partnership_ids()):
+    for p, name in enumerate(synth_network.partnership_ids(people.n_partnerships)):
         mine = people.eligible & (people.group == p)
         rate = float(people.savings[p])
         expected = cents[mine[:, 1], 1].sum()

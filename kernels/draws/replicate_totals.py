@@ -1,9 +1,9 @@
 """Bootstrap totals: the sums of every group in every replicate, without storing a weight.
 
-    order members by group -> tile -> for each 64 replicates: words -> weights -> sums
+    copy members in order of group -> tile -> for each 64 replicates: words -> weights -> sums
 
 Members are grouped once. A tile of members stays in the first-level cache while all replicates
-pass over it, so memory beyond the inputs is an index of the members and a few tiles. A column is
+pass over it, so memory beyond the inputs is a copy of the members and a few tiles. A column is
 cut per tile into signed 16-bit digits, as many as its largest value there needs, because a product
 of a weight and a digit sums exactly in 32 bits over a tile; digits of zero cost nothing.
 Sums are integers throughout, so splitting members or replicates between calls and adding or
@@ -118,8 +118,11 @@ def replicate_totals(
     _refuse(_column_fault(columns))
     n_octets = ((first_replicate + n_replicates + 7) >> 3) - (first_replicate >> 3)
     sums = np.zeros((n_groups, len(columns), -(-n_octets // OCTETS), LANES, OCTETS), np.int64)
-    rest = read_only(group), read_only(member_key), first_replicate, n_replicates, schedule
-    return _cpu(columns, *rest, sums)
+    group = read_only(group)
+    starts = _starts(group, n_groups)
+    rows, keys = np.empty((starts[-1], len(columns)), np.int64), np.empty(starts[-1], np.uint64)
+    _put_by_group(columns, group, read_only(member_key), starts, rows, keys)
+    return _cpu(rows, keys, starts, first_replicate, n_replicates, schedule, sums)
 
 
 def reference(
@@ -158,9 +161,22 @@ def _refuse(fault: tuple[int, int]) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
+def _is_small(column: Any) -> Any:
+    """Whether a column surely holds integers whose sizes sum to what is allowed: vector code."""
+    limit = SUM_LIMIT // max(column.shape[0], 1)
+    wrong = 0
+    for i in range(column.shape[0]):
+        x = column[i]
+        wrong += 0 if (x == np.floor(x)) & (x <= limit) & (x >= -limit) else 1
+    return wrong == 0
+
+
+@numba.njit(cache=True, nogil=True)
 def _column_fault(columns: Any) -> Any:
     """First column that cannot be summed exactly, and why: 1 not integers, 2 too large."""
     for c in range(columns.shape[0]):
+        if _is_small(columns[c]):
+            continue
         total = np.int64(0)
         for i in range(columns.shape[1]):
             x = columns[c, i]
@@ -175,36 +191,50 @@ def _column_fault(columns: Any) -> Any:
 
 
 @numba.njit(cache=True, nogil=True)
-def _slots(group: Any, n_groups: Any) -> Any:
-    """Members in order of group, each group's run filled up with -1 to whole quads."""
+def _starts(group: Any, n_groups: Any) -> Any:
+    """Where each group starts in order of group, filled up to whole quads, and where all end."""
     starts = np.zeros(n_groups + 1, dtype=np.int64)
     for i in range(group.shape[0]):
         if group[i] >= 0:
             starts[group[i] + 1] += 1
     for g in range(n_groups):
         starts[g + 1] = starts[g] + (starts[g + 1] + QUAD - 1) // QUAD * QUAD
-    slots = np.full(starts[n_groups], -1, dtype=np.int32)
+    return starts
+
+
+@numba.njit(cache=True, nogil=True)
+def _put_by_group(
+    columns: Any, group: Any, member_key: Any, starts: Any, rows: Any, keys: Any
+) -> None:
+    """Copy the members into order of group; what fills a group up is a member of zeros.
+
+    A member becomes one row: read by columns in another order, each value would be a cache miss.
+    """
     at = starts[:-1].copy()
     for i in range(group.shape[0]):
         g = group[i]
         if g >= 0:
-            slots[at[g]] = i
-            at[g] += 1
-    return slots, starts
+            place = at[g]
+            at[g] = place + 1
+            keys[place] = member_key[i]
+            for c in range(columns.shape[0]):
+                rows[place, c] = np.int64(columns[c, i])
+    for g in range(at.shape[0]):
+        keys[at[g] : starts[g + 1]] = 0
+        rows[at[g] : starts[g + 1]] = 0
 
 
 @numba.njit(cache=True, nogil=True)
-def _digits(columns: Any, slots: Any, digits: Any, column: Any, shifts: Any) -> Any:
+def _digits(rows: Any, digits: Any, column: Any, shifts: Any) -> Any:
     """Cut a tile's values into signed 16-bit digits; returns how many rows of digits it takes."""
-    size = slots.shape[0]
+    size = rows.shape[0]
     values = np.empty(size, dtype=np.int64)
     row = 0
-    for c in range(columns.shape[0]):
+    for c in range(rows.shape[1]):
         left = np.int64(0)
         for i in range(size):
-            value = np.int64(columns[c, slots[i]]) if slots[i] >= 0 else np.int64(0)
-            values[i] = value
-            left |= value
+            values[i] = rows[i, c]
+            left |= values[i]
         shift = 0
         while left != 0:
             left = np.int64(0)
@@ -221,14 +251,14 @@ def _digits(columns: Any, slots: Any, digits: Any, column: Any, shifts: Any) -> 
 
 
 @numba.njit(cache=True, nogil=True)
-def _member_part(member_key: Any, slots: Any, schedule: Any, part: Any) -> Any:
+def _member_part(keys: Any, schedule: Any, part: Any) -> Any:
     """What rounds 1 and 2 of Philox owe to each member alone.
 
     The counter's last two words are the octet and 0. So round 1 multiplies the member's word by one
     constant and the octet by the other, and of round 2's two products one is the member's own.
     """
-    for slot in range(slots.shape[0]):
-        key = member_key[slots[slot]] if slots[slot] >= 0 else np.uint64(0)
+    for slot in range(keys.shape[0]):
+        key = keys[slot]
         p0 = _M0 * (key & _LOW)
         p1 = _M1 * (((p0 >> _HALF) ^ schedule[0, 1]) & _LOW)
         part[slot, 0] = ((key >> _HALF) ^ schedule[0, 0]) | (
@@ -269,8 +299,9 @@ def _turned(sums: Any, n_replicates: Any, skipped: Any) -> Any:
     n_groups, n_columns = sums.shape[:2]
     size = n_groups * n_replicates * n_columns
     out = sums.reshape(-1)[:size].reshape(n_groups, n_replicates, n_columns)
+    kept = np.empty(sums.shape[1:], dtype=np.int64)
     for g in range(n_groups):
-        kept = sums[g].copy()
+        kept[:] = sums[g]
         for r in range(n_replicates):
             octet, lane = (r + skipped) // LANES, (r + skipped) % LANES
             for c in range(n_columns):
@@ -280,9 +311,9 @@ def _turned(sums: Any, n_replicates: Any, skipped: Any) -> Any:
 
 @numba.njit(cache=True, nogil=True)
 def _cpu(
-    columns: Any,
-    group: Any,
-    member_key: Any,
+    rows: Any,
+    keys: Any,
+    starts: Any,
     first: Any,
     n_replicates: Any,
     schedule: Any,
@@ -291,7 +322,6 @@ def _cpu(
     """Adds to `sums`, int64[n_groups, n_columns, n_blocks, 8, 8]; returns totals in their place."""
     n_groups, n_columns, n_blocks = sums.shape[:3]
     flat = sums.reshape(-1)
-    slots, starts = _slots(group, n_groups)
     part = np.empty((TILE, 2), dtype=np.uint64)
     octets = np.empty((2, OCTETS), dtype=np.uint64)
     weights = np.empty((TILE // QUAD, LANES, OCTETS, QUAD), dtype=np.int16)
@@ -301,16 +331,15 @@ def _cpu(
     at = np.empty(4 * n_columns, dtype=np.int64)
     first_octet = first >> 3
     g_first = 0
-    for start in range(0, slots.shape[0], TILE):
-        tile = slots[start : start + TILE]
-        end = start + tile.shape[0]
-        _member_part(member_key, tile, schedule, part)
-        n_digits = _digits(columns, tile, digits, column, shifts)
+    for start in range(0, rows.shape[0], TILE):
+        end = min(start + TILE, rows.shape[0])
+        _member_part(keys[start:end], schedule, part)
+        n_digits = _digits(rows[start:end], digits, column, shifts)
         while starts[g_first + 1] <= start:
             g_first += 1
         for block in range(n_blocks):
             _octet_part(first_octet + OCTETS * block, octets)
-            block_weights(part[: tile.shape[0]], octets, schedule, weights)
+            block_weights(part[: end - start], octets, schedule, weights)
             if first_octet + block == 0:
                 weights[:, 0, 0, :] = 1
             g = g_first

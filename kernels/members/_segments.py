@@ -96,20 +96,21 @@ def _allocate(
 @numba.njit(cache=True, nogil=True)
 def _two_sums(
     a: Any, b: Any, cents: Any, paid_cents: Any, incurred_day: Any, paid_day: Any, category: Any,
-    kind: Any, bounds: Any, cutoff_day: Any, include: Any, kinds: Any, paid_kinds: Any,
+    kind: Any, bounds: Any, cutoffs: Any, include: Any, kinds: Any, paid_kinds: Any,
 ) -> Any:  # fmt: skip
     """Included and paid cents of lines a to b in each of two periods; compiles to vector code."""
     one = np.uint32(1)
     low, length = bounds[0, 0], np.uint32(bounds[0, MONTHS] - bounds[0, 0])
     low_b, length_b = bounds[1, 0], np.uint32(bounds[1, MONTHS] - bounds[1, 0])
+    cutoff, cutoff_b = cutoffs[0], cutoffs[1]
     total, total_b = np.int64(0), np.int64(0)
     paid, paid_b = np.int64(0), np.int64(0)
     for v in range(np.uint64(a), np.uint64(b)):
         bit = np.uint32(kind[v])
         counts = (kinds >> bit) & (include >> np.uint32(category[v])) & one != 0
         sums = (paid_kinds >> bit) & one != 0
-        here = (paid_day[v] <= cutoff_day) & (np.uint32(incurred_day[v] - low) < length)
-        here_b = (paid_day[v] <= cutoff_day) & (np.uint32(incurred_day[v] - low_b) < length_b)
+        here = (paid_day[v] <= cutoff) & (np.uint32(incurred_day[v] - low) < length)
+        here_b = (paid_day[v] <= cutoff_b) & (np.uint32(incurred_day[v] - low_b) < length_b)
         total += cents[v] if here & counts else 0
         total_b += cents[v] if here_b & counts else 0
         paid += paid_cents[v] if here & sums else 0
@@ -150,7 +151,7 @@ def cost_by_period(
     floor_at_zero: Any,
     prorate_cap: Any,
     cell_order: Any,
-    cutoff: Any,
+    cutoff_days: Any,
     kind_bits: Any,
     paid_kind_bits: Any,
     out: Any,
@@ -162,7 +163,7 @@ def cost_by_period(
     n_periods, n_members = month_cell.shape[:2]
     n_rules, n_cells = len(include_bits), out.cell_cents.shape[2]
     cells = np.zeros(n_cells, np.int64)
-    cutoff_day = np.int32(cutoff)
+    cutoffs = cutoff_days[0], cutoff_days[n_periods - 1]
     for m in range(n_members):
         a = offsets[m]
         b = offsets[m + 1]
@@ -172,7 +173,7 @@ def cost_by_period(
             include = include_bits[r]
             sums, paid_sums = _two_sums(
                 a, b, amount_cents, paid_cents, incurred_day, paid_day, category, kind, bounds,
-                cutoff_day, include, kind_bits, paid_kind_bits,
+                cutoffs, include, kind_bits, paid_kind_bits,
             )  # fmt: skip
             if r == 0:
                 for p in range(n_periods):
@@ -205,7 +206,7 @@ def cost_by_period(
                         months += end - month
                         run = _run_sum(
                             a, b, amount_cents, incurred_day, paid_day, category, kind,
-                            bounds[p, month], bounds[p, end], cutoff_day, include, kind_bits,
+                            bounds[p, month], bounds[p, end], cutoffs[p], include, kind_bits,
                         )  # fmt: skip
                         cells[cell] += run
                         total += run
@@ -234,8 +235,8 @@ def cost_by_month(
     floor_at_zero: Any,
     prorate_cap: Any,
     cell_order: Any,
+    cutoff_days: Any,
     first: Any,
-    cutoff: Any,
     kind_bits: Any,
     paid_kind_bits: Any,
     out: Any,
@@ -255,7 +256,10 @@ def cost_by_month(
     paid_sum = np.zeros(MONTHS * n_periods + 1, np.int64)
     category_sum = np.zeros((n_periods + 1) * n_categories, np.int64)
     cells = np.zeros(n_cells, np.int64)
-    first_day, cutoff_day = np.int32(first), np.int32(cutoff)
+    first_day = np.int32(first)
+    known_by = np.empty(len(month_sum), np.int32)
+    for slot in range(len(known_by)):
+        known_by[slot] = cutoff_days[min(slot // MONTHS, n_periods - 1)]
     months_a_year, one = np.uint8(MONTHS), np.uint32(1)
     for m in range(n_members):
         if offsets[m] == offsets[m + 1]:
@@ -266,7 +270,7 @@ def cost_by_month(
             category_sum[:] = 0
             for v in range(np.uint64(offsets[m]), np.uint64(offsets[m + 1])):
                 at = slots[min(np.uint32(incurred_day[v] - first_day), n_days)]
-                counts = np.uint32(paid_day[v] <= cutoff_day) & one
+                counts = np.uint32(paid_day[v] <= known_by[at]) & one
                 if r == 0:
                     take = counts & (paid_kind_bits >> np.uint32(kind[v]))
                     paid_sum[at] += paid_cents[v] & -np.int64(take)

@@ -159,7 +159,10 @@ def _cpu(
     n_groups: Any,
     latest: Any,
 ) -> Any:
-    """Only visits of the deciding step are counted, and only groups met are looked at."""
+    """Visits that count are listed first, without a branch: which they are is hard to guess.
+
+    Of those only visits of the deciding step are counted, and only groups met are looked at.
+    """
     n_members = len(offsets) - 1
     out_group = np.full(n_members, np.int32(NO_GROUP), np.int32)
     out_step = np.zeros(n_members, np.uint8)
@@ -170,25 +173,35 @@ def _cpu(
     count = np.zeros(n_groups, np.int32)
     first, last = np.zeros(n_groups, np.int32), np.zeros(n_groups, np.int32)
     met, visit = np.zeros(n_groups, np.int32), np.zeros(n_groups, np.int64)
-    none, one, every = np.uint8(255), np.uint8(1), np.uint16(4095)
+    listed = np.zeros(64, np.uint64)
+    every = np.uint16(4095)
     for m in range(n_members):
         a, b = np.uint64(offsets[m]), np.uint64(offsets[m + 1])
-        deciding = none  # steps from 0 here; a visit without a step has 255
-        whole = months[m] & every == every
+        if b - a > listed.size:
+            listed = np.zeros(2 * (b - a), np.uint64)
+        n_listed = np.uint64(0)
         for v in range(a, b):
-            if whole or group[v] < 0 or step[v] == 0:
-                deciding = min(deciding, (step[v] - one) | (none if group[v] < 0 else np.uint8(0)))
-            elif (months[m] >> month_of[day[v] - first_day]) & 1:
-                deciding = min(deciding, step[v] - one)
-        if deciding == none:
+            listed[n_listed] = v
+            n_listed += np.uint64((group[v] >= 0) & (step[v] > 0))
+        if n_listed == 0:
             continue
+        if months[m] & every != every:
+            n_seen, n_listed = n_listed, np.uint64(0)
+            for k in range(n_seen):
+                v = listed[k]
+                listed[n_listed] = v
+                n_listed += np.uint64((months[m] >> month_of[day[v] - first_day]) & 1)
+            if n_listed == 0:
+                continue
+        deciding = step[listed[0]]
+        for k in range(n_listed):
+            deciding = min(deciding, step[listed[k]])
         n_met = 0
-        for v in range(a, b):
+        for k in range(n_listed):
+            v = listed[k]
+            if step[v] != deciding:
+                continue
             g = group[v]
-            if g < 0 or step[v] - one != deciding:
-                continue
-            if not whole and not (months[m] >> month_of[day[v] - first_day]) & 1:
-                continue
             visit[g] = v
             if count[g] == 0:
                 met[n_met] = g
@@ -210,7 +223,7 @@ def _cpu(
             elif count[g] > count[best]:
                 best, tied = g, False
         out_group[m] = best
-        out_step[m] = deciding + one
+        out_step[m] = deciding
         out_count[m] = count[best]
         out_tied[m] = tied
         out_first[m] = first[best]

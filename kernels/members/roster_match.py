@@ -12,6 +12,8 @@ from kernels._core import KernelInputError, cuda_module, device_of, read_only, r
 
 NO_GROUP = -1
 N_PLACES: Final = 256
+BLOCK: Final = 4096
+"""Visits whose places are gathered at a time."""
 
 
 def roster_match(
@@ -223,35 +225,47 @@ def _cpu(
     end_day: Any,
     cutoff_day: Any,
 ) -> Any:
+    """Block by block: visits that may count are gathered without a branch, then looked up.
+
+    Most visits are of another year, or of a class that serves no step: a branch for each of the
+    tests is guessed wrong so often that it took twice as long.
+    """
     n_visits = len(day)
     group = np.full(n_visits, NO_GROUP, np.int32)
     step = np.zeros(n_visits, np.uint8)
-    for v in range(n_visits):
-        d = day[v]
-        if d < first_day or d >= end_day or paid_day[v] > cutoff_day:
-            continue
-        c = class_of[procedure[v]]
-        if (marks[v] | place_marks[place[v]]) & barred[c]:
-            continue
-        found = -1
-        npi = rendering_npi[v]
-        for e in range(npi_first[npi], npi_first[npi + 1]):
-            any_tin = entry_tin[e] == -1 or entry_tin[e] == tin[v]
-            if any_tin and entry_start[e] <= d and d < entry_end[e]:
-                found = e
-                break
-        if found < 0:
-            npi = billing_npi[v]
+    serves = np.zeros(step_of.shape[0], np.bool_)
+    for c in range(step_of.shape[0]):
+        serves[c] = step_of[c].any()
+    picked = np.empty(BLOCK, np.int64)
+    for start in range(0, n_visits, BLOCK):
+        n = 0
+        for v in range(np.uint64(start), np.uint64(min(start + BLOCK, n_visits))):
+            c = class_of[np.uint32(procedure[v])]
+            marked = (marks[v] | place_marks[place[v]]) & barred[c]
+            timely = (day[v] >= first_day) & (day[v] < end_day) & (paid_day[v] <= cutoff_day)
+            picked[n] = v
+            n += timely & serves[c] & (marked == 0)
+        for v in picked[:n]:
+            d = day[v]
+            found = -1
+            npi = rendering_npi[v]
             for e in range(npi_first[npi], npi_first[npi + 1]):
                 any_tin = entry_tin[e] == -1 or entry_tin[e] == tin[v]
                 if any_tin and entry_start[e] <= d and d < entry_end[e]:
                     found = e
                     break
-        if found >= 0:
-            s = step_of[c, entry_kind[found]]
-            if s > 0:
-                group[v] = entry_group[found]
-                step[v] = s
+            if found < 0:
+                npi = billing_npi[v]
+                for e in range(npi_first[npi], npi_first[npi + 1]):
+                    any_tin = entry_tin[e] == -1 or entry_tin[e] == tin[v]
+                    if any_tin and entry_start[e] <= d and d < entry_end[e]:
+                        found = e
+                        break
+            if found >= 0:
+                s = step_of[class_of[procedure[v]], entry_kind[found]]
+                if s > 0:
+                    group[v] = entry_group[found]
+                    step[v] = s
     return group, step
 
 

@@ -55,8 +55,8 @@ extern "C" __global__ void segment_cost(
     const unsigned char* category, const unsigned char* kind, const i64* offsets,
     const unsigned char* month_cell, const unsigned char* slot_of_day, const u32* include_bits,
     const i64* cap_cents, const i64* keep_micro, const bool* floor_at_zero,
-    const bool* prorate_cap, const unsigned char* cell_order, int first_day, int cutoff_day,
-    u32 kind_bits, u32 paid_kind_bits, int n_rules, int n_periods, int n_cells, int n_categories,
+    const bool* prorate_cap, const unsigned char* cell_order, const int* cutoff_days,
+    int first_day, u32 kind_bits, u32 paid_kind_bits, int n_rules, int n_periods, int n_cells, int n_categories,
     int n_days, i64 n_members, i64* cell_cents, i64* cell_taken_cents, i64* uncapped_cents,
     i64* capped_cents, i64* above_cap_cents, i64* floored_cents, i64* out_paid_cents,
     i64* category_cents) {
@@ -70,8 +70,9 @@ extern "C" __global__ void segment_cost(
         for (int s = 0; s < MONTHS * n_periods; ++s) month_sum[s] = 0;
         for (i64 v = a; v < b; ++v) {
             const int at = slot(incurred_day[v], first_day, n_days, slot_of_day);
-            if (at == OUTSIDE || paid_day[v] > cutoff_day) continue;
+            if (at == OUTSIDE) continue;
             const int p = at / MONTHS;
+            if (paid_day[v] > cutoff_days[p]) continue;
             if (r == 0 && ((paid_kind_bits >> kind[v]) & 1)) {
                 out_paid_cents[p * n_members + m] += paid_cents[v];
             }

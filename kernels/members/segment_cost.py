@@ -48,9 +48,9 @@ def segment_cost(
     floor_at_zero: Any,
     prorate_cap: Any,
     cell_order: Any,
+    cutoff_days: Any,
     *,
     first_day: int,
-    cutoff_day: int,
     kind_bits: int,
     paid_kind_bits: int,
     n_cells: int,
@@ -60,8 +60,8 @@ def segment_cost(
 
     1. A line has a period and a month when slot_of_day[incurred_day - first_day] is not 255: that
        slot // 12 and slot % 12.
-    2. It counts when paid_day <= cutoff_day, its kind's bit is set in kind_bits, its category's bit
-       is set in the rule set's include_bits, and the cell of its month is not 255.
+    2. It counts when paid_day <= cutoff_days[period], its kind's bit is set in kind_bits, its
+       category's bit is set in the rule set's include_bits, and the cell of its month is not 255.
     3. Per member, period and rule set, T is the sum. If T < 0 and floor_at_zero, it becomes 0.
        The cap is cap_cents, or cap_cents × countable months / 12 (half to even) if prorate_cap.
        If T exceeds it, C = cap + keep_micro × (T - cap) / 10^6, half to even; else C = T.
@@ -89,7 +89,9 @@ def segment_cost(
     floor_at_zero, prorate_cap : bool[n_rules]
     cell_order : uint8[n_rules, n_cells]
         Every cell once a row: the order in which dollars are taken from them.
-    first_day, cutoff_day : int, day numbers
+    cutoff_days : int32[n_periods], day numbers
+        By when a line of each period must have been paid.
+    first_day : int, day number
     kind_bits, paid_kind_bits : int, below 2^32
         Bit k: lines of kind k can cost, and enter paid_cents.
     n_cells : int, 1 to 32
@@ -127,6 +129,7 @@ def segment_cost(
         "floor_at_zero": floor_at_zero,
         "prorate_cap": prorate_cap,
         "cell_order": cell_order,
+        "cutoff_days": cutoff_days,
     }
     device = device_of(**arrays)
     require("amount_cents", amount_cents, np.int64, (None,))
@@ -148,6 +151,7 @@ def segment_cost(
         ("keep_micro", np.int64, n_rules),
         ("floor_at_zero", np.bool_, n_rules),
         ("prorate_cap", np.bool_, n_rules),
+        ("cutoff_days", np.int32, n_periods),
     ):
         require(name, arrays[name], dtype, (length,))
     for name, value, low, high in (
@@ -165,7 +169,6 @@ def segment_cost(
         inputs = tuple(read_only(array) for array in inputs)
     scalars = (
         first_day,
-        cutoff_day,
         np.uint32(kind_bits),
         np.uint32(paid_kind_bits),
         n_cells,
@@ -218,8 +221,8 @@ def reference(
     floor_at_zero: Any,
     prorate_cap: Any,
     cell_order: Any,
+    cutoff_days: Any,
     first_day: Any,
-    cutoff_day: Any,
     kind_bits: Any,
     paid_kind_bits: Any,
     n_cells: Any,
@@ -237,9 +240,11 @@ def reference(
     for m, r in product(range(n_members), range(n_rules)):
         cells = np.zeros((n_periods, n_cells), dtype=object)
         for v in range(offsets[m], offsets[m + 1]):
-            if slot(incurred_day[v]) == OUTSIDE or paid_day[v] > cutoff_day:
+            if slot(incurred_day[v]) == OUTSIDE:
                 continue
             p, month = divmod(slot(incurred_day[v]), MONTHS)
+            if paid_day[v] > cutoff_days[p]:
+                continue
             if r == 0 and int(paid_kind_bits) >> int(kind[v]) & 1:
                 out.paid_cents[p, m] += paid_cents[v]
             cell = month_cell[p, m, month]
@@ -278,7 +283,7 @@ def reference(
 
 def _cpu(*inputs: Any) -> SegmentCost:
     """The quicker of the two forms that apply; they agree, so the choice cannot be seen."""
-    *arrays, first_day, cutoff_day, kind_bits, paid_kind_bits, n_cells, n_categories = inputs
+    *arrays, first_day, kind_bits, paid_kind_bits, n_cells, n_categories = inputs
     month_cell, slot_of_day, include_bits = arrays[7], arrays[8], arrays[9]
     n_periods, n_members = month_cell.shape[:2]
     out = _outputs(np, len(include_bits), n_periods, n_cells, n_members, n_categories)
@@ -286,11 +291,11 @@ def _cpu(*inputs: Any) -> SegmentCost:
     form: Any
     if bounds is None or n_categories:
         form = cost_by_month
-        form(*arrays, first_day, cutoff_day, kind_bits, paid_kind_bits, out)
+        form(*arrays, first_day, kind_bits, paid_kind_bits, out)
     else:
         form = cost_by_period
         before, after = arrays[:8], arrays[9:]
-        form(*before, bounds, *after, cutoff_day, kind_bits, paid_kind_bits, out)
+        form(*before, bounds, *after, kind_bits, paid_kind_bits, out)
     return out
 
 
@@ -324,7 +329,7 @@ def _entry() -> Any:
 def _gpu(*inputs: Any) -> Any:
     import cupy  # noqa: PLC0415 - only where a GPU is used
 
-    *arrays, first_day, cutoff_day, kind_bits, paid_kind_bits, n_cells, n_categories = inputs
+    *arrays, first_day, kind_bits, paid_kind_bits, n_cells, n_categories = inputs
     month_cell, slot_of_day, include_bits = arrays[7], arrays[8], arrays[9]
     n_periods, n_members = month_cell.shape[:2]
     out = _outputs(cupy, len(include_bits), n_periods, n_cells, n_members, n_categories)
@@ -332,7 +337,6 @@ def _gpu(*inputs: Any) -> Any:
         block = 128
         scalars = (
             np.int32(first_day),
-            np.int32(cutoff_day),
             kind_bits,
             paid_kind_bits,
             np.int32(len(include_bits)),

@@ -116,7 +116,21 @@ def check_values(sources: Any, constants: Any) -> None:
 
 def _all_below(array: Any, limit: float) -> bool:
     """Whether every value is a number below the limit in size; no array is made for it."""
+    if isinstance(array, np.ndarray):
+        return bool(_below(read_only(array), limit))
     return not array.size or (bool(array.max() < limit) and bool(array.min() > -limit))
+
+
+@numba.njit(cache=True, nogil=True)
+def _below(array: Any, limit: Any) -> Any:
+    """A row at a time, so that the loop becomes vector code; NaN is below nothing."""
+    for row in range(array.shape[0]):
+        wrong = 0
+        for i in range(array.shape[1]):
+            wrong += 0 if abs(array[row, i]) < limit else 1
+        if wrong:
+            return False
+    return True
 
 
 def n_operands(op: int) -> int:
@@ -194,39 +208,47 @@ def reference(
 def _cpu_tiles(sources: Any, constants: Any, program: Any, outputs: Any, result: Any) -> None:
     """A tile of replicates at a time, every operation a loop of fixed length over the tile.
 
-    An operation is done again where an operand is another than in the scenario before. An operand
-    that is not taken is register 0, which at most does it again in vain. Operands are loaded before
-    they are chosen from, so that each loop becomes vector code. What lies beyond the last replicate
-    is computed and not written.
+    An operation is done again where an operand is another than it was last, in the scenario or in
+    the tile before: what follows from constants alone is done once if they do not move. For an
+    operand that is not taken stands a. Operands are loaded before they are chosen from, so that
+    each loop becomes vector code. What lies beyond the last replicate is computed and not written.
+    A register is written before it is read, so that only those of sources need begin as numbers.
     """
     n_sources, n_replicates = sources.shape
     n_scenarios, n_constants = constants.shape
     n_inputs = n_sources + n_constants
     n_operations = program.shape[0]
-    registers = np.zeros((max(1, n_inputs + n_operations), TILE))
+    registers = np.empty((max(1, n_inputs + n_operations), TILE))
+    registers[:n_sources] = 0.0
     moved = np.zeros(max(1, n_inputs + n_operations), dtype=np.bool_)
+    reads = program[:, 1:].copy()
+    for i in range(n_operations):
+        for k in range(_TAKEN[program[i, 0]], 3):
+            reads[i, k] = reads[i, 0]
     for start in range(0, n_replicates, TILE):
         n = min(TILE, n_replicates - start)
         for s in range(n_sources):
             for j in range(n):
                 registers[s, j] = sources[s, start + j]
         for scenario in range(n_scenarios):
+            first = start == 0 and scenario == 0
+            moved[:n_sources] = scenario == 0
             for k in range(n_constants):
-                first = scenario == 0
-                moved[n_sources + k] = first or constants[scenario, k] != constants[scenario - 1, k]
+                stood = registers[n_sources + k, 0]
+                moved[n_sources + k] = first or constants[scenario, k] != stood
                 if moved[n_sources + k]:
                     for j in range(TILE):
                         registers[n_sources + k, j] = constants[scenario, k]
             for i in range(n_operations):
-                again = moved[program[i, 1]] or moved[program[i, 2]] or moved[program[i, 3]]
+                again = moved[reads[i, 0]] or moved[reads[i, 1]] or moved[reads[i, 2]]
                 moved[n_inputs + i] = again
-                if scenario > 0 and not again:
+                if not (first or again):
                     continue
                 op = program[i, 0]
                 out = registers[n_inputs + i]
-                a = registers[program[i, 1]]
-                b = registers[program[i, 2]]
-                c = registers[program[i, 3]]
+                a = registers[reads[i, 0]]
+                b = registers[reads[i, 1]]
+                c = registers[reads[i, 2]]
                 if op == 0:
                     for j in range(TILE):
                         out[j] = a[j] + b[j]

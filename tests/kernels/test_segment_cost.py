@@ -28,7 +28,6 @@ LINE = {
 }
 SCALARS = {
     "first_day": FIRST_DAY,
-    "cutoff_day": 500,
     "kind_bits": 0b0101,
     "paid_kind_bits": 0b1101,
     "n_cells": 3,
@@ -41,6 +40,7 @@ RULE = {
     "floor_at_zero": np.bool_,
     "prorate_cap": np.bool_,
 }
+CUTOFFS = np.array([500, 499, 501, 500, 500], np.int32)
 Line = tuple[int, ...]
 
 
@@ -59,6 +59,7 @@ def case_of(members: list[list[Line]], cells: Any, rules: list[tuple[int, ...]])
     # the second rule set takes from cells in another order than the first
     orders = [[0, 1, 2], [2, 0, 1], [1, 2, 0]]
     case["cell_order"] = np.array(orders[: len(rules)], np.uint8)
+    case["cutoff_days"] = CUTOFFS[: len(case["month_cell"])]
     return case
 
 
@@ -162,6 +163,7 @@ def test_a_line_belongs_to_period_and_month_of_its_incurred_day() -> None:
 def test_late_payments_other_kinds_and_other_services_are_not_cost() -> None:
     lines = (
         line(1, paid_day=501),
+        line(128, day=27, paid_day=500),
         line(2, kind=1),
         line(4, kind=3),
         line(8, category=3),
@@ -170,7 +172,7 @@ def test_late_payments_other_kinds_and_other_services_are_not_cost() -> None:
         line(64, day=51),
     )
     found = measured(*lines, rule=(0b0111, -1, 0, 0, 0))
-    assert found.uncapped_cents[0, 0, 0] == 16
+    assert found.uncapped_cents[0, :, 0].tolist() == [16, 0], "the second period ends a day before"
     assert found.paid_cents[0, 0] == 4 + 8 + 16
     assert found.category_cents[0, 0, :, 0].tolist() == [16, 0, 0, 0]
 
@@ -216,7 +218,7 @@ def test_any_calendar_will_do(case: dict[str, Any], shuffled: list[int], n: int)
     """Periods in pieces, and more than two of them."""
     cells = np.concatenate([case["month_cell"], case["month_cell"]])[:n]
     slots = np.where(12 * n > SLOTS, SLOTS, 255).astype(np.uint8)[shuffled]
-    changes = {"month_cell": cells, "slot_of_day": slots}
+    changes = {"month_cell": cells, "slot_of_day": slots, "cutoff_days": CUTOFFS[:n]}
     same(
         segment_cost(**{**case, **changes}, **SCALARS), reference(**{**case, **changes}, **SCALARS)
     )
@@ -244,7 +246,6 @@ def test_the_cuda_text_is_the_definition(
     n_rules = len(case["include_bits"])
     scalars = [
         np.int32(FIRST_DAY),
-        np.int32(SCALARS["cutoff_day"]),
         np.uint32(SCALARS["kind_bits"]),
         np.uint32(SCALARS["paid_kind_bits"]),
         *map(np.int32, (n_rules, 2, 3, 4, len(SLOTS))),
@@ -292,7 +293,11 @@ def test_a_population_without_lines_costs_nothing() -> None:
         ({"amount_cents": np.zeros(1)}, "amount_cents: expected dtype int64, got float64"),
         ({"category": np.zeros(2, np.uint8)}, r"category: expected shape \(1\)"),
         ({"month_cell": np.zeros((2, 1, 11), np.uint8)}, "month_cell: expected shape"),
-        ({"month_cell": np.zeros((5, 1, 12), np.uint8)}, "n_periods: expected 1 to 4, got 5"),
+        (
+            {"month_cell": np.zeros((5, 1, 12), np.uint8), "cutoff_days": CUTOFFS},
+            "n_periods: expected 1 to 4, got 5",
+        ),
+        ({"cutoff_days": CUTOFFS}, r"cutoff_days: expected shape \(2\)"),
         ({"n_cells": 33}, "n_cells: expected 1 to 32, got 33"),
         ({"n_categories": 33}, "n_categories: expected 0 to 32"),
         ({"kind_bits": 2**32}, "kind_bits: expected 0 to 4294967295"),

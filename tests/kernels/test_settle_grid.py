@@ -116,6 +116,21 @@ def test_more_replicates_than_a_tile_are_all_computed() -> None:
     assert np.array_equal(found, np.full((2, 1, 1000), -1000))
 
 
+@given(st.lists(st.sampled_from([0.5, 2.0]), min_size=1, max_size=3))
+def test_what_rests_on_terms_alone_stands_from_tile_to_tile(terms: list[float]) -> None:
+    """300 replicates are three tiles; the first two operations read no source."""
+    program = np.array(
+        [
+            [Op.DIVIDE, 1, 2, 0], [Op.ROUND, 3, 0, 0], [Op.ADD, 0, 4, 0], [Op.MULTIPLY, 3, 5, 0],
+            [Op.MAXIMUM, 6, 4, 0],
+        ],
+        dtype=np.int32,
+    )  # fmt: skip
+    constants = np.stack([np.array(terms), np.full(len(terms), 0.125)], axis=1)
+    case = np.arange(300.0)[None, :], constants, program, np.arange(8, dtype=np.int32)
+    assert np.array_equal(settle_grid(*case, whole=False), reference(*case, whole=False))
+
+
 @given(
     st.lists(
         st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=3, max_size=3), min_size=2, max_size=9

@@ -7,7 +7,8 @@ two member ids share a key. Not here: how a code is spelled (`input_columns`).
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -25,11 +26,26 @@ _NO_KEYS: Final = np.empty(0, np.uint64)
 
 
 class CodeBook:
-    """Numbers codes in the order met, for all workers; then sorts them by their bytes."""
+    """Numbers codes in the order met, for all workers; then sorts them by their bytes.
 
-    def __init__(self) -> None:
+    `known` are codes of earlier deliveries by system, "" first: each keeps its place as its number.
+    Those in `lone` are as good as not met, though nobody else has their numbers.
+    """
+
+    def __init__(
+        self,
+        known: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        lone: Mapping[str, Iterable[str]] = MappingProxyType({}),
+    ) -> None:
         self._lock = threading.Lock()
-        self._number = {system: {"": 0} for system in CODE_SYSTEMS}
+        self._number = {
+            system: {code: number for number, code in enumerate(known.get(system, ("",)))}
+            for system in CODE_SYSTEMS
+        }
+        self._next = {system: len(of) for system, of in self._number.items()}
+        for system, codes in lone.items():
+            for code in codes:
+                self._number[system].pop(code, None)
 
     def numbers(self, system: str, codes: Sequence[str]) -> NDArray[np.int32]:
         """Provisional number of each code."""
@@ -38,8 +54,9 @@ class CodeBook:
         if None in found:
             with self._lock:
                 for code, number in zip(codes, found, strict=True):
-                    if number is None:
-                        known.setdefault(code, len(known))
+                    if number is None and code not in known:
+                        known[code] = self._next[system]
+                        self._next[system] += 1
             found = list(map(known.get, codes))
         return np.array(found, np.int32)
 
@@ -52,7 +69,7 @@ class CodeBook:
         sorted_codes, final = {}, {}
         for system, known in self._number.items():
             ordered = sorted(known, key=str.encode)  # "" sorts first
-            remap = np.empty(len(known), np.int32)
+            remap = np.zeros(self._next[system], np.int32)
             remap[[known[code] for code in ordered]] = np.arange(len(known), dtype=np.int32)
             sorted_codes[system] = pa.array(ordered, pa.string())
             final[system] = remap
@@ -87,6 +104,12 @@ class MemberBook:
             if waiting > max(_MOST_WAITING, len(self._known[0])):
                 self._settle()
         return keys
+
+    def know(self, keys: NDArray[np.uint64], ids: pa.Array) -> None:
+        """Take note of ids of an earlier delivery and their keys; none stands twice."""
+        with self._lock:
+            hashes = text_hashes(ids)
+            self._waiting.append((np.where(hashes == 0, np.uint64(0), keys), hashes, ids))
 
     def check(self) -> None:
         """Compare all that is still waiting.

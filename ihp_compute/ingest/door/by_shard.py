@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 
 from ihp_compute.ingest.door.columns import Coded, Column, Following, Stated
 from ihp_compute.ingest.door.texts import Text
-from ihp_compute.ingest.spill_layout import Kept, Ordered, Scratch
+from ihp_compute.ingest.spill_layout import Kept, Ordered, Scratch, narrowed, place_kind
 from ihp_compute.input_columns import SPILL_COLUMNS
 from ihp_compute.units import NO_DAY
 from kernels import code_lists, row_order, row_pick
 
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 """Numbers in a row times this are far apart."""
-_NARROW: Final = (np.uint8, np.int16, np.uint16, np.int32)
 _MANY: Final = 16
 """Of a coded column only places are written where it has this many rows for each value."""
 _FEW: Final = frozenset(
@@ -54,7 +53,8 @@ def by_shard(
             kept.values[name], index = coded
             if isinstance(column, Stated | Text):
                 kept.hashes[name] = _text_of(column).words.hashes
-            numbers[name] = _picked(_narrow(index, np.int32), None, order, scratch, name)
+            places = index.astype(place_kind(len(kept.values[name])), copy=False)
+            numbers[name] = _picked(places, None, order, scratch, name)
         elif isinstance(column, Following):
             texts[name] = _followed(column, order, starts)
         elif isinstance(column, Stated | Text):
@@ -102,34 +102,17 @@ def _constant(column: Column) -> int | str | None:
     return column if isinstance(column, int) else None
 
 
-def _narrow(values: NDArray[Any], kind: Any) -> NDArray[Any]:
-    """Values of this kind, in fewer bytes where they fit; truth in whole bytes.
-
-    The least number of int16 or int32 is left free: it may stand for none (`Range.narrow`).
-    """
-    if kind == np.bool_:
-        truth = values if values.dtype == np.bool_ else values != 0
-        return truth.view(np.uint8)
-    if kind in (np.int32, np.int64) and len(values):
-        low, high = values.min(), values.max()
-        for small in _NARROW:
-            limits = np.iinfo(small)
-            if max(limits.min, -limits.max) <= low and high <= limits.max:
-                return values.astype(small, copy=False)
-    return values.astype(kind, copy=False)
-
-
 def _ordered(
     column: Column, order: NDArray[np.int32], field: pa.Field, scratch: Scratch
 ) -> NDArray[Any]:
     """Numbers, a value a row."""
     kind = field.type.to_pandas_dtype()
     if isinstance(column, range):
-        return _narrow(order + np.int64(column.start), kind)
+        return narrowed(order + np.int64(column.start), kind)
     if isinstance(column, Coded):
-        return _picked(_narrow(column.values, kind), column.index, order, scratch, field.name)
+        return _picked(narrowed(column.values, kind), column.index, order, scratch, field.name)
     if isinstance(column, np.ndarray):
-        return _picked(_narrow(column, kind), None, order, scratch, field.name)
+        return _picked(narrowed(column, kind), None, order, scratch, field.name)
     raise TypeError(f"a column of {type(column).__name__} has no rows")
 
 
@@ -209,4 +192,4 @@ def _lists(columns: Sequence[Coded], order: NDArray[np.int32], scratch: Scratch)
     for column, out in zip(columns, codes, strict=True):
         row_pick(column.values, column.index, order, out)
     stated, starts = code_lists(codes, scratch.array("stated", k * n, kind))
-    return pa.ListArray.from_arrays(pa.array(starts), pa.array(_narrow(stated, np.int32)))
+    return pa.ListArray.from_arrays(pa.array(starts), pa.array(narrowed(stated, np.int32)))

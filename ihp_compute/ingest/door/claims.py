@@ -21,6 +21,7 @@ from ihp_compute.ingest.final_action import (
     NOT_STATED,
     OPEN,
     frequency_action,
+    issuer_words,
 )
 from ihp_compute.ingest.findings import Denials, first_and_last
 from ihp_compute.ingest.service_categories import CLAIM_TYPES
@@ -196,7 +197,7 @@ def _issuer(rows: Rows) -> Column:
         text = rows.text(name)
         if text.is_blank:
             continue
-        words = text.words.hashes * np.uint64(2 * k + 1)
+        words = issuer_words(k, text.words.hashes)
         if len(values) * len(words) > _MANY_ISSUERS:
             values, found = np.unique(values[index] ^ text.take(words), return_inverse=True)
             index = found.astype(np.int32)

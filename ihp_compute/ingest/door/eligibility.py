@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ihp_compute.codes import (
     SPAN_DUAL,
@@ -112,6 +113,7 @@ def read_eligibility(
     readable = fate == OPEN
     tally = rows.tally
     tally.days = first_and_last(np.maximum(start, end)[readable])
+    _see_snapshots(rows, dates["snapshot_day"], readable)
     for what, count in (
         ("open-ended enrolment rows", int((readable & (end == NO_DAY)).sum())),
         (
@@ -144,6 +146,17 @@ def read_eligibility(
         "original_reason": original,
         "plan": plan_code,
     }
+
+
+def _see_snapshots(rows: Rows, day: Column, readable: NDArray[np.bool_]) -> None:
+    """Note the latest snapshot of each data source."""
+    if not isinstance(day, np.ndarray) or not (taken := readable & (day != NO_DAY)).any():
+        return
+    source = rows.text("data_source")
+    latest = np.full(len(source.values), NO_DAY, np.int32)
+    np.maximum.at(latest, source.index[taken], day[taken])
+    for place in np.flatnonzero(latest != NO_DAY).tolist():
+        rows.tally.snapshots[source.values[place]] = int(latest[place])
 
 
 def _reason(text: str) -> int:

@@ -22,11 +22,11 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from ihp_compute.errors import DataError
-from ihp_compute.ingest.input_files import MAX_COLUMNS, InputFile, InputFolder
+from ihp_compute.ingest.input_files import MAX_COLUMNS, MAX_FILES, InputFile, InputFolder
 from ihp_compute.input_columns import INPUT_TABLES, InputTable
+from ihp_compute.ledger import LEDGER_TABLES
 
 SUFFIXES: Final = (".csv", ".csv.gz", ".csv.zst", ".parquet")
-MAX_FILES: Final = 2**16 - 1
 _MAX_FOLDERS: Final = 1 << 16
 """Most folders in an input folder, those met again through links too."""
 _MAX_ENTRIES: Final = 1 << 20
@@ -42,8 +42,10 @@ _NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"
 _PARTITION: Final = re.compile(r"([^=]+)=(.*)", re.DOTALL)
 
 
-def find_inputs(folder: Path) -> InputFolder:
+def find_inputs(folder: Path, *, is_whole: bool = True) -> InputFolder:
     """Sort a folder's CSV and Parquet files into tables.
+
+    `is_whole` says whether required tables must be there; a delivery may lack any.
 
     A table is `TABLE.csv`, `TABLE.csv.gz`, `TABLE.csv.zst`, `TABLE.parquet`, `TABLE_seed.csv`,
     numbered parts `TABLE_0.parquet`, `TABLE-part-0.parquet` or `TABLE.csv_0_0_0.csv.gz`, or any
@@ -67,7 +69,7 @@ def find_inputs(folder: Path) -> InputFolder:
     found = _Found(folder)
     for entry in _Walk(folder).entries():
         found.see(entry)
-    files = sorted(found.files, key=lambda file: Path(file.name))
+    files = sorted(found.files, key=lambda file: (file.table not in LEDGER_TABLES, Path(file.name)))
     left_out = sorted(found.left_out, key=Path)
     notes = found.notes()
     aside = f" Left aside: {_some(left_out)}." if left_out else ""
@@ -78,7 +80,7 @@ def find_inputs(folder: Path) -> InputFolder:
     missing = [
         table.name for table in INPUT_TABLES.values() if table.required and table.name not in tables
     ]
-    if missing:
+    if missing and is_whole:
         raise DataError(
             f"{folder} lacks {' and '.join(missing)}; it holds {', '.join(sorted(tables))}. "
             f"{expected}{aside}"

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ihp_compute.errors import DataError
+from ihp_compute.ingest.door.coded_pages import CodedPages
 from ihp_compute.ingest.input_files import FREE_ROWS, MAX_COLUMNS, MOST_UNPACKED, InputFile, reading
 from ihp_compute.input_columns import INPUT_TABLES, Kind
 
@@ -32,6 +33,8 @@ _MOST_OF_TEXT: Final = 1 << 16
 _MOST_OF_VALUE: Final = 1 << 10
 """Most bytes of an id, code, date, flag or number as text: each row's own copy may be made."""
 _UUID_BYTES: Final = 16
+_OWN_ROWS: Final = range(1 << 15, 1 << 19)
+"""Rows of a group whose coded columns are read as a whole: so many fit into memory."""
 _REASONS: Final = {
     "CRC": "a page does not agree with its checksum",
     "magic bytes": "it does not end as Parquet files do",
@@ -118,14 +121,39 @@ def parquet_batches(
             coerce_int96_timestamp_unit="us",  # nanoseconds end in 2262
         ) as source:
             _check_ids(file, footer, groups, [name for name in known if name not in coded])
-            for batch in source.iter_batches(size, groups, columns=known, use_threads=False):
-                plain = [
-                    _plain(file, name, batch.column(name), is_uuid=name in uuids) for name in known
-                ]
-                for k, name in enumerate(known):
-                    if name in zones and pa.types.is_timestamp(plain[k].type):
-                        plain[k] = plain[k].cast(pa.timestamp(plain[k].type.unit, zones[name]))
-                yield pa.RecordBatch.from_arrays(plain, names=known)
+            for some in _batched(footer, groups):
+                own = {}
+                if len(some) == 1 and len(known) > 1:
+                    own = CodedPages(file, footer, some[0]).columns(
+                        [name for name in known[1:] if name in coded or _is_date(schema, name)]
+                    )
+                own = {name: _plain(file, name, own[name], is_uuid=False) for name in own}
+                rest, row = [name for name in known if name not in own], 0
+                for batch in source.iter_batches(size, some, columns=rest, use_threads=False):
+                    n = batch.num_rows
+                    plain = [
+                        own[name].slice(row, n)
+                        if name in own
+                        else _plain(file, name, batch.column(name), is_uuid=name in uuids)
+                        for name in known
+                    ]
+                    row += n
+                    for k, name in enumerate(known):
+                        if name in zones and pa.types.is_timestamp(plain[k].type):
+                            plain[k] = plain[k].cast(pa.timestamp(plain[k].type.unit, zones[name]))
+                    yield pa.RecordBatch.from_arrays(plain, names=known)
+
+
+def _batched(footer: pq.FileMetaData, groups: list[int]) -> list[list[int]]:
+    """Row groups that are read together: each by itself, if all are neither small nor large."""
+    sizes = [footer.row_group(group).num_rows for group in groups]
+    if min(sizes) >= _OWN_ROWS.start and max(sizes) < _OWN_ROWS.stop:
+        return [[group] for group in groups]
+    return [groups]
+
+
+def _is_date(schema: pa.Schema, name: str) -> bool:
+    return bool(pa.types.is_date32(schema.field(name).type))
 
 
 def _reading(file: InputFile) -> AbstractContextManager[None]:

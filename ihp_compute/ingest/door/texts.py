@@ -74,8 +74,10 @@ class Words:
         """The texts as a column spells them; several may become alike."""
         found = self._spelled.get(spelling)
         if found is None:
-            texts = [spelling(text) for text in self.values]
-            found = self._spelled[spelling] = Words(pa.array(texts, pa.string()))
+            values = self.values
+            texts = list(map(spelling, values))
+            found = Words(self.texts if texts == values else pa.array(texts, pa.string()))
+            self._spelled[spelling] = found
         return found
 
     def made(self, what: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
@@ -242,7 +244,7 @@ def read_text(array: pa.Array, known: Words | None = None, *, whole: bool = True
         indices = indices.cast(pa.int32())
     index = np.frombuffer(indices.buffers()[1], np.int32, n_rows, indices.offset * 4)
     if indices.null_count:
-        blank = np.int32(len(array.dictionary))
+        blank = np.int32(known.blank if known.remap is None else len(known.remap) - 1)
         index = index - blank  # whatever stands where nothing does
         index *= validity(indices)
         index += blank
@@ -265,13 +267,37 @@ def _words(dictionary: pa.Array, whole: bool) -> Words:
         ends_blank = bool(values) and not values[-1]
         if all(map(_is_clean, values[:-1] if ends_blank else values)):
             return Words(dictionary if ends_blank else pa.array([*values, ""]), dictionary)
+    words = _stated_words(_without_last_blank(dictionary), whole)
+    words.source = dictionary
+    return words
+
+
+def _without_last_blank(dictionary: pa.Array) -> pa.Array:
+    """The words but for a last one of "", which stands where a null would."""
+    n = len(dictionary)
+    is_text = dictionary.type == pa.string()
+    return dictionary[: n - 1] if is_text and n and dictionary[n - 1].as_py() == "" else dictionary
+
+
+def _stated_words(dictionary: pa.Array, whole: bool) -> Words:
+    """Words of a dictionary; where one is null, its place is that behind the last."""
     texts = as_text(dictionary, whole=whole)
-    clean = texts.equals(dictionary) and not pc.any(pc.equal(texts, "")).as_py()
+    blank = pc.equal(texts, "")
+    n_blank = pc.sum(blank).as_py() or 0
+    clean = texts.equals(dictionary)
+    if not clean and n_blank and texts.type == dictionary.type and not dictionary.null_count:
+        clean = pc.all(pc.or_(blank, pc.equal(texts, dictionary))).as_py()
     if texts.type != pa.string():
         texts = texts.cast(pa.string())
     if clean:
-        # the usual case: clean and distinct as they are; null becomes the one more
-        return Words(pa.concat_arrays([texts, _BLANK]), dictionary)
+        # the usual case: distinct as they are, or nothing; null becomes the one more
+        if not n_blank:
+            return Words(pa.concat_arrays([texts, _BLANK]), dictionary)
+        stated = np.append(~blank.to_numpy(zero_copy_only=False), False)
+        words = Words(pa.concat_arrays([texts.filter(pc.invert(blank)), _BLANK]), dictionary)
+        places = np.cumsum(stated, dtype=np.int32) - np.int32(1)
+        words.remap = np.where(stated, places, np.int32(words.blank))
+        return words
     place: dict[str, int] = {}
     raw = texts.to_pylist()
     for text in raw:

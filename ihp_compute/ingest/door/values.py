@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from ihp_compute.ingest.door.texts import as_text, read_text, validity
 from ihp_compute.input_columns import NO, NO_DATE, YES
 from ihp_compute.units import NO_DAY, day_of, half_even
-from kernels import decimal_units
+from kernels import decimal_units, row_pick
 
 BAD_DAY: Final = NO_DAY + 1
 """Stands for a date that is stated and cannot be read."""
@@ -136,7 +136,8 @@ def read_days(array: pa.Array, order: DateOrder = "") -> NDArray[np.int32]:
     if pa.types.is_dictionary(array.type) and pa.types.is_temporal(array.type.value_type):
         days = np.append(read_days(array.dictionary), np.int32(NO_DAY))
         places = array.indices.fill_null(len(days) - 1).to_numpy(zero_copy_only=False)
-        return days.take(places)
+        found: NDArray[np.int32] = row_pick(days, None, places.astype(np.int32, copy=False))
+        return found
     if pa.types.is_timestamp(array.type) or pa.types.is_date64(array.type):
         return _days_of_times(array)
     if pa.types.is_date32(array.type):

@@ -23,14 +23,22 @@ from numpy.typing import NDArray
 from ihp_compute.errors import DataError
 from ihp_compute.ingest.findings import Findings
 from ihp_compute.ingest.handover import Rules, ShardContent
-from ihp_compute.ingest.shard.derived import drugs, emergency, off_roster, scores, stays, visits
+from ihp_compute.ingest.shard.derived import (
+    drugs,
+    emergency,
+    off_roster,
+    possible_visits,
+    scores,
+    stays,
+    visits,
+)
 from ihp_compute.ingest.shard.diagnoses import diagnoses
 from ihp_compute.ingest.shard.fates import claim_row_fates
 from ihp_compute.ingest.shard.histories import read_histories
 from ihp_compute.ingest.shard.lines import MAX_MEMBERS, Sorted, lines_of, sort_out
 from ihp_compute.ingest.shard.members import members_of
 from ihp_compute.ingest.shard.plausible import tell_retained, tell_undiagnosed
-from ihp_compute.ingest.shard.record import recorded
+from ihp_compute.ingest.shard.record import recorded, recorded_scores
 from ihp_compute.ingest.shard.rows import ShardRows
 from ihp_compute.ingest.spill_layout import Scratch
 from ihp_compute.ledger import LEDGER_TABLES, IngestFate
@@ -86,9 +94,10 @@ def build(
     n = len(members.key)
     contents["stays"], counts["stays"], stay = stays(lines, rules, n)
     contents["lines"], contents["line_detail"], counts["lines"] = lines.tables(n, stay)
+    possible = possible_visits(lines, rules)
     for name, made in (
         ("diagnoses", diagnoses(lines, rules, n)),
-        ("visits", visits(lines, rules, n)),
+        ("visits", visits(lines, possible, rules, n)),
         ("emergency", emergency(lines, n)),
         ("drugs", drugs(lines, rules, n)),
         ("scores", scores(supplied, members, rules, notes)),
@@ -117,6 +126,7 @@ def build(
             "eligibility": recorded(
                 "eligibility", [("eligibility", eligibility, members.fate)], rules
             ),
+            "scores": recorded_scores(supplied, rules),
         },
         ledger=ledger,
         quarantine=quarantine,
@@ -128,7 +138,7 @@ def build(
         newest_file_day=int(claims.numbers["file_day"].max(initial=NO_DAY)),
         notes=notes,
         findings=findings,
-        off_roster=off_roster(lines, rules),
+        off_roster=off_roster(lines, possible, rules),
     )
 
 

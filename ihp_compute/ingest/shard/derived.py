@@ -43,10 +43,11 @@ from kernels import key_place, row_pick
 _PAYMENTS: Final = np.array([kind in ("capitation", "supplemental") for kind in LINE_KINDS])
 
 
-def visits(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
-    """Medical lines with a procedure at which a person may be seen, of enrolled service months."""
+def visits(
+    lines: Lines, at: NDArray[np.int64], rules: Rules, n_members: int
+) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+    """Those lines (`possible_visits`) in order of what they say of a day."""
     facts = rules.facts
-    at = _possible_visits(lines, rules)
     payment = _PAYMENTS[lines.column("kind")[at]]
     hospital = lines.column("flags")[at] & (LINE_INPATIENT | LINE_ED)
     member = lines.member[at]
@@ -70,19 +71,19 @@ def visits(lines: Lines, rules: Rules, n_members: int) -> tuple[pa.RecordBatch, 
     )
 
 
-def _possible_visits(lines: Lines, rules: Rules) -> NDArray[np.int64]:
+def possible_visits(lines: Lines, rules: Rules) -> NDArray[np.int64]:
+    """Medical lines with a procedure at which a person may be seen, of enrolled service months."""
     at = np.flatnonzero(row_pick(rules.facts.possible_visit, None, lines.column("hcpcs")))
     found: NDArray[np.int64] = at[(lines.rows[at] < lines.n_medical) & lines.column("served")[at]]
     return found
 
 
-def off_roster(lines: Lines, rules: Rules) -> OffRoster:
-    """Lines that could be visits and are no payment, stay or emergency, by provider off the roster.
+def off_roster(lines: Lines, at: NDArray[np.int64], rules: Rules) -> OffRoster:
+    """Of possible visits those that are no payment, stay or emergency, by provider off the roster.
 
     The provider that attributes is the rendering one, else the billing one: a line is off the
     roster where neither is named on any day.
     """
-    at = _possible_visits(lines, rules)
     plain = (lines.column("flags")[at] & (LINE_INPATIENT | LINE_ED)) == 0
     at = at[plain & ~_PAYMENTS[lines.column("kind")[at]]]
     rendering, billing = (lines.column(f"{who}_npi")[at] for who in ("rendering", "billing"))
@@ -150,7 +151,7 @@ def stays(
     stay[at] = place[claim]
     return (
         record(tables.STAYS, {name: values[order] for name, values in made.items()}),
-        count_by_member(member, n_members),
+        count_by_member(member[order], n_members),
         stay,
     )
 

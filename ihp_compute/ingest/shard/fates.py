@@ -34,12 +34,13 @@ def claim_row_fates(
     columns = raw.numbers
     member = key_place(columns["member_key"], member_key)
     is_open = fate == OPEN
-    served = _served(columns["service_day"], is_open, member, enrolled)
+    cover = _Cover(enrolled, len(member_key))
+    served = _served(columns["service_day"], is_open, member, cover)
     outside = is_open & ~served
     rows = np.flatnonzero(outside)
     for name in _OTHER_DAYS if len(rows) else ():
         months = months_of_days(raw.passing(name)[rows])
-        outside[rows] &= ~_enrolled(months.astype(np.int64), member[rows], enrolled)
+        outside[rows] &= ~cover.holds(months, member[rows])
     for reason, met in (
         (IngestFate.DENIED, columns["denial"] != 0),
         (IngestFate.UNKNOWN_MEMBER, member < 0),
@@ -55,20 +56,35 @@ def _served(
     service_day: NDArray[np.int32],
     is_open: NDArray[np.bool_],
     member: NDArray[np.int32],
-    enrolled: NDArray[np.int64],
+    cover: _Cover,
 ) -> NDArray[np.bool_]:
     """Rows whose member is enrolled in the month of service; only open rows are asked."""
     if not is_open.any():
         return np.zeros(len(is_open), bool)
     day = np.where(is_open, service_day, service_day[is_open.argmax()])
     first = int(day.min())
-    months = months_of_days(np.arange(first, int(day.max()) + 1, dtype=np.int32)).astype(np.int64)
-    return _enrolled(row_pick(months, None, day - np.int32(first)), member, enrolled)
+    months = months_of_days(np.arange(first, int(day.max()) + 1, dtype=np.int32))
+    return cover.holds(row_pick(months, None, day - np.int32(first)), member)
 
 
-def _enrolled(
-    months: NDArray[np.int64], member: NDArray[np.int32], enrolled: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Which members are enrolled in these months, which are overwritten."""
-    months |= member.astype(np.int64) << MONTH_BITS
-    return key_place(months.view(np.uint64), enrolled.view(np.uint64)) >= 0
+class _Cover:
+    """Months in which members are enrolled, as a grid: it is small, and no key is looked for.
+
+    enrolled : int64, member << MONTH_BITS | month
+    """
+
+    def __init__(self, enrolled: NDArray[np.int64], n_members: int) -> None:
+        months = enrolled & ((1 << MONTH_BITS) - 1)
+        self._first = int(months.min(initial=1 << MONTH_BITS))
+        # one month more, in which nobody is enrolled, and one member more, who never is
+        self._width = max(int(months.max(initial=0)) - self._first, -1) + 2
+        self._grid = np.zeros((n_members + 1) * self._width, bool)
+        self._grid[((enrolled >> MONTH_BITS) + 1) * self._width + (months - self._first)] = True
+
+    def holds(self, months: NDArray[np.int32], member: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether each member, -1 of nobody, is enrolled in its month."""
+        place = months.astype(np.int64)
+        place -= self._first
+        np.minimum(place.view(np.uint64), np.uint64(self._width - 1), out=place.view(np.uint64))
+        place += (member.astype(np.int64) + 1) * self._width
+        return self._grid.take(place)

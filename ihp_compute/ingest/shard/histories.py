@@ -205,38 +205,57 @@ def _split(
     rank = np.cumsum(fresh)
     reach = np.maximum.accumulate((rank << 32) + end[order]) - (rank << 32)
     apart = np.r_[True, start[order][1:] > reach[:-1]] | fresh
-    several = np.unique(rank[apart & ~fresh])
+    several = np.isin(rank, np.unique(rank[apart & ~fresh]))
+    at, part, rank = rows[order[several]], np.cumsum(apart)[several], rank[several]
     parts: dict[int, list[tuple[int, int, int]]] = {}
-    if not len(several):
+    if not len(at):
         return parts
-    part = np.cumsum(apart)
-    bounds = np.searchsorted(rank, [several, several + 1])
-    for first, stop in bounds.T.tolist():
-        at = rows[order[first:stop]]
-        ranges = np.split(np.arange(first, stop), np.flatnonzero(np.diff(part[first:stop])) + 1)
-        pieces = _parts(raw, [rows[order[piece]] for piece in ranges])
+    starts = np.flatnonzero(np.r_[True, part[1:] != part[:-1]])  # the first row of each part
+    heads = np.flatnonzero(np.r_[True, np.diff(rank[starts]) != 0])  # the first part of each claim
+    sizes = np.diff(np.r_[starts, len(at)])
+    of_part = np.repeat(np.arange(len(heads)), np.diff(np.r_[heads, len(starts)]))
+    of_row = np.repeat(of_part, sizes)
+    cents, action = columns["paid_cents"][at], columns["action"][at]
+    billed = np.flatnonzero((cents >= 0) & (action != VOID))
+    first = billed[first_row(_lines(raw, at[billed]), of_row[billed].astype(np.uint64))]
+    anew = np.zeros(len(heads), bool)
+    anew[of_row[billed[part[billed] != part[first]]]] = True
+    loose = np.logical_and.reduceat((cents < 0) & (action == PLAIN), starts)
+    plain = anew.copy()
+    plain[of_part[loose]] = False
+    # plain ones at once; of others it depends on what their negatives by themselves take back
+    moved, leasts = plain[of_row], np.minimum.reduceat(at, starts)
+    firsts = np.minimum.reduceat(columns["claim_start_day"][at], starts)
+    lasts = np.maximum.reduceat(columns["claim_end_day"][at], starts)
+    old = claim[at[starts[heads]]].tolist()
+    claim[at[moved]] = np.repeat(leasts, sizes)[moved]
+    found.see("numbers_that_start_anew", cents[moved])
+    spans = list(zip(firsts.tolist(), lasts.tolist(), leasts.tolist(), strict=True))
+    bounds, stops = np.append(heads, len(starts)).tolist(), np.append(starts, len(at)).tolist()
+    for k in np.flatnonzero(anew).tolist():
+        own = range(bounds[k], bounds[k + 1])
+        if plain[k]:
+            parts[old[k]] = spans[own.start : own.stop]
+            continue
+        whole = [at[stops[part] : stops[part + 1]] for part in own]
+        pieces = _with_negatives(columns["paid_cents"], whole, loose[own.start : own.stop])
         if len(pieces) > 1:
-            old = int(claim[at].min())
-            parts[old] = []
+            parts[old[k]] = []
             for piece in pieces:
                 claim[piece] = piece.min()
                 days = columns["claim_start_day"][piece], columns["claim_end_day"][piece]
-                parts[old].append((int(days[0].min()), int(days[1].max()), int(piece.min())))
-            found.see("numbers_that_start_anew", columns["paid_cents"][at])
+                parts[old[k]].append((int(days[0].min()), int(days[1].max()), int(piece.min())))
+            found.see("numbers_that_start_anew", columns["paid_cents"][np.concatenate(whole)])
     return parts
 
 
-def _parts(raw: ShardRows, pieces: list[NDArray[np.intp]]) -> list[NDArray[np.intp]]:
-    """Pieces of a claim, apart in time, as claims: one where no line of one stands in another.
+def _with_negatives(
+    cents: NDArray[np.int64], pieces: list[NDArray[np.intp]], loose: NDArray[np.bool_]
+) -> list[NDArray[np.intp]]:
+    """Pieces of a claim, apart in time, as claims.
 
-    Unmarked negatives by themselves go with the piece that has their amounts.
+    Unmarked negatives by themselves (`loose`) go with the piece that has their amounts.
     """
-    cents, action = raw.numbers["paid_cents"], raw.numbers["action"]
-    billed = [piece[(cents[piece] >= 0) & (action[piece] != VOID)] for piece in pieces]
-    lines = [set(_lines(raw, piece).tolist()) for piece in billed]
-    if not any(a & b for k, a in enumerate(lines) for b in lines[k + 1 :]):
-        return [np.concatenate(pieces)]
-    loose = [((cents[piece] < 0) & (action[piece] == PLAIN)).all() for piece in pieces]
     kept = [piece for piece, is_loose in zip(pieces, loose, strict=True) if not is_loose]
     amounts = [set(cents[piece].tolist()) for piece in kept]
     for piece, is_loose in zip(pieces, loose, strict=True):

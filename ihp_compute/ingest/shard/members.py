@@ -1,10 +1,11 @@
 """Enrolment rows as members and spans: one span holds each member-month.
 
-When rows overlap, each month follows the row that starts latest, then ends latest (open ends last),
-then the later file date, then the first of the declared rate cells, then what else it says; months
-for which rows name different groups or plans are counted. Birth, death and sex follow the same
-order, the last row that states them. An end far behind the last claim is open. A month counts
-when any day of it is enrolled; a span ends where a rate cell, a flag or a plan changes.
+Of a data source that gives snapshots only the latest stands. When rows overlap, each month follows
+the row that starts latest, then ends latest (open ends last), then the later file date, then the
+first of the declared rate cells, then what else it says; months for which rows name different
+groups or plans are counted. Birth, death and sex follow the same order, the last row that states
+them. An end far behind the last claim is open. A month counts when any day of it is enrolled; a
+span ends where a rate cell, a flag or a plan changes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from ihp_compute.ingest.shard.rows import (
     settle_ties,
 )
 from ihp_compute.ledger import IngestFate
-from ihp_compute.population import tables
+from ihp_compute.population import tables, text_hashes
 from ihp_compute.sorting import order_by
 from ihp_compute.units import NO_DAY, months_of_days
 
@@ -39,9 +40,13 @@ _FAR_MONTHS: Final = 24
 
 
 def members_of(raw: ShardRows, rules: Rules, notes: dict[str, int]) -> Members:
-    """Enrolment rows to members and spans; their fates are unreadable, duplicate or retained."""
+    """Enrolment rows to members and spans.
+
+    Their fates are unreadable, superseded by a later snapshot, duplicate or retained.
+    """
     columns = raw.numbers
     fate = columns["fate"].copy()
+    _replace_snapshots(raw, fate, rules)
     mark_duplicates(fate, columns["hash_1"], columns["hash_2"])
     fate[fate == OPEN] = IngestFate.RETAINED
     rows = np.flatnonzero(fate == IngestFate.RETAINED)
@@ -135,6 +140,20 @@ def members_of(raw: ShardRows, rules: Rules, notes: dict[str, int]) -> Members:
         covered_months=frozenset(np.flatnonzero(np.bincount(at_month)).tolist()),
         findings=findings,
     )
+
+
+def _replace_snapshots(raw: ShardRows, fate: NDArray[np.uint8], rules: Rules) -> None:
+    """Rows of a snapshot before the latest of their data source are superseded.
+
+    So cover that was lost in retrospect ends; rows of no snapshot stand.
+    """
+    if not rules.snapshots:
+        return
+    day, source = raw.numbers["snapshot_day"], raw.hashes["data_source"]
+    words = text_hashes(pa.array(list(rules.snapshots), pa.string()))
+    for word, latest in zip(words, rules.snapshots.values(), strict=True):
+        earlier = (source == word) & (day != NO_DAY) & (day < latest) & (fate == OPEN)
+        fate[earlier] = IngestFate.SUPERSEDED
 
 
 def _ladder(

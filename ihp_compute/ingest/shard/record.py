@@ -63,6 +63,19 @@ def recorded(
                 yield _Stretch(kinds, raw, near, rows, of_lines).batch(of, fate[near])
 
 
+def recorded_scores(raw: ShardRows, rules: Rules) -> Iterator[pa.RecordBatch]:
+    """Supplied risk scores, those of people who are not enrolled too."""
+    if not raw.n:
+        return
+    columns = []
+    for field in RECORDS["scores"]:
+        values = raw.numbers[field.name]
+        if field.name in CODED:
+            values = rules.final_code[CODED[field.name]][values]
+        columns.append(pa.array(values, field.type))
+    yield pa.RecordBatch.from_arrays(columns, schema=RECORDS["scores"])
+
+
 class _Kinds:
     """What each column of a shard's record is written as.
 

@@ -377,8 +377,9 @@ def _lists(pieces: Sequence[Pieces], name: str, scratch: Scratch, label: str) ->
 
 
 def count_by_member(member: NDArray[np.integer[Any]], n_members: int) -> NDArray[np.int64]:
-    """int64[n_members]: how many rows each member has."""
-    return np.bincount(member, minlength=n_members).astype(np.int64)
+    """int64[n_members]: how many rows each member has; rows are in order of member."""
+    members = np.arange(n_members + 1, dtype=member.dtype)
+    return np.diff(np.searchsorted(member, members)).astype(np.int64)
 
 
 def record(schema: pa.Schema, columns: Mapping[str, NDArray[Any]]) -> pa.RecordBatch:
@@ -521,9 +522,16 @@ def settle_ties(
     rows: NDArray[Any], fresh: NDArray[np.bool_], columns: tuple[NDArray[Any], ...]
 ) -> None:
     """Order rows that stand alike so far by further columns, in place."""
-    tie = np.flatnonzero(~fresh)
-    if len(tie):
-        at = np.union1d(tie, tie - 1)
-        group = np.cumsum(fresh[at])
-        tied = rows[at]
-        rows[at] = tied[np.lexsort((*(c[tied] for c in reversed(columns)), group))]
+    alike = ~fresh
+    alike[:-1] |= alike[1:]
+    at = np.flatnonzero(alike)
+    if not len(at) or not columns:
+        return
+    # column by column: after a hash few are left
+    tied, starts = rows[at], fresh[at]
+    values = columns[0][tied]
+    order = np.lexsort((values, np.cumsum(starts)))
+    tied, values = tied[order], values[order]
+    starts[1:] |= values[1:] != values[:-1]
+    settle_ties(tied, starts, columns[1:])
+    rows[at] = tied

@@ -64,6 +64,27 @@ def test_a_number_that_starts_anew_is_another_claim(bench: Any, member: Any, lin
     assert bench.noticed(document, "numbers_that_start_anew") == [(2, 20_000)]
 
 
+def test_what_is_taken_back_on_other_dates_is_of_the_claim_with_its_amount(
+    bench: Any, member: Any, line: Any
+) -> None:
+    """Beside claims that start anew without such, and one of which each part has other lines."""
+    autumn = {"claim_start_date": "2023-09-01", "claim_end_date": "2023-09-01"}
+    later = autumn | {"paid_date": "2023-10-01"}
+    rows = [
+        line(claim_id="A"),
+        line(claim_id="A", **later),
+        line(claim_id="B"),
+        line(claim_id="B", **later, paid_amount="70"),
+        line(claim_id="B", claim_start_date="2023-11-01", claim_end_date="2023-11-01",
+             paid_date="2023-12-01", paid_amount="-70"),
+        line(claim_id="C"),
+        line(claim_id="C", claim_line_number="2", **later, paid_amount="5"),
+    ]  # fmt: skip
+    document, _ = bench.ingest(bench.folder(eligibility=[member()], medical_claim=rows))
+    assert bench.noticed(document, "numbers_that_start_anew") == [(5, 30_000)]
+    assert bench.fates(document)["retained"] == (5, 40_500)
+
+
 def test_an_adjustment_belongs_to_the_year_of_its_service_dates(kept: Any, line: Any) -> None:
     autumn = {"claim_start_date": "2023-09-01", "claim_end_date": "2023-09-01"}
     rows = [line(), line(**autumn, paid_date="2023-10-01", paid_amount="70")]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from ihp_compute.ingest.door.by_shard import by_shard
 from ihp_compute.ingest.door.columns import Column, Stated
@@ -90,3 +91,15 @@ def test_space_is_used_again_by_name() -> None:
     first[:] = 7
     assert scratch.array("a", 3, kind).tolist() == [7, 7, 7]
     assert len(scratch.array("a", 4000, kind)) == 4000
+
+
+@pytest.mark.parametrize("n_words", [2, 100])
+@pytest.mark.parametrize("first", ["w", " w"], ids=["as they are", "to be trimmed"])
+def test_a_last_word_of_nothing_and_a_null_state_the_same(n_words: int, first: str) -> None:
+    """Whether few words or many, and whether or not some must be made alike."""
+    words = [f"{first if k == 0 else 'w'}{k}" for k in range(n_words)]
+    column = pa.array([*words, "", None, words[0]], pa.string()).dictionary_encode()
+    found = read_text(column)
+    read = [found.values[k] for k in found.index.tolist()]
+    assert read == [*(word.strip() for word in words), "", "", words[0].strip()]
+    assert found.words.blank == len(found.values) - 1

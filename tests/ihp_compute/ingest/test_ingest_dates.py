@@ -272,7 +272,7 @@ def test_the_denial_gate_judges_a_source_of_1000_lines(bench: Any, member: Any, 
     bench.ingest(folder)
     folder = bench.folder(eligibility=[member()], medical_claim=rows)
     accept = {"missing_claim_table": "drugs are carved out"}
-    with pytest.raises(GateError, match=r"denied_dollars .*200 lines, .*20.0% .as it is read"):
+    with pytest.raises(GateError, match=r"denied_dollars: .*200 lines, .*20.0% .as it is read"):
         bench.ingest(folder, gates=GateTerms(accept=accept))
     bench.ingest(folder, gates=GateTerms({"denied_dollars": 0.2}, accept))
 

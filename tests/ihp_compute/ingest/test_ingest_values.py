@@ -130,3 +130,12 @@ def test_flags_have_many_spellings_and_no_guess() -> None:
     assert [flag_of_text(text) for text in ("1", "TRUE", "y", "0", "No", "f", "", "maybe")] == [
         1, 1, 1, 0, 0, 0, 255, 255,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("other", ["A 1", " A2", "A3"])
+def test_texts_of_which_some_are_nothing_keep_their_order(other: str) -> None:
+    texts = [f"A{k}" for k in range(100, 140)] + ["NULL", other, ""]
+    places = np.array([42, 0, 40, 41, 7, 0], np.int32)
+    read = read_text(pa.DictionaryArray.from_arrays(places, pa.array(texts)))
+    assert read.values == [*texts[:40], other.strip(), ""]
+    assert [read.values[k] for k in read.index] == ["", "A100", "", other.strip(), "A107", "A100"]

@@ -86,6 +86,17 @@ def test_a_population_stays_mapped_until_its_manifest_changes(made: Any) -> None
     assert anew.shards[0].batch("lines") is not made.shards[0].batch("lines")
 
 
+def test_a_table_that_was_let_go_is_read_on_and_mapped_anew(made: Any) -> None:
+    shard = next(shard for shard in made.shards if shard.column("line_detail", "hcpcs").size)
+    before, other = shard.column("line_detail", "hcpcs"), shard.batch("lines")
+    mapped = shard.batch("line_detail")
+    shard.release("line_detail", "diagnoses")
+    shard.release("line_detail")
+    assert shard.batch("line_detail") is not mapped
+    assert shard.batch("lines") is other
+    assert np.array_equal(shard.column("line_detail", "hcpcs"), before)
+
+
 def test_a_small_result_is_made_once_for_a_content(made: Any) -> None:
     calls: list[int] = []
 
@@ -160,7 +171,8 @@ def test_a_changed_file_is_noticed_by_size_time_and_content(made: Any) -> None:
         open_population(made.path)
 
 
-def test_verify_finds_a_change_that_hides_its_time(made: Any) -> None:
+def test_a_change_that_hides_its_time_is_found(made: Any) -> None:
+    """When the file is opened, by the time of the change to its name, which nobody can set."""
     assert verify(made.path)["population_digest"] == made.digest
     path = made.path / "shards" / "00001" / "lines.arrow"
     status = path.stat()
@@ -168,7 +180,8 @@ def test_verify_finds_a_change_that_hides_its_time(made: Any) -> None:
     changed[len(changed) // 2] ^= 1
     path.write_bytes(changed)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    open_population(made.path)
+    with pytest.raises(PopulationError, match=r"lines\.arrow"):
+        open_population(made.path)
     with pytest.raises(PopulationError, match=r"lines\.arrow"):
         verify(made.path)
 

@@ -15,7 +15,6 @@ from api.console import exit_code
 from ihp_compute import contracts
 from ihp_compute.codes import COMPARISON, RATE_CELLS, UNATTRIBUTED
 from ihp_compute.errors import PlantError
-from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.population import member_keys
 from ihp_compute.synth import synth
 from ihp_compute.synth.columns import ids
@@ -57,11 +56,8 @@ def plain() -> People:
 
 
 @pytest.fixture(scope="module")
-def finished(small_population: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("effects") / "run"
-    request = RunRequest(small_population, ("mn-ihp-2.0-track-2",), replicates=0)
-    run(request, out)
-    return out
+def finished(small_run: Path) -> Path:
+    return small_run
 
 
 # --- a run meets the facts ------------------------------------------------------------------------
