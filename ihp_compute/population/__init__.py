@@ -10,6 +10,15 @@ from ihp_compute.population.hashes import RowHash, text_hashes
 from ihp_compute.population.keys import member_keys, shard_of
 from ihp_compute.population.payment_days import FILE as PAYMENT_DAYS_FILE
 from ihp_compute.population.payment_days import INCURRED_DAYS, payment_days, summed
+from ihp_compute.population.person_rows import (
+    COUNTY,
+    FACTOR_TEXTS,
+    SAID_YES,
+    UNKNOWN,
+    PersonRows,
+    member_factors,
+)
+from ihp_compute.population.profile import profile
 from ihp_compute.population.record import FEW, OF_LINES, RECORDS, write_record
 from ihp_compute.population.shards import (
     LAYOUT_VERSION,
@@ -23,6 +32,8 @@ from ihp_compute.population.shards import (
 from ihp_compute.population.verify import verify
 
 __all__ = [
+    "COUNTY",
+    "FACTOR_TEXTS",
     "FEW",
     "INCURRED_DAYS",
     "LAYOUT_VERSION",
@@ -30,13 +41,18 @@ __all__ = [
     "PAYMENT_DAYS_FILE",
     "POPULATION",
     "RECORDS",
+    "SAID_YES",
+    "UNKNOWN",
+    "PersonRows",
     "Population",
     "RowHash",
     "Shard",
     "ShardColumns",
+    "member_factors",
     "member_keys",
     "open_population",
     "payment_days",
+    "profile",
     "read_manifest",
     "shard_of",
     "summed",

@@ -8,7 +8,7 @@ complete a year is from a small table and from no line. Rows of several shards a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.population.tables import schema_of
 from ihp_compute.units import NO_DAY, months_of_days, sums_by
+from kernels import row_pick
 
 INCURRED_DAYS: Final = ("service_day", "claim_start_day", "claim_end_day")
 """Columns of `lines` that may put a line into a month."""
@@ -45,7 +46,13 @@ def payment_days(column: Callable[[str], NDArray[Any]]) -> pa.Table:
         Columns of the shard table `lines` by name.
     """
     paid = _Paid(column("kind"), column("paid_day"), column("paid_cents"))
-    return pa.concat_tables([paid.by(name, column(name)) for name in INCURRED_DAYS])
+    months, least = _months([column(name) for name in INCURRED_DAYS])
+    return pa.concat_tables(
+        [
+            paid.table(name, least, *sums)
+            for name, sums in zip(INCURRED_DAYS, paid.sums(months), strict=True)
+        ]
+    )
 
 
 def summed(parts: Iterable[pa.Table]) -> pa.RecordBatch:
@@ -58,6 +65,31 @@ def summed(parts: Iterable[pa.Table]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=PAYMENT_DAYS)
 
 
+def _months(days: Sequence[NDArray[np.int32]]) -> tuple[list[NDArray[np.int32]], int]:
+    """Months of several days of each line, from 1 on, 0 where none is stated; which month 1 is."""
+    stated = [day != NO_DAY for day in days]
+    is_whole = [bool(of.all()) for of in stated]
+    known = [
+        day if whole else day[of] for day, of, whole in zip(days, stated, is_whole, strict=True)
+    ]
+    known = [day for day in known if len(day)]
+    if not known:
+        return [np.zeros(len(day), np.int32) for day in days], 0
+    first = min(int(day.min()) for day in known)
+    months = months_of_days(
+        np.arange(first, max(int(day.max()) for day in known) + 1, dtype=np.int32)
+    )
+    least = int(months[0])
+    of_day = np.append(np.int32(0), months - np.int32(least - 1))
+    found: list[NDArray[np.int32]] = []
+    for day, of, whole in zip(days, stated, is_whole, strict=True):
+        place = day - np.int32(first - 1)
+        if not whole:
+            place *= of
+        found.append(row_pick(of_day, None, place))
+    return found, least
+
+
 class _Paid:
     """When lines of each kind were paid: what is the same whatever day incurs them."""
 
@@ -68,39 +100,54 @@ class _Paid:
         self._first_day = int(paid_day.min(where=dated, initial=2**31 - 1))
         last_day = int(paid_day.max(initial=NO_DAY))
         self._n_days = max(last_day - self._first_day, 0) + 2  # place 0: not stated
-        self._n_kinds = int(kind.max(initial=0)) + 1
+        self._of_month = (int(kind.max(initial=0)) + 1) * self._n_days
         self._place = np.where(dated, paid_day.astype(np.int64) - (self._first_day - 1), 0)
         self._place += kind.astype(np.int64) * self._n_days
         self._cents = cents
 
-    def by(self, incurred_by: str, day: NDArray[np.int32]) -> pa.Table:
-        """Lines and cents by kind, month of that day, and day of payment."""
-        place, cents, stated = self._place, self._cents, day != NO_DAY
-        if not stated.all():
-            day, place, cents = day[stated], place[stated], cents[stated]
-        if not len(day):
-            return PAYMENT_DAYS.empty_table()
-        first_day, last_day = int(day.min()), int(day.max())
-        month_of_day = months_of_days(np.arange(first_day, last_day + 1, dtype=np.int32))
-        first_month, of_month = int(month_of_day[0]), self._n_kinds * self._n_days
-        n = (int(month_of_day[-1]) - first_month + 1) * of_month
-        place = place + ((month_of_day.astype(np.int64) - first_month) * of_month)[day - first_day]
-        found: NDArray[np.int64]
-        if n <= max(_WIDE, 2 * len(place)):
-            lines = np.bincount(place, minlength=n)
+    def sums(
+        self, months: Sequence[NDArray[np.int32]]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+        """For each of several months of a line: places that occur, their lines and their cents."""
+        n = (max(int(month.max(initial=0)) for month in months) + 1) * self._of_month
+        place = self._place + months[0].astype(np.int64) * self._of_month
+        if n > max(_WIDE, 2 * len(place)):
+            for month in months:
+                own = self._place + month.astype(np.int64) * self._of_month
+                found, index, lines = np.unique(own, return_inverse=True, return_counts=True)
+                yield found, lines, sums_by(index, self._cents, len(found))
+            return
+        whole = np.bincount(place, minlength=n), sums_by(place, self._cents, n)
+        for month in months:
+            # of most lines all three days lie in one month
+            moved = np.flatnonzero(month != months[0])
+            lines, cents = whole
+            if len(moved):
+                before, own = place[moved], self._cents[moved]
+                after = before + (month[moved] - months[0][moved]) * np.int64(self._of_month)
+                lines = lines + np.bincount(after, minlength=n) - np.bincount(before, minlength=n)
+                cents = cents + sums_by(after, own, n) - sums_by(before, own, n)
             found = np.flatnonzero(lines)
-            lines, sums = lines[found], sums_by(place, cents, n)[found]
-        else:
-            found, index, lines = np.unique(place, return_inverse=True, return_counts=True)
-            sums = sums_by(index, cents, len(found))
-        month, rest = np.divmod(found, of_month)
+            yield found, lines[found], cents[found]
+
+    def table(
+        self,
+        incurred_by: str,
+        least: int,
+        found: NDArray[np.int64],
+        lines: NDArray[np.int64],
+        cents: NDArray[np.int64],
+    ) -> pa.Table:
+        """Sums by place, of stated months, in the columns of `PAYMENT_DAYS`."""
+        stated = found >= self._of_month
+        month, rest = np.divmod(found[stated], self._of_month)
         kind, paid = np.divmod(rest, self._n_days)
         columns = (
-            pa.array(np.full(len(found), incurred_by, object), pa.string()),
+            pa.array(np.full(len(month), incurred_by, object), pa.string()),
             kind.astype(np.uint8),
-            (month + first_month).astype(np.int32),
+            (month + (least - 1)).astype(np.int32),
             np.where(paid == 0, NO_DAY, paid + self._first_day - 1).astype(np.int32),
-            lines.astype(np.int64),
-            sums,
+            lines[stated].astype(np.int64),
+            cents[stated],
         )
         return pa.Table.from_arrays([pa.array(values) for values in columns], schema=PAYMENT_DAYS)

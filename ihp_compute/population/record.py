@@ -2,6 +2,7 @@
 
     POPULATION/record/claims/00000.arrow          rows of the claim tables of a shard's members
     POPULATION/record/eligibility/00000.arrow     their rows of enrolment
+    POPULATION/record/scores/00000.arrow          their supplied risk scores, which have no fate
 
 A row is kept as ingest read it: whose it is, the numbers that it goes by and names, what it says,
 the hash that tells it apart, where it stood, and its fate. So a later delivery can decide a history
@@ -22,7 +23,7 @@ time of Parquet. Read back, all columns have the types of `RECORDS`. Left to `in
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -35,6 +36,7 @@ from ihp_compute.errors import PopulationError
 from ihp_compute.folders import hashed_file
 from ihp_compute.input_columns import DAYS, SPILL_COLUMNS, SpillColumn
 from ihp_compute.population import tables
+from ihp_compute.storage import Files
 from ihp_compute.units import NO_DAY
 
 FEW: Final = pa.dictionary(pa.int32(), pa.string())
@@ -73,8 +75,10 @@ def _schema(table: str) -> pa.Schema:
 RECORDS: Final[Mapping[str, pa.Schema]] = {
     "claims": _schema("medical_claim"),
     "eligibility": _schema("eligibility"),
+    "scores": pa.schema([_field(column) for column in SPILL_COLUMNS["risk_score"]]),
 }
-"""The records and their columns: `source_table` and `fate` by name, then all that is spilled.
+"""The records and their columns: `source_table` and `fate` by name, then all that is spilled; of
+scores what is spilled.
 
 `line` is the place of a retained row among the shard's `lines`, and -1 of others. Days are int32
 (`NO_DAY`), money int64 cents; codes index `Population.codes`, as in `tables`. `file` is a place in
@@ -124,7 +128,7 @@ LineColumn: TypeAlias = Callable[[str, pa.Array], pa.Array]
 
 
 def read_record(
-    folder: Path,
+    files: Files,
     name: str,
     shard: int,
     columns: Sequence[str] | None,
@@ -136,11 +140,11 @@ def read_record(
     Only the columns asked for are read; to find rows, first the one column of all stretches, then
     what is wanted of the stretches that have such a row.
     """
-    path, schema = folder / record_path(name, shard), RECORDS[name]
+    file, schema = record_path(name, shard).as_posix(), RECORDS[name]
     wanted = schema.names if columns is None else list(columns)
     try:
         found = []
-        with pa.memory_map(str(path)) as source:
+        with files.open(file) as source:
             rows = _reader(source, schema, wanted)
             for k in range(rows.num_record_batches):
                 if where is None:
@@ -154,11 +158,38 @@ def read_record(
                 if pc.any(passing).as_py():
                     found.append(_stretch(rows, k, schema, of_lines).select(wanted).filter(passing))
     except (OSError, pa.ArrowException) as error:
-        raise PopulationError(
-            f"{path} cannot be read as an Arrow file ({error}). Prepare the population again."
-        ) from error
+        raise _unreadable(files, file, error) from error
     empty = pa.schema([schema.field(column) for column in wanted]).empty_table()
     return pa.concat_tables([empty, *found]).unify_dictionaries()
+
+
+def record_stretches(files: Files, name: str, shard: int) -> Iterator[pa.RecordBatch]:
+    """A shard's record as it lies in its file, a stretch of rows at a time, each of one table.
+
+    Numbers may be of narrower types than those of `RECORDS`, whose least number then stands for
+    `NO_DAY`, and what the lines say of a retained row is null.
+
+    Raises
+    ------
+    PopulationError
+        If the file is gone or damaged.
+    """
+    file = record_path(name, shard).as_posix()
+    options = pa.ipc.IpcReadOptions(use_threads=False)
+    try:
+        with files.open(file) as source:
+            rows = pa.ipc.open_file(source, options=options)
+            for k in range(rows.num_record_batches):
+                yield rows.get_batch(k)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(files, file, error) from error
+
+
+def _unreadable(files: Files, file: str, error: Exception) -> PopulationError:
+    return PopulationError(
+        f"{files.where(file)} cannot be read as an Arrow file ({error}). "
+        "Prepare the population again."
+    )
 
 
 def _reader(source: pa.NativeFile, schema: pa.Schema, columns: Sequence[str]) -> Any:
@@ -218,6 +249,7 @@ SUMMED: Final[Mapping[str, tuple[str, ...]]] = {
         if column in schema.names
     )
     for name, schema in RECORDS.items()
+    if "fate" in schema.names
 }
 """What sums of a record need of it."""
 

@@ -9,10 +9,12 @@
     POPULATION/data_quality.parquet              what was noticed, and what of it was accepted
     POPULATION/payment_days.arrow                when lines were paid, by month (`payment_days`)
 
-Decided here: when a file is read again to be believed: always when its size or time stamp differs
-from the manifest's, and on request (`verify`). A process keeps the maps of the populations that it
-read last, so that the next run finds them mapped; they are keyed by the manifest's digest, so that
-what was prepared anew is mapped anew. Not here: which member stands in which shard
+Decided here: when a file is read again to be believed: always when its size differs from the
+manifest's, or the time that it was written or last changed in any way, which nobody sets; and on
+request (`verify`). A process keeps the maps of the populations that it
+read last, so that the next run finds them mapped, but for large tables that it lets go of
+(`Shard.release`); they are keyed by the manifest's digest, so that what was prepared anew is mapped
+anew. Not here: which member stands in which shard
 (`population.keys`), how the content is made (`ingest`) and hashed (`population.digest`).
 """
 
@@ -20,8 +22,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import lru_cache
+import os
+import stat
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
 
@@ -33,11 +37,13 @@ from numpy.typing import NDArray
 from ihp_compute import METHOD_VERSION, folders
 from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.errors import PopulationError
-from ihp_compute.folders import MANIFEST, Kind, file_sha256
+from ihp_compute.folders import MANIFEST, Kind, file_sha256, sha256_known
 from ihp_compute.input_columns import CODE_SYSTEMS, REFERENCE_TABLES
 from ihp_compute.population import tables
+from ihp_compute.population.manifest import faults
 from ihp_compute.population.payment_days import FILE as PAYMENT_DAYS_FILE
-from ihp_compute.population.record import read_record
+from ihp_compute.population.record import RECORDS, read_record, record_path, record_stretches
+from ihp_compute.storage import Files, Folder, Holder, Objects, manifest_text, objects_of, place_of
 
 
 class ShardColumns(Protocol):
@@ -64,7 +70,7 @@ class ShardColumns(Protocol):
 
 T = TypeVar("T")
 
-LAYOUT_VERSION: Final = 8
+LAYOUT_VERSION: Final = 9
 
 _AGAIN: Final = "Make one with `ihp ingest INPUT_DIR --out POPULATION`."
 POPULATION: Final = Kind(
@@ -102,37 +108,58 @@ HELD: Final = 2
 """Populations whose maps a process keeps: disk that their files take is freed when they go."""
 
 
-@lru_cache(maxsize=HELD)
-def _held(folder: Path, manifest_sha256: str) -> dict[Hashable, Any]:
-    """What a process keeps of the population that this manifest describes.
+class _Held(Holder):
+    """Tables mapped so far, by shard and name, and what `Population.remember` was given."""
 
-    Tables mapped so far, by shard and name, and what `Population.remember` was given.
-    """
-    del folder, manifest_sha256
-    return {}
+    def __init__(self) -> None:
+        self.batches: dict[tuple[int, str], pa.RecordBatch] = {}
+        self.remembered: dict[Hashable, Any] = {}
+
+    def remember(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make()` gives, made once."""
+        if key not in self.remembered:
+            self.remembered[key] = make()
+        return cast(T, self.remembered[key])
+
+    def let_go(self) -> None:
+        """Keep no table mapped."""
+        self.batches.clear()
+        for key, made in list(self.remembered.items()):
+            if isinstance(made, pa.RecordBatch):
+                self.remembered.pop(key, None)
+
+
+@lru_cache(maxsize=HELD)
+def _held(manifest_sha256: str, place: str) -> _Held:
+    """What a process keeps of the population that this manifest describes."""
+    del manifest_sha256, place
+    return _Held()
 
 
 class Shard:
     """All rows of the members whose key falls here. Opens its files when first asked.
 
-    Pickles as its folder, manifest and number, so that any process on the same file system can map
-    it. Arrays are zero-copy, read-only views of memory-mapped files: many readers share one copy.
+    Pickles as its files' place, manifest and number, so that any process that reaches the place can
+    map it. Arrays are zero-copy, read-only views of memory-mapped files: many readers share one
+    copy.
     """
 
-    def __init__(self, folder: Path, manifest_sha256: str, index: int) -> None:
-        self.folder = Path(folder)
-        self.path = self.folder / "shards" / f"{index:05d}"
+    def __init__(self, files: Files, manifest_sha256: str, index: int) -> None:
         self.index = index
+        self._files = files
         self._manifest_sha256 = manifest_sha256
-        self._batches = _held(self.folder, manifest_sha256)
+        self._held = _held(manifest_sha256, files.where(""))
+        files.hold(self._held)
 
-    def __reduce__(self) -> tuple[type[Shard], tuple[Path, str, int]]:
+    def __reduce__(self) -> tuple[type[Shard], tuple[Files, str, int]]:
         """Where the shard lies; another process maps it anew."""
-        return (Shard, (self.folder, self._manifest_sha256, self.index))
+        names = [*map(self._name, tables.SHARD_TABLES)]
+        names += [record_path(name, self.index).as_posix() for name in RECORDS]
+        return (Shard, (self._files.only(names), self._manifest_sha256, self.index))
 
     def __repr__(self) -> str:
         """Number and folder."""
-        return f"Shard({self.index}, {str(self.path)!r})"
+        return f"Shard({self.index}, {self._files.where('')!r})"
 
     @property
     def n_members(self) -> int:
@@ -141,13 +168,28 @@ class Shard:
 
     def batch(self, table: str) -> pa.RecordBatch:
         """One table as a memory-mapped record batch of schema `tables.SHARD_TABLES[table]`."""
-        found = self._batches.get((self.index, table))
+        found = self._held.batches.get((self.index, table))
         if found is None:
             if table not in tables.SHARD_TABLES:
                 raise KeyError(f"no shard table {table!r}; there are {sorted(tables.SHARD_TABLES)}")
-            found = read_batch(self.path / f"{table}.arrow")
-            self._batches[self.index, table] = found
+            found = read_batch(self._files, self._name(table))
+            self._held.batches[self.index, table] = found
         return found
+
+    def _name(self, table: str) -> str:
+        return f"shards/{self.index:05d}/{table}.arrow"
+
+    def release(self, *names: str) -> None:
+        """Let go of tables: their memory is the system's again once no array shows it.
+
+        What asks for them next maps them anew.
+        """
+        for name in names:
+            self._held.batches.pop((self.index, name), None)
+
+    def remember(self, key: Hashable, make: Callable[[], T]) -> T:
+        """As `Population.remember`, of the population that the shard is of."""
+        return self._held.remember(key, make)
 
     def column(self, table: str, name: str) -> NDArray[Any]:
         """One numeric column as a read-only NumPy view, no copy; dtype as in `tables`."""
@@ -189,7 +231,11 @@ class Shard:
         PopulationError
             If the file is gone or damaged.
         """
-        return read_record(self.folder, name, self.index, columns, where, self._of_lines)
+        return read_record(self._files, name, self.index, columns, where, self._of_lines)
+
+    def stretches(self, name: str) -> Iterator[pa.RecordBatch]:
+        """The cold record of the shard's rows as it was written (`record.record_stretches`)."""
+        return record_stretches(self._files, name, self.index)
 
     def _of_lines(self, name: str, places: pa.Array) -> pa.Array:
         """A column of the lines, or whose they are, at places among them."""
@@ -203,24 +249,23 @@ class Shard:
 class Population:
     """A prepared population: its manifest, its shards and its code tables."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: Path, manifest: dict[str, Any], files: Files) -> None:
         self.path = path
         self.manifest = manifest
+        self.files = files
         written = json.dumps(manifest, sort_keys=True).encode()
         sha256 = hashlib.sha256(written).hexdigest()
         self.shards: tuple[Shard, ...] = tuple(
-            Shard(path.absolute(), sha256, index) for index in range(manifest["n_shards"])
+            Shard(files, sha256, index) for index in range(manifest["n_shards"])
         )
-        self._remembered = _held(path.absolute(), sha256)
+        self._held = _held(sha256, files.where(""))
 
     def remember(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make()` gives, made once in this process: for small results of the whole content.
 
         `key` names everything they depend on beside the content.
         """
-        if key not in self._remembered:
-            self._remembered[key] = make()
-        return cast(T, self._remembered[key])
+        return self._held.remember(key, make)
 
     @property
     def digest(self) -> str:
@@ -231,20 +276,40 @@ class Population:
         """The texts that integer codes of a system stand for; entry 0 is "", not stated."""
         if system not in CODE_SYSTEMS:
             raise KeyError(f"no code system {system!r}; there are {list(CODE_SYSTEMS)}")
-        return read_batch(self.path / "codes" / f"{system}.arrow").column("code")
+        return self._table("codes", system).column("code")
 
     def reference(self, name: str) -> pa.Table | None:
         """A table that is not sharded (`REFERENCE_TABLES`), or None when none was given."""
         if name not in REFERENCE_TABLES:
             raise KeyError(f"no reference table {name!r}; there are {list(REFERENCE_TABLES)}")
-        path = self.path / "reference" / f"{name}.arrow"
-        if not path.exists():
+        if f"reference/{name}.arrow" not in self.manifest["files"]:
             return None
-        return pa.Table.from_batches([read_batch(path)])
+        return pa.Table.from_batches([self._table("reference", name)])
+
+    def _table(self, folder: str, name: str) -> pa.RecordBatch:
+        """A table that is not sharded, mapped once as those of shards are."""
+        file = f"{folder}/{name}.arrow"
+        return self.remember((folder, name), lambda: read_batch(self.files, file))
 
     def payment_days(self) -> pa.Table:
         """When lines were paid, by the month that incurs them: columns of `PAYMENT_DAYS`."""
-        return pa.Table.from_batches([read_batch(self.path / PAYMENT_DAYS_FILE)])
+        return pa.Table.from_batches([read_batch(self.files, PAYMENT_DAYS_FILE)])
+
+    def put_aside(self, table: str) -> pa.Table | None:
+        """Rows of a raw table that did not pass the door; None where all did.
+
+        Raises
+        ------
+        PopulationError
+            If the file cannot be read.
+        """
+        name = f"quarantine/{table}.parquet"
+        return read_parquet(self.files, name) if name in self.manifest["files"] else None
+
+    @property
+    def place(self) -> Path:
+        """Where it lies, as another process of this machine finds it too."""
+        return self.path.resolve() if isinstance(self.files, Folder) else self.path
 
     def data_quality(self) -> pa.Table:
         """What its ingest noticed, a table of `DATA_QUALITY`; empty where none was kept.
@@ -258,18 +323,17 @@ class Population:
         if name not in self.manifest["files"]:
             return DATA_QUALITY.arrow.empty_table()
         try:
-            return pq.read_table(self.path / name).cast(DATA_QUALITY.arrow)
-        except (OSError, pa.ArrowException, ValueError) as error:
-            raise PopulationError(
-                f"{self.path / name} cannot be read ({error}). Prepare the population again."
-            ) from error
+            return read_parquet(self.files, name).cast(DATA_QUALITY.arrow)
+        except (pa.ArrowException, ValueError) as error:
+            raise _unreadable(self.files, name, error) from error
 
 
 def open_population(path: Path) -> Population:
-    """Open a folder that `ihp ingest` made.
+    """Open a folder that `ihp ingest` made, or what was published from one to `LOCATION:PREFIX`.
 
-    A file whose size differs from the manifest's is refused; one whose time stamp differs (a copy,
-    a restored backup) is hashed again and refused when its content changed.
+    A file whose size differs from the manifest's is refused; one that was written or changed since
+    (a copy, a restored backup, a bit turned under the old time stamp) is hashed, once by a process,
+    and refused when its content is another.
 
     Raises
     ------
@@ -277,44 +341,93 @@ def open_population(path: Path) -> Population:
         If the folder is not a population, was made by another layout or method version, lacks a
         file, or a file's content no longer matches its digest.
     """
-    path = Path(path)
-    manifest = read_manifest(path)
-    for name, stamp in manifest["files"].items():
-        check_file(path, name, stamp, always_hash=False)
-    return Population(path, manifest)
+    path, manifest, files = found_at(path)
+    if isinstance(files, Folder):
+        for name, stamp in manifest["files"].items():
+            check_file(path, name, stamp, always_hash=False)
+    return Population(path, manifest, files)
+
+
+def found_at(path: Path) -> tuple[Path, dict[str, Any], Folder | Objects]:
+    """Where a population lies, its manifest, and its files, not looked at where that is a folder.
+
+    Raises
+    ------
+    PopulationError
+        As `open_population`.
+    """
+    place = place_of(path)
+    if isinstance(place, Path):
+        return place, read_manifest(place), Folder(place.absolute())
+    manifest = _checked(
+        folders.manifest_of(partial(manifest_text, place), place.path, POPULATION), place.path
+    )
+    return place.path, manifest, objects_of(place, manifest)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a population folder, checked for kind, versions and entries only."""
-    return folders.read_manifest(path, POPULATION)
+    """The manifest of a population folder, checked for kind, versions, types and bounds.
+
+    Raises
+    ------
+    PopulationError
+        With the part of the manifest that is wrong.
+    """
+    return _checked(folders.read_manifest(path, POPULATION), path)
 
 
-def read_batch(path: Path) -> pa.RecordBatch:
+def _checked(manifest: dict[str, Any], path: Path) -> dict[str, Any]:
+    for fault in faults(manifest):
+        raise PopulationError(
+            f"{path / MANIFEST} is not as `ihp ingest` writes it: {fault}. {_AGAIN}"
+        )
+    return manifest
+
+
+def read_batch(files: Files, name: str) -> pa.RecordBatch:
     """The single record batch of an Arrow IPC file, memory-mapped."""
     try:
-        with pa.memory_map(str(path), "r") as source:
+        with files.open(name) as source:
             reader = pa.ipc.open_file(source)
             if reader.num_record_batches == 0:
                 return pa.RecordBatch.from_pylist([], schema=reader.schema)
             return reader.get_batch(0)
     except (OSError, pa.ArrowInvalid) as error:
         raise PopulationError(
-            f"{path} cannot be read as an Arrow file ({error}). Prepare the population again."
+            f"{files.where(name)} cannot be read as an Arrow file ({error}). "
+            "Prepare the population again."
         ) from error
+
+
+def read_parquet(files: Files, name: str) -> pa.Table:
+    """A table of a Parquet file."""
+    try:
+        with files.open(name) as source:
+            return pq.read_table(source)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(files, name, error) from error
+
+
+def _unreadable(files: Files, name: str, error: Exception) -> PopulationError:
+    return PopulationError(
+        f"{files.where(name)} cannot be read ({error}). Prepare the population again."
+    )
 
 
 def check_file(root: Path, name: str, stamp: Mapping[str, Any], *, always_hash: bool) -> None:
     """Refuse a file whose size, or whose content where that must be read, is not the manifest's."""
     try:
-        status = (root / name).stat()
+        status = os.stat(f"{root}/{name}")  # noqa: PTH116 - of hundreds of files each time
     except OSError:
         raise PopulationError(
             f"{root} lacks {name}, which its manifest lists. Prepare it again with `ihp ingest`."
         ) from None
-    if status.st_size == stamp["bytes"]:
-        if status.st_mtime_ns == stamp["mtime_ns"] and not always_hash:
+    if stat.S_ISREG(status.st_mode) and status.st_size == stamp["bytes"]:
+        found = (status.st_mtime_ns, status.st_ctime_ns)
+        if found == (stamp["mtime_ns"], stamp.get("ctime_ns")) and not always_hash:
             return
-        if file_sha256(root / name) == stamp["sha256"]:
+        sha256 = (file_sha256 if always_hash else sha256_known)(root / name)
+        if sha256 == stamp["sha256"]:
             return
     raise PopulationError(
         f"{root / name} no longer has the content that was prepared (its digest or size differs). "

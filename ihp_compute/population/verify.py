@@ -16,8 +16,9 @@ from ihp_compute.ledger import IngestFate
 from ihp_compute.population.digest import population_digest
 from ihp_compute.population.payment_days import FILE as PAYMENT_DAYS_FILE
 from ihp_compute.population.payment_days import payment_days, summed
-from ihp_compute.population.record import RECORDS, SUMMED, Sums, record_sums
-from ihp_compute.population.shards import POPULATION, Population, check_file, read_manifest
+from ihp_compute.population.record import SUMMED, Sums, record_sums
+from ihp_compute.population.shards import POPULATION, Population, check_file, found_at
+from ihp_compute.storage import Folder
 
 
 def verify(path: Path) -> dict[str, Any]:
@@ -36,11 +37,13 @@ def verify(path: Path) -> dict[str, Any]:
     PopulationError
         Naming the first file, digest or sum that differs, or the manifest if it was edited.
     """
-    path = Path(path)
-    manifest = read_manifest(path)
+    path, manifest, files = found_at(path)
     for name, stamp in manifest["files"].items():
-        check_file(path, name, stamp, always_hash=True)
-    population = Population(path, manifest)
+        if isinstance(files, Folder):
+            check_file(path, name, stamp, always_hash=True)
+        else:
+            files.refetch(name)
+    population = Population(path, manifest, files)
     digest = population_digest(population)
     if digest != population.digest:
         raise PopulationError(
@@ -79,18 +82,18 @@ def _foot(population: Population) -> None:
     """Refuse a cold record that does not sum to the ledger, but for what cannot be read."""
     found: Sums = Counter()
     for shard in population.shards:
-        for name in RECORDS:
+        for name in SUMMED:
             found.update(record_sums(shard.record(name, SUMMED[name])))
-    files = [entry["file"] for entry in population.manifest["inputs"]]
+    files = [(entry["delivery"], entry["file"]) for entry in population.manifest["inputs"]]
     stated: Sums = Counter()
     for row in population.manifest["ledger"]:
         if row["fate"] != IngestFate.UNREADABLE.label:
-            of = row["source_table"], files.index(row["file"]), row["fate"]
+            of = row["source_table"], files.index((row["delivery"], row["file"])), row["fate"]
             stated.update({(*of, unit): row[unit] for unit in ("lines", "paid_cents")})
     for key in sorted(found.keys() | stated.keys()):
         table, file, fate, unit = key
         if found[key] != stated[key]:
             raise PopulationError(
                 f"{population.path}: the record holds {found[key]:,} {unit} {fate} of {table} in "
-                f"{files[file]}, the ledger {stated[key]:,}. Prepare it again with `ihp ingest`."
+                f"{files[file][1]}, the ledger {stated[key]:,}. Prepare it again with `ihp ingest`."
             )
