@@ -14,7 +14,16 @@ from ihp_compute.contracts.completion import FACTORS as COMPLETION_FACTORS
 from ihp_compute.contracts.contract import Agreement, Contract
 from ihp_compute.contracts.copies import copy
 from ihp_compute.contracts.draft import Draft
-from ihp_compute.contracts.files import UNBOUND, load, name_of, names, same_content, unbound
+from ihp_compute.contracts.files import (
+    UNBOUND,
+    load,
+    name_of,
+    names,
+    read_toml,
+    same_content,
+    shipped_name,
+    unbound,
+)
 from ihp_compute.contracts.kinds import BASES, CARRIED, DRAFT_BASES, NO_RULE, NONE, Kind
 from ihp_compute.contracts.population_based import PopulationBasedTerms
 from ihp_compute.contracts.programme import (
@@ -145,8 +154,10 @@ __all__ = [
     "parse",
     "programmes",
     "quality_fill",
+    "read_toml",
     "rests_on_quality",
     "same_content",
+    "shipped_name",
     "speaks",
     "split_band_path",
     "text_of",

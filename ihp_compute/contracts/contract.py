@@ -73,6 +73,9 @@ class Contract:
     overrides: Mapping[str, str] = field(default_factory=dict)
     newer: tuple[str, ...] = ()
     written: frozenset[str] = field(default=frozenset(), compare=False)
+    _of_cells: dict[tuple[str, int, str], Value] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def newer_line(self) -> str:
@@ -239,7 +242,10 @@ class Contract:
         ContractError
             If the contract has no trend for the year and cell, or merged cells differ.
         """
-        return self._of_cell(TREND, year, None, cell)
+        known = self._of_cells
+        if (TREND, year, cell) not in known:
+            known[TREND, year, cell] = self._of_cell(TREND, year, None, cell)
+        return known[TREND, year, cell]
 
     def federal_share(self, year: int, cell: str) -> Value:
         """Part of a payment of a performance year that the federal government bears.
@@ -251,8 +257,11 @@ class Contract:
         ContractError
             As `trend`.
         """
-        first = self._pick("agreement.first_performance_year", year, None).value
-        return self._of_cell(FEDERAL_SHARE, year, first, cell)
+        known = self._of_cells
+        if (FEDERAL_SHARE, year, cell) not in known:
+            first = self._pick("agreement.first_performance_year", year, None).value
+            known[FEDERAL_SHARE, year, cell] = self._of_cell(FEDERAL_SHARE, year, first, cell)
+        return known[FEDERAL_SHARE, year, cell]
 
     def _of_cell(self, path: str, year: int | None, first_year: int | None, cell: str) -> Value:
         found = {part: self._pick(path, year, first_year, part) for part in cell.split("+")}
@@ -362,6 +371,7 @@ class Agreement:
             prorate_cap=self["cost.prorate_cap"],
             services=frozenset(self["cost.services"]),
             cell_order=(*listed, *(cell for cell in RATE_CELLS if cell not in listed)),
+            counts_payments=self["pbp.counts_as_cost"],
         )
 
     @cached_property
@@ -406,6 +416,11 @@ class Agreement:
     def draft(self, prefixes: Sequence[str] = ("",), supplied: Iterable[str] = ()) -> Draft:
         """Terms that bind, each with its basis; parameters as `Draft.of`."""
         return Draft.of({v.path: v for v in self.terms()}, prefixes, supplied)
+
+    @cached_property
+    def binding(self) -> Mapping[str, str]:
+        """Terms that the whole settlement rests on, by path, each with its basis."""
+        return self.draft().binding
 
     def draft_line(self) -> str:
         """The first line of a settlement while a term lacks its document; else empty."""

@@ -3,8 +3,8 @@
 A value that is recalled, assumed, carried past the end of its source, or supplied beside the
 contract without being part of it makes the settlement a draft. A term at `none` binds nothing and
 is not counted, nor is one that only modifies it, or one that says nothing where another binds;
-`none` that somebody supplies is counted. No settlement rests on a population-based payment: its
-terms are counted where they are asked for by name.
+`none` that somebody supplies is counted. A settlement rests on the population-based payment where
+it is cost of care or rests on quality; else its terms are counted where they are asked for by name.
 """
 
 from __future__ import annotations
@@ -46,11 +46,15 @@ class Draft:
             In the order in which paths are named.
         prefixes : sequence of str
             Which terms the settlement rests on, by the start of their path; empty: all but those
-            of the population-based payment.
+            of a population-based payment that is no part of it.
         supplied : iterable of str
             Paths that a table gives beside the contract.
         """
         beside = set(supplied)
+        is_paid = any(
+            path in values and values[path].value
+            for path in (population_based.COST, population_based.QUALITY)
+        )
         bases = {
             path: SUPPLIED if path in beside else value.basis
             for path, value in values.items()
@@ -61,7 +65,8 @@ class Draft:
                 path: basis
                 for path, basis in bases.items()
                 if any(
-                    path.startswith(prefix) if prefix else path not in population_based.KINDS
+                    path.startswith(prefix)
+                    and (prefix or is_paid or path not in population_based.KINDS)
                     for prefix in prefixes
                 )
                 and speaks(path, bases.__contains__)

@@ -232,15 +232,27 @@ def locate(name: Path, folder: Path | None = None) -> Path:
     ContractError
         If there is none.
     """
+    name = beside(name)
     if name.suffix != ".toml":
         shipped = FOLDER / f"{name}.toml"
-        if not shipped.is_file():
+        if len(name.parts) != 1 or not shipped.is_file():
             raise ContractError(f"no contract {name}; {_near_name(str(name))}")
         return shipped
     path = name if folder is None or name.is_absolute() else folder / name
     if not path.is_file():
         raise ContractError(f"{path.name}: no such file, expected a contract (.toml)")
     return path
+
+
+def beside(name: Path) -> Path:
+    """A kept version, NAME@n, as the file NAME@n.toml beside whoever names it; else the name.
+
+    >>> [str(beside(Path(name))) for name in ("own-2.0@3", "mn-ihp-1.0", "own.toml")]
+    ['own-2.0@3.toml', 'mn-ihp-1.0', 'own.toml']
+    """
+    if "@" in name.name and name.suffix != ".toml":
+        return name.with_name(f"{name.name}.toml")
+    return name
 
 
 def _near_name(name: str) -> str:
@@ -260,6 +272,10 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+    except RecursionError:
+        raise ContractError(
+            f"{path.name}: not TOML: nested too deeply; expected a contract"
+        ) from None
     except (ValueError, ArithmeticError) as error:  # also numbers that no number type holds
         raise ContractError(f"{path.name}: not TOML: {error}; expected a contract") from None
 

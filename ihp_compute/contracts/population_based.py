@@ -10,13 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final
 
 from ihp_compute.codes import SOCIAL_FACTORS, VISIT_CODES
-from ihp_compute.contracts.kinds import Kind, choice
+from ihp_compute.contracts.kinds import Kind, choice, ratio
+from ihp_compute.units import half_even
 
 RATE: Final = "pbp.rate"
 WEIGHT: Final = "pbp.social_weight."
+COST: Final = "pbp.counts_as_cost"
+QUALITY: Final = "pbp.quality"
 MISSING_FACTORS: Final = ("no_factor", "error")
 """What may be done with a member for whom no row of `member_factors` is in force."""
 
@@ -52,7 +56,12 @@ KINDS: Final[Mapping[str, Kind]] = {
         "codes",
         choices=VISIT_CODES,
     ),
-    "pbp.counts_as_cost": Kind("whether the payment is cost of care", "flag", "flag"),
+    COST: Kind("whether the payment is cost of care", "flag", "flag"),
+    QUALITY: ratio(
+        "part of a year's payment that a quality score of 0 loses, and any other in proportion; "
+        "none: it rests on no score",
+        "ratio of the payment",
+    ),
 }
 """What each term may be."""
 OF_A_RATE: Final = tuple(path for path in KINDS if path != RATE)
@@ -73,6 +82,8 @@ class PopulationBasedTerms:
         Of `MISSING_FACTORS`.
     fee_codes : tuple of str
         Procedure codes and ranges of them.
+    at_stake : Decimal
+        Part of a year's payment that rests on the quality score; 0 where none does.
     """
 
     rate_usd: Decimal | None
@@ -80,6 +91,7 @@ class PopulationBasedTerms:
     social_weights: tuple[Decimal, ...]
     missing_factors: str
     fee_codes: tuple[str, ...]
+    at_stake: Decimal = Decimal(0)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> PopulationBasedTerms:
@@ -90,9 +102,22 @@ class PopulationBasedTerms:
             tuple(values[f"{WEIGHT}{name}"] or Decimal(0) for name in SOCIAL_FACTORS),
             values["pbp.missing_factors"],
             values["pbp.fee_codes"],
+            values[QUALITY] or Decimal(0),
         )
 
     @property
     def social(self) -> bool:
         """Whether a social factor moves the payment."""
         return any(self.social_weights)
+
+    def moved_by_quality(self, payment_cents: int, score: Decimal | None) -> int:
+        """What a score moves of a year's payment, in cents, half to even; None: it stays whole.
+
+        >>> half = PopulationBasedTerms(None, Decimal(0), (), "", (), Decimal("0.5"))
+        >>> half.moved_by_quality(100_000, Decimal("0.8")), half.moved_by_quality(100_000, None)
+        (-10000, 0)
+        """
+        if score is None:
+            return 0
+        lost = payment_cents * Fraction(self.at_stake) * (1 - Fraction(score))
+        return -half_even(lost.numerator, lost.denominator)

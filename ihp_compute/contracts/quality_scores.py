@@ -58,13 +58,14 @@ class QualityFill:
 
 
 def rests_on_quality(agreement: Agreement, given: Mapping[str, Decimal] | None = None) -> bool:
-    """Whether a score can move the payment of an agreement.
+    """Whether a score can move the payment of an agreement, or its population-based one.
 
     Parameters
     ----------
     agreement : Agreement
     given : mapping of path to Decimal, optional
-        Numbers that a row gives in place of the agreement's.
+        Numbers that a row gives in place of the agreement's; of such a row nothing is paid in
+        advance.
     """
 
     def number(path: str) -> Decimal | None:
@@ -74,7 +75,10 @@ def rests_on_quality(agreement: Agreement, given: Mapping[str, Decimal] | None =
     of_gain = bool(number(f"{_AT}weight")) or bool(number(f"{_AT}floor"))
     follows = number("settlement.loss.share") is None  # one less the final gain share
     is_step = "quality" in agreement.steps
-    return (of_gain and (is_step or follows)) or (is_step and agreement[f"{_AT}loss"] is not None)
+    if (of_gain and (is_step or follows)) or (is_step and agreement[f"{_AT}loss"] is not None):
+        return True
+    ahead = agreement.population_based
+    return given is None and ahead.rate_usd is not None and ahead.at_stake > 0
 
 
 def quality_fill(agreement: Agreement, present: Iterable[Decimal], who: str) -> QualityFill:

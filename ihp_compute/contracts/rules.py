@@ -351,6 +351,8 @@ class CostTerms:
     cell_order : tuple of str
         Every rate cell, in the order in which the contract lists them: in this order a cap takes
         dollars from a member's rate cells.
+    counts_payments : bool
+        Whether population-based payments are cost too, of whoever is paid (`pbp.counts_as_cost`).
 
     Raises
     ------
@@ -367,6 +369,7 @@ class CostTerms:
     prorate_cap: bool
     services: frozenset[str]
     cell_order: tuple[str, ...] = RATE_CELLS
+    counts_payments: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no cost can mean."""

@@ -27,7 +27,7 @@ import msgspec
 
 from ihp_compute.contracts.alliances import Alliance, alliance_of, check_apart
 from ihp_compute.contracts.contract import Contract
-from ihp_compute.contracts.files import check_name, load, shipped_name, words_of
+from ihp_compute.contracts.files import beside, check_name, load, shipped_name, words_of
 from ihp_compute.errors import ContractError
 
 _T = TypeVar("_T")
@@ -165,9 +165,10 @@ def _completed(member: Member, default: Member | None, where: str) -> Member:
 
 def contract_of(path: Path, member: Member) -> Contract:
     """The contract that an entry names; a file's path is relative to the set's."""
-    named = Path(str(member.contract))
-    beside = path.parent / named if named.suffix == ".toml" and not named.is_absolute() else named
-    return load(str(beside))
+    named = beside(Path(str(member.contract)))
+    if named.suffix == ".toml" and not named.is_absolute():
+        named = path.parent / named
+    return load(str(named))
 
 
 def with_values(contract: Contract, member: Member, where: str) -> Contract:

@@ -146,20 +146,33 @@ class ContractSet:
                 for year in range(base_year + 1, performance_year + 1):
                     agreement.contract.trend(year, cell)
 
-    def check_cost(self, year: int | None) -> None:
-        """Refuse contracts by which the population-based payment is cost: a run does not add it.
+    def check_payments(self, years: Sequence[int | None]) -> None:
+        """Refuse contracts that use a population-based payment which they do not have.
+
+        Parameters
+        ----------
+        years : sequence of int or None
+            Base year, performance year; those that are known.
 
         Raises
         ------
         ContractError
         """
-        for partnership, agreement in self.at(year).items():
+        for partnership, agreement in self.at(years[-1]).items():
             if agreement["pbp.counts_as_cost"]:
-                raise ContractError(
-                    f"{self.name}: pbp.counts_as_cost: found true for {partnership} "
-                    f"({agreement.name}), expected false: a run counts claims as cost and adds no "
-                    "population-based payment to them; take it into account beside the settlement"
-                )
+                path, found, asked = "pbp.counts_as_cost", "true", years
+            elif agreement["pbp.quality"]:
+                path, found, asked = "pbp.quality", agreement["pbp.quality"], years[-1:]
+            else:
+                continue
+            for year in asked:
+                if self.at(year)[partnership].population_based.rate_usd is None:
+                    when = "" if year is None else f" of {year}"
+                    raise ContractError(
+                        f"{self.name}: {path}: found {found} for {partnership} "
+                        f"({agreement.name}), and pbp.rate{when} is none; expected US dollars per "
+                        "member per month in every year whose payment is asked for: give the rate"
+                    )
 
     def check_splits(self, quality: Mapping[str, Own], *, compared: bool) -> None:
         """Refuse an alliance that splits by what there is not.
@@ -474,6 +487,6 @@ def _check_run(contracts: ContractSet, year: int | None, base_year: int | None) 
     contracts.attribution(year)
     contracts.rule_sets(year)
     contracts.risk(year)
-    contracts.check_cost(year)
+    contracts.check_payments([year] if base_year is None else [base_year, year])
     if year is not None and base_year is not None:
         contracts.check_trends(base_year, year)

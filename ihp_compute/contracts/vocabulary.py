@@ -137,6 +137,7 @@ later path it may know nothing, and the value of `unbound` holds."""
 _CREDIBILITY: Final = "target.cell_credibility"
 _OF_A_SCORE: Final = (
     "settlement.quality.weight", "settlement.quality.floor", "settlement.quality.loss",
+    population_based.QUALITY,
 )  # fmt: skip
 """Terms by which a payment rests on a quality score."""
 _MODIFIERS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -18,6 +18,7 @@ from ihp_compute.measure.completion import (
     year_completion,
 )
 from ihp_compute.measure.cost import costs
+from ihp_compute.measure.foreseen import Foreseen, foresee
 from ihp_compute.measure.line_fates import line_fates, member_line_fates
 from ihp_compute.measure.measured import Measured, ShardMeasured
 from ihp_compute.measure.member_years import (
@@ -29,11 +30,13 @@ from ihp_compute.measure.member_years import (
 )
 from ihp_compute.measure.movement import MOVEMENT
 from ihp_compute.measure.one_year import YearPlan, plan_year
+from ihp_compute.measure.paid_ahead import PaidYear
 from ihp_compute.measure.payer_months import PLAN_NOT_STATED, payer_names, payer_weights
 from ihp_compute.measure.plan import Plan, make_plan, measurements, together
 from ihp_compute.measure.programme import (
     DRAWN_MEASURES,
     INDEX_MEASURES,
+    READ_APART,
     ComparisonPart,
     ComparisonSums,
     IndexSums,
@@ -41,6 +44,7 @@ from ihp_compute.measure.programme import (
     ProgrammeScope,
     Survey,
     added,
+    parts_of_each,
     programme_parts,
     programme_scopes,
 )
@@ -51,7 +55,7 @@ from ihp_compute.measure.quality_points import MeasurePoints
 from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.score_change import SCORE_PARTS
 from ihp_compute.measure.scoring import noticed_of_scoring
-from ihp_compute.measure.settling import settling
+from ihp_compute.measure.settling import counted_in, settling, with_payments
 from ihp_compute.measure.statement import STATEMENT_FIELDS, read_statement, statement_of, unstated
 from ihp_compute.measure.utilisation import measures_of, utilise_years
 
@@ -65,6 +69,7 @@ __all__ = [
     "OWN_TEXT",
     "PLAN_NOT_STATED",
     "QUALITY_FLAGS",
+    "READ_APART",
     "SCORE_PARTS",
     "STATEMENT_FIELDS",
     "VISIT_STEPS",
@@ -72,9 +77,11 @@ __all__ = [
     "ComparisonPart",
     "ComparisonSums",
     "Developed",
+    "Foreseen",
     "IndexSums",
     "MeasurePoints",
     "Measured",
+    "PaidYear",
     "PaymentDays",
     "Plan",
     "ProgrammePart",
@@ -87,9 +94,11 @@ __all__ = [
     "added",
     "completed",
     "costs",
+    "counted_in",
     "counted_visits",
     "develop",
     "final_less_interim",
+    "foresee",
     "interim_line",
     "line_fates",
     "make_plan",
@@ -99,6 +108,7 @@ __all__ = [
     "member_years_schema",
     "noticed_of_scoring",
     "parts_of",
+    "parts_of_each",
     "payer_names",
     "payer_weights",
     "plan_prospective",
@@ -112,6 +122,7 @@ __all__ = [
     "together",
     "unstated",
     "utilise_years",
+    "with_payments",
     "with_scores_of",
     "year_completion",
 ]

@@ -125,23 +125,26 @@ def _alive(shard: ShardColumns, year: int) -> tuple[NDArray[np.uint8], NDArray[n
 
 
 def _eligible(mask: NDArray[np.uint16], terms: AttributionTerms) -> NDArray[np.bool_]:
-    in_a_row = _LONGEST[mask] >= terms.min_months_continuous
-    return in_a_row | (_N_MONTHS[mask] >= terms.min_months_any)
+    enough = terms.min_months_continuous <= _LONGEST
+    enough |= terms.min_months_any <= _N_MONTHS
+    return enough.take(mask)
 
 
 def _reasons(
-    found: EnrolledMonths, terms: AttributionTerms, eligible: NDArray[np.bool_]
+    found: EnrolledMonths, terms: AttributionTerms, left_out: NDArray[np.int64]
 ) -> NDArray[np.uint8]:
-    """Why members are not eligible."""
-    reason = np.full(eligible.size, EXCLUSION_REASONS.index("too_few_months"), np.uint8)
-    undecided = ~eligible & _eligible(found.covered, terms)
+    """Why members are not eligible, those at `left_out`; 0 of all others."""
+    covered = found.covered.take(left_out)
+    why = np.full(left_out.size, EXCLUSION_REASONS.index("too_few_months"), np.uint8)
+    undecided = _eligible(covered, terms)
     for name, flagged in zip(EXCLUDABLE, found.flagged, strict=True):
         if name in terms.exclude:
-            here = undecided & (flagged != 0)
-            reason[here] = EXCLUSION_REASONS.index(name)
+            here = undecided & (flagged.take(left_out) != 0)
+            why[here] = EXCLUSION_REASONS.index(name)
             undecided &= ~here
-    reason[found.covered == 0] = EXCLUSION_REASONS.index("not_enrolled")
-    reason[eligible] = 0
+    why[covered == 0] = EXCLUSION_REASONS.index("not_enrolled")
+    reason = np.zeros(found.covered.size, np.uint8)
+    reason[left_out] = why
     return reason
 
 
@@ -196,27 +199,27 @@ def attribute(
         seen = np.flatnonzero(step)
         from_month[seen] = months_of_days(first_visit[seen]) - 12 * year
         found = _months(shard, terms, year, from_month)
-    eligible = _eligible(found.countable, terms)
-    group[group < 0] = len(roster.groups) - 1
+    left_out = np.flatnonzero(~_eligible(found.countable, terms))
+    np.putmask(group, group < 0, len(roster.groups) - 1)
     nothing_of = (
         (group, -1), (step, 0), (n_visits, 0), (last_visit, NO_VISIT), (tied, False),
     )  # fmt: skip
     for column, nothing in nothing_of:
-        column[~eligible] = nothing
+        column[left_out] = nothing
     step_number = np.array(
         [0, *(ATTRIBUTION_STEPS.index(name) + 1 for name in terms.steps)], np.uint8
     )
     return Attribution(
         year=year,
         group=group,
-        step=step_number[step],
+        step=step_number.take(step),
         n_visits=n_visits,
         last_visit=last_visit,
         tied=tied,
-        reason=_reasons(found, terms, eligible),
+        reason=_reasons(found, terms, left_out),
         months=found.months,
         month_cell=found.month_cell,
-        enrolled_months=_N_MONTHS[found.covered],
+        enrolled_months=_N_MONTHS.take(found.covered),
         spanned=found.spanned,
     )
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from ihp_compute.codes import LINE_KINDS, RATE_CELLS, SERVICE_CATEGORIES
 from ihp_compute.contracts import INCURRED_BY, CostTerms
 from ihp_compute.errors import ContractError
 from ihp_compute.measure.attribution import Attribution
+from ihp_compute.measure.cut import known_by
 from ihp_compute.population import ShardColumns
 from ihp_compute.units import months_of_days, year_bounds
 from kernels.members.segment_cost import NO_CAP, OUTSIDE, segment_cost
@@ -105,14 +106,16 @@ def costs(
     first_day, slot_of_day = slots(years)
     for members in _passes(rule_sets):
         group = [rule_sets[r] for r in members]
+        incurred_day = INCURRED_BY[group[0].incurred_by]
+        seen, cutoff_days = known_by(shard, years, incurred_day=incurred_day, cutoff_day=cutoff_day)
         sums = segment_cost(
-            amount_cents(shard, group[0]),
-            shard.column("lines", "paid_cents"),
-            shard.column("lines", INCURRED_BY[group[0].incurred_by]),
-            shard.column("lines", "paid_day"),
-            shard.column("lines", "category"),
-            shard.column("lines", "kind"),
-            shard.offsets("lines"),
+            amount_cents(seen, group[0]),
+            seen.column("lines", "paid_cents"),
+            seen.column("lines", incurred_day),
+            seen.column("lines", "paid_day"),
+            seen.column("lines", "category"),
+            seen.column("lines", "kind"),
+            seen.offsets("lines"),
             np.stack([attribution.month_cell for attribution in attributions]),
             slot_of_day,
             service_bits(group),
@@ -121,8 +124,8 @@ def costs(
             np.array([terms.floor_at_zero for terms in group], np.bool_),
             np.array([terms.prorate_cap for terms in group], np.bool_),
             np.array([_order(terms) for terms in group], np.uint8),
+            cutoff_days,
             first_day=first_day,
-            cutoff_day=cutoff_day,
             kind_bits=COSTS,
             paid_kind_bits=_ALL_KINDS & ~CAPITATION,
             n_cells=len(RATE_CELLS),
@@ -164,21 +167,30 @@ def _order(terms: CostTerms) -> list[int]:
     return [RATE_CELLS.index(cell) for cell in terms.cell_order]
 
 
+_ALL: Final = slice(None)
+
+
 def _cap(terms: CostTerms) -> int:
     return NO_CAP if terms.claim_cap_cents is None else terms.claim_cap_cents
 
 
-def amount_cents(shard: ShardColumns, terms: CostTerms) -> NDArray[np.int64]:
-    """The amount of each line that the contract measures."""
-    paid: NDArray[np.int64] = shard.column("lines", "paid_cents")
+def amount_cents(
+    shard: ShardColumns, terms: CostTerms, rows: NDArray[np.intp] | slice = _ALL
+) -> NDArray[np.int64]:
+    """The amount of each line that the contract measures; of some rows, where they are given."""
+
+    def of(name: str) -> NDArray[Any]:
+        return shard.column("lines", name)[rows]
+
     if terms.amount == "allowed":
-        return shard.column("lines", "allowed_cents")
+        return of("allowed_cents")
+    paid: NDArray[np.int64] = of("paid_cents")
     amount = paid
     if terms.zero_paid_encounter == "allowed":
-        free = (shard.column("lines", "kind") == LINE_KINDS.index("encounter")) & (paid == 0)
-        amount = np.where(free, shard.column("lines", "allowed_cents"), paid)
+        free = (of("kind") == LINE_KINDS.index("encounter")) & (paid == 0)
+        amount = np.where(free, of("allowed_cents"), paid)
     if terms.amount == "paid_less_third_party":
-        amount = amount - shard.column("lines", "third_party_cents")
+        amount = amount - of("third_party_cents")
     return amount
 
 

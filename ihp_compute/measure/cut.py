@@ -2,11 +2,12 @@
 
 A line, stay, visit or emergency day of the base year that was paid after the base year's cutoff
 looks as if it had been paid after the run's. So one cutoff serves what measures both years in one
-pass.
+pass. What can take a cutoff for each year asks `known_by`, and no day of payment is written anew.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -46,6 +47,18 @@ class CutShard:
         }  # fmt: skip
         self._cut: dict[str, NDArray[np.int32]] = {}
 
+    def known_by(
+        self, years: Sequence[int], *, incurred_day: str, cutoff_day: int
+    ) -> tuple[ShardColumns, NDArray[np.int32]] | None:
+        """As the function, None where lines are cut by another day."""
+        if self._of_year["lines"] != incurred_day:
+            return None
+        cutoffs = np.full(len(years), cutoff_day, np.int32)
+        for k, year in enumerate(years):
+            if year_bounds(year) == self._years:
+                cutoffs[k] = min(cutoff_day, self._cutoff_day)
+        return self._shard, cutoffs
+
     def offsets(self, table: str) -> NDArray[np.int64]:
         """Start of each member's rows."""
         return self._shard.offsets(table)
@@ -61,3 +74,24 @@ class CutShard:
             late = (column > self._cutoff_day) & (day >= first) & (day < end)
             self._cut[table] = np.where(late, np.int32(NEVER), column)
         return self._cut[table]
+
+
+def known_by(
+    shard: ShardColumns, years: Sequence[int], *, incurred_day: str, cutoff_day: int
+) -> tuple[ShardColumns, NDArray[np.int32]]:
+    """A shard to read lines from, and by when those of each year must have been paid.
+
+    Parameters
+    ----------
+    shard : ShardColumns
+        Cut or not.
+    years : sequence of int
+    incurred_day : str
+        Column of `lines` that puts a line into a year.
+    cutoff_day : int
+        Of lines that the shard does not cut.
+    """
+    found = None
+    if isinstance(shard, CutShard):
+        found = shard.known_by(years, incurred_day=incurred_day, cutoff_day=cutoff_day)
+    return found or (shard, np.full(len(years), cutoff_day, np.int32))

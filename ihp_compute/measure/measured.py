@@ -21,6 +21,7 @@ from ihp_compute.measure.line_fates import line_fates
 from ihp_compute.measure.member_years import member_years_of
 from ihp_compute.measure.missing import unpaid_encounters, unscored
 from ihp_compute.measure.movement import movement
+from ihp_compute.measure.paid_ahead import PaidYear
 from ihp_compute.measure.payer_months import payer_months
 from ihp_compute.measure.plan import Plan
 from ihp_compute.measure.programme import MemberYear, ProgrammePart, ProgrammeSums, added
@@ -69,6 +70,8 @@ class Measured:
         Shards summed.
     apart : Totals, optional
         Totals of the roster's groups, where `totals` has alliances in their members' place.
+    paid_ahead : tuple of PaidYear
+        Population-based payments that the run counts as cost or grades.
     """
 
     totals: Totals
@@ -86,6 +89,7 @@ class Measured:
     counts: Counter[str]
     n_shards: int
     apart: Totals | None = None
+    paid_ahead: tuple[PaidYear, ...] = ()
 
     @property
     def group_totals(self) -> Totals:

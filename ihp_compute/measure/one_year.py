@@ -20,12 +20,12 @@ from ihp_compute.errors import ContractError, RunError
 from ihp_compute.ledger import RunFate
 from ihp_compute.measure.attribution import Attribution, attribute
 from ihp_compute.measure.cost import Cost, costs
+from ihp_compute.measure.foreseen import cutoff_of
 from ihp_compute.measure.line_fates import line_fates
-from ihp_compute.measure.plan import last_paid_day
 from ihp_compute.measure.roster import Roster, compile_roster, nobodys_roster
 from ihp_compute.measure.visits import VisitRule, compile_visits
 from ihp_compute.population import Population, ShardColumns
-from ihp_compute.units import date_of, day_of
+from ihp_compute.units import date_of
 
 
 @dataclass(frozen=True)
@@ -158,10 +158,9 @@ def plan_year(
             f"{population.path}: has no provider_roster, and months before the first visit do not "
             "count (attribution.keep_pre_visit); add the table to the raw folder and ingest again"
         )
-    chosen = paid_through or contracts.paid_through
     return YearPlan(
         year=year,
-        cutoff_day=last_paid_day(population) if chosen is None else day_of(chosen),
+        cutoff_day=cutoff_of(population, contracts, paid_through, year=year),
         contracts=contracts,
         attribution=attribution,
         cost=rule_sets[0],

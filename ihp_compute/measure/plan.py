@@ -20,7 +20,6 @@ from typing import Any
 import pyarrow as pa
 
 import kernels
-from ihp_compute.codes import COMPARISON
 from ihp_compute.contracts import (
     INCURRED_BY,
     AttributionTerms,
@@ -32,13 +31,14 @@ from ihp_compute.contracts import (
     RiskTerms,
     incurred_by,
     load_programme,
-    load_set,
 )
 from ihp_compute.data_quality import RUN, GateTerms, Noticed, Stage
-from ihp_compute.errors import ContractError, DeviceUnavailableError, RunError
+from ihp_compute.errors import ContractError, DeviceUnavailableError
+from ihp_compute.ledger import file_of
 from ihp_compute.measure.attribution import Attribution, attribute, countable_months
 from ihp_compute.measure.claims_to_come import ClaimsToCome, claims_to_come, immature
 from ihp_compute.measure.cut import CutShard
+from ihp_compute.measure.foreseen import foresee
 from ihp_compute.measure.quality import QualityOfYear, check_measured, given_instead, settled_by
 from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.roster import Roster, compile_roster
@@ -54,7 +54,8 @@ from ihp_compute.risk import (
     provider,
     scoring_of,
 )
-from ihp_compute.units import NO_DAY, date_of, day_of
+from ihp_compute.storage import lasting
+from ihp_compute.units import date_of
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Origin:
     @property
     def files(self) -> tuple[str, ...]:
         """Names of the input files."""
-        return tuple(entry["file"] for entry in self.inputs)
+        return tuple(map(file_of, self.inputs))
 
 
 @dataclass(frozen=True)
@@ -151,15 +152,21 @@ class Plan:
         """Claims paid after these days are left out: of the base, of the performance year."""
         return self.completion.base_cutoff_day, self.cutoff_day
 
+    @property
+    def cut(self) -> tuple[int, str, int] | None:
+        """Base year, the day that a line is of, and cutoff, where that leaves anything out."""
+        if not self.completion.cut_lines:
+            return None
+        incurred_day = INCURRED_BY[incurred_by(self.rule_sets)]
+        return self.base_year, incurred_day, self.completion.base_cutoff_day
+
     def seen(self, shard: Shard) -> ShardColumns:
         """A shard with the base year cut, where that leaves anything out."""
-        if not self.completion.cut_lines:
+        if self.cut is None:
             return shard
+        base_year, incurred_day, cutoff_day = self.cut
         return CutShard(
-            shard,
-            base_year=self.base_year,
-            incurred_day=INCURRED_BY[incurred_by(self.rule_sets)],
-            cutoff_day=self.completion.base_cutoff_day,
+            shard, base_year=base_year, incurred_day=incurred_day, cutoff_day=cutoff_day
         )
 
     def attributed(self, shard: ShardColumns) -> list[Attribution]:
@@ -189,12 +196,18 @@ class Plan:
             performance_year=self.performance_year,
             base_year=self.base_year,
             paid_through=self.paid_through,
-            earlier=tuple(folder.resolve() for folder in self.request.earlier),
+            earlier=tuple(map(lasting, self.request.earlier)),
         )
 
 
-def make_plan(request: RunRequest) -> Plan:
+def make_plan(request: RunRequest, contracts: ContractSet | None = None) -> Plan:
     """Decide a run.
+
+    Parameters
+    ----------
+    request : RunRequest
+    contracts : ContractSet, optional
+        Instead of those that the request names.
 
     Raises
     ------
@@ -208,24 +221,10 @@ def make_plan(request: RunRequest) -> Plan:
         If a gate was accepted that is none of a run's, or did not trip.
     """
     gates = GateTerms(accept=request.accept, work=RUN)
-    for name in ("seed", "replicates"):  # years are held against those of the data, below
-        request.check(name)
-    population = open_population(request.population)
-    roster_table = population.reference("provider_roster")
-    if roster_table is None:
-        raise RunError(
-            f"{request.population}: has no provider_roster, so nobody can be attributed; "
-            "add the table to the raw folder and ingest again"
-        )
-    partnerships = sorted(
-        {name for name in roster_table.column("partnership_id").to_pylist() if name != COMPARISON}
-    )
-    contracts = load_set(request.contracts, partnerships)
-    base_year, performance_year = _years(request, contracts, population)
-    rule_sets = contracts.rule_sets(performance_year)
-    contracts.check_trends(base_year, performance_year)
-    contracts.check_cost(performance_year)
-    cutoff_day = _cutoff_day(request, contracts, population)
+    foreseen = foresee(request, contracts)
+    population, contracts, roster_table = foreseen.population, foreseen.contracts, foreseen.roster
+    base_year, performance_year = foreseen.base_year, foreseen.performance_year
+    rule_sets, cutoff_day = contracts.rule_sets(performance_year), foreseen.cutoff_day
     to_come = claims_to_come(
         population, contracts, years=(base_year, performance_year), cutoff_day=cutoff_day
     )
@@ -278,7 +277,7 @@ def make_plan(request: RunRequest) -> Plan:
     return Plan(
         request=request,
         origin=Origin(
-            population.path.resolve(),
+            population.place,
             population.digest,
             population.manifest["inputs"],
             population.manifest["ledger"],
@@ -448,46 +447,6 @@ def _unmatched_quality(
             share=len(strangers) / len(quality),
             size=len(quality),
         )
-
-
-def _years(request: RunRequest, contracts: ContractSet, population: Population) -> tuple[int, int]:
-    first, last = population.manifest["full_years"]
-    performance = request.performance_year or contracts.performance_year or last
-    base = request.base_year or contracts.base_year or first
-    for name, year in (("performance year", performance), ("base year", base)):
-        if not first <= year <= last:
-            raise RunError(
-                f"{request.population}: {name} {year} is not a full calendar year of the data, "
-                f"which hold {first} to {last}; choose one of these or ingest more"
-            )
-    if base >= performance:
-        raise RunError(
-            f"base year {base} is not before performance year {performance}; "
-            "give both with --base-year and --performance-year"
-        )
-    return base, performance
-
-
-def _cutoff_day(request: RunRequest, contracts: ContractSet, population: Population) -> int:
-    chosen = request.paid_through or contracts.paid_through
-    return last_paid_day(population) if chosen is None else day_of(chosen)
-
-
-def last_paid_day(population: Population) -> int:
-    """The last day on which a claim line of a population was paid, as a day number.
-
-    Raises
-    ------
-    RunError
-        If no line states one.
-    """
-    last = int(population.manifest["last_paid_day"])
-    if last == NO_DAY:
-        raise RunError(
-            f"{population.path}: no claim line states a paid date, so nothing says through "
-            "which day claims were paid; give --paid-through"
-        )
-    return last
 
 
 def _device(request: RunRequest) -> tuple[str, tuple[str, ...]]:

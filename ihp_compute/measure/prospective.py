@@ -23,14 +23,15 @@ from ihp_compute.contracts import INCURRED_BY, NONE, AttributionTerms, ContractS
 from ihp_compute.data_quality import GateTerms, Stage
 from ihp_compute.errors import DataError, RunError
 from ihp_compute.measure.attribution import attribute, countable_cells
+from ihp_compute.measure.foreseen import cutoff_of
 from ihp_compute.measure.payer_months import month_payers
-from ihp_compute.measure.plan import gates_of_run, last_paid_day, score_provider
+from ihp_compute.measure.plan import gates_of_run, score_provider
 from ihp_compute.measure.roster import Roster, compile_roster
 from ihp_compute.measure.scoring import noticed_of_scoring
 from ihp_compute.measure.visits import VisitRule, among, compile_visits
 from ihp_compute.population import Population, ShardColumns
 from ihp_compute.risk import ScoreProvider, provider, scoring_of
-from ihp_compute.units import date_of, day_of, months_of_days, sums_by, year_bounds
+from ihp_compute.units import date_of, months_of_days, sums_by, year_bounds
 
 _FIRST_DAY: Final = "01-01"
 
@@ -51,6 +52,8 @@ class Prospective:
         Countable months of the year before.
     payer : int32[n, 12]
         Payer of each month of the year that counts, in `payer_names`; -1 where it does not count.
+    month_cell : uint8[n, 12]
+        Rate cell of each month of the year that counts, in `RATE_CELLS`.
     spanned_months : int64[12]
         People of whom a span stands in each month, whether it counts or not.
     """
@@ -60,6 +63,7 @@ class Prospective:
     score_missing: NDArray[np.bool_]
     score_months: NDArray[np.int64]
     payer: NDArray[np.int32]
+    month_cell: NDArray[np.uint8]
     spanned_months: NDArray[np.int64]
 
 
@@ -126,6 +130,7 @@ class ProspectivePlan:
             score_missing=scores.missing,
             score_months=found.months.sum(axis=0),
             payer=month_payers(shard, month_cell, year=self.year),
+            month_cell=month_cell,
             spanned_months=np.array([int((spanned >> m & 1).sum()) for m in range(12)], np.int64),
         )
 
@@ -152,6 +157,7 @@ def plan_prospective(
     year: int,
     paid_through: date | None = None,
     accept: Mapping[str, str] | None = None,
+    every_gate_trips: bool = True,
 ) -> ProspectivePlan:
     """Decide how the people of a year are found.
 
@@ -164,6 +170,8 @@ def plan_prospective(
     paid_through : date, optional
         By default that of the contract set, else the last day on which a line was paid.
     accept : mapping of gate to reason, optional
+    every_gate_trips : bool
+        Whether what is accepted must trip here; not where it is accepted of a whole run.
 
     Raises
     ------
@@ -196,8 +204,7 @@ def plan_prospective(
     terms, risk = found.attribution(year), found.risk(year)
     roster = _roster_of(table, population, terms, year)
     visits = compile_visits(terms, population.codes("hcpcs").to_pylist())
-    chosen = paid_through or found.paid_through
-    cutoff_day = last_paid_day(population) if chosen is None else day_of(chosen)
+    cutoff_day = cutoff_of(population, found, paid_through, year=year - 1)
     weighed = any(
         one.rate_usd is not None and one.medical_weight
         for one in (agreement.population_based for agreement in found.at(year).values())
@@ -207,6 +214,9 @@ def plan_prospective(
     noticed = gates.judge(
         one for scoring in scorings for one in noticed_of_scoring(scoring, population, (year - 1,))
     )
+    if not every_gate_trips:
+        tripped = {row["gate"] for row in noticed if row["tripped"]}
+        gates = replace(gates, accept={g: why for g, why in gates.accept.items() if g in tripped})
     gates.refuse(noticed, {}, Stage.PLAN)
     return ProspectivePlan(
         year=year,

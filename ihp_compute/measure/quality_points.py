@@ -190,6 +190,7 @@ def points_of(
     for measure in measures:
         if not _why_not(measure, least):
             rates[measure.measure].append(measure.rate)
+    rising = {name: sorted(found) for name, found in rates.items()}
     prior = {
         (m.partnership_id, m.measure): m.rate
         for m in before
@@ -205,10 +206,20 @@ def points_of(
             found[whose].append(MeasurePoints(measure, flag))
             continue
         then = prior.get((whose, measure.measure))
-        curve = _curve(measure, rates[measure.measure], then, terms, partnerships[whose])
+        curve = _curve(measure, rising[measure.measure], then, terms, partnerships[whose])
         missed = NO_PRIOR if terms.improvement and then is None else ""
         found[whose].append(MeasurePoints(measure, missed, curve))
-    return {whose: _weighed(points, terms, partnerships[whose]) for whose, points in found.items()}
+    alike: dict[tuple[tuple[str, str, bool], ...], dict[str, Fraction]] = {}
+    weighed = {}
+    for whose, points in found.items():
+        key = tuple((p.measure.domain, p.measure.measure, p.counted) for p in points)
+        if key not in alike:
+            alike[key] = _weights(points, terms, partnerships[whose])
+        weighed[whose] = tuple(
+            replace(one, weight=alike[key][one.measure.measure]) if one.counted else one
+            for one in points
+        )
+    return weighed
 
 
 def _why_not(measure: Measure, least_cases: int) -> str:
@@ -220,14 +231,17 @@ def _why_not(measure: Measure, least_cases: int) -> str:
 
 def _curve(
     measure: Measure,
-    rates: Sequence[Fraction],
+    rising: Sequence[Fraction],
     prior: Fraction | None,
     terms: QualityTerms,
     contract: str,
 ) -> Curve:
-    """How a measure's points rise: its ends by rank, unless the contract gives them."""
+    """How a measure's points rise: its ends by rank, unless the contract gives them.
+
+    `rising` has everybody's rates of the measure, the lowest first.
+    """
     name, higher = measure.measure, measure.higher_is_better
-    ordered = sorted(rates, reverse=not higher)
+    ordered = rising if higher else rising[::-1]
     given = [dict(ends).get(name) for ends in (terms.floors, terms.ceilings)]
     ranks = terms.floor_percentile, terms.ceiling_percentile
     floor, ceiling = (
@@ -249,10 +263,10 @@ def _at_rank(ordered: Sequence[Fraction], rank: Fraction) -> Fraction:
     return ordered[max(1, math.ceil(rank * len(ordered))) - 1]
 
 
-def _weighed(
+def _weights(
     points: Sequence[MeasurePoints], terms: QualityTerms, contract: str
-) -> tuple[MeasurePoints, ...]:
-    """Measures with their parts of the score; together 1, or 0 where nothing weighs."""
+) -> dict[str, Fraction]:
+    """Each counted measure's part of the score; together 1, or 0 where nothing weighs."""
     by_domain: dict[str, dict[str, Fraction]] = defaultdict(dict)
     for one in points:
         if one.counted:
@@ -263,10 +277,7 @@ def _weighed(
         parts = _parts(own, dict(terms.measure_weights), f"{contract}: quality.measure_weight")
         weights |= {name: domains[domain] * part for name, part in parts.items()}
     whole = sum(weights.values(), Fraction(0)) or Fraction(1)  # a domain may weigh nothing inside
-    return tuple(
-        replace(one, weight=weights[one.measure.measure] / whole) if one.counted else one
-        for one in points
-    )
+    return {name: weight / whole for name, weight in weights.items()}
 
 
 def _parts(

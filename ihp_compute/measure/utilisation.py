@@ -188,6 +188,7 @@ def utilise_years(
     """
     hospital = chains(shard, rule.maternal, cutoff_day=cutoff_day)
     emergency = emergency_visits(shard, hospital, rule.avoidable_micro, cutoff_day=cutoff_day)
+    preventive = None if rule.child is None else _preventive(shard, rule.child, cutoff_day)
     n = shard.n_members
     found = []
     for attribution in attributions:
@@ -213,8 +214,8 @@ def utilise_years(
             seen = _followed_up(shard, hospital, index, rule, cutoff_day)
             numerator[rows["follow_up"]] = _count(hospital.member[seen], n)
             denominator[rows["follow_up"]] = denominator[rows["readmissions"]]
-        if rule.child is not None:
-            due, made = _well_child(shard, year, rule.child, cutoff_day)
+        if rule.child is not None and preventive is not None:
+            due, made = _well_child(shard, year, rule.child, *preventive)
             numerator[rows["well_child"]] = made
             denominator[rows["well_child"]] = due
         found.append(UseOfCare(numerator, denominator))
@@ -326,23 +327,35 @@ def _followed_up(
     return index[np.unique(stay[counts])]
 
 
+def _preventive(
+    shard: ShardColumns, rule: ChildRule, cutoff_day: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Member and day of every preventive visit."""
+    rows = np.flatnonzero(np.take(rule.preventive, shard.column("visits", "hcpcs")))
+    counts = (shard.column("visits", "marks")[rows] & _NO_PREVENTIVE_VISIT) == 0
+    counts &= shard.column("visits", "paid_day")[rows] <= cutoff_day
+    rows = rows[counts]
+    member = np.repeat(
+        np.arange(shard.n_members), np.diff(np.searchsorted(rows, shard.offsets("visits")))
+    )
+    return member, shard.column("visits", "day")[rows].astype(np.int64)
+
+
 def _well_child(
-    shard: ShardColumns, year: _Year, rule: ChildRule, cutoff_day: int
+    shard: ShardColumns,
+    year: _Year,
+    rule: ChildRule,
+    member: NDArray[np.int64],
+    day: NDArray[np.int64],
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Who is due a preventive visit, and who had one: bool[n] each."""
+    """Who is due a preventive visit, and who had one of those given: bool[n] each."""
     birth = shard.column("members", "birth_day")
     born = np.where(birth == NO_DAY, np.int32(year.first_day), birth)
     age = year.year - months_of_days(born) // 12
     due = (birth != NO_DAY) & (age >= rule.from_age) & (age <= rule.to_age)
     due &= year.months >= rule.least_months
-    rows = np.flatnonzero(rule.preventive[shard.column("visits", "hcpcs")])
-    day = shard.column("visits", "day")[rows].astype(np.int64)
-    member = np.searchsorted(shard.offsets("visits"), rows, side="right") - 1
-    counts = (shard.column("visits", "marks")[rows] & _NO_PREVENTIVE_VISIT) == 0
-    counts &= shard.column("visits", "paid_day")[rows] <= cutoff_day
-    counts &= year.has(member, day)
     made = np.zeros(shard.n_members, np.bool_)
-    made[member[counts]] = True
+    made[member[year.has(member, day)]] = True
     return due, made & due
 
 

@@ -72,21 +72,34 @@ class Months:
             first = payer[:, period.first : period.first + 1]
             months = np.where(first >= 0, 3, 0)
             return cls(first, months, months * rate, np.zeros_like(months))
+        year = cls.of_year(payer, rate_cents, fees_cents)
         before = np.repeat(payer[:, ::3], 3, axis=1)
-        counts, paid = (payer >= 0).astype(np.int64), (before >= 0).astype(np.int64)
-        offset = counts * np.clip(fees_cents, 0, rate)
+        paid = (before >= 0).astype(np.int64)
         return cls(
             np.concatenate([payer, before], axis=1),
-            np.concatenate([counts, -paid], axis=1),
-            np.concatenate([counts * rate - offset, -paid * rate], axis=1),
-            np.concatenate([offset, np.zeros_like(offset)], axis=1),
+            np.concatenate([year.months, -paid], axis=1),
+            np.concatenate([year.payment_cents, -paid * rate], axis=1),
+            np.concatenate([year.offset_cents, np.zeros_like(paid)], axis=1),
         )
 
+    @classmethod
+    def of_year(
+        cls,
+        payer: NDArray[np.int32],
+        rate_cents: NDArray[np.int64],
+        fees_cents: NDArray[np.int64],
+    ) -> Months:
+        """What the four quarters and the true-up of a year come to; parameters as for `of`."""
+        rate = rate_cents[:, None]
+        counts = (payer >= 0).astype(np.int64)
+        offset = counts * np.clip(fees_cents, 0, rate)
+        return cls(payer, counts, counts * rate - offset, offset)
+
     def by(self, group: NDArray[np.int32], n_groups: int, n_payers: int) -> Sums:
-        """Sums by group, int32[n], and payer."""
+        """Sums by group, int32[n, 1] or [n, k], and payer."""
         n, k = self.payer.shape
         charged = self.payer >= 0
-        place = (group[:, None] * n_payers + self.payer)[charged]
+        place = (group * n_payers + self.payer)[charged]
         size = n_groups * n_payers
 
         def summed(values: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -41,6 +41,9 @@ class People:
         Whether a row of `member_factors` is in force on 1 January.
     payer : int32[n, 12]
         Payer of each month that counts, in `payer_names`; -1 where it does not.
+    month_cell : uint8[n, 12]
+        Rate cell of each of these months.
+    member_key : uint64[n]
     fees_cents : int64[n, 12]
         Fees of each month; zero where none are asked for.
     state_score, state_months : int
@@ -56,6 +59,8 @@ class People:
     factors: NDArray[np.uint8]
     stated: NDArray[np.bool_]
     payer: NDArray[np.int32]
+    month_cell: NDArray[np.uint8]
+    member_key: NDArray[np.uint64]
     fees_cents: NDArray[np.int64]
     state_score: int
     state_months: int
@@ -73,7 +78,7 @@ class People:
             name: np.concatenate([getattr(part, name) for part in parts])
             for name in (
                 "group", "score_micro", "score_missing", "score_months", "factors", "stated",
-                "payer", "fees_cents",
+                "payer", "month_cell", "member_key", "fees_cents",
             )
         }  # fmt: skip
         return cls(
@@ -128,6 +133,8 @@ def people_of(
         factors=(bits >> np.uint8(_SHIFT))[chosen],
         stated=stated[chosen],
         payer=found.payer[chosen],
+        month_cell=found.month_cell[chosen],
+        member_key=shard.column("members", "member_key")[chosen],
         fees_cents=fees[chosen],
         state_score=int((found.score_micro * found.score_months)[eligible].sum()),
         state_months=int(found.score_months[eligible].sum()),

@@ -13,7 +13,7 @@ import pyarrow as pa
 from ihp_compute.codes import COMPARISON, UNATTRIBUTED
 from ihp_compute.data_quality import DATA_QUALITY, Stage, table_of
 from ihp_compute.errors import UnbalancedLedgerError
-from ihp_compute.ledger import CLAIM_TABLES, LINE_FATES, IngestFate, RunFate
+from ihp_compute.ledger import CLAIM_TABLES, LINE_FATES, IngestFate, RunFate, file_of
 from ihp_compute.measure import (
     EXCLUSION_REASONS,
     MOVEMENT,
@@ -23,12 +23,15 @@ from ihp_compute.measure import (
     measures_of,
     payer_weights,
 )
+from ihp_compute.results.caps import cap_rows
 from ihp_compute.results.cells import cell_rows, contract_labels
 from ihp_compute.results.clinics import ClinicYears
 from ihp_compute.results.missing import missing_of
 from ihp_compute.results.netting import Netted, netted_rows
+from ihp_compute.results.paid_ahead import in_cost_words, paid_ahead_rows
 from ihp_compute.results.part import Part
-from ihp_compute.results.programme import PROGRAMME_TABLES, programme_rows
+from ihp_compute.results.payoff import Payoffs, distribution_rows
+from ihp_compute.results.programme import PROGRAMME_TABLES, Rows, pool_rows
 from ihp_compute.results.quality import measure_rows, score_rows
 from ihp_compute.results.quality_tables import QUALITY, QUALITY_MEASURES
 from ihp_compute.results.scopes import interval_rows, scope_rows
@@ -36,12 +39,16 @@ from ihp_compute.results.score_changes import score_change_rows
 from ihp_compute.results.scoring import scoring_words
 from ihp_compute.results.tables import (
     ATTRIBUTION,
+    CAPS,
     CELLS,
     CHANCES,
+    CORRIDOR,
+    DISTRIBUTION,
     EXCLUSIONS,
     INTERVALS,
     LEDGER,
     NETTED,
+    PAID_AHEAD,
     PAYMENTS,
     SCORE_CHANGES,
     SENSITIVITIES,
@@ -66,6 +73,7 @@ class Results:
     """The tables of a run but member-years, by name, the totals, and what was counted.
 
     totals, clinics : one a measurement
+    paid_ahead : years of population-based payments that it counts or grades, for the manifest
     """
 
     tables: dict[str, pa.Table]
@@ -73,14 +81,27 @@ class Results:
     clinics: tuple[ClinicYears, ...]
     settled: Sequence[Settled]
     counts: dict[str, int]
+    paid_ahead: tuple[dict[str, Any], ...]
     noticed: tuple[dict[str, Any], ...]
 
 
-def assemble(plan: Plan, parts: Sequence[Part], nets: Sequence[Netted]) -> Results:
-    """Build every result table but member-years; `nets` are settlements that this one nets.
+def assemble(
+    plan: Plan, parts: Sequence[Part], nets: Sequence[Netted], programme: Callable[[], Rows]
+) -> Results:
+    """Build every result table but member-years.
 
     What is of partnerships stands once, by the measurement of their contract; what is of the state
     once for each measurement.
+
+    Parameters
+    ----------
+    plan : Plan
+    parts : sequence of Part
+        The measurements of the run.
+    nets : sequence of Netted
+        Settlements that this one nets.
+    programme : callable
+        Gives `programme_rows` of the measurements; asked when they are needed.
 
     Raises
     ------
@@ -106,24 +127,32 @@ def assemble(plan: Plan, parts: Sequence[Part], nets: Sequence[Netted]) -> Resul
     scopes = scopes_of(settled)
     clinics = [ClinicYears.of(part.plan, part.measured) for part in parts]
     labels = contract_labels(plan)
-    programme = programme_rows(parts)
 
     def of_parts(build: Callable[[Part], Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
         return [row for part in parts for row in build(part)]
 
     changed = of_parts(_sensitivities)
+    payoffs = [Payoffs.of(part) for part in parts]
+    chances = pa.concat_tables(
+        [
+            _chances(part.settled, own, pays)
+            for part, own, pays in zip(parts, clinics, payoffs, strict=True)
+        ]
+    )
+    told = {**programme(), **pool_rows(parts)}
     return Results(
         tables={
             SETTLEMENT.name: _settlement(plan, settled),
             NETTED.name: _table(NETTED, list(netted_rows(nets, plan, settled, _statuses(plan)))),
             SETTLEMENT_STATE.name: _table(SETTLEMENT_STATE, list(scope_rows(scopes))),
             INTERVALS.name: _table(
-                INTERVALS, [*interval_rows(scopes), *programme.get(INTERVALS.name, ())]
+                INTERVALS, [*interval_rows(scopes), *told.get(INTERVALS.name, ())]
             ),
             CELLS.name: _table(CELLS, of_parts(lambda part: cell_rows(*part, labels))),
-            CHANCES.name: pa.concat_tables(
-                [_chances(part.settled, own) for part, own in zip(parts, clinics, strict=True)]
-            ),
+            CAPS.name: _table(CAPS, of_parts(cap_rows)),
+            CHANCES.name: chances,
+            DISTRIBUTION.name: _table(DISTRIBUTION, list(distribution_rows(scopes))),
+            CORRIDOR.name: _table(CORRIDOR, [row for pays in payoffs for row in pays.corridor()]),
             SENSITIVITIES.name: _table(SENSITIVITIES, changed),
             QUALITY.name: _table(
                 QUALITY, of_parts(lambda part: score_rows(part.plan, part.measured, changed))
@@ -132,6 +161,7 @@ def assemble(plan: Plan, parts: Sequence[Part], nets: Sequence[Netted]) -> Resul
                 QUALITY_MEASURES, of_parts(lambda part: measure_rows(part.plan))
             ),
             WALK.name: _table(WALK, of_parts(_walk)),
+            PAID_AHEAD.name: _table(PAID_AHEAD, list(paid_ahead_rows(parts))),
             PAYMENTS.name: _table(PAYMENTS, of_parts(_payments)),
             SCORE_CHANGES.name: _table(
                 SCORE_CHANGES,
@@ -142,12 +172,13 @@ def assemble(plan: Plan, parts: Sequence[Part], nets: Sequence[Netted]) -> Resul
             ATTRIBUTION.name: _table(ATTRIBUTION, of_parts(_attribution)),
             EXCLUSIONS.name: _table(EXCLUSIONS, of_parts(_exclusions)),
             UTILISATION.name: _table(UTILISATION, of_parts(_utilisation)),
-            **{name: _table(table, programme[name]) for name, table in PROGRAMME_TABLES.items()},
+            **{name: _table(table, told.get(name, ())) for name, table in PROGRAMME_TABLES.items()},
         },
         totals=tuple(part.measured.totals for part in parts),
         clinics=tuple(clinics),
         settled=settled,
         counts=dict(sorted(parts[0].measured.counts.items())),
+        paid_ahead=tuple(one.document() for one in parts[0].measured.paid_ahead),
         noticed=tuple(dict(row) for row in noticed),
     )
 
@@ -175,8 +206,8 @@ def _settlement(plan: Plan, settled: Sequence[Settled]) -> pa.Table:
     )
 
 
-def _chances(settled: Sequence[Settled], clinics: ClinicYears) -> pa.Table:
-    """Counts over the draws, and what clinics add; nothing without draws."""
+def _chances(settled: Sequence[Settled], clinics: ClinicYears, pays: Payoffs) -> pa.Table:
+    """Counts over the draws, what they would pay without effect, and what clinics add."""
     rows = []
     for one in settled:
         for conditioning in CONDITIONINGS:
@@ -200,6 +231,7 @@ def _chances(settled: Sequence[Settled], clinics: ClinicYears) -> pa.Table:
                     "conditioning": conditioning,
                     **{name: int(np.count_nonzero(where)) / n for name, where in counts.items()},
                     "mean_payment_cents": half_even(sum(payment.tolist()), n),
+                    "payment_without_effect_cents": pays.without_effect(one, savings),
                     **clinics.columns(one, conditioning),
                 }
             )
@@ -264,7 +296,9 @@ def _walk(part: Part) -> Iterator[dict[str, Any]]:
         more = {
             "risk": scoring,
             "completion": _base_cut(plan, one.partnership_id),
-            "observed": _point_of_completion(plan, one),
+            "recomputed_base": in_cost_words(part, one.partnership_id, plan.base_year),
+            "observed": in_cost_words(part, one.partnership_id, plan.performance_year)
+            + _point_of_completion(plan, one),
         }
         for position, row in enumerate(one.walk):
             detail = row.detail + more.get(row.step, "")
@@ -296,9 +330,14 @@ def _ledger(part: Part) -> list[dict[str, Any]]:
     The stage of ingest stands with the first measurement.
     """
     plan, measured, _ = part
-    names = ("source_table", "file", "fate", "lines", "paid_cents")
+    names = ("source_table", "fate", "lines", "paid_cents")
     rows = [
-        {"stage": "ingest", "measurement": 0, **{name: entry[name] for name in names}}
+        {
+            "stage": "ingest",
+            "measurement": 0,
+            "file": file_of(entry),
+            **{name: entry[name] for name in names},
+        }
         for entry in plan.origin.ledger
     ]
     retained = {

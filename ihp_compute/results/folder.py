@@ -26,16 +26,9 @@ import pyarrow.parquet as pq
 
 from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.errors import RunError
-from ihp_compute.folders import (
-    MANIFEST,
-    OTHERWISE,
-    beside,
-    check_target,
-    file_sha256,
-    publish,
-    write_manifest,
-)
+from ihp_compute.folders import MANIFEST, OTHERWISE, check_target, file_sha256, write_manifest
 from ihp_compute.measure import MEMBER_YEARS, OWN_TEXT, Plan, member_years_schema
+from ihp_compute.publishing import beside, publish
 from ihp_compute.results import kept_terms
 from ihp_compute.results.assemble import Results
 from ihp_compute.results.digest import (
@@ -133,8 +126,8 @@ def check_place(out: Path, plan: Plan, nets: Sequence[Netted], *, replace: bool)
 class Draft:
     """A run folder on its way: `keep` what is measured, `finish` with the results.
 
-    Used as a context: whatever was written is gone unless `finish` came to its end. `write_page`
-    writes one more file from the finished tables and gives its path; the manifest holds its hash.
+    Used as a context: whatever was written is gone unless `finish` came to its end. Each of
+    `write_pages` writes one more file from the finished tables; the manifest holds its hash.
 
     Raises
     ------
@@ -147,7 +140,7 @@ class Draft:
         out: Path,
         plan: Plan,
         nets: Sequence[Netted],
-        write_page: Callable[[Path], Path],
+        write_pages: Sequence[Callable[[Path], Path]],
         *,
         replace: bool = False,
     ) -> None:
@@ -155,7 +148,7 @@ class Draft:
         self.out = out
         self.plan = plan
         self.nets = nets
-        self.write_page = write_page
+        self.write_pages = write_pages
         self.replace = replace
         self._open = ExitStack()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
@@ -209,7 +202,8 @@ class Draft:
             runner_name=runner_name, started=started,
         )  # fmt: skip
         write_manifest(self.folder, manifest)
-        self.write_page(self.folder)
+        for write in self.write_pages:
+            write(self.folder)
         written.result()
         files = sorted(path for path in self.folder.iterdir() if path.name != MANIFEST)
         manifest["files"] = {path.name: file_sha256(path) for path in files}

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,6 +97,7 @@ def manifest_of(
         **entries("base_year", "performance_year", "paid_through", "replicates", "seed"),
         "completion": completion_of(plan),
         "clinic_years": [clinics.document() for clinics in results.clinics],
+        "paid_ahead": list(results.paid_ahead),
         "earlier_settlements": [one.document() for one in nets],
         "device": plan.device,
         **entries("device"),
@@ -124,6 +126,7 @@ def manifest_of(
         "entries_without_location": plan.roster.n_unplaced,
         "notes": list(plan.notes),
         "counts": results.counts,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "timings": {"seconds": round(time.perf_counter() - started, 3)},
         "python": sys.version.split()[0],
         "libraries": folders.library_versions(),

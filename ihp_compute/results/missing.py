@@ -55,7 +55,12 @@ def missing_of(
         *_cells_not_listed(plan, measured, settled),
         *_without_market(plan, measured, settled),
         *(
-            (*_codes(plan, measured), *_unattributed(measured), *_services(measured))
+            (
+                *_codes(plan, measured),
+                *_unattributed(measured),
+                *_services(measured),
+                *(found for one in measured.paid_ahead for found in one.noticed),
+            )
             if with_state
             else ()
         ),

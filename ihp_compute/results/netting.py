@@ -24,6 +24,7 @@ from ihp_compute.measure import Plan, final_less_interim
 from ihp_compute.results.read import KEPT_TERMS, RUN, result
 from ihp_compute.results.tables import SETTLEMENT
 from ihp_compute.settlement import Settled
+from ihp_compute.storage import at_hand
 
 SETTLED: Final = replace(
     RUN,
@@ -138,7 +139,8 @@ def netted(last: Settlement, earlier: Sequence[Path]) -> tuple[Netted, ...]:
         If a folder is no run, the settlements are of other years, contracts, programmes or
         alliances, one saw claims paid later than the last one, or one is given twice.
     """
-    found = [(folder, Settlement.of_run(folder)) for folder in earlier]
+    folders = map(at_hand, earlier)
+    found = [(folder, Settlement.of_run(folder)) for folder in folders]
     for _, one in found:
         _refuse_other(last, one)
     digests = [one.digest for one in (last, *(one for _, one in found))]

@@ -78,6 +78,8 @@ OUTCOMES: Final = TableSchema(
                         ("difference", "difference_low", "difference_high", "ratio", "ratio_low",
                          "ratio_high")),
             ),
+            after={"readmissions": ("stays",), "follow_up": ("stays",),
+                   "ed_avoidable": ("ed_visits",)},
         ),
     ),
 )  # fmt: skip
@@ -184,6 +186,7 @@ COST_DRIVERS: Final = TableSchema(
         Behind(
             "scope", "scope_id", ("year",), "dimension", "item",
             counts=(Counted("services", "=services"),), rests_on=("=nine_months",),
+            within={"services": "nine_months"},
         ),
     ),
 )  # fmt: skip

@@ -1,15 +1,17 @@
 """Rows of quality: the score that settled each partnership, its measures, and what it moved.
 
 What a score moved is the payment as settled less the payment of the same data and terms at a score
-of 1: not above 0 where shared savings rest on it, because no score is better.
+of 1: not above 0 where shared savings rest on it, because no score is better. Of the
+population-based payment of the year it moves the part at stake, in proportion.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
-from ihp_compute.contracts import QualityScores
+from ihp_compute.contracts import Agreement, QualityScores
 from ihp_compute.measure import Measured, MeasurePoints, Plan
 
 AT_ONE: Final = "quality_full"
@@ -53,9 +55,21 @@ def score_rows(
             "low": low,
             "high": high,
             "share_cents": moved[name],
-            "pbp_cents": 0,
+            "pbp_cents": _of_payment(plan, measured, name, agreement, used),
             "flag": flag,
         }
+
+
+def _of_payment(
+    plan: Plan, measured: Measured, name: str, agreement: Agreement, score: Decimal | None
+) -> int:
+    """What a score moves of the payments in advance to a partnership, or to an alliance's."""
+    whose = [group for group in plan.roster.groups if plan.contracts.settles(group) == name]
+    return sum(
+        agreement.population_based.moved_by_quality(one.cents_of(whose), score)
+        for one in measured.paid_ahead
+        if one.year == plan.performance_year
+    )
 
 
 def _from(plan: Plan, name: str) -> str:

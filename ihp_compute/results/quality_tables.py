@@ -24,7 +24,8 @@ QUALITY: Final = TableSchema(
         Column("share_cents", pa.int64(), "payment less the one that a score of 1 would settle to",
                "cents"),
         Column("pbp_cents", pa.int64(),
-               "the same of the population-based payment, which rests on no score", "cents"),
+               "what the score moves of the year's population-based payment; 0 where none is at "
+               "stake", "cents"),
         Column("flag", pa.string(),
                "supplied, prior (of an earlier year), filled_full, _none or _average; empty: of "
                "measures"),
@@ -67,6 +68,7 @@ QUALITY_MEASURES: Final = TableSchema(
     # a score is a sum over measures that is known: one that is small takes another with it
     behind=(
         Behind("=partnership", "partnership_id", ("=performance",), "=quality", "measure",
-               counts=(Counted("numerator", "=quality", "denominator"),), adds_up=False),
+               counts=(Counted("numerator", "=quality", "denominator"),), adds_up=False,
+               within={"quality": "settled"}, of_measures=("quality",)),
     ),
 )  # fmt: skip

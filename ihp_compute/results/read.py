@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from ihp_compute.errors import RunError
 from ihp_compute.folders import MANIFEST, Kind
+from ihp_compute.measure import MEMBER_YEARS, member_years_schema
 from ihp_compute.table_schema import TableSchema
 
 KEPT_TERMS: Final = "contracts.json"
@@ -32,6 +33,8 @@ RUN: Final = Kind(
 def result(run_dir: Path, declared: TableSchema, columns: Sequence[str] | None = None) -> pa.Table:
     """A result table of a run, with these of the declared columns; all unless named.
 
+    Columns that a table has once for each rule set are as many as the run has rule sets.
+
     Raises
     ------
     RunError
@@ -41,10 +44,20 @@ def result(run_dir: Path, declared: TableSchema, columns: Sequence[str] | None =
     if not path.is_file():
         raise RunError(f"{path}: missing, so the run is not finished; make one with ihp run")
     names = list(columns or declared.names)
-    schema = pa.schema([declared.arrow.field(name) for name in names])
     try:
+        if columns is None and declared is MEMBER_YEARS:
+            declared = _as_stored(path)
+            names = list(declared.names)
+        schema = pa.schema([declared.arrow.field(name) for name in names])
         return pq.read_table(path, columns=names).select(names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowKeyError, KeyError, ValueError) as error:
         raise RunError(
             f"{path}: expected columns {', '.join(names)}: {error}; run it again"
         ) from error
+
+
+def _as_stored(path: Path) -> TableSchema:
+    """`MEMBER_YEARS` with costs for each rule set of the file."""
+    n_repeated = sum(bool(column.each) for column in MEMBER_YEARS.columns)
+    n_others = len(MEMBER_YEARS.columns) - n_repeated
+    return member_years_schema((len(pq.read_schema(path).names) - n_others) // n_repeated)

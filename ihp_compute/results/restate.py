@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ihp_compute.folders import MANIFEST, SEAL, beside, file_sha256, publish, write_manifest
+from ihp_compute.folders import MANIFEST, SEAL, file_sha256, write_manifest
+from ihp_compute.publishing import beside, publish
 from ihp_compute.results.manifest import read_manifest
 from ihp_compute.results.verify import verify_run
 
@@ -42,17 +43,17 @@ class Restated:
 
 def restate(
     run_dir: Path,
-    write_page: Callable[[Path], Path],
+    write_pages: Sequence[Callable[[Path], Path]],
     statement: Mapping[str, str] | None = None,
 ) -> Restated:
-    """Verify a run and put its folder in place again, with another statement and page.
+    """Verify a run and put its folder in place again, with another statement and pages.
 
     Parameters
     ----------
     run_dir : Path
         A finished run of this method version.
-    write_page : callable
-        Writes the page of the run in a folder and gives its path.
+    write_pages : sequence of callable
+        Each writes a page of the run in a folder, its workbook say, and gives its path.
     statement : mapping, optional
         Fields of a statement; without it that of the run stays.
 
@@ -71,8 +72,9 @@ def restate(
         shutil.copytree(place, folder, copy_function=_linked, dirs_exist_ok=True)
         (folder / MANIFEST).unlink()  # another name of the file that still stands in its place
         write_manifest(folder, manifest)
-        page = write_page(folder)
-        manifest["files"] = {**held["files"], page.name: file_sha256(page)}
+        pages = [write(folder) for write in write_pages]
+        made = {page.name: file_sha256(page) for page in pages}
+        manifest["files"] = {**held["files"], **made}
         write_manifest(folder, manifest)
         sealed = read_manifest(folder)
         publish(folder, place)

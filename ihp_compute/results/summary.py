@@ -7,13 +7,14 @@ a person with one weight in all of them, so that years add up replicate by repli
 several seeds or numbers of replicates are not drawn together, and their sum over years has no
 interval.
 
-A year in which 1 to 10 people were served loses every count of people and every dollar, and with it
-the sums over years. Not here: the page (`report`).
+Figures are whole, or as everybody may see them: then a year in which 1 to 10 people were served, or
+of which a run's open form hides them, loses every count of people and every dollar, and with it the
+sums over years. Not here: the page (`report`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.codes import COMPARISON
+from ihp_compute.codes import COMPARISON, UNATTRIBUTED
 from ihp_compute.errors import RunError, SummaryError
 from ihp_compute.measure.programme import ALL, ATTRIBUTED
 from ihp_compute.results.manifest import read_manifest
@@ -30,9 +31,10 @@ from ihp_compute.results.programme_tables import OUTCOME_CHANGES, OUTCOMES
 from ihp_compute.results.read import result
 from ihp_compute.results.resettle import resettle
 from ihp_compute.results.small_cells import is_small
+from ihp_compute.results.suppression import OpenForm
 from ihp_compute.results.tables import UTILISATION
 from ihp_compute.results.verify import verify_run
-from ihp_compute.settlement import Settled
+from ihp_compute.settlement import SETTLED, Settled
 from ihp_compute.uncertainty import intervals
 
 METHOD: Final = "percentile"
@@ -41,8 +43,19 @@ LEVEL: Final = 0.95
 """Which interval `low` and `high` of a figure are the ends of."""
 MONEY: Final = ("savings_cents", "shared_cents", "owed_cents", "kept_cents")
 PEOPLE: Final = "people_served"
+_COUNTED: Final = ""
+"""The measure of a cell that counts people."""
+_RESERVED: Final = (COMPARISON, UNATTRIBUTED)
 PRACTITIONERS: Final = "practitioners"
 LOCATIONS: Final = "provider_locations"
+_OPEN: Final = (
+    "Open form: what 1 to 10 people stand behind is held back, and what would tell it; what one "
+    "run has shown, another cannot take back."
+)
+_WHOLE: Final = (
+    "Whole: counts of 1 to 10 people are shown, for those who may see them; `ihp summary "
+    "--suppress` makes the one for everybody."
+)
 _MEASURES: Final = {
     "ed_visits_per_1000": ("ed_visits", "member_months", 12_000.0),
     "stays_per_1000": ("stays", "member_months", 12_000.0),
@@ -57,7 +70,7 @@ _Draws = dict[str, NDArray[np.int64]]
 class Figure:
     """One figure of a year, or over all years where `year` is None.
 
-    `value` is None where 1 to 10 people stand behind it; `low` and `high` are None without an
+    `value` is None where it is held back from everybody; `low` and `high` are None without an
     interval: counts have none, nor has a run without replicates.
     """
 
@@ -73,11 +86,11 @@ class Figure:
 class UseChange:
     """A rate of all partnerships' members in both years of a run, and its change.
 
-    `base_rate`, `rate` and `change` are crude; None where a year has 1 to 10 of the events, of
-    index stays or of members, `change` also where the base year has no event. `relative_change` is
-    the change at the state's mix of risk against that of `comparator`, with the ends of its 95 %
-    interval; None where the run does not measure it, or fewer than eleven people stand behind one
-    of its rates.
+    `base_rate`, `rate` and `change` are crude; a rate is None of nobody, `change` where the base
+    year has no event. `relative_change` is the change at the state's mix of risk against that of
+    `comparator`, with the ends of its 95 % interval; None where the run does not measure it. Held
+    back from everybody, and then None: what rests on 1 to 10 events, index stays or members of a
+    year, and a change against as few.
     """
 
     measure: str
@@ -126,6 +139,7 @@ class Summary:
     years: tuple[YearSummary, ...]
     over_all: tuple[Figure, ...]
     notes: tuple[str, ...]
+    suppressed: bool = False
 
     @property
     def figures(self) -> tuple[Figure, ...]:
@@ -153,16 +167,20 @@ class Summary:
                 for one in self.years
             ],
             "notes": list(self.notes),
+            "suppressed": self.suppressed,
         }
 
 
-def summarise(run_dirs: Sequence[Path]) -> Summary:
+def summarise(run_dirs: Sequence[Path], forms: Mapping[Path, OpenForm] | None = None) -> Summary:
     """Figures of the runs' performance years and over all of them.
 
     Parameters
     ----------
     run_dirs : sequence of Path
         Finished runs, each of another performance year, in any order.
+    forms : mapping of Path to OpenForm, optional
+        What everybody may see of each run: what that hides is held back, as are small counts.
+        Without it all is shown.
 
     Raises
     ------
@@ -182,11 +200,15 @@ def summarise(run_dirs: Sequence[Path]) -> Summary:
                 "runs of different years: what both settle would be counted twice. Give one of them"
             )
         of_year[year] = run_dir
-    years = [_year_of(of_year[year]) for year in sorted(of_year)]
-    return Summary(tuple(years), tuple(_over_all(years)), tuple(_notes(years)))
+    forms = forms or {}
+    years = [_year_of(of_year[year], forms.get(of_year[year])) for year in sorted(of_year)]
+    notes = [_OPEN if forms else _WHOLE]
+    return Summary(
+        tuple(years), tuple(_over_all(years)), (*notes, *_notes(years)), suppressed=bool(forms)
+    )
 
 
-def _year_of(run_dir: Path) -> YearSummary:
+def _year_of(run_dir: Path, form: OpenForm | None) -> YearSummary:
     verify_run(run_dir)
     manifest = read_manifest(run_dir, go_on=True)
     for name in (PRACTITIONERS, LOCATIONS):
@@ -200,18 +222,19 @@ def _year_of(run_dir: Path) -> YearSummary:
     practitioners = int(manifest[PRACTITIONERS])
     year = int(manifest["performance_year"])
     draws = _joint(settled, int(manifest["replicates"]))
-    held_back = is_small(n_people)
+    held_back = form is not None and (
+        is_small(n_people) or form.hides_of(_COUNTED, year) or form.hides_of(SETTLED, year)
+    )
+    few = form is not None and is_small(practitioners)
     figures = (
         Figure(PEOPLE, year, None if held_back else n_people, "people"),
         Figure("partnerships", year, len(settled), "partnerships"),
-        Figure(
-            PRACTITIONERS, year, None if is_small(practitioners) else practitioners, "practitioners"
-        ),
+        Figure(PRACTITIONERS, year, None if few else practitioners, "practitioners"),
         *_locations(manifest, year),
         *(_money(name, year, draws[name], held_back=held_back) for name in MONEY),
     )
     partnerships = frozenset(one.partnership_id for one in settled)
-    use = tuple(_use(run_dir, manifest, partnerships))
+    use = tuple(_use(run_dir, manifest, partnerships, form))
     return YearSummary(run_dir, manifest, figures, use, draws, held_back, partnerships)
 
 
@@ -257,7 +280,12 @@ def _over_all(years: Sequence[YearSummary]) -> list[Figure]:
     return found
 
 
-def _use(run_dir: Path, manifest: dict[str, Any], partnerships: frozenset[str]) -> list[UseChange]:
+def _use(
+    run_dir: Path,
+    manifest: dict[str, Any],
+    partnerships: frozenset[str],
+    form: OpenForm | None,
+) -> list[UseChange]:
     """Rates of all settled partnerships together, base and performance year."""
     years = int(manifest["base_year"]), int(manifest["performance_year"])
     counts = ("n_members", "member_months", "stays", "ed_visits", "index_stays", "readmissions")
@@ -266,11 +294,16 @@ def _use(run_dir: Path, manifest: dict[str, Any], partnerships: frozenset[str]) 
         if row["group_id"] in partnerships:
             for name in counts:
                 sums[row["year"]][name] += row[name]
-    against = _against(run_dir)
+    against = _against(run_dir, form)
+    groups = {name for name in manifest["groups"] if name not in _RESERVED}
+    whose = None if partnerships == groups else sorted(partnerships)
     found = []
     for measure, (events, over, times) in _MEASURES.items():
         told = (events, "n_members", *((over,) if over == "index_stays" else ()))
-        small = any(is_small(sums[year][name]) for year in years for name in told)
+        small = form is not None and (
+            any(is_small(sums[year][name]) for year in years for name in told)
+            or any(form.hides_of(n, year, whose) for n in (_COUNTED, events) for year in years)
+        )
         rates: list[float | None] = [
             None if small or not sums[year][over] else times * sums[year][events] / sums[year][over]
             for year in years
@@ -282,12 +315,16 @@ def _use(run_dir: Path, manifest: dict[str, Any], partnerships: frozenset[str]) 
     return found
 
 
-def _against(run_dir: Path) -> dict[str, dict[str, Any]]:
+def _against(run_dir: Path, form: OpenForm | None) -> dict[str, dict[str, Any]]:
     """Changes of all partnerships' members against the comparator, by measure."""
     shown = ("comparator", "comparator_change", "relative_change", "low", "high")
     keys = {"dimension": ALL, "scope": ATTRIBUTED, "basis": "standardised", "flag": ""}
-    rows = result(run_dir, OUTCOME_CHANGES, ("measure", *keys, *shown)).to_pylist()
-    few = _few_behind(run_dir)
+    names = ("measure", *keys, *shown)
+    if form is None:
+        rows = result(run_dir, OUTCOME_CHANGES, names).to_pylist()
+    else:  # what is hidden has no flag
+        rows = form.table(OUTCOME_CHANGES.name).select(names).to_pylist()
+    few = set() if form is None else _few_behind(run_dir)
     return {
         row["measure"]: {name: row[name] for name in shown}
         for row in rows
@@ -345,7 +382,7 @@ def _notes(years: Sequence[YearSummary]) -> list[str]:
     if any(one.held_back for one in years):
         held = ", ".join(str(one.year) for one in years if one.held_back)
         found.append(
-            f"Of {held}, with 1 to 10 people, neither people nor dollars are shown, nor sums over "
-            "the years."
+            f"Of {held} neither people nor dollars are shown, nor sums over the years: too few "
+            "people stand behind them, or would follow from them."
         )
     return found

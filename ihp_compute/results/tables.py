@@ -109,6 +109,10 @@ INTERVALS: Final = TableSchema(
         Column("low", pa.float64(), "lower end", "of the measure"),
         Column("high", pa.float64(), "upper end", "of the measure"),
         Column("std_error", pa.float64(), "standard deviation over replicates", "of the measure"),
+        Column("low_monte_carlo_error", pa.float64(),
+               "standard error of the lower end itself: what other replicates would change",
+               "of the measure"),
+        Column("high_monte_carlo_error", pa.float64(), "of the upper end", "of the measure"),
         Column("flag", pa.string(),
                "why to be careful: below_minimum_size, empty_cell, thin_cell; those of a sum"),
     ),
@@ -139,6 +143,9 @@ CHANCES: Final = TableSchema(
         Column("payment_above_zero", pa.float64(), "replicates paid to the partnership", "ratio"),
         Column("payment_below_zero", pa.float64(), "replicates owed by it", "ratio"),
         Column("mean_payment_cents", pa.int64(), "mean over replicates, half to even", "cents"),
+        Column("payment_without_effect_cents", pa.int64(),
+               "mean payment had the replicates saved nothing in the mean, under the observed "
+               "target, half to even", "cents"),
         Column("clinics", pa.int32(), "its clinics with members in both years", "clinics"),
         Column("clinic_year_from", pa.string(),
                "whose clinic-years: own from 8 clinics, else state; none where there are no two"),
@@ -152,6 +159,47 @@ CHANCES: Final = TableSchema(
                "chance of savings above 0, with clinic-years", "ratio"),
     ),
     keys=("partnership_id", "conditioning"),
+    in_digest=False,
+    behind=(_OF_PARTNERSHIP,),
+)  # fmt: skip
+
+DISTRIBUTION: Final = TableSchema(
+    "distribution",
+    "savings and payment in twenty equal parts of the replicates: the middle of each part",
+    (
+        _SCOPE,
+        Column("scope_id", pa.string(),
+               "partnership, programme, or contract of a track; else the scope's name"),
+        Column("conditioning", pa.string(), "target_resampled or target_fixed"),
+        Column("part", pa.int32(), "1 to 20, the lowest first, of each measure by itself",
+               "position"),
+        Column("savings_cents", pa.int64(), "its middle replicate of savings", "cents"),
+        Column("savings_rate", pa.float64(), "of savings over target", "ratio"),
+        Column("payment_cents", pa.int64(), "of the payment", "cents"),
+    ),
+    keys=("scope", "scope_id", "conditioning", "part"),
+    in_digest=False,
+    behind=(
+        Behind("scope", "scope_id", ("=performance",), rests_on=("=settled",), renamed=_SETTLES),
+    ),
+)  # fmt: skip
+
+CORRIDOR: Final = TableSchema(
+    "corridor",
+    "what each partnership would settle to at other costs under its target, from savings of -15 % "
+    "to 15 %, and either side of its gates to the cent",
+    (
+        _PARTNERSHIP,
+        Column("position", pa.int32(), "its place, the least savings first", "position"),
+        Column("observed_cents", pa.int64(), "what care would have cost", "cents"),
+        Column("savings_rate", pa.float64(), "target less that, over the target", "ratio"),
+        Column("savings_cents", pa.int64(), "target less that", "cents"),
+        Column("gate_passed", pa.bool_(), "whether it would settle"),
+        Column("shareable_cents", pa.int64(), "savings or loss that count", "cents"),
+        Column("share_cents", pa.int64(), "the partnership's share, after quality", "cents"),
+        Column("payment_cents", pa.int64(), "the payment, positive: to the partnership", "cents"),
+    ),
+    keys=("partnership_id", "position"),
     in_digest=False,
     behind=(_OF_PARTNERSHIP,),
 )  # fmt: skip
@@ -231,7 +279,31 @@ CELLS: Final = TableSchema(
     restricted=True,
     behind=(
         Behind("=partnership", "partnership_id", ("=performance",), "=rate_cell", "rate_cell",
-               rests_on=("=cells",), adds_up=False),
+               rests_on=("=cells",), adds_up=False, within={"cells": SETTLED}),
+    ),
+)  # fmt: skip
+
+CAPS: Final = TableSchema(
+    "caps",
+    "what floor and cap of the contract moved in each partnership's cost, and of how many people",
+    (
+        _PARTNERSHIP,
+        _YEAR,
+        Column("n_members", pa.int64(), "members of the year", "members"),
+        Column("n_above_cap", pa.int64(), "members of whose cost the cap takes away", "members"),
+        Column("uncapped_cents", pa.int64(), "cost before floor and cap", "cents"),
+        Column("floored_cents", pa.int64(), "what raised negative costs to zero", "cents"),
+        Column("above_cap_cents", pa.int64(), "what the cap took away", "cents"),
+        Column("cost_cents", pa.int64(),
+               "cost after floor and cap, and after completion where the run completes", "cents"),
+    ),
+    keys=("partnership_id", "year"),
+    in_digest=False,
+    behind=(
+        Behind("=partnership", "partnership_id", ("year",), counts=(
+            _PEOPLE,
+            Counted("n_above_cap", "=above_cap", falls=("n_above_cap",)),
+        )),
     ),
 )  # fmt: skip
 
@@ -285,9 +357,29 @@ PAYMENTS: Final = TableSchema(
             "payer",
             rests_on=("=payers",),
             adds_up=False,
+            within={"payers": SETTLED},
         ),
     ),
 )
+
+PAID_AHEAD: Final = TableSchema(
+    "paid_ahead",
+    "population-based payments of whole years, where a contract counts them as cost or grades them",
+    (
+        _PARTNERSHIP,
+        Column("year", pa.int16(), "year that is paid", "year"),
+        Column("rate_cell", pa.string(), "rate cell of the months"),
+        Column("payer", pa.string(), "who pays: ffs, and each plan"),
+        Column("n_members", pa.int64(), "people paid for", "members"),
+        Column("member_months", pa.int64(), "months that count of those people", "member months"),
+        Column("payment_cents", pa.int64(), "four quarters and the true-up together", "cents"),
+        Column("offset_cents", pa.int64(), "fees taken off", "cents"),
+        Column("counted_in", pa.string(),
+               "rate cell of the contract in whose cost it stands; empty where it is no cost"),
+    ),
+    keys=("partnership_id", "year", "rate_cell", "payer"),
+    restricted=True,
+)  # fmt: skip
 
 NETTED: Final = TableSchema(
     "netted",
@@ -341,6 +433,8 @@ EXCLUSIONS: Final = TableSchema(
     behind=(Behind("=excluded", "=excluded", ("year",), "=reason", "reason", counts=(_PEOPLE,)),),
 )
 
+_TOLD_BY_STEP: Final = ("ties", "gained", "lost", "moved_in", "moved_out")
+
 ATTRIBUTION: Final = TableSchema(
     "attribution",
     "members of each partnership by the step that found it, and who came and went",
@@ -371,8 +465,8 @@ ATTRIBUTION: Final = TableSchema(
         Behind("=partnership", "partnership_id", ("year",), "=step", "step", counts=(
             Counted("members"),
             *(Counted(name, f"={name}", falls=(name,))
-              for name in ("ties", "gained", "lost", "moved_in", "moved_out")),
-        )),
+              for name in _TOLD_BY_STEP),
+        ), with_people=_TOLD_BY_STEP),
     ),
 )  # fmt: skip
 
@@ -413,9 +507,10 @@ UTILISATION: Final = TableSchema(
 TABLES: Final[Mapping[str, TableSchema]] = {
     table.name: table
     for table in (
-        ATTRIBUTION, CELLS, CHANCES, DATA_QUALITY, EXCLUSIONS, INTERVALS, LEDGER, MEMBER_YEARS,
-        NETTED, PAYMENTS, QUALITY, QUALITY_MEASURES, SCORE_CHANGES, SENSITIVITIES, SETTLEMENT,
-        SETTLEMENT_STATE, UTILISATION, WALK, *PROGRAMME_TABLES.values(),
+        ATTRIBUTION, CAPS, CELLS, CHANCES, CORRIDOR, DATA_QUALITY, DISTRIBUTION, EXCLUSIONS,
+        INTERVALS, LEDGER, MEMBER_YEARS, NETTED, PAID_AHEAD, PAYMENTS, QUALITY,
+        QUALITY_MEASURES, SCORE_CHANGES, SENSITIVITIES, SETTLEMENT, SETTLEMENT_STATE, UTILISATION,
+        WALK, *PROGRAMME_TABLES.values(),
     )
 }  # fmt: skip
 """Every table of a run by name; the digest takes them by name."""

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from numpy.typing import NDArray
-
 from ihp_compute.contracts import Agreement
 from ihp_compute.settlement.norms import Risk
-from ihp_compute.settlement.program import Compiled, Program
+from ihp_compute.settlement.program import Node, Program
 from ihp_compute.settlement.risk_ratio import CORRIDOR, CREDIBILITY, RATIO_RULES
-from ihp_compute.settlement.target import write_target
+from ihp_compute.settlement.target import Walked
 from ihp_compute.units import CENTS_PER_USD, MICRO
 
 
@@ -58,11 +56,11 @@ class SettledCell:
     target_cents: int
 
 
-def cells_program(agreement: Agreement, *, base_year: int, performance_year: int) -> Compiled:
-    """The cells of a target as a program over `state.sources`."""
-    program = Program()
-    years: dict[str, Any] = {"base_year": base_year, "performance_year": performance_year}
-    walked = write_target(program, agreement, **years)
+def write_cells(program: Program, agreement: Agreement, walked: Walked) -> dict[str, Node]:
+    """The cells of a target that is written, as outputs beside its own: `settled_cells` reads them.
+
+    Their names end in the place of the rate cell.
+    """
     risk = Risk(program, agreement)
     outputs = {"level": walked.base.level, "scale": walked.base.scale}
     for i, (base, target) in enumerate(zip(walked.base.cells, walked.cells, strict=True)):
@@ -76,17 +74,18 @@ def cells_program(agreement: Agreement, *, base_year: int, performance_year: int
             f"pmpm {i}": target.after / program.source(f"perf_months_{i}"),
             **{f"{level} {i}": running for level, running in target.running_at.items()},
         }
-    return program.compile(outputs)
+    return outputs
 
 
-def settled_cells(
-    agreement: Agreement, program: Compiled, given: Mapping[str, NDArray[Any]]
-) -> tuple[SettledCell, ...]:
-    """The rate cells of a partnership, in the order of the contract, from its sources."""
-    found = {
-        name: array[0].item()
-        for name, array in program.run({name: a[:1] for name, a in given.items()}).items()
-    }
+def settled_cells(agreement: Agreement, found: Mapping[str, Any]) -> tuple[SettledCell, ...]:
+    """The rate cells of a partnership, in the order of the contract.
+
+    Parameters
+    ----------
+    agreement : Agreement
+    found : mapping of name to number
+        Outputs of `write_cells` of the data as observed.
+    """
     levels = [name for name in ("risk", *RATIO_RULES) if f"{name} 0" in found]
     cells, before = [], dict.fromkeys(levels, 0)
     for i, cell in enumerate(agreement["target.rate_cells"]):

@@ -56,12 +56,15 @@ from ihp_compute.settlement.steps import (
     gates_by_size,
     write_settlement,
 )
+from ihp_compute.table_files import with_plain_names
 from ihp_compute.units import CENTS_PER_USD, cents_of, dollars
 
 REQUIRED: Final = ("partnership_id", "n_members", "target_usd", "observed_usd")
 OPTIONAL: Final = ("contract", "performance_year", QUALITY_SCORE)
 SOURCE: Final = ".source"
 """After the path of a term: the column that says where its values are written."""
+MOST_NOTES: Final = 10
+"""Partnerships named that stand more than once."""
 RESTS_ON: Final = ("settlement.", "agreement.first_performance_year")
 """Terms that a settlement of given aggregates rests on, by the start of their path."""
 
@@ -137,6 +140,7 @@ def settle_table(
     ContractError
         If a contract or path is unknown, or an override does not fit its term.
     """
+    table = with_plain_names(table, where, _is_of_band)
     columns, notes = _columns(table, where)
     given = contract if isinstance(contract, Contract) else contracts.load(contract)
     rows = list(_rows(table, columns, where))
@@ -188,6 +192,7 @@ def settle_table(
         column = "" if QUALITY_SCORE in table.column_names else f"no column {QUALITY_SCORE}; "
         raise MissingQualityError(f"{where}: {column}{missing_text(sorted(unscored))}")
     notes += [_filled_text(where, *key, *sums) for key, sums in fills.items()]
+    notes += _repeated(rows, found.get("payment", np.empty(0, np.int64)), where)
     return SettledTable(
         table=_with_sources(_with_fills(_result(rows, found, given.name), filled), table),
         payment_cents=found.get("payment", np.empty(0, np.int64)),
@@ -196,15 +201,48 @@ def settle_table(
     )
 
 
+def _repeated(rows: Sequence[_Row], payment_cents: NDArray[np.int64], where: str) -> list[str]:
+    """Notes on partnerships that stand more than once in a year.
+
+    Rows that differ in contract, score or terms are scenarios. Others are counted twice.
+    """
+    places: dict[tuple[str, int | None], dict[tuple[Any, ...], list[int]]] = {}
+    for i, row in enumerate(rows):
+        scenario = row.contract, tuple(sorted(row.numbers.items())), row.shapes
+        of_year = places.setdefault((row.partnership_id, row.year), {})
+        of_year.setdefault(scenario, []).append(i)
+    notes, n_scenarios, n_of = [], 0, 0
+    for (name, year), scenarios in places.items():
+        if len(scenarios) > 1:
+            n_of, n_scenarios = n_of + 1, n_scenarios + len(scenarios)
+        for repeated in scenarios.values():
+            if len(repeated) > 1 and name:
+                paid = dollars(int(payment_cents[repeated].sum()))
+                when = "" if year is None else f" of {year}"
+                notes.append(
+                    f"{where}: {name}{when} stands {len(repeated)} times, first in rows "
+                    f"{repeated[0] + 1} and {repeated[1] + 1}: each is settled and counted, "
+                    f"{paid} in all"
+                )
+    if len(notes) > MOST_NOTES:
+        notes = [*notes[:MOST_NOTES], f"{where}: and {len(notes) - MOST_NOTES:,} more stand so"]
+    if n_of:
+        notes.append(
+            f"{where}: {n_of:,} partnerships stand in {n_scenarios:,} scenarios, rows that differ "
+            "in contract, score or terms; payments in all add them up"
+        )
+    return notes
+
+
 def _columns(table: pa.Table, where: str) -> tuple[list[str], list[str]]:
     """Columns that are terms, and notes on those that do nothing."""
     names = table.column_names
     missing = [name for name in REQUIRED if name not in names]
     if missing:
-        raise DataError(f"{where}: found no column {missing[0]}, expected {', '.join(REQUIRED)}")
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise DataError(f"{where}: found column {min(twice)} twice, expected it once")
+        raise DataError(
+            f"{where}: found no column {missing[0]}, expected {', '.join(REQUIRED)}; it has "
+            f"{', '.join(names)}"
+        )
     terms, notes, left_out = [], [], []
     for name in names:
         if name in REQUIRED or name in OPTIONAL:
@@ -231,6 +269,11 @@ def _columns(table: pa.Table, where: str) -> tuple[list[str], list[str]]:
     if left_out:
         notes.append(f"{where}: columns left out: {', '.join(left_out)}")
     return terms, notes
+
+
+def _is_of_band(name: str) -> bool:
+    """Whether a column names a band of a contract, whose name may have capitals."""
+    return split_band_path(name.removesuffix(SOURCE)) is not None
 
 
 def _is_source(name: str) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import compress
 from typing import Any, Final
 
 import numpy as np
@@ -96,6 +97,18 @@ class Program:
             int(op), a.index, 0 if b is None else b.index, 0 if c is None else c.index
         )  # fmt: skip
         return self._node(row)
+
+    def operation(self, node: Node) -> tuple[Op, tuple[Node, ...]] | None:
+        """An expression's operation and operands; None of a source or a term."""
+        op, *operands = self._rows[node.index]
+        if op in (_SOURCE, _TERM):
+            return None
+        return Op(op), tuple(Node(self, index) for index in operands[: n_operands(op)])
+
+    def given(self, node: Node) -> Decimal | str:
+        """The value of a term, or the name of a source."""
+        kind, name = self._rows[node.index]
+        return self._values[name] if kind == _TERM else str(name)
 
     def minimum(self, a: Node, b: Node) -> Node:
         """The lesser."""
@@ -203,8 +216,8 @@ class Compiled:
 
         Parameters
         ----------
-        sources : mapping of name to int64 or float64[n]
-            Integers below 2**53.
+        sources : mapping of name to int64 or float64[n] or [1]
+            Integers below 2**53; one value stands in every replicate.
 
         Returns
         -------
@@ -215,18 +228,67 @@ class Compiled:
         DataError
             If a whole output is too large to be exact.
         """
-        stacked = np.array([sources[name] for name in self.sources], dtype=np.float64)
-        if not self.sources:
-            n = max((len(array) for array in sources.values()), default=1)
-            stacked = np.empty((0, n))
-        constants = self.constants()
-        values = settle_grid(stacked, constants, self.table, self.registers, whole=False)[0]
-        whole = values[np.array(self.rounded, dtype=np.bool_)]
-        if whole.size and not -EXACT_FLOAT_LIMIT < whole.min() <= whole.max() < EXACT_FLOAT_LIMIT:
-            raise DataError(
-                "a settled amount is not below 2^53 cents, so it would not be exact; settle parts"
-            )
+        n = max(map(len, sources.values()), default=1)
+        given = [sources[name] for name in self.sources]
+        # what stands in every replicate is one more constant, so what follows from it is done once
+        steady = [k for k, array in enumerate(given) if len(array) < n]
+        moving = [k for k, array in enumerate(given) if len(array) == n]
+        place = np.arange(len(given) + len(self.terms) + len(self.table), dtype=np.int32)
+        place[moving + steady] = place[: len(given)]
+        table = self.table.copy()
+        table[:, 1:] = place[table[:, 1:]]
+        rows = stacked([given[k] for k in moving], n)
+        standing = np.array([[given[k].item() for k in steady]], np.float64)
+        constants = np.concatenate([standing, self.constants()], axis=1)
+        values = settle_grid(rows, constants, table, place[self.registers], whole=False)[0]
+        amounts = iter(_whole(values[np.array(self.rounded, np.bool_)]))
         return {
-            name: row.astype(np.int64) if rounded else row
+            name: next(amounts) if rounded else row.copy()
             for name, row, rounded in zip(self.outputs, values, self.rounded, strict=True)
         }
+
+    def only(self, outputs: Sequence[str]) -> Compiled:
+        """The program that gives some of the outputs, without what only others need."""
+        n_inputs = len(self.sources) + len(self.terms)
+        at = [self.outputs.index(name) for name in outputs]
+        needed = np.zeros(n_inputs + len(self.table), np.bool_)
+        needed[self.registers[at]] = True
+        for i in range(len(self.table) - 1, -1, -1):
+            if needed[n_inputs + i]:
+                op, *operands = self.table[i].tolist()
+                needed[operands[: n_operands(op)]] = True
+        place = np.cumsum(needed, dtype=np.int32) - np.int32(1)
+        table = self.table[needed[n_inputs:]]
+        # an operand that is not taken stays 0
+        taken = np.arange(3) < np.array([n_operands(op) for op in table[:, 0].tolist()])[:, None]
+        table[:, 1:] = np.where(taken, place[table[:, 1:]], 0)
+        n = len(self.sources)
+        terms = needed[n:n_inputs].tolist()
+        return Compiled(
+            sources=tuple(compress(self.sources, needed[:n].tolist())),
+            terms=tuple(compress(self.terms, terms)),
+            values=tuple(compress(self.values, terms)),
+            table=table,
+            outputs=tuple(outputs),
+            registers=place[self.registers[at]],
+            rounded=tuple(self.rounded[k] for k in at),
+        )
+
+
+def stacked(sources: Sequence[NDArray[Any]], n: int) -> NDArray[np.float64]:
+    """Sources as rows, float64[n_sources, n]; one value stands in every column."""
+    rows = np.empty((len(sources), n))
+    if sources and all(len(array) == n for array in sources):
+        np.concatenate(sources, out=rows.reshape(-1))
+        return rows
+    for row, array in zip(rows, sources, strict=True):
+        row[:] = array
+    return rows
+
+
+def _whole(amounts: NDArray[np.float64]) -> NDArray[np.int64]:
+    if amounts.size and not -EXACT_FLOAT_LIMIT < amounts.min() <= amounts.max() < EXACT_FLOAT_LIMIT:
+        raise DataError(
+            "a settled amount is not below 2^53 cents, so it would not be exact; settle parts"
+        )
+    return amounts.astype(np.int64)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from ihp_compute.codes import COMPARISON, PAYER_KINDS
 from ihp_compute.contracts import Agreement, ContractSet, Own, QualityFill, QualityScores
 from ihp_compute.errors import ContractError
-from ihp_compute.settlement.cells import SettledCell, cells_program, settled_cells
+from ihp_compute.settlement.cells import SettledCell, settled_cells, write_cells
 from ihp_compute.settlement.federal import federal_share, net_of_federal
 from ihp_compute.settlement.payers import split
 from ihp_compute.settlement.program import Compiled, Program
@@ -39,6 +39,10 @@ from ihp_compute.uncertainty import Totals
 from ihp_compute.units import CENTS_PER_USD
 
 CONDITIONINGS: Final = ("target_resampled", "target_fixed")
+_DRAWN: Final = (
+    "target", "observed", "savings", "savings_rate", "payment", "passed", "empty_cells",
+)  # fmt: skip
+"""Outputs of `run_program` that are wanted in every replicate; of the others the observed is."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,7 @@ def settle(
     scores.refuse_missing(agreements)
     years: dict[str, Any] = {"base_year": base_year, "performance_year": performance_year}
     whole = SharedPrograms(partial(run_program, **years))
-    by_cell: dict[str, Compiled] = {}
+    drawn = SharedPrograms(lambda agreement, **of: whole.of(agreement, **of).only(_DRAWN))
     sums: dict[tuple[int, tuple[str, ...]], StateSums] = {}
     stayers: dict[tuple[int, tuple[str, ...]], StateSums] = {}
     drafts: dict[str, str] = {}
@@ -188,11 +192,10 @@ def settle(
         terms = agreement.contract.sha256
         if terms not in drafts:
             drafts[terms] = agreement.draft_line()
-            by_cell[terms] = cells_program(agreement, **years)
         fill = scores.fill(partnership, agreement)
         used = scores.used(partnership, agreement)
         case = _Case(sums[key], stayers.get(key), partnership, agreement, used, fill, **years)
-        settled.append(_settle_one(case, whole, by_cell[terms], drafts[terms]))
+        settled.append(_settle_one(case, whole, drawn, drafts[terms]))
     return settled
 
 
@@ -233,8 +236,8 @@ def run_program(
     """The whole settlement of a partnership as one program over `state.sources`.
 
     Outputs: the levels of the target walk, target, observed, base_pmpm, risk_ratio, what the rules
-    of that ratio rest on (`risk_ratio.RatioRules`), base_credibility, level, empty_cells,
-    cells_left_out, and those of `steps.write_settlement`.
+    of that ratio rest on (`risk_ratio.RatioRules`), base_credibility, empty_cells, cells_left_out,
+    and those of `steps.write_settlement` and `cells.write_cells`.
     """
     program = Program()
     walked = write_target(
@@ -263,10 +266,10 @@ def run_program(
             "state_growth_left_out": program.round(walked.ratio.cells_left_out),
             "ratio_credibility": walked.ratio.credibility,
             "base_credibility": walked.base.credibility,
-            "level": walked.base.level,
             "empty_cells": program.round(walked.empty_cells),
             "cells_left_out": program.round(walked.cells_left_out),
             **settled,
+            **write_cells(program, agreement, walked),
         }
     )
 
@@ -290,30 +293,34 @@ class _Case:
         return int(totals.n_members[totals.groups.index(self.partnership)])
 
 
-def _settle_one(case: _Case, programs: SharedPrograms, by_cell: Compiled, draft: str) -> Settled:
+def _settle_one(case: _Case, whole: SharedPrograms, drawn: SharedPrograms, draft: str) -> Settled:
     agreement, n_members = case.agreement, case.n_members
     given = sources(case.sums, case.partnership)
     _check_market(agreement, given)
-    program = programs.of(agreement, n_members=n_members, quality=case.quality)
-    whole = program.run(given)
-    cells = settled_cells(agreement, by_cell, given)
+    of: dict[str, Any] = {"n_members": n_members, "quality": case.quality}
+    observed = {name: array[:1] for name, array in given.items()}
+    as_observed = whole.of(agreement, **of)
+    first = {name: array.item() for name, array in as_observed.run(observed).items()}
+    first["core_cost"] = int(given["core_cost"][0])
+    cells = settled_cells(agreement, first)
     share = federal_share(agreement, cells, case.performance_year)
+    program = drawn.of(agreement, **of)
+    found = {
+        name: program.run(moving)
+        for name, moving in zip(CONDITIONINGS, (given, held(case.sums, given)), strict=True)
+    }
     draws = {
         name: Draws(
-            found["target"],
-            found["observed"],
-            found["savings"],
-            found["savings_rate"],
-            found["payment"],
-            net_of_federal(found["payment"], share),
-            found["passed"],
+            one["target"],
+            one["observed"],
+            one["savings"],
+            one["savings_rate"],
+            one["payment"],
+            net_of_federal(one["payment"], share),
+            one["passed"],
         )
-        for name, found in zip(
-            CONDITIONINGS, (whole, program.run(held(case.sums, given))), strict=True
-        )
+        for name, one in found.items()
     }
-    first = {name: array[0].item() for name, array in whole.items()}
-    first["core_cost"] = int(given["core_cost"][0])
     minimum = agreement["agreement.minimum_members"]
     return Settled(
         partnership_id=case.partnership,
@@ -337,19 +344,19 @@ def _settle_one(case: _Case, programs: SharedPrograms, by_cell: Compiled, draft:
         federal_share=share,
         state_net_cents=int(draws["target_resampled"].state_net_cents[0]),
         below_minimum_size=minimum is not None and n_members < minimum,
-        empty_cell_replicates=int(np.count_nonzero(whole["empty_cells"])),
+        empty_cell_replicates=int(np.count_nonzero(found["target_resampled"]["empty_cells"])),
         thin_cells=_thin_cells(agreement, given),
         cells=cells,
         quality_fill="" if case.fill is None else case.fill.policy,
         quality_moved_cents=0
         if case.fill is None
-        else first["payment"] - _payment_beside(case, case.fill, programs, given),
+        else first["payment"] - _payment_beside(case, case.fill, whole, observed),
         walk=walk(
             agreement,
             first,
             given,
             cells,
-            _movers(case, by_cell, given),
+            _movers(case, as_observed, given),
             base_year=case.base_year,
             performance_year=case.performance_year,
             score=case.quality,
@@ -362,16 +369,15 @@ def _settle_one(case: _Case, programs: SharedPrograms, by_cell: Compiled, draft:
 
 
 def _payment_beside(
-    case: _Case, fill: QualityFill, programs: SharedPrograms, given: Sources
+    case: _Case, fill: QualityFill, programs: SharedPrograms, observed: Sources
 ) -> int:
     """The payment as observed at the score that a fill is compared with."""
     size: dict[str, Any] = {"n_members": case.n_members}
     program = programs.of(case.agreement, quality=fill.compared_with, **size)
-    observed = program.run({name: array[:1] for name, array in given.items()})
-    return int(observed["payment"][0])
+    return int(program.run(observed)["payment"][0])
 
 
-def _movers(case: _Case, by_cell: Compiled, given: Sources) -> Movers | None:
+def _movers(case: _Case, program: Compiled, given: Sources) -> Movers | None:
     """Months of members in several rate cells, and the target without them."""
     if case.stayers is None:
         return None
@@ -380,11 +386,10 @@ def _movers(case: _Case, by_cell: Compiled, given: Sources) -> Movers | None:
         without = sources(case.stayers, case.partnership)
     except ContractError:  # the rest of the state has no base of some rate cell
         g = case.stayers.totals.groups.index(case.partnership)
-        column = case.stayers.columns["perf_months"]
-        return Movers(months - int(case.stayers.by_group[g, 0, column]), None)
+        stayed = case.stayers.by_cell[g, :, 0, case.stayers.columns["perf_months"]]
+        return Movers(months - int(stayed.sum()), None)
     left = int(without["perf_months"][0])
-    cells = settled_cells(case.agreement, by_cell, without)
-    target = sum(cell.target_cents for cell in cells)
+    target = int(program.run({name: array[:1] for name, array in without.items()})["target"][0])
     return Movers(months - left, target / CENTS_PER_USD / left if left else None)
 
 

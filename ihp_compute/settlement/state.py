@@ -26,7 +26,7 @@ from ihp_compute.errors import ContractError
 from ihp_compute.uncertainty import Totals
 
 Sources = dict[str, NDArray[Any]]
-"""int64[1 + B] by name; roots of observed months are float64."""
+"""int64[1 + B] by name, int64[1] of what stands in every replicate; roots are float64[1]."""
 
 YEARS: Final = ("base", "perf")
 WHATS: Final = ("months", "risk", "cost")
@@ -50,8 +50,6 @@ class StateSums:
         Place of base_months, perf_cost and the like among the columns; cost is of one rule set.
     by_cell : int64[n_groups, n_cells, 1 + B, n_columns]
         Rate cells of the contract; merged cells are summed.
-    by_group : int64[n_groups, 1 + B, n_columns]
-        Sums over the rate cells.
     shared, shared_held : mapping of source name to int64[1 + B]
         Sources that every partnership has alike: the state's and the comparison population's; as
         drawn, and as `held` has them.
@@ -66,7 +64,6 @@ class StateSums:
     cells: tuple[str, ...]
     columns: dict[str, int]
     by_cell: NDArray[np.int64]
-    by_group: NDArray[np.int64]
     shared: Sources
     shared_held: Sources
     core_cents: NDArray[np.int64]
@@ -86,7 +83,6 @@ def state_sums(totals: Totals, agreement: Agreement, rule_set: int) -> StateSums
     values = by_cell = totals.values
     if places != [[i] for i in range(len(totals.strata))]:
         by_cell = np.stack([values[:, cell].sum(axis=1) for cell in places], axis=1)
-    by_group = by_cell.sum(axis=1)
     state = np.ascontiguousarray(np.moveaxis(by_cell.sum(axis=0), -1, 0))
     market = np.zeros_like(state)
     if COMPARISON in totals.groups:
@@ -105,19 +101,18 @@ def state_sums(totals: Totals, agreement: Agreement, rule_set: int) -> StateSums
                 if year == "base":
                     shared[f"observed_state_{name}_{i}"] = _as_observed(state[k, i])
     left_out: NDArray[np.bool_] = np.any(values[:, others], axis=(1, 2))
-    core_cents = by_group[:, 0, columns["perf_cost"]] + totals.taken_cents[:, rule_set]
+    observed_cents = by_cell[:, :, 0, columns["perf_cost"]].sum(axis=1)
+    core_cents = observed_cents + totals.taken_cents[:, rule_set]
     return StateSums(
-        totals, agreement.name, cells, columns, by_cell, by_group, shared, _held(shared),
-        core_cents, left_out,
-    )  # fmt: skip
+        totals, agreement.name, cells, columns, by_cell, shared, _held(shared), core_cents, left_out
+    )
 
 
 def sources(sums: StateSums, group: str) -> Sources:
-    """Totals that a partnership's target is made of, by source name: arrays of 1 + B.
+    """Totals that a partnership's target is made of, by source name.
 
     Per rate cell of the contract the partnership's own months, risk and cost, the state's and the
-    comparison population's; over all cells the partnership's own, and its `core_cost` as observed
-    in every replicate.
+    comparison population's; over all cells the partnership's own, and its `core_cost` as observed.
 
     Raises
     ------
@@ -127,6 +122,8 @@ def sources(sums: StateSums, group: str) -> Sources:
     """
     g = sums.totals.groups.index(group)
     found = dict(sums.shared)
+    own = np.ascontiguousarray(np.moveaxis(sums.by_cell[g], -1, 0))
+    whole = own.sum(axis=1)
     for name, k in sums.columns.items():
         if sums.left_out[g, k]:
             listed = "+".join(sums.cells).split("+")
@@ -138,10 +135,10 @@ def sources(sums: StateSums, group: str) -> Sources:
                 "rate cell that occurs"
             )
         for i in range(len(sums.cells)):
-            found[f"{name}_{i}"] = sums.by_cell[g, i, :, k]
-        found[name] = sums.by_group[g, :, k]
+            found[f"{name}_{i}"] = own[k, i]
+        found[name] = whole[k]
     _check_bases(sums, group, found)
-    found["core_cost"] = np.full_like(found["perf_cost"], sums.core_cents[g])
+    found["core_cost"] = sums.core_cents[g : g + 1]
     found["observed_months"] = _as_observed(found["perf_months"])
     for year in YEARS:
         found[f"root_{year}_months"] = _root(found[f"{year}_months"])
@@ -177,12 +174,12 @@ def root(value: Decimal | int) -> Decimal:
 
 
 def _root(months: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The root of the observed months, rounded once, in every replicate."""
-    return np.full(months.shape, float(root(int(months[0]))))
+    """The root of the observed months, rounded once."""
+    return np.array([float(root(int(months[0])))])
 
 
 def _as_observed(array: NDArray[Any]) -> NDArray[Any]:
-    return np.full_like(array, array[0])
+    return array[:1]
 
 
 def _check_bases(sums: StateSums, group: str, given: Mapping[str, NDArray[Any]]) -> None:

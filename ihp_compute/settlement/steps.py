@@ -150,6 +150,7 @@ def write_settlement(
     n_members: int | None = None,
     quality: Decimal | None = None,
     by_row: frozenset[str] = frozenset(),
+    told: Callable[[str, Settlement], object] | None = None,
 ) -> dict[str, Node]:
     """Write a settlement into a program.
 
@@ -168,6 +169,8 @@ def write_settlement(
         Score from 0 to 1; None leaves the share alone.
     by_row : frozenset of str
         Paths (and `quality_score`) whose values are sources of that name, dollars in cents.
+    told : callable, optional
+        Called after each step with its name and the settlement as it stands then.
 
     Returns
     -------
@@ -193,6 +196,8 @@ def write_settlement(
     changes: dict[str, Node] = {}
     for step in agreement.steps:
         OPERATIONS[step].write(settlement)
+        if told is not None:
+            told(step, settlement)
         if settlement.shareable is not None:
             changes[step] = settlement.level() - level
             level = settlement.level()

@@ -61,9 +61,11 @@ class CellYears:
 
     def merged(self, cells: Sequence[Sequence[int]]) -> CellYears:
         """Sums over rate cells that stand together."""
+        if list(cells) == [(c,) for c in range(self.months.shape[1])]:
+            return self
         return CellYears(
             *(
-                np.stack([a[:, list(together)].sum(axis=1) for together in cells], axis=1)
+                np.stack([sum(a[:, c] for c in together) for together in cells], axis=1)
                 for a in (self.months, self.risk, self.cost)
             )
         )
@@ -101,40 +103,64 @@ class Trend:
         return self.growth - self.comparator_growth
 
 
-def trend(own: CellYears, others: CellYears, state: CellYears, *, least_months: int) -> Trend:
-    """A group's trend against that of others.
+@dataclass(frozen=True)
+class OwnGrowth:
+    """A group's own side of a trend, whoever it is held against; arrays of 1 + B.
 
-    Parameters
+    Attributes
     ----------
-    own, others, state : CellYears
-        Of the group, of those it is held against, and of everybody eligible; the same rate cells,
-        cost rules and draws. Group and others have months in both years.
-    least_months : int
-        A rate cell with fewer months of a group in either year does not stand alone in it.
+    at_base, cost : float64
+        Months at the state's mean risk of the later year at the earlier one's cost, and what they
+        cost, cents, in rate cells that have a base.
+    scale : float64
+        What brings dollars of a draw to the months as observed.
+    months_without_base : int
     """
-    unit = _units(own, state, least_months)
-    months, at_base, cost = unit.months[1], unit.zero, unit.zero
-    kept = unit.zero
-    for c in range(unit.n_cells):
-        known = unit.known[c]
-        at_base = at_base + np.where(known, unit.n[1][c] * unit.u[0][c], 0.0)
-        cost = cost + np.where(known, unit.cost[1][c], 0)
-        kept = kept + np.where(known, months[c], 0)
-    scale = _ratio(np.full_like(kept, kept[0]), kept)
-    grown = comparator_growth(others, state, least_months)
-    benchmark = at_base * grown
-    left_out = ~unit.known[:, 0]
-    return Trend(
-        growth=_ratio(cost, at_base, 1.0),
-        comparator_growth=grown,
-        benchmark_cents=np.rint(benchmark * scale).astype(np.int64),
-        observed_cents=np.rint(cost * scale).astype(np.int64),
-        months_without_base=int(months[left_out, 0].sum()),
-    )
+
+    at_base: _Floats
+    cost: _Floats
+    scale: _Floats
+    months_without_base: int
+
+    @classmethod
+    def of(cls, own: CellYears, state: CellYears, *, least_months: int) -> OwnGrowth:
+        """A group's side.
+
+        Parameters
+        ----------
+        own, state : CellYears
+            Of the group and of everybody eligible; the same rate cells, cost rules and draws. The
+            group has months in both years.
+        least_months : int
+            A rate cell with fewer months of a group in either year does not stand alone in it.
+        """
+        unit = _units(own, state, least_months)
+        months, at_base, cost = unit.months[1], unit.zero, unit.zero
+        kept = unit.zero
+        for c in range(unit.n_cells):
+            known = unit.known[c]
+            at_base = at_base + np.where(known, unit.n[1][c] * unit.u[0][c], 0.0)
+            cost = cost + np.where(known, unit.cost[1][c], 0)
+            kept = kept + np.where(known, months[c], 0)
+        scale = _ratio(np.full_like(kept, kept[0]), kept)
+        return cls(at_base, cost, scale, int(months[~unit.known[:, 0], 0].sum()))
+
+    def against(self, grown: _Floats) -> Trend:
+        """The trend against others, whose `comparator_growth` is given: float64[1 + B]."""
+        return Trend(
+            growth=_ratio(self.cost, self.at_base, 1.0),
+            comparator_growth=grown,
+            benchmark_cents=np.rint(self.at_base * grown * self.scale).astype(np.int64),
+            observed_cents=np.rint(self.cost * self.scale).astype(np.int64),
+            months_without_base=self.months_without_base,
+        )
 
 
-def comparator_growth(others: CellYears, state: CellYears, least_months: int) -> _Floats:
-    """What others' cost per unit of risk grew by at their own months; 1 where nothing can stand."""
+def comparator_growth(others: CellYears, state: CellYears, *, least_months: int) -> _Floats:
+    """What others' cost per unit of risk grew by at their own months; 1 where nothing can stand.
+
+    Parameters as for `OwnGrowth.of`; others have months in both years.
+    """
     unit = _units(others, state, least_months)
     now, then = unit.zero, unit.zero
     for c in range(unit.n_cells):
@@ -194,5 +220,7 @@ def _units(group: CellYears, state: CellYears, least_months: int) -> _Units:
 
 def _ratio(over: NDArray[Any], under: NDArray[Any], otherwise: float = 0.0) -> _Floats:
     """Quotients; `otherwise` where there is nothing to divide by."""
+    if under.all():
+        return over / under
     found = np.full(over.shape, otherwise)
     return np.divide(over, under, out=found, where=under != 0)

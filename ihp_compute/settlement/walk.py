@@ -172,7 +172,7 @@ class _Walk:
         self.cells = cells
         self.first = first
         self.given = given
-        self.bound = agreement.draft().binding
+        self.bound = agreement.binding
         self.rows: list[WalkRow] = []
 
     def cents(self, name: str) -> int:

@@ -22,13 +22,14 @@ from ihp_compute.measure.programme.outcome_measures import (
 )
 from ihp_compute.measure.programme.outcomes import MemberOutcomes, OutcomeSums, comparator_of
 from ihp_compute.measure.programme.part import (
+    READ_APART,
     MemberYear,
     ProgrammePart,
     ProgrammeSums,
     Survey,
     added,
 )
-from ihp_compute.measure.programme.parts import programme_parts
+from ihp_compute.measure.programme.parts import parts_of_each, programme_parts
 from ihp_compute.measure.programme.scopes import ATTRIBUTED, ProgrammeScope, programme_scopes
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "INDEX_MEASURES",
     "INTERVENTION",
     "MEASURES",
+    "READ_APART",
     "REGION",
     "ComparisonPart",
     "ComparisonSums",
@@ -55,6 +57,7 @@ __all__ = [
     "Survey",
     "added",
     "comparator_of",
+    "parts_of_each",
     "programme_parts",
     "programme_scopes",
 ]

@@ -85,6 +85,7 @@ class ComparisonPart:
     """Regions and further years of a run, where its programme and population have some."""
 
     name: ClassVar[str] = "comparison"
+    each: ClassVar[bool] = True
     regions: Regions | None
     further: tuple[FurtherYear, ...]
 
@@ -106,7 +107,7 @@ class ComparisonPart:
         programme = plan.programme
         if programme is None or REGIONS not in programme["comparison.comparators"]:
             return
-        if Regions.of(population) is None:
+        if not Regions.are_told(population):
             missing = [
                 name for name in ("region", "member_factors") if population.reference(name) is None
             ]
@@ -122,6 +123,9 @@ class ComparisonPart:
         """Nothing must be known of others."""
         return False
 
+    def survey_key(self, plan: Plan) -> None:
+        """Nothing."""
+
     def survey(self, shard: ShardColumns, plan: Plan) -> None:
         """Nothing."""
 
@@ -136,6 +140,9 @@ class ComparisonPart:
         parts = []
         measured = [(year.attribution, year.scores, year.costs) for year in years]
         measured += [further.measure(shard, plan) for further in self.further]
+        region = None
+        if self.regions is not None:
+            region = self.regions.at_ends_of(all_years, shard).astype(np.int32)
         for y, (attribution, scores, costs) in enumerate(measured):
             columns = (
                 attribution.months,
@@ -144,8 +151,8 @@ class ComparisonPart:
             )
             there = np.any([column != 0 for column in columns], axis=0) & (attribution.group >= 0)
             units = []
-            if self.regions is not None:
-                units.append(self.regions.at_end_of(all_years[y], shard).astype(np.int32))
+            if region is not None:
+                units.append(region[y])
             if y >= len(years):
                 units.append(attribution.group + np.int32(n_regions))
             for unit in units:

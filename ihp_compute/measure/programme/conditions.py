@@ -9,8 +9,10 @@ of `NONE`; so is who has no cell. The table is the user's: no grouper is shipped
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from itertools import pairwise
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +24,8 @@ from ihp_compute.units import year_bounds
 
 NONE: Final = "none"
 TABLE: Final = "condition_group"
+_PIECE: Final = 1 << 16
+"""Diagnoses taken together: what is made of them stays in the cache."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,9 @@ class Conditions:
     ----------
     names : tuple of str
         Condition groups; the last is `NONE`.
-    group_of : int32[n_codes]
-        Of each diagnosis its place in the order of ranks, of each cell its place in `names`.
+    group_of : integers[n_codes]
+        Of each diagnosis its place in the order of ranks, in the least room that holds it; of each
+        cell its place in `names`.
     by_rank : int32[n_ranks + 1]
         Place in `names` of each place in the order of ranks; empty where cells are supplied.
     model : int
@@ -41,7 +46,7 @@ class Conditions:
     """
 
     names: tuple[str, ...]
-    group_of: NDArray[np.int32]
+    group_of: NDArray[np.integer[Any]]
     by_rank: NDArray[np.int32]
     model: int = -1
 
@@ -71,7 +76,8 @@ class Conditions:
             for code in codes
         ]
         by_rank = [names.index(group) for _, group in order] + [len(names)]
-        return cls((*names, NONE), np.array(found, np.int32), np.array(by_rank, np.int32))
+        group_of = np.array(found, np.min_scalar_type(nothing))
+        return cls((*names, NONE), group_of, np.array(by_rank, np.int32))
 
     @classmethod
     def _of_cells(cls, plan: Plan, population: Population) -> Self | None:
@@ -86,25 +92,51 @@ class Conditions:
         group_of = np.array([len(cells) - 1, *range(len(cells) - 1)], np.int32)
         return cls(names, group_of, np.zeros(0, np.int32), models.index(model))
 
-    def in_year(self, shard: ShardColumns, year: int, cutoff_day: int) -> NDArray[np.int32]:
-        """Place in `names` of each member of a shard: int32[n_members]."""
-        n = shard.n_members
+    def in_years(
+        self, shard: ShardColumns, years: Sequence[int], cutoff_days: Sequence[int]
+    ) -> NDArray[np.int32]:
+        """Place in `names` of each member of a shard by year: int32[n_years, n_members].
+
+        Parameters
+        ----------
+        shard : Shard
+        years, cutoff_days : sequence of int
+            Diagnoses paid after the cutoff of their year are not seen.
+        """
         if self.model >= 0:
-            rows = np.flatnonzero(
-                (shard.column("scores", "year") == year)
-                & (shard.column("scores", "model") == self.model)
-                & (shard.column("scores", "cell") != 0)
-            )
-            member = np.searchsorted(shard.offsets("scores"), rows, side="right") - 1
-            found = np.full(n, len(self.names) - 1, np.int32)
-            found[member] = self.group_of[shard.column("scores", "cell")[rows]]
-            return found
-        first, end = year_bounds(year)
-        day = shard.column("diagnoses", "day")
-        rows = np.flatnonzero(
-            (day >= first) & (day < end) & (shard.column("diagnoses", "paid_day") <= cutoff_day)
-        )
-        member = np.searchsorted(shard.offsets("diagnoses"), rows, side="right") - 1
-        least = np.full(n, len(self.by_rank) - 1, np.int32)
-        np.minimum.at(least, member, self.group_of[shard.column("diagnoses", "dx")[rows]])
+            return np.stack([self._supplied(shard, year) for year in years])
+        nothing = self.group_of.dtype.type(len(self.by_rank) - 1)
+        columns = [shard.column("diagnoses", name) for name in ("dx", "day", "paid_day")]
+        offsets = shard.offsets("diagnoses")
+        some = np.flatnonzero(np.diff(offsets))
+        starts = np.append(offsets[some], columns[0].size)
+        least = np.full((len(years), shard.n_members), nothing)
+        for a, b in pairwise(_pieces(starts)):
+            here, at = slice(starts[a], starts[b]), starts[a:b] - starts[a]
+            dx, day, paid_day = (column[here] for column in columns)
+            place = np.take(self.group_of, dx)  # faster than brackets
+            for found, year, cutoff_day in zip(least, years, cutoff_days, strict=True):
+                first, end = year_bounds(year)
+                unseen = (day < first) | (day >= end) | (paid_day > cutoff_day)
+                found[some[a:b]] = np.minimum.reduceat(np.maximum(place, unseen * nothing), at)
         return self.by_rank[least]
+
+    def _supplied(self, shard: ShardColumns, year: int) -> NDArray[np.int32]:
+        """Place of the cell that came with the score of a year."""
+        rows = np.flatnonzero(
+            (shard.column("scores", "year") == year)
+            & (shard.column("scores", "model") == self.model)
+            & (shard.column("scores", "cell") != 0)
+        )
+        member = np.repeat(
+            np.arange(shard.n_members), np.diff(np.searchsorted(rows, shard.offsets("scores")))
+        )
+        found = np.full(shard.n_members, len(self.names) - 1, np.int32)
+        found[member] = self.group_of[shard.column("scores", "cell")[rows]]
+        return found
+
+
+def _pieces(starts: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Where rows of members, who begin at `starts`, are cut; the last of these is their end."""
+    wanted = np.searchsorted(starts, np.arange(0, starts[-1], _PIECE))
+    return np.unique(np.append(wanted, starts.size - 1))

@@ -14,7 +14,7 @@ Not here: what a line's category is (`ingest`), what the sums come to (`results`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, Self
 
@@ -121,6 +121,7 @@ class CostIndex:
     """How the indices of a run are measured; `scale` and `rates` once everybody was surveyed."""
 
     name: ClassVar[str] = "cost_index"
+    each: ClassVar[bool] = False
 
     services: Services
     conditions: Conditions | None
@@ -174,7 +175,7 @@ class CostIndex:
         if plan.programme is None:
             return
         peer = plan.programme["cost_index.peer"]
-        if peer.startswith(REGION) and Regions.of(population) is None:
+        if peer.startswith(REGION) and not Regions.are_told(population):
             yield Noticed("cost_index_without_regions", subject=peer)
         elif Conditions.of(plan, population) is None:
             yield Noticed("no_condition_groups", subject="cost_drivers")
@@ -183,6 +184,15 @@ class CostIndex:
     def surveys(self) -> bool:
         """The scale rests on everybody."""
         return True
+
+    def survey_key(self, plan: Plan) -> Hashable:
+        """Services, and whose count when; a month that waits for a visit rests on the roster."""
+        if not plan.attribution.keep_pre_visit:
+            return None
+        return (
+            type(self), self.services, self.least_lines, plan.attribution, plan.years,
+            plan.cutoff_days, plan.cut,
+        )  # fmt: skip
 
     def survey(self, shard: ShardColumns, plan: Plan) -> ScaleSums:
         """Sums of the scale."""
@@ -218,6 +228,11 @@ class CostIndex:
             shard, plan, cells, self.rates,
             group=group, n_groups=n_groups, cap_cents=self.cap_cents,
         )  # fmt: skip
+        conditions = (
+            None
+            if self.conditions is None
+            else self.conditions.in_years(shard, plan.years, plan.cutoff_days)
+        )
         groups, by_condition = [], []
         for t, (year, here) in enumerate(zip(years, counts, strict=True)):
             at = np.flatnonzero(here)
@@ -237,7 +252,8 @@ class CostIndex:
             of_condition = (
                 of["cost_cents"], of["resource_cents"], use.services[t, at], of["member_months"],
             )  # fmt: skip
-            by_condition.append(self._by_condition(shard, plan, t, at, own, of_condition, n_groups))
+            condition = None if conditions is None else conditions[t, at]
+            by_condition.append(self._by_condition(condition, own, of_condition, n_groups))
         drawn = (of[name] for name in DRAWN_MEASURES)  # of the performance year, the last
         return ShardSums(
             IndexSums(
@@ -264,7 +280,7 @@ class CostIndex:
         group = year.attribution.group.astype(np.int64)
         if self.regions is None:
             return group
-        region = self.regions.at_end_of(year.attribution.year, shard)
+        (region,) = self.regions.at_ends_of([year.attribution.year], shard)
         there = region == self.regions.names.index(self.peer.removeprefix(REGION))
         return group + len(plan.roster.groups) * there
 
@@ -277,19 +293,15 @@ class CostIndex:
 
     def _by_condition(
         self,
-        shard: ShardColumns,
-        plan: Plan,
-        t: int,
-        at: NDArray[np.intp],
+        condition: NDArray[np.int32] | None,
         group: NDArray[np.int32],
         values: Sequence[NDArray[Any]],
         n_groups: int,
     ) -> NDArray[np.int64]:
         """Sums of a year's members by group and condition: int64[n_groups, n_conditions, 4]."""
-        if self.conditions is None:
+        if self.conditions is None or condition is None:
             return np.zeros((n_groups, 0, len(values)), np.int64)
         n = len(self.conditions.names)
-        condition = self.conditions.in_year(shard, plan.years[t], plan.cutoff_days[t])[at]
         place = group.astype(np.int64) * n + condition
         sums = np.stack([sums_by(place, each, n_groups * n) for each in values], axis=1)
         return sums.reshape(n_groups, n, len(values))

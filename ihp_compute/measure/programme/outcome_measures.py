@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from ihp_compute.codes import MEMBER_FACTORS
+from ihp_compute.population import FACTOR_TEXTS
 from ihp_compute.units import CENTS_PER_USD, MICRO
 
 DENOMINATORS: Final = ("months", "index_stays", "children")
@@ -51,13 +52,8 @@ EVENTS: Final = {"inpatient": "stays", "emergency": "ed_visits"}
 
 ALL: Final = "all"
 INTERVENTION: Final = "intervention"
-COUNTY: Final = "county_fips"
-TEXTS: Final = ("race", "ethnicity", "language", COUNTY)
-FLAGS: Final = MEMBER_FACTORS
-"""Disability and the social factors."""
-DIMENSIONS: Final = (*TEXTS, *FLAGS)
+DIMENSIONS: Final = (*FACTOR_TEXTS, *MEMBER_FACTORS)
 """Columns of `member_factors` by which people are told apart."""
-UNKNOWN: Final = "unknown"
 """Stratum of who has no row in force, or a blank."""
 CONTROL: Final = "comparison"
 """The arm of an intervention that the others are held against."""

@@ -24,26 +24,30 @@ from ihp_compute.contracts import INCURRED_BY, CostTerms, Programme
 from ihp_compute.data_quality import Noticed
 from ihp_compute.errors import ContractError
 from ihp_compute.measure.attribution import NOT_COUNTABLE, Attribution
-from ihp_compute.measure.cost import COSTS, amount_cents
+from ihp_compute.measure.cost import COSTS, amount_cents, slots
 from ihp_compute.measure.plan import Plan
 from ihp_compute.measure.programme.outcome_measures import (
     COMPARATORS,
     COST,
-    COUNTY,
     DENOMINATORS,
-    DIMENSIONS,
     EVENTS,
-    FLAGS,
     MEASURES,
     REGION,
 )
 from ihp_compute.measure.programme.part import MemberYear
-from ihp_compute.measure.programme.strata import PersonRows, Strata, starts_between
-from ihp_compute.population import Population, ShardColumns
-from ihp_compute.units import months_of_days, sums_by
+from ihp_compute.measure.programme.strata import Strata, starts_between
+from ihp_compute.population import (
+    COUNTY,
+    PersonRows,
+    Population,
+    ShardColumns,
+    member_factors,
+)
+from ihp_compute.units import sums_by
 
 CATEGORIES: Final = tuple(EVENTS)
 """Service categories of which events have a mean cost."""
+_MONTHS: Final = 12
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,10 @@ class OutcomeSums:
         return OutcomeSums(self.names, self.shards + other.shards)
 
     def in_order(self) -> MemberOutcomes:
-        """All rows by member key, however the population is sharded."""
+        """Rows of who is eligible in a year, by member key, however the population is sharded."""
         key = np.concatenate([shard.member_key for shard in self.shards])
-        order = np.argsort(key)
+        is_in = np.concatenate([(shard.group >= 0).any(axis=0) for shard in self.shards])
+        order = np.flatnonzero(is_in)[np.argsort(key[is_in])]
 
         def joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
             return np.take(np.concatenate(arrays, axis=-1), order, axis=-1)
@@ -128,6 +133,7 @@ class Outcomes:
     """The part of a programme that tells of outcomes."""
 
     name: ClassVar[str] = "outcomes"
+    each: ClassVar[bool] = False
     surveys: ClassVar[bool] = False
     strata: Strata
 
@@ -142,11 +148,10 @@ class Outcomes:
         """
         if plan.programme is None:
             return None
-        factors = population.reference("member_factors")
         arms = population.reference("intervention")
         return cls(
             Strata(
-                None if factors is None else PersonRows.of(factors, DIMENSIONS, flags=FLAGS),
+                member_factors(population),
                 None if arms is None else PersonRows.of(arms, ("arm",)),
                 _region(plan.programme, population),
             )
@@ -172,6 +177,9 @@ class Outcomes:
                     share=outside / began.size,
                     size=began.size,
                 )
+
+    def survey_key(self, plan: Plan) -> None:
+        """Nothing is asked."""
 
     def survey(self, shard: ShardColumns, plan: Plan) -> None:
         """Nothing is asked of everybody before."""
@@ -246,27 +254,36 @@ def category_cents(
     category that the terms include, paid by the cutoff.
     """
     codes = [SERVICE_CATEGORIES.index(name) for name in CATEGORIES]
-    place_of = np.full(len(SERVICE_CATEGORIES), -1, np.int8)
-    for place, code in enumerate(codes):
+    category = shard.column("lines", "category")
+    is_taken = np.zeros(category.size, np.bool_)
+    for code in codes:
         if terms.service_bits >> code & 1:
-            place_of[code] = place
-    category = place_of[shard.column("lines", "category")]
-    rows = np.flatnonzero(category >= 0)
+            is_taken |= category == code
+    rows = np.flatnonzero(is_taken)
     is_cost = np.array([COSTS >> kind & 1 for kind in range(len(LINE_KINDS))], np.bool_)
-    counts = is_cost[shard.column("lines", "kind")[rows]]
-    rows = rows[counts & (shard.column("lines", "paid_day")[rows] <= cutoff_day)]
-    amount = amount_cents(shard, terms)[rows]
-    month = months_of_days(shard.column("lines", INCURRED_BY[terms.incurred_by])[rows])
+    counts = np.take(is_cost, shard.column("lines", "kind")[rows])
+    counts &= shard.column("lines", "paid_day")[rows] <= cutoff_day
+    years = [attribution.year for attribution in attributions]
+    first_day, slot_of_day = slots(years)
+    day = shard.column("lines", INCURRED_BY[terms.incurred_by])[rows] - np.int32(first_day)
+    slot = np.take(
+        np.append(slot_of_day, NOT_COUNTABLE), np.minimum(day.view(np.uint32), slot_of_day.size)
+    )
+    is_in = np.zeros((NOT_COUNTABLE + 1, shard.n_members), np.bool_)
+    for y, attribution in enumerate(attributions):
+        is_in[_MONTHS * y : _MONTHS * (y + 1)] = (
+            (attribution.month_cell != NOT_COUNTABLE) & (attribution.group >= 0)[:, None]
+        ).T
     member = np.repeat(
         np.arange(shard.n_members), np.diff(np.searchsorted(rows, shard.offsets("lines")))
     )
-    out = np.zeros((len(attributions), len(codes)), np.int64)
-    for sums, attribution in zip(out, attributions, strict=True):
-        of_year = month - 12 * attribution.year
-        here = np.flatnonzero((of_year >= 0) & (of_year < 12) & (attribution.group[member] >= 0))
-        here = here[attribution.month_cell[member[here], of_year[here]] != NOT_COUNTABLE]
-        sums[:] = sums_by(category[rows[here]], amount[here], len(codes))
-    return out
+    counts &= is_in[slot, member]
+    rows, slot = rows[counts], slot[counts]
+    place_of = np.zeros(len(SERVICE_CATEGORIES), np.int64)
+    place_of[codes] = np.arange(len(codes))
+    place = slot // _MONTHS * len(codes) + np.take(place_of, category[rows])
+    sums = sums_by(place, amount_cents(shard, terms, rows), len(years) * len(codes))
+    return sums.reshape(len(years), len(codes))
 
 
 def _region(programme: Programme, population: Population) -> frozenset[str] | None:

@@ -6,9 +6,9 @@ its survey found. Its sums are of integers, which shards add in any order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Final, Protocol, Self
 
 from ihp_compute.data_quality import Noticed
 from ihp_compute.measure.attribution import Attribution
@@ -46,6 +46,9 @@ class Sums(Protocol):
         """Sums of two disjoint sets of members."""
 
 
+READ_APART: Final = ("line_detail", "diagnoses")
+"""Large tables of a shard that parts read and the rest of a run mostly does not: a shard lets go of
+them when it is measured, so that no run holds those of all shards at its end."""
 Survey = dict[str, Any]
 """What a first pass over shards found, by name of part; each is `Sums`."""
 ProgrammeSums = dict[str, Any]
@@ -57,6 +60,9 @@ class ProgrammePart(Protocol):
 
     name: ClassVar[str]
     """Of its sums."""
+    each: ClassVar[bool]
+    """Whether every measurement of a run has it, of everybody by its contracts' rules; else the
+    first alone."""
 
     @classmethod
     def of(cls, plan: Plan, population: Population) -> Self | None:
@@ -69,6 +75,9 @@ class ProgrammePart(Protocol):
     @property
     def surveys(self) -> bool:
         """Whether everybody must be seen once before a shard can be measured."""
+
+    def survey_key(self, plan: Plan) -> Hashable:
+        """All that a survey depends on beside the population; None: more than is worth naming."""
 
     def survey(self, shard: ShardColumns, plan: Plan) -> Any:
         """Sums of a shard that `surveyed` takes: of everybody, before attribution and scores."""

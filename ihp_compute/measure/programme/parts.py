@@ -29,3 +29,8 @@ def programme_parts(plan: Plan) -> tuple[tuple[ProgrammePart, ...], tuple[Notice
             yield from part.absent(plan, population)
 
     return tuple(part for part in found if part is not None), tuple(lacking())
+
+
+def parts_of_each(plan: Plan) -> tuple[ProgrammePart, ...]:
+    """The parts that every measurement of a run has, by the rules of one that is not the first."""
+    return tuple(part for part in programme_parts(plan)[0] if part.each)

@@ -9,6 +9,7 @@ of no region.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,12 +17,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ihp_compute.measure.programme.strata import PersonRows
-from ihp_compute.population import Population, ShardColumns
+from ihp_compute.population import (
+    COUNTY,
+    PersonRows,
+    Population,
+    ShardColumns,
+    member_factors,
+)
 from ihp_compute.units import year_bounds
 
 NO_REGION: Final = -1
-_COUNTY: Final = "county_fips"
 
 
 @dataclass(frozen=True)
@@ -42,25 +47,31 @@ class Regions:
     rows: PersonRows
     region_of: NDArray[np.int16]
 
+    @staticmethod
+    def are_told(population: Population) -> bool:
+        """Whether a population has the table and says a county."""
+        counties = _counties(population.reference("region"))
+        return bool(counties) and population.reference("member_factors") is not None
+
     @classmethod
     def of(cls, population: Population) -> Regions | None:
         """The regions of a population; None where it lacks the table or says no county."""
         counties = _counties(population.reference("region"))
-        table = population.reference("member_factors")
-        if not counties or table is None:
+        factors = member_factors(population) if counties else None
+        if factors is None:
             return None
         names = tuple(sorted(set(counties.values())))
         place = {county: names.index(name) for county, name in counties.items()}
-        rows = PersonRows.of(table, (_COUNTY,))
+        rows = factors.only((COUNTY,))
         (said,) = rows.names
         region_of = [place.get(county, NO_REGION) for county in said]
         return cls(names, rows, np.array(region_of, np.int16))
 
-    def at_end_of(self, year: int, shard: ShardColumns) -> NDArray[np.int16]:
-        """Region of a shard's members on 31 December: int16[n_members]; `NO_REGION` without one."""
+    def at_ends_of(self, years: Sequence[int], shard: ShardColumns) -> NDArray[np.int16]:
+        """Region of a shard's members on 31 December: int16[n_years, n_members]; or `NO_REGION`."""
         member_key = shard.column("members", "member_key")
-        ((county,),) = self.rows.on(member_key, (year_bounds(year)[1] - 1,))
-        found: NDArray[np.int16] = self.region_of[county]
+        county = self.rows.on(member_key, [year_bounds(year)[1] - 1 for year in years])
+        found: NDArray[np.int16] = self.region_of[county[:, 0]]
         return found
 
 
@@ -68,5 +79,5 @@ def _counties(table: pa.Table | None) -> dict[str, str]:
     """Region of each county."""
     if table is None:
         return {}
-    columns = (table.column(name).to_pylist() for name in (_COUNTY, "region"))
+    columns = (table.column(name).to_pylist() for name in (COUNTY, "region"))
     return {county or "": region or "" for county, region in zip(*columns, strict=True)}

@@ -235,7 +235,7 @@ class ScaleSums:
             least_lines,
         )
         rare = np.append(bare.is_thin, np.False_)  # place -1: no service of the scale
-        lines = np.flatnonzero(rare[use.line_place])
+        lines = np.flatnonzero(np.take(rare, use.line_place))
         claims = np.flatnonzero(rare[use.claim_place])
         place = use.line_place[lines].astype(np.int64)
         number = place * _PLACES + shard.column("lines", "category")[lines]

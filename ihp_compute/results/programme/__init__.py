@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import pyarrow as pa
 
@@ -13,39 +14,27 @@ from ihp_compute.results.programme.cost_index import cost_index_rows
 from ihp_compute.results.programme.outcomes import outcome_tables
 from ihp_compute.results.programme.pools import pool_rows
 from ihp_compute.results.programme_tables import PROGRAMME_TABLES
+from ihp_compute.results.tables import INTERVALS
+from ihp_compute.runner import beside
 
-__all__ = ["PROGRAMME_TABLES", "programme_rows"]
+__all__ = ["PROGRAMME_TABLES", "Rows", "pool_rows", "programme_rows"]
 
 Rows = Mapping[str, Sequence[dict[str, Any]] | pa.Table]
 """Rows by name of table, or the table where there are many; those of `intervals` too."""
-WRITERS: Final[tuple[Callable[[Sequence[Part]], Rows], ...]] = (
-    cost_index_rows,
-    outcome_tables,
-    comparison_rows,
-    pool_rows,
-)
-"""Of each part of the programme: what makes its rows from the measurements of a run."""
 
 
-def programme_rows(parts: Sequence[Part]) -> dict[str, list[dict[str, Any]] | pa.Table]:
-    """Rows of every table of the programme, and those that it adds to `intervals`.
+def programme_rows(parts: Sequence[Part]) -> Rows:
+    """Rows of the programme's tables but `pool`, and those that it adds to `intervals`.
+
+    They rest on what was measured and on no settlement, so that they may be made before it; those
+    of outcomes, which are most of the work, beside the others.
 
     Parameters
     ----------
     parts : sequence of Part
         The measurements of a run; the programme is measured in the first.
     """
-    found: dict[str, list[dict[str, Any]] | pa.Table] = {name: [] for name in PROGRAMME_TABLES}
-    for name, rows in _written(parts):
-        if isinstance(rows, pa.Table):
-            found[name] = rows
-        else:
-            found.setdefault(name, []).extend(rows)
-    return found
-
-
-def _written(
-    parts: Sequence[Part],
-) -> Iterator[tuple[str, Sequence[dict[str, Any]] | pa.Table]]:
-    for write in WRITERS:
-        yield from write(parts).items()
+    with beside(partial(outcome_tables, parts)) as outcomes:
+        indices, trends = cost_index_rows(parts), comparison_rows(parts)
+        both = (*indices.get(INTERVALS.name, ()), *trends.get(INTERVALS.name, ()))
+        return {**indices, **trends, INTERVALS.name: both, **outcomes()}

@@ -156,7 +156,7 @@ def _divided(
     at[there] = np.arange(there.size)
     before, own = np.divmod(there, width)
     of = {dimension_: code[before] for dimension_, code in codes.of.items()}
-    return at[finer], _Codes(there.size, {**of, dimension: own - 1})
+    return np.take(at, finer), _Codes(there.size, {**of, dimension: own - 1})
 
 
 # --- sums by place --------------------------------------------------------------------------------
@@ -189,13 +189,14 @@ class _Summed:
         self.n_groups, self.n_measures = n_groups, years[0].n.shape[0]
         self.groups = [year.group for year in years]
         self.people = [np.flatnonzero(year.group >= 0) for year in years]
-        self.years = [list(_of_year(year)) for year in years]
+        there = [[np.flatnonzero(n != 0) for n in year.n] for year in years]
+        self.years = [list(_of_year(year, rows)) for year, rows in zip(years, there, strict=True)]
         both = (self.groups[0] >= 0) & (self.groups[1] >= 0)
         same = self.groups[0] == self.groups[1]
         for earlier, later in strata:
             same &= earlier == later
-        self.stayed = list(_of_both(years[0], years[1], both & same))
-        self.moved = list(_of_both(years[0], years[1], both & ~same))
+        self.stayed = list(_of_both(years, there, both & same))
+        self.moved = list(_of_both(years, there, both & ~same))
         self.movers = np.flatnonzero(both & ~same)
 
     def of_year(
@@ -217,12 +218,11 @@ class _Summed:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Groups, stratum and products of people who move and keep this dimension's stratum."""
         here = self.movers
-        earlier, later = (group[here] for group in self.groups)
-        before, after = stratum[:, here].astype(np.int64)
+        earlier, later = (np.take(group, here) for group in self.groups)
+        before, after = (np.take(own, here).astype(np.int64) for own in stratum)
         keeps = (before == after) & (before >= 0)
-        there, at = np.unique(
-            np.where(keeps, (after * self.n_groups + later) * self.n_groups + earlier, -1),
-            return_inverse=True,
+        there, at = _distinct(
+            np.where(keeps, (after * self.n_groups + later) * self.n_groups + earlier, -1)
         )
         cell = np.zeros(self.groups[0].size, np.int64)
         cell[here] = at
@@ -242,10 +242,22 @@ class _Summed:
         n = math.prod(shape)
         sums = np.zeros((len(names), self.n_measures, n))
         for rows, found in weights:
-            at = cell[rows]
+            at = np.take(cell, rows)
             for name, measures, values in found:
                 sums[names.index(name), measures] = np.bincount(at, values, n)
         return sums.reshape(*sums.shape[:2], *shape)
+
+
+def _distinct(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The values that there are, ascending, and the place of each among them; none is below -1."""
+    n = int(values.max(initial=-1)) + 2
+    if n > max(_FEW, 4 * values.size):
+        found, at = np.unique(values, return_inverse=True)
+        return found, at
+    there = np.flatnonzero(np.bincount(values + 1, minlength=n))
+    place = np.zeros(n, np.int64)
+    place[there] = np.arange(there.size)
+    return there - 1, place[values + 1]
 
 
 def _added(sums: NDArray[np.float64], code: NDArray[np.int64], n: int) -> NDArray[np.float64]:
@@ -258,12 +270,17 @@ def _flat(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return sums.reshape(*sums.shape[:2], -1)
 
 
-def _of_year(year: OutcomeYear) -> Iterator[_Rows]:
+_Places = Sequence[NDArray[np.intp]]
+"""By measure, whose n is not 0."""
+
+
+def _of_year(year: OutcomeYear, with_n: _Places) -> Iterator[_Rows]:
     for kind, d in enumerate(year.d):
         measures = [m for m, own in enumerate(year.kind) if own == kind]
-        rows = np.flatnonzero((year.group >= 0) & (d != 0))
-        own = d[rows]
-        expected = [(m, year.e[m, rows]) for m in measures]
+        is_in = (year.group >= 0) & (d != 0)
+        rows = np.flatnonzero(is_in)
+        own = np.take(d, rows)
+        expected = [(m, np.take(year.e[m], rows)) for m in measures]
         yield (
             rows,
             [
@@ -274,40 +291,52 @@ def _of_year(year: OutcomeYear) -> Iterator[_Rows]:
             ],
         )
         for m in measures:
-            there = rows[year.n[m, rows] != 0]
-            n = year.n[m, there]
+            there = with_n[m][np.take(is_in, with_n[m])]
+            n = np.take(year.n[m], there)
             yield (
                 there,
                 [
                     _Weights("with", [m], None),
                     _Weights("n", [m], n),
                     _Weights("nn", [m], n * n),
-                    _Weights("nd", [m], n * d[there]),
-                    _Weights("ne", [m], n * year.e[m, there]),
+                    _Weights("nd", [m], n * np.take(d, there)),
+                    _Weights("ne", [m], n * np.take(year.e[m], there)),
                 ],
             )
 
 
-def _of_both(earlier: OutcomeYear, later: OutcomeYear, whom: NDArray[np.bool_]) -> Iterator[_Rows]:
+def _of_both(
+    years: Sequence[OutcomeYear], with_n: Sequence[_Places], whom: NDArray[np.bool_]
+) -> Iterator[_Rows]:
     """Rows of some people of both years, and products of the years."""
+    earlier, later = years
+    e0, e1 = earlier.e, later.e
     for kind, (d0, d1) in enumerate(zip(earlier.d, later.d, strict=True)):
         measures = [m for m, own in enumerate(later.kind) if own == kind]
         rows = np.flatnonzero(whom & (d0 != 0) & (d1 != 0))
-        e0, e1 = earlier.e, later.e
         yield (
             rows,
             [
-                _Weights("dd", measures, d1[rows] * d0[rows]),
-                *(_Weights("ee", [m], e1[m, rows] * e0[m, rows]) for m in measures),
+                _Weights("dd", measures, np.take(d1, rows) * np.take(d0, rows)),
+                *(
+                    _Weights("ee", [m], np.take(e1[m], rows) * np.take(e0[m], rows))
+                    for m in measures
+                ),
             ],
         )
         for m in measures:
             n0, n1 = earlier.n[m], later.n[m]
+            then, now = (own[m][np.take(whom, own[m])] for own in with_n)
             for those, others, pairs in (
-                (n1, n0, (("nn", n1, n0),)),
-                (n1, d0, (("nd", n1, d0), ("ne", n1, e0[m]))),
-                (n0, d1, (("dn", d1, n0), ("en", e1[m], n0))),
+                (now, n0, (("nn", n1, n0),)),
+                (now, d0, (("nd", n1, d0), ("ne", n1, e0[m]))),
+                (then, d1, (("dn", d1, n0), ("en", e1[m], n0))),
             ):
-                rows = np.flatnonzero(those)
-                rows = rows[(whom & (others != 0))[rows]]
-                yield rows, [_Weights(name, [m], x[rows] * y[rows]) for name, x, y in pairs]
+                rows = those[np.take(others, those) != 0]
+                yield (
+                    rows,
+                    [
+                        _Weights(name, [m], np.take(x, rows) * np.take(y, rows))
+                        for name, x, y in pairs
+                    ],
+                )

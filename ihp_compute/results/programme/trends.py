@@ -7,9 +7,11 @@ draws; regions and further years have the first of them (`measure.programme`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
 from itertools import combinations
+from operator import add
 from typing import Final
 
 import numpy as np
@@ -20,7 +22,13 @@ from ihp_compute.contracts import Agreement
 from ihp_compute.measure import ComparisonPart, ComparisonSums
 from ihp_compute.results.part import Part
 from ihp_compute.results.small_cells import SMALL_CELL
-from ihp_compute.settlement import PARTNERSHIP, CellYears, Trend, trend
+from ihp_compute.settlement import (
+    PARTNERSHIP,
+    CellYears,
+    OwnGrowth,
+    Trend,
+    comparator_growth,
+)
 from ihp_compute.units import MICRO
 
 ALLIANCE, MEMBER = "alliance", "member"
@@ -75,6 +83,7 @@ def trends(
     plan, contracts = part.plan, part.plan.contracts
     groups = part.measured.group_totals.groups
     sums: dict[tuple[object, ...], _Sums] = {}
+    against: dict[tuple[object, ...], _Against] = {}
     for who, agreement in contracts.at(plan.performance_year).items():
         key = agreement.cost, agreement["target.rate_cells"], agreement["risk.model"] is None
         if key not in sums:
@@ -87,7 +96,9 @@ def trends(
             scopes += [(MEMBER, name, [g]) for name, g in zip(members, places, strict=True)]
         for scope, scope_id, own in scopes:
             for years in combinations(sums[key].years, 2):
-                for comparator, found in sums[key].compared(own, years, comparators, least_months):
+                if (key, years) not in against:
+                    against[key, years] = sums[key].against(years, comparators, least_months)
+                for comparator, found in against[key, years].compared(own):
                     yield Compared(scope, scope_id, comparator, *years, found)
 
 
@@ -121,7 +132,9 @@ class _Sums:
 
         def by_cell(values: NDArray[np.int64], columns: Sequence[int]) -> NDArray[np.int64]:
             """Of [n, n_strata, 1 + B, n_columns], rate cells of the contract and its columns."""
-            found = np.stack([values[:, cell].sum(axis=1)[..., columns] for cell in cells], axis=1)
+            found = np.stack(
+                [reduce(add, (values[:, c][..., columns] for c in cell)) for cell in cells], axis=1
+            )
             if not scored:
                 found[..., 1] = found[..., 0] * MICRO
             return found
@@ -151,40 +164,66 @@ class _Sums:
             {year: a[:n] for year, a in found.items()},
         )
 
-    def compared(
-        self,
-        own: Sequence[int],
-        years: tuple[int, int],
-        comparators: Sequence[str],
-        least_months: int,
-    ) -> Iterator[tuple[str, Trend]]:
+    def against(
+        self, years: tuple[int, int], comparators: Sequence[str], least_months: int
+    ) -> _Against:
+        """Whom everybody is held against in two years."""
         groups = [self.groups[year] for year in years]
-        mine = _cell_years([year[list(own)].sum(axis=0) for year in groups])
-        state = _cell_years([year.sum(axis=0) for year in groups])
-        if not mine.has_both or (set(years) & self.further and not _many(mine)):
-            return
-        for name, others in self._others(years, comparators, mine, state):
-            if others.has_both and (name in (MARKET, OTHERS) or _many(others)):
-                n = min(one.n_draws for one in (mine, others, state))
-                sides = (one.draws(n) for one in (mine, others, state))
-                yield name, trend(*sides, least_months=least_months)
-
-    def _others(
-        self,
-        years: tuple[int, int],
-        comparators: Sequence[str],
-        own: CellYears,
-        state: CellYears,
-    ) -> Iterator[tuple[str, CellYears]]:
+        sides: dict[str, CellYears | None] = {}
         if MARKET in comparators:
             g = self.names.index(COMPARISON)
-            yield MARKET, _cell_years([self.groups[year][g] for year in years])
+            sides[MARKET] = _cell_years([year[g] for year in groups])
         if OTHERS in comparators:
-            yield OTHERS, state - own
+            sides[OTHERS] = None
         if "regions" in comparators:
             for r, name in enumerate(self.region_names):
-                sums = [self.regions[year][r] for year in years]
-                yield _REGION.format(name), _cell_years(sums)
+                sides[_REGION.format(name)] = _cell_years([self.regions[year][r] for year in years])
+        state = _cell_years([year.sum(axis=0) for year in groups])
+        return _Against(groups, state, sides, bool(set(years) & self.further), least_months)
+
+
+@dataclass(frozen=True)
+class _Against:
+    """Two years of everybody, and the comparators' own.
+
+    Attributes
+    ----------
+    groups : int64[n, n_cells, 1 + B, 3] of either year
+    state : CellYears
+    sides : mapping of comparator to CellYears
+        None: everybody but the group itself.
+    further : bool
+        Whether one of the years is not the run's.
+    """
+
+    groups: Sequence[NDArray[np.int64]]
+    state: CellYears
+    sides: Mapping[str, CellYears | None]
+    further: bool
+    least_months: int
+    _grown: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def compared(self, own: Sequence[int]) -> Iterator[tuple[str, Trend]]:
+        """Trends of groups together, by comparator."""
+        mine = _cell_years([year[list(own)].sum(axis=0) for year in self.groups])
+        if not mine.has_both or (self.further and not _many(mine)):
+            return
+        sides: dict[int, OwnGrowth] = {}
+        for name, side in self.sides.items():
+            others = self.state - mine if side is None else side
+            if others.has_both and (name in (MARKET, OTHERS) or _many(others)):
+                n = min(one.n_draws for one in (mine, others, self.state))
+                state = self.state.draws(n)
+                grown = self._grown.get(name)
+                if grown is None:
+                    grown = comparator_growth(
+                        others.draws(n), state, least_months=self.least_months
+                    )
+                if side is not None:
+                    self._grown[name] = grown
+                if n not in sides:
+                    sides[n] = OwnGrowth.of(mine.draws(n), state, least_months=self.least_months)
+                yield name, sides[n].against(grown)
 
 
 def _many(side: CellYears) -> bool:

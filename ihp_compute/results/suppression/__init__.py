@@ -12,6 +12,15 @@ hide the same. Leaves to others: the whole tables (`results`), pages (`report`),
 from __future__ import annotations
 
 from ihp_compute.results.suppression.open_tables import OpenForm, has_open_form, open_form
-from ihp_compute.results.suppression.pattern import keep_pattern, was_shown
+from ihp_compute.results.suppression.pattern import keep_pattern, pattern_file, was_shown
+from ihp_compute.results.suppression.single_table import hidden_rows
 
-__all__ = ["OpenForm", "has_open_form", "keep_pattern", "open_form", "was_shown"]
+__all__ = [
+    "OpenForm",
+    "has_open_form",
+    "hidden_rows",
+    "keep_pattern",
+    "open_form",
+    "pattern_file",
+    "was_shown",
+]

@@ -9,7 +9,7 @@ count others of the same scope, as members of nine months, the count is a measur
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -123,9 +123,9 @@ def told_by(run_dir: Path) -> Told:
     people = _people_of(run_dir, told)
     for declared in TABLES.values():
         if any(kind.counts for kind in declared.behind) and not declared.restricted:
-            rows = result(run_dir, declared).to_pylist()
+            rows = _rows_behind(run_dir, declared)
             if declared is UTILISATION:
-                rows = [row | people[row["group_id"], row["year"]] for row in rows]
+                rows = (row | people[row["group_id"], row["year"]] for row in rows)
             _count(told, declared, rows)
     _settlements(told)
     _attributed(told)
@@ -177,13 +177,26 @@ def named(name: str, row: _Row) -> str:
     return name[1:] if name.startswith("=") else str(row[name])
 
 
-def _count(told: Told, declared: TableSchema, rows: Sequence[_Row]) -> None:
+def _rows_behind(run_dir: Path, declared: TableSchema) -> Iterator[dict[str, Any]]:
+    """Rows of a table in what its counts are of, one at a time: many would be held for nothing."""
+    asked = {name for kind in declared.behind for name in kind.columns}
+    names = [name for name in declared.names if name in asked]
+    table = result(run_dir, declared, names)
+    for values in zip(*(table.column(name).to_pylist() for name in names), strict=True):
+        yield dict(zip(names, values, strict=True))
+
+
+def _count(told: Told, declared: TableSchema, rows: Iterable[_Row]) -> None:
     """Cells of a table's rows."""
+    keys: dict[tuple[Any, ...], list[Key]] = {}  # rows of one cell are many, a measure each
     for row in rows:
         kind = kind_of(declared, row)
         if kind is None:
             continue
-        for key in keys_of(told.years, kind, row):
+        at = id(kind), *(row[name] for name in kind.places)
+        if at not in keys:
+            keys[at] = keys_of(told.years, kind, row)
+        for key in keys[at]:
             for counted in kind.counts:
                 _count_one(told, declared, kind, key, counted, row)
 
@@ -195,7 +208,7 @@ def _count_one(
     people = int(row[counted.column])
     has_second = counted.also and (not counted.also_of or measure in counted.also_of)
     also = int(row[counted.also]) if has_second else 0
-    at = key._replace(measure=measure)
+    at = Key(*key[:-1], measure)
     of_people = counted.of_people
     held = told.cells.get(at)
     if measure == PEOPLE and held is not None and held.people != people:

@@ -13,8 +13,12 @@ import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 PRIME: Final = 2**61 - 1
-_MIX: Final = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+_MIX: Final = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)
+_SHIFTS: Final = np.array([30, 27, 31], np.uint64)
 
 _Row = dict[int, int]
 
@@ -42,18 +46,22 @@ class Eliminated:
     def determined(self) -> set[int]:
         """Unknowns of which the equations leave one value."""
         values: dict[int, int] = {}
+        drawn = numbers(max(self._columns, default=0) + 1).tolist()
         for row, column in reversed(self._pivots):
             left = 0
             for k, v in self._rows[row].items():
                 if k != column:
                     if k not in values:
-                        values[k] = _drawn(k)
+                        values[k] = drawn[k]
                     left += v * values[k]
             values[column] = -left * pow(self._rows[row][column], -1, PRIME) % PRIME
         return {column for column in self._place if values[column] == 0}
 
-    def told_by(self, unknown: int) -> list[int]:
-        """Equations that together determine an unknown which is determined."""
+    def told_by(self, unknown: int) -> dict[int, int]:
+        """How often each equation is taken to tell an unknown that is determined.
+
+        Modulo `PRIME`; equations that are not taken are left out.
+        """
         form: _Row = {unknown: 1}
         by: _Row = {}
         waiting = [self._place[unknown]]
@@ -66,7 +74,7 @@ class Eliminated:
             for k in _take(form, self._rows[row], factor):
                 if k in self._place:
                     heapq.heappush(waiting, self._place[k])
-        return sorted(by)
+        return by
 
     def _eliminate(self) -> None:
         waiting = [(len(rows), column) for column, rows in self._columns.items()]
@@ -118,9 +126,13 @@ def _take(row: _Row, other: Mapping[int, int], factor: int) -> Iterable[int]:
     return came
 
 
-def _drawn(unknown: int) -> int:
-    """A value for an unknown that may be anything: always the same, and like no other's."""
-    mixed = (unknown + 1) * _MIX[0] & 0xFFFFFFFFFFFFFFFF
-    mixed = (mixed ^ (mixed >> 30)) * _MIX[1] & 0xFFFFFFFFFFFFFFFF
-    mixed = (mixed ^ (mixed >> 27)) * _MIX[2] & 0xFFFFFFFFFFFFFFFF
-    return (mixed ^ (mixed >> 31)) % (PRIME - 1) + 1
+def numbers(n: int) -> NDArray[np.uint64]:
+    """Values for unknowns that may be anything: always the same, and like no other's.
+
+    uint64[n], none of them 0 modulo `PRIME`; splitmix64 of the places.
+    """
+    mixed = np.arange(1, n + 1, dtype=np.uint64) * _MIX[0]
+    mixed = (mixed ^ (mixed >> _SHIFTS[0])) * _MIX[1]
+    mixed = (mixed ^ (mixed >> _SHIFTS[1])) * _MIX[2]
+    mixed ^= mixed >> _SHIFTS[2]
+    return mixed % np.uint64(PRIME - 1) + np.uint64(1)

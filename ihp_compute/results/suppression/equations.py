@@ -23,7 +23,6 @@ from ihp_compute.results.small_cells import is_small
 from ihp_compute.results.suppression.cells import (
     ALL,
     ATTRIBUTED,
-    PAYERS,
     PEOPLE,
     RATE_CELLS,
     RESERVED,
@@ -32,26 +31,16 @@ from ihp_compute.results.suppression.cells import (
     Told,
 )
 from ihp_compute.results.suppression.system import Equation, System, choose
-from ihp_compute.results.tables import LINES_OF
+from ihp_compute.results.tables import LINES_OF, TABLES
 from ihp_compute.settlement import PARTNERSHIP, SETTLED, STATE
 
 MOVES: Final = ("gained", "moved_in", "lost", "moved_out")
-_WITH_PEOPLE: Final = ("ties", *MOVES)
-"""Measures that are told together with people."""
-_AFTER: Final[Mapping[str, tuple[str, ...]]] = {
-    "readmissions": ("stays",),
-    "follow_up": ("stays",),
-    "ed_avoidable": ("ed_visits",),
-}
-"""Measures that fall with others, of whose events theirs are parts."""
-_QUALITY: Final = "quality"
-_WITHIN: Final[Mapping[str, str]] = {
-    RATE_CELLS: SETTLED,
-    PAYERS: SETTLED,
-    "services": "nine_months",
-    _QUALITY: SETTLED,
-}
-"""Measures of strata alone, whose sums other tables show, and with what a scope's all fall."""
+_KINDS: Final = tuple(kind for table in TABLES.values() for kind in table.behind)
+_WITH_PEOPLE: Final = tuple(dict.fromkeys(m for kind in _KINDS for m in kind.with_people))
+_AFTER: Final = {m: others for kind in _KINDS for m, others in kind.after.items()}
+_WITHIN: Final = {m: other for kind in _KINDS for m, other in kind.within.items()}
+_OF_MEASURES: Final = frozenset(m for kind in _KINDS for m in kind.of_measures)
+"""What the tables declare of their measures."""
 
 
 @dataclass(frozen=True)
@@ -95,45 +84,84 @@ class _Build:
 
     def equate(
         self, name: Key, total: Sequence[int], parts: Sequence[int], *,
-        people: bool = True, adds_up: bool = True, whole: bool = True,
-    ) -> None:  # fmt: skip
-        """Parts add up to totals; what is missing is a cell of its own.
+        people: bool = True, adds_up: bool = True, whole: bool = True, strata: bool = False,
+    ) -> bool:  # fmt: skip
+        """Parts add up to totals; what is missing is a cell of its own. Whether nothing is missing.
 
         `people`: whether who is missing are people, who may be few. `whole`: whether nothing can
-        be missing although people do not add up.
+        be missing although people do not add up. `strata`: whether parts are strata of a scope, so
+        that a cell stands with one sign among strata and with the other among scopes.
         """
         if not parts:
-            return
+            return False
         left = sum(self.cells[k].people for k in total) - sum(self.cells[k].people for k in parts)
         cells, signs = [*total, *parts], [1] * len(total) + [-1] * len(parts)
-        if (left and adds_up) or not whole:
+        complete = not ((left and adds_up) or not whole)
+        if not complete:
             few = people and left > 0 and is_small(left)
-            rest = Cell(abs(left) if adds_up else 0, is_row=False, is_small=few)
+            also = sum(self.cells[k].also for k in total) - sum(self.cells[k].also for k in parts)
+            also = max(also if left >= 0 else -also, 0)
+            rest = Cell(
+                abs(left) if adds_up else 0, also if adds_up else 0, is_row=False, is_small=few
+            )
             cells.append(self.add(name, rest))
             signs.append(-1 if left >= 0 else 1)
+        turned = -1 if strata else 1
         self.equations.append(
-            Equation(np.array(cells, np.int64), np.array(signs, np.int64), adds_up)
+            Equation(np.array(cells, np.int64), turned * np.array(signs, np.int64), adds_up)
         )
+        return complete
+
+    def add_up(
+        self, at: Key, wholes: Mapping[int, Sequence[int]], *, adds_up: bool
+    ) -> dict[int, frozenset[int]]:
+        """Totals, each with its parts; those of which nothing is missing.
+
+        What adds up to a total whose parts are among those of another stands in its place there, so
+        that a cell is a part of one total. The equations of all parts say nothing more.
+        """
+        complete: dict[int, frozenset[int]] = {}
+        for total, parts in sorted(wholes.items(), key=lambda one: len(set(one[1]))):
+            of = self.keys[total]
+            name = at._replace(scope=f"rest of {of.scope}", scope_id=of.scope_id)
+            if not self.equate(name, [total], parts, adds_up=adds_up):
+                continue
+            left, held = set(parts), []
+            for other in reversed(complete):
+                if complete[other] <= left:
+                    held.append(other)
+                    left -= complete[other]
+            complete[total] = frozenset(parts)
+            if held:
+                whole = self.equations.pop()
+                self.equations.append(replace(whole, together=False))
+                cells = [total, *held, *sorted(left)]
+                signs = [1] + [-1] * (len(cells) - 1)
+                self.equations.append(replace(
+                    whole, cells=np.array(cells, np.int64), signs=np.array(signs, np.int64),
+                    alone=len(cells) == 2,  # one is the other
+                ))  # fmt: skip
+        return complete
 
     def system(self) -> System:
         """The system; rows hidden before stay so, and what was shown before cannot be hidden."""
-        n = len(self.keys)
-        counts = np.zeros((n, 2), np.int64)
-        is_row = np.zeros(n, bool)
-        hidden = np.zeros(n, bool)
-        may_hide = np.zeros(n, bool)
-        for k, (key, cell) in enumerate(zip(self.keys, self.cells, strict=True)):
-            counts[k] = cell.people, cell.also
-            is_row[k] = cell.is_row
-            may_hide[k] = cell.is_row and key not in self.known
-            hidden[k] = key not in self.known and (
-                key in self.before or key._replace(measure=PEOPLE) in self.before
-            )
-            hidden[k] |= not cell.is_row and not cell.is_known
-            if cell.is_small and cell.is_row and may_hide[k]:
-                hidden[k] = True
+        counts = np.array([(cell.people, cell.also) for cell in self.cells], np.int64)
+        small = np.array([cell.is_small for cell in self.cells], bool)
+        is_row = np.array([cell.is_row for cell in self.cells], bool)
+        not_told = ~is_row & ~np.array([cell.is_known for cell in self.cells], bool)
+        known = np.array([key in self.known for key in self.keys], bool)
+        before = np.array(
+            [key in self.before or Key(*key[:-1], PEOPLE) in self.before for key in self.keys], bool
+        )
+        may_hide = is_row & ~known
+        hidden = (before & ~known) | not_told | (small & may_hide)
         return System(
-            [tuple(k) for k in self.keys], counts, hidden, is_row, may_hide, self.equations
+            [tuple(k) for k in self.keys],
+            counts.reshape(-1, 2),
+            hidden,
+            is_row,
+            may_hide,
+            self.equations,
         )
 
 
@@ -194,7 +222,7 @@ def _structure(build: _Build, measure: str, hidden: set[Key]) -> None:
     by_stratum: dict[tuple[str, str, str], dict[tuple[str, str], int]] = defaultdict(dict)
     for key, cell in told.of_measure.get(measure, ()):
         inherited = any(key._replace(measure=m) in hidden for m in _AFTER.get(measure, ()))
-        if measure == _QUALITY:  # a measure of claims is one of the outcomes
+        if measure in _OF_MEASURES:
             inherited |= _all(key, key.stratum) in hidden
         if measure in _WITHIN:
             inherited |= _all(key, _WITHIN[measure]) in hidden
@@ -210,16 +238,39 @@ def _structure(build: _Build, measure: str, hidden: set[Key]) -> None:
             if people in told.cells:
                 whole = build.add(people, _as_shown(told.cells[people], people in hidden))
                 build.equate(key._replace(dimension="rest"), [whole], [k])
+    complete: dict[int, frozenset[int]] = {}
+    for (dimension, stratum, year), by_scope_id in by_stratum.items():
+        at = Key("", "", dimension, stratum, year, measure)
+        complete |= _scopes(build, at, by_scope_id)
+    _strata(build, measure, by_scope, complete, hidden)
+
+
+def _strata(
+    build: _Build, measure: str, by_scope: Mapping[tuple[str, str, str], Mapping[str, list[int]]],
+    complete: Mapping[int, frozenset[int]], hidden: set[Key],
+) -> None:  # fmt: skip
+    """Strata to their scope, and which of it follows from what scopes are of."""
+    sound: dict[tuple[str, int], frozenset[int]] = {}
+    of_wholes = []
     for (scope, scope_id, year), by_dimension in by_scope.items():
         for dimension, cells in by_dimension.items():
             total = _total(build, Key(scope, scope_id, ALL, ALL, year, measure), cells, hidden)
-            if dimension != ALL and total is not None and dimension != "reason":
-                build.equate(
-                    Key(scope, scope_id, dimension, "rest", year, measure), [total], cells,
-                    adds_up=build.cells[cells[0]].adds_up,
-                )  # fmt: skip
-    for (dimension, stratum, year), by_scope_id in by_stratum.items():
-        _scopes(build, Key("", "", dimension, stratum, year, measure), by_scope_id)
+            if dimension == ALL or total is None or dimension == "reason":
+                continue
+            adds = build.equate(
+                Key(scope, scope_id, dimension, "rest", year, measure), [total], cells,
+                adds_up=build.cells[cells[0]].adds_up, strata=True,
+            )  # fmt: skip
+            if adds and complete.keys() >= {total, *cells}:
+                of_wholes.append((len(build.equations) - 1, dimension, total, cells))
+            elif adds:
+                sound[dimension, total] = frozenset(cells)
+    for at, dimension, total, cells in of_wholes:
+        parts = [sound.get((dimension, part), frozenset()) for part in complete[total]]
+        if all(parts) and frozenset().union(*parts) == frozenset().union(
+            *(complete[cell] for cell in cells)
+        ):  # parts by strata, and each stratum of parts, say as much
+            build.equations[at] = replace(build.equations[at], together=False)
 
 
 def _as_shown(cell: Cell, is_hidden: bool) -> Cell:
@@ -246,31 +297,34 @@ def _total(build: _Build, key: Key, cells: Sequence[int], hidden: set[Key]) -> i
     return build.add(key, Cell(people, is_row=False, is_known=True))
 
 
-def _scopes(build: _Build, at: Key, cells: dict[tuple[str, str], int]) -> None:
-    """Partnerships to what they are of, and groups to the state."""
+def _scopes(
+    build: _Build, at: Key, cells: Mapping[tuple[str, str], int]
+) -> dict[int, frozenset[int]]:
+    """Partnerships to what they are of, and groups to the state; as `_Build.add_up`."""
     told = build.told
     adds_up = all(build.cells[k].adds_up for k in cells.values())
     groups = [cells[PARTNERSHIP, g] for g in told.groups if (PARTNERSHIP, g) in cells]
-    whole = at.measure != RATE_CELLS or len(groups) == len(told.groups)
+    others = [cells[PARTNERSHIP, r] for r in RESERVED if (PARTNERSHIP, r) in cells]
+    wholes = {}
     attributed = cells.get((ATTRIBUTED, ATTRIBUTED))
     if attributed is not None:
-        build.equate(at._replace(scope="rest of attributed"), [attributed], groups, adds_up=adds_up)
-    for (scope, scope_id), members in told.members_of.items():
-        if (scope, scope_id) in cells:
-            build.equate(
-                at._replace(scope=f"rest of {scope}", scope_id=scope_id),
-                [cells[scope, scope_id]],
-                [cells[PARTNERSHIP, m] for m in members if (PARTNERSHIP, m) in cells],
-                adds_up=adds_up,
-            )
+        wholes[attributed] = groups
+    for of, members in told.members_of.items():
+        if of in cells:
+            wholes[cells[of]] = [
+                cells[PARTNERSHIP, m] for m in members if (PARTNERSHIP, m) in cells
+            ]
     state = cells.get((STATE, STATE))
-    if state is not None:
-        others = [cells[PARTNERSHIP, r] for r in RESERVED if (PARTNERSHIP, r) in cells]
-        parts = groups if attributed is None else [attributed]
+    whole = at.measure != RATE_CELLS or len(groups) == len(told.groups)
+    if state is not None and whole:
+        wholes[state] = [*groups, *others]
+    complete = build.add_up(at, wholes, adds_up=adds_up)
+    if state is not None and not whole:
         build.equate(
-            at._replace(scope="rest of state"), [state], [*parts, *others], adds_up=adds_up,
-            whole=whole,
+            at._replace(scope="rest of state"), [state], [*groups, *others], adds_up=adds_up,
+            whole=False,
         )  # fmt: skip
+    return complete
 
 
 def _moves(build: _Build) -> None:

@@ -19,11 +19,15 @@ from numpy.typing import NDArray
 from ihp_compute.codes import COMPARISON, UNATTRIBUTED
 from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.errors import RunError
+from ihp_compute.folders import SEAL
+from ihp_compute.results import kept_terms
 from ihp_compute.results.manifest import read_manifest
+from ihp_compute.results.quality_tables import QUALITY_MEASURES
 from ihp_compute.results.read import result
-from ihp_compute.results.small_cells import is_small
+from ihp_compute.results.small_cells import SMALL_CELL, is_small
 from ihp_compute.results.suppression.cells import (
     ALL,
+    ATTRIBUTED,
     Key,
     keys_of,
     kind_of,
@@ -33,12 +37,16 @@ from ihp_compute.results.suppression.cells import (
 from ihp_compute.results.suppression.open_cells import pooled
 from ihp_compute.results.suppression.pattern import Pattern, pattern_of
 from ihp_compute.results.tables import CELLS, TABLES, WALK
-from ihp_compute.settlement import PARTNERSHIP, STATE
+from ihp_compute.settlement import PARTNERSHIP, SETTLED, STATE
 from ihp_compute.table_schema import Against, Behind, TableSchema
 
 _FINDING: Final = ("lines", "paid_cents", "share", "members", "detail")
 _OF_GROUPS: Final = {"unattributed": UNATTRIBUTED}
 """Findings that count a group."""
+_COUNTS: Final = ("rows", "base_lines_cut")
+"""Counts of a manifest's entries, of rows of an input and of lines."""
+_OF_WHOLE: Final = ("table_digests", "files", SEAL)
+"""Entries of a manifest that are digests of whole content."""
 _TOLD_OF_PARTS: Final = ("credibility", "risk", "policy", "completion", "observed", "trend")
 """Steps whose words go on, after a semicolon, with parts of a partnership's people."""
 
@@ -83,6 +91,8 @@ class OpenForm:
         if declared is CELLS:
             return pooled(whole, masks[""], self._hidden_of_state())
         found = _hide(whole, declared, masks)
+        if declared is QUALITY_MEASURES:
+            return without_prior(found, self._least_cases())
         return _without_parts(found) if declared is WALK else found
 
     def hide(self, table: pa.Table, declared: TableSchema) -> pa.Table:
@@ -91,13 +101,36 @@ class OpenForm:
         return _hide(table, declared, masks)
 
     def manifest(self) -> dict[str, Any]:
-        """The manifest, without counts of people from 1 to 10."""
-        found = read_manifest(self.run_dir)
-        found["counts"] = {
-            name: None if isinstance(n, int) and is_small(n) else n
-            for name, n in (found.get("counts") or {}).items()
-        }
+        """The manifest, without counts of people, rows or lines from 1 to 10.
+
+        Nor has it a digest of what is hidden, by which a guess of it could be tried: of whole
+        tables and files, and of the whole manifest. The run's own digest is over the rows of
+        members too, which nobody guesses. `open_form` has the digest of what is hidden, the same
+        for whoever is shown the same.
+        """
+        said = read_manifest(self.run_dir)
+        found = {name: value for name, value in said.items() if name not in _OF_WHOLE}
+        found["suppressed"] = True
+        found["open_form"] = {"pattern": self.pattern.sha256}
+        counted = [found.get("counts") or {}, *found["inputs"]]
+        counted += found["completion"]["measurements"]
+        for entry in counted:
+            for name, n in entry.items():
+                is_count = name in _COUNTS or entry is found.get("counts")
+                if is_count and isinstance(n, int) and is_small(n):
+                    entry[name] = None
         return found
+
+    def hides_of(self, measure: str, year: int, scope_ids: Iterable[str] | None = None) -> bool:
+        """Whether a sum is hidden, of people where `measure` is empty.
+
+        Of what settles in all, or of these partnerships: then whether it is of one of them.
+        """
+        if scope_ids is None:
+            whose = [(SETTLED, SETTLED), (ATTRIBUTED, ATTRIBUTED)]
+        else:
+            whose = [(PARTNERSHIP, name) for name in scope_ids]
+        return self.hides(*(Key(*who, ALL, ALL, str(year), measure) for who in whose))
 
     def hides(self, *keys: Key) -> bool:
         """Whether any of these cells is hidden."""
@@ -166,6 +199,12 @@ class OpenForm:
             found += [other._replace(measure=measure) for measure in measures]
         return found
 
+    def _least_cases(self) -> int:
+        """Least cases from which a rate of the year before counts, in any contract of the run."""
+        year = int(self.pattern.years[1])
+        agreements = kept_terms.read(self.run_dir).contracts.at(year).values()
+        return min(int(one["quality.prior_least_cases"]) for one in agreements)
+
     def _findings(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.bool_]]:
         """Findings of few people or lines, and those that name or count a hidden group."""
         hidden = {
@@ -216,6 +255,24 @@ def _hide(
     ]
     fields = [field.with_nullable(field.name in values) for field in whole.schema]
     return pa.table(columns, schema=pa.schema(fields))
+
+
+def without_prior(measures: pa.Table, least_cases: int) -> pa.Table:
+    """Measures without rates of the year before that may be those of 1 to 10 people.
+
+    Their cases are not known here, only from how many on a rate counts: those who met it may be
+    few. What is made of such a rate goes with it.
+    """
+    prior = measures.column("prior_rate")
+    few = pc.and_(pc.greater(prior, 0.0), pc.less(prior, (SMALL_CELL + 1) / least_cases))
+    better = pc.and_(few, pc.greater(measures.column("improvement"), measures.column("attainment")))
+    for name, hide in (("prior_rate", few), ("improvement", few), ("points", better)):
+        at = measures.schema.get_field_index(name)
+        field = measures.schema.field(at)
+        held = pc.fill_null(hide, fill_value=False)
+        shown = pc.if_else(held, pa.scalar(None, field.type), measures.column(at))
+        measures = measures.set_column(at, field, shown)
+    return measures
 
 
 def _without_parts(walk: pa.Table) -> pa.Table:

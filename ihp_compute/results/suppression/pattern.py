@@ -8,16 +8,16 @@ from the patterns of the runs of its population that were shown before it, and s
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ihp_compute.errors import RunError
+from ihp_compute.publishing import first
 from ihp_compute.results.manifest import read_manifest
 from ihp_compute.results.suppression.cells import Key, told_by
 from ihp_compute.results.suppression.equations import Shown, hidden_of
@@ -49,6 +49,11 @@ class Pattern:
     hidden: frozenset[Key]
     exposed: frozenset[Key]
 
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the document: of a run's open form, whatever is shown of it."""
+        return hashlib.sha256(json.dumps(self.document(), sort_keys=True).encode()).hexdigest()
+
     def document(self) -> dict[str, Any]:
         """The content of `FILE`."""
         return {
@@ -69,9 +74,14 @@ def keep_pattern(before: Path, now: Path, digest: str) -> None:
         shutil.copy2(path, now / FILE)
 
 
+def pattern_file(run_dir: Path) -> Path:
+    """Where the pattern of a run stands once it was shown."""
+    return run_dir / FILE
+
+
 def was_shown(run_dir: Path) -> bool:
     """Whether the open form of a run was shown."""
-    return (run_dir / FILE).is_file()
+    return pattern_file(run_dir).is_file()
 
 
 def pattern_of(run_dir: Path, shown: Sequence[Path] = ()) -> Pattern:
@@ -111,7 +121,7 @@ def _choose(run_dir: Path, manifest: dict[str, Any], shown: Sequence[Path]) -> P
         if not was_shown(other):
             raise RunError(
                 f"{other}: its open form was not shown yet, it has no {FILE}; leave it out of "
-                "--shown, or show it first with ihp tables RUN --suppressed"
+                "--shown, or show it first with ihp tables RUN --suppress"
             )
         if of["digest"] != manifest["digest"]:
             before[of["digest"]] = Shown(of["digest"], told_by(other), _read(other, of).hidden)
@@ -125,15 +135,11 @@ def _choose(run_dir: Path, manifest: dict[str, Any], shown: Sequence[Path]) -> P
 
 def _fixed(run_dir: Path, pattern: Pattern, manifest: dict[str, Any]) -> Pattern:
     """Write the pattern, unless somebody else has fixed it meanwhile."""
-    handle, draft = tempfile.mkstemp(prefix=f".{FILE}-", dir=run_dir)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(json.dumps(pattern.document(), indent=1) + "\n")
-        os.link(draft, run_dir / FILE)
+        with first(run_dir / FILE) as draft:
+            draft.write_text(json.dumps(pattern.document()) + "\n", encoding="utf-8")
     except FileExistsError:
         return _read(run_dir, manifest)
-    finally:
-        Path(draft).unlink()
     return pattern
 
 

@@ -29,7 +29,7 @@ def _population(**tables: list[dict[str, str]]) -> Any:
         columns = names if name == "member_factors" else tuple(rows[0])
         return pa.table({column: [row.get(column, "") for row in rows] for column in columns})
 
-    return SimpleNamespace(reference=reference)
+    return SimpleNamespace(reference=reference, remember=lambda _, make: make())
 
 
 def _plan(comparator: str = "comparison") -> Any:

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ihp_compute.measure.programme.outcome_measures import DIMENSIONS, FLAGS, INTERVENTION
-from ihp_compute.measure.programme.strata import PersonRows, Strata
-from ihp_compute.population import member_keys
+from ihp_compute.codes import MEMBER_FACTORS
+from ihp_compute.measure.programme.outcome_measures import DIMENSIONS, INTERVENTION
+from ihp_compute.measure.programme.strata import Strata
+from ihp_compute.population import PersonRows, member_keys
 
 PEOPLE = ("ann", "bo", "cy", "di")
 
@@ -28,7 +29,7 @@ def _shard() -> Any:
 
 def _said(table: pa.Table, year: int, dimension: str) -> dict[str, str]:
     """Stratum of each person in a year."""
-    strata = Strata(PersonRows.of(table, DIMENSIONS, flags=FLAGS), None)
+    strata = Strata(PersonRows.of(table, DIMENSIONS, flags=MEMBER_FACTORS), None)
     place = strata.of(_shard(), [year])[0, list(strata.names).index(dimension)]
     order = np.argsort(member_keys(PEOPLE))
     names = [PEOPLE[i] for i in order]
@@ -86,7 +87,7 @@ def test_a_yes_stands_whichever_row_says_it_and_no_is_not_unknown() -> None:
 
 def test_unknown_stands_once_whether_written_or_blank() -> None:
     table = _table([{"person_id": "ann", "race": "unknown"}, {"person_id": "bo", "race": "x"}])
-    strata = Strata(PersonRows.of(table, DIMENSIONS, flags=FLAGS), None)
+    strata = Strata(PersonRows.of(table, DIMENSIONS, flags=MEMBER_FACTORS), None)
     assert strata.names["race"] == ("unknown", "x")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
@@ -17,45 +16,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ihp_compute.contracts import PopulationBasedTerms, check, load_set
+from ihp_compute.contracts import PopulationBasedTerms, load_set
 from ihp_compute.errors import ContractError, DataError, GateError, RunError
 from ihp_compute.ingest.passes import ingest
 from ihp_compute.payments import Paid, Period, check_output, pay, write
 from ihp_compute.payments.months import Months
 from ihp_compute.payments.rates import rates_cents
 from ihp_compute.runner import LocalRunner
+from tests.ihp_compute.payments.payment_cases import Row, enrolled, entry, line, write_tables
 
-Row = dict[str, Any]
 NORTH, SOUTH, OTHER = (f"100000000{k}" for k in range(1, 4))
 YEAR = 2024
 QUARTERS = tuple(Period(YEAR, q) for q in (1, 2, 3, 4))
 TRUE_UP = Period(YEAR)
 KEPT = ("n_members", "member_months", "payment_cents", "offset_cents")
-
-
-def enrolled(person: str, start: str = "2023-01-01", end: str = "2024-12-31", **more: str) -> Row:
-    return {
-        "person_id": person, "gender": "female", "birth_date": "1990-01-01",
-        "enrollment_start_date": start, "enrollment_end_date": end, "x_elgblty_grp_cd": "01",
-        **more,
-    }  # fmt: skip
-
-
-def line(person: str, day: str, npi: str, code: str = "99213", paid: str = "100.00") -> Row:
-    return {
-        "claim_id": f"{person}{day}{npi}{code}", "claim_line_number": "1",
-        "claim_type": "professional", "person_id": person, "claim_start_date": day,
-        "claim_end_date": day, "place_of_service_code": "11", "hcpcs_code": code,
-        "rendering_npi": npi, "diagnosis_code_1": "J209", "paid_date": f"{day[:4]}-12-31",
-        "paid_amount": paid, "x_clm_type_cd": "1",
-    }  # fmt: skip
-
-
-def entry(npi: str, partnership: str, start: str = "2020-01-01", end: str = "") -> Row:
-    return {
-        "npi": npi, "tin": "", "partnership_id": partnership, "specialty": "primary care",
-        "start_date": start, "end_date": end,
-    }  # fmt: skip
 
 
 PEOPLE = [
@@ -95,18 +69,6 @@ TERMS = {
 Made = Callable[..., Path]
 
 
-def _write(folder: Path, **tables: list[Row]) -> None:
-    folder.mkdir(exist_ok=True)
-    for name, rows in tables.items():
-        if not rows:
-            continue
-        with (folder / f"{name}.csv").open("w", newline="") as stream:
-            columns = dict.fromkeys(name for row in rows for name in row)
-            writer = csv.DictWriter(stream, list(columns), restval="")
-            writer.writeheader()
-            writer.writerows(rows)
-
-
 def state(folder: Path, **other: list[Row]) -> Path:
     """A population of the people above, tables replaced by name."""
     kept = [line("ZZ", d, OTHER) for d in ("2023-01-02", "2024-12-31")]
@@ -122,7 +84,7 @@ def state(folder: Path, **other: list[Row]) -> Path:
         ],
         "member_factors": FACTORS,
     }  # fmt: skip
-    _write(folder / "raw", **tables | other)
+    write_tables(folder / "raw", **tables | other)
     ingest(folder / "raw", folder / "population", shards=2, threads=1)
     return folder / "population"
 
@@ -236,6 +198,37 @@ def test_a_partnership_without_a_rate_is_named_and_not_paid(
     assert "not paid, for pbp.rate is none: North" in found.notes
     with pytest.raises(ContractError, match=r"pbp.rate: found none in 2024 for every partnership"):
         paid_for(population, contract(tmp_path, {"pbp.rate": "none"}), QUARTERS[0])
+
+
+@pytest.mark.parametrize("split", ["member_months", "quality", "own_results"])
+def test_an_alliance_is_paid_by_its_contract_member_by_member(
+    population: Path, tmp_path: Path, split: str
+) -> None:
+    """A payment in advance is each member's: it waits for no score and no result to split by."""
+    alone = contract(tmp_path)
+    (tmp_path / "alliance").mkdir()
+    (together,) = contract(tmp_path / "alliance")
+    text = f'\n[alliances.BOTH]\nmembers = ["North", "South"]\nsplit = "{split}"\n'
+    Path(together).write_text(Path(together).read_text() + text)
+    for period in (QUARTERS[1], TRUE_UP):
+        found = rows(paid_for(population, (together,), period))
+        assert {partnership for partnership, _ in found} == {"North", "South"}
+        assert found == rows(paid_for(population, alone, period))
+
+
+def test_an_alliance_with_a_rate_of_its_own_pays_its_members_that(
+    population: Path, tmp_path: Path
+) -> None:
+    (path,) = contract(tmp_path, {"pbp.medical_weight": "0"})
+    text = (
+        '\n[alliances.ONE]\nmembers = ["North"]\nsplit = "member_months"\n'
+        '[alliances.ONE.overrides]\n"pbp.rate" = "10.00"\n'
+    )
+    Path(path).write_text(Path(path).read_text() + text)
+    found = rows(paid_for(population, (path,), QUARTERS[2]))
+    # STAYS 10.00 x 1.3, JOINS 10.00; SOUTHERN stays at 8.00
+    assert found["North", "ffs"] == (2, 6, 3 * 1300 + 3 * 1000, 0)
+    assert found["South", "ffs"] == (1, 3, 3 * 800, 0)
 
 
 def test_the_rate_never_falls_below_nothing(population: Path, tmp_path: Path) -> None:
@@ -355,12 +348,6 @@ def test_a_settlement_s_draft_terms_are_without_those_of_the_payment(
     assert "pbp.rate (supplied)" in paid_for(population, terms, QUARTERS[0]).drafts[0]
 
 
-def test_a_run_refuses_a_payment_that_is_cost(tmp_path: Path) -> None:
-    (path,) = contract(tmp_path, north={"pbp.counts_as_cost": "true"})
-    with pytest.raises(ContractError, match=r"pbp.counts_as_cost: found true for North"):
-        check(Path(path), YEAR)
-
-
 # --- the file ------------------------------------------------------------------------------------
 
 
@@ -371,7 +358,9 @@ def test_a_file_is_the_same_in_every_form_and_is_not_replaced_unasked(
     for name in ("pbp.csv", "pbp.parquet"):
         write(found, tmp_path / name)
     read = pq.read_table(tmp_path / "pbp.parquet")
-    assert pa_csv.read_csv(tmp_path / "pbp.csv").to_pylist() == read.to_pylist()
+    in_dollars = pa_csv.read_csv(tmp_path / "pbp.csv")
+    assert in_dollars.select(read.column_names).to_pylist() == read.to_pylist()
+    assert {*in_dollars.column_names} - {*read.column_names} == {"payment_usd", "offset_usd"}
     assert read.column_names == ["partnership_id", "payer", *KEPT]
     with pytest.raises(DataError, match="is there already"):
         check_output(tmp_path / "pbp.csv")
@@ -442,7 +431,7 @@ def test_quarters_and_true_up_are_the_year_for_each_person_and_in_all(
         assert sum(int(one.payment_cents[i].sum()) for one in periods) == sum(
             worth - off for _, worth, off in due
         )
-    sums = [one.by(np.array(group, np.int32), 3, 4) for one in periods]
+    sums = [one.by(np.array(group, np.int32)[:, None], 3, 4) for one in periods]
     year = np.zeros((3, 4, 3), np.int64)
     for own, cents, taken, g in given_people:
         for p, fee in zip(own, taken, strict=True):

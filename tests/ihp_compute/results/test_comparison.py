@@ -346,6 +346,62 @@ def test_the_pool_is_the_payment_split_by_terms(run_of: Run, split: str) -> None
         before = after
 
 
+def test_two_alliances_split_their_own_payments_one_of_them_by_quality(
+    run_of: Run, raw_state: Path
+) -> None:
+    """Months weigh with each member's score; nobody else's payment moves."""
+    lakes = (
+        '[alliances.LAKES]\nmembers = ["IHP-03", "IHP-04"]\nsplit = "weights"\n'
+        'weights = { "IHP-03" = 0.1, "IHP-04" = 0.9 }\n'
+    )
+    folder = run_of(ALLIANCE.format("quality") + lakes)
+    paid = {row["partnership_id"]: row["payment_cents"] for row in rows(folder, "settlement")}
+    assert {"METRO", "LAKES"} <= set(paid)
+    assert not {"IHP-01", "IHP-02", "IHP-03", "IHP-04"} & set(paid)
+    alone = {
+        row["partnership_id"]: row["payment_cents"]
+        for row in rows(run_of(ALLIANCE.format("member_months")), "settlement")
+    }
+    assert paid["METRO"] == alone["METRO"]
+    score = {
+        row["partnership_id"]: float(row["score"])
+        for row in pq.read_table(raw_state / "quality_score.parquet").to_pylist()
+        if int(row["performance_year"]) == 2024
+    }
+    assert score["IHP-01"] != score["IHP-02"]
+    months = {
+        name: sum(
+            row[column]
+            for row in rows(folder, "member_years")
+            for column in row
+            if column.startswith("months_") and (row["group_id"], row["year"]) == (name, 2024)
+        )
+        for name in ("IHP-02", "IHP-01")
+    }
+    pool = {
+        name: sorted(
+            (row for row in rows(folder, "pool") if row["alliance_id"] == name),
+            key=lambda row: row["position"],
+        )
+        for name in ("METRO", "LAKES")
+    }
+    assert sum(map(len, pool.values())) == len(rows(folder, "pool"))
+    weights = {
+        "METRO": {name: months[name] * score[name] for name in ("IHP-02", "IHP-01")},
+        "LAKES": {"IHP-03": 0.1, "IHP-04": 0.9},
+    }
+    for alliance, found in pool.items():
+        own = weights[alliance]
+        assert [row["partnership_id"] for row in found] == list(own)
+        assert [row["position"] for row in found] == [0, 1]
+        assert sum(row["amount_cents"] for row in found) == paid[alliance]
+        for row in found:
+            weight = own[row["partnership_id"]]
+            assert row["weight"] == pytest.approx(weight)
+            exact = paid[alliance] * weight / sum(own.values())
+            assert abs(row["amount_cents"] - exact) <= 1 + 1e-9 * abs(exact)
+
+
 def test_a_pool_by_weights_stands_under_any_programme(run_of: Run) -> None:
     text = ALLIANCE.format("weights") + 'weights = { "IHP-01" = 0.25, "IHP-02" = 0.75 }\n'
     folder = run_of(text, programme="none")

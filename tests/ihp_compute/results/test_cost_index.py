@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ihp_compute.results.programme.cost_index import Drivers, Totals, drivers, indices
@@ -67,6 +67,7 @@ def split(pairs: Any, months: tuple[int, int], weight: Any) -> Drivers:
 
 @given(pairs=both, months=st.tuples(st.integers(1, 10**7), st.integers(1, 10**7)),
        ratio=st.floats(0.01, 100))  # fmt: skip
+@example(pairs=[((0, 70_369, 0), (97_656_249, 1, 0))], months=(1, 295), ratio=2.0)
 def test_drivers_by_category_are_the_rule_and_add_up(
     pairs: Any, months: tuple[int, int], ratio: float
 ) -> None:
@@ -76,7 +77,9 @@ def test_drivers_by_category_are_the_rule_and_add_up(
     n, n0 = months
     for i, ((cost, services, _), (cost0, services0, _)) in enumerate(pairs):
         own, peer = cost / n / 100, cost0 / n0 / 100
-        near = {"rel": 1e-9, "abs": 1e-9 * (abs(own) + (1 + ratio) * abs(peer) + 1)}
+        at_peer_s_price = abs(cost0) / services0 * services / n / 100 if services0 else 0.0
+        size = abs(own) + (1 + ratio) * abs(peer) + at_peer_s_price + 1  # of what is subtracted
+        near = {"rel": 1e-9, "abs": 1e-9 * size}
         assert found.difference[i] == pytest.approx(own - peer, **near)
         whole = found.mix[i] + found.use[i] + found.price[i]
         assert whole == pytest.approx(found.difference[i], **near)
@@ -103,6 +106,7 @@ def test_drivers_by_condition_are_the_rule_and_add_up(pairs: Any) -> None:
     for i, ((cost, services, m), (cost0, services0, m0)) in enumerate(pairs):
         w, w0 = shares[i]
         size = abs(cost) / n + (1 + w / w0 if w0 else 1) * abs(cost0) / n0
+        size += abs(cost0) / services0 * services / n if services0 else 0.0
         much = {"rel": 1e-9, "abs": 1e-9 * (1 + size)}
         whole = found.mix[i] + found.use[i] + found.price[i]
         assert whole == pytest.approx(cost / n / 100 - cost0 / n0 / 100, **much)

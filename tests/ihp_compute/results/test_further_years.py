@@ -138,3 +138,41 @@ def test_a_further_year_is_what_a_run_of_it_measures(population: Path, tmp_path:
             assert row == expected[key]
         few = set(expected) - set(further)
         assert all("IHP" in " ".join(key) for key in few)  # of few people: no row of a further year
+
+
+def test_whoever_has_claims_measured_another_way_is_compared_over_all_years_and_regions(
+    population: Path, tmp_path: Path
+) -> None:
+    """By that way's own rules: as where every contract has them."""
+    (tmp_path / "all.toml").write_text(PROGRAMME, encoding="utf-8")
+    given = '"completion.method" = "given"\n"observed.completion" = 0.9\n'
+    texts = {
+        "mixed": f'{SET}"completion.method" = "equal_runout"\n'
+        f"[partnerships.IHP-02.overrides]\n{given}",
+        "given": SET + given,
+    }
+    found = {}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.toml").write_text(text, encoding="utf-8")
+        request = RunRequest(
+            population, (str(tmp_path / f"{name}.toml"),), performance_year=2024, base_year=2023,
+            replicates=20, seed=2, programme=str(tmp_path / "all.toml"),
+        )  # fmt: skip
+        folder = run(request, tmp_path / name, LocalRunner(1)).run_dir
+        found[name] = {
+            table: [
+                row
+                for row in pq.read_table(folder / f"{table}.parquet").to_pylist()
+                if row.get("scope_id", row.get("partnership_id")) == "IHP-02"
+                and row.get("measure", "") in ("", "growth_difference", "difference_cents")
+            ]
+            for table in ("comparison", "intervals")
+        }
+    mixed = found["mixed"]["comparison"]
+    assert {(row["from_year"], row["to_year"]) for row in mixed} == {
+        (2023, 2024), (2023, 2025), (2024, 2025)
+    }  # fmt: skip
+    comparators = {row["comparator"] for row in mixed}
+    assert {"comparison", "others"} < comparators
+    assert any(name.startswith("region:") for name in comparators)
+    assert found["mixed"] == found["given"]

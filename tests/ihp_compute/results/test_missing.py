@@ -293,7 +293,7 @@ def test_a_market_of_nobody_is_named(done: Outcome) -> None:
 def test_claims_without_a_paid_date_ask_for_the_day_they_are_paid_through(
     population: Callable[..., Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match="give --paid-through"):
+    with pytest.raises(DataError, match="say it, as paid_through"):
         settled(population(paid=""), tmp_path)
 
 

@@ -17,6 +17,7 @@ from ihp_compute.results.tables import SENSITIVITIES, SETTLEMENT
 from ihp_compute.settlement import CHANGES
 
 CONTRACT = "mn-ihp-2.0-track-2"
+PAYS: Any = SimpleNamespace(without_effect=lambda *_: 12)
 CLINICS: Any = SimpleNamespace(
     columns=lambda *_: {
         "clinics": 2, "clinic_year_from": "state", "clinic_year_sd": 0.03, "rate_std_error": 0.01,
@@ -106,7 +107,7 @@ def test_chances_are_counts_over_the_draws_and_leave_the_observed_row_out() -> N
     one: Any = SimpleNamespace(
         partnership_id="A", draws={"target_resampled": draws, "target_fixed": draws}
     )
-    first, second = _chances([one], CLINICS).to_pylist()
+    first, second = _chances([one], CLINICS, PAYS).to_pylist()
     assert first["conditioning"] == "target_resampled"
     assert second["conditioning"] == "target_fixed"
     assert first | {"conditioning": ""} == {
@@ -117,6 +118,7 @@ def test_chances_are_counts_over_the_draws_and_leave_the_observed_row_out() -> N
         "payment_above_zero": 0.25,
         "payment_below_zero": 0.25,
         "mean_payment_cents": 25,
+        "payment_without_effect_cents": 12,
         **CLINICS.columns(),
     }
 
@@ -128,4 +130,4 @@ def test_without_draws_there_are_no_chances() -> None:
     one: Any = SimpleNamespace(
         partnership_id="A", draws={"target_resampled": draws, "target_fixed": draws}
     )
-    assert _chances([one], CLINICS).num_rows == 0
+    assert _chances([one], CLINICS, PAYS).num_rows == 0

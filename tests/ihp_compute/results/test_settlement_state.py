@@ -111,7 +111,8 @@ def test_a_sweep_s_state_is_that_of_a_run_of_such_terms(
     folder: Path, small_population: Path, tmp_path: Path
 ) -> None:
     axes = {"settlement.gain.share": [Decimal("0.5"), Decimal("0.3")], "target.trend": ["0.03"]}
-    row = sweep(folder, grid_of(axes), LocalRunner(1)).table.to_pylist()[-1]
+    swept = sweep(folder, grid_of(axes), LocalRunner(1)).table.to_pylist()
+    row = next(row for row in swept if row["scenario_id"] == 2)
     terms = SET.replace("[default.overrides]", f"[default.overrides]{MOVED}")
     terms = terms.replace(TREND, MOVED)
     (tmp_path / "set.toml").write_text(terms, encoding="utf-8")

@@ -10,6 +10,7 @@ import json
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,22 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
 from ihp_compute.codes import COMPARISON, UNATTRIBUTED
-from ihp_compute.errors import RunError
+from ihp_compute.errors import DataError, RunError
+from ihp_compute.measure.utilisation import USE_MEASURES
 from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.report import write_report
-from ihp_compute.results import TABLES, has_open_form, open_form, verify_run, was_shown
+from ihp_compute.results import (
+    TABLES,
+    has_open_form,
+    open_form,
+    summarise,
+    verify_run,
+    was_shown,
+)
+from ihp_compute.results.suppression.cells import Key
+from ihp_compute.results.suppression.open_tables import without_prior
 from ihp_compute.runner import LocalRunner
-from ihp_compute.sweeps import SWEEP, grid_of, sweep
+from ihp_compute.sweeps import SWEEP, grid_of, shown_to_all, sweep, verify_sweep, write
 
 CONTRACT = "mn-ihp-2.0-track-2"
 OTHERS = (COMPARISON, UNATTRIBUTED)
@@ -36,9 +47,8 @@ Rows = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def folder(small_population: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    request = RunRequest(small_population, (CONTRACT,), replicates=20)
-    return run(request, tmp_path_factory.mktemp("attacked") / "run", LocalRunner(1)).run_dir
+def folder(shown_run: Path) -> Path:
+    return shown_run
 
 
 @pytest.fixture(scope="module")
@@ -218,16 +228,33 @@ def test_the_attack_recovers_what_hiding_small_rows_alone_leaves(stored: dict[st
     assert len(small_ones(attack(naive, None, "n_members").solved(), true)) > 5
 
 
+OF_ONE_YEAR = ("tci", "rui", "price_index")
 MOVED = ("members", "ties", "gained", "lost", "moved_in", "moved_out")
 
 
 def test_every_table_of_a_run_says_who_stands_behind_its_rows() -> None:
-    assert [name for name, table in TABLES.items() if not has_open_form(table)] == ["member_years"]
+    closed = [name for name, table in TABLES.items() if not has_open_form(table)]
+    assert closed == ["member_years", "paid_ahead"]
     for table in TABLES.values():
         for kind in table.behind:
             columns = {c.column for c in kind.counts if not c.column.endswith("_people")}
             assert columns <= set(table.names)
             assert {name for c in kind.counts for name in c.falls} <= set(table.names)
+
+
+def test_measures_that_fall_with_others_are_counted_where_it_is_declared() -> None:
+    """A name that no table counts would bind nothing."""
+    counted = {
+        name.removeprefix("=")
+        for table in TABLES.values()
+        for kind in table.behind
+        for name in (*kind.rests_on, *(one.measure for one in kind.counts))
+    } | set(USE_MEASURES)
+    for table in TABLES.values():
+        for kind in table.behind:
+            bound = {*kind.after, *kind.within, *kind.within.values(), *kind.with_people}
+            bound |= {m for others in kind.after.values() for m in others} | {*kind.of_measures}
+            assert bound <= counted, table.name
 
 
 def test_a_hidden_row_keeps_its_keys_and_nothing_else(
@@ -257,7 +284,7 @@ def test_what_rests_on_a_hidden_partnership_is_hidden_everywhere(opened: dict[st
         ("sensitivities", "payment_cents"), ("chances", "payment_above_zero"),
     ):  # fmt: skip
         of = [row for row in opened[name] if row["partnership_id"] in hidden]
-        assert all(row[value] is None for row in of)
+        assert all(row[value] is None for row in of if row.get("measure") not in OF_ONE_YEAR)
     assert not [row for row in opened["cells"] if row["partnership_id"] in hidden]
 
 
@@ -299,6 +326,80 @@ def test_a_sweep_hides_whom_its_run_hides(folder: Path, opened: dict[str, Rows])
     hidden = {row["partnership_id"] for row in opened["settlement"] if row["n_members"] is None}
     assert {r["partnership_id"] for r in rows if r["payment_cents"] is None} == hidden
     assert all(row["settlement.gain.share"] is not None for row in rows)
+
+
+def test_a_rate_of_last_year_that_few_may_have_met_is_hidden(
+    folder: Path, opened: dict[str, Rows]
+) -> None:
+    """A rate counts from 30 cases: below 11 in 30 it may be that of ten people or fewer."""
+    table = pq.read_table(folder / "quality_measures.parquet").slice(0, 3)
+    priors = {"prior_rate": [0.2, 0.5, 0.0], "improvement": [0.9, 0.9, 0.0]}
+    for name, values in {**priors, "attainment": [0.1] * 3, "points": [0.9, 0.9, 0.1]}.items():
+        at = table.schema.get_field_index(name)
+        field = table.schema.field(at)
+        table = table.set_column(at, field.with_nullable(nullable=True), [values])
+    seen = without_prior(table, 30).to_pylist()
+    assert [row["prior_rate"] for row in seen] == [None, 0.5, 0.0]
+    assert [row["improvement"] for row in seen] == [None, 0.9, 0.0]
+    assert [row["points"] for row in seen] == [None, 0.9, 0.1]
+    assert not [row for row in opened["quality_measures"] if 0 < (row["prior_rate"] or 0) < 11 / 30]
+
+
+def test_an_open_manifest_has_no_small_count(folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    shutil.copytree(folder, place)
+    manifest = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
+    manifest["inputs"][0]["rows"] = 7
+    manifest["completion"]["measurements"][0]["base_lines_cut"] = 9
+    (place / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    seen = open_form(place).manifest()
+    assert seen["suppressed"] is True
+    assert seen["inputs"][0]["rows"] is None
+    assert seen["completion"]["measurements"][0]["base_lines_cut"] is None
+    assert any((one["rows"] or 0) > 10 for one in seen["inputs"])
+
+
+def test_an_open_manifest_has_no_digest_by_which_a_guess_could_be_tried(folder: Path) -> None:
+    """Of a table in which a count is hidden there are ten, and one of ten digests would be it."""
+    said = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    seen = open_form(folder).manifest()
+    text = json.dumps(seen)
+    of_whole = [*said["table_digests"].values(), *said["files"].values(), said["manifest_digest"]]
+    assert len(of_whole) > 20
+    assert not [digest for digest in of_whole if digest in text]
+    assert seen["digest"] == said["digest"]
+    assert seen["open_form"]["pattern"] == open_form(folder).pattern.sha256
+
+
+def test_an_open_sweep_says_that_it_is_one(folder: Path, tmp_path: Path) -> None:
+    swept = sweep(folder, grid_of({"settlement.gain.share": [0.4]}), LocalRunner(1))
+    seen = shown_to_all(swept, open_form(folder))
+    assert seen.document()["suppressed"] is True
+    assert seen.table.column("payment_cents").null_count
+    write(seen, tmp_path / "open.parquet")
+    with pytest.raises(DataError, match="open form of a sweep"):
+        verify_sweep(tmp_path / "open.parquet")
+
+
+def test_an_open_summary_holds_back_what_its_run_hides(folder: Path, tmp_path: Path) -> None:
+    """A summary counts everybody who settles: what hides that hides people and dollars."""
+    place = tmp_path / "run"
+    shutil.copytree(folder, place)
+    form = open_form(place)
+    whole = summarise([place])
+    shown = summarise([place], {place: form})
+    assert shown.document()["suppressed"] is True
+    assert "Open form" in shown.notes[0]
+    assert [f.value for f in shown.figures] == [f.value for f in whole.figures]
+    year = form.pattern.years[1]
+    key = Key("attributed", "attributed", "all", "all", year, "")
+    hidden = replace(form.pattern, hidden=form.pattern.hidden | {key})
+    held = summarise([place], {place: replace(form, pattern=hidden)})
+    by_name = {f.figure: f.value for f in held.years[0].figures}
+    assert by_name["people_served"] is None
+    assert by_name["savings_cents"] is None
+    assert all(change.rate is None for change in held.years[0].use)
+    assert all(f.value is None for f in held.over_all)
 
 
 def test_the_pattern_is_fixed_at_first_showing(folder: Path, tmp_path: Path) -> None:

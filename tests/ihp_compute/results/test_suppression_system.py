@@ -7,10 +7,13 @@ from fractions import Fraction
 from itertools import product
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
+from ihp_compute.results.suppression.cells import Cell, Key, Told
+from ihp_compute.results.suppression.equations import hidden_of
 from ihp_compute.results.suppression.system import Equation, System, choose
 
 
@@ -155,7 +158,7 @@ def table_of(cells: Sequence[Sequence[int]]) -> System:
     return of(whole.reshape(-1).tolist(), list(equations()))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.integers(2, 5).flatmap(
         lambda m: st.lists(
@@ -196,3 +199,17 @@ def test_the_choice_is_of_counts_and_names_alone() -> None:
         )
         again = choose(moved).hidden.reshape(4, 4)
         assert (again == one[np.ix_([*rows, 3], [*columns, 3])]).all()
+
+
+@pytest.mark.parametrize(("n_rest", "is_hidden"), [(5, True), (0, False), (30, False)])
+def test_few_index_stays_of_who_is_in_no_arm_are_protected(n_rest: int, is_hidden: bool) -> None:
+    """Eleven people stand in no arm of an intervention; their index stays follow by subtraction."""
+    told = Told(("2023", "2024"), ("A",), {})
+    counts = {("all", "all"): (60, 60 + n_rest), ("intervention", "treated"): (25, 30),
+              ("intervention", "comparison"): (24, 30)}  # fmt: skip
+    for (dimension, stratum), (people, stays) in counts.items():
+        key = Key("partnership", "A", dimension, stratum, "2024", "readmissions")
+        told.put(key, Cell(people, stays))
+    hidden, exposed = hidden_of(told)
+    assert bool(hidden) == is_hidden
+    assert not exposed

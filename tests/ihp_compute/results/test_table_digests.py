@@ -42,8 +42,8 @@ split = "member_months"
 "settlement.quality.missing" = "none"
 """
 UNDER = [name for name, table in TABLES.items() if table.in_digest]
-EMPTY_HERE = ("netted", "score_changes")
-"""No earlier settlement is named, and no model reads diagnoses."""
+EMPTY_HERE = ("netted", "paid_ahead", "score_changes")
+"""No earlier settlement is named, no contract counts a payment, and no model reads diagnoses."""
 MEASURED = ("exclusions", "ledger", "member_years", "utilisation")
 """Tables that say what was measured and nothing of what it is worth."""
 

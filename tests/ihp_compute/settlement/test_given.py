@@ -259,7 +259,8 @@ def test_text_in_a_csv_stays_text(tmp_path: Path) -> None:
     ("name", "make", "message"),
     [
         ("none.csv", None, "no such file"),
-        ("table.xlsx", lambda p: p.write_text("x"), r"expected \.csv, \.parquet or \.arrow"),
+        ("table.xls", lambda p: p.write_text("x"), r"expected \.csv, \.xlsx, \.parquet or \.arrow"),
+        ("table.xlsx", lambda p: p.write_text("x"), "cannot be read as a workbook"),
         ("broken.parquet", lambda p: p.write_text("x"), "cannot be read"),
         ("broken.arrow", lambda p: p.write_text("x"), "cannot be read"),
         ("broken.csv", lambda p: p.write_text("a,b\n1,2\n1,2,3\n"), "cannot be read"),

@@ -43,6 +43,28 @@ def test_a_scenario_replaces_terms_by_name() -> None:
     assert compiled.constants([{}, {"b": Decimal("0.3")}]).tolist() == [[1.0, 0.1], [1.0, 0.3]]
 
 
+def test_one_value_of_a_source_stands_in_every_replicate() -> None:
+    """The only source that moves comes last, so the others make room for it."""
+    p = Program()
+    a, b, c = p.source("a"), p.source("b"), p.source("c")
+    compiled = p.compile({"x": p.round(a * b + c), "b": p.round(b)})
+    moving = np.arange(300)
+    found = compiled.run({"a": np.array([3]), "b": np.array([5]), "c": moving})
+    assert found["x"].tolist() == (15 + moving).tolist()
+    assert found["b"].tolist() == [5] * 300
+
+
+def test_a_part_of_a_program_gives_what_the_whole_gives() -> None:
+    p = Program()
+    a, share = p.source("a"), p.term("share", Decimal("0.5"))
+    other = p.source("b") * p.term("other", 7)
+    whole = p.compile({"other": p.round(other), "x": p.round(a * share), "less": a < other})
+    part = whole.only(("x",))
+    assert (part.sources, part.terms, len(part.table)) == (("a",), ("share",), 2)
+    given = {"a": np.array([3, 5]), "b": np.array([1, 2])}
+    assert part.run(given)["x"].tolist() == whole.run(given)["x"].tolist() == [2, 2]
+
+
 def test_a_term_has_one_value() -> None:
     p = Program()
     p.term("share", Decimal("0.5"))

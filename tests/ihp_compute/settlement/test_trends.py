@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ihp_compute.settlement import CellYears, trend
+from ihp_compute.settlement import CellYears, OwnGrowth, Trend, comparator_growth
 from tests.ihp_compute.settlement.trends_by_hand import Side, by_hand
 
 LEAST = 120
@@ -41,8 +41,14 @@ OTHERS = group(([5000, 3000, 400], [1.0, 1.2, 2.0], [2_000_000, 1_500_000, 800_0
 STATE = CellYears(OWN.months + OTHERS.months, OWN.risk + OTHERS.risk, OWN.cost + OTHERS.cost)
 
 
+def _trend(own: CellYears, others: CellYears, state: CellYears, least_months: int) -> Trend:
+    """A group's trend against that of others."""
+    grown = comparator_growth(others, state, least_months=least_months)
+    return OwnGrowth.of(own, state, least_months=least_months).against(grown)
+
+
 def test_by_exact_fractions() -> None:
-    found = trend(OWN, OTHERS, STATE, least_months=LEAST)
+    found = _trend(OWN, OTHERS, STATE, LEAST)
     growth, grown, benchmark, observed, left = by_hand(side(OWN), side(OTHERS), side(STATE), LEAST)
     assert found.growth[0] == pytest.approx(float(growth), rel=1e-12)
     assert found.comparator_growth[0] == pytest.approx(float(grown), rel=1e-12)
@@ -56,7 +62,7 @@ def test_a_cell_that_nobody_had_in_one_year_is_left_out_of_both_with_its_months(
     own = group(([1200, 0], [1.0, 0.0], [400_000, 0]), ([1300, 90], [1.0, 3.0], [430_000, 55_000]))
     state = group(([5000, 400], [1.0, 2.0], [2, 2]), ([5000, 400], [1.0, 2.0], [2, 2]))
     others = CellYears(state.months, state.risk, state.cost * 100_000)
-    found = trend(own, others, state, least_months=LEAST)
+    found = _trend(own, others, state, LEAST)
     assert found.months_without_base == 90
     assert found.observed_cents[0] == 430_000
     assert found.comparator_growth[0] == 1
@@ -83,7 +89,7 @@ def test_planted_growth_is_recovered_whatever_mix_and_risk_do() -> None:
             g.months, g.risk, np.rint(g.risk / mean * unit[None, :, None] * factor).astype(np.int64)
         )
 
-    found = trend(with_cost(own, of_own), with_cost(others, of_others), state, least_months=LEAST)
+    found = _trend(with_cost(own, of_own), with_cost(others, of_others), state, LEAST)
     assert found.growth[0] == pytest.approx(1.03, abs=1e-8)
     assert found.comparator_growth[0] == pytest.approx(1.05, abs=1e-8)
     assert found.growth_difference[0] == pytest.approx(-0.02, abs=1e-8)
@@ -101,7 +107,7 @@ scores = arrays.arrays(np.int64, (2, 4, 1), elements=st.integers(1, 4_000_000))
 def test_any_sums(m: Any, s: Any, c: Any, om: Any, os: Any, oc: Any, least: int) -> None:
     own, others = CellYears(m, m * s, c * (m > 0)), CellYears(om, om * os, oc * (om > 0))
     state = CellYears(own.months + others.months, own.risk + others.risk, own.cost)
-    found = trend(own, others, state, least_months=least)
+    found = _trend(own, others, state, least)
     try:
         growth, grown, benchmark, observed, left = by_hand(
             side(own), side(others), side(state), least
@@ -123,7 +129,7 @@ def test_a_draw_is_the_trend_of_its_own_totals_at_the_months_as_observed() -> No
     own.cost[1] = own.cost[1] * 11 // 10
     others = CellYears(own.months * 3, own.risk * 3, months * 3000)
     state = CellYears(own.months * 4, own.risk * 4, own.cost * 4)
-    found = trend(own, others, state, least_months=LEAST)
+    found = _trend(own, others, state, LEAST)
     assert found.observed_cents.tolist() == [1100 * 1100, 1100 * 1100]  # 1,100 months, $11 each
     assert found.growth == pytest.approx([1.1, 1.1])
     assert found.comparator_growth.tolist() == [1.0, 1.0]

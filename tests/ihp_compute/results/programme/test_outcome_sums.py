@@ -257,6 +257,42 @@ def test_the_error_is_that_of_draws_of_members(basis: str) -> None:
         assert rates[error][m, 0, 0] == pytest.approx(drawn_rate.std(), rel=0.05)
 
 
+@pytest.mark.parametrize(("members", "events"), [(120, 12.0), (320, 30.0)])
+def test_intervals_of_small_arms_hold_no_change_as_often_as_they_say(
+    members: int, events: float
+) -> None:
+    """600 pairs of arms whose care did not change: people differ, and each is their own kind.
+
+    Of 600 intervals that hold 95 % three standard errors are 2.7 points.
+    """
+    rng = np.random.default_rng(members)
+    pairs = 600
+    n = 2 * pairs * members
+    arm = np.repeat(np.arange(2 * pairs), members)
+    need = rng.gamma(0.5, 2.0, n) * events / members
+    rates = [rng.poisson(need).astype(float) for _ in (0, 1)]
+    years = [
+        OutcomeYear(
+            np.zeros(n, np.int64), np.tile(found, (len(MEASURES), 1)),
+            np.ones((len(MEASURES), n)), np.ones((len(DENOMINATORS), n)), KIND,
+        )
+        for found in rates
+    ]  # fmt: skip
+    (sums,) = dimension_sums(years, [np.stack([arm, arm])], [2 * pairs], n_groups=1)
+    scope, mean_cents = np.ones((1, 1)), np.ones(len(MEASURES))
+    has_other = np.ones((1, 2 * pairs), np.bool_)
+    held = told = 0
+    for pair in range(pairs):
+        compared = Compared.of_strata(sums, scope, control=2 * pair + 1)
+        columns, flag = change_columns(compared, "crude", mean_cents, has_other)
+        at = 0, 0, 2 * pair
+        if not _words(flag, at):
+            told += 1
+            held += columns["low"][at] <= 0 <= columns["high"][at]
+    assert told > 0.95 * pairs
+    assert held / told == pytest.approx(0.95, abs=0.027)
+
+
 # --- what is expected -----------------------------------------------------------------------------
 
 
