@@ -19,11 +19,20 @@ class DataError(IhpError):
 
 
 class GateError(DataError):
-    """Data tripped a gate that nobody accepted; `document` is what else is known of them."""
+    """Data tripped a gate that nobody accepted.
 
-    def __init__(self, message: str, document: Mapping[str, Any] | None = None) -> None:
+    `document` is what else is known of them, `tripped` says for each gate what tripped it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        document: Mapping[str, Any] | None = None,
+        tripped: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.document = {} if document is None else document
+        self.tripped = {} if tripped is None else tripped
 
 
 class AcceptanceError(IhpError):
@@ -44,6 +53,25 @@ class PopulationError(DataError):
 
 class RunError(DataError):
     """A folder is not a finished run, or the run asked for cannot be made from this population."""
+
+
+class ResultsDamagedError(RunError):
+    """Files of a finished run or sweep are not those that it wrote."""
+
+
+class OptionError(RunError):
+    """An option of a run is none that the population or the contracts allow.
+
+    `option` is its name, as `RunRequest` has it.
+    """
+
+    def __init__(self, message: str, option: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
+class LocationError(IhpError):
+    """A place is named that no location is configured for, or in other words than a location's."""
 
 
 class SummaryError(IhpError):
@@ -68,6 +96,10 @@ class UnbalancedLedgerError(IhpError):
 
 class InfrastructureError(IhpError):
     """Disk, memory, cluster or network failed; the same request may succeed later."""
+
+
+class MemoryExhaustedError(InfrastructureError):
+    """A shard does not fit the memory of the machine that measures it."""
 
 
 class DeviceUnavailableError(InfrastructureError):

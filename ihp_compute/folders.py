@@ -1,28 +1,24 @@
-"""Folders that appear whole or not at all, and say in a manifest what they are.
+"""Folders that say in a manifest what they are, and files that are hashed while they are written.
 
-    check_target -> beside: files, then the manifest -> publish
+    check_target -> a draft (`publishing`): files, then the manifest -> in its place
 
-A folder is made beside its place and renamed; what stood there is whole until then. What a killed
-process left is removed by the next that makes the same folder. Files are hashed while they are
-written. A manifest is written under a seal, the digest of all that it says; a manifest holds what
-must be trusted beside the results: inputs, counts, versions, hashes of files.
+A manifest is written under a seal, the digest of all that it says; it holds what must be trusted
+beside the results: inputs, counts, versions, hashes of files. How a folder gets to its place, and
+when it is on the disk, is `publishing`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import glob
 import hashlib
 import io
 import json
 import os
-import shutil
-import tempfile
-import time
-from collections.abc import Iterator, Mapping
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -30,8 +26,10 @@ from typing import Any, Final
 import pyarrow as pa
 
 from ihp_compute.errors import DataError
+from ihp_compute.publishing import begin_to_write
 
 MANIFEST: Final = "manifest.json"
+_MANIFEST_BYTES: Final = 1 << 28
 SEAL: Final = "manifest_digest"
 """Entry of a manifest: the digest of all the others."""
 
@@ -98,10 +96,31 @@ def read_manifest(folder: Path, kind: Kind) -> dict[str, Any]:
     """
     if not folder.is_dir():
         raise kind.refusal(kind.no_folder, folder)
+    return manifest_of(lambda: _text_of(folder / MANIFEST), folder, kind)
+
+
+def manifest_of(read: Callable[[], str], folder: Path, kind: Kind) -> dict[str, Any]:
+    """A manifest's text, wherever it is read, as that of a folder of this kind.
+
+    Parameters
+    ----------
+    read : callable
+        Gives the text; raises FileNotFoundError where there is none.
+    folder : Path
+        How messages name the folder.
+    kind : Kind
+
+    Raises
+    ------
+    DataError
+        As `read_manifest`.
+    """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(read(), parse_constant=_no_number)
     except FileNotFoundError:
         raise kind.refusal(kind.no_manifest, folder) from None
+    except RecursionError:
+        raise kind.refusal(kind.unreadable, folder, reason="nested too deeply") from None
     except (OSError, ValueError) as error:
         raise kind.refusal(kind.unreadable, folder, reason=error) from error
     found = manifest.get("kind") if isinstance(manifest, dict) else None
@@ -118,11 +137,44 @@ def read_manifest(folder: Path, kind: Kind) -> dict[str, Any]:
     return dict(manifest)
 
 
+def _text_of(path: Path) -> str:
+    """A regular file's text, and never a wait for whoever would write into a pipe of its name."""
+    with open(path, encoding="utf-8", opener=_at_once) as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is no file")
+        if status.st_size > _MANIFEST_BYTES:
+            raise ValueError(f"it has more than {_MANIFEST_BYTES:,} bytes")
+        return stream.read()
+
+
+def _at_once(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NONBLOCK)
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+_PART: Final = r"(?!\.{1,2}(?:/|\Z))[^/\\\x00-\x1f]+"
+_BELOW: Final = re.compile(rf"{_PART}(?:/{_PART})*")
+"""Names with / between them: none is empty, . or .. or holds what no path needs."""
+
+
+def is_below(name: str) -> bool:
+    """Whether a manifest's name of a file stays in its folder, whatever else stands there.
+
+    >>> [is_below(n) for n in ("codes/dx.arrow", "/etc/hostname", "../secret", "a/../b", "")]
+    [True, False, False, False, False]
+    """
+    return _BELOW.fullmatch(name) is not None
+
+
 def kind_of(folder: Path) -> Any:
     """What kind a folder says it is; None if it says nothing."""
     try:
-        return json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("kind")
-    except (OSError, ValueError, AttributeError):
+        return json.loads(_text_of(folder / MANIFEST)).get("kind")
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
 
 
@@ -174,76 +226,29 @@ def check_new_folder(folder: Path) -> None:
         raise DataError(f"{folder}: is there already, expected a new folder; choose another --out")
 
 
-_STALE_SECONDS: Final = 60
-
-
-@contextlib.contextmanager
-def beside(out: Path) -> Iterator[Path]:
-    """An empty folder on the same file system, gone at the end whatever happens."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(out)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.draft-", dir=out.parent))
-    lock = os.open(staging, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield staging
-    finally:
-        os.close(lock)
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _remove_stale(out: Path) -> None:
-    """Remove what a killed process left beside the same folder: old, and locked by nobody."""
-    for stale in out.parent.glob(f".{glob.escape(out.name)}.draft-*"):
-        with contextlib.suppress(OSError):
-            if time.time() - stale.stat().st_mtime < _STALE_SECONDS:
-                continue
-            lock = os.open(stale, os.O_RDONLY)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(stale, ignore_errors=True)
-            finally:
-                os.close(lock)
-
-
-def publish(staging: Path, out: Path) -> None:
-    """Put the finished folder in place of what stood there, which stays if that fails."""
-    staging.chmod(0o755)
-    if out.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old-", dir=out.parent))
-        out.rename(old / out.name)
-        try:
-            staging.rename(out)
-        except OSError:
-            (old / out.name).rename(out)
-            raise
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
-    else:
-        staging.rename(out)
-    handle = os.open(out.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A place beside a file's own to write it to: it appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    try:
-        yield draft
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_known(path: Path) -> str:
+    """SHA-256 of a file's bytes, read once by this process for as long as it is the same file.
+
+    The same file has its place, number, size and times, that of its last change among them, which
+    nobody sets: a bit turned under an old time stamp is read again.
+    """
+    status = path.stat()
+    return _sha256_of(path, status.st_dev, status.st_ino, *_times_of(status))
+
+
+def _times_of(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+@lru_cache(maxsize=1 << 14)
+def _sha256_of(path: Path, *_identity: int) -> str:
+    return file_sha256(path)
 
 
 def write_arrow(path: Path, batch: pa.RecordBatch) -> dict[str, Any]:
@@ -263,22 +268,20 @@ def hashed_file(path: Path) -> Iterator[tuple[pa.NativeFile, dict[str, Any]]]:
 
 
 def stamp_of(path: Path, sha256: str | None = None) -> dict[str, Any]:
-    """Digest, size and time stamp of a finished file."""
-    status = path.stat()
+    """Digest and size of a finished file, and when it was written and last changed in any way."""
+    n_bytes, written_ns, changed_ns = _times_of(path.stat())
     return {
         "sha256": sha256 or file_sha256(path),
-        "bytes": status.st_size,
-        "mtime_ns": status.st_mtime_ns,
+        "bytes": n_bytes,
+        "mtime_ns": written_ns,
+        "ctime_ns": changed_ns,
     }
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest, under its seal, to the disk itself: it says what the folder is."""
+    """Write the manifest, under its seal: it says what the folder is."""
     sealed = {**manifest, SEAL: _seal_of(manifest)}
-    with (folder / MANIFEST).open("w", encoding="utf-8") as stream:
-        stream.write(json.dumps(sealed, indent=2) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    (folder / MANIFEST).write_text(json.dumps(sealed, indent=2) + "\n", encoding="utf-8")
 
 
 def check_seal(folder: Path, manifest: Mapping[str, Any], kind: Kind) -> None:
@@ -337,3 +340,9 @@ class _Hashed(io.FileIO):
             while piece:
                 piece = piece[super().write(piece) :]
         return len(view)
+
+    def close(self) -> None:
+        """Close, once the system has begun to write: who publishes waits for less."""
+        if not self.closed:
+            begin_to_write(self.fileno())
+        super().close()

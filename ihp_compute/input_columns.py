@@ -140,6 +140,8 @@ def as_decimal(text: str) -> str:
 
 
 _FILLER: Final = re.compile(r"~+|\.|0+|8+|9+|n/?a|null|none", re.IGNORECASE)
+_FILLS: Final = frozenset("~.089nN")
+"""With what a filler begins."""
 
 
 def linking_number(text: str) -> str:
@@ -148,7 +150,7 @@ def linking_number(text: str) -> str:
     >>> [linking_number(text) for text in ("~", "000", "8888", "N/A", "A1")]
     ['', '', '', '', 'A1']
     """
-    return "" if _FILLER.fullmatch(text) else text
+    return "" if text[:1] in _FILLS and _FILLER.fullmatch(text) else text
 
 
 def _text(name: str, *, blank: str | None = "", follows: bool = False) -> SpillColumn:
@@ -300,7 +302,10 @@ _PERSON: Final = (
 _PERSON_NAMES: Final = ("person_id", "member_id")
 _ISSUER: Final = SpillColumn("issuer", pa.uint64())
 """Whose numbers a claim's number is one of: a hash of data source, payer and plan."""
-_SOURCE: Final = InputColumn("data_source", Kind.TEXT, "where the row was taken from")
+_SOURCE: Final = InputColumn(
+    "data_source", Kind.TEXT, "where the row was taken from; each source has snapshots of its own",
+    (_few("data_source"),),
+)  # fmt: skip
 _CAME: Final = (
     InputColumn("file_name", Kind.TEXT, "file that the row came in", is_content=False),
     InputColumn(
@@ -571,7 +576,9 @@ _ELIGIBILITY: Final = (
     _SOURCE,
     *_CAME,
     InputColumn(
-        "snapshot_date", Kind.DATE, "day on which the enrolment was known as the row says",
+        "snapshot_date", Kind.DATE,
+        "day on which the enrolment was known as the row says; of a source with several, the rows "
+        "of the latest stand",
         (_day("snapshot_day"),), is_content=False,
     ),
     InputColumn("enrollment_status", Kind.TEXT, "status of the enrolment"),

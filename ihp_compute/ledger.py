@@ -8,12 +8,23 @@ so that counted - above_cap + floored is the cost that settles.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 CLAIM_TABLES: Final = ("medical_claim", "pharmacy_claim")
 
 LEDGER_TABLES: Final = (*CLAIM_TABLES, "eligibility")
+
+
+def file_of(entry: Mapping[str, Any]) -> str:
+    """The file that an entry of inputs or of an ingest's ledger names, for people.
+
+    >>> file_of({"file": "a.csv", "delivery": 1}), file_of({"file": "a.csv", "delivery": 2})
+    ('a.csv', 'a.csv (delivery 2)')
+    """
+    delivery = entry.get("delivery", 1)
+    return f"{entry['file']}" + (f" (delivery {delivery})" if delivery > 1 else "")
 
 
 class IngestFate(IntEnum):

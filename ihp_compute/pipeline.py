@@ -5,7 +5,8 @@ r"""One performance year against one base year, top to bottom. Read this first.
 
 Where a contract has the run complete its costs, the state's claims are developed in a pass before,
 and where a part of the programme must know everybody first, the state is surveyed in one;
-where contracts see other claims of the base year, all above the bar is done once for each kind.
+where contracts see other claims of the base year, all above the bar is done once for each kind;
+where a payment in advance counts as cost, its people are found in a pass of their own.
 Everything above the bar needs a member's own rows and nothing of another's, so it runs wherever the
 runner puts it. What comes back is integers, which may be added in any order: one core, forty shards
 and a cluster give the same digest.
@@ -19,8 +20,11 @@ from dataclasses import replace
 from functools import partial, reduce
 from operator import add
 from pathlib import Path
+from typing import Literal, TypeAlias
 
+from ihp_compute.contracts import ContractSet
 from ihp_compute.measure import (
+    READ_APART,
     Developed,
     Measured,
     Plan,
@@ -35,20 +39,34 @@ from ihp_compute.measure import (
     make_plan,
     measurements,
     parts_of,
+    parts_of_each,
     programme_parts,
     scored,
     settling,
     together,
     utilise_years,
+    with_payments,
     with_scores_of,
 )
+from ihp_compute.payments import paid_years
 from ihp_compute.population import Shard
 from ihp_compute.report import write_report
-from ihp_compute.results import Draft, Outcome, Part, assemble, check_place, nets_of
-from ihp_compute.runner import LocalRunner, Runner, batches
+from ihp_compute.results import (
+    Draft,
+    Outcome,
+    Part,
+    assemble,
+    check_place,
+    nets_of,
+    programme_rows,
+)
+from ihp_compute.runner import LocalRunner, Runner, batches, beside
 from ihp_compute.settlement import Settled, settle
+from ihp_compute.workbook import require_workbook, write_workbook
 
 __all__ = ["Outcome", "RunRequest", "measure", "run"]
+
+Phase: TypeAlias = Literal["running", "committing"]
 
 
 def run(
@@ -56,8 +74,11 @@ def run(
     out: Path,
     runner: Runner | None = None,
     progress: Callable[[int, int], None] | None = None,
+    enter: Callable[[Phase], object] | None = None,
     *,
     replace: bool = False,
+    workbook: bool = False,
+    contracts: ContractSet | None = None,
 ) -> Outcome:
     """Measure every shard wherever `runner` puts it, merge the sums, settle, write.
 
@@ -70,8 +91,15 @@ def run(
         `LocalRunner` unless given.
     progress : callable, optional
         Called with (shards done, shards in all).
+    enter : callable, optional
+        Called with `running` once all is decided and before a claim is read, with `committing`
+        once all is settled and before results are written.
     replace : bool
         Whether to take the place of a finished run of other terms.
+    workbook : bool
+        Whether to write the run's workbook beside its report.
+    contracts : ContractSet, optional
+        Instead of those that the request names.
 
     Returns
     -------
@@ -81,19 +109,26 @@ def run(
     ------
     IhpError
         If the population, the contracts or their combination cannot be used, an earlier settlement
-        is not one that this may net, or something else stands in the place of the folder.
+        is not one that this may net, something else stands in the place of the folder, or nothing
+        is there that writes a workbook.
     """
     started = time.perf_counter()
+    if workbook:
+        require_workbook()
+    pages = (write_report, write_workbook) if workbook else (write_report,)
     runner = runner or LocalRunner()
-    plan = make_plan(request)
+    plan = make_plan(request, contracts)
     plan, programme = with_programme(plan)
     nets = nets_of(plan)
     check_place(out, plan, nets, replace=replace)
+    if enter is not None:
+        enter("running")
+    paid = paid_years(plan, runner)
     ways = measurements(plan)
     measured = []
     for done, way in enumerate(ways):
         complete = completion_of(way, runner)
-        asked = surveyed(complete, programme, runner) if way.measurement == 0 else ()
+        asked = surveyed(complete, programme if done == 0 else parts_of_each(way), runner)
         tasks = runner.map(
             partial(measure, plan=complete, parts=asked), batches(plan.shards, runner.parallelism)
         )
@@ -101,17 +136,17 @@ def run(
         measured.append((complete, Measured.merge(tasks, len(plan.shards), told)))
     plan = scored(together(plan, [way for way, _ in measured]), measured[0][1])
     measured = [(with_scores_of(way, plan), found) for way, found in measured]
-    with Draft(out, plan, nets, write_report, replace=replace) as draft:
+    with Draft(out, plan, nets, pages, replace=replace) as draft:
         draft.keep([(len(way.rule_sets), found.member_years) for way, found in measured])
-        parts = [part_of(way, found) for way, found in measured]
-        results = assemble(plan, parts, nets)
+        parts = [
+            Part(way, with_payments(way, settling(way, found), paid), ()) for way, found in measured
+        ]
+        with beside(partial(programme_rows, parts)) as rows:
+            parts = [part._replace(settled=settled(part.plan, part.measured)) for part in parts]
+            results = assemble(plan, parts, nets, rows)
+        if enter is not None:
+            enter("committing")
         return draft.finish(results, runner_name=runner.name, started=started)
-
-
-def part_of(plan: Plan, measured: Measured) -> Part:
-    """One measurement with the settlements of its partnerships and alliances."""
-    found = settling(plan, measured)
-    return Part(plan, found, settled(plan, found))
 
 
 def settled(plan: Plan, measured: Measured) -> list[Settled]:
@@ -157,14 +192,22 @@ def with_programme(plan: Plan) -> tuple[Plan, tuple[ProgrammePart, ...]]:
 def surveyed(
     plan: Plan, parts: Sequence[ProgrammePart], runner: Runner
 ) -> tuple[ProgrammePart, ...]:
-    """The parts of the programme, each with what it must know of everybody before it measures."""
+    """The parts of the programme, each with what it must know of everybody before it measures.
+
+    A survey is small and rests on little but the population, so a process makes it once.
+    """
     asking = [part for part in parts if part.surveys]
     if not asking:
         return tuple(parts)
-    found = runner.map(
-        partial(survey, plan=plan, parts=asking), batches(plan.shards, runner.parallelism)
-    )
-    whole = reduce(added, found)
+
+    def find() -> Survey:
+        found = runner.map(
+            partial(survey, plan=plan, parts=asking), batches(plan.shards, runner.parallelism)
+        )
+        return reduce(added, found)
+
+    keys = tuple(part.survey_key(plan) for part in asking)
+    whole = find() if None in keys else plan.shards[0].remember(keys, find)
     return tuple(part.surveyed(whole[part.name]) if part.surveys else part for part in parts)
 
 
@@ -203,4 +246,7 @@ def measure_shard(
         costs(seen, plan.rule_sets, cutoff_day=plan.cutoff_day, attributions=attributions),
     )  # fmt: skip
     use = utilise_years(seen, attributions, plan.use, cutoff_day=plan.cutoff_day)
-    return ShardMeasured.of(seen, plan, attributions, scores, parts, cost, use, programme)
+    found = ShardMeasured.of(seen, plan, attributions, scores, parts, cost, use, programme)
+    if programme:
+        shard.release(*READ_APART)
+    return found

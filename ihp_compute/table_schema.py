@@ -143,6 +143,15 @@ class Behind:
         Scopes that stand for another, and that.
     adds_up : bool
         Whether nobody stands in two strata.
+    after : mapping of str to tuple of str
+        Measures of events that are parts of others' events, and those: hidden where one of them is.
+    within : mapping of str to str
+        Measures of strata alone, whose sums other tables show, and with which measure of its scope
+        all strata fall.
+    of_measures : tuple of str
+        Measures whose strata are measures themselves: hidden where that measure of the scope is.
+    with_people : tuple of str
+        Measures that are told together with people, in the same equations.
     """
 
     scope: str
@@ -156,6 +165,25 @@ class Behind:
     only: tuple[str, tuple[str, ...]] | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
     adds_up: bool = True
+    after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    within: Mapping[str, str] = field(default_factory=dict)
+    of_measures: tuple[str, ...] = ()
+    with_people: tuple[str, ...] = ()
+
+    @cached_property
+    def places(self) -> tuple[str, ...]:
+        """Columns that say which cells of people a row stands on."""
+        named = (self.scope, self.scope_id, self.dimension, self.stratum, *self.years)
+        return tuple(name for name in named if not name.startswith("="))
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Columns that say what a row counts."""
+        counts = (name for one in self.counts for name in (one.column, one.also, one.measure))
+        only = () if self.only is None else (self.only[0],)
+        return frozenset(
+            name for name in (*self.places, *only, *counts) if name and not name.startswith("=")
+        )
 
 
 @dataclass(frozen=True)

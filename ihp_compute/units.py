@@ -158,7 +158,9 @@ def sums_by(place: NDArray[np.integer[Any]], values: NDArray[Any], n: int) -> ND
     >>> sums_by(np.array([2, 0, 2]), np.array([5, 1, -2]), 3).tolist()
     [1, 0, 3]
     """
-    if np.abs(values.astype(np.float64)).sum() < EXACT_FLOAT_LIMIT:
+    most = max(-int(values.min(initial=0)), int(values.max(initial=0)))
+    is_small = most * len(values) < EXACT_FLOAT_LIMIT  # of most values this says it sooner
+    if is_small or np.abs(values.astype(np.float64)).sum() < EXACT_FLOAT_LIMIT:
         return np.bincount(place, weights=values, minlength=n).astype(np.int64)
     sums = np.zeros(n, np.int64)
     np.add.at(sums, place, values)

@@ -17,6 +17,7 @@ from ihp_compute.data_quality import RUN, GateTerms, Stage
 from ihp_compute.errors import AcceptanceError, RiskModelError
 from ihp_compute.measure import YearPlan, noticed_of_scoring, plan_year
 from ihp_compute.population import open_population
+from ihp_compute.publishing import whole
 from ihp_compute.risk import ModelScores, ScoreTerms, Scoring, model_provider
 from ihp_compute.risk.models import compile_model, encode
 from ihp_compute.risk.models import store as model_store
@@ -123,10 +124,10 @@ def calibrate_population(
         accepted=noticed,
     )  # fmt: skip
     compile_model(found.model)  # the audit: nothing is written that would not load
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(encode(found.model))
-    report = out.with_name(f"{out.stem}.report.json")
-    report.write_bytes(msgspec.json.format(msgspec.json.encode(found.report), indent=1))
+    with whole(out.with_name(f"{out.stem}.report.json")) as report:
+        report.write_bytes(msgspec.json.format(msgspec.json.encode(found.report), indent=1))
+    with whole(out) as draft:
+        draft.write_bytes(encode(found.model))
     return found.report
 
 

@@ -198,6 +198,7 @@ FINDINGS: Final[Mapping[str, Finding]] = {
         Finding("unreadable_reason", "rows that cannot be read, by reason"),
         Finding("duplicate_rows", "rows that repeat another", "duplicate_rows"),
         Finding("superseded_lines", "lines that a later one replaces", "superseded_lines"),
+        Finding("earlier_snapshots", "enrolment of snapshots that the source's latest replaces"),
         Finding("denied_dollars", "denied by the denial flag", "denied_dollars"),
         Finding(
             "roster_without_claims", "roster's providers without a claim", "roster_without_claims"

@@ -5,7 +5,7 @@ Noticed -> judge -> rows of `DATA_QUALITY` -> refuse, unless accepted with a rea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,24 +117,24 @@ class GateTerms:
             )
         open_gates = {name: found for name, found in by_gate.items() if name not in self.accept}
         if open_gates:
-            raise GateError(self._refusal(open_gates), document)
+            words = {name: self._tripped(name, rows) for name, rows in open_gates.items()}
+            raise GateError(_refusal(words), document, words)
 
-    def _refusal(self, open_gates: Mapping[str, list[Mapping[str, Any]]]) -> str:
-        lines = []
-        for name, rows in open_gates.items():
-            lines.append(
-                f"  {name} ({FINDINGS[rows[0]['finding']].meaning}; threshold "
-                f"{self.threshold(name):.4g}): {first(rows)}"
-            )
-        accept = " ".join(f"--accept {name}=REASON" for name in open_gates)
-        word = "gate" if len(lines) == 1 else "gates"
-        return "\n".join(
-            (
-                f"{len(lines)} {word} tripped, so nothing was written:",
-                *lines,
-                f"Mend it, or accept what is right as it is: {accept}",
-            )
+    def _tripped(self, name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+        meaning = FINDINGS[rows[0]["finding"]].meaning
+        return f"{meaning} (threshold {self.threshold(name):.4g}): {first(rows)}"
+
+
+def _refusal(tripped: Mapping[str, str]) -> str:
+    accept = " ".join(f"--accept {name}=REASON" for name in tripped)
+    word = "gate" if len(tripped) == 1 else "gates"
+    return "\n".join(
+        (
+            f"{len(tripped)} {word} tripped, so nothing was written:",
+            *(f"  {name}: {words}" for name, words in tripped.items()),
+            f"Mend it, or accept what is right as it is: {accept}",
         )
+    )
 
 
 def _no_gate(name: str, work: str) -> str:

@@ -29,14 +29,15 @@ import pyarrow.compute as pc
 from ihp_compute.errors import RunError
 from ihp_compute.explain.origin import plans_of
 from ihp_compute.explain.partnership import PartnershipExplained, explain_partnership
-from ihp_compute.explain.people import consenting, lines_over_cap, people_of
+from ihp_compute.explain.people import LINE_COLUMNS, consenting, lines_over_cap, people_of
 from ihp_compute.explain.reconciliation import dollars_of, reconciliation
 from ihp_compute.explain.trace import trace
-from ihp_compute.folders import OTHERWISE, Kind, beside, check_target, publish, write_manifest
+from ihp_compute.folders import OTHERWISE, Kind, check_target, write_manifest
 from ihp_compute.measure import Plan
 from ihp_compute.population import open_population
+from ihp_compute.publishing import beside, publish
 from ihp_compute.report import PackPage, write_pack_page
-from ihp_compute.results import ATTRIBUTION, CELLS, read_manifest, result
+from ihp_compute.results import ATTRIBUTION, CELLS, PAID_AHEAD, read_manifest, result
 from ihp_compute.table_files import write_table
 
 PACK: Final = Kind(
@@ -127,7 +128,9 @@ def write_pack(
         "walk": explained.document()["walk"],
         "trace": trace(agreement, cells, explained.walk),
         "cells": cells,
-        "reconciliation": _reconciled(plan, explained, groups, people),
+        "reconciliation": _reconciled(
+            plan, explained, groups, people, _paid_ahead(run_dir, plan, groups)
+        ),
         "people": people,
         "over_cap": [{name: row[name] for name in _OVER_CAP} for row in over_cap],
         "over_cap_lines": lines_over_cap(plan, population, over_cap, consent),
@@ -162,18 +165,32 @@ def _reconciled(
     explained: PartnershipExplained,
     groups: Sequence[str],
     people: Sequence[Mapping[str, Any]],
+    paid_ahead_cents: Sequence[int],
 ) -> list[dict[str, Any]]:
     """Both years' dollars; what the run holds of the same people must be what they add up to."""
     places = [plan.roster.groups.index(group) for group in groups]
     found = reduce(add, (dollars_of(shard, plan, places) for shard in plan.shards))
-    rows = reconciliation(found, plan.years, (None, explained.settlement["observed_cents"]))
-    of_base = sum(row["cost_cents"] for row in people if row["year"] == plan.base_year)
+    rows = reconciliation(
+        found, plan.years, paid_ahead_cents, (None, explained.settlement["observed_cents"])
+    )
+    of_base = paid_ahead_cents[0] + sum(
+        row["cost_cents"] for row in people if row["year"] == plan.base_year
+    )
     last = next(r for r in reversed(rows) if r["year"] == plan.base_year)
     if last["cents"] != of_base:
         raise RunError(
             "the base year's dollars are not those of the run; verify it with ihp verify"
         )
     return rows
+
+
+def _paid_ahead(run_dir: Path, plan: Plan, groups: Sequence[str]) -> list[int]:
+    """Population-based payments of both years that are the groups' cost."""
+    rows = [row for group in groups for row in _of(run_dir, PAID_AHEAD, group)]
+    return [
+        sum(row["payment_cents"] for row in rows if row["counted_in"] and row["year"] == year)
+        for year in plan.years
+    ]
 
 
 def _of(run_dir: Path, declared: Any, partnership_id: str) -> list[dict[str, Any]]:
@@ -188,11 +205,5 @@ def _table(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Rows as a table; of none, the columns that they would have."""
     if rows:
         return pa.Table.from_pylist([dict(row) for row in rows])
-    columns = {"over_cap": _OVER_CAP, "over_cap_lines": _LINES}.get(name, ())
+    columns = {"over_cap": _OVER_CAP, "over_cap_lines": LINE_COLUMNS}.get(name, ())
     return pa.table({column: pa.array([], pa.string()) for column in columns})
-
-
-_LINES: Final = (
-    "member_id", "year", "incurred_date", "source_table", "claim_id", "claim_line_number",
-    "category", "procedure", "revenue_center", "ndc", "paid_cents", "allowed_cents",
-)  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 from ihp_compute.errors import PopulationError
 from ihp_compute.explain.origin import population_of
 from ihp_compute.folders import kind_of
+from ihp_compute.ledger import file_of
 from ihp_compute.population import Shard, open_population
 from ihp_compute.results import RUN, read_manifest
 from ihp_compute.units import date_text
@@ -132,6 +133,6 @@ def _recorded_row(
         **{f"{name}_date": date_text(row[f"{name}_day"]) for name in ("service", "paid", "file")},
         "paid_cents": row["paid_cents"],
         "fate": row["fate"],
-        "file": inputs[row["file"]]["file"],
+        "file": file_of(inputs[row["file"]]),
         "row": row["row"],
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from ihp_compute.codes import (
     LINE_KINDS,
@@ -31,7 +31,7 @@ from ihp_compute.measure import (
     counted_visits,
     member_line_fates,
 )
-from ihp_compute.population import Shard, member_keys, open_population, shard_of
+from ihp_compute.population import Population, Shard, member_keys, open_population, shard_of
 from ihp_compute.units import date_text
 
 
@@ -151,7 +151,7 @@ def explain_member(run_dir: Path, member_id: str) -> MemberExplained:
         _line(shard, row, int(fate), incurred_day) | visited.of_line(row)
         for row, fate in zip(_positions(rows), fates, strict=True)
     ]
-    return MemberExplained(member_id, years, lines + _put_aside(plan, member_id))
+    return MemberExplained(member_id, years, lines + _put_aside(population, member_id))
 
 
 def _of_member(plans: Sequence[Plan], shard: Shard, member: int) -> Plan:
@@ -237,14 +237,14 @@ def _line(shard: Shard, row: int, fate: int, incurred_day: str) -> dict[str, Any
     }
 
 
-def _put_aside(plan: Plan, member_id: str) -> list[dict[str, Any]]:
+def _put_aside(population: Population, member_id: str) -> list[dict[str, Any]]:
     """The member's rows that did not pass the door."""
     found = []
     for name in CLAIM_TABLES:
-        path = plan.request.population / "quarantine" / f"{name}.parquet"
-        if not path.is_file():
+        aside = population.put_aside(name)
+        if aside is None:
             continue
-        rows = pq.read_table(path, filters=[("member_id", "=", member_id)])
+        rows = aside.filter(pc.equal(aside.column("member_id"), member_id))
         found += [
             {
                 "stage": "ingest",

@@ -36,6 +36,11 @@ SUBSTANCE_DIAGNOSES: Final = tuple(f"F{n}" for n in (10, 11, 12, 13, 14, 15, 16,
 """ICD-10-CM categories of disorders due to alcohol and drugs, tobacco left out."""
 CONSENT: Final = "substance_use_consent_date"
 """Column of `member_factors`: the day from which a consent holds."""
+LINE_COLUMNS: Final = (
+    "member_id", "year", "incurred_date", "source_table", "claim_id", "claim_line_number",
+    "category", "procedure", "revenue_center", "ndc", "paid_cents", "allowed_cents",
+)  # fmt: skip
+"""What is shown of a line."""
 _MONTHS: Final = tuple(f"months_{cell}" for cell in RATE_CELLS)
 _CENTS: Final = ("uncapped", "floored", "above_cap", "cost")
 _COPIED: Final = (
@@ -144,8 +149,7 @@ def lines_over_cap(
     Returns
     -------
     list of dict
-        member_id, year, incurred_date, source_table, claim_id, claim_line_number, category,
-        procedure, revenue_center, ndc, paid_cents, allowed_cents.
+        With `LINE_COLUMNS`.
     """
     years: dict[str, set[int]] = {}
     for row in over_cap:
@@ -208,20 +212,21 @@ class _Lines:
             claim = shard.strings("line_detail", "claim_id")[row].as_py()
             if not open_to and (category == SUBSTANCE_USE or (key, claim) in self._protected):
                 continue
-            yield {
-                "member_id": member_id,
-                "year": year,
-                "incurred_date": date_text(incurred),
-                "source_table": CLAIM_TABLES[self._number("source_table", row)],
-                "claim_id": claim,
-                "claim_line_number": shard.strings("line_detail", "claim_line_number")[row].as_py(),
-                "category": category,
-                "procedure": self._code("hcpcs", row),
-                "revenue_center": self._code("revenue", row),
-                "ndc": self._code("ndc", row) if open_to else "",
-                "paid_cents": self._number("paid_cents", row),
-                "allowed_cents": self._number("allowed_cents", row),
-            }
+            said = (
+                member_id,
+                year,
+                date_text(incurred),
+                CLAIM_TABLES[self._number("source_table", row)],
+                claim,
+                shard.strings("line_detail", "claim_line_number")[row].as_py(),
+                category,
+                self._code("hcpcs", row),
+                self._code("revenue", row),
+                self._code("ndc", row) if open_to else "",
+                self._number("paid_cents", row),
+                self._number("allowed_cents", row),
+            )
+            yield dict(zip(LINE_COLUMNS, said, strict=True))
 
     def _number(self, name: str, row: int, table: str = "lines") -> int:
         return int(self._shard.column(table, name)[row])

@@ -1,7 +1,7 @@
 """From what was paid for a partnership's people to what its settlement counts, line by line.
 
     paid of all their lines of a year -> less each fate but counted -> other amounts than paid
-        -> floor, cap, completion -> observed
+        -> floor, cap, completion -> population-based payment, if it is cost -> observed
 
 Lines are those whose incurred day lies in the year, of people attributed in that year.
 """
@@ -82,7 +82,10 @@ def dollars_of(shard: Shard, plan: Plan, groups: Sequence[int]) -> Dollars:
 
 
 def reconciliation(
-    found: Dollars, years: Sequence[int], observed_cents: Sequence[int | None]
+    found: Dollars,
+    years: Sequence[int],
+    paid_ahead_cents: Sequence[int],
+    observed_cents: Sequence[int | None],
 ) -> list[dict[str, Any]]:
     """Lines of both years, each year's last the cost that is held against the other's.
 
@@ -90,6 +93,8 @@ def reconciliation(
     ----------
     found : Dollars
     years : sequence of int
+    paid_ahead_cents : sequence of int
+        Population-based payments that are cost.
     observed_cents : sequence of int or None
         What the run came to; None where it is the sum itself. What lies between the two is the
         completion that a contract states.
@@ -105,12 +110,13 @@ def reconciliation(
         If the last line is not the sum of those before it.
     """
     of_year = []
-    for y, stated in enumerate(observed_cents):
+    for y, (ahead, stated) in enumerate(zip(paid_ahead_cents, observed_cents, strict=True)):
         lines = {"paid": int(found.by_fate[y].sum())}
         for fate in LINE_FATES:
             if fate != RunFate.COUNTED:
                 lines[f"less_{fate.label}"] = -int(found.by_fate[y, fate])
         lines |= dict(zip(_AMOUNTS, map(int, found.amounts[y]), strict=True))
+        lines["population_based_payment"] = ahead
         so_far = sum(lines.values())
         lines["completion_of_contract"] = 0 if stated is None else stated - so_far
         of_year.append({**lines, "observed": so_far if stated is None else stated})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+from ihp_compute.ledger import file_of
 from ihp_compute.report import numbers
 from ihp_compute.report.rows import Row
 from ihp_compute.results import scoring_words
@@ -32,8 +34,18 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Risk model", risk_model(manifest)),
         ("Replicates", f"{numbers.count(replicates)} draws of members, seed {manifest['seed']}"),
         ("Device", str(manifest["device"]).upper()),
+        *([("Made", _moment(manifest["made_at"]))] if "made_at" in manifest else []),
         ("Digest", str(manifest["digest"])),
     ]
+
+
+def _moment(at: str) -> str:
+    """A time of the manifest for people.
+
+    >>> _moment("2026-01-05T10:30:00+00:00")
+    '2026-01-05 10:30 UTC'
+    """
+    return f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M} UTC"
 
 
 def _contracts(manifest: Mapping[str, Any]) -> str:
@@ -107,7 +119,7 @@ def provenance(manifest: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if isinstance(model, Mapping):
         rows.append(("risk model", str(model.get("name", "")), str(model.get("sha256", ""))))
     rows += [
-        ("input", str(i.get("file", "")), str(i.get("sha256", numbers.DASH)))
+        ("input", file_of(i) if "file" in i else "", str(i.get("sha256", numbers.DASH)))
         for i in manifest.get("inputs", ())
     ]
     rows += [

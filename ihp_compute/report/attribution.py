@@ -32,17 +32,31 @@ def attribution_section(rows: Sequence[Row], manifest: Mapping[str, Any]) -> Row
     }
 
 
-def _words(group: str, rows: Sequence[Row], years: tuple[int, int]) -> Row:
-    now = [row for row in rows if row["year"] == years[1]]
+def attribution_sums(rows: Sequence[Row], years: Sequence[int]) -> Row:
+    """Sums of some rows: members by year, by step and year, and who came and went in the last.
 
-    def total(of: Sequence[Row], name: str) -> str:
-        return numbers.held_back(numbers.summed(row[name] for row in of))
+    A sum of which a part is hidden is None.
+    """
+
+    def total(name: str, year: int, step: str | None = None) -> int | None:
+        of = (row for row in rows if row["year"] == year and step in (None, row["step"]))
+        found: int | None = numbers.summed(row[name] for row in of)
+        return found
 
     return {
+        "members": [total("members", year) for year in years],
+        "steps": {step: [total("members", year, step) for year in years] for step in STEPS},
+        "moves": {name: total(name, years[-1]) for name in MOVES},
+    }
+
+
+def _words(group: str, rows: Sequence[Row], years: tuple[int, int]) -> Row:
+    sums = attribution_sums(rows, years)
+    return {
         "group": group.capitalize() if group in _RESERVED else group,
-        "members": [total([row for row in rows if row["year"] == y], "members") for y in years],
-        "steps": [total([row for row in now if row["step"] == s], "members") for s in STEPS]
+        "members": [numbers.held_back(n) for n in sums["members"]],
+        "steps": [numbers.held_back(of[-1]) for of in sums["steps"].values()]
         if group != UNATTRIBUTED
         else [numbers.DASH] * len(STEPS),
-        "moves": [total(now, name) for name in MOVES],
+        "moves": [numbers.held_back(n) for n in sums["moves"].values()],
     }

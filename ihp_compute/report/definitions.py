@@ -9,7 +9,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ihp_compute.contracts import KINDS, SETTLEMENT_STEPS, Agreement, idle, speaks, text_of
+from ihp_compute.contracts import (
+    KINDS,
+    SETTLEMENT_STEPS,
+    Agreement,
+    Document,
+    idle,
+    speaks,
+    text_of,
+)
 from ihp_compute.report.methods import METHODS
 from ihp_compute.report.rows import Row
 from ihp_compute.results import TABLES, kept_terms
@@ -96,11 +104,17 @@ def _term(agreement: Agreement, value: Any) -> Row:
     }
 
 
-def _documents(agreement: Agreement) -> list[tuple[str, str, str]]:
-    """Documents that the terms in force cite: key, title, address."""
+def _documents(agreement: Agreement) -> list[tuple[str, str, str, str]]:
+    """Documents that the terms in force cite: key, title, address, dates."""
     cited = {value.source.doc for value in agreement.terms() if value.value is not None}
     return [
-        (key, document.title, getattr(document, "url", "") or "")
+        (key, document.title, document.url, _dates(document))
         for key, document in agreement.contract.documents.items()
         if key in cited
     ]
+
+
+def _dates(document: Document) -> str:
+    """When a document was made and read, as far as the contract says."""
+    said = (("of", document.dated), ("read", document.retrieved))
+    return ", ".join(f"{word} {day}" for word, day in said if day is not None)

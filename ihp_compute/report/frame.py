@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import jinja2
+from markupsafe import Markup
 
 from ihp_compute.report import numbers
 from ihp_compute.report.rows import Row
@@ -29,16 +30,14 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(
-        usd=_or_held(numbers.usd),
-        usd_short=_or_held(numbers.usd_short),
-        percent=_or_held(numbers.percent),
-        count=numbers.held_back,
-        words=numbers.label,
-        score=_or_held(numbers.score),
-        gate=_gate,
-    )
+    environment.filters.update(FILTERS)
     return environment
+
+
+def style() -> str:
+    """The style sheet of every page, as a file of its own."""
+    text = template("style.html").render(marks=(), running="")
+    return text.removeprefix("<style>").strip().removesuffix("</style>")
 
 
 def _or_held(write: Callable[..., str]) -> Callable[..., str]:
@@ -58,3 +57,40 @@ def _gate(row: Row) -> str:
         savings_cents=row["savings_cents"],
         target_cents=row["target_cents"],
     )
+
+
+_FLAGS: Final = {
+    "below_minimum_size": "It has fewer members than the contract asks for",
+    "empty_cell": "In some draws a rate cell without base months borrowed its base",
+    "thin_cell": "Rate cells of few base months rest on the state's (see credibility)",
+    "quality_filled": "A quality score is missing and was filled as the contract says",
+}
+
+
+def _flag(name: str) -> str:
+    """Why to be careful, as a sentence."""
+    return _FLAGS.get(name, f"Flag: {numbers.label(name)}")
+
+
+def css_string(text: str) -> Markup:
+    r"""What stands between the quotes of a string of CSS, whatever is in it.
+
+    >>> print(css_string('IHP-01 "x"').rstrip())
+    IHP-01 \22 x\22
+    """
+    plain = (c if c.isalnum() or c in " -_.,·" else f"\\{ord(c):x} " for c in text)
+    return Markup("".join(plain))  # noqa: S704 - nothing in it ends a string or an element
+
+
+FILTERS: Final = {
+    "usd": _or_held(numbers.usd),
+    "usd_short": _or_held(numbers.usd_short),
+    "percent": _or_held(numbers.percent),
+    "count": numbers.held_back,
+    "words": numbers.label,
+    "score": _or_held(numbers.score),
+    "gate": _gate,
+    "flag": _flag,
+    "css": css_string,
+}
+"""How templates write numbers."""

@@ -71,7 +71,7 @@ def _first(of: Sequence[Row]) -> Row:
 
 
 def _shown(row: Mapping[str, Any]) -> Row:
-    """A row in words; `numbers` are those that it has, in one text."""
+    """A row in words; `numbers` are those that it has, in one text, `brief` without its detail."""
     held = row["lines"] is None
     counts = finding_of(row["finding"]).counts
     shown = {
@@ -84,17 +84,13 @@ def _shown(row: Mapping[str, Any]) -> Row:
         "reason": row["accepted"],
         "detail": row["detail"] or "",
     }
+    much = (
+        f"{counts} {numbers.HELD}" if held else "",
+        f"{shown['lines']} {counts}" if shown["lines"] and not held else "",
+        shown["dollars"],
+        shown["share"],
+    )
     return shown | {
-        "numbers": ", ".join(
-            filter(
-                None,
-                (
-                    f"{counts} {numbers.HELD}" if held else "",
-                    f"{shown['lines']} {counts}" if shown["lines"] and not held else "",
-                    shown["dollars"],
-                    shown["share"],
-                    shown["detail"],
-                ),
-            )
-        )
+        "brief": ", ".join(filter(None, much)),
+        "numbers": ", ".join(filter(None, (*much, shown["detail"]))),
     }

@@ -11,7 +11,7 @@ Not here: where the rows come from (`explain`).
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, Final
 from ihp_compute.contracts import DRAFT_BASES, Agreement
 from ihp_compute.report import numbers
 from ihp_compute.report.about import draft, facts
-from ihp_compute.report.attribution import MOVES, STEPS
+from ihp_compute.report.attribution import attribution_sums
 from ihp_compute.report.frame import template
 from ihp_compute.report.review import marks
 from ihp_compute.report.rows import Row
@@ -40,6 +40,7 @@ _WORDS: Final = {
     "floored": "Negative yearly totals raised to zero",
     "above_cap": "Less: above the cap of a member's year",
     "completed_by_run": "Claims still to come, by payer",
+    "population_based_payment": "Population-based payments, which are cost under the contract",
     "completion_of_contract": "Claims still to come, as the contract states",
     "observed": "Cost that is counted",
 }
@@ -90,6 +91,7 @@ def render(page: PackPage) -> str:
         row=page.partnership,
         years=years,
         marks=marks(page.manifest, terms["weak"]),
+        running=f"RESTRICTED · {page.partnership['partnership_id']}: settlement of {years[1]}",
         interim=page.manifest.get("completion", {}).get("lines", ()),
         facts=facts(page.manifest),
         contract=page.agreement.contract,
@@ -150,18 +152,11 @@ def _reconciliation(rows: Sequence[Row], years: tuple[int, int]) -> list[Row]:
 
 
 def _attribution(rows: Sequence[Row], years: tuple[int, int]) -> Row:
-    members: Counter[int] = Counter()
-    steps: Counter[tuple[int, str]] = Counter()
-    moves: Counter[str] = Counter()
-    for row in rows:
-        members[row["year"]] += row["members"]
-        steps[row["year"], row["step"]] += row["members"]
-        if row["year"] == years[1]:
-            moves.update({name: row[name] for name in MOVES})
+    sums = attribution_sums(rows, years)
     return {
-        "members": [members[year] for year in years],
-        "steps": [(numbers.label(step), [steps[year, step] for year in years]) for step in STEPS],
-        "moves": [(numbers.label(name), moves[name]) for name in MOVES],
+        "members": sums["members"],
+        "steps": [(numbers.label(step), of) for step, of in sums["steps"].items()],
+        "moves": [(numbers.label(name), n) for name, n in sums["moves"].items()],
     }
 
 

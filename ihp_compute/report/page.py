@@ -17,35 +17,40 @@ Not here: how a chart is drawn (`charts`), how a number is written (`numbers`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from ihp_compute.contracts import DRAFT_BASES
-from ihp_compute.folders import whole
+from ihp_compute.publishing import whole
 from ihp_compute.report import numbers
 from ihp_compute.report.about import device_note, draft, facts, provenance, risk_model
 from ihp_compute.report.attribution import attribution_section
 from ihp_compute.report.comparison import comparison_section
 from ihp_compute.report.cost_index import cost_index_section
+from ihp_compute.report.costs import caps_section, cost_by_year, payers_section, services_section
 from ihp_compute.report.definitions import definitions_section
 from ihp_compute.report.frame import template
 from ihp_compute.report.left_out import exclusion_rows, ledger_section
 from ihp_compute.report.noticed import PRINTED, SHOWN, noticed_section
 from ihp_compute.report.outcomes import outcomes_section
 from ihp_compute.report.partnerships import INNER, OUTER, partnerships_of
+from ihp_compute.report.payoffs import payoffs
 from ihp_compute.report.quality import quality_section
 from ihp_compute.report.rate_cells import rate_cells_of
 from ihp_compute.report.review import beside_the_result, marks, review_section
-from ihp_compute.report.rows import RowsOf, of_the_state
+from ihp_compute.report.rows import Row, RowsOf, of_the_state
 from ihp_compute.report.scopes import scope_rows, state_of
 from ihp_compute.report.sections import numbered
-from ihp_compute.report.state import state_forest, state_row
+from ihp_compute.report.state import below_minimum, state_forest, state_row
+from ihp_compute.report.utilisation import MEASURES as USE_MEASURES
 from ihp_compute.report.utilisation import utilisation_section
 from ihp_compute.report.walks import state_walk, statements
-from ihp_compute.results import SMALL_CELL, OpenForm, read_manifest
+from ihp_compute.results import SMALL_CELL, OpenForm, read_certification, read_manifest
 
 REPORT: Final = "report.html"
+_ON_A_SHEET: Final = 2
+"""Statements on a sheet of paper, which are named at its head."""
 
 
 def write_report(
@@ -90,14 +95,19 @@ def render(
 ) -> str:
     """The report as HTML text. Parameters and errors as `write_report`."""
     manifest = read_manifest(run_dir) if form is None else form.manifest()
+    certification = read_certification(run_dir)
+    if certification is not None:
+        manifest["statement"] = certification["statement"]
     if stated is not None:
         manifest["statement"] = dict(stated)
+    years = (manifest["base_year"], manifest["performance_year"])
     rows = RowsOf(run_dir, form)
+    ledger = ledger_section(of_the_state(rows["ledger"]))
     partnerships = partnerships_of(rows)
     scopes = scope_rows(rows)
     terms = draft(manifest)
     noticed = noticed_section(rows["data_quality"], of_the_state(rows["ledger"]))
-    shown, sources = statements(partnerships, rate_cells_of(run_dir, form))
+    shown, sources = statements(partnerships, rate_cells_of(run_dir, form), payoffs(rows))
     left_out = rows.n_hidden("settlement")
     outcomes = outcomes_section(rows, manifest)
     programme = {
@@ -110,7 +120,9 @@ def render(
         manifest=manifest,
         rows=rows,
         draft=terms,
-        marks=marks(manifest, terms["weak"]),
+        marks=marks(manifest, terms["weak"], certified=certification is not None),
+        running="Statewide recalculation of {1} against {0}".format(*years),
+        certification=certification,
         review=review_section(manifest, rows, partnerships, noticed),
         beside=beside_the_result(rows, partnerships),
         definitions=definitions_section(run_dir, manifest),
@@ -118,8 +130,13 @@ def render(
         facts=facts(manifest),
         device_note=device_note(manifest),
         interim=manifest.get("completion", {}).get("lines", ()),
-        years=(manifest["base_year"], manifest["performance_year"]),
-        state=state_row(partnerships, whole=state_of(scopes), left_out=left_out),
+        years=years,
+        state=state_row(
+            partnerships,
+            whole=state_of(scopes),
+            left_out=left_out,
+            too_small=below_minimum(run_dir, manifest, partnerships),
+        ),
         is_open=form is not None,
         left_out=left_out,
         scopes=scopes,
@@ -128,16 +145,27 @@ def render(
         forest=state_forest(partnerships),
         state_walk=None if left_out else state_walk(partnerships),
         statements=shown,
+        sheets=_sheets(shown),
+        costs=cost_by_year(run_dir, manifest, form, partnerships, ledger["cost"], left_out),
+        caps=caps_section(rows, years),
+        payers=payers_section(rows),
+        services=services_section(rows, years),
         sources=sources,
         sections=numbered({anchor for anchor, found in programme.items() if not found}),
         quality=programme["quality-scores"],
         attribution=attribution_section(of_the_state(rows["attribution"]), manifest),
-        utilisation=utilisation_section(of_the_state(rows["utilisation"]), manifest),
+        utilisation=utilisation_section(
+            of_the_state(rows["utilisation"]),
+            rows.where(
+                "outcomes", scope=["partnership"], dimension=["all"], measure=list(USE_MEASURES)
+            ),
+            manifest,
+        ),
         cost_index=programme["cost-index"],
         comparison=programme["comparison"],
         outcomes=outcomes,
         exclusions=exclusion_rows(of_the_state(rows["exclusions"])),
-        ledger=ledger_section(of_the_state(rows["ledger"])),
+        ledger=ledger,
         noticed=noticed,
         provenance=provenance(manifest),
         shown_findings=SHOWN,
@@ -147,3 +175,11 @@ def render(
         small_cell=SMALL_CELL,
         rendered_levels=(INNER, OUTER),
     )
+
+
+def _sheets(shown: Sequence[Row]) -> list[Row]:
+    """Statements by the sheet of paper on which they stand."""
+    return [
+        {"statements": of, "names": [s["p"].row["partnership_id"] for s in of]}
+        for of in (shown[at : at + _ON_A_SHEET] for at in range(0, len(shown), _ON_A_SHEET))
+    ]

@@ -45,6 +45,13 @@ class Partnership:
         found = self.intervals.get((measure, conditioning, OUTER))
         return found["std_error"] if found else None
 
+    def end_error(self, measure: str, conditioning: str) -> float | None:
+        """The larger Monte Carlo error of the outer interval's ends, or None without replicates."""
+        found = self.intervals.get((measure, conditioning, OUTER))
+        if found is None:
+            return None
+        return max(found["low_monte_carlo_error"], found["high_monte_carlo_error"])
+
     @property
     def gate_rate(self) -> float | None:
         """The gate on the side where the savings fell, as a positive fraction of the target."""

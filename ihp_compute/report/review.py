@@ -19,17 +19,19 @@ from ihp_compute.results import OWN
 from ihp_compute.settlement import CHANGES
 
 UNREVIEWED: Final = "UNREVIEWED"
+CERTIFIED: Final = "CERTIFIED"
 _SIGNS: Final = ("savings_above_zero", "savings_above_zero_with_clinics", "savings_above_gate")
 _PAID: Final = ("payment_above_zero", "payment_below_zero")
 
 
-def marks(manifest: Mapping[str, Any], weak_terms: int) -> list[str]:
+def marks(manifest: Mapping[str, Any], weak_terms: int, *, certified: bool = False) -> list[str]:
     """What every page must say of this one, in capitals; empty of a reviewed, final, whole one."""
     status = (manifest.get("completion") or {}).get("status", "")
     return [
         *([UNREVIEWED] if unstated(_statement(manifest)) else []),
         *([status] if status == "INTERIM" else []),
         *(["DRAFT TERMS"] if weak_terms else []),
+        *([CERTIFIED] if certified else []),
     ]
 
 
@@ -105,6 +107,7 @@ def beside_the_result(rows: RowsOf, partnerships: Sequence[Partnership]) -> Row:
                 [chance(name, "target_resampled", what) for what in _SIGNS],
                 [chance(name, "target_fixed", what) for what in _PAID],
                 numbers.usd(chances[name, "target_fixed"]["mean_payment_cents"]),
+                numbers.usd(chances[name, "target_resampled"]["payment_without_effect_cents"]),
             )
             for name in names
             if (name, "target_fixed") in chances

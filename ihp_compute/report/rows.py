@@ -14,8 +14,9 @@ from ihp_compute.results import TABLES, OpenForm, result
 
 Row = dict[str, Any]
 _LEFT_OUT: Final = (
-    "chances", "comparison", "intervals", "netted", "payments", "quality", "quality_measures",
-    "score_changes", "sensitivities", "settlement", "settlement_state", "walk",
+    "chances", "comparison", "corridor", "distribution", "intervals", "netted", "payments",
+    "quality", "quality_measures", "score_changes", "sensitivities", "settlement",
+    "settlement_state", "walk",
 )  # fmt: skip
 """Tables whose hidden rows are left out: a page says at most how many there are."""
 

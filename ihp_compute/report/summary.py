@@ -12,20 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from ihp_compute.folders import whole
+from ihp_compute.publishing import whole
 from ihp_compute.report import numbers
 from ihp_compute.report.about import draft, facts
 from ihp_compute.report.charts import Chart, Whisker, YearBar, year_bars
 from ihp_compute.report.frame import template
 from ihp_compute.report.review import marks
 from ihp_compute.report.rows import Row
-from ihp_compute.results import LEVEL, SMALL_CELL, Figure, Summary, UseChange, YearSummary
+from ihp_compute.results import LEVEL, Figure, Summary, UseChange, YearSummary
 
 PAGE: Final = "summary.html"
 SAVINGS: Final = "savings_cents"
 COUNTS: Final = ("people_served", "partnerships", "practitioners", "provider_locations")
 MONEY: Final = (SAVINGS, "shared_cents", "owed_cents", "kept_cents")
-_HELD: Final = f"1{numbers.DASH}{SMALL_CELL}"
 _USE: Final = {
     "ed_visits_per_1000": "Emergency visits per 1,000 member years",
     "stays_per_1000": "Hospital stays per 1,000 member years",
@@ -51,11 +50,12 @@ def render(summary: Summary) -> str:
         first=years[0].year,
         last=years[-1].year,
         marks=list(dict.fromkeys(mark for one in said for mark in one)),
+        running=f"The programme, {years[0].year} to {years[-1].year}",
         all=_by_name(summary.over_all),
         years=[_year(one) for one in years],
         money_names=MONEY,
         chart=_chart(years),
-        use=[_use(one) for one in years],
+        use=[_use(one, summary.suppressed) for one in years],
         comparators=list(
             dict.fromkeys(c.comparator for one in years for c in one.use if c.comparator)
         ),
@@ -63,7 +63,7 @@ def render(summary: Summary) -> str:
         runs=[
             (one.year, facts(one.manifest), one.manifest["population"]["digest"]) for one in years
         ],
-        held=_HELD,
+        held=numbers.HELD,
         dash=numbers.DASH,
     )
 
@@ -72,13 +72,12 @@ def _by_name(figures: Sequence[Figure]) -> dict[str, Figure]:
     return {figure.figure: figure for figure in figures}
 
 
-def _count(n: int | None) -> str:
-    return _HELD if n is None else numbers.count(n)
-
-
 def _year(one: YearSummary) -> Row:
     found = _by_name(one.figures)
-    counts = [numbers.DASH if name not in found else _count(found[name].value) for name in COUNTS]
+    counts = [
+        numbers.DASH if name not in found else numbers.held_back(found[name].value)
+        for name in COUNTS
+    ]
     return {
         "year": one.year,
         "base_year": one.manifest["base_year"],
@@ -108,12 +107,13 @@ def _chart(years: Sequence[YearSummary]) -> Chart:
     )
 
 
-def _use(one: YearSummary) -> Row:
+def _use(one: YearSummary, suppressed: bool) -> Row:
     rows = []
+    missing = numbers.HELD if suppressed else numbers.DASH
     for change in one.use:
         words = _share if change.measure == "readmission_rate" else _per_thousand
         before, after = (
-            "held back" if rate is None else words(rate) for rate in (change.base_rate, change.rate)
+            missing if rate is None else words(rate) for rate in (change.base_rate, change.rate)
         )
         moved = (
             numbers.DASH

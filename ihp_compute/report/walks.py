@@ -44,7 +44,9 @@ def state_walk(partnerships: Sequence[Partnership]) -> Row | None:
 
 
 def statements(
-    partnerships: Sequence[Partnership], cells: Mapping[str, Sequence[Row]]
+    partnerships: Sequence[Partnership],
+    cells: Mapping[str, Sequence[Row]],
+    payoffs: Mapping[str, Chart],
 ) -> tuple[list[Row], list[str]]:
     """Each partnership's numbers, anchor, charts, walk and rate cells; the sources of all walks.
 
@@ -66,6 +68,7 @@ def statements(
                 "walk": [(step, places.get(step.citation)) for step in p.walk],
                 "idle": [step.step for step in p.walk if is_idle(step)],
                 "cells": cells.get(name, ()),
+                "payoff": payoffs.get(name),
             }
         )
     return found, sources

@@ -32,6 +32,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError, RiskModelError
+from ihp_compute.publishing import whole
 from ihp_compute.risk.blended import SCORE_PLACES, blend
 from ihp_compute.risk.models import (
     Codes,
@@ -290,8 +291,8 @@ def _unscored(
                 "reason": pa.array(list(reason[rows]), pa.string()),
             }
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_csv(listed))
+        with whole(path) as draft:
+            draft.write_bytes(_csv(listed))
     return found
 
 
@@ -400,7 +401,8 @@ def _explain(
     members: Members,
 ) -> None:
     """Documents of the members in order; of a blend all of one model, then all of the next."""
-    with out.with_suffix(".explain.jsonl").open("w", encoding="utf-8") as file:
+    explained = out.with_suffix(".explain.jsonl")
+    with whole(explained) as draft, draft.open("w", encoding="utf-8") as file:
         for part, found in zip(parts, scored, strict=True):
             for document in explain(part.compiled, members, found, ids.to_pylist()):
                 model = {"model": part.name, "share": str(part.share)} if len(parts) > 1 else {}
@@ -438,11 +440,11 @@ def _write(
         place = pa.array(np.cumsum(able) - 1, mask=~able)
         found = {name: values.take(place) for name, values in found.items()}
     table = pa.table({"member_id": ids, **found})
-    if path.suffix.lower() == ".csv":
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_csv(table))
-    else:
-        write_table(table, path)
+    with whole(path) as draft:
+        if path.suffix.lower() == ".csv":
+            draft.write_bytes(_csv(table))
+        else:
+            write_table(table, draft)
 
 
 def _csv(table: pa.Table) -> bytes:

@@ -29,7 +29,7 @@ from ihp_compute.risk.models import (
     tests_of,
 )
 from ihp_compute.risk.scores import ages_in_payment_year, ages_on
-from ihp_compute.table_files import read_table
+from ihp_compute.table_files import read_table, with_plain_names
 from ihp_compute.units import NO_DAY, day_of, year_bounds
 
 SEXES: Final = {"f": 1, "female": 1, "2": 1, "m": 2, "male": 2, "1": 2}
@@ -44,12 +44,7 @@ FULL_YEAR: Final = 12
 
 def table_of(path: Path) -> pa.Table:
     """A table with its column names in lower case."""
-    table = read_table(path)
-    names = [name.strip().lower() for name in table.column_names]
-    twice = [name for i, name in enumerate(names) if name in names[:i]]
-    if twice:
-        raise DataError(f"{path.name}: column {twice[0]!r} stands twice; keep one")
-    return table.rename_columns(names)
+    return with_plain_names(read_table(path), path.name)
 
 
 def text_of(table: pa.Table, column: str, name: str) -> pa.ChunkedArray:

@@ -51,19 +51,19 @@ class SuppliedScores:
         """
         n = shard.n_members
         offsets = shard.offsets("scores")
-        rows = (shard.column("scores", "year") == year) & (
-            shard.column("scores", "model") == self.model_code
-        )
+        counts = shard.column("scores", "year") == year
+        counts &= shard.column("scores", "model") == self.model_code
         if self.weight_micro is None:
-            rows &= shard.column("scores", "score_micro") != NO_SCORE
+            counts &= shard.column("scores", "score_micro") != NO_SCORE
         else:
-            rows &= shard.column("scores", "cell") != 0
-        member = np.repeat(np.arange(n), np.diff(offsets))[rows]
+            counts &= shard.column("scores", "cell") != 0
+        rows = np.flatnonzero(counts)
+        member = np.repeat(np.arange(n), np.diff(offsets)).take(rows)
         if self.weight_micro is None:
-            value = shard.column("scores", "score_micro")[rows]
+            value = shard.column("scores", "score_micro").take(rows)
             known = np.ones(len(value), np.bool_)
         else:
-            cells = shard.column("scores", "cell")[rows]
+            cells = shard.column("scores", "cell").take(rows)
             weights = [self.weight_micro.get((year, int(cell)), -1) for cell in cells]
             value = np.array(weights, np.int64)
             known = value >= 0

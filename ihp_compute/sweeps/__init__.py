@@ -6,13 +6,17 @@ Leaves to others: what a settlement is (`settlement`).
 
 from __future__ import annotations
 
-from ihp_compute.sweeps.grid import ROW_LIMIT, grid_of, read_grid
+from ihp_compute.sweeps.grid import ROW_LIMIT, Axis, Grid, grid_of, read_grid, value_text
 from ihp_compute.sweeps.sweep import (
     FILE,
     SWEEP,
     Swept,
     check,
     check_output,
+    check_undamaged,
+    joined,
+    measured_as,
+    shown_to_all,
     sweep,
     verify_sweep,
     write,
@@ -22,12 +26,19 @@ __all__ = [
     "FILE",
     "ROW_LIMIT",
     "SWEEP",
+    "Axis",
+    "Grid",
     "Swept",
     "check",
     "check_output",
+    "check_undamaged",
     "grid_of",
+    "joined",
+    "measured_as",
     "read_grid",
+    "shown_to_all",
     "sweep",
+    "value_text",
     "verify_sweep",
     "write",
 ]

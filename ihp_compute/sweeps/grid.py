@@ -9,6 +9,8 @@ A term is named by its path. A list gives its values; a range gives `count` of t
 the other, as Decimals of nine places. Every value of an axis meets every value of the others, the
 first axis varying slowest.
 
+An axis of `MEASURED_ANEW` reaches below a run's totals: each of its values is a measured run.
+
 Not here: whether a value fits its term (the contract says), what moves with it (`scenarios`).
 """
 
@@ -31,6 +33,8 @@ ROW_LIMIT: Final = 1_000_000
 """Rows of a sweep (scenarios × partnerships) unless somebody asks for more: some 100 MB."""
 VALUE_LIMIT: Final = 100_000
 """Values of one axis."""
+VALUE_BOUND: Final = Decimal("1e15")
+"""Numbers of an axis stay below this, either way: nine places of more are no exact Decimals."""
 _RANGE: Final = frozenset({"from", "to", "count"})
 _SWEPT: Final = ("settlement.", "target.")
 _ALSO_SWEPT: Final = frozenset(
@@ -42,6 +46,8 @@ _ALSO_SWEPT: Final = frozenset(
         "agreement.first_performance_year",
     }
 )
+MEASURED_ANEW: Final = frozenset({"cost.claim_cap"})
+"""Terms below the totals for which a run is measured again, value by value."""
 _MEASURED: Final = ("attribution.", "cost.", "risk.", "observed.", "completion.", "quality.")
 
 
@@ -68,6 +74,16 @@ class Grid:
     def shape(self) -> tuple[int, ...]:
         """Values of each axis."""
         return tuple(len(axis.values) for axis in self.axes)
+
+    @property
+    def measured(self) -> tuple[Axis, ...]:
+        """The axes whose terms decide what is measured."""
+        return tuple(axis for axis in self.axes if axis.path in MEASURED_ANEW)
+
+    @property
+    def settled(self) -> Grid:
+        """The grid without those."""
+        return Grid(tuple(axis for axis in self.axes if axis.path not in MEASURED_ANEW))
 
     def scenarios(self) -> Iterator[dict[str, Decimal | str | bool]]:
         """Every combination in order: value by path."""
@@ -138,6 +154,12 @@ def grid_of(axes: Mapping[str, Any], where: str = "axes") -> Grid:
         if paths.count(path) > 1:
             raise GridError(f"{where}: {path}: found twice, expected each term at most once")
         check_path(path, where)
+        whole = next((other for other in paths if path.startswith(f"{other}.")), None)
+        if whole is not None:
+            raise GridError(
+                f"{where}: {path}: found with {whole}, which gives it as a whole; expected one of "
+                "the two"
+            )
     if not found:
         raise GridError(f"{where}: found no axis, expected at least one term path with its values")
     return Grid(tuple(found))
@@ -150,12 +172,13 @@ def check_path(path: str, where: str = "axes") -> None:
     ------
     GridError
     """
-    if path in _ALSO_SWEPT or path.startswith(_SWEPT):
+    if path in _ALSO_SWEPT or path in MEASURED_ANEW or path.startswith(_SWEPT):
         return
     if path.startswith(_MEASURED):
         raise GridError(
-            f"{where}: {path}: decides what is measured, below the totals a sweep starts from; "
-            "give it in the contract (or a contract set's overrides) and make a new run"
+            f"{where}: {path}: decides what is measured, below the totals a sweep starts from, and "
+            f"is not {' or '.join(sorted(MEASURED_ANEW))}, for which it measures anew; give it in "
+            "the contract (or a contract set's overrides) and make a new run"
         )
     raise GridError(
         f"{where}: {path}: moves no payment; a sweep moves settlement.*, target.* and "
@@ -189,10 +212,17 @@ def _values(raw: Any, where: str) -> tuple[Decimal | str | bool, ...]:
 def _value(raw: Any, where: str) -> Decimal | str | bool:
     if isinstance(raw, str | bool):
         return raw
+    return _number(raw, where)
+
+
+def _number(raw: Any, where: str) -> Decimal:
     try:
-        return decimal_of(raw)
+        found = decimal_of(raw)
     except TermError as error:
         raise GridError(f"{where}: {error}") from None
+    if not abs(found) < VALUE_BOUND:
+        raise GridError(f"{where}: found {_shown(found)}, expected a number below {VALUE_BOUND}")
+    return found
 
 
 def _range(raw: Mapping[str, Any], where: str) -> tuple[Decimal, ...]:
@@ -203,10 +233,7 @@ def _range(raw: Mapping[str, Any], where: str) -> tuple[Decimal, ...]:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise GridError(f"{where}.count: found {_shown(count)}, expected a whole number from 1")
     _check_count(count, where)
-    try:
-        first, last = decimal_of(raw["from"]), decimal_of(raw["to"])
-    except TermError as error:
-        raise GridError(f"{where}: {error}") from None
+    first, last = _number(raw["from"], where), _number(raw["to"], where)
     if count == 1 and first != last:
         raise GridError(f"{where}: found one point from {first} to {last}, expected from = to")
     if count > 1 and first >= last:

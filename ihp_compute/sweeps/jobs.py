@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import kernels
 from ihp_compute.contracts import Agreement, QualityScores
 from ihp_compute.errors import ContractError, GridError, MissingQualityError
-from ihp_compute.settlement import QUALITY_SCORE, Compiled, Sources
+from ihp_compute.settlement import QUALITY_SCORE, Compiled, Sources, stacked
 from ihp_compute.sweeps.baseline import (
     Baseline,
     Run,
@@ -35,9 +35,12 @@ _SETTLEMENT: Final = "settlement."
 
 @dataclass(frozen=True)
 class Job:
-    """One partnership under scenarios that share a program; picklable, a second at most."""
+    """One partnership under scenarios that share a program; picklable, a second at most.
 
-    partnership: int
+    `row` is its place among the rows of a scenario, of which the state's is the first.
+    """
+
+    row: int
     scenarios: NDArray[np.int64]
     sources: NDArray[np.float64]
     constants: NDArray[np.float64]
@@ -59,7 +62,7 @@ def summarise(job: Job) -> tuple[tuple[NDArray[np.int64], int], NDArray[np.int64
     values = kernels.settle_summary(
         job.sources, job.constants, job.table, job.output, list(QUANTILES_MICRO.values())
     )
-    return (job.scenarios, job.partnership), values
+    return (job.scenarios, job.row), values
 
 
 def jobs_of(run: Run, grid: Grid, baseline: Mapping[str, Baseline]) -> list[Job]:
@@ -70,7 +73,7 @@ def jobs_of(run: Run, grid: Grid, baseline: Mapping[str, Baseline]) -> list[Job]
     jobs = []
     agreements = run.terms.contracts.at(run.performance_year)
     scores = run.scores
-    for p, (partnership, contract) in enumerate(run.terms.contracts.contracts.items()):
+    for row, (partnership, contract) in enumerate(run.terms.contracts.contracts.items(), 1):
         n_members = run.n_members(partnership)
         used = partial(_used, scores, partnership)
         size = n_members if by_size(agreements[partnership], grid.axes) else None
@@ -87,7 +90,7 @@ def jobs_of(run: Run, grid: Grid, baseline: Mapping[str, Baseline]) -> list[Job]
             }
             if whole:
                 own = given.of(partnership, found.agreement)
-            jobs += _class_jobs(p, found, own, used(found.agreement))
+            jobs += _class_jobs(row, found, own, used(found.agreement))
     return jobs
 
 
@@ -116,21 +119,19 @@ def _builder(
     return build
 
 
-def _class_jobs(
-    partnership: int, found: ScenarioClass, own: Sources, score: Decimal | None
-) -> list[Job]:
+def _class_jobs(row: int, found: ScenarioClass, own: Sources, score: Decimal | None) -> list[Job]:
     compiled = found.compiled
     constants = found.constants
     if QUALITY_SCORE in compiled.terms and score is not None:
         constants = constants.copy()
         constants[:, compiled.terms.index(QUALITY_SCORE)] = float(score)
-    n = len(next(iter(own.values())))
-    stacked = np.array([own[name] for name in compiled.sources], dtype=np.float64).reshape(-1, n)
+    n = max(map(len, own.values()))
+    sources = stacked([own[name] for name in compiled.sources], n)
     return [
         Job(
-            partnership,
+            row,
             found.scenarios[start : start + JOB_ROWS],
-            stacked,
+            sources,
             constants[start : start + JOB_ROWS],
             compiled.table,
             int(compiled.registers[-1]),

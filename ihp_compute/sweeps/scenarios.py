@@ -16,11 +16,12 @@ Not here: the payments (`sweep`), what a term does to a program (`target`, `step
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import product
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,9 @@ from ihp_compute.errors import ContractError, GridError
 from ihp_compute.settlement import Compiled
 from ihp_compute.sweeps.grid import Axis, Grid
 
+_MOST_COMBINED: Final = 2000
+_MOST_OTHERS: Final = 8
+"""Combinations, and values that are no numbers of an axis, that are looked at before a sweep."""
 Build: TypeAlias = Callable[[Agreement], Compiled]
 """Compiles an agreement to a program whose only output is the payment."""
 
@@ -69,6 +73,19 @@ class _Bundle:
             for values in product(*(axis.values for axis in self.axes))
         ]
 
+    def some(self, most: int) -> list[dict[str, Any]]:
+        """Every combination; where there are more than `most`, those of each axis' ends."""
+        if len(self.axes) == 1 or math.prod(len(axis.values) for axis in self.axes) <= most:
+            return self.combinations
+        return _Bundle(tuple(Axis(axis.path, _ends(axis)) for axis in self.axes)).combinations
+
+
+def _ends(axis: Axis) -> tuple[Decimal | str | bool, ...]:
+    numbers = [value for value in axis.values if isinstance(value, Decimal)]
+    others = [value for value in axis.values if not isinstance(value, Decimal)]
+    ends = (min(numbers), max(numbers)) if numbers else ()
+    return (*dict.fromkeys(ends), *others[:_MOST_OTHERS])
+
 
 class _JointError(Exception):
     """Two bundles move one constant: they have to become one."""
@@ -107,26 +124,30 @@ def classes(contract: Contract, year: int, grid: Grid, build: Build) -> list[Sce
 
 
 def check_values(contract: Contract, year: int, grid: Grid) -> None:
-    """Refuse values that do not fit their term in a contract, whatever the others are.
+    """Refuse values that do not fit their term in a contract, or those that move with it.
 
-    Terms that are checked with each other are left to the sweep where several of them move.
+    Edges of the bands of a side, and terms that are checked with each other, are taken in all
+    their combinations; of more than `_MOST_COMBINED`, in those of their ends. What they rule out
+    beyond that is left to the sweep.
 
     Raises
     ------
     GridError
     """
     own = contract.at(year)
-    alone = sum(axis.path in TOGETHER for axis in grid.axes) <= 1
-    for bundle in _bundled(grid.axes):
-        if len(bundle.axes) > 1:
-            continue  # edges that fit or not only together
-        for values in bundle.combinations:
+    bound = tuple(axis for axis in grid.axes if axis.path in TOGETHER)
+    joint = [_Bundle(bound)] if len(bound) > 1 else []
+    for bundle in (*_bundled(grid.axes), *joint):
+        apart = len(bundle.axes) == 1 and bundle.axes[0] in bound and bool(joint)
+        for values in bundle.some(_MOST_COMBINED):
             try:
                 moved = contract.override(values, where="grid")
-                if alone:
+                if not apart:
                     moved.at(year, like=own)
             except ContractError as error:
-                raise GridError(f"{contract.name}: {error}") from None
+                named = ", ".join(f"{path} = {value}" for path, value in values.items())
+                where = f", scenario {named}" if len(values) > 1 else ""
+                raise GridError(f"{contract.name}{where}: {error}") from None
 
 
 def _bundled(axes: Sequence[Axis]) -> list[_Bundle]:

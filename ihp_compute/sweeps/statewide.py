@@ -19,6 +19,8 @@ from ihp_compute.sweeps.jobs import QUANTILES_MICRO, Job
 
 JOB_ROWS: Final = 2_048
 """Scenarios of one task."""
+ROW: Final = 0
+"""Of the state among the rows of a scenario."""
 BLOCK: Final = 64
 """Scenarios whose payments are held at once: some megabytes that stay in cache."""
 
@@ -27,7 +29,6 @@ BLOCK: Final = 64
 class StateJob:
     """Scenarios from `first` on, and each partnership's part of them; picklable."""
 
-    partnership: int
     first: int
     n_scenarios: int
     parts: tuple[Job, ...]
@@ -38,21 +39,21 @@ class StateJob:
         return np.arange(self.first, self.first + self.n_scenarios)
 
 
-def state_jobs(jobs: Sequence[Job], n_scenarios: int, column: int) -> list[StateJob]:
-    """Tasks over all scenarios of a grid, from those of every partnership.
-
-    `column` is the place of the state beside the partnerships.
-    """
+def state_jobs(jobs: Sequence[Job], n_scenarios: int) -> list[StateJob]:
+    """Tasks over all scenarios of a grid, from those of every partnership."""
     found = []
     for first in range(0, n_scenarios, JOB_ROWS):
         last = min(first + JOB_ROWS, n_scenarios)
         parts = tuple(part for job in jobs if (part := job.between(first, last)) is not None)
-        found.append(StateJob(column, first, last - first, parts))
+        found.append(StateJob(first, last - first, parts))
     return found
 
 
 def summarise_state(job: StateJob) -> tuple[tuple[NDArray[np.int64], int], NDArray[np.int64]]:
-    """One task: where its rows belong, and int64[n, 7] with the columns of `jobs.summarise`.
+    """One task: where its rows belong, and int64[n, 9].
+
+    Those are the columns of `jobs.summarise`, then how many partnerships are paid and how many owe,
+    as observed.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def summarise_state(job: StateJob) -> tuple[tuple[NDArray[np.int64], int], NDArr
         If the payments of a scenario are too large to be added up exactly.
     """
     n = job.parts[0].sources.shape[1]
-    out = np.empty((job.n_scenarios, 4 + len(QUANTILES_MICRO)), np.int64)
+    out = np.zeros((job.n_scenarios, 6 + len(QUANTILES_MICRO)), np.int64)
     for first in range(0, job.n_scenarios, BLOCK):
         rows = out[first : first + BLOCK]
         start = job.first + first
@@ -74,7 +75,10 @@ def summarise_state(job: StateJob) -> tuple[tuple[NDArray[np.int64], int], NDArr
                     np.array([part.output], np.int32), whole=False,
                 )[:, 0]  # fmt: skip
                 size += max(float(own.max()), -float(own.min()))
-                payments[_rows(part.scenarios - start)] += own
+                places = _rows(part.scenarios - start)
+                payments[places] += own
+                rows[places, -2] += own[:, 0] > 0
+                rows[places, -1] += own[:, 0] < 0
         if not size < min(2.0**53, 2.0**63 / n):  # sums of doubles, then of int64, are exact below
             raise GridError(
                 "a scenario pays the partnerships more than can be added up exactly; look at its "
@@ -85,8 +89,8 @@ def summarise_state(job: StateJob) -> tuple[tuple[NDArray[np.int64], int], NDArr
         rows[:, 1] = draws.sum(axis=1)
         rows[:, 2] = np.count_nonzero(draws > 0, axis=1)
         rows[:, 3] = np.count_nonzero(draws < 0, axis=1)
-        rows[:, 4:] = kernels.quantiles(draws, list(QUANTILES_MICRO.values()))
-    return (job.scenarios, job.partnership), out
+        rows[:, 4:-2] = kernels.quantiles(draws, list(QUANTILES_MICRO.values()))
+    return (job.scenarios, ROW), out
 
 
 def _rows(places: NDArray[np.int64]) -> slice | NDArray[np.int64]:

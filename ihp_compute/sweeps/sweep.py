@@ -6,10 +6,11 @@ A sweep starts from the totals that a run has kept: no claim is read again. Its 
 that `settle` gives under the same terms, replicate by replicate, so a sweep of one point is the
 run's own settlement to the cent. Draws are `target_resampled`: the target moves with the members
 drawn. Rows hold the observed payment and, over the replicates, mean, quantiles and the chances of a
-gain and of a loss; payments themselves are never kept. The last row of a scenario is the state: its
-payments in a replicate are those of all partnerships in it.
+gain and of a loss; payments themselves are never kept. The first row of a scenario is the state:
+its payments in a replicate are those of all partnerships in it.
 
-Not here: axes and their values (`grid`), how terms become constants (`scenarios`).
+Not here: axes and their values (`grid`), how terms become constants (`scenarios`), totals of other
+terms than the run's (`remeasured`).
 """
 
 from __future__ import annotations
@@ -17,27 +18,38 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 import ihp_compute
 from ihp_compute.contracts import COMPLETION_FACTORS, kind_of, split_band_path
-from ihp_compute.errors import DataError, GridError
-from ihp_compute.folders import check_file_place, whole
-from ihp_compute.results import RunTerms, digest_over, kept_terms, read_manifest, table_digest
+from ihp_compute.errors import DataError, GridError, ResultsDamagedError
+from ihp_compute.folders import check_file_place, sha256_known
+from ihp_compute.publishing import whole
+from ihp_compute.results import (
+    OpenForm,
+    RunTerms,
+    digest_over,
+    kept_terms,
+    read_manifest,
+    table_digest,
+)
 from ihp_compute.runner import LocalRunner, Runner
 from ihp_compute.settlement import PARTNERSHIP, SETTLED, STATE
 from ihp_compute.sweeps.baseline import Run, baseline_of
 from ihp_compute.sweeps.grid import ROW_LIMIT, Axis, Grid, value_text
 from ihp_compute.sweeps.jobs import QUANTILES_MICRO, jobs_of, summarise
 from ihp_compute.sweeps.scenarios import check_values
+from ihp_compute.sweeps.statewide import ROW as STATE_ROW
 from ihp_compute.sweeps.statewide import state_jobs, summarise_state
 from ihp_compute.table_files import read_table, write_table
 from ihp_compute.table_schema import Behind, Column, TableSchema
@@ -85,8 +97,8 @@ class Swept:
     Attributes
     ----------
     table : pa.Table
-        The columns of `SWEEP`, one in the place of `AXIS` for each moved term; by scenario, then
-        partnership id, the state last.
+        The columns of `SWEEP`, one in the place of `AXIS` for each moved term; by scenario, the
+        state first, then by partnership id.
     digest : str
         SHA-256 over the digest of the table and what was asked for.
     about : mapping
@@ -128,8 +140,9 @@ def sweep(
     progress: Callable[[int, int], None] | None = None,
     *,
     limit: int = ROW_LIMIT,
+    keep: Callable[[Swept], object] | None = None,
 ) -> Swept:
-    """Settle every partnership of a run under every scenario of a grid.
+    """Settle every partnership of a run under every scenario of a grid; the state goes first.
 
     Parameters
     ----------
@@ -142,6 +155,8 @@ def sweep(
         Called with (rows done, rows in all).
     limit : int
         Most rows of partnerships, scenarios × partnerships.
+    keep : callable, optional
+        Given the rows that are done where the sweep is stopped before its end, if there are any.
 
     Returns
     -------
@@ -158,22 +173,14 @@ def sweep(
     terms = check(run_dir, grid, limit=limit)
     partnerships = tuple(terms.contracts.contracts)
     manifest = read_manifest(run_dir)
+    _check_measured(grid, terms, manifest["performance_year"])
     run = Run.open(run_dir, manifest, terms)
     baseline = baseline_of(run)
     n_rows = len(partnerships) + 1
-    found = np.empty((grid.n_scenarios, n_rows, 4 + len(QUANTILES_MICRO)), np.int64)
-    runner = runner or LocalRunner()
-    jobs = jobs_of(run, grid, baseline)
-    statewide = state_jobs(jobs, grid.n_scenarios, len(partnerships))
-    done = 0
-    for job, values in chain(runner.map(summarise, jobs), runner.map(summarise_state, statewide)):
-        found[job[0], job[1]] = values
-        done += len(values)
-        if progress is not None:
-            progress(done, grid.n_scenarios * n_rows)
+    found = np.zeros((grid.n_scenarios, n_rows, 6 + len(QUANTILES_MICRO)), np.int64)
+    done = np.zeros((grid.n_scenarios, n_rows), np.bool_)
     n = run.totals.n_replicates
     payments = [baseline[p].payment_cents for p in partnerships]
-    table = _table(grid, partnerships, np.array([*payments, sum(payments)]), found, n)
     about = {
         "run_digest": manifest["digest"],
         "method_version": ihp_compute.METHOD_VERSION,
@@ -184,8 +191,31 @@ def sweep(
         "partnerships": len(partnerships),
         "draft_terms": terms.contracts.draft_lines(run.performance_year, next(grid.scenarios())),
     }
-    digest = digest_over({SWEEP.name: table_digest(table)}, about)
-    return Swept(table, digest, about, time.perf_counter() - started)
+
+    def made(**more: Any) -> Swept:
+        table = _table(grid, partnerships, np.array([sum(payments), *payments]), found, n)
+        if more:
+            table = table.filter(pa.array(done.reshape(-1)))
+        said = about | more
+        digest = digest_over({SWEEP.name: table_digest(table)}, said)
+        return Swept(table, digest, said, time.perf_counter() - started)
+
+    runner = runner or LocalRunner()
+    jobs = jobs_of(run, grid, baseline)
+    statewide = state_jobs(jobs, grid.n_scenarios)
+    try:
+        for job, values in chain(
+            runner.map(summarise_state, statewide), runner.map(summarise, jobs)
+        ):
+            found[job[0], job[1], : values.shape[1]] = values
+            done[job[0], job[1]] = True
+            if progress is not None:
+                progress(int(done.sum()), done.size)
+    except Exception:
+        if keep is not None and done.any():
+            keep(made(partial=True))
+        raise
+    return made()
 
 
 def check(run_dir: Path, grid: Grid, *, limit: int = ROW_LIMIT) -> RunTerms:
@@ -196,8 +226,8 @@ def check(run_dir: Path, grid: Grid, *, limit: int = ROW_LIMIT) -> RunTerms:
     RunError
         If the folder is no finished run.
     GridError
-        If there would be more rows than `limit`, a path does not exist in a contract, or a value
-        does not fit its term. Values that fit or not only together are left to `sweep`.
+        If there would be more rows than `limit`, a path does not exist in a contract, or values do
+        not fit their terms or each other; see `check_values`.
     """
     terms = kept_terms.read(run_dir)
     manifest = read_manifest(run_dir)
@@ -208,6 +238,93 @@ def check(run_dir: Path, grid: Grid, *, limit: int = ROW_LIMIT) -> RunTerms:
     for contract in distinct.values():
         check_values(contract, year, grid)
     return terms
+
+
+def measured_as(terms: RunTerms, year: int, values: Mapping[str, Any]) -> bool:
+    """Whether a run's contracts have these values of terms already, all of them.
+
+    Raises
+    ------
+    ContractError
+        If a value does not fit.
+    """
+    distinct = {contract.sha256: contract for contract in terms.contracts.contracts.values()}
+    return all(
+        contract.override(values, where="grid").at(year)[path] == contract.at(year)[path]
+        for contract in distinct.values()
+        for path in values
+    )
+
+
+def _check_measured(grid: Grid, terms: RunTerms, year: int) -> None:
+    for axis in grid.measured:
+        for value in axis.values:
+            if not measured_as(terms, year, {axis.path: value}):
+                raise GridError(
+                    f"axes: {axis.path}: found {value_text(value)}, which the run's totals were "
+                    "not measured by; measure a run of it"
+                )
+
+
+def joined(
+    run_dir: Path, grid: Grid, parts: Sequence[tuple[Mapping[str, Any], Swept]], **more: Any
+) -> Swept:
+    """Sweeps of runs that were measured apart as one, in a grid's order.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The run that the payments are compared with.
+    grid : Grid
+    parts : sequence of (values, Swept)
+        The values of the measured axes, and the sweep over the others. What is missing is left out.
+    **more
+        Further entries of `about`.
+
+    Returns
+    -------
+    Swept
+    """
+    paths = [axis.path for axis in grid.measured]
+    place_of = {tuple(values[path] for path in paths): n for n, (values, _) in enumerate(parts)}
+    within = {tuple(s.items()): n for n, s in enumerate(grid.settled.scenarios())}
+    first = parts[0][1]
+    n_rows = first.table.num_rows // len(within)
+    rows, ids = [], []
+    for scenario_id, scenario in enumerate(grid.scenarios(), start=1):
+        place = place_of.get(tuple(scenario.pop(path) for path in paths))
+        if place is not None:
+            at = (place * len(within) + within[tuple(scenario.items())]) * n_rows
+            rows.append(np.arange(at, at + n_rows))
+            ids.append(scenario_id)
+    table = pa.concat_tables([part.table for _, part in parts]).take(pa.array(np.concatenate(rows)))
+    own = _paid(run_dir)
+    paid = np.array([own[p] for p in table.column("partnership_id").to_pylist()[:n_rows]])
+    payment = table.column("payment_cents").to_numpy()
+    for name, values in (
+        ("scenario_id", np.repeat(np.array(ids, np.int64), n_rows)),
+        ("difference_cents", payment - np.tile(paid, len(ids))),
+    ):
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, table.schema.field(name), pa.array(values))
+    about = {
+        **first.about,
+        "run_digest": read_manifest(run_dir)["digest"],
+        "axes": grid.document(),
+        "scenarios": grid.n_scenarios,
+        **more,
+    }
+    digest = digest_over({SWEEP.name: table_digest(table)}, about)
+    return Swept(table, digest, about, sum(part.seconds for _, part in parts))
+
+
+def _paid(run_dir: Path) -> dict[str, int]:
+    """What a run pays each partnership, and all together."""
+    written = pq.read_table(run_dir / "settlement.parquet").select(
+        ["partnership_id", "payment_cents"]
+    )
+    found = dict(zip(*(column.to_pylist() for column in written.columns), strict=True))
+    return {**found, STATE: sum(found.values())}
 
 
 def _check_completion(grid: Grid, found: Mapping[str, Any]) -> None:
@@ -241,6 +358,15 @@ def write(swept: Swept, out: Path, *, replace: bool = False) -> None:
         write_table(swept.table.replace_schema_metadata({METADATA: json.dumps(about)}), draft)
 
 
+def shown_to_all(swept: Swept, form: OpenForm) -> Swept:
+    """A sweep as everybody may see it: null where its run hides the partnership.
+
+    Its digest stays that of the whole, by which two are told to be of the same rows.
+    """
+    table = form.hide(swept.table, SWEEP)
+    return replace(swept, table=table, about={**swept.about, "suppressed": True})
+
+
 def verify_sweep(file: Path) -> str:
     """Recompute the digest of a sweep from its rows and what it says of itself.
 
@@ -265,6 +391,11 @@ def verify_sweep(file: Path) -> str:
         held = about.pop("digest")
     except (KeyError, ValueError, AttributeError, TypeError):
         raise DataError(f"{file}: is no sweep; make one with ihp sweep") from None
+    if about.get("suppressed"):
+        raise DataError(
+            f"{file}: is the open form of a sweep, and its digest that of the whole one: verify "
+            "the file that ihp sweep writes without --suppress"
+        )
     found = digest_over({SWEEP.name: table_digest(table)}, about)
     if found != held:
         raise DataError(
@@ -272,6 +403,30 @@ def verify_sweep(file: Path) -> str:
             "sweep was changed; sweep again"
         )
     return found
+
+
+def check_undamaged(file: Path, digest: str) -> None:
+    """Refuse a sweep's file that is not the one of this digest; the same file is read once.
+
+    Raises
+    ------
+    ResultsDamagedError
+        If it is gone, cut, changed or another's.
+    """
+    try:
+        found = _digest_of(file, sha256_known(file))
+    except (OSError, DataError):
+        found = ""
+    if found != digest:
+        raise ResultsDamagedError(
+            f"{file.name}: is gone, or not what the sweep wrote; restore it from a backup, or "
+            "sweep again"
+        )
+
+
+@lru_cache(maxsize=64)
+def _digest_of(file: Path, _sha256: str) -> str:
+    return verify_sweep(file)
 
 
 def _table(
@@ -290,9 +445,9 @@ def _table(
     for (path, values), place in zip(axes.items(), places, strict=True):
         columns[path] = values.take(pa.array(np.repeat(place, n_rows)))
     tiled = pa.array(np.tile(np.arange(n_rows), n_scenarios))
-    scopes = [PARTNERSHIP] * len(partnerships) + [STATE]
+    scopes = [STATE] + [PARTNERSHIP] * len(partnerships)
     columns["scope"] = pa.array(scopes, pa.string()).take(tiled)
-    columns["partnership_id"] = pa.array([*partnerships, STATE], pa.string()).take(tiled)
+    columns["partnership_id"] = pa.array([STATE, *partnerships], pa.string()).take(tiled)
     flat = found.reshape(-1, found.shape[2])
     columns["payment_cents"] = pa.array(flat[:, 0])
     columns["mean"] = pa.array(half_even(flat[:, 1], n_replicates))
@@ -301,9 +456,12 @@ def _table(
     columns["probability_gain"] = pa.array(flat[:, 2] / n_replicates)
     columns["probability_loss"] = pa.array(flat[:, 3] / n_replicates)
     columns["difference_cents"] = pa.array(flat[:, 0] - np.tile(baseline_cents, n_scenarios))
-    for name, counted in (("n_paid", found[:, :, 0] > 0), ("n_owing", found[:, :, 0] < 0)):
+    for name, counted, column in (
+        ("n_paid", found[:, :, 0] > 0, -2),
+        ("n_owing", found[:, :, 0] < 0, -1),
+    ):
         of_each = counted.astype(np.int64)
-        of_each[:, -1] = of_each[:, :-1].sum(axis=1)
+        of_each[:, STATE_ROW] = found[:, STATE_ROW, column]
         columns[name] = pa.array(of_each.reshape(-1))
     declared = SWEEP.with_each(AXIS, (_axis_column(path, a.type) for path, a in axes.items()))
     return pa.table(columns, schema=declared.arrow)

@@ -20,11 +20,15 @@ from ihp_compute.results.programme_tables import PROGRAMME_TABLES
 from ihp_compute.results.quality_tables import QUALITY, QUALITY_MEASURES
 from ihp_compute.results.tables import (
     ATTRIBUTION,
+    CAPS,
     CHANCES,
+    CORRIDOR,
+    DISTRIBUTION,
     EXCLUSIONS,
     INTERVALS,
     LEDGER,
     NETTED,
+    PAYMENTS,
     SCORE_CHANGES,
     SENSITIVITIES,
     SETTLEMENT,
@@ -176,6 +180,8 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                                 savings / target - half,
                                 savings / target + half,
                                 error * width,
+                                error * width / 20,
+                                error * width / 20,
                                 flag,
                             )
                         )
@@ -192,6 +198,8 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                                 savings - half * target,
                                 savings + half * target,
                                 error * width * target,
+                                error * width * target / 20,
+                                error * width * target / 20,
                                 flag,
                             )
                         )
@@ -211,6 +219,8 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                                 min(low, payment, 0.0),
                                 max(high, payment, 0.0),
                                 error * width * target * 0.4,
+                                error * width * target * 0.4 / 20,
+                                error * width * target * 0.4 / 20,
                                 flag,
                             )
                         )
@@ -241,10 +251,38 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
                 for year in (2021, 2023)
             ]
         chances = [
-            (row[0], conditioning, 0.8, 0.4, 0.4, 0.1, row[13], 3, "state", 0.03, 0.02, 0.025, 0.75)
+            (
+                row[0], conditioning, 0.8, 0.4, 0.4, 0.1, row[13], 500, 3, "state", 0.03, 0.02,
+                0.025, 0.75,
+            )
             for row in settlement
             for conditioning in ("target_resampled", "target_fixed")
             if replicates
+        ]  # fmt: skip
+        corridor = [
+            (
+                row[0],
+                place,
+                row[8] - saved,
+                saved / row[8],
+                saved,
+                abs(saved) >= GATE * row[8],
+                *[paid] * 3,
+            )
+            for row in settlement
+            for place, saved in enumerate(round(row[8] * k / 100) for k in range(-15, 16))
+            for paid in (round(saved / 2) if abs(saved) >= GATE * row[8] else 0,)
+        ]
+        distribution = [
+            (PARTNERSHIP, row[0], conditioning, part, row[10], (part - 10) / 200, (part - 9) * 9)
+            for row in settlement
+            for conditioning in ("target_resampled", "target_fixed")
+            for part in (range(1, 21) if replicates else ())
+        ]
+        caps = [
+            (row[0], year, row[4], row[4] // 500, row[9], 0, row[9] // 50, row[9] - row[9] // 50)
+            for row in settlement
+            for year in (2021, 2023)
         ]
         sensitivities = [
             (row[0], scenario, row[7], row[9], row[13] + 100, 100)
@@ -287,8 +325,12 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             (LEDGER, ledger),
             (EXCLUSIONS, exclusions),
             (CHANCES, chances),
+            (CAPS, caps),
+            (CORRIDOR, corridor),
+            (DISTRIBUTION, distribution),
             (SENSITIVITIES, sensitivities),
             (NETTED, []),
+            (PAYMENTS, _by_payer(settlement)),
             (QUALITY, scores),
             (QUALITY_MEASURES, []),
             (SCORE_CHANGES, []),
@@ -322,6 +364,12 @@ def _by_scope(settlement: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
             sums = [sum(row[k] for row in own) for k in (4, 5, 8, 9, 10, 14)]
             found.append((scope, scope_id, *sums, sums[-1] - round(sums[-1] / 2)))
     return found
+
+
+def _by_payer(settlement: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """A third of every payment is of fee for service, the rest of a plan."""
+    parts = ((row[0], row[-1], round(row[-1] / 3)) for row in settlement)
+    return [row for p, all_, ffs in parts for row in ((p, "ffs", ffs), (p, "MCO-A", all_ - ffs))]
 
 
 def _ledger(*, balanced: bool) -> list[tuple[Any, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable
@@ -20,10 +21,8 @@ from ihp_compute.runner import LocalRunner
 
 
 @pytest.fixture(scope="module")
-def run_dir(small_population: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    request = RunRequest(small_population, ("mn-ihp-2.0-track-2",), replicates=0)
-    out = tmp_path_factory.mktemp("explained") / "run"
-    return run(request, out, LocalRunner(1)).run_dir
+def run_dir(small_run: Path) -> Path:
+    return small_run
 
 
 def _member_ids(population: Path) -> list[str]:
@@ -147,11 +146,29 @@ def test_the_doctor_looks_at_everything_and_says_what_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checks = {check.name: check for check in examine(tmp_path)}
-    assert {"threads", "shared memory", "disk", "GPU", "Ray"} <= checks.keys()
+    named = {"threads", "shared memory", "disk", "GPU", "Ray", "service", "workbook", "PDF"}
+    assert named <= checks.keys()
     assert checks["disk"].verdict in {"ok", "warn"}
     monkeypatch.setattr("cluster.doctor.ENOUGH_DISK_BYTES", 1 << 70)
     short = {check.name: check for check in examine(tmp_path)}["disk"]
     assert (short.verdict, bool(short.advice)) == ("warn", True)
+
+
+def test_the_doctor_says_what_a_missing_extra_would_bring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "xlsxwriter" else found(name)
+    )
+    monkeypatch.setenv("PATH", str(tmp_path))
+    checks = {check.name: check for check in examine(tmp_path)}
+    lacks = checks["workbook"]
+    assert (lacks.verdict, lacks.found) == ("warn", "xlsxwriter not installed")
+    assert "ihp-compute[workbook]" in lacks.advice
+    assert "Excel" in lacks.advice
+    assert "--pdf" in checks["PDF"].advice
+    assert checks["service"].verdict == "ok"
 
 
 def test_fake_runs_are_explained_too(make_run: Callable[..., Path]) -> None:

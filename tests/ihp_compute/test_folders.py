@@ -1,10 +1,8 @@
-"""Folders appear whole or not at all, and another kind is refused in words of its own."""
+"""A folder is what its manifest says, and another kind is refused in words of its own."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -16,13 +14,10 @@ from ihp_compute.folders import (
     MANIFEST,
     SEAL,
     Kind,
-    beside,
     check_seal,
     check_target,
     kind_of,
-    publish,
     read_manifest,
-    whole,
     write_manifest,
 )
 from ihp_compute.population import POPULATION
@@ -30,81 +25,6 @@ from ihp_compute.results import RUN
 from ihp_compute.results.manifest import GONE_ON_WITH
 
 INGEST = "Make one with `ihp ingest INPUT_DIR --out POPULATION`."
-
-
-def content(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
-
-
-def make(out: Path, text: str) -> None:
-    with beside(out) as staging:
-        (staging / "x").write_text(text, encoding="utf-8")
-        publish(staging, out)
-
-
-def test_a_finished_folder_takes_the_place_of_another(tmp_path: Path) -> None:
-    out = tmp_path / "new" / "out"
-    for text in ("first", "second"):
-        make(out, text)
-        assert content(out) == {"x": text}
-        assert list(out.parent.iterdir()) == [out]
-        assert out.stat().st_mode & 0o777 == 0o755
-
-
-def test_what_is_not_finished_leaves_nothing(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    make(out, "first")
-    with contextlib.suppress(KeyboardInterrupt), beside(out) as staging:
-        (staging / "x").write_text("second", encoding="utf-8")
-        raise KeyboardInterrupt
-    assert content(out) == {"x": "first"}
-    assert list(tmp_path.iterdir()) == [out]
-
-
-def test_a_failed_replacement_puts_the_old_folder_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "out"
-    make(out, "first")
-    rename = Path.rename
-
-    def refused(path: Path, target: Path) -> Path:
-        if ".draft-" in path.name:
-            raise OSError("no")
-        return rename(path, target)
-
-    monkeypatch.setattr(Path, "rename", refused)
-    with pytest.raises(OSError, match="no"):
-        make(out, "second")
-    assert content(out) == {"x": "first"}
-    assert list(tmp_path.iterdir()) == [out]
-
-
-@pytest.mark.parametrize("name", ["out", "out[1]"])
-def test_only_what_nobody_works_on_any_more_is_removed(tmp_path: Path, name: str) -> None:
-    out = tmp_path / name
-    killed, other = tmp_path / f".{name}.draft-killed", tmp_path / ".another.draft-killed"
-    fresh = tmp_path / f".{name}.draft-fresh"
-    for folder in (killed, other, fresh):
-        folder.mkdir()
-    for folder in (killed, other):
-        os.utime(folder, (0, 0))
-    with beside(out) as worked_on:
-        os.utime(worked_on, (0, 0))
-        with beside(out):
-            assert worked_on.is_dir()
-    assert sorted(tmp_path.iterdir()) == sorted([other, fresh])
-
-
-def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "table.csv"
-    with whole(path) as draft:
-        draft.write_text("first", encoding="utf-8")
-        assert (draft.suffix, path.exists()) == (path.suffix, False)
-    with contextlib.suppress(KeyboardInterrupt), whole(path) as draft:
-        draft.write_text("second", encoding="utf-8")
-        raise KeyboardInterrupt
-    assert content(path.parent) == {"table.csv": "first"}
 
 
 def refused(action: Any, *arguments: Any) -> tuple[type[DataError], str]:

@@ -157,7 +157,7 @@ def test_a_mixed_run_is_swept_and_explained_by_each_contract_s_own_measurement(
 ) -> None:
     axes = {"settlement.gain.share": [0.5], "target.trend": [0.05]}
     table = sweep(mixed.run_dir, grid_of(axes), LocalRunner(1)).table.to_pylist()
-    *of_each, state = table
+    state, *of_each = table
     assert len(of_each) == 25
     assert state["payment_cents"] == sum(row["payment_cents"] for row in of_each)
     with pytest.raises(GridError, match=r"left .* lines of the base year out by completion.method"):

@@ -26,8 +26,10 @@ from ihp_compute.measure import (
     make_plan,
 )
 from ihp_compute.measure.programme import MemberYear
+from ihp_compute.measure.programme.cost_index import CostIndex
+from ihp_compute.measure.programme.scale import ScaleSums
 from ihp_compute.measure.programme.scopes import programme_scopes
-from ihp_compute.pipeline import measure, run, surveyed
+from ihp_compute.pipeline import measure, run, surveyed, with_programme
 from ihp_compute.population import Population, ShardColumns
 from ihp_compute.results import read_manifest
 from ihp_compute.runner import LocalRunner, batches
@@ -113,6 +115,7 @@ class Heads:
     """Counts heads twice: in its survey, and in what is measured."""
 
     name: ClassVar[str] = "heads"
+    each: ClassVar[bool] = False
     everybody: int = -1
 
     @classmethod
@@ -126,6 +129,9 @@ class Heads:
     @property
     def surveys(self) -> bool:
         return True
+
+    def survey_key(self, plan: Plan) -> None:
+        return None
 
     def survey(self, shard: ShardColumns, plan: Plan) -> int:
         return shard.n_members
@@ -160,6 +166,43 @@ def test_a_part_surveys_everybody_then_adds_over_shards_alike(small_population: 
         assert [base, performance] == eligible
         found[threads] = merged.programme["heads"].tolist()
     assert found[1] == found[2]
+
+
+class _Counting(LocalRunner):
+    """How often shards were sent out."""
+
+    sent = 0
+
+    def map(self, task: Any, shards: Any) -> Any:
+        self.sent += 1
+        return super().map(task, shards)
+
+
+def test_a_survey_of_the_same_services_years_and_people_is_made_once(
+    small_population: Path,
+) -> None:
+    request = RunRequest(small_population, (CONTRACT,), replicates=0, programme="standard")
+    plan, parts = with_programme(make_plan(request))
+    runner = _Counting(1)
+
+    def scale(least_lines: int) -> ScaleSums | None:
+        asking = [
+            replace(part, least_lines=least_lines) if isinstance(part, CostIndex) else part
+            for part in parts
+        ]
+        (found,) = [
+            part.scale for part in surveyed(plan, asking, runner) if isinstance(part, CostIndex)
+        ]
+        return found
+
+    first = scale(7)
+    assert runner.sent == 1
+    assert scale(7) is first
+    assert runner.sent == 1
+    other = scale(8)
+    assert runner.sent == 2
+    assert other is not None
+    assert other.least_lines == 8
 
 
 def _measured(plan: Plan, parts: Sequence[ProgrammePart]) -> Any:

@@ -45,7 +45,7 @@ class Sheet:
         self.root = ET.Element(
             "svg",
             {
-                "class": "chart",
+                "class": f"chart w{width}",
                 "role": "img",
                 "viewBox": f"0 0 {width} {_n(height)}",
                 "width": str(width),

@@ -48,7 +48,7 @@ def waterfall(bars: Sequence[Bar], *, title: str, description: str, from_zero: b
     -------
     Chart
     """
-    width, top, left, right = 540, 8, 148, 420
+    width, top, left, right = 516, 8, 146, 398
     sheet = Sheet(width, top + ROW * len(bars) + 26, title, description)
     values = [b.end for b in bars] + [b.start for b in bars if b.start is not None]
     low, high = min(values, default=0.0), max(values, default=0.0)

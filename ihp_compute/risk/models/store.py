@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from ihp_compute.errors import InfrastructureError, RiskModelError
+from ihp_compute.publishing import whole
 from ihp_compute.risk.models import cms_hcc
 from ihp_compute.risk.models.schema import Model, decode, digest, encode, read_json
 
@@ -83,10 +84,8 @@ def keep(
 
 def _write(path: Path, text: bytes) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_bytes(text)
-        partial.replace(path)
+        with whole(path) as draft:
+            draft.write_bytes(text)
     except OSError as problem:
         raise InfrastructureError(
             f"the model store {path.parent.parent} cannot be written ({problem.strerror}); set "

@@ -64,6 +64,37 @@ def test_with_all_that_a_programme_measures_it_prints_on_thirty_pages(
     assert 10 < _printed(address, browser) <= 30
 
 
+def test_every_printed_statement_stands_whole_below_a_head_that_names_it(
+    address: str, browser: Any
+) -> None:
+    page = browser.new_page(viewport={"width": 980, "height": 740})
+    page.emulate_media(media="print")
+    page.goto(address)
+    found = page.evaluate(
+        "[...document.querySelectorAll('.statement')].map(of => ["
+        "getComputedStyle(of.parentElement).page, "
+        "of.querySelector('h3').firstChild.data.trim(), of.getBoundingClientRect().height])"
+    )
+    heads = dict(re.findall(r'@page (sheet-\d+) { @top-left { content: "([^"]+)"', page.content()))
+    assert len(found) == 25
+    assert all(name in heads[sheet] and height < 740 for sheet, name, height in found)
+    assert all("Statewide recalculation of 2024" in head for head in heads.values())
+    assert 'content: "UNREVIEWED · DRAFT TERMS"' in page.content()
+
+
+@pytest.mark.parametrize(("width", "media"), [(390, "screen"), (1280, "screen"), (980, "print")])
+def test_figures_have_one_type_size(address: str, browser: Any, width: int, media: str) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 740})
+    page.emulate_media(media=media)
+    page.goto(address)
+    scales = page.evaluate(
+        "[...document.querySelectorAll('svg.chart')].filter(chart => chart.checkVisibility())"
+        ".map(chart => chart.getBoundingClientRect().width / chart.viewBox.baseVal.width)"
+    )
+    assert len(scales) > 4
+    assert max(scales) - min(scales) < 0.005
+
+
 def test_contents_number_the_sections_that_are_there(
     address: str, settled: str, browser: Any
 ) -> None:

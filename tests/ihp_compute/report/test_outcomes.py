@@ -13,22 +13,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from ihp_compute.measure import RunRequest
-from ihp_compute.pipeline import run
 from ihp_compute.report.charts import Multiple, multiples
 from ihp_compute.report.outcomes import outcomes_section
 from ihp_compute.report.page import render
 from ihp_compute.report.rows import RowsOf
 from ihp_compute.results import read_manifest
 from ihp_compute.results.programme_tables import OUTCOME_CHANGES, OUTCOMES
-from ihp_compute.runner import LocalRunner
 
 
 @pytest.fixture(scope="module")
-def run_dir(small_population: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_dir(small_run: Path) -> Path:
     """A run of the small state, without draws."""
-    request = RunRequest(small_population, ("mn-ihp-2.0-track-2",), replicates=0)
-    return run(request, tmp_path_factory.mktemp("care") / "run", LocalRunner(1)).run_dir
+    return small_run
 
 
 def _rows(run_dir: Path, name: str) -> list[dict[str, Any]]:

@@ -9,16 +9,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.report.numbers import DASH
 from ihp_compute.report.rate_cells import rate_cells_of
-from ihp_compute.runner import LocalRunner
 
 
 @pytest.fixture(scope="module")
-def folder(small_population: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    request = RunRequest(small_population, ("mn-ihp-2.0-track-2",), replicates=0)
-    return run(request, tmp_path_factory.mktemp("cells") / "run", LocalRunner(1)).run_dir
+def folder(small_run: Path) -> Path:
+    return small_run
 
 
 def _number(text: str) -> int:

@@ -145,7 +145,7 @@ def noticed(make_run: Callable[..., Path]) -> tuple[str, str]:
     page = write_report(make_run(noticed=NOTICED, accept=accept)).read_text(encoding="utf-8")
     assert "<b>a re-send" not in page
     body = page[page.index("<body") :]
-    first, rest = body.split('<dl class="big">')
+    first, _, rest = body.partition('<nav aria-label="Contents">')
     section = rest[rest.index('id="quality"') : rest.index('id="limits"')]
     return _text(first), _text(section)
 
@@ -202,7 +202,7 @@ STATED = {name: f"the {name}" for name, field in STATEMENT_FIELDS.items() if fie
 def test_without_a_statement_the_first_page_and_every_printed_one_say_so(page: str) -> None:
     first = _text(page[page.index("<body") : page.index('<dl class="big">')])
     assert first.startswith("UNREVIEWED Nobody has stated status, purpose")
-    assert re.search(r'@bottom-left { content: "UNREVIEWED · DRAFT TERMS"', page)
+    assert re.search(r'@top-right { content: "UNREVIEWED · DRAFT TERMS"', page)
 
 
 def test_a_statement_is_shown_and_the_page_is_no_longer_unreviewed(

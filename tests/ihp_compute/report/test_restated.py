@@ -13,19 +13,16 @@ from typer.testing import CliRunner
 from api.cli import app
 from ihp_compute.errors import DataError, RunError
 from ihp_compute.measure import STATEMENT_FIELDS
-from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.report import write_report
 from ihp_compute.results import restate, verify_run
-from ihp_compute.runner import LocalRunner
 
 STATED = {name: f"the {name}" for name in STATEMENT_FIELDS}
 PAGE = "report.html"
 
 
 @pytest.fixture(scope="module")
-def made(small_population: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    request = RunRequest(small_population, ("mn-ihp-2.0-track-2",), replicates=0)
-    return run(request, tmp_path_factory.mktemp("made") / "run", LocalRunner(1)).run_dir
+def made(small_run: Path) -> Path:
+    return small_run
 
 
 @pytest.fixture
@@ -52,7 +49,7 @@ def _content(folder: Path) -> dict[str, bytes]:
 def test_a_later_statement_changes_the_page_and_the_seal_and_no_result(folder: Path) -> None:
     before, held = _content(folder), _manifest(folder)
     assert b"UNREVIEWED" in before[PAGE]
-    found = restate(folder, write_report, STATED)
+    found = restate(folder, [write_report], STATED)
     after, now = _content(folder), _manifest(folder)
     assert found.digest == held["digest"] == verify_run(folder)
     assert found.changed == ("statement", f"files/{PAGE}")
@@ -68,7 +65,7 @@ def test_a_later_statement_changes_the_page_and_the_seal_and_no_result(folder: P
 
 def test_the_page_of_the_same_statement_is_the_page_that_the_run_wrote(folder: Path) -> None:
     before = _content(folder)
-    assert restate(folder, write_report).changed == ()
+    assert restate(folder, [write_report]).changed == ()
     assert _content(folder) == before
 
 
@@ -77,7 +74,7 @@ def test_a_run_that_was_changed_gets_no_new_page(folder: Path) -> None:
     page.write_text(page.read_text().replace("UNREVIEWED", "REVIEWED"))
     before = _content(folder)
     with pytest.raises(RunError, match=r"report\.html: missing or changed after the run"):
-        restate(folder, write_report, STATED)
+        restate(folder, [write_report], STATED)
     assert _content(folder) == before
 
 
@@ -85,7 +82,7 @@ def test_what_somebody_laid_beside_the_results_stays_and_is_no_part_of_the_run(
     folder: Path,
 ) -> None:
     (folder / "notes.txt").write_text("mine")
-    restate(folder, write_report, STATED)
+    restate(folder, [write_report], STATED)
     assert (folder / "notes.txt").read_text() == "mine"
     assert "notes.txt" not in _manifest(folder)["files"]
 
@@ -102,12 +99,12 @@ def test_a_page_elsewhere_leaves_the_run_as_it_is(
     folder: Path, statement: Path, tmp_path: Path
 ) -> None:
     before, out = _content(folder), tmp_path / "pages" / "signed.html"
-    arguments = ["report", str(folder), "--statement", str(statement), "--out", str(out)]
+    arguments = ["report", str(folder), "--statement", str(statement), "--html", str(out)]
     assert CliRunner().invoke(app, arguments).exit_code == 0
     assert _content(folder) == before
     signed = out.read_text()
     assert "UNREVIEWED" not in signed
-    restate(folder, write_report, STATED)
+    restate(folder, [write_report], STATED)
     assert (folder / PAGE).read_text() == signed
     refused = CliRunner().invoke(app, arguments)
     assert isinstance(refused.exception, DataError)

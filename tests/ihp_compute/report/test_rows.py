@@ -34,5 +34,7 @@ def test_no_section_has_rows_of_members_or_of_what_is_not_declared(
 
 
 def test_a_table_that_is_missing_is_an_error(make_run: Callable[..., Path]) -> None:
+    run_dir = make_run()
+    (run_dir / "payments.parquet").unlink()
     with pytest.raises(RunError, match=r"payments\.parquet: missing"):
-        RowsOf(make_run())["payments"]
+        RowsOf(run_dir)["payments"]

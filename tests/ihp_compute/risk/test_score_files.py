@@ -98,7 +98,7 @@ def test_the_segment_is_derived_unless_given(
         ("member_id,birth_date,sex\n1,1940101,M\n", "not dates"),
         ("member_id,birth_date,sex\n1,1940-02-30,M\n", "not dates"),
         ("member_id,age,sex\n1,70\n", "1 rows have more or fewer values than the header's 3"),
-        ("member_id,age,sex,Sex\n1,70,M,F\n", "column 'sex' stands twice"),
+        ("member_id,age,sex,Sex\n1,70,M,F\n", "found column sex twice"),
         ("member_id,age,sex,medicaid_indicator\n1,70,M,maybe\n", "not 1 or 0"),
     ],
 )

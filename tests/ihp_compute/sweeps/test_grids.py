@@ -53,7 +53,7 @@ def test_a_grid_file_may_quote_paths_or_nest_them(tmp_path: Path) -> None:
         ({"settlement.gain.share": {"from": 0, "to": 1, "count": 10**9}}, "at most 100,000"),
         ({"settlement.gain.share": [None]}, "expected a number"),
         ({"settlement.gain.share": [float("nan")]}, "finite"),
-        ({"cost.claim_cap": [100_000]}, "make a new run"),
+        ({"cost.keep_above_cap": [0.2]}, "make a new run"),
         ({"quality.least_cases": [20, 30]}, "make a new run"),
         ({"attribution.min_months_any": [6]}, "make a new run"),
         ({"risk.model": ["none"]}, "make a new run"),

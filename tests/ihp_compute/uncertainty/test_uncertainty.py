@@ -143,3 +143,36 @@ def test_the_standard_error_is_that_of_exact_sums(values: list[int], smaller: in
 
 def test_no_replicates_no_intervals() -> None:
     assert intervals(np.array([5], np.int64)) == []
+
+
+def test_the_error_of_an_end_is_what_other_replicates_change() -> None:
+    random = np.random.default_rng(7)
+    drawn = np.sort(random.normal(0, 1e6, (400, 1000)).astype(np.int64), axis=1)
+    found = [intervals(np.append(np.int64(0), random.permutation(one))) for one in drawn]
+    for i in range(len(found[0])):
+        for end in ("low", "high"):
+            spread = np.std([getattr(own[i], end) for own in found], ddof=1)
+            told = np.mean([getattr(own[i], f"{end}_monte_carlo_error") for own in found])
+            assert told == pytest.approx(spread, rel=0.12), (found[0][i], end)
+
+
+@given(st.lists(st.integers(-(2**50), 2**50), min_size=2, max_size=200))
+def test_the_error_of_an_end_is_read_off_its_neighbours(values: list[int]) -> None:
+    drawn = sorted(values[1:])
+    n = len(drawn)
+    for interval in intervals(np.array(values, np.int64)):
+        p = (1 - Fraction(str(interval.level))) / 2
+        expected = []
+        for tail in (p, 1 - p):
+            k, d = rank(tail, n), math.sqrt(n * float(tail * (1 - tail)))
+            low, high = max(1, k - max(1, math.ceil(d))), min(n, k + max(1, math.ceil(d)))
+            expected.append(d * (drawn[high - 1] - drawn[low - 1]) / max(1, high - low))
+        if interval.method == "basic":
+            expected.reverse()
+        told = (interval.low_monte_carlo_error, interval.high_monte_carlo_error)
+        assert told == pytest.approx(tuple(expected), rel=1e-9)
+
+
+def test_draws_that_are_alike_have_no_error_of_their_ends() -> None:
+    own = intervals(np.full(101, 5, np.int64))[0]
+    assert (own.low_monte_carlo_error, own.high_monte_carlo_error) == (0.0, 0.0)
