@@ -1,4 +1,4 @@
-"""What `ihp doctor` finds out about this machine: memory, disk, threads, caches, GPU and Ray.
+"""What `ihp doctor` finds out: what a machine has, what it lacks, what that would bring.
 
 Looks and never changes anything; Ray and CuPy are looked for, not started.
 """
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 import kernels
+from ihp_compute.errors import InfrastructureError
+from ihp_compute.report import require_browser
 from kernels import cache_folder
 
 GIB: Final = 1 << 30
@@ -22,6 +24,18 @@ SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the system's own, only m
 ENOUGH_SHARED_BYTES: Final = 2 * GIB
 ENOUGH_DISK_BYTES: Final = 20 * GIB
 ENOUGH_MEMORY_BYTES: Final = 4 * GIB
+
+EXTRAS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
+    "Ray": ("cluster", ("ray",), "runs over several machines, `--runner ray`"),
+    "service": (
+        "service",
+        ("fastapi", "uvicorn", "sqlalchemy", "alembic", "pydantic_settings", "structlog"),
+        "the service for a team, `ihp serve`",
+    ),
+    "postgresql": ("postgres", ("psycopg",), "a service whose database is PostgreSQL"),
+    "workbook": ("workbook", ("xlsxwriter", "openpyxl"), "Excel workbooks, `ihp report --xlsx`"),
+}
+"""What is installed only where it is wanted: the extra, modules of it, what it brings."""
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -48,7 +62,17 @@ def examine(folder: Path) -> list[Check]:
     -------
     list of Check
     """
-    return [_python(), _threads(), _memory(), _shared(), _disk(folder), _cache(), _gpu(), _ray()]
+    return [
+        _python(),
+        _threads(),
+        _memory(),
+        _shared(),
+        _disk(folder),
+        _cache(),
+        _gpu(),
+        *(_extra(name, *about) for name, about in EXTRAS.items()),
+        _browser(),
+    ]
 
 
 def _python() -> Check:
@@ -116,9 +140,20 @@ def _gpu() -> Check:
     )  # fmt: skip
 
 
-def _ray() -> Check:
-    if importlib.util.find_spec("ray") is None:
-        return Check(
-            "Ray", "warn", "not installed", "install the cluster extra to use --runner ray"
-        )
-    return Check("Ray", "ok", importlib.metadata.version("ray"))
+def _extra(name: str, extra: str, needed: tuple[str, ...], brings: str) -> Check:
+    lacks = [module for module in needed if importlib.util.find_spec(module) is None]
+    if not lacks:
+        return Check(name, "ok", importlib.metadata.version(needed[0]))
+    return Check(
+        name,
+        "warn",
+        f"{', '.join(lacks)} not installed",
+        f"pip install ihp-compute[{extra}] brings {brings}",
+    )
+
+
+def _browser() -> Check:
+    try:
+        return Check("PDF", "ok", require_browser())
+    except InfrastructureError:
+        return Check("PDF", "warn", "no Chromium on the path", "it would bring `ihp report --pdf`")

@@ -1,31 +1,46 @@
 """The folder a service lives in, and the locks that say who is alive in it.
 
     HOME/service.db          runs, keys, populations (unless a database URL is given)
-    HOME/secret              what API keys are hashed with; readable by its owner only
+    HOME/secret              what API keys are hashed with
+    HOME/ray_token           what processes of this service's own Ray cluster know each other by
     HOME/populations/        the location `default`
     HOME/contracts/          contract files that may be named beside the shipped ones
+    HOME/contracts/versions/ files of contracts that were sent, made from the database
+    HOME/profiles/           counts of registered populations, by digest; made anew where missing
+    HOME/payments/           population-based payments that were asked for, whole and open
     HOME/runs/RUN/ATTEMPT/   results; an attempt counts only when the database says `succeeded`
+    HOME/parts/RUN/          what shards of a run under way came to; gone when it ends
     HOME/dispatcher.log      what the dispatcher and Ray had to say
     HOME/dispatcher.lock     held by the living dispatcher, with its process id inside
     HOME/front.lock          held by the living HTTP server
+    HOME/opening.lock        held while it is chosen what a run shows to everybody
 
-A lock is the kernel's, on an open file: it is gone the moment its process is, however that ended.
+All of it is readable by its owner only. A lock is the kernel's, on an open file: it is gone the
+moment its process is, however that ended.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hmac
 import json
 import os
 import secrets
 import shutil
+import stat
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
+from cluster import kept
 from ihp_compute.errors import InfrastructureError
+from ihp_compute.publishing import first
+
+PARTIAL: Final = "partial.parquet"
+"""Rows of a sweep that was stopped, beside its attempts; the next attempt removes them."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +58,11 @@ class Home:
             If the folder cannot be made or written.
         """
         try:
-            for folder in (self.path, self.populations, self.contracts, self.runs):
+            for folder in (self.path, self.populations, self.contracts, self.payments, self.runs):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # what an older program, or whoever made the folder, left open to others
+            for path in (self.path, *(p for p in self.path.iterdir() if p.is_file())):
+                _shut(path)
         except OSError as error:
             raise InfrastructureError(
                 f"{self.path}: cannot be used as the service's folder ({error.strerror}); "
@@ -62,9 +80,19 @@ class Home:
         return self.path / "contracts"
 
     @property
+    def payments(self) -> Path:
+        """Population-based payments that were asked for; each can be made again."""
+        return self.path / "payments"
+
+    @property
     def runs(self) -> Path:
-        """Results of every run."""
-        return self.path / "runs"
+        """Results of every run, where no location of their own is configured."""
+        return kept.folder() or self.path / "runs"
+
+    @property
+    def parts(self) -> Path:
+        """What shards of runs under way came to."""
+        return self.path / "parts"
 
     @property
     def log(self) -> Path:
@@ -88,18 +116,42 @@ class Home:
         """Lock of the HTTP server."""
         return Lock(self.path / "front.lock")
 
+    @contextlib.contextmanager
+    def one_at_a_time(self, what: str) -> Iterator[None]:
+        """Wait until no other thread or process of this home does this, then do it alone."""
+        with (self.path / f"{what}.lock").open("a") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
     def secret(self) -> bytes:
         """The 32 bytes that API keys are hashed with; made on first use."""
-        path = self.path / "secret"
-        with contextlib.suppress(FileExistsError):
-            made = path.with_name(f"secret.{secrets.token_hex(8)}")
-            made.touch(mode=0o600)
-            made.write_bytes(secrets.token_bytes(32))
-            try:
-                os.link(made, path)  # whole or not at all, and never over an older one
-            finally:
-                made.unlink()
+        return self._made_once("secret", secrets.token_bytes(32))
+
+    def identity(self) -> str:
+        """What tells this home from every other, also where it is moved to; tells no secret."""
+        return hmac.digest(self.secret(), b"home", "sha256").hex()
+
+    def ray_token(self) -> Path:
+        """File of the token of this service's own Ray cluster; made on first use."""
+        self._made_once("ray_token", secrets.token_hex(32).encode())
+        return self.path / "ray_token"
+
+    def _made_once(self, name: str, content: bytes) -> bytes:
+        path = self.path / name
+        if not path.exists():
+            with contextlib.suppress(FileExistsError), first(path) as made:
+                made.touch(mode=0o600)
+                made.write_bytes(content)
         return path.read_bytes()
+
+
+def _shut(path: Path) -> None:
+    """Take away what others may do with a file or folder of ours."""
+    with contextlib.suppress(FileNotFoundError):  # of a process that is ending
+        status = path.lstat()
+        mode = stat.S_IMODE(status.st_mode)
+        if status.st_uid == os.geteuid() and mode & 0o077 and not stat.S_ISLNK(status.st_mode):
+            path.chmod(mode & 0o700)
 
 
 def discard(folder: Path) -> None:
@@ -142,6 +194,25 @@ class Lock:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+
+    def touch(self) -> None:
+        """Say that its holder, which this is, still moves.
+
+        Raises
+        ------
+        OSError
+            If the file system takes nothing.
+        """
+        if self._stream is not None:
+            os.utime(self._stream.fileno())
+
+    def touched_ns(self) -> int | None:
+        """When the file was touched or written last, to be told from another time only."""
+        try:
+            with self._path.open("rb") as stream:  # opened, so that a network file system asks
+                return os.fstat(stream.fileno()).st_mtime_ns
+        except OSError:
+            return None
 
     def note(self) -> dict[str, Any]:
         """What the last holder wrote; empty if there was none."""

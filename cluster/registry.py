@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, or_, select
+from sqlalchemy import delete, insert, or_, select
 
+from cluster.audit import Actor, append, in_turn
 from cluster.database import Database, new_id, now_ms, row_as
 from cluster.schema import populations
 
@@ -50,13 +51,15 @@ class Registry:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def register(self, **values: Any) -> tuple[Registered, bool]:
+    def register(self, *, by: Actor, **values: Any) -> tuple[Registered, bool]:
         """Register a population under its name.
 
         Parameters
         ----------
+        by : Actor
+            Who registers it, and owns what is new.
         **values
-            Fields of `Registered` other than `id` and `created_ms`.
+            Fields of `Registered` other than `id`, `owner` and `created_ms`.
 
         Returns
         -------
@@ -69,6 +72,7 @@ class Registry:
             If the name stands for another place or other content.
         """
         with self._database.write() as connection:
+            in_turn(connection)  # two may register one name at once
             row = connection.execute(
                 select(populations).where(populations.c.name == values["name"])
             ).one_or_none()
@@ -81,8 +85,11 @@ class Registry:
                         f"{held.population_digest[:12]}…; choose another name"
                     )
                 return held, False
-            new = {"id": new_id(), "created_ms": now_ms(connection), **values}
+            new = {
+                "id": new_id(), "owner": by.owner, "created_ms": now_ms(connection), **values,
+            }  # fmt: skip
             connection.execute(insert(populations).values(new))
+            append(connection, by, "population_registered", subject=values["name"])
         return Registered(**new), True
 
     def find(self, name: str) -> Registered:
@@ -103,8 +110,17 @@ class Registry:
             )
         return row_as(Registered, row)
 
-    def registered(self) -> list[Registered]:
-        """Every population, newest first."""
+    def registered(self, *, limit: int, before: str | None = None) -> list[Registered]:
+        """Populations, newest first, those older than `before` (an id)."""
+        query = select(populations).order_by(populations.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(populations.c.id < before)
         with self._database.read() as connection:
-            found = connection.execute(select(populations).order_by(populations.c.id.desc()))
-            return [row_as(Registered, row) for row in found]
+            return [row_as(Registered, row) for row in connection.execute(query)]
+
+    def remove(self, held: Registered, *, by: Actor) -> None:
+        """Forget a population; its folder stays, and so do runs of it."""
+        with self._database.write() as connection:
+            gone = connection.execute(delete(populations).where(populations.c.id == held.id))
+            if gone.rowcount:
+                append(connection, by, "population_removed", subject=held.name)

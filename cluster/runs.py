@@ -8,11 +8,13 @@ and `leases` (whoever works on them). Runs and sweeps are kinds of one row.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from cluster import schema
 from cluster.database import Database, now_ms, row_as
@@ -26,7 +28,11 @@ class UnknownRunError(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """One piece of queued work as the database holds it; times in milliseconds since 1970."""
+    """One piece of queued work as the database holds it; times in milliseconds since 1970.
+
+    `review` has under `waiting` each gate that tripped and nobody accepted, in words, under
+    `accepted` for each that somebody accepted since: `reason`, `owner`, `at_ms`.
+    """
 
     id: str
     kind: str
@@ -36,6 +42,12 @@ class Run:
     shards_done: int
     shards_total: int
     cancel_requested: bool
+    population: str | None
+    contract: str | None
+    fingerprint: str | None
+    retry_of: str | None
+    review: dict[str, Any] | None
+    certification: dict[str, Any] | None
     digest: str | None
     reason: str | None
     detail: str | None
@@ -59,6 +71,19 @@ class Event:
     from_state: State | None
     to_state: State | None
     detail: dict[str, Any]
+
+
+def fingerprint_of(inputs_sha256: str, accept: Mapping[str, str]) -> str:
+    """What two runs have in common that come to the same results: SHA-256, in hexadecimal.
+
+    Parameters
+    ----------
+    inputs_sha256 : str
+        Of all that the results follow from but the gates that are accepted.
+    accept : mapping of gate to reason
+    """
+    said = json.dumps([inputs_sha256, sorted(accept.items())])
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def run_of(database: Database, run_id: str) -> Run:
@@ -103,7 +128,7 @@ def move(
     detail_text: str | None = None,
     **values: Any,
 ) -> None:
-    """Bring a run into a state and append the event that says so.
+    """Bring a run into a state and append the event that says so; one that ends needs no parts.
 
     Parameters
     ----------
@@ -130,6 +155,7 @@ def move(
             "lease_until_ms": None,
             "detail": detail_text,
         }
+        connection.execute(delete(schema.parts).where(schema.parts.c.run_id == run.id))
     connection.execute(
         update(schema.runs).where(schema.runs.c.id == run.id).values(state=state, **values)
     )

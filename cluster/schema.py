@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import ColumnElement
@@ -32,6 +33,10 @@ METADATA: Final = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+COUNTED: Final = BigInteger().with_variant(Integer(), "sqlite")
+"""Type of a number that the database gives out; SQLite counts in its own integer alone."""
 
 
 class DatabaseNow(ColumnElement[int]):
@@ -64,6 +69,8 @@ api_keys: Final = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger, nullable=False),
     Column("revoked_ms", BigInteger),
+    Column("last_used_ms", BigInteger),
+    Column("operator", Boolean, nullable=False, server_default=false()),  # one in use at a time
     UniqueConstraint("key_hmac"),
 )
 populations: Final = Table(
@@ -92,6 +99,12 @@ runs: Final = Table(
     Column("shards_done", Integer, nullable=False),
     Column("shards_total", Integer, nullable=False),
     Column("cancel_requested", Boolean, nullable=False),
+    Column("population", String(100)),  # by the names that the caller gave
+    Column("contract", String(100)),
+    Column("fingerprint", String(64)),  # equal: the same results
+    Column("retry_of", String(36)),  # the run that this one makes again
+    Column("review", JSON),  # gates that tripped, and who accepted them
+    Column("certification", JSON),  # the one thing that a run that succeeded may still be given
     Column("digest", String(64)),
     Column("reason", String(40)),  # of a failure
     Column("detail", Text),
@@ -104,6 +117,8 @@ runs: Final = Table(
     Column("finished_ms", BigInteger),
     Index(None, "state"),
     Index(None, "created_ms"),
+    Index(None, "fingerprint"),
+    Index(None, "retry_of", unique=True),
 )
 attempts: Final = Table(
     "attempts",
@@ -113,7 +128,19 @@ attempts: Final = Table(
     Column("dispatcher", String(200), nullable=False),
     Column("started_ms", BigInteger, nullable=False),
     Column("ended_ms", BigInteger),
-    Column("outcome", String(20)),  # succeeded, failed, cancelled, released, lost
+    Column("outcome", String(20)),  # a final state, needs_review, released, lost
+)
+parts: Final = Table(
+    "parts",  # results of shards of runs under way; gone when their run ends
+    METADATA,
+    Column("run_id", String(36), ForeignKey("runs.id"), primary_key=True),
+    Column("task_sha256", String(64), primary_key=True),
+    Column("first_shard", Integer, primary_key=True, autoincrement=False),
+    Column("n_shards", Integer, primary_key=True, autoincrement=False),
+    Column("content_sha256", String(64), nullable=False),
+    Column("file_sha256", String(64), nullable=False),
+    Column("attempt", Integer, nullable=False),  # whose it is
+    Column("kept_ms", BigInteger, nullable=False),
 )
 idempotency: Final = Table(
     "idempotency",
@@ -127,7 +154,7 @@ idempotency: Final = Table(
 events: Final = Table(
     "events",
     METADATA,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("seq", COUNTED, primary_key=True, autoincrement=True),
     Column("run_id", String(36), ForeignKey("runs.id"), nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("actor", String(200), nullable=False),
@@ -135,5 +162,41 @@ events: Final = Table(
     Column("from_state", String(20)),
     Column("to_state", String(20)),
     Column("detail", JSON, nullable=False),
+    Index(None, "run_id"),
+)
+belongs: Final = Table(
+    "belongs",  # one row, of a database that a home does not hold itself
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("home", String(64), nullable=False),  # what `Home.identity` says
+    Column("since_ms", BigInteger, nullable=False),
+)
+contracts: Final = Table(
+    "contracts",
+    METADATA,
+    Column("id", String(36), primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("version", Integer, nullable=False),  # 1, 2 …; never changed once it is there
+    Column("toml", Text, nullable=False),
+    Column("toml_sha256", String(64), nullable=False),
+    Column("owner", String(100), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    UniqueConstraint("name", "version"),
+)
+audit: Final = Table(
+    "audit",  # rows are appended, each chained to the one before; none is changed or removed
+    METADATA,
+    Column("seq", COUNTED, primary_key=True, autoincrement=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("owner", String(100), nullable=False),
+    Column("key_id", String(36)),
+    Column("action", String(40), nullable=False),
+    Column("outcome", String(20), nullable=False),
+    Column("route", String(200), nullable=False),
+    Column("run_id", String(200)),
+    Column("result_table", String(200)),
+    Column("subject", String(200)),
+    Column("request_id", String(36), nullable=False),
+    Column("sha256", String(64), nullable=False),
     Index(None, "run_id"),
 )

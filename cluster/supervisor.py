@@ -1,5 +1,7 @@
 """One dispatcher per home: adopt the living one, start one if there is none, stop all that is its.
 
+One that lives and does not move is no dispatcher: it is killed, and another takes its place.
+
 The dispatcher is a process of its own in a session of its own, so that the death of the HTTP server
 cannot touch a run. Its processes, Ray's among them, carry its tag in their environment: whatever is
 left of a dispatcher that was killed is found by that tag and ended.
@@ -16,15 +18,26 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal, TypeAlias
 
 import structlog
 
 from cluster.home import Home, discard
+from cluster.pulse import Watch
 
 TAG: Final = "IHP_DISPATCHER_TAG"
-STOP_S: Final = 15.0
+STOP_S: Final = 8.0
+"""How long a dispatcher may take to end in good order."""
+NICENESS: Final = 10
+"""Of a dispatcher and all it starts: whoever asks the service is answered before runs go on."""
 LONGEST_PAUSE_S: Final = 60.0
+QUIET_S: Final = 15.0
+"""A dispatcher that has not moved for so long is not one that works."""
+HANGS_S: Final = 45.0
+"""One that has not moved for so long is killed; its leases are over by then."""
+
+Standing: TypeAlias = Literal["works", "hangs", "is gone"]
+"""What a dispatcher does, in words that follow "the dispatcher"."""
 
 log = structlog.get_logger(__name__)
 
@@ -39,17 +52,28 @@ class Supervisor:
         How to start a dispatcher; `python -m cluster.dispatch` unless given.
     arguments : sequence of str
         Further arguments of the dispatcher.
+    quiet_s, hangs_s : float
+        How long a dispatcher may not move until it is told, and until it is killed.
     """
 
     def __init__(
-        self, home: Home, *, command: list[str] | None = None, arguments: list[str] | None = None
+        self,
+        home: Home,
+        *,
+        command: list[str] | None = None,
+        arguments: list[str] | None = None,
+        quiet_s: float = QUIET_S,
+        hangs_s: float = HANGS_S,
     ) -> None:
         self._home = home
+        self._watch = Watch(home.dispatcher_lock())
+        self._quiet_s = quiet_s
+        self._hangs_s = hangs_s
         self._command = command or [sys.executable, "-m", "cluster.dispatch"]
         self._arguments = arguments or []
         self._child: subprocess.Popen[bytes] | None = None
         self._stopped = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
+        self._watcher = threading.Thread(target=self._keep, name="supervisor", daemon=True)
         self._pause_s = 1.0
         self._started_s = 0.0
 
@@ -58,9 +82,15 @@ class Supervisor:
         self._ensure()
         self._watcher.start()
 
+    def standing(self) -> Standing:
+        """What the dispatcher of this home does."""
+        if not self._home.dispatcher_lock().held():
+            return "is gone"
+        return "works" if self._watch.look() < self._quiet_s else "hangs"
+
     def alive(self) -> bool:
-        """Whether a dispatcher lives on this home."""
-        return self._home.dispatcher_lock().held()
+        """Whether a dispatcher lives on this home, and moves."""
+        return self.standing() == "works"
 
     def stop(self) -> None:
         """End the dispatcher in good order, adopted or not, and everything it started."""
@@ -89,14 +119,17 @@ class Supervisor:
         if note.get("scratch"):
             discard(Path(note["scratch"]))
 
-    def _watch(self) -> None:
+    def _keep(self) -> None:
         while not self._stopped.wait(1.0):
             self._ensure()
 
     def _ensure(self) -> None:
+        lock = self._home.dispatcher_lock()
+        if lock.held() and (quiet_s := self._watch.look()) > self._hangs_s:
+            self._end_hanging(lock.note(), quiet_s)
         if self._child is not None and self._child.poll() is None:
             return
-        if self.alive():
+        if lock.held():
             self._pause_s = 1.0
             return
         now_s = time.monotonic()
@@ -115,9 +148,23 @@ class Supervisor:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                umask=0o077,
                 env={**os.environ, TAG: secrets.token_hex(16)},
             )
+        with contextlib.suppress(OSError):  # it is new and has one thread; others inherit from it
+            os.setpriority(os.PRIO_PROCESS, self._child.pid, NICENESS)
         log.info("dispatcher_started", pid=self._child.pid)
+
+    def _end_hanging(self, note: dict[str, Any], quiet_s: float) -> None:
+        """Kill a dispatcher that does not move, and all that it started."""
+        pid, tag = int(note.get("pid", 0)), str(note.get("tag", ""))
+        ended = end_tagged(tag) if tag and pid in tagged(tag) else []
+        # one that somebody started by hand is his; that it hangs is said as long as it does
+        log.error("dispatcher_hangs", pid=pid, quiet_s=round(quiet_s), ended=len(ended))
+        if ended and note.get("scratch"):
+            discard(Path(note["scratch"]))
+        if ended and self._child is not None and self._child.pid == pid:
+            self._child.wait()
 
 
 def _send(pid: int, number: int) -> None:

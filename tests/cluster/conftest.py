@@ -13,6 +13,7 @@ from cluster.store import Store
 
 if TYPE_CHECKING:
     from cluster.runner import RayRunner
+    from tests.postgresql import Server
 
 
 @pytest.fixture
@@ -22,9 +23,37 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
+ON_BOTH = ("test_keys", "test_leases", "test_news", "test_queue", "test_registry")
+"""Modules whose tests hold on either database: what they tell must not depend on which."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    module = metafunc.module.__name__.rpartition(".")[2]
+    if module in ON_BOTH and "database_url" in metafunc.fixturenames:
+        # rows on a server do not depend on the interpreter
+        server = pytest.param("postgresql", marks=pytest.mark.service)
+        metafunc.parametrize("database_url", ["sqlite", server], indirect=True)
+
+
 @pytest.fixture
-def store(home: Home) -> Iterator[Store]:
-    store = Store(home.database_url)
+def database_url(request: pytest.FixtureRequest, home: Home) -> str:
+    """Of SQLite in the home, or of PostgreSQL with the tables made."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return home.database_url
+    server: Server = request.getfixturevalue("postgresql")
+    return server.store()
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    store = Store(database_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def postgresql_store(postgresql: Server) -> Iterator[Store]:
+    store = Store(postgresql.database())
     yield store
     store.close()
 

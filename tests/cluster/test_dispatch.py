@@ -12,18 +12,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from cluster import dispatch
 from cluster.dispatch import Dispatcher
 from cluster.home import Home
-from cluster.runner import RayRunner
+from cluster.runner import ClusterLostError, RayRunner
 from cluster.runs import Run
+from cluster.states import FINAL
 from cluster.store import Store
 from cluster.supervisor import Supervisor, tagged
-from cluster.work import Progress, Work
-from ihp_compute.errors import AcceptanceError, ContractError, GateError, UnbalancedLedgerError
+from cluster.work import Attempt, Work
+from ihp_compute.errors import (
+    AcceptanceError,
+    ContractError,
+    GateError,
+    MemoryExhaustedError,
+    UnbalancedLedgerError,
+)
 
 pytestmark = pytest.mark.ray
 
@@ -35,7 +44,7 @@ def squares(
 ) -> Work:
     """Work like a recalculation's: tasks on the cluster, a sum, a folder."""
 
-    def work(run: Run, out: Path, runner: RayRunner, progress: Progress) -> str:
+    def work(run: Run, out: Path, runner: RayRunner, attempt: Attempt) -> str:
         def task(shard: int) -> int:
             time.sleep(seconds)
             return shard * shard
@@ -43,7 +52,7 @@ def squares(
         total = 0
         for done, value in enumerate(runner.map(task, range(N_SHARDS)), start=1):
             total += value
-            progress(done, N_SHARDS)
+            attempt.progress(done, N_SHARDS)
         out.mkdir()
         (out / "settlement.parquet").write_text(str(total))
         if before is not None:
@@ -67,7 +76,7 @@ def submit(store: Store, key: str = "k") -> Run:
 
 @pytest.fixture
 def dispatcher(store: Store, home: Home, ray_runner: RayRunner) -> Callable[..., Dispatcher]:
-    def make(work: Work, lease_ms: int = 60_000) -> Dispatcher:
+    def make(work: Work, lease_ms: int = 60_000, **more: Any) -> Dispatcher:
         return Dispatcher(
             store.leases,
             home,
@@ -76,6 +85,7 @@ def dispatcher(store: Store, home: Home, ray_runner: RayRunner) -> Callable[...,
             work={"run": work},
             lease_ms=lease_ms,
             beat_s=0.1,
+            **more,
         )
 
     return make
@@ -98,25 +108,49 @@ def test_a_queued_run_becomes_a_result(
     assert files(home) == [f"{run.id}/1/settlement.parquet"]
 
 
+def test_what_a_run_shows_is_made_before_it_is_said_to_have_succeeded(
+    store: Store, home: Home, dispatcher: Callable[..., Dispatcher]
+) -> None:
+    """Over its results; of one that is cancelled meanwhile nothing is left."""
+    seen = []
+
+    def made(run: Run) -> None:
+        found = home.attempt(run.id, run.attempt) / "settlement.parquet"
+        seen.append((found.is_file(), store.queue.run(run.id).state in FINAL))
+        if len(seen) > 1:
+            store.queue.request_cancel(run.id, actor="a")
+
+    first, second = submit(store), submit(store, "k2")
+    worker = dispatcher(squares(), before_success=made)
+    worker.step()
+    worker.step()
+    assert seen == [(True, False)] * 2
+    states = [store.queue.run(run.id).state for run in (first, second)]
+    assert states == ["succeeded", "cancelled"]
+    assert files(home) == [f"{first.id}/1/settlement.parquet"]
+
+
 @pytest.mark.parametrize(
     ("error", "reason", "detail"),
     [
         (ContractError("no contract x"), "contract_error", "no contract x"),
-        (GateError("1 gate tripped"), "gate_error", "1 gate tripped"),
-        (AcceptanceError("did not trip"), "acceptance_error", "did not trip"),
-        (UnbalancedLedgerError("1 line lost"), "unbalanced_ledger", "1 line lost"),
+        (GateError("1 gate tripped"), "data_error", "1 gate tripped"),
+        (AcceptanceError("did not trip"), "data_error", "did not trip"),
+        (UnbalancedLedgerError("1 line lost"), "data_error", "1 line lost"),
+        (MemoryExhaustedError("a shard"), "out_of_memory", "a shard"),
+        (OSError(errno.EDQUOT, "x"), "quota", "the machine failed: "),
         (
             OSError(errno.ENOSPC, "x", "/data"),
-            "infrastructure",
+            "storage",
             "the machine failed: No space left",
         ),
-        (MemoryError("member Q4711"), "infrastructure", "the machine failed: no memory left"),
+        (MemoryError("member Q4711"), "out_of_memory", "the machine failed: no memory left"),
         (
             FileNotFoundError(errno.ENOENT, "member Q4711"),
-            "defect",
+            "infrastructure",
             "a defect of this program (File",
         ),
-        (RuntimeError("member Q4711"), "defect", "a defect of this program (RuntimeError)"),
+        (RuntimeError("member Q4711"), "infrastructure", "a defect of this program (RuntimeError)"),
     ],
 )
 def test_a_failure_has_a_reason_and_leaves_nothing(
@@ -151,6 +185,34 @@ def test_a_run_is_cancelled_within_seconds_and_leaves_nothing(
     assert files(home) == []
 
 
+def test_gates_that_trip_let_a_run_wait_and_the_next_one_goes_on(
+    store: Store, home: Home, dispatcher: Callable[..., Dispatcher]
+) -> None:
+    run, other = submit(store), submit(store, "k2")
+    tripped = {"immature": "2 of 12 months"}
+    dispatcher(squares(error=GateError("1 gate", tripped=tripped))).step()
+    waiting = store.queue.run(run.id)
+    assert (waiting.state, waiting.reason, waiting.lease_owner) == ("needs_review", None, None)
+    assert files(home) == []
+    dispatcher(squares()).step()
+    assert store.queue.run(other.id).state == "succeeded"
+    store.queue.accept(run.id, {"immature": "interim"}, actor="a")
+    dispatcher(squares()).step()
+    assert (store.queue.run(run.id).state, store.queue.run(run.id).attempt) == ("succeeded", 2)
+
+
+def test_a_run_that_does_not_end_fails_in_time(
+    store: Store, home: Home, dispatcher: Callable[..., Dispatcher]
+) -> None:
+    run = submit(store)
+    worker = dispatcher(squares(seconds=60))
+    worker._max_run_s = 0.5
+    worker.step()
+    ended = store.queue.run(run.id)
+    assert (ended.state, ended.reason) == ("failed", "timed_out")
+    assert files(home) == []
+
+
 def test_a_cancellation_after_the_last_shard_still_holds(
     store: Store, home: Home, dispatcher: Callable[..., Dispatcher]
 ) -> None:
@@ -159,6 +221,67 @@ def test_a_cancellation_after_the_last_shard_still_holds(
     dispatcher(late).step()
     assert (store.queue.run(run.id).state, store.queue.run(run.id).digest) == ("cancelled", None)
     assert files(home) == []
+
+
+def test_a_dispatcher_whose_attempt_does_not_hear_of_its_end_is_stuck(
+    store: Store, dispatcher: Callable[..., Dispatcher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Work that hangs between two shards, in a disk that does not answer, say."""
+    monkeypatch.setattr(dispatch, "STUCK_S", 0.3)
+    run = submit(store)
+    moved = []
+
+    def hangs() -> None:
+        moved.append(worker.moves())
+        store.queue.request_cancel(run.id, actor="a")
+        deadline = time.monotonic() + 30
+        while worker.moves() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        moved.append(worker.moves())
+
+    worker = dispatcher(squares(before=hangs))
+    assert worker.moves()
+    worker.step()
+    assert moved == [True, False]
+    assert worker.moves()
+    assert store.queue.run(run.id).state == "cancelled"
+
+
+def test_a_cluster_that_is_lost_costs_a_loss_and_ends_the_dispatcher(
+    store: Store, home: Home, dispatcher: Callable[..., Dispatcher]
+) -> None:
+    """Another dispatcher starts another cluster; the run goes on there."""
+    run = submit(store)
+    worker = dispatcher(squares(error=ClusterLostError("the head is gone")))
+    with capture_logs() as logs:
+        worker.serve()
+    assert worker.cluster_lost
+    assert "cluster_lost" in [log["event"] for log in logs]
+    assert (store.queue.run(run.id).state, store.queue.run(run.id).losses) == ("queued", 1)
+    assert files(home) == []
+    dispatcher(squares()).step()
+    assert (store.queue.run(run.id).digest, store.queue.run(run.id).attempt) == (DIGEST, 2)
+
+
+def test_shards_that_are_sent_again_are_among_the_events_of_their_run(
+    store: Store, dispatcher: Callable[..., Dispatcher], tmp_path: Path
+) -> None:
+    run = submit(store)
+
+    def dies_once(run: Run, out: Path, runner: RayRunner, _attempt: Attempt) -> str:
+        def task(shard: int) -> int:
+            if not (tmp_path / "died").exists():
+                (tmp_path / "died").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return shard
+
+        out.mkdir()
+        return f"{list(runner.map(task, [3]))} {run.kind}"
+
+    dispatcher(dies_once).step()
+    told = [event.detail for event in store.queue.events(run.id) if event.kind == "sent_again"]
+    assert told == [{"shards": "shard 3", "why": "WorkerCrashedError"}]
+    assert store.queue.run(run.id).digest == "[3] run"
 
 
 def test_a_dispatcher_that_is_stopped_puts_its_run_back(
@@ -230,14 +353,16 @@ PROGRAM = """
 import sys, time
 from cluster.dispatch import main
 
-def work(run, out, runner, progress):
+def work(run, out, runner, attempt):
+    attempt.enter("running")
     def task(shard):
         time.sleep(run.request["seconds"])
         return shard * shard
     total = 0
     for done, value in enumerate(runner.map(task, range(8)), start=1):
         total += value
-        progress(done, 8)
+        attempt.progress(done, 8)
+    attempt.enter("committing")
     out.mkdir()
     (out / "settlement.parquet").write_text(str(total))
     return str(total)
@@ -285,7 +410,10 @@ def test_a_killed_dispatcher_is_replaced_and_its_run_ends_the_same(
     wait_for(lambda: store.queue.run(run_id).state == "succeeded")
     assert (store.queue.run(run_id).digest, store.queue.run(run_id).attempt) == ("140", 2)
     kinds = [event.kind for event in store.queue.events(run_id)]
-    assert kinds == ["submitted", "started", "lost", "started", "succeeded"]
+    assert kinds == [
+        "submitted", "started", "validated", "lost",
+        "started", "validated", "committing", "succeeded",
+    ]  # fmt: skip
     second = home.dispatcher_lock().note()
     assert second["tag"] != first["tag"]
     assert tagged(first["tag"]) == []

@@ -51,6 +51,27 @@ def test_the_secret_is_made_once_and_read_by_its_owner_only(home: Home) -> None:
     assert [path.name for path in home.path.glob("secret*")] == ["secret"]
 
 
+def test_the_token_of_ray_is_made_once_and_read_by_its_owner_only(home: Home) -> None:
+    path = home.ray_token()
+    first = path.read_text()
+    assert len(first) == 64
+    assert home.ray_token().read_text() == first
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_what_stood_open_to_others_is_shut(tmp_path: Path) -> None:
+    """A folder of an older program, or one that its operator made with the usual mask."""
+    path = tmp_path / "home"
+    path.mkdir(mode=0o755)
+    (path / "service.db").touch(mode=0o644)
+    (path / "notes").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").touch(mode=0o644)
+    Home(path).make()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert stat.S_IMODE((path / "service.db").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "elsewhere").stat().st_mode) == 0o644
+
+
 def test_results_are_for_the_owner_only(home: Home) -> None:
     assert stat.S_IMODE(home.runs.stat().st_mode) == 0o700
 

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from cluster.runner import RayRunner
+from cluster.dispatch import Dispatcher
+from cluster.home import Home
+from cluster.runner import RayRunner, StoppedError
+from cluster.runs import Run
+from cluster.store import Store
+from cluster.work import Attempt, recalculate
 from ihp_compute.ingest.passes import ingest
 from ihp_compute.pipeline import Outcome, RunRequest, run
 from ihp_compute.runner import LocalRunner, Runner
+from ihp_compute.storage import Place, place_of, publish_to
 from ihp_compute.synth.state import synth
+from tests.s3_store import running
 
 pytestmark = pytest.mark.ray
 
@@ -71,3 +80,70 @@ def test_threads_ray_and_a_killed_worker_give_one_digest(
         mark = tmp_path / f"killed-{after}"
         assert digest(KillsAWorker(ray_runner, mark, after=after), 3) == expected
         assert mark.exists()
+
+
+def test_a_run_that_was_put_back_goes_on_with_the_shards_it_has(
+    ray_runner: RayRunner, small_population: Path, store: Store, home: Home, tmp_path: Path
+) -> None:
+    """Its first attempt ends when one part of it is measured; the second measures the others."""
+
+    class Stops:
+        def __init__(self, attempt: Attempt) -> None:
+            self.enter, self.keeping = attempt.enter, attempt.keeping
+
+        def progress(self, _done: int, _total: int) -> None:
+            raise StoppedError
+
+    def stopped(run: Run, out: Path, runner: RayRunner, attempt: Attempt) -> str:
+        return recalculate(run, out, runner, Stops(attempt))
+
+    request = RunRequest(small_population, ("mn-ihp-2.0-track-2",), replicates=10)
+    expected = run(request, tmp_path / "run", LocalRunner(1)).digest
+    queued, _ = store.queue.submit(
+        "run", request.document(), owner="o", idempotency_key="k", payload_sha256="0" * 64
+    )
+    for work in (stopped, recalculate):
+        with capture_logs() as logs:
+            Dispatcher(
+                store.leases, home, ray_runner, name="d", work={"run": work}, keep_from_s=0.0
+            ).step()
+    ended = store.queue.run(queued.id)
+    assert (ended.state, ended.digest, ended.attempt) == ("succeeded", expected, 2)
+    (taken,) = [log for log in logs if log["event"] == "parts_taken"]
+    assert 0 < taken["shards"] < taken["of"] == 5
+    assert list(home.parts.iterdir()) == []
+
+
+def test_workers_read_the_shards_of_a_bucket_themselves(
+    ray_runner: RayRunner, raw: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    ingest(raw, tmp_path / "population", shards=3)
+    with running(tmp_path / "store" / "buckets") as store:
+        environment = store.environment(tmp_path / "cache")
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        place = place_of("lake:2024/state")
+        assert isinstance(place, Place)
+        publish_to(place, tmp_path / "population")
+        # a node has credentials and a cache of its own, and no location: it is told with the shard
+        own = {**environment, "IHP_CACHE": str(tmp_path / "node"), "IHP_LOCATIONS": "{}"}
+
+        class OnANode:
+            name = "ray"
+            parallelism = ray_runner.parallelism
+
+            def map(self, task: Callable[[Any], Any], shards: Sequence[Any]) -> Iterator[Any]:
+                def there(batch: Any) -> Any:
+                    os.environ.update(own)
+                    return task(batch)
+
+                return ray_runner.map(there, shards)
+
+        def digest(population: Path, runner: Runner, out: str) -> str:
+            request = RunRequest(population, ("mn-ihp-2.0-track-2",), replicates=30)
+            return run(request, tmp_path / out, runner).digest
+
+        expected = digest(tmp_path / "population", LocalRunner(1), "here")
+        shutil.rmtree(tmp_path / "population")
+        assert digest(place.path, OnANode(), "there") == expected
+    assert len(list((tmp_path / "node").glob("objects/*/*"))) > 3

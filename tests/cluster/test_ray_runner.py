@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import pytest
 
 from cluster.placement import Placement
 from cluster.runner import MAX_ATTEMPTS, RayRunner, StoppedError
-from ihp_compute.errors import DataError, InfrastructureError
-from ihp_compute.runner import LocalRunner, Runner
+from ihp_compute.errors import DataError, InfrastructureError, MemoryExhaustedError
+from ihp_compute.runner import Batch, LocalRunner, Runner
+from tests.cluster.listening import addresses, descendants
 
 pytestmark = pytest.mark.ray
 
@@ -80,6 +82,45 @@ def test_a_shard_that_always_kills_its_worker_is_given_up(
     assert len((tmp_path / "attempts").read_text()) == MAX_ATTEMPTS
 
 
+def test_a_poisonous_shard_is_found_in_its_batch_and_named(
+    ray_runner: RayRunner, tmp_path: Path
+) -> None:
+    """Every death halves the batch; the one shard left has its attempts, and the others end."""
+
+    def task(batch: Sequence[int]) -> int:
+        if 5 in batch:
+            with (tmp_path / "deaths").open("a") as stream:
+                stream.write("x")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return sum(batch)
+
+    told: list[tuple[str, str]] = []
+    runner = ray_runner.for_run(stopped=lambda: False, told=lambda *said: told.append(said))
+    with pytest.raises(InfrastructureError, match=f"worker of shard 5 died {MAX_ATTEMPTS} times"):
+        list(runner.map(task, [Batch(range(4, 8))]))
+    assert [shards for shards, _ in told] == ["shards 4 to 7", "shards 4 to 5", *2 * ["shard 5"]]
+    assert len((tmp_path / "deaths").read_text()) == 2 + MAX_ATTEMPTS
+
+
+def test_memory_that_runs_out_shrinks_batches_then_stops_with_advice(
+    ray_runner: RayRunner,
+) -> None:
+    def task(batch: Sequence[int]) -> list[int]:
+        if len(batch) > fits:
+            raise MemoryError
+        return list(batch)
+
+    fits = 2
+    told: list[tuple[str, str]] = []
+    runner = ray_runner.for_run(stopped=lambda: False, told=lambda *said: told.append(said))
+    found = list(runner.map(task, [Batch(range(8))]))
+    assert sorted(found) == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert told[0] == ("shards 0 to 7", "out of memory")
+    fits = 0
+    with pytest.raises(MemoryExhaustedError, match=r"shard [01] ran out of memory.*more shards"):
+        list(runner.map(task, [Batch(range(2))]))
+
+
 def test_an_error_of_a_task_arrives_as_the_task_raised_it(ray_runner: RayRunner) -> None:
     def task(shard: int) -> int:
         if shard == 2:
@@ -105,6 +146,13 @@ def test_a_stopped_run_ends_its_tasks_at_once(ray_runner: RayRunner) -> None:
     assert sorted(ray_runner.map(square_sums(), range(3))) == [(0, 0), (1, 1), (2, 5)]
 
 
+def test_a_worker_is_as_nice_as_whoever_starts_the_cluster(ray_runner: RayRunner) -> None:
+    def task(_shard: int) -> int:
+        return os.nice(0)
+
+    assert list(ray_runner.map(task, [0])) == [os.nice(0)]
+
+
 def test_a_worker_has_one_thread_for_every_library(ray_runner: RayRunner) -> None:
     def task(_shard: int) -> tuple[str | None, ...]:
         names = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS")
@@ -112,6 +160,14 @@ def test_a_worker_has_one_thread_for_every_library(ray_runner: RayRunner) -> Non
 
     assert list(ray_runner.map(task, [0])) == [("1", "1", "1")]
     assert "POLARS_MAX_THREADS" not in os.environ
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_a_local_cluster_listens_on_loopback_alone(ray_runner: RayRunner) -> None:
+    assert list(ray_runner.map(square_sums(), range(1))) == [(0, 0)]  # there is a worker
+    found = addresses(descendants(os.getpid()))
+    assert len(found) >= 4
+    assert all(address.is_loopback for address in found), found
 
 
 @pytest.mark.parametrize("address", ["auto", "", "ray://10.0.0.1:10001"])
@@ -147,5 +203,11 @@ def test_what_a_worker_prints_never_reaches_stdout() -> None:
 
 
 def test_nothing_imports_ray_but_the_cluster() -> None:
-    program = "import sys, api.cli; sys.exit('ray' in sys.modules)"
+    program = """
+import pkgutil, sys
+from api import catalogue, commands
+for module in pkgutil.iter_modules(commands.__path__):
+    catalogue.load(module.name)
+sys.exit("ray" in sys.modules)
+"""
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
