@@ -6,19 +6,43 @@ noun of the API. `api.commands.service` puts a server and a dispatcher around it
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Response, Security
-from fastapi.responses import JSONResponse, PlainTextResponse
-from fastapi.security import HTTPBearer
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from fastapi import Depends, FastAPI
 
-from api import contracts, populations, problems, results, runs, sweeps
-from api.auth import RunsReader
-from api.service import Gate, Service, ServiceDep
-from cluster.states import STATES
+from api import (
+    about,
+    audit,
+    compared,
+    contracts,
+    docs,
+    estimates,
+    health,
+    keys,
+    lifecycle,
+    manual,
+    payments,
+    populations,
+    problems,
+    profiles,
+    reports,
+    results,
+    runs,
+    sweeps,
+)
+from api.description import TAGS, DescribedApp
+from api.downloads import Downloads
+from api.making import Making
+from api.pages import access, compare, frame, new_run, packs
+from api.pages import contracts as contract_pages
+from api.pages import keys as key_pages
+from api.pages import populations as population_pages
+from api.pages import runs as run_pages
+from api.pages import sweeps as sweep_pages
+from api.parameters import known_parameters
+from api.reading import Reads
+from api.semantics import ContentTags, HeadOfGet, Paths
+from api.service import Gate, Service
+from api.watching import Watch
 from ihp_compute import __version__
-
-_KEY = Security(HTTPBearer(auto_error=False, description="API key"))
-"""Tells clients how a key is sent; the gate has checked it by then."""
 
 
 def create_app(service: Service) -> FastAPI:
@@ -32,50 +56,62 @@ def create_app(service: Service) -> FastAPI:
     -------
     FastAPI
     """
-    app = FastAPI(
+    app = DescribedApp(
         title="IHP Compute",
         summary="Recalculates Medicaid accountable-care contracts from claims, to the cent.",
         version=__version__,
         openapi_url="/v1/openapi.json",
-        docs_url=None,  # the interactive pages load scripts from elsewhere
+        openapi_tags=TAGS,
+        docs_url=None,  # these load scripts from elsewhere; `docs` has a page of its own
         redoc_url=None,
+        redirect_slashes=False,  # Host is the caller's word, and nothing to send anybody to
+        dependencies=[Depends(known_parameters)],
     )
     app.state.service = service
-    app.add_middleware(Gate, service=service)
+    app.state.reads = Reads()
+    app.state.health = health.Health(service)
+    app.state.making = Making(app.state.reads)
+    app.state.watch = Watch(service)
+    app.state.downloads = Downloads(service, app.state.watch)
+    app.add_middleware(ContentTags)
+    app.add_middleware(HeadOfGet)
+    app.add_middleware(
+        Gate, service=service, as_page=frame.in_place_of
+    )  # the last one added meets a request first
     problems.install(app)
-    app.add_api_route("/livez", live, operation_id="live", tags=["health"])
-    app.add_api_route("/readyz", ready, operation_id="ready", tags=["health"])
-    app.add_api_route("/metrics", metrics, operation_id="metrics", tags=["health"])
-    for router in (
+    frame.install(app)
+    routers = (
+        health.router,
+        about.router,
+        docs.router,
+        manual.router,
+        estimates.router,
+        compared.router,
+        lifecycle.router,
         populations.router,
+        profiles.router,
+        payments.router,
         contracts.router,
         runs.router,
+        reports.router,
         results.router,
         sweeps.router,
-    ):
-        app.include_router(router, dependencies=[_KEY])
+        keys.router,
+        audit.router,
+        access.router,
+        new_run.router,
+        packs.router,
+        run_pages.router,
+        sweep_pages.router,
+        compare.router,
+        contract_pages.router,
+        population_pages.router,
+        key_pages.router,
+    )
+    for router in routers:
+        app.include_router(router)
+    app.mount("/static", docs.static_files())
+    app.mount(manual.PLACE, manual.Manual(service.settings.docs))
+    named = (route for router in routers for route in router.routes)
+    app.state.paths = Paths(app.routes, named)
     return app
-
-
-async def live() -> PlainTextResponse:
-    """Whether this process answers. Needs no key and tells nothing else."""
-    return PlainTextResponse("ok")
-
-
-def ready(_principal: RunsReader, service: ServiceDep) -> JSONResponse:
-    """Whether runs are being worked on, and how many stand in each state."""
-    alive = service.dispatcher_alive()
-    body = {"database": True, "dispatcher": alive, "runs": service.store.queue.states()}
-    return JSONResponse(body, 200 if alive else 503)
-
-
-def metrics(_principal: RunsReader, service: ServiceDep) -> Response:
-    """What a Prometheus reads: runs by state and whether a dispatcher lives. Counts only."""
-    registry = CollectorRegistry()
-    runs_by_state = Gauge("ihp_runs", "Runs by state", ["state"], registry=registry)
-    found = service.store.queue.states()
-    for state in STATES:
-        runs_by_state.labels(state).set(found.get(state, 0))
-    alive = Gauge("ihp_dispatcher_alive", "1 while a dispatcher lives", registry=registry)
-    alive.set(service.dispatcher_alive())
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,21 +1,16 @@
-"""Entry point of `ihp`: gathers the commands and turns domain errors into exit codes."""
+"""Entry point of `ihp`: runs the command and turns domain errors into exit codes."""
 
 from __future__ import annotations
 
 import errno
-import importlib
-import pkgutil
+import re
 import sys
 from typing import Final
 
-from api import commands
 from api.console import EXIT_DATA, EXIT_INFRASTRUCTURE, app, exit_code, say
-from ihp_compute.errors import IhpError
+from ihp_compute.errors import IhpError, LocationError
 
 __all__ = ["app", "main"]
-
-for _module in sorted(module.name for module in pkgutil.iter_modules(commands.__path__)):
-    importlib.import_module(f"api.commands.{_module}")
 
 
 FULL_OR_FAILING: Final = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EFBIG)
@@ -32,10 +27,25 @@ WRONG_PLACE: Final = (
 """A path that somebody gave and the machine refuses."""
 
 
+_BUCKET: Final = re.compile(r"(?:--[a-z-]+=)?(s3[an]?|gs|gcs|abfss?|az|wasbs?|hdfs|r2|oss)://")
+
+
+def _refuse_uri(argument: str) -> None:
+    """Refuse a bucket that whoever calls names himself, before anything is done."""
+    found = _BUCKET.match(argument)
+    if found is not None:
+        raise LocationError(
+            f"{found[1]}: a URI names no place here, as buckets and hosts are the operator's to "
+            "name; name a location in IHP_LOCATIONS, then give LOCATION:PREFIX"
+        )
+
+
 def main() -> None:
     """Run the command line; a domain error is one line on stderr and its exit code."""
     try:
-        app()
+        for argument in sys.argv[1:]:
+            _refuse_uri(argument)
+        app(prog_name="ihp")
     except IhpError as error:
         say(f"ihp: {error}")
         sys.exit(exit_code(error))

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -22,11 +22,17 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
+from api.catalogue import Late
+from ihp_compute import METHOD_VERSION, __version__
 from ihp_compute.errors import (
     AcceptanceError,
     ContractError,
@@ -34,6 +40,7 @@ from ihp_compute.errors import (
     GridError,
     IhpError,
     InfrastructureError,
+    LocationError,
     PlantError,
     RiskModelError,
     SummaryError,
@@ -49,6 +56,7 @@ EXIT_CODES: Final[Mapping[type[IhpError], int]] = {
     ContractError: EXIT_DATA,
     DataError: EXIT_DATA,
     GridError: EXIT_DATA,
+    LocationError: EXIT_USAGE,
     PlantError: EXIT_USAGE,
     RiskModelError: EXIT_DATA,
     SummaryError: EXIT_USAGE,
@@ -62,15 +70,38 @@ PIPE_WIDTH: Final = 1000
 
 app = typer.Typer(
     name="ihp",
-    help="Recalculate Medicaid accountable-care contracts from claims, to the cent.",
+    cls=Late,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+Late.application = app
 
-stdout = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+stdout = Console(
+    highlight=False, emoji=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH
+)
+stderr = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+"""Of every command that can say what it did to a program."""
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads; all cores unless given.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ihp {__version__}, method version {METHOD_VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _first(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Say which this is."),
+    ] = False,
+) -> None:
+    """Recalculate Medicaid accountable-care contracts from claims, to the cent."""
 
 
 def exit_code(error: IhpError) -> int:
@@ -81,8 +112,19 @@ def exit_code(error: IhpError) -> int:
     return EXIT_DATA
 
 
+_spoken: list[Callable[[str], str]] = []
+
+
+def speak_by(words: Callable[[str], str]) -> None:
+    """Have everything that is said pass through `words` from now on."""
+    if words not in _spoken:
+        _spoken.append(words)
+
+
 def say(message: str) -> None:
     """Print a line for the person at the terminal, on stderr."""
+    for words in _spoken:
+        message = words(message)
     stderr.print(message, markup=False)
 
 
@@ -117,7 +159,10 @@ def _plain(value: Any) -> Any:
 
 def emit_json(document: Any) -> None:
     """Write the one JSON document of a command to stdout."""
-    typer.echo(json.dumps(document, default=_plain, allow_nan=False, indent=2))
+    text = json.dumps(document, default=_plain, allow_nan=False, indent=2)
+    for words in _spoken:
+        text = words(text)
+    typer.echo(text)
 
 
 def show_table(
@@ -157,6 +202,17 @@ def show_table(
     stdout.print(table)
 
 
+class _Rate(ProgressColumn):
+    """How many steps a second, or seconds a step."""
+
+    def render(self, task: Task) -> Text:
+        """The rate so far; nothing before there is one."""
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each")
+
+
 @contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a terminal, a line each tenth of the way when piped.
@@ -178,7 +234,15 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
 
         yield tell
         return
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn(label),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=stderr, transient=True) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

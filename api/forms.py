@@ -1,28 +1,25 @@
-"""A table in the form that the caller accepts: JSON, CSV, Arrow IPC stream or Parquet.
+"""The forms a table is given in: JSON by pages, CSV, Arrow IPC stream or Parquet.
 
-    which form? -> is it the one they have? -> stream
+    which form does Accept prefer? -> its rows, a few thousand at a time, as bytes
 
-The ETag is the content's SHA-256 and the form: equal content has an equal tag, whatever the run.
+Not here: tags, ranges, who waits for whom while a table is sent (`downloads`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
-import math
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+import msgspec
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-from fastapi import Request, Response
-from fastapi.responses import FileResponse, StreamingResponse
 
-from api.problems import NotAcceptableError, responses
+from api.problems import NotAcceptableError
+from ihp_compute.table_files import beside_cents
 
 JSON: Final = "application/json"
 ARROW: Final = "application/vnd.apache.arrow.stream"
@@ -30,27 +27,15 @@ PARQUET: Final = "application/vnd.apache.parquet"
 CSV: Final = "text/csv"
 FORMS: Final = (JSON, ARROW, PARQUET, CSV)
 """Forms a table is given in; the first is given where any is accepted."""
-BATCH_ROWS: Final = 65_536
+SUFFIX: Final = {ARROW: "arrows", CSV: "csv", JSON: "json", PARQUET: "parquet"}
+BATCH_ROWS: Final = 4096
 """Rows in memory while a table is sent."""
-TABLE: Final = responses(404, 406, 409) | {
-    200: {"content": {form: {} for form in FORMS}},
-    304: {"description": "Not Modified"},
-}
-"""Documentation of what an endpoint that gives a table may answer with."""
-
-
-def table_response(path: Path, request: Request) -> Response:
-    """A table in the form that a request accepts, or 304 where the caller has it."""
-    form = accepted(",".join(request.headers.getlist("accept")))
-    about = path.stat()
-    tag = f'"{_content_sha256(path, about.st_mtime_ns, about.st_size)}-{form.rpartition(".")[2]}"'
-    headers = {"ETag": tag, "Vary": "Accept", "Cache-Control": "private, no-cache"}
-    if _matches(request.headers.get("if-none-match"), tag):
-        return Response(status_code=304, headers=headers)
-    headers["Content-Disposition"] = f'attachment; filename="{path.stem}.{_SUFFIX[form]}"'
-    if form == PARQUET:
-        return FileResponse(path, media_type=form, headers=headers)
-    return StreamingResponse(_WRITERS[form](path), media_type=form, headers=headers)
+JSON_ROWS: Final = 1024
+"""Likewise of JSON, whose values are objects of Python for a moment."""
+COLUMN_BYTES: Final = 1 << 16
+"""Bytes of each column that are read ahead while it is decoded."""
+FILE_BYTES: Final = 1 << 18
+"""Bytes in memory of a file that is sent as it is."""
 
 
 def accepted(header: str | None) -> str:
@@ -94,60 +79,127 @@ def _weight(parameters: list[str]) -> float:
     return 1.0
 
 
-def _matches(header: str | None, tag: str) -> bool:
-    held = [text.strip().removeprefix("W/") for text in (header or "").split(",")]
-    return tag in held or "*" in held
-
-
-def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        yield from file.iter_batches(batch_size=BATCH_ROWS)
-
-
-def _arrow(path: Path) -> Iterator[bytes]:
+def arrow(path: Path) -> Iterator[bytes]:
+    """A table as an Arrow IPC stream, in parts."""
     sink = io.BytesIO()
     with pa.ipc.new_stream(sink, pq.read_schema(path).remove_metadata()) as writer:
         for batch in _batches(path):
             writer.write_batch(batch.replace_schema_metadata())
-            yield sink.getvalue()
-            sink.seek(0)
-            sink.truncate()
-    yield sink.getvalue()
+            yield _taken(sink)
+    yield _taken(sink)
 
 
-def _csv(path: Path) -> Iterator[bytes]:
-    with io.BytesIO() as sink:
-        pa.csv.write_csv(pq.read_schema(path).empty_table(), sink)
-        yield sink.getvalue()
+def csv(path: Path) -> Iterator[bytes]:
+    """A table as CSV with a header, in parts; dollars stand beside cents."""
+    sink = io.BytesIO()
+    pa.csv.write_csv(beside_cents(pq.read_schema(path).empty_table()), sink)
+    yield _taken(sink)
     for batch in _batches(path):
-        with io.BytesIO() as sink:
-            pa.csv.write_csv(batch, sink, pa.csv.WriteOptions(include_header=False))
-            yield sink.getvalue()
+        rows = beside_cents(pa.Table.from_batches([batch]))
+        pa.csv.write_csv(rows, sink, pa.csv.WriteOptions(include_header=False))
+        yield _taken(sink)
 
 
-def _json(path: Path) -> Iterator[bytes]:
-    before = "["
-    for batch in _batches(path):
-        for row in batch.to_pylist():
-            plain = {name: _plain(value) for name, value in row.items()}
-            yield (before + json.dumps(plain, allow_nan=False)).encode()
-            before = ",\n"
-    yield b"[]" if before == "[" else b"]"
+def json_rows(path: Path, first: int, n_rows: int, token: str | None) -> Iterator[bytes]:
+    """Rows of a table as `{"rows": […], "next_page_token"}`, in parts.
+
+    Keys of 64 bits are text, or readers that keep numbers in floats would round them; what is no
+    finite number is null.
+
+    Parameters
+    ----------
+    path : Path
+    first, n_rows : int
+        Position of the first row, and how many.
+    token : str or None
+        What asks for the rows that follow.
+    """
+    before = b'{"rows":['
+    for batch in _batches(path, first, n_rows, JSON_ROWS):
+        names = batch.schema.names
+        columns = (_plain(column).to_pylist() for column in batch.columns)
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        yield before + msgspec.json.encode(rows)[1:-1]
+        before = b","
+    rest = b'],"next_page_token":' + msgspec.json.encode(token) + b"}"
+    yield before + rest if before.startswith(b"{") else rest
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value.isoformat() if hasattr(value, "isoformat") else value
+def file_bytes(path: Path, first: int = 0, last: int | None = None) -> Iterator[bytes]:
+    """A file from byte `first` up to before `last`, in parts."""
+    with path.open("rb") as file:
+        left = (path.stat().st_size if last is None else last) - file.seek(first)
+        while left > 0 and (part := file.read(min(left, FILE_BYTES))):
+            left -= len(part)
+            yield part
 
 
-_WRITERS: Final = {ARROW: _arrow, CSV: _csv, JSON: _json}
-_SUFFIX: Final = {ARROW: "arrows", CSV: "csv", JSON: "json", PARQUET: "parquet"}
+WRITERS: Final[Mapping[str, Callable[[Path], Iterator[bytes]]]] = {
+    ARROW: arrow,
+    CSV: csv,
+    PARQUET: file_bytes,
+}
+"""What is given whole, by form."""
 
 
-@lru_cache(maxsize=1024)
-def _content_sha256(path: Path, _mtime_ns: int, _size: int) -> str:
+def content_sha256(path: Path) -> str:
+    """SHA-256 of a table's schema and rows, however its file is made."""
+    return _sha256(arrow(path))
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    return _sha256(file_bytes(path))
+
+
+def _sha256(parts: Iterator[bytes]) -> str:
     digest = hashlib.sha256()
-    for part in _arrow(path):
+    for part in parts:
         digest.update(part)
     return digest.hexdigest()
+
+
+def _batches(
+    path: Path, first: int = 0, n_rows: int | None = None, batch_rows: int = BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
+    """Rows of a table from a position on; row groups before it are not read."""
+    n_read = 0
+    try:
+        with pq.ParquetFile(
+            path, page_checksum_verification=True, pre_buffer=False, buffer_size=COLUMN_BYTES
+        ) as file:
+            left = file.metadata.num_rows - first if n_rows is None else n_rows
+            groups: list[int] = []
+            start = 0
+            for n in range(file.metadata.num_row_groups):
+                n_in_group = file.metadata.row_group(n).num_rows
+                if groups or first < start + n_in_group:
+                    groups.append(n)
+                else:
+                    start += n_in_group
+            skip = first - start
+            for batch in file.iter_batches(batch_rows, row_groups=groups, use_threads=False):
+                n_read += batch.num_rows
+                rows = batch.slice(skip, left)
+                skip = max(skip - batch.num_rows, 0)
+                left -= rows.num_rows
+                if rows.num_rows:
+                    yield rows
+                if left <= 0:
+                    return
+    finally:
+        if (
+            n_read > BATCH_ROWS
+        ):  # it walks through all that is free, which a small table is not worth
+            pa.default_memory_pool().release_unused()  # or the next one's comes on top
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    return column.cast(pa.string()) if column.type == pa.uint64() else column
+
+
+def _taken(sink: io.BytesIO) -> bytes:
+    value = sink.getvalue()
+    sink.seek(0)
+    sink.truncate()
+    return value

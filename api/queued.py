@@ -5,58 +5,50 @@ Their routers have the paths, the bodies and what is particular to each; no requ
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-import time
-from collections.abc import AsyncIterator, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from anyio import to_thread
-from fastapi import Header, Query, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
-from fastapi.sse import format_sse_event
-from pydantic import BaseModel
+from fastapi import Header, Request, Response
 
+from api.audit import note
+from api.auth import ADMIN_SCOPE, ForbiddenError, Principal
 from api.bodies import moment
+from api.lists import Page
+from api.opened import open_words
 from api.problems import ConflictError
 from api.service import Service
-from cluster.runs import Event, Run, UnknownRunError
-from cluster.states import FINAL, State
+from cluster.kept import at_hand
+from cluster.queue import NO_LABELS, Labels
+from cluster.runs import Run, UnknownRunError
+from cluster.states import FINAL
+from ihp_compute import sweeps
+from ihp_compute.errors import ResultsDamagedError
+from ihp_compute.results import check_undamaged, write_certification
 
 RETRY_AFTER_S: Final = 2
 """When a caller may look again at what has not ended."""
-LOOK_S: Final = 0.2
-"""How often the database is asked while a request waits."""
-COMMENT_S: Final = 15.0
-"""How long a stream may be silent, or a proxy would close it."""
+ABOUT_DATA: Final = frozenset({"data_error", "contract_error", "model_error"})
+"""Why a run failed, where what is told of it may count people."""
 
 Kind: TypeAlias = Literal["run", "sweep"]
 """Kinds of one queue; each has the paths `/v1/KINDs`."""
 IdempotencyKey = Annotated[str, Header(min_length=1, max_length=200)]
-PageSize = Annotated[int, Query(ge=1, le=200)]
-WaitSeconds = Annotated[float, Query(ge=0, le=3600, allow_inf_nan=False)]
-LastEventId = Annotated[int, Header(ge=0)]
 
 
-class EventView(BaseModel):
-    """One thing that happened to a run."""
+def known(
+    service: Service, kind: Kind, asked: Mapping[str, Any], owner: str, idempotency_key: str
+) -> Run | None:
+    """The run that an owner's idempotency key stands for; None if it stands for none yet.
 
-    seq: int
-    at: datetime
-    actor: str
-    kind: str
-    from_state: State | None
-    to_state: State | None
-    detail: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, held: Event) -> EventView:
-        """The view of a stored row."""
-        actor = "dispatcher" if held.actor.count(":") >= 2 else held.actor
-        return cls(**{**vars(held), "actor": actor, "at": moment(held.at_ms)})
+    Raises
+    ------
+    IdempotencyConflictError
+        If the owner's key came before with another body.
+    """
+    return service.store.queue.submitted(owner, idempotency_key, _payload_sha256(kind, asked))
 
 
 def submitted(
@@ -67,9 +59,9 @@ def submitted(
     *,
     owner: str,
     idempotency_key: str,
-    response: Response,
+    labels: Labels = NO_LABELS,
 ) -> Run:
-    """A run of a kind, queued; its place stands in the response's headers.
+    """A run of a kind, queued.
 
     Parameters
     ----------
@@ -80,24 +72,34 @@ def submitted(
     resolved : mapping
         What the dispatcher needs, where names of the caller are places of the server.
     owner, idempotency_key : str
-    response : Response
+    labels : Labels
+        By what it is found.
 
     Raises
     ------
     IdempotencyConflictError
         If the owner's key came before with another body.
     """
-    payload = json.dumps([kind, asked], sort_keys=True).encode()
     run, _ = service.store.queue.submit(
         kind,
         {**resolved, "asked": asked},
         owner=owner,
         idempotency_key=idempotency_key,
-        payload_sha256=hashlib.sha256(payload).hexdigest(),
+        payload_sha256=_payload_sha256(kind, asked),
+        labels=labels,
     )
+    return run
+
+
+def _payload_sha256(kind: Kind, asked: Mapping[str, Any]) -> str:
+    payload = json.dumps([kind, asked], sort_keys=True).encode()
+    return hashlib.sha256(payload).hexdigest()
+
+
+def point_to(run: Run, response: Response) -> None:
+    """Say in a response's headers where a run is, and when to look there again."""
     response.headers["Location"] = path_of(run)
     response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return run
 
 
 def path_of(run: Run) -> str:
@@ -105,21 +107,28 @@ def path_of(run: Run) -> str:
     return f"/v1/{run.kind}s/{run.id}"
 
 
-def shown(run: Run, *, folder: str, name: str, parts: tuple[str, ...]) -> dict[str, Any]:
+def shown(
+    run: Run, *, whole: bool, folder: str, name: str, parts: tuple[str, ...]
+) -> dict[str, Any]:
     """What the view of a run and that of a sweep have in common.
 
     Parameters
     ----------
     run : Run
+    whole : bool
+        Whether why it failed is told with its numbers, which may count people.
     folder, name : str
         A folder of the server, and what is said instead of it.
     parts : tuple of str
         What lies below the path, for the links.
     """
     here = path_of(run)
+    detail = None if run.detail is None else run.detail.replace(folder, name)
+    if detail is not None and run.reason in ABOUT_DATA and not whole:
+        detail = open_words(detail)
     return {
         **vars(run),
-        "detail": None if run.detail is None else run.detail.replace(folder, name),
+        "detail": detail,
         "created_at": moment(run.created_ms),
         "started_at": None if run.started_ms is None else moment(run.started_ms),
         "finished_at": None if run.finished_ms is None else moment(run.finished_ms),
@@ -127,31 +136,13 @@ def shown(run: Run, *, folder: str, name: str, parts: tuple[str, ...]) -> dict[s
     }
 
 
-def page(
-    service: Service, kind: Kind, *, limit: int, before: str | None, state: State | None
-) -> tuple[list[Run], str | None]:
-    """Runs of a kind, newest first, and the token that asks for the ones before them."""
-    found = service.store.queue.runs(kind, limit=limit + 1, before=before, state=state)
-    return found[:limit], found[limit - 1].id if len(found) > limit else None
+def page(service: Service, kind: Kind, part: Page, **only: Any) -> tuple[list[Run], str | None]:
+    """Runs of a kind, newest first, and the token that asks for the ones before them.
 
-
-async def awaited(
-    service: Service, kind: Kind, run_id: str, wait: float, response: Response
-) -> Run:
-    """A run of a kind, as soon as it has ended or after `wait` seconds.
-
-    Raises
-    ------
-    UnknownRunError
+    `only` are those of `Queue.runs` by which they are searched.
     """
-    until_s = time.monotonic() + min(wait, service.settings.max_wait_s)
-    run = await to_thread.run_sync(run_of_kind, service, kind, run_id)
-    while run.state not in FINAL and time.monotonic() < until_s and not service.closing():
-        await asyncio.sleep(LOOK_S)
-        run = await to_thread.run_sync(run_of_kind, service, kind, run_id)
-    if run.state not in FINAL:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return run
+    found = service.store.queue.runs(kind, limit=part.wanted, before=part.after, **only)
+    return part.cut(found, lambda run: run.id)
 
 
 def run_of_kind(service: Service, kind: Kind, run_id: str) -> Run:
@@ -167,15 +158,42 @@ def run_of_kind(service: Service, kind: Kind, run_id: str) -> Run:
     return run
 
 
-def cancelled(service: Service, kind: Kind, run_id: str, actor: str, response: Response) -> Run:
-    """A run of a kind, its end asked for; status 200 where it has ended already.
+def own(service: Service, kind: Kind, run_id: str, principal: Principal) -> Run:
+    """A run of a kind that a principal may end or make again: their own, or an operator's any.
 
     Raises
     ------
     UnknownRunError
+    ForbiddenError
+        If it is another's.
     """
-    run_of_kind(service, kind, run_id)
-    run = service.store.queue.request_cancel(run_id, actor=actor)
+    run = run_of_kind(service, kind, run_id)
+    if run.owner != principal.owner and ADMIN_SCOPE not in principal.scopes:
+        raise ForbiddenError(
+            f"the {kind} is another owner's; its owner may do this, or a key of the scope "
+            f"{ADMIN_SCOPE}"
+        )
+    return run
+
+
+def cancelled(
+    service: Service, kind: Kind, run_id: str, request: Request, response: Response
+) -> Run:
+    """A run of a kind, its end asked for; status 200 where it has ended already.
+
+    Who asked for it is kept.
+
+    Raises
+    ------
+    UnknownRunError
+    ForbiddenError
+        If it is another owner's.
+    """
+    principal: Principal = request.state.principal
+    before = own(service, kind, run_id, principal)
+    run = service.store.queue.request_cancel(run_id, actor=principal.owner)
+    if before.state not in FINAL:
+        note(request, "run_cancelled", run_id=run_id)
     if run.state in FINAL:
         response.status_code = 200
     return run
@@ -190,50 +208,35 @@ def finished(service: Service, kind: Kind, run_id: str) -> tuple[Run, Path]:
         If there is no such run.
     ConflictError
         If it has no results.
+    ResultsDamagedError
+        If they are not what it wrote; counted.
     """
     run = run_of_kind(service, kind, run_id)
     if run.state != "succeeded":
         raise ConflictError(f"the {kind} is {run.state}; results exist once it is succeeded")
-    return run, service.home.attempt(run.id, run.attempt)
+    folder = results_of(service, run)
+    try:
+        if kind == "run":
+            check_undamaged(folder, run.digest or "")
+        else:
+            sweeps.check_undamaged(folder / sweeps.FILE, run.digest or "")
+    except ResultsDamagedError as error:
+        service.metrics.damaged.labels(kind).inc()
+        raise ResultsDamagedError(f"{kind} {run.id}: {error}") from error
+    return run, folder
 
 
-def history(service: Service, kind: Kind, run_id: str, request: Request, after: int) -> Response:
-    """What happened to a run of a kind after an event, a list or a stream as Accept has it.
+def results_of(service: Service, run: Run) -> Path:
+    """The folder of a run that succeeded, brought from the bucket of runs where it is not here.
 
     Raises
     ------
-    UnknownRunError
+    DataError, InfrastructureError
+        If it is nowhere, damaged, or cannot be brought.
     """
-    run_of_kind(service, kind, run_id)
-    if "text/event-stream" in request.headers.get("accept", ""):
-        stream = _stream(service, run_id, after)
-        return StreamingResponse(stream, media_type="text/event-stream")
-    found = service.store.queue.events(run_id, after=after)
-    return JSONResponse([EventView.of(event).model_dump(mode="json") for event in found])
-
-
-async def _stream(service: Service, run_id: str, after: int) -> AsyncIterator[bytes]:
-    before: tuple[int, int] | None = None
-    quiet_since_s = time.monotonic()
-    while not service.closing():
-        run = await to_thread.run_sync(service.store.queue.run, run_id)
-        for event in await to_thread.run_sync(_events, service, run_id, after):
-            after = event.seq
-            view = EventView.of(event).model_dump_json()
-            yield format_sse_event(data_str=view, event=event.kind, id=str(event.seq))
-            quiet_since_s = time.monotonic()
-        if run.state in FINAL:
-            return
-        now = (run.shards_done, run.shards_total)
-        if now != before and run.shards_total:
-            before = now
-            progress = json.dumps({"shards_done": now[0], "shards_total": now[1]})
-            yield format_sse_event(data_str=progress, event="progress")
-        if time.monotonic() - quiet_since_s > COMMENT_S:
-            quiet_since_s = time.monotonic()
-            yield format_sse_event(comment="waiting")
-        await asyncio.sleep(LOOK_S)
-
-
-def _events(service: Service, run_id: str, after: int) -> list[Any]:
-    return list(service.store.queue.events(run_id, after=after))
+    folder = service.home.attempt(run.id, run.attempt)
+    if not folder.is_dir():
+        at_hand(folder)
+        if folder.is_dir() and run.certification is not None:
+            write_certification(folder, run.certification)
+    return folder

@@ -2,77 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from datetime import date, datetime
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field, StringConstraints, field_validator
+from pydantic import BaseModel, StringConstraints
 
 from api import queued
 from api.auth import RunsReader, RunsWriter
-from api.bodies import Name, Strict, StrictJsonRoute
-from api.contracts import ContractName, Known, known_contracts
-from api.populations import folder_of
-from api.problems import ConflictError, RequestError, responses
-from api.queued import EventView, IdempotencyKey, LastEventId, PageSize, WaitSeconds
+from api.bodies import Name, StrictJsonRoute, moment
+from api.contracts import ContractName, recorded_name
+from api.lists import PageDep
+from api.opened import sees_all
+from api.problems import responses
+from api.queued import IdempotencyKey
+from api.reading import ReadsDep
+from api.requests import Resolved, RunRequest, resolved
 from api.service import Service, ServiceDep
-from cluster.registry import UnknownPopulationError
-from cluster.runs import Run, UnknownRunError
+from api.streams import EVENTS, EventPage, LastEventId, WaitSeconds, awaited, history
+from cluster.runs import Run
 from cluster.states import State
-from ihp_compute import contracts as contract
-from ihp_compute import pipeline
-from ihp_compute.data_quality import RUN, GateTerms
-from ihp_compute.errors import AcceptanceError, ContractError, DataError
-from ihp_compute.measure import statement_of
-from ihp_compute.population import read_manifest
+from ihp_compute.data_quality import GATES
+from ihp_compute.errors import DataError
+from ihp_compute.folders import MANIFEST
 from ihp_compute.results import read_manifest as read_run_manifest
 
-OPTIONS: Final = pipeline.RunRequest.options()
-
+PARTS: Final = ("events", "cancel", "results", "manifest", "report")
+"""What there is of every run, below its path."""
+MORE: Final[Mapping[State, tuple[str, ...]]] = {
+    "succeeded": ("reconciliation", "certify"),
+    "failed": ("retry",),
+    "cancelled": ("retry",),
+    "needs_review": ("accept",),
+}
+"""What there is of a run in a state."""
+_NEWEST: Final = 10
+Owner = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 router = APIRouter(prefix="/v1/runs", tags=["runs"], route_class=StrictJsonRoute)
-
-
-def _whole(name: str) -> Any:
-    """A whole number within the limits of an option of a run."""
-    limits = OPTIONS[name].limits
-    return Field(strict=True, ge=limits.get("ge"), le=limits.get("le"), lt=limits.get("lt"))
-
-
-class RunRequest(Strict):
-    """A recalculation to make; what is left out follows the contracts, else the population."""
-
-    population: Name
-    contracts: Annotated[list[ContractName], Field(min_length=1, max_length=200)]
-    performance_year: Annotated[int, _whole("performance_year")] | None = None
-    base_year: Annotated[int, _whole("base_year")] | None = None
-    paid_through: date | None = None
-    replicates: Annotated[int, _whole("replicates")] = pipeline.RunRequest.replicates
-    seed: Annotated[int, _whole("seed")] = pipeline.RunRequest.seed
-    accept: dict[str, Annotated[str, StringConstraints(max_length=500)]] = Field(
-        default_factory=dict
-    )
-    statement: dict[str, str] = Field(default_factory=dict)
-    earlier: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
-    programme: str = pipeline.RunRequest.programme
-
-    @field_validator("statement")
-    @classmethod
-    def _of_fields(cls, value: dict[str, str]) -> dict[str, str]:
-        return statement_of(value)
-
-    @field_validator("programme")
-    @classmethod
-    def _shipped(cls, value: str) -> str:
-        if value not in contract.programmes():
-            raise ValueError(f"expected {' or '.join(contract.programmes())}")
-        return value
-
-    @field_validator("contracts", mode="before")
-    @classmethod
-    def _one_is_a_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
 
 
 class CompletionView(BaseModel):
@@ -94,19 +64,58 @@ class CompletionView(BaseModel):
         if run.state != "succeeded":
             return None
         try:
-            manifest = read_run_manifest(service.home.attempt(run.id, run.attempt))
+            manifest = read_run_manifest(queued.results_of(service, run))
         except DataError:
             return None
-        said = manifest["completion"]
+        said = manifest.get("completion")
+        if said is None:  # of an earlier version
+            return None
         methods = {method for one in said["measurements"] for method in one["methods"]}
         return cls.model_validate({**said, "methods": sorted(methods)})
 
 
+class AcceptedGate(BaseModel):
+    """Why a gate that tripped was accepted, by whom and when."""
+
+    reason: str
+    owner: str
+    at: datetime
+
+
+class ReviewView(BaseModel):
+    """Gates of a run that tripped: those it waits for, with what tripped, and those accepted since.
+
+    To a key without `results:member`, what tripped is what the gate judges, without its numbers.
+    """
+
+    waiting: dict[str, str]
+    accepted: dict[str, AcceptedGate]
+
+    @classmethod
+    def of(cls, run: Run, whole: bool) -> ReviewView | None:
+        """The view of what a stored row says; None where no gate tripped."""
+        if run.review is None:
+            return None
+        waiting = run.review["waiting"]
+        if not whole:
+            waiting = {gate: GATES[gate].judges if gate in GATES else gate for gate in waiting}
+        accepted = {
+            gate: AcceptedGate(reason=one["reason"], owner=one["owner"], at=moment(one["at_ms"]))
+            for gate, one in run.review["accepted"].items()
+        }
+        return cls(waiting=waiting, accepted=accepted)
+
+
 class RunView(BaseModel):
-    """A run: what was asked, where it stands, where its results are, whether they are final."""
+    """A run: what was asked, by whom, where it stands, where its results are, whether final.
+
+    `accept` are the gates accepted when it was asked for and since, `review` those that tripped.
+    `fingerprint` is the same of runs that come to the same results.
+    """
 
     id: str
     state: State
+    owner: str
     population: str
     contracts: list[str]
     performance_year: int | None
@@ -123,7 +132,11 @@ class RunView(BaseModel):
     cancel_requested: bool
     attempt: int
     digest: str | None
+    fingerprint: str | None
+    retry_of: str | None
     completion: CompletionView | None
+    review: ReviewView | None
+    certification: dict[str, Any] | None
     reason: str | None
     detail: str | None
     created_at: datetime
@@ -132,18 +145,25 @@ class RunView(BaseModel):
     links: dict[str, str]
 
     @classmethod
-    def of(cls, run: Run, service: Service) -> RunView:
+    def of(cls, run: Run, service: Service, whole: bool = False) -> RunView:
         """The view of a stored row; folders of the server stay inside."""
         asked = run.request["asked"]
         common = queued.shown(
             run,
+            whole=whole,
             folder=run.request["population"],
             name=asked["population"],
-            parts=("events", "cancel", "results", "manifest", "report"),
+            parts=(*PARTS, *MORE.get(run.state, ())),
         )
-        completion = CompletionView.of(run, service)
+        more = {
+            "accept": run.request["accept"],
+            "completion": CompletionView.of(run, service),
+            "review": ReviewView.of(run, whole),
+        }
         request = RunRequest.model_validate(asked).model_dump()
-        return cls(**{**common, **request, "completion": completion})
+        places = run.request["contracts"]
+        request["contracts"] = list(map(recorded_name, asked["contracts"], places))
+        return cls(**{**common, **request, **more})
 
 
 class RunPage(BaseModel):
@@ -154,140 +174,142 @@ class RunPage(BaseModel):
 
 
 @router.post(
-    "", status_code=202, operation_id="start_run", responses=responses(400, 409, 413, 422, 503)
+    "",
+    status_code=202,
+    operation_id="start_run",
+    responses=responses(400, 409, 413, 422, 503)
+    | {303: {"model": RunView, "description": "A run of the same inputs has succeeded"}},
 )
-def start(
+async def start(
     request: RunRequest,
     response: Response,
     idempotency_key: IdempotencyKey,
     principal: RunsWriter,
     service: ServiceDep,
+    reads: ReadsDep,
 ) -> RunView:
     """Queue a run and return at once; follow it at its Location.
 
-    The same Idempotency-Key with the same payload is the same run, however often it is sent.
+    The same Idempotency-Key with the same payload is the same run, however often it is sent. Where
+    a run of the same inputs and terms has succeeded, the answer is 303 and its Location, and
+    nothing is queued; `force` has it made again.
     """
+    asked = request.model_dump(mode="json")
+    who = (principal.owner, idempotency_key)
+    run = await to_thread.run_sync(queued.known, service, "run", asked, *who)
+    if run is None:
+        made = await reads.of(resolved, request, service)
+        found, new = await to_thread.run_sync(_queued, service, request, made, *who)
+        run = found
+        if not new:
+            response.status_code = 303
+            response.headers["Location"] = queued.path_of(run)
+            return await to_thread.run_sync(RunView.of, run, service, sees_all(principal))
+    queued.point_to(run, response)
+    return await to_thread.run_sync(RunView.of, run, service, sees_all(principal))
+
+
+def _queued(
+    service: Service, request: RunRequest, made: Resolved, owner: str, idempotency_key: str
+) -> tuple[Run, bool]:
+    """The run of a request, queued; or one of the same that succeeded, which is not new."""
+    same = None if request.force else succeeded(service, made)
+    if same is not None:
+        return same, False
     run = queued.submitted(
         service,
         "run",
         request.model_dump(mode="json"),
-        _resolved(request, service),
-        owner=principal.owner,
+        made.document,
+        owner=owner,
         idempotency_key=idempotency_key,
-        response=response,
+        labels=made.labels,
     )
-    return RunView.of(run, service)
+    return run, True
 
 
-def _resolved(request: RunRequest, service: Service) -> dict[str, Any]:
-    """The parts of a request that name things of the server, as the dispatcher needs them."""
-    limit = service.settings.max_replicates
-    if request.replicates > limit:
-        raise RequestError(f"more than {limit} replicates; ask for fewer", "/replicates")
-    try:
-        held = service.store.registry.find(request.population)
-    except UnknownPopulationError as error:
-        raise RequestError(str(error), "/population") from error
-    path = folder_of(service.settings, held.location, held.prefix)
-    try:
-        digest = read_manifest(path)["population_digest"]
-    except DataError as error:
-        raise ConflictError(str(error).replace(str(path), held.name)) from error
-    if digest != held.population_digest:
-        raise ConflictError(
-            f"population {held.name} holds other content than when it was registered; "
-            "register it again under another name"
-        )
-    try:
-        GateTerms(accept=request.accept, work=RUN)
-    except AcceptanceError as error:
-        raise RequestError(str(error), "/accept") from error
-    try:
-        contract.the_one(request.contracts)
-    except ContractError as error:
-        raise RequestError(str(error), "/contracts") from error
-    known = known_contracts(service)
-    contracts = [_contract(request, n, known) for n in range(len(request.contracts))]
-    asked = request.model_dump(mode="json")
-    earlier = [_folder(service, run_id, n) for n, run_id in enumerate(request.earlier)]
-    resolved = {**asked, "population": str(path), "contracts": contracts, "earlier": earlier}
-    return pipeline.RunRequest.of(resolved).document()
-
-
-def _folder(service: Service, run_id: str, position: int) -> str:
-    """Where an earlier run that is to be netted has its results."""
-    try:
-        return str(queued.finished(service, "run", run_id)[1])
-    except UnknownRunError as error:
-        raise RequestError(str(error), f"/earlier/{position}") from error
-
-
-def _contract(request: RunRequest, position: int, known: dict[str, Known]) -> str:
-    """A contract's name or file, checked: what a run would refuse of it is refused now."""
-    name, pointer = request.contracts[position], f"/contracts/{position}"
-    if name not in known:
-        raise RequestError("no contract of this name; GET /v1/contracts lists them", pointer)
-    try:
-        place = known[name].usable()
-        if isinstance(place, Path):
-            contract.check(place, request.performance_year, request.base_year)
-        else:
-            contract.load(place).at(request.performance_year)
-    except ContractError as error:
-        raise RequestError(str(error), pointer) from error
-    return str(place)
+def succeeded(service: Service, made: Resolved) -> Run | None:
+    """The newest run of the same inputs and terms that succeeded and has its results."""
+    fingerprint = made.labels.fingerprint
+    for run in service.store.queue.runs(
+        "run", limit=_NEWEST, state="succeeded", fingerprint=fingerprint
+    ):
+        with contextlib.suppress(DataError):
+            if (queued.results_of(service, run) / MANIFEST).is_file():
+                return run
+    return None
 
 
 @router.get("", operation_id="list_runs", responses=responses(422))
 def listed(
-    _principal: RunsReader,
+    principal: RunsReader,
     service: ServiceDep,
+    page: PageDep,
     state: State | None = None,
-    limit: PageSize = 50,
-    page_token: str | None = None,
+    owner: Owner | None = None,
+    population: Name | None = None,
+    contract: ContractName | None = None,
+    fingerprint: Fingerprint | None = None,
 ) -> RunPage:
-    """Runs, newest first."""
-    found, token = queued.page(service, "run", limit=limit, before=page_token, state=state)
-    return RunPage(runs=[RunView.of(run, service) for run in found], next_page_token=token)
+    """Runs, newest first; of a contract's name those of each of its versions."""
+    found, token = queued.page(
+        service,
+        "run",
+        page,
+        state=state,
+        owner=owner,
+        population=population,
+        contract=contract,
+        fingerprint=fingerprint,
+    )
+    whole = sees_all(principal)
+    return RunPage(runs=[RunView.of(run, service, whole) for run in found], next_page_token=token)
 
 
 @router.get("/{run_id}", operation_id="show_run", responses=responses(404, 422))
 async def show(
     run_id: str,
+    request: Request,
     response: Response,
-    _principal: RunsReader,
+    principal: RunsReader,
     service: ServiceDep,
     wait: WaitSeconds = 0,
 ) -> RunView:
-    """One run. With `wait`, answers as soon as it has ended, or after so many seconds."""
-    run = await queued.awaited(service, "run", run_id, wait, response)
-    return await to_thread.run_sync(RunView.of, run, service)
+    """One run. With `wait`, answers once it has ended or waits for a review, or after the time."""
+    run = await awaited(request, service, "run", run_id, wait, response)
+    return await to_thread.run_sync(RunView.of, run, service, sees_all(principal))
 
 
 @router.post(
-    "/{run_id}/cancel", status_code=202, operation_id="cancel_run", responses=responses(404)
+    "/{run_id}/cancel",
+    status_code=202,
+    operation_id="cancel_run",
+    responses={200: {"model": RunView}, **responses(404)},
 )
-def cancel(run_id: str, response: Response, principal: RunsWriter, service: ServiceDep) -> RunView:
-    """Cancel a run. Answers 200 when it has ended already, whichever way."""
-    run = queued.cancelled(service, "run", run_id, principal.owner, response)
-    return RunView.of(run, service)
+def cancel(
+    run_id: str, sent: Request, response: Response, principal: RunsWriter, service: ServiceDep
+) -> RunView:
+    """Cancel a run of one's own, an operator any. Answers 200 when it has ended already."""
+    run = queued.cancelled(service, "run", run_id, sent, response)
+    return RunView.of(run, service, sees_all(principal))
 
 
 @router.get(
     "/{run_id}/events",
     operation_id="run_events",
-    response_model=list[EventView],
-    responses=responses(404),
+    response_model=EventPage,
+    responses=EVENTS,
 )
-def events(
+async def events(
     run_id: str,
     request: Request,
     _principal: RunsReader,
     service: ServiceDep,
+    page: PageDep,
     last_event_id: LastEventId = 0,
 ) -> Response:
     """What happened to a run: a list, or as server-sent events until the run has ended.
 
     A stream goes on after `Last-Event-ID`.
     """
-    return queued.history(service, "run", run_id, request, last_event_id)
+    return await history(request, service, "run", run_id, page, last_event_id)

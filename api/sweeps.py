@@ -6,26 +6,37 @@ known, and refused, before anything is queued.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
+from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, StringConstraints
 
 from api import queued
-from api.auth import RunsReader, RunsWriter
-from api.bodies import Strict, StrictJsonRoute
-from api.forms import TABLE, table_response
-from api.opened import open_sweep, opened, sees_all
+from api.auth import Principal, RunsReader, RunsWriter
+from api.bodies import Strict, StrictJsonRoute, example
+from api.lists import PageDep
+from api.opened import open_sweep, sees_all
 from api.problems import ConflictError, RequestError, UnknownResultError, responses
-from api.queued import EventView, IdempotencyKey, LastEventId, PageSize, WaitSeconds
+from api.queued import IdempotencyKey
+from api.reading import Reads, ReadsDep
+from api.representations import TABLE, RowsDep, table_response
 from api.service import Service, ServiceDep
+from api.streams import EVENTS, EventPage, LastEventId, WaitSeconds, awaited, history
+from cluster.home import PARTIAL
 from cluster.runs import Run, UnknownRunError
 from cluster.states import State
 from ihp_compute.errors import GridError, RunError
-from ihp_compute.sweeps import FILE, check, grid_of
+from ihp_compute.remeasured import ways_of
+from ihp_compute.results import read_manifest
+from ihp_compute.sweeps import FILE, grid_of
 
+SECONDS_PER_DRAW: Final = 2.8e-9
+BASIS: Final = "a sweep of 1,000 points, 25 partnerships and 2,000 draws took 69 ms on two cores"
+"""Where `SECONDS_PER_DRAW` is from (benchmarks/README.md): 5 × 10^7 draws in twice 69 ms."""
 AxisValue = Annotated[str, StringConstraints(min_length=1, max_length=1000)] | bool | int | float
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"], route_class=StrictJsonRoute)
 
@@ -41,6 +52,14 @@ class AxisRange(Strict):
 class SweepRequest(Strict):
     """A grid of terms to settle a finished run's partnerships by."""
 
+    model_config = example(
+        run="01890a5d-ac96-774b-bcce-b302099a8057",
+        axes={
+            "settlement.gain.share": {"from": 0.3, "to": 0.7, "count": 5},
+            "settlement.loss.share": ["none", 0.5],
+        },
+    )
+
     run: Annotated[str, StringConstraints(min_length=1, max_length=36)]
     axes: Annotated[
         dict[
@@ -49,6 +68,7 @@ class SweepRequest(Strict):
         ],
         Field(min_length=1, max_length=50),
     ]
+    dry_run: Annotated[bool, Field(strict=True)] = False
 
 
 class SweepView(BaseModel):
@@ -72,12 +92,13 @@ class SweepView(BaseModel):
     links: dict[str, str]
 
     @classmethod
-    def of(cls, run: Run) -> SweepView:
+    def of(cls, run: Run, whole: bool) -> SweepView:
         """The view of a stored row; folders of the server stay inside."""
         request = run.request
         asked = request["asked"]
         common = queued.shown(
             run,
+            whole=whole,
             folder=request["run_dir"],
             name=f"run {asked['run']}",
             parts=("events", "cancel", "results"),
@@ -94,6 +115,25 @@ class SweepView(BaseModel):
         )
 
 
+class SweepEstimate(BaseModel):
+    """How large a sweep would be, and how long it would take: nothing is queued.
+
+    `points` are scenarios; `rows` are those of partnerships and of the state, of which there may be
+    `max_rows`. `seconds` is what one core takes for the draws, by the figure that `basis` names,
+    and for `measurements`, runs of terms that decide what is measured, as often what the run took.
+    """
+
+    dry_run: bool = True
+    run: str
+    points: int
+    rows: int
+    max_rows: int
+    draws: int
+    measurements: int
+    seconds: float
+    basis: str
+
+
 class SweepPage(BaseModel):
     """Sweeps, newest first; `next_page_token` asks for the ones before."""
 
@@ -102,31 +142,59 @@ class SweepPage(BaseModel):
 
 
 @router.post(
-    "", status_code=202, operation_id="start_sweep", responses=responses(400, 409, 413, 422, 503)
+    "",
+    status_code=202,
+    operation_id="start_sweep",
+    responses=responses(400, 409, 413, 422, 503)
+    | {200: {"model": SweepEstimate, "description": "A dry run"}},
 )
-def start(
+async def start(
     request: SweepRequest,
     response: Response,
-    idempotency_key: IdempotencyKey,
     principal: RunsWriter,
     service: ServiceDep,
-) -> SweepView:
+    reads: ReadsDep,
+    idempotency_key: IdempotencyKey,
+) -> SweepView | SweepEstimate:
     """Queue a sweep and return at once; follow it at its Location.
 
     `axes` are term paths, each with a list of values or `from`, `to` and `count`. The same
-    Idempotency-Key with the same payload is the same sweep, however often it is sent.
+    Idempotency-Key with the same payload is the same sweep, however often it is sent. With
+    `dry_run` nothing is queued and the key stays free: the answer, 200, says how large it would be.
     """
-    asked = request.model_dump(mode="json", by_alias=True)
-    sweep = queued.submitted(
-        service,
-        "sweep",
-        asked,
-        _resolved(asked, service),
-        owner=principal.owner,
-        idempotency_key=idempotency_key,
-        response=response,
+    asked = request.model_dump(mode="json", by_alias=True, exclude={"dry_run"})
+    if request.dry_run:
+        response.status_code = 200
+        return await reads.of(_estimate, asked, service)
+    who = (principal.owner, idempotency_key)
+    sweep = await to_thread.run_sync(queued.known, service, "sweep", asked, *who)
+    if sweep is None:
+        size = await reads.of(_resolved, asked, service)
+        sweep = await to_thread.run_sync(_queued, service, asked, size, *who)
+    queued.point_to(sweep, response)
+    return SweepView.of(sweep, sees_all(principal))
+
+
+@router.post(
+    "/estimate", operation_id="estimate_sweep", responses=responses(400, 409, 413, 422, 503)
+)
+async def estimate(
+    request: SweepRequest, _principal: RunsWriter, service: ServiceDep, reads: ReadsDep
+) -> SweepEstimate:
+    """How large a sweep would be, and how long it would take; nothing is queued.
+
+    The same as `dry_run`, and wants no Idempotency-Key.
+    """
+    asked = request.model_dump(mode="json", by_alias=True, exclude={"dry_run"})
+    return await reads.of(_estimate, asked, service)
+
+
+def _queued(
+    service: Service, asked: dict[str, Any], size: dict[str, Any], owner: str, idempotency_key: str
+) -> Run:
+    return queued.submitted(
+        service, "sweep", asked, size, owner=owner, idempotency_key=idempotency_key
     )
-    return SweepView.of(sweep)
 
 
 def _resolved(asked: dict[str, Any], service: Service) -> dict[str, Any]:
@@ -137,68 +205,103 @@ def _resolved(asked: dict[str, Any], service: Service) -> dict[str, Any]:
         raise RequestError(str(error), "/run") from error
     try:
         grid = grid_of(asked["axes"])
-        terms = check(folder, grid, limit=service.settings.max_sweep_rows)
+        ways = ways_of(folder, grid, limit=service.settings.max_sweep_rows)
     except GridError as error:
-        raise RequestError(str(error), "/axes") from error
+        raise RequestError(str(error), _pointer(str(error), asked["axes"])) from error
     except RunError as error:
         raise ConflictError(str(error).replace(str(folder), f"run {run.id}")) from error
     return {
         "run_dir": str(folder),
         "scenarios": grid.n_scenarios,
-        "rows": grid.n_scenarios * (len(terms.contracts.contracts) + 1),
+        "rows": grid.n_scenarios * (len(ways.terms.contracts.contracts) + 1),
+        "measurements": len(ways.anew),
     }
+
+
+def _pointer(words: str, axes: dict[str, Any]) -> str:
+    """The axis that a refusal names, as RFC 6901 has it; all of them if it names none."""
+    named = [path for path in axes if re.search(rf"(^|\s){re.escape(path)}(\.count)?:", words)]
+    return f"/axes/{named[0]}" if named else "/axes"
+
+
+def _estimate(asked: dict[str, Any], service: Service) -> SweepEstimate:
+    """How large a sweep would be."""
+    size = _resolved(asked, service)
+    replicates = queued.run_of_kind(service, "run", asked["run"]).request["replicates"]
+    each_s = 0.0
+    if size["measurements"]:
+        each_s = read_manifest(Path(size["run_dir"]))["timings"]["seconds"]
+    draws = size["rows"] * (replicates + 1)
+    return SweepEstimate(
+        run=asked["run"],
+        points=size["scenarios"],
+        rows=size["rows"],
+        max_rows=service.settings.max_sweep_rows,
+        draws=draws,
+        measurements=size["measurements"],
+        seconds=round(draws * SECONDS_PER_DRAW + size["measurements"] * each_s, 3),
+        basis=BASIS,
+    )
 
 
 @router.get("", operation_id="list_sweeps", responses=responses(422))
 def listed(
-    _principal: RunsReader,
+    principal: RunsReader,
     service: ServiceDep,
+    page: PageDep,
     state: State | None = None,
-    limit: PageSize = 50,
-    page_token: str | None = None,
 ) -> SweepPage:
     """Sweeps, newest first."""
-    found, token = queued.page(service, "sweep", limit=limit, before=page_token, state=state)
-    return SweepPage(sweeps=[SweepView.of(sweep) for sweep in found], next_page_token=token)
+    found, token = queued.page(service, "sweep", page, state=state)
+    whole = sees_all(principal)
+    views = [SweepView.of(sweep, whole) for sweep in found]
+    return SweepPage(sweeps=views, next_page_token=token)
 
 
 @router.get("/{sweep_id}", operation_id="show_sweep", responses=responses(404, 422))
 async def show(
     sweep_id: str,
+    request: Request,
     response: Response,
-    _principal: RunsReader,
+    principal: RunsReader,
     service: ServiceDep,
     wait: WaitSeconds = 0,
 ) -> SweepView:
     """One sweep. With `wait`, answers as soon as it has ended, or after so many seconds."""
-    return SweepView.of(await queued.awaited(service, "sweep", sweep_id, wait, response))
+    sweep = await awaited(request, service, "sweep", sweep_id, wait, response)
+    return SweepView.of(sweep, sees_all(principal))
 
 
 @router.post(
-    "/{sweep_id}/cancel", status_code=202, operation_id="cancel_sweep", responses=responses(404)
+    "/{sweep_id}/cancel",
+    status_code=202,
+    operation_id="cancel_sweep",
+    responses={200: {"model": SweepView}, **responses(404)},
 )
 def cancel(
-    sweep_id: str, response: Response, principal: RunsWriter, service: ServiceDep
+    sweep_id: str, sent: Request, response: Response, principal: RunsWriter, service: ServiceDep
 ) -> SweepView:
     """Cancel a sweep. Answers 200 when it has ended already, whichever way."""
-    return SweepView.of(queued.cancelled(service, "sweep", sweep_id, principal.owner, response))
+    sweep = queued.cancelled(service, "sweep", sweep_id, sent, response)
+    return SweepView.of(sweep, sees_all(principal))
 
 
 @router.get(
     "/{sweep_id}/events",
     operation_id="sweep_events",
-    response_model=list[EventView],
-    responses=responses(404),
+    response_model=EventPage,
+    responses=EVENTS,
 )
-def events(
+async def events(
     sweep_id: str,
     request: Request,
     _principal: RunsReader,
     service: ServiceDep,
+    page: PageDep,
     last_event_id: LastEventId = 0,
 ) -> Response:
     """What happened to a sweep: a list, or as server-sent events until it has ended."""
-    return queued.history(service, "sweep", sweep_id, request, last_event_id)
+    return await history(request, service, "sweep", sweep_id, page, last_event_id)
 
 
 @router.get(
@@ -207,17 +310,43 @@ def events(
     response_class=Response,
     responses=TABLE,
 )
-def results(
-    sweep_id: str, request: Request, principal: RunsReader, service: ServiceDep
+async def results(
+    sweep_id: str,
+    request: Request,
+    principal: RunsReader,
+    service: ServiceDep,
+    reads: ReadsDep,
+    rows: RowsDep,
 ) -> Response:
-    """The rows of a sweep, in the form the caller accepts.
+    """The rows of a sweep, in the form the caller accepts; those done, if it was cancelled.
 
-    To a key without `results:member` null where the run hides the partnership.
+    JSON is given by pages. To a key without `results:member` null where the run hides the
+    partnership.
     """
-    sweep, folder = queued.finished(service, "sweep", sweep_id)
-    path = folder / FILE
-    if not path.is_file():
+    path = await rows_of(sweep_id, request, principal, service, reads)
+    return await table_response(request, path, rows, whole=sees_all(principal))
+
+
+async def rows_of(
+    sweep_id: str, request: Request, principal: Principal, service: Service, reads: Reads
+) -> Path:
+    """The file of a sweep's rows as whoever asks may see them; those done, if it was cancelled.
+
+    Raises
+    ------
+    UnknownRunError
+    ConflictError
+        If it has no rows yet.
+    UnknownResultError
+        If they are gone.
+    """
+    sweep = await to_thread.run_sync(queued.run_of_kind, service, "sweep", sweep_id)
+    path = service.home.runs / sweep.id / PARTIAL
+    if sweep.state != "cancelled" or not await reads.of(path.is_file):
+        _, folder = await to_thread.run_sync(queued.finished, service, "sweep", sweep_id)
+        path = folder / FILE
+    if not await reads.of(path.is_file):
         raise UnknownResultError("the rows of this sweep are gone; submit it again")
-    if not sees_all(principal):
-        path = open_sweep(opened(service, Path(sweep.request["run_dir"])), path)
-    return table_response(path, request)
+    if sees_all(principal):
+        return path
+    return await open_sweep(service, Path(sweep.request["run_dir"]), path).found(request)

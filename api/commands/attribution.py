@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import pyarrow as pa
 import typer
 
+from api.commands.places import READ
 from api.console import app, emit_json, say, show_table
 from ihp_compute.explain import OtherRule, compare_attribution
 from ihp_compute.folders import check_file_place
+from ihp_compute.publishing import whole
 from ihp_compute.results import ATTRIBUTION, result
 from ihp_compute.table_files import write_table
 from ihp_compute.units import dollars
@@ -18,12 +20,13 @@ from ihp_compute.units import dollars
 
 @app.command("attribution")
 def attribution_command(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="Folder made by `ihp run`.")],
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="Made by `ihp run`.", **READ)],
     other: Annotated[
         Path | None,
         typer.Argument(
             metavar="[OTHER]",
             help="Run of the same population and year by other terms: what they would do.",
+            **READ,
         ),
     ] = None,
     out: Annotated[
@@ -47,7 +50,8 @@ def attribution_command(
         found = compare_attribution(run_dir, other)
         rows, document = found.pairs, found.document()
     if out is not None:
-        write_table(pa.Table.from_pylist(rows), out)
+        with whole(out) as draft:
+            write_table(pa.Table.from_pylist(rows), draft)
     if as_json:
         emit_json(document)
         return

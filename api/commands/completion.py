@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from api.commands.places import READ
 from api.console import app, emit_json, say, show_table
 from ihp_compute.contracts import INCURRED_BY
 from ihp_compute.measure import PaymentDays, year_completion
@@ -18,7 +19,9 @@ from ihp_compute.units import date_of, day_of, dollars, six_places
 
 @app.command("completion")
 def completion_command(
-    population: Annotated[Path, typer.Argument(help="Folder made by `ihp ingest`.")],
+    population: Annotated[
+        Path, typer.Argument(help="Made by `ihp ingest`.", metavar="POPULATION", **READ)
+    ],
     year: Annotated[int | None, typer.Option(help="Year of service; the last full one.")] = None,
     paid_through: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Claims paid later are left out.")
@@ -78,9 +81,12 @@ def completion_command(
 
 @app.command("true-up")
 def true_up_command(
-    final: Annotated[Path, typer.Argument(help="Run folder of the final settlement.")],
+    final: Annotated[
+        Path, typer.Argument(help="Run of the final settlement.", metavar="FINAL", **READ)
+    ],
     interim: Annotated[
-        list[Path], typer.Option(help="Run folder of an earlier settlement; repeatable.")
+        list[Path],
+        typer.Option(help="Run of an earlier settlement; repeatable.", metavar="RUN", **READ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

@@ -7,15 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from api.console import app, emit_json, say, show_table, stdout
+from api.console import Json, app, emit_json, say, show_table, stdout
 from ihp_compute import contracts, table_files
 from ihp_compute.contracts import KINDS, NAMED
 from ihp_compute.errors import DataError
 from ihp_compute.folders import check_file_place
+from ihp_compute.publishing import whole
 from ihp_compute.settlement import exhibit, settle_table
+from ihp_compute.table_files import READABLE
 from ihp_compute.units import dollars
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Year = Annotated[int | None, typer.Option(help="Performance year; the latest values without it.")]
 
 contracts_app = typer.Typer(help="Contracts: list, show, copy, check, paths.", no_args_is_help=True)
@@ -26,7 +27,7 @@ SHOWN_ROWS = 40
 
 @app.command("settle")
 def settle_command(
-    table: Annotated[Path, typer.Argument(help="Aggregates: .csv, .parquet or .arrow.")],
+    table: Annotated[Path, typer.Argument(help=f"Aggregates: {READABLE}.")],
     contract_name: Annotated[
         str, typer.Option("--contract", help="Contract name or file of rows that name none.")
     ],
@@ -34,13 +35,23 @@ def settle_command(
     replace: Annotated[bool, typer.Option("--replace", help="Replace what is in --out.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Settle a table of targets and observed costs, one row out per row in."""
+    """Settle a table of targets and observed costs, one row out per row in.
+
+    The table has the columns partnership_id, n_members, target_usd, observed_usd; it may have
+    contract, performance_year (without it the latest values), quality_score (0 to 1), and any
+    column named by a term's path, which takes the term's place in its row (ihp contracts paths
+    lists them). Capitals do not matter, nor whether commas, semicolons or tabs separate. Of a
+    workbook the first sheet is read, with a header in its first row.
+
+    Example: ihp settle totals.xlsx --contract mn-ihp-2.0-track-2 --out settled.csv
+    """
     if out.exists() and table.exists() and out.samefile(table):
         raise DataError(f"{out}: is the table to settle; choose another --out")
     check_file_place(out, replace=replace)
     settled = settle_table(table_files.read_table(table), contract_name, where=table.name)
     check_file_place(out, replace=replace)
-    table_files.write_table(settled.table, out)
+    with whole(out) as draft:
+        table_files.write_table(settled.table, draft)
     total = int(settled.payment_cents.sum())
     if as_json:
         emit_json(

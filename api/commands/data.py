@@ -1,12 +1,12 @@
-"""`ihp synth`, `ihp ingest`, `ihp run` and `ihp demo`: from raw claims to a settled state."""
+"""`ihp synth`, `ihp ingest` and `ihp demo`: raw claims, a population, and a state settled."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -15,33 +15,29 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from api.console import app, emit_json, named, progress, say, show_table
+from api.commands.run import show_outcome
+from api.console import Json, Threads, app, emit_json, named, progress, say, show_table
 from ihp_compute.calibration import CalibrationRequest, calibrate_population
-from ihp_compute.contracts import programmes
 from ihp_compute.data_quality import (
     DATA_QUALITY,
     FINDINGS,
     INGEST,
-    RUN,
     GateTerms,
     gates_of,
     over_files,
     where_of,
 )
-from ihp_compute.errors import GateError, InfrastructureError
+from ihp_compute.errors import GateError
 from ihp_compute.ingest import Choices, EqualRows, LaterAmounts, ingest
-from ihp_compute.measure import STATEMENT_FIELDS, read_statement
 from ihp_compute.pipeline import Outcome, RunRequest, run
-from ihp_compute.runner import LocalRunner, Runner
-from ihp_compute.settlement import gate_words
+from ihp_compute.runner import LocalRunner
+from ihp_compute.storage import publishing
 from ihp_compute.sweeps import FILE as SWEEP_FILE
 from ihp_compute.sweeps import Swept, grid_of, sweep
 from ihp_compute.sweeps import write as write_sweep
-from ihp_compute.synth import EFFECTS, synth
+from ihp_compute.synth import EFFECTS, N_PARTNERSHIPS, synth
 from ihp_compute.units import dollars
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads; all cores unless given.")]
 OPTIONS = RunRequest.options()
 
 SHOWN: Final = 10
@@ -49,6 +45,7 @@ SHOWN: Final = 10
 
 DEMO_CONTRACT = "mn-ihp-2.0-track-2"
 DEMO_SHARDS = 8
+DEMO_PARTNERSHIPS = 8
 
 
 @app.command("synth")
@@ -113,33 +110,61 @@ def ingest_command(
         Path | None,
         typer.Option(help="Control totals: table, file, month, plan, lines, dollars."),
     ] = None,
+    onto: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="POPULATION",
+            help="Population that INPUT_DIR is a delivery for: its rows join those that came "
+            "before, and only what changes is made anew. It stays as it is; the new one goes to "
+            "--out.",
+        ),
+    ] = None,
     equal_rows: Annotated[
-        EqualRows, typer.Option(help="What rows equal in all that has meaning are.")
-    ] = Choices.equal_rows,
+        EqualRows | None,
+        typer.Option(
+            help="What rows equal in all that has meaning are.",
+            show_default=f"{Choices.equal_rows}; with --onto as before",
+        ),
+    ] = None,
     later_amounts: Annotated[
-        LaterAmounts, typer.Option(help="What a later amount of a line is that says nothing else.")
-    ] = Choices.later_amounts,
+        LaterAmounts | None,
+        typer.Option(
+            help="What a later amount of a line is that says nothing else.",
+            show_default=f"{Choices.later_amounts}; with --onto as before",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Prepare a population from raw tables and print where every dollar went.
 
     What looks wrong in the data stops it at a gate, with exit code 3, unless accepted.
     """
-    choices = Choices(equal_rows=equal_rows, later_amounts=later_amounts)
+    if onto is not None and shards is not None:
+        raise typer.BadParameter(
+            "a delivery takes over the shards of its population; leave it out beside --onto",
+            param_hint="--shards",
+        )
+    if onto is not None and os.path.realpath(out) == os.path.realpath(onto):
+        raise typer.BadParameter(
+            "is the population that is added to, which stays as it is; choose another place",
+            param_hint="--out",
+        )
+    chosen = {"equal_rows": equal_rows, "later_amounts": later_amounts}
     gates = GateTerms(
         {name: _number(text, "--gate") for name, text in named(gate, "--gate").items()},
         named(accept, "--accept"),
     )
     try:
-        with progress("ingest") as tell:
+        with publishing(out) as (folder, _), progress("ingest") as tell:
             report = ingest(
                 input_dir,
-                out,
+                folder,
                 shards=shards,
                 threads=threads,
-                choices=choices,
+                choices={name: choice for name, choice in chosen.items() if choice is not None},
                 gates=gates,
                 control=control,
+                onto=onto,
                 progress=tell,
             )
     except GateError as error:
@@ -159,100 +184,21 @@ def _number(text: str, option: str) -> float:
         raise typer.BadParameter(f"expected a number, got {text}", param_hint=option) from None
 
 
-@app.command("run")
-def run_command(
-    population: Annotated[Path, typer.Argument(help="Folder made by `ihp ingest`.")],
-    contracts: Annotated[
-        list[str], typer.Option(help="Contract name, term file or statewide contract set.")
-    ],
-    out: Annotated[Path, typer.Option(help="Run folder to make.")],
-    replace_run: Annotated[
-        bool, typer.Option("--replace", help="Replace a finished run of other terms in --out.")
-    ] = False,
-    further: Annotated[
-        list[str] | None, typer.Argument(metavar="[CONTRACT]...", help="Further contracts.")
-    ] = None,
-    performance_year: Annotated[int | None, typer.Option()] = None,
-    base_year: Annotated[int | None, typer.Option()] = None,
-    paid_through: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Claims paid later are left out."),
-    ] = None,
-    replicates: Annotated[
-        int,
-        typer.Option(min=OPTIONS["replicates"].least, help="Draws beside the observed row."),
-    ] = RunRequest.replicates,
-    seed: Annotated[int, typer.Option(min=OPTIONS["seed"].least)] = RunRequest.seed,
-    runner: Annotated[str, typer.Option(help="local or ray.")] = "local",
-    ray_address: Annotated[str, typer.Option(help="Cluster to use with --runner ray.")] = "local",
-    threads: Threads = None,
-    device: Annotated[str, typer.Option(help=f"{OPTIONS['device'].expected}.")] = RunRequest.device,
-    accept: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="GATE=REASON",
-            help="Let a gate trip, for this reason; repeatable. "
-            f"Gates: {', '.join(gates_of(RUN))}.",
-        ),
-    ] = None,
-    statement: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Who answers for the run and what it is for, TOML or JSON; without it the report "
-            f"says UNREVIEWED. Fields: {', '.join(STATEMENT_FIELDS)}.",
-        ),
-    ] = None,
-    earlier: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="RUN",
-            help="Run folder of an earlier settlement of the year, whose payments this one nets; "
-            "repeatable.",
-        ),
-    ] = None,
-    programme: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="What is reported beside settlements: "
-            f"{', '.join(programmes())}, or a file of your own.",
-        ),
-    ] = RunRequest.programme,
-    as_json: Json = False,
-) -> None:
-    """Recalculate every partnership of a population, with an interval on every dollar.
-
-    What looks wrong in what it would do stops it at a gate, with exit code 3, unless accepted.
-    """
-    request = RunRequest(
-        population=population,
-        contracts=(*contracts, *(further or ())),
-        performance_year=performance_year,
-        base_year=base_year,
-        paid_through=None if paid_through is None else paid_through.date(),
-        replicates=replicates,
-        seed=seed,
-        device=device,
-        accept=named(accept, "--accept"),
-        statement={} if statement is None else read_statement(statement),
-        earlier=tuple(earlier or ()),
-        programme=programme,
-    )
-    with _runner(runner, ray_address, threads) as chosen, progress("run") as tell:
-        outcome = run(request, out, chosen, tell, replace=replace_run)
-    if as_json:
-        emit_json(outcome.document())
-        return
-    _show_outcome(outcome)
-
-
 @app.command("demo")
 def demo_command(
     members: Annotated[int, typer.Option(min=1000, help="Enrollees of the state.")] = 50_000,
     out: Annotated[Path, typer.Option(help="Folder to make; a demo there is replaced.")] = Path(
         "out/demo"
     ),
+    partnerships: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=N_PARTNERSHIPS,
+            help="Partnerships that share its attributed people; most of 8 reach the contract's "
+            "minimum size among 50,000.",
+        ),
+    ] = DEMO_PARTNERSHIPS,
     seed: Annotated[int, typer.Option(min=OPTIONS["seed"].least)] = RunRequest.seed,
     replicates: Annotated[
         int, typer.Option(min=OPTIONS["replicates"].least)
@@ -262,6 +208,7 @@ def demo_command(
 ) -> None:
     """Make a synthetic state, ingest it, recalculate, report, sweep, and weigh risk anew."""
     started = time.perf_counter()
+    fewer = N_PARTNERSHIPS - partnerships
     raw, population, results = (out / name for name in ("raw", "population", "run"))
     own_weights = out / "run-own-weights"
     for folder in (raw, population, results, own_weights):
@@ -270,7 +217,7 @@ def demo_command(
     out.mkdir(parents=True, exist_ok=True)
     (out / DEMO_MARK).touch()
     with progress("1 of 5  a synthetic state") as tell:
-        synth(members, seed, raw, progress=tell)
+        synth(members, seed, raw, plant={"fewer_partnerships": fewer}, progress=tell)
     with progress("2 of 5  ingest") as tell:
         report = ingest(raw, population, shards=DEMO_SHARDS, threads=threads, progress=tell)
     request = RunRequest(
@@ -296,7 +243,7 @@ def demo_command(
         emit_json({**outcome.document(), "sweep": None if swept is None else swept.document()})
         return
     _show_ingest(report)
-    _show_outcome(outcome)
+    show_outcome(outcome)
     if swept is not None:
         say(_sweep_line(swept, outcome))
         say(f"{out / SWEEP_FILE}: {swept.table.num_rows:,} rows, swept in {swept.seconds:.1f} s")
@@ -363,24 +310,6 @@ DEMO_AXES = {
 }
 DEMO_MARK = ".ihp-demo"
 """Marks a folder whose parts the demo may replace."""
-
-
-@contextmanager
-def _runner(name: str, ray_address: str, threads: int | None) -> Iterator[Runner]:
-    if name == "local":
-        yield LocalRunner(threads)
-        return
-    if name != "ray":
-        raise typer.BadParameter(f"expected local or ray, got {name}", param_hint="--runner")
-    try:
-        from cluster.runner import ray_runner  # noqa: PLC0415 - importing ray costs a second
-    except ModuleNotFoundError as error:
-        raise InfrastructureError(
-            f"{error.name} is not installed; install the cluster extra, or use --runner local"
-        ) from error
-
-    with ray_runner(ray_address, threads) as runner:
-        yield runner
 
 
 def _show_ingest(report: Mapping[str, Any]) -> None:
@@ -456,48 +385,3 @@ def _ledger_over_files(rows: list[dict[str, Any]]) -> dict[tuple[str, str], tupl
         lines, cents = summed.get(key, (0, 0))
         summed[key] = (lines + row["lines"], cents + row["paid_cents"])
     return summed
-
-
-def _show_outcome(outcome: Outcome) -> None:
-    for line in outcome.headlines:
-        say(line)
-    show_table(
-        "Settlement",
-        {
-            "partnership": "left",
-            "contract": "left",
-            "members": "right",
-            "target": "right",
-            "observed": "right",
-            "savings": "right",
-            "rate": "right",
-            "95 % interval": "right",
-            "gate": "left",
-            "payment": "right",
-        },
-        [
-            [
-                row["partnership_id"],
-                row["contract"],
-                f"{row['n_members']:,}",
-                dollars(row["target_cents"]),
-                dollars(row["observed_cents"]),
-                dollars(row["savings_cents"]),
-                f"{row['savings_rate']:+.2%}",
-                outcome.rate_interval(row["partnership_id"]),
-                gate_words(
-                    passed=row["gate_passed"],
-                    missed_by_cents=row["missed_by_cents"],
-                    savings_cents=row["savings_cents"],
-                    target_cents=row["target_cents"],
-                ),
-                dollars(row["payment_cents"]),
-            ]
-            for row in outcome.settlement
-        ],
-        optional=("contract", "members", "target", "observed", "savings"),
-    )
-    for line in outcome.thin_lines:
-        say(line)
-    say(f"digest {outcome.digest}")
-    say(f"{outcome.run_dir}: written in {outcome.seconds:.1f} s")

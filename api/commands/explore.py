@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from api.console import EXIT_INFRASTRUCTURE, app, emit_json, say, show_table
+from api.commands.places import READ
+from api.console import EXIT_INFRASTRUCTURE, Json, app, emit_json, say, show_table
 from cluster.doctor import examine
 from ihp_compute.explain import (
     ClaimExplained,
@@ -24,11 +25,9 @@ from ihp_compute.explain import (
 )
 from ihp_compute.folders import kind_of
 from ihp_compute.population import verify
-from ihp_compute.results import RUN, verify_run
+from ihp_compute.results import RUN, read_certification, verify_run
 from ihp_compute.sweeps import verify_sweep
 from ihp_compute.units import MICRO, dollars
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
 @app.command("explain")
@@ -36,7 +35,7 @@ def explain_command(
     run_dir: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN", help="Folder made by `ihp run`; with --claim also a population."
+            metavar="RUN", help="Made by `ihp run`; with --claim also a population.", **READ
         ),
     ],
     partnership: Annotated[str | None, typer.Option(help="Show its walk.")] = None,
@@ -78,7 +77,9 @@ def explain_command(
 
 @app.command("verify")
 def verify_command(
-    folder: Annotated[Path, typer.Argument(metavar="POPULATION|RUN|SWEEP", help="What to verify.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="POPULATION|RUN|SWEEP", help="What to verify.", **READ)
+    ],
     as_json: Json = False,
 ) -> None:
     """Recompute the digests of a population, a run or a sweep from its files."""
@@ -86,13 +87,17 @@ def verify_command(
         found = {"kind": "sweep", "digest": verify_sweep(folder)}
     elif kind_of(folder) == RUN.name:
         found = {"kind": "run", "digest": verify_run(folder)}
+        certification = read_certification(folder)
+        if certification is not None:
+            found["certified_by"] = certification["certified_by"]
     else:
         found = {"kind": "population", **verify(folder)}
     if as_json:
         emit_json(found)
         return
+    certified = f", certified by {found['certified_by']}" if "certified_by" in found else ""
     say(f"{folder}: {found['kind']} unchanged, digest "
-        f"{found.get('digest') or found['population_digest']}")  # fmt: skip
+        f"{found.get('digest') or found['population_digest']}{certified}")  # fmt: skip
 
 
 @app.command("doctor")
@@ -102,7 +107,7 @@ def doctor_command(
     ] = Path(),
     as_json: Json = False,
 ) -> None:
-    """Look at memory, disk, threads, GPU and Ray."""
+    """Say what this machine has, what it lacks, and what that would bring."""
     checks = examine(folder)
     if as_json:
         emit_json([asdict(check) for check in checks])

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from api.commands.places import READ
 from api.console import app, emit_json, named, progress, say, stdout
 from ihp_compute.payments import Paid, Period, check_output, pay, write
 from ihp_compute.runner import LocalRunner
@@ -16,7 +17,9 @@ from ihp_compute.units import dollars
 
 @app.command("pbp")
 def pbp_command(
-    population: Annotated[Path, typer.Argument(help="Prepared population.")],
+    population: Annotated[
+        Path, typer.Argument(help="Prepared population.", metavar="POPULATION", **READ)
+    ],
     contracts: Annotated[
         list[str], typer.Option(help="Contract name, term file or statewide contract set.")
     ],

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from api.console import app, emit_json, named, say
+from api.commands.places import READ
+from api.console import Json, app, emit_json, named, progress, say
 from ihp_compute.calibration import (
     PREDICTORS,
     UNWEIGHTED,
@@ -19,12 +21,14 @@ from ihp_compute.calibration import (
 from ihp_compute.risk import Request, imports, score_files
 from ihp_compute.risk.models import store
 from ihp_compute.runner import LocalRunner
+from ihp_compute.table_files import READABLE
 from ihp_compute.units import cents_of, dollars
 
 risk_app = typer.Typer(help="Risk models.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(risk_app, name="risk")
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 class Switch(StrEnum):
@@ -50,7 +54,7 @@ class Order(StrEnum):
 
 @app.command("score")
 def score_command(
-    members: Annotated[Path, typer.Argument(help="Members: CSV, Parquet or Arrow.")],
+    members: Annotated[Path, typer.Argument(help=f"Members: {READABLE}.")],
     diagnoses: Annotated[Path, typer.Argument(help="member_id, diagnosis_code[, service_date].")],
     model: Annotated[
         str, typer.Option(help="cms-hcc-v24, cms-hcc-v28, cms-hcc-blend, or an imported name.")
@@ -75,7 +79,17 @@ def score_command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Score members with a risk model."""
+    """Score members with a risk model.
+
+    Members: member_id, birth_date or age, sex; where a model asks for them
+    original_reason_entitlement_code, dual_status_code, medicaid_indicator,
+    long_term_institutional_flag, new_enrollee, special_needs_plan, enrollment_duration_months,
+    metal_level, csr_indicator, segment, rate_cell, aid_group. Diagnoses: member_id,
+    diagnosis_code, service_date. Ids and codes are text. Of a workbook the first sheet is read,
+    with a header in its first row.
+
+    Example: ihp score members.xlsx diagnoses.csv --model cms-hcc-v28 --out scores.csv
+    """
     report = score_files(
         Request(
             members=members,
@@ -145,7 +159,9 @@ def list_command(as_json: Json = False) -> None:
 
 @app.command("calibrate")
 def calibrate_command(
-    population: Annotated[Path, typer.Argument(help="Prepared population.")],
+    population: Annotated[
+        Path, typer.Argument(help="Prepared population.", metavar="POPULATION", **READ)
+    ],
     out: Annotated[Path, typer.Option(help="Model file to write; the report stands beside it.")],
     contract: Annotated[
         str | None,
@@ -221,30 +237,49 @@ def calibrate_command(
             raise typer.BadParameter(
                 f"found {name}, expected one of {', '.join(PREDICTORS)}", param_hint="--predictors"
             )
-    report = calibrate_population(
-        population,
-        out,
-        CalibrationRequest(
-            contract=contract,
-            model=model,
-            timing=None if timing is None else timing.value,
-            cap_cents=None if cap is None else cents_of(str(cap)),
-            min_months=min_months,
-            year=year,
-            paid_through=None if paid_through is None else paid_through.date(),
-            full_months=full_months,
-            folds=folds,
-            predictors=facts,
-            accept=named(accept, "--accept"),
-        ),
-        LocalRunner(threads),
-    )
+    with progress("calibrate") as tell:
+        report = calibrate_population(
+            population,
+            out,
+            CalibrationRequest(
+                contract=contract,
+                model=model,
+                timing=None if timing is None else timing.value,
+                cap_cents=None if cap is None else cents_of(str(cap)),
+                min_months=min_months,
+                year=year,
+                paid_through=None if paid_through is None else paid_through.date(),
+                full_months=full_months,
+                folds=folds,
+                predictors=facts,
+                accept=named(accept, "--accept"),
+            ),
+            _Told(threads, tell),
+        )
     if replicates is not None or seed is not None:
         say("--replicates and --seed do nothing any more: standard errors are not drawn")
     if as_json:
         emit_json(report)
         return
     _show_calibration(out, report)
+
+
+class _Told(LocalRunner):
+    """A runner that tells how far a calibration is, which goes over the shards twice."""
+
+    passes = 2
+
+    def __init__(self, threads: int | None, tell: Callable[[int, int], None]) -> None:
+        super().__init__(threads)
+        self._tell = tell
+        self._done = 0
+
+    def map(self, task: Callable[[S], T], shards: Sequence[S]) -> Iterator[T]:
+        """Yield results as they finish."""
+        for result in super().map(task, shards):
+            self._done += 1
+            self._tell(self._done, self.passes * len(shards))
+            yield result
 
 
 def _show_calibration(out: Path, report: dict[str, Any]) -> None:

@@ -186,3 +186,40 @@ def test_a_claim_is_explained_from_its_population(ihp: Ihp, raw: Path) -> None:
     assert (code, out) == (3, "")
     assert "SECRET" not in err
     assert ihp("explain", "population", "--claim", "C1", "--member", "0001")[0] == 2
+
+
+def test_a_delivery_is_added_and_what_cannot_be_is_refused(
+    ihp: Ihp, raw: Path, tmp_path: Path
+) -> None:
+    """3 where the data is the fault, 2 where the command is; the population stays as it is."""
+    assert ihp("ingest", raw, "--out", "before", "--shards", "2")[0] == 0
+    line = {**LINE, "claim_id": "C2"}
+    _write(tmp_path / "new", medical_claim=[line])
+    onto = ("--onto", "before", "--out")
+    code, out, _ = ihp("ingest", "new", *onto, "after", "--json")
+    document = json.loads(out)
+    assert (code, document["tables"]["medical_claim"]["rows_read"]) == (0, 2)
+    rows = [row for row in document["ledger"] if row["source_table"] == "medical_claim"]
+    assert [(row["file"], row["delivery"], row["lines"]) for row in rows] == [
+        ("medical_claim.csv", 1, 1), ("medical_claim.csv", 2, 1),
+    ]  # fmt: skip
+    code, out, err = ihp("ingest", "new", "--onto", "after", "--out", "third")
+    assert (code, out) == (3, "")
+    assert "medical_claim.csv is medical_claim.csv (delivery 2)" in err
+    assert not (tmp_path / "third").exists()
+    assert ihp("ingest", "new", *onto, "third", "--shards", "2")[0] == 2
+    assert ihp("ingest", "new", *onto, "before")[0] == 2
+    assert ihp("ingest", "new", "--onto", raw, "--out", "third")[0] == 3
+    assert ihp("verify", "before")[0] == ihp("verify", "after")[0] == 0
+
+
+def test_control_totals_are_those_of_the_delivery(ihp: Ihp, raw: Path, tmp_path: Path) -> None:
+    assert ihp("ingest", raw, "--out", "before")[0] == 0
+    _write(tmp_path / "new", medical_claim=[{**LINE, "claim_id": f"N{k}"} for k in range(3)])
+    _write(tmp_path / "stated", control=[{"table": "medical_claim", "lines": "3"}])
+    asked = ("--onto", "before", "--control", tmp_path / "stated" / "control.csv")
+    assert ihp("ingest", "new", *asked, "--out", "after")[0] == 0
+    _write(tmp_path / "stated", control=[{"table": "medical_claim", "lines": "4"}])
+    code, _, err = ihp("ingest", "new", *asked, "--out", "after2")
+    assert code == 3
+    assert "stated 4 lines, read 3 lines" in err

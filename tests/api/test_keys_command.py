@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from api.app import create_app
+from api.auth import SCOPES
 from api.cli import app
 from api.service import Service
 from api.settings import Settings
@@ -24,7 +26,7 @@ def run_ihp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
 def status_with(key: str) -> int:
     settings = Settings()
     store = Store(settings.database)
-    service = Service(settings, store, lambda: True, lambda: False)
+    service = Service(settings, store, lambda: "works", lambda: False)
     with TestClient(create_app(service)) as client:
         status = client.get("/v1/runs", headers={"Authorization": f"Bearer {key}"}).status_code
     store.close()
@@ -46,6 +48,61 @@ def test_a_key_that_is_made_opens_until_it_is_revoked(run_ihp: CliRunner) -> Non
         json.loads(run_ihp.invoke(app, ["keys", "list", "--json"]).stdout)[0]["state"] == "revoked"
     )
     assert run_ihp.invoke(app, ["keys", "revoke", view["id"]]).exit_code == 2
+
+
+def test_a_home_has_one_operator_key(run_ihp: CliRunner) -> None:
+    keys = []
+    for _ in range(2):
+        made = run_ihp.invoke(app, ["keys", "create", "--operator", "--days", "30"])
+        assert made.exit_code == 0
+        keys.append(made.stdout.removeprefix("API key: ").strip())
+    assert [status_with(key) for key in keys] == [401, 200]
+    views = json.loads(run_ihp.invoke(app, ["keys", "list", "--json"]).stdout)
+    assert sorted(view["state"] for view in views) == ["in use", "revoked"]
+    (view,) = [view for view in views if view["state"] == "in use"]
+    assert set(view["scopes"]) == set(SCOPES) - {"results:member"}
+    assert view["operator"]
+
+
+def test_a_key_lasts_as_long_as_is_said(run_ihp: CliRunner) -> None:
+    for days in ([], ["--days", "7"]):
+        run_ihp.invoke(app, ["keys", "create", "--scope", "runs:read", *days])
+    views = json.loads(run_ihp.invoke(app, ["keys", "list", "--json"]).stdout)
+    lasting = [
+        datetime.fromisoformat(view["expires_at"]) - datetime.fromisoformat(view["created_at"])
+        for view in views
+    ]
+    assert sorted(span.days for span in lasting) == [7, 365]
+    refused = run_ihp.invoke(app, ["keys", "create", "--scope", "runs:read", "--days", "0"])
+    assert refused.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--operator", "--scope", "runs:read"], ["--operator", "--owner", "ana"]],
+)
+def test_a_key_has_scopes_or_is_the_operators(run_ihp: CliRunner, arguments: list[str]) -> None:
+    assert run_ihp.invoke(app, ["keys", "create", *arguments]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--host", "0.0.0.0"], "--plain-http"),  # noqa: S104 (refused)
+        (["--host", "::"], "--plain-http"),
+        (["--tls-cert", "cert.pem"], "--tls-key"),
+        (["--tls-cert", "cert.pem", "--tls-key", "key.pem"], "PEM"),
+        (["--metrics", "9100"], "HOST:PORT"),
+        (["--metrics", "127.0.0.1:x"], "HOST:PORT"),
+    ],
+)
+def test_a_door_that_would_stand_open_is_a_usage_error(
+    run_ihp: CliRunner, arguments: list[str], words: str
+) -> None:
+    done = run_ihp.invoke(app, ["serve", "--port", "0", *arguments])
+    assert done.exit_code == 2
+    assert words in done.stderr
+    assert done.stdout == ""
 
 
 def test_a_scope_that_does_not_exist_is_a_usage_error(run_ihp: CliRunner) -> None:

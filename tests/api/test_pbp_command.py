@@ -55,7 +55,8 @@ def test_a_year_is_trued_up(ihp: Ihp, small_population: Path, own: Path) -> None
     assert document["offset_cents"] > 0
     header, *_ = Path("up.csv").read_text(encoding="utf-8").splitlines()
     assert header.replace('"', "") == (
-        "partnership_id,payer,n_members,member_months,payment_cents,offset_cents"
+        "partnership_id,payer,n_members,member_months,payment_cents,payment_usd,"
+        "offset_cents,offset_usd"
     )
 
 
