@@ -8,8 +8,8 @@ STAMP := $(VENV)/.installed
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: setup demo test test-without-ray test-others check picture pages bench bench-compare serve gpu-check lock \
-    clean
+.PHONY: setup demo test test-domain test-around test-without-ray test-others check picture pages docs bench \
+    bench-compare chaos serve gpu-check lock clean
 
 define FITS
 import sys
@@ -36,15 +36,31 @@ $(STAMP): requirements/all.txt requirements/build.txt pyproject.toml
 demo: $(STAMP)
 	$(BIN)/ihp demo --out out/demo
 
-test: $(STAMP)
-	$(BIN)/python -m pytest
+# The whole suite, in two parts that take about as long as each other; with `make -j2` side by side.
+DOMAIN := tests/ihp_compute tests/by_hand tests/oracle
+test: test-domain test-around
+
+test-domain: $(STAMP)
+	$(BIN)/python -m pytest $(DOMAIN)
+
+test-around: $(STAMP)
+	$(BIN)/python -m pytest tests $(DOMAIN:%=--ignore %) -o cache_dir=.pytest_cache/around
 
 test-without-ray: $(STAMP)
 	$(BIN)/python -m pytest -m "not service and not ray"
 
-# What depends on the interpreter, on every other tested one of this machine, each in an environment
-# of its own. Environments are made one after the other, because all write into the checkout; with
-# `make -j2` the suites run side by side.
+# What an interpreter can change, on every other tested one of this machine, each in an environment of
+# its own. Numba compiles its bytecode, and whole runs give its digests: kernels, digests and contracts
+# run on each. On the newest run besides what reads texts, dates and numbers, and what stands on
+# libraries that are built for it: ingest, store, service and command line. Under our own alone runs
+# what is the same under each: arithmetic of arrays, which digests hold; CUDA text; Ray; programs beside
+# ours (browser, PostgreSQL, S3, R, spreadsheet); published oracles; reports; the long ways over HTTP.
+# Environments are made one after the other, because all write into the checkout; with `make -j2` the
+# suites run side by side.
+ON_EACH := tests/kernels tests/ihp_compute/test_digests.py tests/ihp_compute/contracts
+ON_NEWEST := $(ON_EACH) tests/ihp_compute/ingest tests/cluster tests/api
+SAME_ON_EACH := service or ray or cuda_text or shared or beside
+LONG_WAYS := pages test_compared.py test_conformance.py test_open_form_commands.py test_opened.py test_reports.py
 test-others: $(STAMP)
 	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	found=$$(requirements/interpreters.sh); \
@@ -54,13 +70,15 @@ test-others: $(STAMP)
 	    python=$$(echo "$$found" | sed -n "s/^$$version tested //p"); \
 	    $(MAKE) setup VENV="$(VENV)-$$version" PYTHON="$$python" </dev/null || exit 1; \
 	done; \
-	[ -z "$$others" ] || $(MAKE) --keep-going $$(printf 'suite-of-%s ' $$others)
+	newest=$$(echo "$$others" | head -n 1); \
+	[ -z "$$others" ] || $(MAKE) --keep-going NEWEST="$$newest" $$(printf 'suite-of-%s ' $$others)
 
 # One suite of `test-others`, told when it has ended, so that several are not mixed.
 suite-of-%:
 	@told="$(VENV)-$*/tests.log"; \
-	if $(VENV)-$*/bin/python -m pytest -m "not service and not ray and not cuda_text" \
-	    -o cache_dir="$(VENV)-$*/pytest-cache" >"$$told" 2>&1 </dev/null; \
+	[ "$*" = "$(NEWEST)" ] && what="$(ON_NEWEST)" || what="$(ON_EACH)"; \
+	if $(VENV)-$*/bin/python -m pytest -m "not ($(SAME_ON_EACH))" $$what \
+	    $(LONG_WAYS:%=--ignore tests/api/%) -o cache_dir="$(VENV)-$*/pytest-cache" >"$$told" 2>&1 </dev/null; \
 	then how=passed; else how=FAILED; fi; \
 	echo "Python $*: $$how"; cat "$$told"; [ "$$how" = passed ]
 
@@ -79,11 +97,22 @@ picture: $(STAMP)
 pages: $(STAMP)
 	$(BIN)/python tests/method_pages.py --write
 
+# The site of `docs/`, into build/docs, where the service finds it; a warning is an error. It wants
+# packages of its own, which nothing else does.
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/docs.txt
+	$(BIN)/python -m sphinx --builder html --quiet --fail-on-warning --keep-going --fresh-env docs build/docs
+	@echo "build/docs/index.html"
+
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
 bench-compare: $(STAMP)
 	$(BIN)/python -m benchmarks --compare $(BASE)
+
+# Faults by a seed, which is printed; see tests/faults/README.md. FAULTS=0 lets every write fail once.
+chaos: $(STAMP)
+	$(BIN)/python -m tests.faults.chaos $(or $(SEED),any) $(or $(FAULTS),50)
 
 gpu-check:
 	$(GPU_PYTHON) -m benchmarks.gpu
@@ -96,8 +125,15 @@ serve: $(STAMP)
 lock: $(STAMP)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	    --extra cluster --extra service --extra peers --extra dev --constraints requirements/constraints.in $(UPGRADE) \
+	    --extra cluster --extra service --extra postgres --extra peers --extra workbook --extra dev --constraints requirements/constraints.in $(UPGRADE) \
 	    pyproject.toml -o requirements/all.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    --extra docs --constraints requirements/all.txt $(UPGRADE) pyproject.toml -o requirements/docs.txt
+	for image in service: gpu:--extra=gpu-cu12; do \
+	    $(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header \
+	        --extra cluster --extra service --extra postgres --extra workbook $${image#*:} --constraints requirements/all.txt $(UPGRADE) \
+	        pyproject.toml -o requirements/$${image%%:*}.txt || exit 1; \
+	done
 	printf 'setuptools<81\nwheel\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header $(UPGRADE) - -o requirements/build.txt
 

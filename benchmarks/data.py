@@ -51,12 +51,13 @@ def cache() -> Path:
 
 
 def shards_for(members: int) -> int:
-    """Shards of about 16,000 members, or eight of fewer: the last one made is waited for.
+    """Shards of about 12,000 members, as an ingest takes by itself, or eight of fewer.
 
-    Of a million members and more about 12,000, as an ingest takes by itself: memory.
+    More members need more memory than 2 GiB; the last shard made is waited for, so that their
+    number is even: each of two threads makes as many.
     """
-    size = 16_000 if members < 1_000_000 else 12_000
-    return max(2, members // size, min(8, members // 2_000))
+    shards = max(2, members // 12_000, min(8, members // 2_000))
+    return shards + shards % 2
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,18 @@ class State:
 
     def make(self) -> State:
         """Whatever of it is missing, made now. Delete the cache folder to make it anew."""
+        self.make_population()
+        if not (self.clean / "done").is_file():
+            shutil.rmtree(self.clean, ignore_errors=True)
+            write_clean(self, self.population())
+        return self
+
+    def make_population(self) -> State:
+        """Raw tables and population, for whoever has no peer."""
         self.make_raw()
         if not (self.population_dir / "manifest.json").is_file():
             shutil.rmtree(self.population_dir, ignore_errors=True)
             ingest(self.raw, self.population_dir, shards=shards_for(self.members))
-        if not (self.clean / "done").is_file():
-            shutil.rmtree(self.clean, ignore_errors=True)
-            write_clean(self, self.population())
         return self
 
     def make_raw(self) -> State:

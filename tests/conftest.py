@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
 import pytest
 from hypothesis import settings
 from llvmlite.binding import get_host_cpu_features
+
+if TYPE_CHECKING:
+    from tests.postgresql import Server
 
 settings.register_profile("untimed", deadline=None)  # time is for benchmarks, not for tests
 settings.load_profile("untimed")
@@ -33,8 +39,15 @@ def pytest_report_header() -> str:
     )
 
 
+BESIDE = {"postgresql", "lake"}
+"""Fixtures that are a program beside ours."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if not BESIDE.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.beside)
         if item.get_closest_marker("shared") and not (SHARED / "data").is_dir():
             item.add_marker(pytest.mark.skip(reason="reference data is not beside this checkout"))
 
@@ -43,6 +56,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def shared() -> Path:
     """Folder of reference data that nobody in the project wrote; tests using it are marked."""
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server, for whoever makes a database on it; started again by who stops it."""
+    from tests.postgresql import programs, server  # noqa: PLC0415 - kernels' tests do without
+
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
+    with server() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
@@ -63,3 +88,23 @@ def small_population(raw_state: Path) -> Path:
     folder = raw_state.parent / "population"
     ingest(raw_state, folder, shards=5)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_run(small_population: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the small state. Read, never write, and show its open form of a copy only."""
+    from ihp_compute.pipeline import RunRequest, run  # noqa: PLC0415
+    from ihp_compute.runner import LocalRunner  # noqa: PLC0415
+
+    request = RunRequest(small_population, ("mn-ihp-2.0-track-2",), replicates=20)
+    return run(request, tmp_path_factory.mktemp("of-the-state") / "run", LocalRunner(1)).run_dir
+
+
+@pytest.fixture(scope="session")
+def shown_run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, its open form shown. Read, never write."""
+    from ihp_compute.results import open_form  # noqa: PLC0415
+
+    place = Path(shutil.copytree(small_run, tmp_path_factory.mktemp("shown") / "run"))
+    open_form(place)
+    return place

@@ -12,10 +12,12 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
+from cluster.placement import BYTES_PER_LINE, REPORTED, SETTLED, Workload
 from ihp_compute import contracts
 from ihp_compute.codes import RATE_CELLS, SERVICE_CATEGORIES
 from ihp_compute.contracts.programme import PROGRAMME_KINDS
@@ -24,6 +26,8 @@ from ihp_compute.ingest import rate_cells, service_categories
 from ihp_compute.input_columns import INPUT_TABLES, InputColumn, InputTable
 from ihp_compute.report.methods import METHODS
 from ihp_compute.results import TABLES
+from ihp_compute.workbook.sheets import AFTER_WALK, BEFORE_WALK
+from ihp_compute.workbook.walk_sheet import MEANING
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 FOLDER: Final = ROOT / "docs" / "method"
@@ -214,6 +218,51 @@ def sentences() -> Iterator[str]:
         yield f"{number}. **{method.title}.** {method.text}" + (f" ({named})" if named else "")
 
 
+def scale() -> Iterator[str]:
+    """What runs of several sizes take, by the costs that were measured."""
+    sizes = (  # members, claim lines of two years, cores, where
+        (12_000, 1_000_000, 2, "a partnership, a laptop"),
+        (500_000, 43_000_000, 2, "Minnesota's partnerships, a laptop"),
+        (1_200_000, 103_000_000, 2, "Minnesota's Medicaid, a laptop"),
+        (1_200_000, 103_000_000, 16, "the same, a server"),
+        (10_000_000, 860_000_000, 64, "a large state, one large server"),
+        (80_000_000, 10_000_000_000, 640, "the nation, a cluster"),
+    )
+
+    def rows() -> Iterator[Sequence[str]]:
+        for members, lines, cores, where in sizes:
+            work = Workload(
+                n_lines=lines, n_members=members, n_tasks=4 * cores, n_replicates=2001,
+                n_groups=27, n_strata=len(RATE_CELLS), n_columns=6, costs=SETTLED,
+            )  # fmt: skip
+            both = (work, replace(work, costs=REPORTED))
+            yield (
+                where, f"{members:,}", f"{lines:,}", str(cores),
+                *(f"{kind.seconds(cores):,.1f}" for kind in both),
+                f"{both[1].alone_seconds:,.1f}",
+                f"{both[1].anonymous_bytes(min(cores, 64)) / 2**30:,.1f}",
+                f"{lines * BYTES_PER_LINE / 2**30:,.1f}",
+            )  # fmt: skip
+
+    head = ("", "members", "claim lines", "cores", "settled, s", "with the programme, s",
+            "of it by one core, s", "memory, GiB", "hot columns mapped, GiB")  # fmt: skip
+    yield from _table(head, rows())
+
+
+def sheets() -> Iterator[str]:
+    """The sheets of a workbook, in their order."""
+
+    def rows() -> Iterator[Sequence[str]]:
+        yield "Cover", "what it is, for whom, how good its terms are; what each sheet has", ""
+        for sheet in BEFORE_WALK:
+            yield sheet.name, sheet.meaning, ""
+        yield "Walk", MEANING, ""
+        for sheet in AFTER_WALK:
+            yield sheet.name, sheet.meaning, f"rows in `{sheet.needs}`" if sheet.needs else ""
+
+    yield from _table(("sheet", "what it has", "only with"), rows())
+
+
 PARTS: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "terms.md": terms,
     "programme.md": programme,
@@ -222,6 +271,8 @@ PARTS: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "codes.md": codes,
     "inputs.md": inputs,
     "README.md": sentences,
+    "../scale.md": scale,
+    "../workbook.md": sheets,
 }
 """What of which page is written."""
 

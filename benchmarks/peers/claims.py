@@ -87,10 +87,12 @@ def segment_cost_polars(a: Arguments) -> Callable[[], tuple[Any, Any]]:
         found = (
             lines.lazy()
             .filter(
-                pl.col("paid") <= a["cutoff_day"],
                 pl.col("kind").is_in(kinds),
                 pl.col("category").is_in(services),
-                pl.col("incurred").dt.year().is_in(years),
+                pl.any_horizontal(
+                    (pl.col("incurred").dt.year() == year) & (pl.col("paid") <= cutoff)
+                    for year, cutoff in zip(years, a["cutoff_days"].tolist(), strict=True)
+                ),
             )
             .select("member", "amount", period=period.cast(pl.Int8), month=month.cast(pl.Int8))
             .join(months.lazy(), on=["member", "period", "month"], how="semi")
@@ -117,13 +119,16 @@ def segment_cost_duckdb(a: Arguments) -> Callable[[], tuple[Any, Any]]:
         connection.unregister("frame")
     kinds = ", ".join(map(str, _bits(a["kind_bits"])))
     services = ", ".join(map(str, _bits(int(a["include_bits"][0]))))
+    known = " OR ".join(
+        f"(year(incurred) = {year} AND paid <= {cutoff})"
+        for year, cutoff in zip(years, a["cutoff_days"].tolist(), strict=True)
+    )
     sql = f"""
         SELECT member, period, sum(amount)::BIGINT AS amount FROM (
             SELECT member, amount, (year(incurred) - {years[0]})::TINYINT AS period,
                    month(incurred)::TINYINT AS month
             FROM lines
-            WHERE paid <= {a["cutoff_day"]} AND kind IN ({kinds}) AND category IN ({services})
-              AND year(incurred) IN ({", ".join(map(str, years))})
+            WHERE kind IN ({kinds}) AND category IN ({services}) AND ({known})
         ) SEMI JOIN months USING (member, period, month)
         GROUP BY member, period
     """  # noqa: S608

@@ -1,0 +1,89 @@
+"""A month added to a population beside an ingest of everything, in one process, in turn.
+
+    python -m benchmarks.deliveries MEMBERS FOLDER
+
+`FOLDER` gets a synthetic state whose claims are paid through 2024, cut by day of payment into what
+came before December 2024 and that month, and what is prepared of both; a state that stands there is
+taken again. Both ways must come to the same digest. Prints seconds, wall and processor.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ihp_compute.ingest import ingest
+from ihp_compute.synth import synth
+
+MONTH = dt.date(2024, 12, 1)
+SEED = 5
+CUT = ("medical_claim", "pharmacy_claim")
+
+
+def cut(raw: Path, folder: Path) -> None:
+    """What came before the month, the month, and links to both in one folder."""
+    for path in sorted(raw.rglob("*.parquet")):
+        inside = path.relative_to(raw)
+        if inside.parts[0] not in CUT or path.stem == "unreadable":
+            _put(path, folder / "before" / inside)
+        else:
+            source = pq.ParquetFile(path)
+            for name in ("before", "month"):
+                place = folder / name / inside.with_stem(f"{inside.stem}-{name}")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with pq.ParquetWriter(place, source.schema_arrow) as writer:
+                    for k in range(source.num_row_groups):
+                        rows = source.read_row_group(k)
+                        late = pc.greater_equal(rows["paid_date"], pa.scalar(MONTH))
+                        late = pc.fill_null(late, fill_value=False)
+                        writer.write_table(
+                            rows.filter(late if name == "month" else pc.invert(late))
+                        )
+    for name in ("before", "month"):
+        for path in sorted((folder / name).rglob("*.parquet")):
+            _put(path, folder / "all" / path.relative_to(folder / name))
+
+
+def _put(path: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    os.link(path, place)
+
+
+def timed(what: str, source: Path, out: Path, **options: Any) -> dict[str, Any]:
+    """Ingest, and say how long it took."""
+    shutil.rmtree(out, ignore_errors=True)
+    wall, processor = time.perf_counter(), time.process_time()
+    document = ingest(source, out, **options)
+    took = time.perf_counter() - wall, time.process_time() - processor
+    rows = sum(table["rows_read"] for table in document["tables"].values())
+    print(f"{what}: {rows:,} rows, {took[0]:.1f} s, {took[1]:.1f} s of processor time", flush=True)
+    return {**document, "took": took}
+
+
+def main(members: int, folder: Path) -> None:
+    """Make what is missing in the folder, then time both ways."""
+    if not (folder / "all").is_dir():
+        synth(members, SEED, folder / "raw", paid_through=MONTH + dt.timedelta(30))
+        cut(folder / "raw", folder)
+    before = folder / "population"
+    if not before.is_dir():
+        timed("what came before", folder / "before", before)
+    whole = timed("everything", folder / "all", folder / "population-whole")
+    joined = timed("the month onto it", folder / "month", folder / "population-joined", onto=before)
+    same = whole["population_digest"] == joined["population_digest"]
+    ratios = [one / other for one, other in zip(joined["took"], whole["took"], strict=True)]
+    print(f"digests {'equal' if same else 'DIFFER'}; {ratios[0]:.2f} of the time, "
+          f"{ratios[1]:.2f} of the processor time")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))
