@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -80,6 +81,20 @@ class Store:
     def at(self, prefix: str) -> Path:
         """The folder of a prefix of `lake`."""
         return self.bucket / "ihp" / prefix
+
+
+def whole_objects(folder: Path) -> set[Path]:
+    """Objects of a folder that are all there: named by what they hold, as published ones are.
+
+    What the store is still writing stands there too, by a name as it likes or by its own, and is
+    gone when the writer is.
+    """
+    found = set()
+    for path in folder.iterdir() if folder.is_dir() else ():
+        with suppress(FileNotFoundError):  # renamed or removed meanwhile
+            if path.name == hashlib.sha256(path.read_bytes()).hexdigest():
+                found.add(path)
+    return found
 
 
 def program() -> str | None:

@@ -38,7 +38,8 @@ _REFUSED: Final = (
 class Listed:
     """An object of a bucket: its path below what was listed, size and age.
 
-    A store may tell no time, or the epoch, of an object that is being written: None.
+    A store may tell no time of an object, or one that its client cannot read and gives as the
+    epoch (rclone's "…:55.13Z", with two digits after the point): None.
     """
 
     name: str

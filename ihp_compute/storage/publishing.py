@@ -132,7 +132,7 @@ def sweep_unnamed(root: Place) -> int:
     """Remove objects below a place that nothing names, a day after; how many went.
 
     What a manifest named until it was replaced stays for a day after that: somebody may read it.
-    What the store tells no time of stays too: it may be being written.
+    What the store tells no time of stays too: it may be a moment old.
 
     Raises
     ------

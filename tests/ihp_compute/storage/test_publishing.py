@@ -24,7 +24,7 @@ from ihp_compute.storage.publishing import (
     standing,
     sweep_unnamed,
 )
-from tests.s3_store import BUCKET, Store
+from tests.s3_store import BUCKET, Store, whole_objects
 
 
 def place(said: str) -> Place:
@@ -132,19 +132,17 @@ def test_a_publication_that_is_killed_leaves_objects_that_go_a_day_later(
         f"publish_to(place_of({str(here)!r}), Path({str(small_population)!r}))\n"
     )
     with subprocess.Popen([sys.executable, "-c", script]) as writing:
-        # the store gives an object its own name, of 64 digits, when all of it is there
-        while not (objects.is_dir() and any(len(path.name) == 64 for path in objects.iterdir())):
+        while not whole_objects(objects):
             assert writing.poll() is None
             time.sleep(0.02)
         writing.send_signal(signal.SIGKILL)
     assert standing(here) is None
     assert any(objects.iterdir())
     assert sweep_unnamed(here) == 0  # whoever is at work still needs them
-    day_ago_s = time.time() - 25 * 3600
+    day_ago_s = int(time.time()) - 25 * 3600
     with lake.stopped():
-        found = {*objects.iterdir()}
-        left = next(path for path in found if len(path.name) == 64)
-        for path in found - {left}:  # also what the store was writing, under a name as it likes
+        left = next(iter(whole_objects(objects)))
+        for path in {*objects.iterdir()} - {left}:
             path.unlink()
         os.utime(left, (day_ago_s, day_ago_s))
     assert sweep_unnamed(here) == 1
@@ -156,7 +154,9 @@ def test_an_object_of_no_known_age_is_not_swept(lake: Store, tmp_path: Path) -> 
     objects = lake.at(here.prefix) / "objects"
     objects.mkdir(parents=True)
     (objects / ("0" * 64)).write_bytes(b"of whom is not known")
-    os.utime(objects / ("0" * 64), (0, 0))  # as the store tells of one that is being written
+    os.utime(
+        objects / ("0" * 64), (0, 0)
+    )  # the epoch: what a client says that cannot read the time
     lake.start()
     assert sweep_unnamed(here) == 0
 
@@ -170,7 +170,7 @@ def test_a_folder_is_kept_whatever_was_viewed_of_places_that_are_known_no_longer
 
 
 def test_what_a_manifest_names_is_never_swept(published: Place, lake: Store) -> None:
-    day_ago_s = time.time() - 25 * 3600
+    day_ago_s = int(time.time()) - 25 * 3600
     folder = lake.at(published.prefix)
     for path in (folder / "manifest.json", *(folder / "objects").iterdir()):
         os.utime(path, (day_ago_s, day_ago_s))
