@@ -104,6 +104,34 @@ class CheckView(BaseModel):
     balanced: bool
 
 
+class YearView(BaseModel):
+    """A partnership's dollars of a year, from what is counted to what is observed.
+
+    Null is held back, and `added_cents` and `observed_cents` are of the performance year alone.
+    `off_cents`: what no rule explains; 0 where it ties.
+    """
+
+    partnership_id: str
+    year: int
+    counted_cents: int | None
+    above_cap_cents: int | None
+    floored_cents: int | None
+    completed_cents: int | None
+    cost_cents: int
+    added_cents: int | None
+    observed_cents: int | None
+    off_cents: int
+
+
+class TotalView(BaseModel):
+    """Dollars of all partnerships and both years, and those of the ledger; null: held back."""
+
+    name: str
+    cents: int | None
+    ledger_cents: int | None
+    off_cents: int | None
+
+
 class ReconciliationView(BaseModel):
     """The ledger of a run held to its settlement; `balanced` where every check holds."""
 
@@ -112,6 +140,8 @@ class ReconciliationView(BaseModel):
     balanced: bool
     lines: list[LineView]
     checks: list[CheckView]
+    years: list[YearView]
+    totals: list[TotalView]
 
 
 @router.get("/diff/{other_id}", operation_id="diff_runs", responses=responses(404, 409, 503))
@@ -173,6 +203,8 @@ def _reconciled(
         balanced=found.balanced,
         lines=[LineView(**vars(line)) for line in found.lines],
         checks=[CheckView(**vars(check)) for check in found.checks],
+        years=[YearView(**vars(one)) for one in found.years],
+        totals=[TotalView(**vars(total)) for total in found.totals],
     )
 
 

@@ -15,7 +15,7 @@ from ihp_compute.codes import COMPARISON, UNATTRIBUTED
 from ihp_compute.report import numbers
 from ihp_compute.report.partnerships import Partnership
 from ihp_compute.report.rows import Row, RowsOf
-from ihp_compute.results import TABLES, OpenForm, result
+from ihp_compute.results import TABLES, OpenForm, reconcile, result
 
 _CELLS: Final = "cells"
 _SUMMED: Final = ("member_months", "paid_cents", "cost_cents")
@@ -23,15 +23,13 @@ _OTHERS: Final = (COMPARISON, UNATTRIBUTED)
 _SERVICES: Final = "service_category"
 
 
-def cost_by_year(
+def tied_section(
     run_dir: Path,
     manifest: Mapping[str, Any],
     form: OpenForm | None,
     partnerships: Sequence[Partnership],
-    ledger_cents: int | None,
-    left_out: int,
 ) -> Row | None:
-    """Paid dollars, floor and cap, and cost of each group and year, and what they add up to.
+    """The ledger tied to what settles: counted, floor and cap, cost, observed, and what is off.
 
     Parameters
     ----------
@@ -39,74 +37,107 @@ def cost_by_year(
         The run, and its open form if the page is of that.
     partnerships : sequence of Partnership
         In the order of the page.
-    ledger_cents : int or None
-        Cost that settles by the ledger of the run; None where it is hidden.
-    left_out : int
-        Partnerships that are hidden wholly, and with them the sums of all.
 
     Returns
     -------
     dict
-        `rows` of partnerships, `all` of them by year, `others` beside them, `off` cents by which
-        the ledger differs, None where that cannot be told. None of a run that kept no rate cells.
+        `rows` of partnerships, `all` of them by year, `others` beside them, `totals` of both years
+        beside the ledger; `tied`: whether every row ties; `checks`. None of a run that kept no rate
+        cells.
     """
-    if form is not None:
-        table = form.table(_CELLS)
-    elif (run_dir / f"{_CELLS}.parquet").is_file():
-        table = result(run_dir, TABLES[_CELLS])
-    else:
+    if not (run_dir / f"{_CELLS}.parquet").is_file():
         return None
+    found = reconcile(run_dir, form)
     years = (manifest["base_year"], manifest["performance_year"])
+    by = {(one.partnership_id, one.year): one for one in found.years}
+    months, others = _by_group(run_dir, form)
+    rows = []
+    for p in partnerships:
+        name = p.row["partnership_id"]
+        of = [by[name, year] for year in years if (name, year) in by]
+        if of:
+            rows.append(
+                {
+                    "group": name,
+                    "years": [
+                        _year(one.counted_cents, one.cost_cents, months[name, one.year])
+                        for one in of
+                    ],
+                    "observed": numbers.usd(p.row["observed_cents"]),
+                    "tied": _tie(max((one.off_cents for one in of), key=abs)),
+                }
+            )
+    is_all = all(total.cents is not None for total in found.totals if total.name == "cost")
+    return {
+        "rows": rows,
+        "all": [
+            _year(
+                numbers.summed(one.counted_cents for one in of),
+                numbers.summed(one.cost_cents for one in of),
+                numbers.summed(months[one.partnership_id, year] for one in of),
+            )
+            if is_all
+            else _year(None, None, None)
+            for year in years
+            for of in ([one for one in found.years if one.year == year],)
+        ],
+        "others": [
+            {"group": name.capitalize(), "years": [_year(*others[name, year]) for year in years]}
+            for name in _OTHERS
+            if (name, years[1]) in others
+        ],
+        "totals": [
+            {
+                "name": total.name,
+                "cents": _cents(total.cents, places=2),
+                "ledger": _cents(total.ledger_cents, places=2),
+                "tied": _tie(total.off_cents),
+            }
+            for total in found.totals
+        ],
+        "completes": any(one.completed_cents for one in found.years),
+        "balanced": found.balanced,
+        "checks": found.checks,
+    }
+
+
+def _by_group(
+    run_dir: Path, form: OpenForm | None
+) -> tuple[Mapping[tuple[str, int], int | None], dict[tuple[str, int], tuple[int | None, ...]]]:
+    """Member months by group and year; of groups that do not settle paid, cost and months too."""
+    table = result(run_dir, TABLES[_CELLS]) if form is None else form.table(_CELLS)
     found: dict[tuple[str, str, int], dict[str, int | None]] = defaultdict(dict)
     for row in table.to_pylist():
         of = found[row["contract"], row["partnership_id"], row["year"]]
         for name in _SUMMED:
             of[name] = numbers.summed([of.get(name, 0), row[name]])
-    by = {group: contract for contract, group, _ in reversed(found)}
-    sums = [
+    first = {group: contract for contract, group, _ in reversed(found)}
+    own = {key[1:]: of for key, of in found.items() if first[key[1]] == key[0]}
+    return (
+        {key: of["member_months"] for key, of in own.items()},
         {
-            name: None
-            if left_out
-            else numbers.summed(
-                of[name]
-                for (_, group, of_year), of in found.items()
-                if of_year == year and group not in _OTHERS
-            )
-            for name in _SUMMED
-        }
-        for year in years
-    ]
-    cost = numbers.summed(of["cost_cents"] for of in sums)
-
-    def group(name: str, observed: str) -> Row:
-        of_years = (found.get((by[name], name, year), {}) for year in years)
-        return {"group": name, "years": [_year(of) for of in of_years], "observed": observed}
-
-    return {
-        "rows": [
-            group(p.row["partnership_id"], numbers.usd(p.row["observed_cents"]))
-            for p in partnerships
-            if p.row["partnership_id"] in by
-        ],
-        "others": [
-            {**group(name, numbers.DASH), "group": name.capitalize()}
-            for name in _OTHERS
-            if name in by
-        ],
-        "all": [_year(of) for of in sums],
-        "off": None if cost is None or ledger_cents is None else ledger_cents - cost,
-    }
+            key: (of["paid_cents"], of["cost_cents"], of["member_months"])
+            for key, of in own.items()
+            if key[0] in _OTHERS
+        },
+    )
 
 
-def _year(of: Mapping[str, int | None]) -> list[str]:
-    """Paid, floor and cap, cost, cost per member month, as words."""
-    months, paid, cost = (of.get(name, 0) for name in _SUMMED)
+def _year(paid: int | None, cost: int | None, months: int | None) -> list[str]:
+    """Counted, floor and cap, cost, cost per member month, as words."""
     moved = numbers.summed([cost, None if paid is None else -paid])
     pmpm = None if cost is None or months is None else cost / months if months else 0
     return [
-        *(numbers.HELD if cents is None else numbers.usd(cents) for cents in (paid, moved, cost)),
+        *map(_cents, (paid, moved, cost)),
         numbers.HELD if pmpm is None else numbers.usd(pmpm, places=2),
     ]
+
+
+def _tie(off: int | None) -> str:
+    """Whether two sums are one, or by how much they are not."""
+    if off is None:
+        return numbers.HELD
+    return "ties" if off == 0 else f"off by {numbers.usd(off, places=2, plus=True)}"
 
 
 def caps_section(rows: RowsOf, years: tuple[int, int]) -> Row | None:
@@ -169,8 +200,8 @@ def payers_section(rows: RowsOf) -> Row | None:
     }
 
 
-def _cents(cents: int | None) -> str:
-    return numbers.HELD if cents is None else numbers.usd(cents)
+def _cents(cents: int | None, places: int = 0) -> str:
+    return numbers.HELD if cents is None else numbers.usd(cents, places=places)
 
 
 def services_section(rows: RowsOf, years: tuple[int, int]) -> Row | None:

@@ -28,7 +28,7 @@ from ihp_compute.report.about import device_note, draft, facts, provenance, risk
 from ihp_compute.report.attribution import attribution_section
 from ihp_compute.report.comparison import comparison_section
 from ihp_compute.report.cost_index import cost_index_section
-from ihp_compute.report.costs import caps_section, cost_by_year, payers_section, services_section
+from ihp_compute.report.costs import caps_section, payers_section, services_section, tied_section
 from ihp_compute.report.definitions import definitions_section
 from ihp_compute.report.frame import template
 from ihp_compute.report.left_out import exclusion_rows, ledger_section
@@ -146,7 +146,7 @@ def render(
         state_walk=None if left_out else state_walk(partnerships),
         statements=shown,
         sheets=_sheets(shown),
-        costs=cost_by_year(run_dir, manifest, form, partnerships, ledger["cost"], left_out),
+        tied=tied_section(run_dir, manifest, form, partnerships),
         caps=caps_section(rows, years),
         payers=payers_section(rows),
         services=services_section(rows, years),

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from ihp_compute.results.part import Part
 
+_COUNTED: Final = {"n_above_cap": "above_cap", "n_floored": "floored"}
 _CENTS: Final = ("uncapped", "floored", "above_cap", "cost")
 
 
@@ -27,7 +28,8 @@ def cap_rows(part: Part) -> Iterator[dict[str, Any]]:
                 continue
             own = sums[plan.contracts.settles(group), row["year"]]
             own["n_members"] += row["year_count"]
-            own["n_above_cap"] += row[f"is_above_{rules[group]}_sum"]
+            for name in _COUNTED:
+                own[name] += row[f"{name}_{rules[group]}_sum"]
             for name in _CENTS:
                 own[f"{name}_cents"] += row[f"{name}_r{rules[group]}_cents_sum"]
     for (name, year), own in sorted(sums.items()):
@@ -42,8 +44,9 @@ def _by_group(table: pa.Table, n_rule_sets: int) -> list[dict[str, Any]]:
         "year": table["year"],
         **{name: table[name] for name in cents},
         **{
-            f"is_above_{r}": pc.greater(table[f"above_cap_r{r}_cents"], 0).cast(pa.int64())
+            f"{name}_{r}": pc.greater(table[f"{of}_r{r}_cents"], 0).cast(pa.int64())
             for r in range(n_rule_sets)
+            for name, of in _COUNTED.items()
         },
     }
     found: list[dict[str, Any]] = (

@@ -291,6 +291,7 @@ CAPS: Final = TableSchema(
         _YEAR,
         Column("n_members", pa.int64(), "members of the year", "members"),
         Column("n_above_cap", pa.int64(), "members of whose cost the cap takes away", "members"),
+        Column("n_floored", pa.int64(), "members whose negative cost is raised to zero", "members"),
         Column("uncapped_cents", pa.int64(), "cost before floor and cap", "cents"),
         Column("floored_cents", pa.int64(), "what raised negative costs to zero", "cents"),
         Column("above_cap_cents", pa.int64(), "what the cap took away", "cents"),
@@ -302,10 +303,15 @@ CAPS: Final = TableSchema(
     behind=(
         Behind("=partnership", "partnership_id", ("year",), counts=(
             _PEOPLE,
-            Counted("n_above_cap", "=above_cap", falls=("n_above_cap",)),
+            Counted("n_above_cap", "=above_cap",
+                    falls=("n_above_cap", "above_cap_cents", "uncapped_cents")),
+            Counted("n_floored", "=floored",
+                    falls=("n_floored", "floored_cents", "uncapped_cents")),
         )),
     ),
 )  # fmt: skip
+CAPPED: Final = ("above_cap", "floored")
+"""What `CAPS` counts beside people: fates of dollars too."""
 
 SCORE_CHANGES: Final = TableSchema(
     "score_changes",
@@ -414,6 +420,16 @@ LEDGER: Final = TableSchema(
     ),
     keys=("source_table", "stage", "fate", "file", "measurement"),
     behind=(
+        *(
+            Behind(
+                "=attributed",
+                "=attributed",
+                ("=base", "=performance"),
+                rests_on=(f"={fate}",),
+                only=("fate", (fate,)),
+            )
+            for fate in CAPPED
+        ),
         Behind("source_table", "file", ("=performance",), "stage", "fate", rests_on=("=lines",)),
     ),
 )

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ihp_compute.results import TABLES
+from ihp_compute.results import TABLES, reconcile
 from ihp_compute.settlement import term_rows
 from ihp_compute.units import CENTS_PER_USD
 from ihp_compute.workbook.run import RunRead
@@ -98,6 +98,31 @@ def _intervals(run: RunRead) -> tuple[Sequence[Column], list[list[Any]]]:
             row |= {end: row[end] / CENTS_PER_USD for end in _ENDS if row[end] is not None}
     columns = [Column(c.name, c.unit) for c in TABLES["intervals"].columns]
     return columns, [[row[c.name] for c in columns] for row in rows]
+
+
+_STEPS: Final = (
+    "counted_cents", "above_cap_cents", "floored_cents", "completed_cents", "cost_cents",
+    "added_cents", "observed_cents", "off_cents",
+)  # fmt: skip
+
+
+def _tied(run: RunRead) -> tuple[Sequence[Column], list[list[Any]]]:
+    """Each partnership and year from counted to observed; then all, the ledger, the difference."""
+    found = reconcile(run.run_dir, run.form)
+    columns = [
+        Column("partnership_id"), Column("year", "year"),
+        *(Column(name.removesuffix(CENTS) + USD, "USD") for name in _STEPS), Column("tied"),
+    ]  # fmt: skip
+
+    def line(name: str, year: int | None, cents: Mapping[str, int | None], off: int | None) -> Any:
+        usd = [None if (c := cents.get(n)) is None else c / CENTS_PER_USD for n in _STEPS]
+        return [name, year, *usd, None if off is None else "ties" if off == 0 else "off"]
+
+    rows = [line(one.partnership_id, one.year, vars(one), one.off_cents) for one in found.years]
+    for name, of in (("all", "cents"), ("ledger", "ledger_cents"), ("difference", "off_cents")):
+        sums = {f"{total.name}{CENTS}": getattr(total, of) for total in found.totals}
+        rows.append(line(name, None, sums, None))
+    return columns, rows
 
 
 _TERM: Final = ("path", "meaning", "value", "unit", "holds", "basis", "document", "at", "note")
@@ -216,6 +241,7 @@ AFTER_WALK: Final = (
     _further("Exclusions", "exclusions"),
     Sheet("Payers", TABLES["payments"].meaning, _of_table("payments")),
     Sheet("Ledger", TABLES["ledger"].meaning, _of_table("ledger")),
+    Sheet("Tied", "the ledger tied to the settlement, by partnership and year", _tied),
     Sheet("Data quality", TABLES["data_quality"].meaning, _of_table("data_quality")),
     Sheet("Assumptions", "every dated value of every contract, with its source", _assumptions),
     Sheet("Change log", "overrides, accepted gates, earlier settlements, certification",

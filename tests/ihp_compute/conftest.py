@@ -280,8 +280,9 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             for part in (range(1, 21) if replicates else ())
         ]
         caps = [
-            (row[0], year, row[4], row[4] // 500, row[9], 0, row[9] // 50, row[9] - row[9] // 50)
+            (row[0], year, row[4], row[4] // 500, 0, row[9], 0, above, row[9] - above)
             for row in settlement
+            for above in (row[9] // 50,)
             for year in (2021, 2023)
         ]
         sensitivities = [

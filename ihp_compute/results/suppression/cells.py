@@ -20,12 +20,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ihp_compute.codes import COMPARISON, UNATTRIBUTED
+from ihp_compute.ledger import RunFate
 from ihp_compute.measure import MEMBER_YEARS
 from ihp_compute.results import kept_terms
 from ihp_compute.results.manifest import read_manifest
 from ihp_compute.results.read import result
 from ihp_compute.results.small_cells import is_small
-from ihp_compute.results.tables import CELLS, LEDGER, LINES_OF, SETTLEMENT, TABLES, UTILISATION
+from ihp_compute.results.tables import (
+    CAPPED,
+    CELLS,
+    LEDGER,
+    LINES_OF,
+    SETTLEMENT,
+    TABLES,
+    UTILISATION,
+)
 from ihp_compute.settlement import PARTNERSHIP, SETTLED, STATE
 from ihp_compute.table_schema import Behind, Counted, TableSchema
 
@@ -280,13 +289,14 @@ def _settlements(told: Told) -> None:
 
 
 def _attributed(told: Told) -> None:
-    """Events of all partnerships together, which a summary shows."""
-    for measure in _EVENTS:
+    """Events of all partnerships together, which a summary or the ledger shows."""
+    for measure in (*_EVENTS, *CAPPED):
         for year in told.years:
             at = Key(PARTNERSHIP, "", ALL, ALL, year, measure)
-            found = [
-                told.cells[k] for g in told.groups if (k := at._replace(scope_id=g)) in told.cells
-            ]
+            names = told.groups
+            if measure in CAPPED:  # of alliances too, which no roster names
+                names = tuple(k.scope_id for k in told.cells if k == at._replace(scope_id=k[1]))
+            found = [told.cells[k] for g in names if (k := at._replace(scope_id=g)) in told.cells]
             whole = at._replace(scope=ATTRIBUTED, scope_id=ATTRIBUTED)
             if found and whole not in told.cells:
                 people, also = sum(c.people for c in found), sum(c.also for c in found)
@@ -320,7 +330,19 @@ def _rate_cells(told: Told, cells: pa.Table) -> None:
 
 
 def _lines(told: Told, ledger: pa.Table) -> None:
-    """Lines of each fate by file."""
+    """Lines of each fate by file.
+
+    Dollars counted less those of cap and floor are the cost, which is shown: where cap or floor
+    moved those of few people in all, dollars counted are hidden as if they were of few lines.
+    """
+    few = any(
+        told.cells[key].is_small
+        for measure in CAPPED
+        for year in told.years
+        if (key := Key(ATTRIBUTED, ATTRIBUTED, ALL, ALL, year, measure)) in told.cells
+    )
     for row in ledger.to_pylist():
-        (key,) = keys_of(told.years, LEDGER.behind[0], row)
-        told.put(key._replace(measure=LINES_OF), Cell(row["lines"]))
+        if row["fate"] not in CAPPED:
+            (key,) = keys_of(told.years, LEDGER.behind[-1], row)
+            is_small = few and row["fate"] == RunFate.COUNTED.label
+            told.put(key._replace(measure=LINES_OF), Cell(row["lines"], is_small=is_small))

@@ -2,7 +2,8 @@
 
 In each year of a partnership under a contract, hidden rate cells are one row `pooled`: months and
 cents are their sums, what is a mean of them is made of the sums, and what is neither is null. A
-partnership whose settlement is hidden has no rows.
+partnership whose settlement is hidden has no rows. Cost before floor and cap stands in none: of how
+many people of a rate cell the cap took anything is not counted.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ from ihp_compute.units import CENTS_PER_USD
 
 POOLED: Final = "pooled"
 _SUMMED: Final = (
-    "member_months", "paid_cents", "cost_cents", "risk_corridor_cents", "risk_credibility_cents",
-    "target_cents",
+    "member_months", "cost_cents", "risk_corridor_cents", "risk_credibility_cents", "target_cents",
 )  # fmt: skip
 _OF_STATE: Final = ("state_member_months", "state_cost_cents")
 _TOLD_BY_STATE: Final = (*_OF_STATE, "state_risk_mean", "norm")
@@ -54,9 +54,8 @@ def pooled(whole: pa.Table, hidden: NDArray[np.bool_], hidden_of_state: frozense
 
 
 def _alone(row: dict[str, Any], hidden_of_state: frozenset[str]) -> dict[str, Any]:
-    if row["rate_cell"] not in hidden_of_state:
-        return row
-    return row | dict.fromkeys(_TOLD_BY_STATE)
+    told = _TOLD_BY_STATE if row["rate_cell"] in hidden_of_state else ()
+    return row | dict.fromkeys((*told, "paid_cents"))
 
 
 def _pool(

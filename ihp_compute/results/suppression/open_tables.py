@@ -47,8 +47,11 @@ _COUNTS: Final = ("rows", "base_lines_cut")
 """Counts of a manifest's entries, of rows of an input and of lines."""
 _OF_WHOLE: Final = ("table_digests", "files", SEAL)
 """Entries of a manifest that are digests of whole content."""
-_TOLD_OF_PARTS: Final = ("credibility", "risk", "policy", "completion", "observed", "trend")
-"""Steps whose words go on, after a semicolon, with parts of a partnership's people."""
+_TOLD_OF_PARTS: Final = (
+    "credibility", "risk", "policy", "completion", "observed", "trend", "cap",
+)  # fmt: skip
+"""Steps whose words go on, after a semicolon, with parts of a partnership's people, or its cost
+before the claims cap."""
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,10 @@ def test_what_tripped_is_accepted_with_a_reason(
     assert "<q>interim payment</q>" in after.text
 
 
-def test_a_second_person_certifies(client: TestClient, done: Run, key_with: Keys) -> None:
+def test_a_second_person_certifies(
+    client: TestClient, done: Run, key_with: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.pages.runs.FIRST_LOOK_S", 60.0)
     own = key_with(*OPERATOR_SCOPES, "results:member")
     assert "a second person certifies it" in client.get(f"/runs/{done.id}", headers=own).text
     second = key_with(*OPERATOR_SCOPES, "results:member", owner="second")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow.parquet import write_table as write_parquet
 
 from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.report import numbers
-from ihp_compute.report.costs import cost_by_year, payers_section, services_section
-from ihp_compute.report.left_out import ledger_section
+from ihp_compute.report.costs import payers_section, services_section, tied_section
 from ihp_compute.report.partnerships import partnerships_of
-from ihp_compute.report.rows import RowsOf, of_the_state
+from ihp_compute.report.rows import RowsOf
 from ihp_compute.results import TABLES, open_form, read_manifest, result
 from ihp_compute.runner import LocalRunner
 
@@ -24,32 +26,41 @@ def settled(small_population: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return run(request, tmp_path_factory.mktemp("costs") / "run", LocalRunner(1)).run_dir
 
 
-def _costs(run_dir: Path, form: Any = None) -> Any:
-    rows = RowsOf(run_dir, form)
-    ledger = ledger_section(of_the_state(rows["ledger"]))
-    return cost_by_year(
-        run_dir,
-        read_manifest(run_dir),
-        form,
-        partnerships_of(rows),
-        ledger["cost"],
-        rows.n_hidden("settlement"),
-    )
+def _tied(run_dir: Path, form: Any = None) -> Any:
+    partnerships = partnerships_of(RowsOf(run_dir, form))
+    return tied_section(run_dir, read_manifest(run_dir), form, partnerships)
 
 
 def test_cost_of_each_partnership_is_its_observed_and_all_are_the_ledger_s(settled: Path) -> None:
-    found = _costs(settled)
-    assert found["off"] == 0
+    found = _tied(settled)
+    assert found["balanced"]
     assert len(found["rows"]) == 25
+    assert {row["tied"] for row in [*found["rows"], *found["totals"]]} == {"ties"}
     assert all(row["years"][1][2] == row["observed"] for row in found["rows"])
     observed = sum(result(settled, TABLES["settlement"])["observed_cents"].to_pylist())
     assert found["all"][1][2] == numbers.usd(observed)
     assert [row["group"] for row in found["others"]] == ["Comparison", "Unattributed"]
+    assert [row["name"] for row in found["totals"]] == ["counted", "above_cap", "floored", "cost"]
+    assert all(row["cents"] == row["ledger"] for row in found["totals"])
+
+
+def test_what_does_not_tie_says_by_how_much(settled: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(settled, tmp_path / "run"))
+    rows = result(folder, TABLES["caps"]).to_pylist()
+    rows[-1]["above_cap_cents"] += 123_45
+    write_parquet(pa.Table.from_pylist(rows, TABLES["caps"].arrow), folder / "caps.parquet")
+    found = _tied(folder)
+    off = [row for row in found["rows"] if row["tied"] != "ties"]
+    assert [(row["group"], row["tied"]) for row in off] == [
+        (rows[-1]["partnership_id"], "off by +$123.45")
+    ]
+    assert not found["balanced"]
+    assert found["totals"][1]["tied"] == "off by +$123.45"
 
 
 def test_floor_and_cap_are_what_lies_between_paid_and_cost(settled: Path) -> None:
     cells = result(settled, TABLES["cells"]).to_pylist()
-    found = _costs(settled)
+    found = _tied(settled)
     moved = set()
     for row in [*found["rows"], *found["others"]]:
         for year, words in zip((2023, 2024), row["years"], strict=True):
@@ -65,9 +76,9 @@ def test_floor_and_cap_are_what_lies_between_paid_and_cost(settled: Path) -> Non
 
 def test_in_the_open_form_what_is_shown_is_what_the_whole_one_shows(settled: Path) -> None:
     """Sums of all are held back with the partnerships that are left out."""
-    whole, found = _costs(settled), _costs(settled, open_form(settled))
-    assert found["off"] is None
+    whole, found = _tied(settled), _tied(settled, open_form(settled))
     assert found["all"][1][2] == numbers.HELD
+    assert {row["tied"] for row in found["totals"]} == {numbers.HELD}
     of = {row["group"]: row["years"] for row in whole["rows"]}
     assert 0 < len(found["rows"]) < len(of)
     for row in found["rows"]:

@@ -61,6 +61,23 @@ def test_a_cent_or_a_line_more_in_one_table_is_found(
     assert any(check in one.what for one in found.checks if not one.balanced)
 
 
+def test_each_partnership_ties_from_what_is_counted_to_what_is_observed(finished: Path) -> None:
+    found = reconcile(finished)
+    settled = pq.read_table(finished / "settlement.parquet").to_pylist()
+    assert len(found.years) == 2 * len(settled)
+    now = {one.partnership_id: one for one in found.years if one.observed_cents is not None}
+    for row in settled:
+        one = now[row["partnership_id"]]
+        assert one.observed_cents == one.cost_cents == row["observed_cents"]
+        assert one.cost_cents == sum(
+            (one.counted_cents or 0, -(one.above_cap_cents or 0), one.floored_cents or 0)
+        )
+    assert not any(one.off_cents for one in found.years)
+    assert [(total.name, total.off_cents) for total in found.totals] == [
+        ("counted", 0), ("above_cap", 0), ("floored", 0), ("cost", 0),
+    ]  # fmt: skip
+
+
 def test_the_open_form_holds_back_sums_and_balances_all_the_same(finished: Path) -> None:
     whole = {line.line: line.cents for line in reconcile(finished).lines}
     found = reconcile(finished, open_form(finished))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy.sparse import coo_array, csr_array
@@ -291,7 +292,7 @@ def test_what_rests_on_a_hidden_partnership_is_hidden_everywhere(opened: dict[st
 def test_cells_pool_to_eleven_people_and_foot(
     opened: dict[str, Rows], stored: dict[str, Rows]
 ) -> None:
-    summed = ("member_months", "paid_cents", "cost_cents", "target_cents")
+    summed = ("member_months", "cost_cents", "target_cents")
     people: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
     sums: dict[tuple[str, int], list[int]] = defaultdict(lambda: [0] * len(summed))
     for row in stored["cells"]:
@@ -312,6 +313,56 @@ def test_cells_pool_to_eleven_people_and_foot(
             pools += 1
             assert max(pool) > 10
     assert pools
+
+
+def _capped(folder: Path, place: Path, above: list[int]) -> Path:
+    """A copy of a run in which the cap took a dollar from each of so many people, by its rows."""
+    shutil.copytree(folder, place, ignore=shutil.ignore_patterns("suppression.json"))
+    caps = pq.read_table(place / "caps.parquet").to_pylist()
+    by_size = sorted(caps, key=lambda row: (row["year"], -row["n_members"]))
+    for row, n in zip(by_size, [*above, *[0] * len(caps)], strict=False):
+        row |= {"n_above_cap": n, "above_cap_cents": 100 * n}
+        row["cost_cents"] = row["uncapped_cents"] - row["above_cap_cents"]
+    pq.write_table(pa.Table.from_pylist(caps, TABLES["caps"].arrow), place / "caps.parquet")
+    ledger = pq.read_table(place / "ledger.parquet").to_pylist()
+    ledger.append(
+        ledger[-1] | {"stage": "run", "fate": "above_cap", "file": "", "lines": 0,
+                      "paid_cents": 100 * sum(above)}
+    )  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(ledger, TABLES["ledger"].arrow), place / "ledger.parquet")
+    return place
+
+
+def test_dollars_of_few_people_above_the_cap_are_hidden_and_do_not_follow(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Cost before the cap less the cost would give them, and the ledger's sum less the others."""
+    form = open_form(_capped(folder, tmp_path / "run", [40, 3, 25]))
+    seen = [row for row in form.table("caps").to_pylist() if row["n_members"] is not None]
+    hidden = [row for row in seen if row["n_above_cap"] is None]
+    assert len(hidden) == 2
+    for row in hidden:
+        assert row["above_cap_cents"] is None
+        assert row["uncapped_cents"] is None
+        assert row["cost_cents"] is not None
+    assert [row["n_above_cap"] for row in seen if row["n_above_cap"]] == [40]
+    assert all(row["paid_cents"] is None for row in form.table("cells").to_pylist())
+    sums = {row["fate"]: row["paid_cents"] for row in form.table("ledger").to_pylist()}
+    assert sums["above_cap"] == 6_800
+
+
+def test_where_the_cap_takes_from_few_in_all_dollars_counted_are_hidden_with_another_fate(
+    folder: Path, tmp_path: Path
+) -> None:
+    form = open_form(_capped(folder, tmp_path / "run", [4]))
+    hidden: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in form.table("ledger").to_pylist():
+        if row["stage"] == "run" and row["paid_cents"] is None:
+            hidden[row["source_table"], row["file"]].add(row["fate"])
+    assert "above_cap" in {fate for fates in hidden.values() for fate in fates}
+    counted = [fates for fates in hidden.values() if "counted" in fates]
+    assert counted
+    assert all(len(fates) > 1 for fates in counted)
 
 
 def test_words_of_a_walk_tell_of_no_rate_cell(opened: dict[str, Rows]) -> None:

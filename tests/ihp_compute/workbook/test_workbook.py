@@ -26,7 +26,8 @@ xlsxwriter = pytest.importorskip("xlsxwriter", reason="XlsxWriter is not install
 SOFFICE = shutil.which("soffice")
 SHEETS = [
     "Cover", "Settlement", "Cells", "Walk", "Intervals", "Corridor", "Sensitivity", "Risk", "Caps",
-    "Utilisation", "Payers", "Ledger", "Data quality", "Assumptions", "Change log", "Manifest",
+    "Utilisation", "Payers", "Ledger", "Tied", "Data quality", "Assumptions", "Change log",
+    "Manifest",
 ]  # fmt: skip
 OF_PROGRAMME = {
     "Outcomes": "outcomes", "Outcome changes": "outcome_changes", "Cost index": "cost_index",
