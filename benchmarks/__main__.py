@@ -202,8 +202,10 @@ def measure(options: argparse.Namespace, console: Console) -> int:
 def show(result: dict[str, Any], console: Console) -> None:
     """The tables of one result, under the machine it was measured on."""
     about = result["machine"]
+    units = about.get("kernel_flags", about["vector_flags"])
+    held = "" if units == about["vector_flags"] else f"; kernels: {', '.join(units)}"
     console.print(
-        f"{about['cpu']}, {about['cores']} cores ({', '.join(about['vector_flags'])}), "
+        f"{about['cpu']}, {about['cores']} cores ({', '.join(about['vector_flags'])}{held}), "
         f"load before {about['load'][0]:.1f}, after {result['load_after'][0]:.1f}; "
         f"{result['at']}, commit {str(result['commit'])[:9]}{' + changes' * bool(result['dirty'])}"
     )

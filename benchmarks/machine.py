@@ -20,10 +20,12 @@ PACKAGES: Final = (
 def machine() -> dict[str, Any]:
     """CPU, caches, vector units, memory, versions, and how busy the machine is."""
     facts = _cpu_facts()
+    vector_flags = [flag for flag in VECTOR_FLAGS if flag in facts["flags"]]
     return {
         "cpu": facts["model"],
         "cores": os.cpu_count(),
-        "vector_flags": [flag for flag in VECTOR_FLAGS if flag in facts["flags"]],
+        "vector_flags": vector_flags,
+        "kernel_flags": _compiled_for(vector_flags),
         "caches": _caches(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": platform.platform(),
@@ -31,6 +33,14 @@ def machine() -> dict[str, Any]:
         "versions": {name: _version(name) for name in PACKAGES},
         "load": list(os.getloadavg()),
     }
+
+
+def _compiled_for(vector_flags: list[str]) -> list[str]:
+    """Of the machine's vector units, those that Numba may use: all, or those named to it."""
+    named = os.environ.get("NUMBA_CPU_FEATURES")
+    if named is None:
+        return vector_flags
+    return [flag for flag in vector_flags if f"+{flag.replace('_', '')}" in named.split(",")]
 
 
 def commit(root: Path = ROOT) -> dict[str, Any]:

@@ -5,8 +5,11 @@
 
 The compiler's own vectoriser gives up on the many streams of the first loop, and in the second
 multiplies 32-bit lanes where pairs of 16-bit ones would do. What stands here is LLVM's portable
-vector code, which becomes AVX-512, AVX2 or NEON; only for AVX-512 there is a second form of the
-thresholds, which looks up most of them.
+vector code, in two forms of the same results. The wide one is for AVX-512, whose 32 registers hold
+four members' words or sixteen sums at once, and looks up most thresholds. The portable one is for
+AVX2 and NEON, whose registers hold a quarter of that: a member after the other, eight sums a pass,
+thresholds compared with sign, because AVX2 has no comparison without. In the wide form's order half
+of AVX2's time went to words put aside and fetched again.
 
 A vector holds eight octets of replicates, one in each 64-bit lane, so that a member's own words are
 the same in all of them and sums stay where they are, a replicate in each lane. Four members share
@@ -24,6 +27,8 @@ A word in a 64-bit lane has meaning in its low half only; the upper half is what
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial, reduce
+from itertools import product
 from typing import Any, Final
 
 import numpy as np
@@ -175,20 +180,26 @@ def _lanes_of(builder: Any, chains: Sequence[Any]) -> tuple[Any, Any]:
     return builder.bitcast(low, _PARTS), builder.bitcast(high, _PARTS)
 
 
-def _compared(builder: Any, lanes: Any, counts: range = _COMMON, weight: Any = None) -> Any:
-    """How many of these thresholds exceed each lane, from `weight` on where none does.
+def _counted(builder: Any, lanes: Any) -> Any:
+    """How many of the common thresholds exceed each lane; both turned about the sign's bit."""
+    turned = builder.xor(lanes, _fill(_PARTS, 0x8000))
+    weight = _fill(_PARTS, 0)
+    for count in _COMMON:
+        met = builder.icmp_signed(">", _fill(_PARTS, THRESHOLDS[count - 1] - 0x8000), turned)
+        weight = builder.sub(weight, builder.sext(met, _PARTS))
+    return weight
 
-    They descend, so the last one met gives the count.
-    """
-    weight = _fill(_PARTS, 0) if weight is None else weight
-    for count in counts:
+
+def _rare_weight(builder: Any, lanes: Any, weight: Any) -> Any:
+    """`weight`, or which of the rare thresholds exceeds the lane last: they descend."""
+    for count in _RARE:
         met = builder.icmp_unsigned("<", lanes, _fill(_PARTS, THRESHOLDS[count - 1]))
         weight = builder.select(met, _fill(_PARTS, count), weight)
     return weight
 
 
 def _looked_up(builder: Any, lanes: Any) -> Any:
-    """As `_compared` of the common thresholds, by one look-up, AVX-512BW alone.
+    """As `_counted`, by one look-up, AVX-512BW alone.
 
     A second look-up and a comparison instead of the difference took a tenth longer.
     """
@@ -217,8 +228,20 @@ def _any_below(builder: Any, rows: Sequence[Any], threshold: int) -> Any:
     return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
 
 
-def _block_weights(common: Callable[[Any, Any], Any]) -> Any:
-    """The intrinsic, with this form of the common thresholds."""
+def _side_by_side(steps: Sequence[Callable[[Any], Any]], chains: Sequence[Any]) -> Sequence[Any]:
+    for step in steps:
+        chains = [step(chain) for chain in chains]
+    return chains
+
+
+def _one_by_one(steps: Sequence[Callable[[Any], Any]], chains: Sequence[Any]) -> Sequence[Any]:
+    return [reduce(lambda chain, step: step(chain), steps, chain) for chain in chains]
+
+
+def _block_weights(wide: bool) -> Any:
+    """The intrinsic, in one of its forms."""
+    common = _looked_up if wide else _counted
+    emitted = _side_by_side if wide else _one_by_one
 
     def draw(_typing: Any, part: Any, octets: Any, schedule: Any, weights: Any) -> Any:
         return types.void(part, octets, schedule, weights), generate
@@ -242,13 +265,14 @@ def _block_weights(common: Callable[[Any, Any], Any]) -> Any:
         loop = _Loop(builder, n_quads, [])
         source = builder.add(source, builder.mul(loop.i, _bytes(16 * QUAD)))
         target = builder.add(target, builder.mul(loop.i, _bytes(64 * LANES)))
-        chains = []
-        for member in range(QUAD):
+
+        def begun(member: int) -> list[Any]:
             at = [builder.add(source, _bytes(16 * member + 8 * word)) for word in range(2)]
             first, second = (_spread(builder, _word_at(builder, place)) for place in at)
-            chains.append(_second_round(builder, first, second, high, low))
-        for pair in keys:
-            chains = [_round(builder, words, pair) for words in chains]
+            return _second_round(builder, first, second, high, low)
+
+        rounds = [partial(_round, builder, keys=pair) for pair in keys]
+        chains = emitted([begun, *rounds], range(QUAD))
         rows = [
             lanes
             for word in range(4)
@@ -261,7 +285,7 @@ def _block_weights(common: Callable[[Any, Any], Any]) -> Any:
         rare = _any_below(builder, rows, THRESHOLDS[_RARE[0] - 1])
         with builder.if_then(rare, likely=False):
             for lanes, weight, place in zip(rows, weights, places, strict=True):
-                builder.store(_compared(builder, lanes, _RARE, weight), place, align=2)
+                builder.store(_rare_weight(builder, lanes, weight), place, align=2)
         loop.end([])
         return context.get_dummy_value()
 
@@ -270,8 +294,8 @@ def _block_weights(common: Callable[[Any, Any], Any]) -> Any:
 
 # block_weights(part, octets, schedule, weights) writes the weights of n_quads >= 1 quads of members
 # in eight octets; `schedule` is uint64[10, 2]. The portable form writes the same on any processor.
-block_weights: Any = _block_weights(_looked_up if HAS_AVX512BW else _compared)
-portable_block_weights: Any = _block_weights(_compared)
+block_weights: Any = _block_weights(wide=HAS_AVX512BW)
+portable_block_weights: Any = _block_weights(wide=False)
 
 
 def _pair_products(builder: Any, a: Any, b: Any) -> Any:
@@ -293,7 +317,14 @@ def _pair_sums(builder: Any, halves: Any) -> Any:
     return builder.add(low, builder.ashr(words, by_half))
 
 
-def _block_sums(n_rows: int) -> Any:
+def _block_sums(n_rows: int, wide: bool) -> Any:
+    """The intrinsic, in one of its forms: which rows and lanes a pass over the quads sums."""
+    half = LANES // 2
+    narrow = [
+        (range(row, row + 1), range(at, at + half)) for at in (0, half) for row in range(n_rows)
+    ]
+    passes = [(range(n_rows), range(LANES))] if wide else narrow
+
     def add(
         _typing: Any,
         weights: Any,
@@ -316,32 +347,31 @@ def _block_sums(n_rows: int) -> Any:
             quad, n_quads = (builder.extract_value(arguments[3], k) for k in range(2))
             array = context.make_array(kinds[1])(context, builder, arguments[1])
             row_bytes = builder.mul(builder.extract_value(array.shape, 1), _bytes(2))
-            loop = _Loop(builder, n_quads, [_fill(_HALVES, 0)] * (LANES * n_rows))
-            at_quad = builder.add(quad, loop.i)
-            weight_base = builder.add(weights_at, builder.mul(at_quad, _bytes(64 * LANES)))
-            rows = []
-            for k in range(n_rows):
-                at_row = builder.mul(builder.add(row, _bytes(k)), row_bytes)
-                offset = builder.add(at_row, builder.mul(at_quad, _bytes(2 * QUAD)))
-                four = _word_at(builder, builder.add(digits_at, offset), align=2)
-                rows.append(builder.bitcast(_spread(builder, four), _PARTS))
-            lanes = []
-            for lane in range(LANES):
-                place = _vector_at(builder, _PARTS, weight_base, _bytes(64 * lane))
-                lanes.append(builder.load(place, align=2))
-            products = [_pair_products(builder, lane, digit) for digit in rows for lane in lanes]
-            totals = [builder.add(a, b) for a, b in zip(loop.carry, products, strict=True)]
-            loop.end(totals)
-            for k in range(n_rows):
-                shift = _spread(builder, builder.extract_value(arguments[4], k))
-                first = builder.mul(builder.extract_value(arguments[5], k), _bytes(8))
-                base = builder.add(out_at, first)
-                for lane in range(LANES):
-                    total = _pair_sums(builder, totals[LANES * k + lane])
+            for rows, lanes in passes:
+                loop = _Loop(builder, n_quads, [_fill(_HALVES, 0)] * (len(rows) * len(lanes)))
+                at_quad = builder.add(quad, loop.i)
+                weight_base = builder.add(weights_at, builder.mul(at_quad, _bytes(64 * LANES)))
+                factors = []
+                for k in rows:
+                    at_row = builder.mul(builder.add(row, _bytes(k)), row_bytes)
+                    offset = builder.add(at_row, builder.mul(at_quad, _bytes(2 * QUAD)))
+                    four = _word_at(builder, builder.add(digits_at, offset), align=2)
+                    factors.append(builder.bitcast(_spread(builder, four), _PARTS))
+                drawn = []
+                for lane in lanes:
+                    place = _vector_at(builder, _PARTS, weight_base, _bytes(64 * lane))
+                    drawn.append(builder.load(place, align=2))
+                products = [_pair_products(builder, one, four) for four in factors for one in drawn]
+                totals = [builder.add(a, b) for a, b in zip(loop.carry, products, strict=True)]
+                loop.end(totals)
+                for total, (k, lane) in zip(totals, product(rows, lanes), strict=True):
+                    shift = _spread(builder, builder.extract_value(arguments[4], k))
+                    first = builder.mul(builder.extract_value(arguments[5], k), _bytes(8))
+                    base = builder.add(out_at, first)
                     place = _vector_at(builder, _WORDS, base, _bytes(64 * lane))
                     before = builder.load(place, align=8)
-                    after = builder.add(before, builder.shl(total, shift))
-                    builder.store(after, place, align=8)
+                    shifted = builder.shl(_pair_sums(builder, total), shift)
+                    builder.store(builder.add(before, shifted), place, align=8)
             return context.get_dummy_value()
 
         return signature, generate
@@ -352,5 +382,7 @@ def _block_sums(n_rows: int) -> Any:
 # add_sums_N(weights, digits, row, (quad, n_quads), shifts, at, out) sums N rows of `digits` from
 # `row` on over n_quads >= 1 quads from `quad` on, shifts each row's 64 sums left by its own shift
 # and adds them to int64 `out` (flat) from its own `at` on. One row uses a pair's first only.
-add_sums_1: Any = _block_sums(1)
-add_sums_2: Any = _block_sums(2)
+add_sums_1: Any = _block_sums(1, wide=HAS_AVX512BW)
+add_sums_2: Any = _block_sums(2, wide=HAS_AVX512BW)
+portable_add_sums_1: Any = _block_sums(1, wide=False)
+portable_add_sums_2: Any = _block_sums(2, wide=False)

@@ -14,7 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernels import KernelInputError, replicate_totals, to_device, to_host
-from kernels.draws._lanes import block_weights, portable_block_weights
+from kernels.draws._lanes import (
+    add_sums_1,
+    add_sums_2,
+    block_weights,
+    portable_add_sums_1,
+    portable_add_sums_2,
+    portable_block_weights,
+)
 from kernels.draws.philox import key_schedule, weights
 from kernels.draws.replicate_totals import DOUBLE_LIMIT, SUM_LIMIT, _gpu, chunks_of, reference
 
@@ -268,6 +275,33 @@ def test_the_form_for_this_processor_draws_what_the_portable_one_draws() -> None
         draw(part, octets, key_schedule(9), found[-1])
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(np.unique(found[0]), np.arange(8))
+
+
+@pytest.mark.parametrize(
+    "forms", [(add_sums_1, portable_add_sums_1), (add_sums_2, portable_add_sums_2)]
+)
+def test_the_form_for_this_processor_sums_what_the_portable_one_sums(forms: Any) -> None:
+    rng = np.random.default_rng(4)
+    n_quads, first, n = 40, 3, 30
+    drawn = rng.integers(0, 8, (n_quads, 8, 8, 4)).astype(np.int16)
+    digits = rng.integers(-(2**15), 2**15, (5, 4 * n_quads)).astype(np.int16)
+    before = rng.integers(-(2**40), 2**40, 200)
+    found = []
+    for form in forms:
+
+        @numba.njit
+        def add(weights: Any, digits: Any, shifts: Any, at: Any, out: Any) -> None:
+            form(weights, digits, 2, (first, n), shifts, at, out)  # noqa: B023 - compiled before the next round
+
+        found.append(before.copy())
+        add(drawn, digits, (16, 0), (8, 100), found[-1])
+    by_hand = before.copy()
+    for k, (shift, at) in enumerate([(16, 8), (0, 100)][: 1 + (forms[0] is add_sums_2)]):
+        used = digits[2 + k].reshape(-1, 4)[first : first + n].astype(np.int64)
+        sums = np.einsum("qlom,qm->lo", drawn[first : first + n].astype(np.int64), used)
+        by_hand[at : at + 64] += sums.ravel() << shift
+    assert np.array_equal(found[0], by_hand)
+    assert np.array_equal(found[1], by_hand)
 
 
 def test_rows_of_one_member_move_together() -> None:
