@@ -111,7 +111,7 @@ def create_app(service: Service) -> FastAPI:
     for router in routers:
         app.include_router(router)
     app.mount("/static", docs.static_files())
-    app.mount(manual.PLACE, manual.Manual(service.settings.docs))
+    app.mount(manual.PLACE, manual.Manual(service.settings.docs, frame.in_place_of))
     named = (route for router in routers for route in router.routes)
     app.state.paths = Paths(app.routes, named)
     return app

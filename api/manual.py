@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
@@ -22,6 +23,11 @@ from api.problems import problem
 
 PLACE: Final = "/docs"
 KEPT_S: Final = 300
+MISSING: Final = "the documentation is not made here; `make docs` makes it, offline"
+MISSING_TO_A_PERSON: Final = (
+    "The documentation was not made for this service. Whoever runs it makes it once, offline, with "
+    "make docs in a checkout, or names its folder in IHP_DOCS; then load this page anew."
+)
 INLINE: Final = {
     "script": re.compile(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL),
     "style": re.compile(r"<style[^>]*>(.*?)</style>", re.DOTALL),
@@ -60,17 +66,24 @@ class Manual:
     ----------
     folder : Path
         Where they were made; looked at with each request, so they may come while it serves.
+    as_page : callable
+        The page in place of a problem, in these words, where a person asks; else the problem.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, as_page: Callable[[Request, Response, str], Response]) -> None:
         self._folder = folder
+        self._as_page = as_page
         self._files = StaticFiles(directory=folder, html=True, check_dir=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; 404 where the pages were not made, or have no such page."""
+        """Answer a request; 404 where the pages were not made, or have no such page.
+
+        To a person that is a page, to a program a problem.
+        """
         if not (self._folder / "index.html").is_file():
-            missing = "the documentation is not made here; `make docs` makes it, offline"
-            await problem(scope, 404, missing)(scope, receive, send)
+            answer: Response = problem(scope, 404, MISSING)
+            answer = self._as_page(Request(scope), answer, MISSING_TO_A_PERSON)
+            await answer(scope, receive, send)
             return
         path = self._files.get_path(scope)
         answer = await self._files.get_response(path, scope)

@@ -72,7 +72,11 @@ class SweepRequest(Strict):
 
 
 class SweepView(BaseModel):
-    """A sweep: what was asked, where it stands, where its rows are."""
+    """A sweep: what was asked, where it stands, where its rows are.
+
+    `digest` is over whole rows, by which a guess of what is hidden could be tried: null to a key
+    without `results:member`.
+    """
 
     id: str
     state: State
@@ -108,6 +112,7 @@ class SweepView(BaseModel):
             **{
                 **common,
                 **asked,
+                "digest": run.digest if whole else None,
                 "scenarios": request["scenarios"],
                 "rows": request["rows"],
                 "rows_done": run.shards_done,

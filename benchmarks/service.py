@@ -7,7 +7,8 @@
 Starts `ihp serve` on a folder of its own, keeps statewide runs going, and asks it from another
 process: 200 readers, each a second after its last answer, and 20 streams. The first look at a run
 by a key that may not see members is timed apart: what is hidden is settled then. Memory is what
-the server has resident, its processor time what Linux counts for it. Nobody else should use the
+the server has resident, and of that its own and pages of mapped files, which the system takes back
+when it needs them; its processor time is what Linux counts for it. Nobody else should use the
 machine; with `--memory` only that is measured which another's work does not move.
 Writes `results/service-<time>.json`.
 """
@@ -32,7 +33,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -99,6 +100,25 @@ class Asking:
         return found
 
 
+class Memory(NamedTuple):
+    """Bytes that a process has resident: all, its own, and pages of files that are mapped."""
+
+    resident: int
+    own: int
+    mapped: int
+
+    def highest(self, other: Memory) -> Memory:
+        """The higher of each."""
+        return Memory(*map(max, self, other))
+
+    def over(self, before: Memory) -> dict[str, int]:
+        """What each has grown by."""
+        return {
+            f"grown_{kind}_bytes": now - then
+            for kind, now, then in zip(self._fields, self, before, strict=True)
+        }
+
+
 @dataclass
 class Served:
     """A running service."""
@@ -136,12 +156,16 @@ class Served:
                 return run
 
     @property
-    def resident_bytes(self) -> int:
+    def memory(self) -> Memory:
         """Memory of the server's process."""
         text = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(r"^VmRSS:\s+(\d+) kB", text, re.MULTILINE)
-        assert found is not None
-        return int(found[1]) * 1024
+        kinds = dict(
+            re.findall(r"^(VmRSS|RssAnon|RssShmem|RssFile):\s+(\d+) kB", text, re.MULTILINE)
+        )
+        resident, anonymous, shared, mapped = (
+            int(kinds[kind]) * 1024 for kind in ("VmRSS", "RssAnon", "RssShmem", "RssFile")
+        )
+        return Memory(resident, anonymous + shared, mapped)
 
     @property
     def cpu_s(self) -> float:
@@ -211,14 +235,14 @@ def _not_ready(served: Served) -> bool:
 
 
 @contextlib.contextmanager
-def highest(of: Callable[[], int]) -> Iterator[list[int]]:
-    """The highest value while the block runs, first of a list."""
-    seen = [of()]
+def highest(served: Served) -> Iterator[list[Memory]]:
+    """The most memory of each kind while the block runs, first of a list."""
+    seen = [served.memory]
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(0.05):
-            seen[0] = max(seen[0], of())
+            seen[0] = seen[0].highest(served.memory)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -397,7 +421,7 @@ def beside_runs(served: Served, asking: Asking, size: Size, run_id: str) -> dict
 
     quiet_submits = [submit() for _ in range(size.probes // 5)]
     quiet_live = timed(size.probes, lambda: asking.ask("GET", "/livez"), 0.01)
-    with highest(lambda: served.resident_bytes) as peak:
+    with highest(served) as peak:
         command = [
             *(sys.executable, "-m", "benchmarks.service", "--read"),
             *(str(served.port), served.key, run_id, str(size.readers), str(size.load_s)),
@@ -423,16 +447,16 @@ def beside_runs(served: Served, asking: Asking, size: Size, run_id: str) -> dict
         "livez_beside_a_run": latencies(quiet_live),
         "submit_beside_readers": latencies(busy_submits),
         "livez_beside_readers": latencies(busy_live),
-        "peak_resident_bytes": peak[0],
+        "peak_memory_bytes": peak[0]._asdict(),
     }
 
 
 def whole_table(served: Served, run_id: str) -> dict[str, Any]:
     """Every row of members as an Arrow stream, to one reader."""
-    before = served.resident_bytes
+    before = served.memory
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=120)
     started_s = time.perf_counter()
-    with contextlib.closing(connection), highest(lambda: served.resident_bytes) as peak:
+    with contextlib.closing(connection), highest(served) as peak:
         connection.request(
             "GET",
             f"/v1/runs/{run_id}/results/member_years",
@@ -444,22 +468,26 @@ def whole_table(served: Served, run_id: str) -> dict[str, Any]:
     return {
         "rows": n_rows,
         "seconds": round(time.perf_counter() - started_s, 3),
-        "grown_bytes": peak[0] - before,
+        **peak[0].over(before),
     }
 
 
 def stalled_readers(served: Served, size: Size, run_id: str) -> dict[str, Any]:
     """Readers who ask for the same rows and take nothing."""
-    before = served.resident_bytes
+    before = served.memory
     path = f"/v1/runs/{run_id}/results/member_years"
-    with highest(lambda: served.resident_bytes) as peak:
+    with highest(served) as peak:
         held = [opened(served.port, served.member_key, path, ARROW) for _ in range(size.stalled)]
         time.sleep(size.idle_s)
         with served.asking() as asking:
             others_s = timed(size.probes // 5, lambda: asking.ask("GET", "/v1/runs?limit=1"))
         for connection in held:
             connection.close()
-    return {"readers": size.stalled, "grown_bytes": peak[0] - before, "others": latencies(others_s)}
+    return {
+        "readers": size.stalled,
+        **peak[0].over(before),
+        "others": latencies(others_s),
+    }
 
 
 def measure(members: int, size: Size, *, memory: bool = False) -> dict[str, Any]:
@@ -474,16 +502,19 @@ def measure(members: int, size: Size, *, memory: bool = False) -> dict[str, Any]
         look = f"/v1/runs/{first}/results/settlement"
         looks_s = timed(2, lambda: asking.json("GET", look, Accept="application/json"))
         time.sleep(1)
-        idle_bytes = served.resident_bytes
+        idle = served.memory
         idle_live = latencies(timed(size.probes, lambda: asking.ask("GET", "/livez")))
         figures: dict[str, Any] = {
             "look_s": {"first": round(looks_s[0], 3), "second": round(looks_s[1], 3)},
-            "idle": {"resident_bytes": idle_bytes, "livez": idle_live},
+            "idle": {"memory_bytes": idle._asdict(), "livez": idle_live},
             "idle_streams": idle_streams(served, asking, size),
         }
         if not memory:
             found = beside_runs(served, asking, size, first)
-            found["memory_over_idle"] = round(found["peak_resident_bytes"] / idle_bytes, 2)
+            most = found["peak_memory_bytes"]
+            found["memory_over_idle"] = {
+                kind: round(most[kind] / at_idle, 2) for kind, at_idle in idle._asdict().items()
+            }
             figures["beside_runs"] = found
         figures["whole_table"] = whole_table(served, first)
         figures["stalled_readers"] = stalled_readers(served, size, first)

@@ -116,6 +116,7 @@ class Parts:
         self._rows = rows
         self._from_s = time.monotonic() + from_s
         self._most_bytes = most_bytes
+        self._bytes: int | None = None
 
     def kept(self, task_sha256: str) -> Iterator[tuple[Part, Any]]:
         """Parts of a task that are whole, no two of the same shard, with what they hold."""
@@ -149,7 +150,7 @@ class Parts:
         sha256 = hashlib.sha256(content).hexdigest()
         part = Part(task_sha256, first_shard, n_shards, content_sha256(result), sha256)
         try:
-            if _bytes_in(self._folder.parent) + len(content) > self._most_bytes:
+            if not self._has_room(len(content)):
                 log.warning("part_not_kept", shards=part.named, why="parts of runs are too many")
                 return
             make_folder(self._folder, mode=0o700)
@@ -165,6 +166,19 @@ class Parts:
                 " memory, disk or processor of a machine is damaged; check them, then submit the "
                 "run again"
             )
+
+    def _has_room(self, n_bytes: int) -> bool:
+        """Whether so many more fit, and then they count; what lies there is counted when it must.
+
+        Runs that have ended since leave more room than is known here, never less: of a home's runs
+        one keeps parts at a time.
+        """
+        if self._bytes is None or self._bytes + n_bytes > self._most_bytes:
+            self._bytes = _bytes_in(self._folder.parent)
+        if self._bytes + n_bytes > self._most_bytes:
+            return False
+        self._bytes += n_bytes
+        return True
 
 
 class KeepingRunner:

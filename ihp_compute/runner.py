@@ -7,14 +7,14 @@ process: the kernels release the GIL and are serial, so threads live here and no
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from functools import cache
 from itertools import pairwise
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
+
+from ihp_compute import freed_memory
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class LocalRunner:
 
     def __init__(self, threads: int | None = None) -> None:
         self.parallelism = threads or os.cpu_count() or 1
-        keep_freed_memory()
+        freed_memory.keep()
 
     def map(self, task: Callable[[S], T], shards: Sequence[S]) -> Iterator[T]:
         """Yield results as they finish. The first failure stops the rest and is raised."""
@@ -56,32 +56,6 @@ class LocalRunner:
             finally:
                 for future in futures:
                     future.cancel()
-
-
-_TRIM_THRESHOLD: Final = -1, 256 << 20
-_MMAP_THRESHOLD: Final = -3, 32 << 20
-_ARENA_MAX: Final = -8, 1
-"""Options of glibc's `mallopt` and their values: bytes, of the second the most that it takes, and
-how many heaps there are; that of a thread alone is given back when it empties, whatever is set."""
-
-
-@cache
-def keep_freed_memory() -> bool:
-    """Let a shard's arrays take the place of the last one's, in memory that the process still has.
-
-    By default the C library gives much of what is freed back at once, and each page of the next
-    array is a fault: up to a tenth of a recalculation's processor time. What a process keeps by it
-    is some 100 MiB more.
-
-    Returns
-    -------
-    bool
-        Whether the C library has these options: glibc.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return mallopt is not None and bool(
-        mallopt(*_MMAP_THRESHOLD) and mallopt(*_TRIM_THRESHOLD) and mallopt(*_ARENA_MAX)
-    )
 
 
 BATCHES_PER_WORKER = 2

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import importlib.util
 import ipaddress
 import logging
@@ -14,7 +12,6 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -23,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from api.console import app, emit_json, say, show_table
+from ihp_compute import freed_memory
 from ihp_compute.errors import InfrastructureError
 
 if TYPE_CHECKING:
@@ -37,9 +35,6 @@ Home = Annotated[
 HANGS_S = 2.0
 """How long a thread of a request may still keep a stopped service from ending."""
 
-_MALLOC: Final = ((-3, 1 << 16), (-1, 1 << 17), (-8, 2))
-"""Of mallopt(3): M_MMAP_THRESHOLD and M_TRIM_THRESHOLD in bytes, M_ARENA_MAX."""
-_POOL: Final = "ARROW_DEFAULT_MEMORY_POOL"
 _SCRAPERS: Final = 16
 """Connections to the metrics at once."""
 _LAST_PORT: Final = 65_535
@@ -73,6 +68,7 @@ def serve(
     replaces it. The dispatcher is a process of its own: it outlives a server that is killed, and
     the next server on the same folder finds it or starts another.
     """
+    freed_memory.give_back()  # before anything reads a table
     _serve(
         settings_of(
             home=home,
@@ -105,42 +101,9 @@ def settings_of(**given: Any) -> Settings:
         raise typer.BadParameter(f"the service's settings do not fit: {names}") from error
 
 
-@contextlib.contextmanager
-def giving_memory_back() -> Iterator[None]:
-    """Have what tables are read into given back to the system, whichever thread read them.
-
-    The pool that Arrow takes by itself keeps for each thread what the thread once needed: eight
-    that send a table by turns grew by 150 MB where this one grows by 40 (a million rows of 186
-    bytes). Arrow chooses when it is first used, which must be inside the block; processes that are
-    started later, whose work is another, choose for themselves.
-    """
-    if _POOL in os.environ:
-        yield
-        return
-    os.environ[_POOL] = "system"
-    try:
-        yield
-    finally:
-        del os.environ[_POOL]
-
-
-def _keep_little() -> None:
-    """Have glibc give large pieces back at once, and keep few arenas; elsewhere nothing is done.
-
-    By itself it learns from the first large piece that is freed to keep tens of MiB for the next: a
-    service that sent its first million rows grew by 130 MiB where this one grows by 90.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for option, value in _MALLOC:
-            mallopt(option, value)
-
-
 def _serve(settings: Settings) -> None:
-    _keep_little()
     # the service is an extra, and no other command waits for it to load
-    with giving_memory_back():
-        from api.app import create_app  # noqa: PLC0415
+    from api.app import create_app  # noqa: PLC0415
     from api.auth import issue_operator_key  # noqa: PLC0415
     from api.metrics import MetricsApp  # noqa: PLC0415
     from api.server import Door, Server  # noqa: PLC0415

@@ -68,7 +68,8 @@ def sweep_command(
         f"{swept.about['replicates']:,} replicates ({swept.about['conditioning']}) "
         f"in {swept.seconds:.2f} s"
     )
-    say(f"digest {swept.digest}")
+    if not swept.is_open:
+        say(f"digest {swept.digest}")
     hidden = swept.table.column("payment_cents").null_count
     held = f", {hidden:,} of them hidden" if suppress else ""
     say(f"{out}: {swept.table.num_rows:,} rows{held}")

@@ -245,15 +245,16 @@ def failed(
     return response
 
 
-def in_place_of(request: Request, problem: Response) -> Response:
+def in_place_of(request: Request, problem: Response, words: str | None = None) -> Response:
     """The page for a problem that no endpoint has answered, where a person asks; else the problem.
 
-    Nothing of the problem but its status is shown: what went wrong stands in the log.
+    Nothing of the problem but its status is shown, in words for it unless some are given: what went
+    wrong stands in the log.
     """
     if not _for_people(request):
         return problem
     kept = {name: problem.headers[name] for name in ("retry-after",) if name in problem.headers}
-    return failed(request, problem.status_code, _WRONG[problem.status_code], kept)
+    return failed(request, problem.status_code, words or _WRONG[problem.status_code], kept)
 
 
 _WRONG: Final = {

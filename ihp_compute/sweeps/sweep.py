@@ -100,7 +100,7 @@ class Swept:
         The columns of `SWEEP`, one in the place of `AXIS` for each moved term; by scenario, the
         state first, then by partnership id.
     digest : str
-        SHA-256 over the digest of the table and what was asked for.
+        SHA-256 over the digest of the whole table and what was asked for.
     about : mapping
         run_digest, axes, conditioning, replicates, scenarios, partnerships, draft_terms.
     """
@@ -110,11 +110,24 @@ class Swept:
     about: Mapping[str, Any]
     seconds: float
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """What a file says of itself.
+
+        An open form does not say the digest, which is over whole rows: by it a guess of what is
+        hidden could be tried.
+        """
+        return {**({} if self.is_open else {"digest": self.digest}), **self.about}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is as everybody may see it."""
+        return bool(self.about.get("suppressed"))
+
     def document(self) -> dict[str, Any]:
         """The JSON document of `ihp sweep`."""
         return {
-            "digest": self.digest,
-            **self.about,
+            **self.said,
             "rows": self.table.num_rows,
             "seconds": round(self.seconds, 3),
         }
@@ -353,16 +366,12 @@ def write(swept: Swept, out: Path, *, replace: bool = False) -> None:
         As `check_output`.
     """
     check_output(out, replace=replace)
-    about = {"digest": swept.digest, **swept.about}
     with whole(out) as draft:
-        write_table(swept.table.replace_schema_metadata({METADATA: json.dumps(about)}), draft)
+        write_table(swept.table.replace_schema_metadata({METADATA: json.dumps(swept.said)}), draft)
 
 
 def shown_to_all(swept: Swept, form: OpenForm) -> Swept:
-    """A sweep as everybody may see it: null where its run hides the partnership.
-
-    Its digest stays that of the whole, by which two are told to be of the same rows.
-    """
+    """A sweep as everybody may see it: null where its run hides the partnership."""
     table = form.hide(swept.table, SWEEP)
     return replace(swept, table=table, about={**swept.about, "suppressed": True})
 
@@ -388,14 +397,14 @@ def verify_sweep(file: Path) -> str:
         raise DataError(f"{file}: cannot be read back: {error}; sweep again") from None
     try:
         about = json.loads((table.schema.metadata or {})[METADATA])
+        if about.get("suppressed"):
+            raise DataError(
+                f"{file}: is the open form of a sweep, which has no digest: verify the file that "
+                "ihp sweep writes without --suppress"
+            )
         held = about.pop("digest")
     except (KeyError, ValueError, AttributeError, TypeError):
         raise DataError(f"{file}: is no sweep; make one with ihp sweep") from None
-    if about.get("suppressed"):
-        raise DataError(
-            f"{file}: is the open form of a sweep, and its digest that of the whole one: verify "
-            "the file that ihp sweep writes without --suppress"
-        )
     found = digest_over({SWEEP.name: table_digest(table)}, about)
     if found != held:
         raise DataError(

@@ -103,10 +103,10 @@ def until(true: Callable[[], bool], seconds: float = 10) -> None:
 
 PROGRAM = """
 import socket, sys
-from api.commands.service import giving_memory_back
-with giving_memory_back():
-    from api.app import create_app
+from ihp_compute import freed_memory
+freed_memory.give_back()
 import uvicorn
+from api.app import create_app
 from api.service import Service
 from api.settings import Settings
 from cluster.store import Store
@@ -178,6 +178,33 @@ def test_a_large_table_is_sent_in_parts(apart: Apart, large: str, finished: Run)
     assert apart.resident_bytes - before < 4 * EACH_BYTES
     for connection in held:
         connection.close()
+
+
+COMMAND = """
+import os, sys
+from api import cli
+from api.commands import service
+def served(settings):
+    import pyarrow as pa
+    from ihp_compute import freed_memory
+    print(pa.default_memory_pool().backend_name, freed_memory.keep())
+    print(os.environ.get("ARROW_DEFAULT_MEMORY_POOL"))
+service._serve = served
+cli.app(["serve"], standalone_mode=False)
+"""
+
+
+@pytest.mark.parametrize("said", [None, "mimalloc"])
+def test_the_service_decides_before_arrow_is_used(said: str | None, tmp_path: Path) -> None:
+    """What it starts later chooses for itself; what an operator said stays."""
+    environment = {**os.environ, "IHP_HOME": str(tmp_path)}
+    environment.pop("ARROW_DEFAULT_MEMORY_POOL", None)
+    if said:
+        environment["ARROW_DEFAULT_MEMORY_POOL"] = said
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [said or "system", "given", "back", str(said)]
 
 
 def test_readers_who_take_nothing_hold_so_many_turns(

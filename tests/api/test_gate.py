@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -107,6 +108,26 @@ def test_what_pages_are_made_of_is_open_to_strangers(anonymous: TestClient) -> N
     for path in ("/static/page.css", "/docs/method.html"):
         assert anonymous.get(path).status_code == 404, path
         assert anonymous.post(path).status_code == 401, path
+
+
+def test_documentation_that_is_not_made_says_how_to_make_it(
+    service: Service, tmp_path: Path
+) -> None:
+    """To a person in a page, to a program in a problem, with HEAD as with GET."""
+    settings = service.settings.model_copy(update={"docs": tmp_path / "none"})
+    kinds = {"text/html,*/*;q=0.8": "text/html; charset=utf-8", "*/*": "application/problem+json"}
+    with TestClient(create_app(replace(service, settings=settings))) as anyone:
+        for accept, kind in kinds.items():
+            for path in ("/docs/", "/docs/method.html"):
+                found = anyone.get(path, headers={"Accept": accept})
+                head = anyone.head(path, headers={"Accept": accept})
+                assert (found.status_code, found.headers["content-type"]) == (404, kind)
+                assert (head.status_code, head.headers["content-type"]) == (404, kind)
+                assert "make docs" in found.text
+                assert head.content == b""
+        page = anyone.get("/docs/", headers={"Accept": "text/html"})
+        assert "<h1>Nothing is here</h1>" in page.text
+        assert "style-src 'self'" in page.headers["content-security-policy"]
 
 
 def test_a_key_shows_that_a_path_does_not_exist(client: TestClient) -> None:

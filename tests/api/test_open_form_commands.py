@@ -11,8 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli import app
+from ihp_compute.errors import DataError
 from ihp_compute.report import write_report
 from ihp_compute.results import TABLES, has_open_form, open_form, summarise, was_shown
+from ihp_compute.sweeps import verify_sweep
 
 
 def _said(*arguments: Any) -> Any:
@@ -66,8 +68,13 @@ def test_rows_of_a_sweep_are_null_where_its_run_hides_the_partnership(
     nulls: list[int] = []
     for folder, more in ((small_run, ()), (shown_run, ("--suppress",))):
         out = tmp_path / f"{len(nulls)}.parquet"
-        _said("sweep", folder, "--grid", grid, "--out", out, "--json", *more)
+        said = _said("sweep", folder, "--grid", grid, "--out", out, "--json", *more)
         nulls.append(pq.read_table(out).column("payment_cents").null_count)
+        held = json.loads(pq.read_schema(out).metadata[b"ihp_sweep"])
+        # by a digest of whole rows a guess of those that are hidden could be tried
+        assert ("digest" in said, "digest" in held) == (not more, not more)
+    with pytest.raises(DataError, match="the open form of a sweep, which has no digest"):
+        verify_sweep(out)
     hidden = open_form(shown_run).table("settlement").column("payment_cents").null_count
     assert nulls == [0, hidden]
     assert hidden > 0

@@ -19,6 +19,7 @@ from fastapi.testclient import TestClient
 
 import ihp_compute
 from api.auth import OPERATOR_SCOPES
+from api.forms import FORMS
 from api.opened import MEMBER_SCOPE
 from api.service import Service
 from cluster.runner import StoppedError
@@ -179,9 +180,9 @@ def test_a_sweep_is_queued_worked_on_and_read(
     assert str(service.home.path) not in response.text
     assert client.get(f"{here}/results").status_code == 409
     ended = work(service)
-    view = client.get(here, params={"wait": 5}).json()
-    assert (view["state"], view["rows_done"], view["digest"]) == ("succeeded", 18, ended.digest)
     all_scopes = key_with(*OPERATOR_SCOPES, MEMBER_SCOPE)
+    view = client.get(here, params={"wait": 5}, headers=all_scopes).json()
+    assert (view["state"], view["rows_done"], view["digest"]) == ("succeeded", 18, ended.digest)
     accept = {"Accept": "application/vnd.apache.arrow.stream"}
     arrow = client.get(f"{here}/results", headers=all_scopes | accept)
     table = pa.ipc.open_stream(arrow.content).read_all()
@@ -193,7 +194,42 @@ def test_a_sweep_is_queued_worked_on_and_read(
     assert rows == table.to_pylist()
     kinds = [event["kind"] for event in client.get(f"{here}/events").json()["events"]]
     assert kinds == ["submitted", "started", "validated", "committing", "succeeded"]
-    assert client.get("/v1/sweeps").json()["sweeps"] == [view]
+    assert client.get("/v1/sweeps", headers=all_scopes).json()["sweeps"] == [view]
+
+
+def test_no_digest_of_whole_rows_is_told_to_who_may_not_see_them(
+    client: TestClient,
+    service: Service,
+    small_run: Path,
+    holding: Callable[[Path], Run],
+    key_with: Callable[..., dict[str, str]],
+) -> None:
+    """By it a guess of what is hidden could be tried: in no view, header, file or page."""
+    body = {"run": holding(small_run).id, "axes": AXES}
+
+    def post() -> Any:
+        return client.post("/v1/sweeps", json=body, headers={"Idempotency-Key": "1"}).json()
+
+    sweep_id = post()["id"]
+    digest = work(service).digest
+    assert digest
+    here, page = f"/v1/sweeps/{sweep_id}", f"/sweeps/{sweep_id}"
+    asked: list[tuple[str, str, str]] = [
+        *(("GET", path, "*/*") for path in ("/v1/sweeps", here, f"{here}/events", page)),
+        *(("GET", f"{here}/results", form) for form in FORMS),
+        *(("GET", f"{page}/{name}", "*/*") for name in ("rows.csv", "rows.parquet", "bars.arrow")),
+        ("POST", f"{here}/cancel", "*/*"),
+    ]
+    for method, path, accept in asked:
+        found = client.request(method, path, headers={"Accept": accept})
+        assert found.status_code == 200, path
+        told = [found.content, str(found.headers).encode()]
+        if found.content.startswith(b"PAR1"):
+            told.append(repr(pq.read_schema(pa.BufferReader(found.content)).metadata).encode())
+        assert not any(digest.encode() in one for one in told), path
+    assert (post()["id"], post()["digest"]) == (sweep_id, None)  # the same Idempotency-Key
+    whole = key_with(*OPERATOR_SCOPES, MEMBER_SCOPE)
+    assert digest in client.get(page, headers=whole).text
 
 
 def test_a_failure_counts_no_few_people_to_who_may_not_see_members(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from structlog.testing import capture_logs
@@ -186,6 +187,27 @@ def test_what_cannot_be_kept_fails_no_run(folder: Path, monkeypatch: pytest.Monk
     assert {log["event"] for log in logs} == {"part_not_kept"}
     assert rows.kept == []
     assert sum(sums(folder, Rows(held=False), Asked())) == 11111
+
+
+def test_what_is_kept_is_counted_once_and_again_when_it_seems_too_much(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run's parts take of the room, until that run has ended."""
+    counted = Mock(wraps=parts._bytes_in)
+    monkeypatch.setattr(parts, "_bytes_in", counted)
+    rows, other = Rows(), folder.with_name("other") / "part"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(bytes(1000))
+    kept = Parts(folder, rows, from_s=0, most_bytes=1500)
+    for index in range(9):
+        kept.keep("t" * 64, index, 1, bytes([index]))
+    assert len(rows.kept) == 9
+    counted.assert_called_once_with(folder.parent)
+    kept.keep("t" * 64, 9, 1, bytes(400))
+    assert len(rows.kept) == 9
+    parts.discard(other.parent)
+    kept.keep("t" * 64, 9, 1, bytes(400))
+    assert len(rows.kept) == 10
 
 
 def test_parts_go_with_their_run(

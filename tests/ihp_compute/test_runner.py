@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import platform
 import threading
 
 import pytest
 
-from ihp_compute.runner import LocalRunner, beside, keep_freed_memory
+from ihp_compute.runner import beside
 
 
 def test_a_task_runs_beside_the_block_that_asks_for_its_result() -> None:
@@ -20,16 +18,3 @@ def test_a_task_runs_beside_the_block_that_asks_for_its_result() -> None:
 def test_what_a_task_raises_is_raised_where_its_result_is_asked_for() -> None:
     with beside(lambda: 1 // 0) as told, pytest.raises(ZeroDivisionError):
         told()
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an option of glibc")
-def test_a_process_with_a_runner_keeps_what_it_freed() -> None:
-    LocalRunner(1)
-    assert keep_freed_memory()
-
-
-def test_a_c_library_without_the_options_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda _name: object())
-    keep_freed_memory.cache_clear()
-    assert not keep_freed_memory()
-    keep_freed_memory.cache_clear()
