@@ -7,14 +7,16 @@ pass. What can take a cutoff for each year asks `known_by`, and no day of paymen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ihp_compute.population import ShardColumns
+from ihp_compute.population import ShardColumns, kept
 from ihp_compute.units import year_bounds
+
+T = TypeVar("T")
 
 NEVER: Final = 2**31 - 1
 """A day of payment after every cutoff."""
@@ -58,6 +60,10 @@ class CutShard:
             if year_bounds(year) == self._years:
                 cutoffs[k] = min(cutoff_day, self._cutoff_day)
         return self._shard, cutoffs
+
+    def keep(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `kept` says, of the shard that is cut."""
+        return kept(self._shard, key, make)
 
     def offsets(self, table: str) -> NDArray[np.int64]:
         """Start of each member's rows."""

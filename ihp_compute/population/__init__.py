@@ -16,6 +16,7 @@ from ihp_compute.population.person_rows import (
     SAID_YES,
     UNKNOWN,
     PersonRows,
+    factors_on,
     member_factors,
 )
 from ihp_compute.population.profile import profile
@@ -26,6 +27,7 @@ from ihp_compute.population.shards import (
     Population,
     Shard,
     ShardColumns,
+    kept,
     open_population,
     read_manifest,
 )
@@ -48,6 +50,8 @@ __all__ = [
     "RowHash",
     "Shard",
     "ShardColumns",
+    "factors_on",
+    "kept",
     "member_factors",
     "member_keys",
     "open_population",

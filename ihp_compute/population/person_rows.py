@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ihp_compute.codes import MEMBER_FACTORS
 from ihp_compute.input_columns import YES
 from ihp_compute.population.keys import member_keys
-from ihp_compute.population.shards import Population
+from ihp_compute.population.shards import Population, ShardColumns, kept
 from ihp_compute.units import day_of
 
 COUNTY: Final = "county_fips"
@@ -46,6 +46,28 @@ def member_factors(population: Population) -> PersonRows | None:
     return population.remember(
         "member_factors", lambda: PersonRows.of(table, columns, flags=MEMBER_FACTORS)
     )
+
+
+def factors_on(
+    factors: PersonRows, shard: ShardColumns, days: Sequence[int]
+) -> list[NDArray[np.integer[Any]]]:
+    """What `member_factors` says of a shard's members on each day: integers[n_columns, n_members].
+
+    Made once in a process for each day, since it rests on the population alone.
+
+    Parameters
+    ----------
+    factors : PersonRows
+        From `member_factors`, of the shard's population.
+    shard : Shard
+    days : sequence of int
+    """
+
+    def said(day: int) -> NDArray[np.integer[Any]]:
+        (found,) = factors.on(shard.column("members", "member_key"), [day])
+        return found.astype(factors.code.dtype)
+
+    return [kept(shard, ("member_factors", day), partial(said, day)) for day in days]
 
 
 @dataclass(frozen=True)

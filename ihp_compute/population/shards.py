@@ -70,6 +70,17 @@ class ShardColumns(Protocol):
 
 T = TypeVar("T")
 
+
+def kept(shard: ShardColumns, key: Hashable, make: Callable[[], T]) -> T:
+    """What `make()` gives of a shard's members, made once in a process where the shard is whole.
+
+    Small results alone. `key` names all they depend on beside the content, cutoffs too: a shard
+    that is cut at a day shares what is kept with the whole one.
+    """
+    keep = getattr(shard, "keep", None)
+    return make() if keep is None else cast(T, keep(key, make))
+
+
 LAYOUT_VERSION: Final = 9
 
 _AGAIN: Final = "Make one with `ihp ingest INPUT_DIR --out POPULATION`."
@@ -190,6 +201,10 @@ class Shard:
     def remember(self, key: Hashable, make: Callable[[], T]) -> T:
         """As `Population.remember`, of the population that the shard is of."""
         return self._held.remember(key, make)
+
+    def keep(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `kept` says, of this shard."""
+        return self._held.remember((self.index, key), make)
 
     def column(self, table: str, name: str) -> NDArray[Any]:
         """One numeric column as a read-only NumPy view, no copy; dtype as in `tables`."""

@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.measure.plan import Plan
-from ihp_compute.population import Population, ShardColumns
+from ihp_compute.population import Population, ShardColumns, kept
 from ihp_compute.units import year_bounds
 
 NONE: Final = "none"
@@ -103,6 +103,17 @@ class Conditions:
         years, cutoff_days : sequence of int
             Diagnoses paid after the cutoff of their year are not seen.
         """
+        key = "conditions", self.model, tuple(years), tuple(cutoff_days)
+        least = np.min_scalar_type(len(self.names) - 1)
+
+        def find() -> NDArray[np.integer[Any]]:
+            return self._found(shard, years, cutoff_days).astype(least)
+
+        return kept(shard, key, find).astype(np.int32)
+
+    def _found(
+        self, shard: ShardColumns, years: Sequence[int], cutoff_days: Sequence[int]
+    ) -> NDArray[np.int32]:
         if self.model >= 0:
             return np.stack([self._supplied(shard, year) for year in years])
         nothing = self.group_of.dtype.type(len(self.by_rank) - 1)

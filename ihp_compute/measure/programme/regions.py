@@ -22,6 +22,7 @@ from ihp_compute.population import (
     PersonRows,
     Population,
     ShardColumns,
+    factors_on,
     member_factors,
 )
 from ihp_compute.units import year_bounds
@@ -38,7 +39,7 @@ class Regions:
     names : tuple of str
         Regions, sorted.
     rows : PersonRows
-        Of one column, the county.
+        What `member_factors` says, the county too.
     region_of : int16[n_counties]
         Region of each county that the rows name; `NO_REGION` where it has none.
     """
@@ -62,17 +63,15 @@ class Regions:
             return None
         names = tuple(sorted(set(counties.values())))
         place = {county: names.index(name) for county, name in counties.items()}
-        rows = factors.only((COUNTY,))
-        (said,) = rows.names
+        said = factors.names[factors.columns.index(COUNTY)]
         region_of = [place.get(county, NO_REGION) for county in said]
-        return cls(names, rows, np.array(region_of, np.int16))
+        return cls(names, factors, np.array(region_of, np.int16))
 
     def at_ends_of(self, years: Sequence[int], shard: ShardColumns) -> NDArray[np.int16]:
         """Region of a shard's members on 31 December: int16[n_years, n_members]; or `NO_REGION`."""
-        member_key = shard.column("members", "member_key")
-        county = self.rows.on(member_key, [year_bounds(year)[1] - 1 for year in years])
-        found: NDArray[np.int16] = self.region_of[county[:, 0]]
-        return found
+        said = factors_on(self.rows, shard, [year_bounds(year)[1] - 1 for year in years])
+        county = self.rows.columns.index(COUNTY)
+        return np.stack([self.region_of[told[county]] for told in said])
 
 
 def _counties(table: pa.Table | None) -> dict[str, str]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.measure.programme.outcome_measures import DIMENSIONS, INTERVENTION
-from ihp_compute.population import UNKNOWN, PersonRows, ShardColumns
+from ihp_compute.population import UNKNOWN, PersonRows, ShardColumns, factors_on
 from ihp_compute.units import year_bounds
 
 
@@ -54,7 +54,8 @@ class Strata:
         out = np.zeros((len(years), len(self.names), key.size), np.int16)
         if self.factors is not None:
             last_days = [year_bounds(year)[1] - 1 for year in years]
-            out[:, : len(DIMENSIONS)] = self.factors.on(key, last_days)
+            for told, said in zip(out, factors_on(self.factors, shard, last_days), strict=True):
+                told[: len(DIMENSIONS)] = said
         if self.intervention is not None:
             out[:, -1] = _arms(self.intervention, key, years)
         return out
