@@ -114,6 +114,15 @@ def month_of(year: int, month: int) -> int:
     return year * 12 + month - 1
 
 
+def month_text(month: int) -> str:
+    """A month's number as text.
+
+    >>> month_text(month_of(2024, 1))
+    '2024-01'
+    """
+    return f"{month // 12:04d}-{month % 12 + 1:02d}"
+
+
 def day_of(day: date) -> int:
     """Days since 1970-01-01.
 

@@ -63,7 +63,7 @@ NUMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "comparison": ("comparison",),
     "excluded": ("exclusions",),
     "ledger": ("ledger", "cells", "caps"),
-    "quality": ("data_quality",),
+    "quality": ("data_quality", "data_review"),
 }
 """Tables of which a section's charts and tables are made."""
 

@@ -16,11 +16,12 @@ from ihp_compute.data_quality.findings import (
     gates_of,
 )
 from ihp_compute.data_quality.judging import GateTerms, Noticed
-from ihp_compute.data_quality.table import DATA_QUALITY, table_of, tripped_by_gate
+from ihp_compute.data_quality.table import DATA_QUALITY, DATA_REVIEW, table_of, tripped_by_gate
 from ihp_compute.data_quality.words import accepted_lines, noticed_lines, over_files, where_of
 
 __all__ = [
     "DATA_QUALITY",
+    "DATA_REVIEW",
     "FINDINGS",
     "GATES",
     "INGEST",

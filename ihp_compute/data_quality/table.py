@@ -1,4 +1,4 @@
-"""The table in which findings are kept, by an ingest and by a run."""
+"""The tables in which an ingest and a run keep what was noticed of data, and what was delivered."""
 
 from __future__ import annotations
 
@@ -35,6 +35,22 @@ DATA_QUALITY: Final = TableSchema(
         Column("detail", pa.string(), "more of it in words, or empty"),
     ),
     keys=("source_table", "file", "column_name", "finding", "subject"),
+    in_digest=False,
+)  # fmt: skip
+
+DATA_REVIEW: Final = TableSchema(
+    "data_review",
+    "claim lines and dollars as they were delivered, by table, month of service and plan",
+    (
+        Column("source_table", pa.string(), "medical_claim or pharmacy_claim"),
+        Column("month", pa.string(), "month of service, YYYY-MM; empty: no date that can be read"),
+        Column("plan", pa.string(),
+               "plan, or payer where none is stated; beyond the largest: (other plans)"),
+        Column("lines", pa.int64(), "lines delivered, whatever became of them", "lines"),
+        Column("unreadable_lines", pa.int64(), "those of them that cannot be read", "lines"),
+        Column("paid_cents", pa.int64(), "paid dollars of the lines delivered", "cents"),
+    ),
+    keys=("source_table", "month", "plan"),
     in_digest=False,
 )  # fmt: skip
 

@@ -16,7 +16,7 @@ from ihp_compute.data_quality import Noticed
 from ihp_compute.ingest.account import Account
 from ihp_compute.ingest.findings import NO_MONTH, UNREADABLE_REASON, Delivered, Findings
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES, IngestFate
-from ihp_compute.units import NO_DAY, date_of
+from ihp_compute.units import NO_DAY, date_of, month_text
 
 _PENDING: Final = 3
 """Months before the last paid day whose claims may still be on their way; they are not judged."""
@@ -386,7 +386,8 @@ def _thin(
             yield Noticed(
                 "thin_month",
                 table,
-                subject=f"{of}, {_name(month)}: {lesser:,} lines in the lesser of its neighbours",
+                subject=f"{of}, {month_text(month)}: {lesser:,} lines in the lesser of its "
+                "neighbours",
                 lines=counts[month],
                 share=share,
                 size=_average(counts, month),
@@ -404,15 +405,11 @@ def _month(day: int) -> int:
     return date.year * 12 + date.month - 1
 
 
-def _name(month: int) -> str:
-    return f"{month // 12:04d}-{month % 12 + 1:02d}"
-
-
 def _spelled(months: list[int]) -> str:
     """Months as spans, as in `2023-02, 2023-05 to 2023-08`."""
     starts = [m for k, m in enumerate(months) if not k or months[k - 1] != m - 1]
     ends = [m for k, m in enumerate(months) if k + 1 == len(months) or months[k + 1] != m + 1]
     return ", ".join(
-        _name(first) if first == last else f"{_name(first)} to {_name(last)}"
+        month_text(first) if first == last else f"{month_text(first)} to {month_text(last)}"
         for first, last in zip(starts, ends, strict=True)
     )

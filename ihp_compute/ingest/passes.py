@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ihp_compute.data_quality import DATA_QUALITY, GateTerms, table_of
+from ihp_compute.data_quality import DATA_QUALITY, DATA_REVIEW, GateTerms, table_of
 from ihp_compute.errors import DataError
 from ihp_compute.folders import check_target, file_sha256, stamp_of, write_arrow, write_manifest
 from ihp_compute.ingest.account import Account
@@ -73,6 +73,7 @@ from ihp_compute.ingest.handover import Rules, ShardContent
 from ihp_compute.ingest.input_files import MAX_SHARDS, InputFile, InputFolder
 from ihp_compute.ingest.quarantine import Quarantine
 from ihp_compute.ingest.recalled import SECOND_HASH
+from ihp_compute.ingest.review import review_of
 from ihp_compute.ingest.service_categories import facts_of
 from ihp_compute.ingest.shard import ShardRows, build
 from ihp_compute.ingest.spill import Spill
@@ -344,6 +345,11 @@ class _Ingest:
             self.staging / f"{DATA_QUALITY.name}.parquet",
             compression="zstd",
         )
+        pq.write_table(
+            review_of(self.folder, self.delivered),
+            self.staging / f"{DATA_REVIEW.name}.parquet",
+            compression="zstd",
+        )
         write_file_counts(
             self.staging,
             FileCounts(
@@ -597,7 +603,8 @@ class _Ingest:
         for folder in ("codes", "reference", "quarantine"):
             for path in sorted((self.staging / folder).iterdir()):
                 yield f"{folder}/{path.name}", stamp_of(path)
-        for name in (f"{DATA_QUALITY.name}.parquet", PAYMENT_DAYS_FILE, FILE_COUNTS):
+        tables = (f"{table.name}.parquet" for table in (DATA_QUALITY, DATA_REVIEW))
+        for name in (*tables, PAYMENT_DAYS_FILE, FILE_COUNTS):
             yield name, stamp_of(self.staging / name)
 
 

@@ -67,9 +67,9 @@ def interim_line(found: Sequence[ClaimsToCome], paid_through: date) -> str:
         return ""
     of, year = sum(len(one.methods) for one in found), found[0].year
     whose = "" if interim == of else f" for {interim} of {of} partnerships"
-    complete = (
-        "is not known to be complete" if year.ratio is None else f"is complete to {year.shown}"
-    )
+    complete = "is not known to be complete"
+    if year.ratio is not None:
+        complete = f"is complete to {100 * float(year.ratio):.2f} %"
     unpaid = f", {year.unpaid}" if year.unpaid else ""
     return (
         f"INTERIM{whose}: {year.year} {complete}{unpaid}, claims paid through {paid_through}, "

@@ -67,6 +67,7 @@ class Origin:
     inputs: Sequence[Mapping[str, Any]]
     ledger: Sequence[Mapping[str, Any]]
     noticed: pa.Table
+    review: pa.Table
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -282,6 +283,7 @@ def make_plan(request: RunRequest, contracts: ContractSet | None = None) -> Plan
             population.manifest["inputs"],
             population.manifest["ledger"],
             population.data_quality(),
+            population.data_review(),
         ),
         shards=population.shards,
         base_year=base_year,

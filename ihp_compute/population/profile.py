@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.codes import RATE_CELLS, SERVICE_CATEGORIES
 from ihp_compute.population.shards import Population, Shard
-from ihp_compute.units import NO_DAY, date_text, months_of_days, sums_by
+from ihp_compute.units import NO_DAY, date_text, month_text, months_of_days, sums_by
 
 _INNER: Final = 64
 """Places of a rate cell or category beside a year or month."""
@@ -134,10 +134,10 @@ def profile(population: Population) -> dict[str, Any]:
             }
             for code in sorted(months.events)
         ],
-        "claiming": [{"month": _month(m), "members": lines.people_of_outer[m]} for m in outer],
+        "claiming": [{"month": month_text(m), "members": lines.people_of_outer[m]} for m in outer],
         "claims": [
             {
-                "month": _month(code // _INNER),
+                "month": month_text(code // _INNER),
                 "category": SERVICE_CATEGORIES[code % _INNER],
                 "members": lines.people[code],
                 "lines": lines.events[code],
@@ -145,23 +145,14 @@ def profile(population: Population) -> dict[str, Any]:
             }
             for code in sorted(lines.events)
         ],
-        "first_month": _month(outer[0]) if outer else None,
-        "last_month": _month(outer[-1]) if outer else None,
+        "first_month": month_text(outer[0]) if outer else None,
+        "last_month": month_text(outer[-1]) if outer else None,
         "last_paid_day": date_text(population.manifest["last_paid_day"] or NO_DAY) or None,
         "missing": [
             {"table": table, "column": column, "rows": of[table], "missing": blank[table, column]}
             for table, column, _ in BLANKS
         ],
     }
-
-
-def _month(number: int) -> str:
-    """A month's number as text.
-
-    >>> _month(2024 * 12)
-    '2024-01'
-    """
-    return f"{number // 12:04d}-{number % 12 + 1:02d}"
 
 
 def _owners(shard: Shard, table: str) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@
     POPULATION/record/<name>/00000.arrow         `record.RECORDS`: every readable row with its fate
     POPULATION/quarantine/<table>.parquet        rows put aside at the door, with their fate
     POPULATION/data_quality.parquet              what was noticed, and what of it was accepted
+    POPULATION/data_review.parquet               lines and dollars delivered, by month and plan
     POPULATION/payment_days.arrow                when lines were paid, by month (`payment_days`)
 
 Decided here: when a file is read again to be believed: always when its size differs from the
@@ -35,7 +36,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ihp_compute import METHOD_VERSION, folders
-from ihp_compute.data_quality import DATA_QUALITY
+from ihp_compute.data_quality import DATA_QUALITY, DATA_REVIEW
 from ihp_compute.errors import PopulationError
 from ihp_compute.folders import MANIFEST, Kind, file_sha256, sha256_known
 from ihp_compute.input_columns import CODE_SYSTEMS, REFERENCE_TABLES
@@ -44,6 +45,7 @@ from ihp_compute.population.manifest import faults
 from ihp_compute.population.payment_days import FILE as PAYMENT_DAYS_FILE
 from ihp_compute.population.record import RECORDS, read_record, record_path, record_stretches
 from ihp_compute.storage import Files, Folder, Holder, Objects, manifest_text, objects_of, place_of
+from ihp_compute.table_schema import TableSchema
 
 
 class ShardColumns(Protocol):
@@ -334,11 +336,27 @@ class Population:
         PopulationError
             If the file cannot be read or holds other columns.
         """
-        name = f"{DATA_QUALITY.name}.parquet"
+        return self._kept(DATA_QUALITY)
+
+    def data_review(self) -> pa.Table:
+        """Lines and dollars delivered by month and plan, a table of `DATA_REVIEW`.
+
+        Empty where none was kept, by a version before it.
+
+        Raises
+        ------
+        PopulationError
+            If the file cannot be read or holds other columns.
+        """
+        return self._kept(DATA_REVIEW)
+
+    def _kept(self, declared: TableSchema) -> pa.Table:
+        """A table that the ingest kept beside the shards; empty where it did not."""
+        name = f"{declared.name}.parquet"
         if name not in self.manifest["files"]:
-            return DATA_QUALITY.arrow.empty_table()
+            return declared.arrow.empty_table()
         try:
-            return read_parquet(self.files, name).cast(DATA_QUALITY.arrow)
+            return read_parquet(self.files, name).cast(declared.arrow)
         except (pa.ArrowException, ValueError) as error:
             raise _unreadable(self.files, name, error) from error
 

@@ -64,12 +64,10 @@ def _completion(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = manifest.get("completion")
     if not found:
         return []
-    ratio = found["ratio"] or "not known"
+    ratio = numbers.percent(float(found["ratio"])) if found["ratio"] else "not known"
+    year = manifest["performance_year"]
     return [
-        (
-            "Run-out",
-            f"{found['run_out_months']} months; {manifest['performance_year']} complete to {ratio}",
-        ),
+        ("Run-out", f"{found['run_out_months']} months; {year} complete to {ratio}"),
         ("Status", str(found["status"])),
         *(
             pair

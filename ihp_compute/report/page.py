@@ -29,6 +29,7 @@ from ihp_compute.report.attribution import attribution_section
 from ihp_compute.report.comparison import comparison_section
 from ihp_compute.report.cost_index import cost_index_section
 from ihp_compute.report.costs import caps_section, payers_section, services_section, tied_section
+from ihp_compute.report.data_review import data_review_section
 from ihp_compute.report.definitions import definitions_section
 from ihp_compute.report.frame import template
 from ihp_compute.report.left_out import exclusion_rows, ledger_section
@@ -167,6 +168,9 @@ def render(
         exclusions=exclusion_rows(of_the_state(rows["exclusions"])),
         ledger=ledger,
         noticed=noticed,
+        review_of_data=data_review_section(
+            rows["data_review"], of_the_state(rows["ledger"]), years
+        ),
         provenance=provenance(manifest),
         shown_findings=SHOWN,
         printed_findings=PRINTED,

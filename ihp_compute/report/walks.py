@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from ihp_compute.contracts import NO_RULE
 from ihp_compute.report import numbers
@@ -84,6 +85,10 @@ def _anchor(partnership_id: str) -> str:
     return "p-" + partnership_id.encode().hex()
 
 
+_OUTCOMES: Final = frozenset({"target", "observed", "payment"})
+"""Steps that a half of a walk leads to."""
+
+
 def drawn(walk: Sequence[Step], name: str) -> Row:
     """The two halves of a walk: to the observed cost, and from savings to payment."""
     cut = next((i for i, step in enumerate(walk) if step.step == "observed"), len(walk) - 1)
@@ -94,7 +99,9 @@ def drawn(walk: Sequence[Step], name: str) -> Row:
 
 
 def _half(walk: Sequence[Step], title: str, *, from_zero: bool) -> Chart | None:
-    if not walk:
+    """The steps that have dollars, and what they lead to."""
+    shown = [step for step in walk if step.amount_cents or step.step in _OUTCOMES]
+    if not shown:
         return None
     bars = [
         Bar(
@@ -102,13 +109,11 @@ def _half(walk: Sequence[Step], title: str, *, from_zero: bool) -> Chart | None:
             step.amount_cents,
             step.after_cents,
             step.before_cents,
-            outcome=step.step in {"target", "observed", "payment"},
+            outcome=step.step in _OUTCOMES,
         )
-        for step in walk
-        if step.step != "agreed_base" or step.amount_cents  # none was agreed: nothing to draw
+        for step in shown
     ]
     words = "; ".join(
-        f"{numbers.label(s.step)} {numbers.usd(s.amount_cents, plus=s.before_cents is not None)}"
-        for s in walk
+        f"{bar.name} {numbers.usd(bar.amount, plus=bar.start is not None)}" for bar in bars
     )
     return waterfall(bars, title=title, description=f"{words}.", from_zero=from_zero)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ihp_compute.codes import COMPARISON, UNATTRIBUTED
-from ihp_compute.data_quality import DATA_QUALITY, Stage, table_of
+from ihp_compute.data_quality import DATA_QUALITY, DATA_REVIEW, Stage, table_of
 from ihp_compute.errors import UnbalancedLedgerError
 from ihp_compute.ledger import CLAIM_TABLES, LINE_FATES, IngestFate, RunFate, file_of
 from ihp_compute.measure import (
@@ -168,6 +168,7 @@ def assemble(
                 of_parts(lambda part: score_change_rows(part.plan, part.measured)),
             ),
             LEDGER.name: _table(LEDGER, of_parts(_ledger)),
+            DATA_REVIEW.name: plan.origin.review,
             DATA_QUALITY.name: table_of([*plan.origin.noticed.to_pylist(), *noticed]),
             ATTRIBUTION.name: _table(ATTRIBUTION, of_parts(_attribution)),
             EXCLUSIONS.name: _table(EXCLUSIONS, of_parts(_exclusions)),

@@ -12,7 +12,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from ihp_compute.data_quality import DATA_QUALITY
+from ihp_compute.data_quality import DATA_QUALITY, DATA_REVIEW
 from ihp_compute.measure import MEASUREMENT, MEMBER_YEARS
 from ihp_compute.results.programme_tables import PROGRAMME_TABLES
 from ihp_compute.results.quality_tables import QUALITY, QUALITY_MEASURES
@@ -523,8 +523,8 @@ UTILISATION: Final = TableSchema(
 TABLES: Final[Mapping[str, TableSchema]] = {
     table.name: table
     for table in (
-        ATTRIBUTION, CAPS, CELLS, CHANCES, CORRIDOR, DATA_QUALITY, DISTRIBUTION, EXCLUSIONS,
-        INTERVALS, LEDGER, MEMBER_YEARS, NETTED, PAID_AHEAD, PAYMENTS, QUALITY,
+        ATTRIBUTION, CAPS, CELLS, CHANCES, CORRIDOR, DATA_QUALITY, DATA_REVIEW, DISTRIBUTION,
+        EXCLUSIONS, INTERVALS, LEDGER, MEMBER_YEARS, NETTED, PAID_AHEAD, PAYMENTS, QUALITY,
         QUALITY_MEASURES, SCORE_CHANGES, SENSITIVITIES, SETTLEMENT, SETTLEMENT_STATE, UTILISATION,
         WALK, *PROGRAMME_TABLES.values(),
     )

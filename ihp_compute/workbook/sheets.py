@@ -243,6 +243,7 @@ AFTER_WALK: Final = (
     Sheet("Ledger", TABLES["ledger"].meaning, _of_table("ledger")),
     Sheet("Tied", "the ledger tied to the settlement, by partnership and year", _tied),
     Sheet("Data quality", TABLES["data_quality"].meaning, _of_table("data_quality")),
+    _further("Data review", "data_review"),
     Sheet("Assumptions", "every dated value of every contract, with its source", _assumptions),
     Sheet("Change log", "overrides, accepted gates, earlier settlements, certification",
           _change_log),

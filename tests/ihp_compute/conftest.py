@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ihp_compute.data_quality import DATA_QUALITY, GateTerms, Noticed, table_of
+from ihp_compute.data_quality import DATA_QUALITY, DATA_REVIEW, GateTerms, Noticed, table_of
 from ihp_compute.results.programme_tables import PROGRAMME_TABLES
 from ihp_compute.results.quality_tables import QUALITY, QUALITY_MEASURES
 from ihp_compute.results.tables import (
@@ -334,6 +334,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             (PAYMENTS, _by_payer(settlement)),
             (QUALITY, scores),
             (QUALITY_MEASURES, []),
+            (DATA_REVIEW, []),
             (SCORE_CHANGES, []),
             *((declared, []) for declared in PROGRAMME_TABLES.values()),
         ):

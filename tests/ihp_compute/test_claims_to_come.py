@@ -154,7 +154,7 @@ def test_the_base_year_is_cut_at_the_performance_year_s_age(
     (one,) = found["measurements"]
     assert (one["base_paid_through"], one["base_lines_cut"]) == ("2023-12-31", 9)
     said = (
-        "INTERIM: 2024 is complete to 0.900000, claims paid through 2024-12-31, 0 months of "
+        "INTERIM: 2024 is complete to 90.00 %, claims paid through 2024-12-31, 0 months of "
         "run-out; a later run trues it up"
     )
     assert said in done.headlines

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.codes import COMPARISON, UNATTRIBUTED
-from ihp_compute.data_quality import DATA_QUALITY
+from ihp_compute.data_quality import DATA_QUALITY, DATA_REVIEW
 from ihp_compute.errors import RunError
 from ihp_compute.folders import SEAL
 from ihp_compute.results import kept_terms
@@ -36,6 +36,7 @@ from ihp_compute.results.suppression.cells import (
 )
 from ihp_compute.results.suppression.open_cells import pooled
 from ihp_compute.results.suppression.pattern import Pattern, pattern_of
+from ihp_compute.results.suppression.single_table import hidden_rows
 from ihp_compute.results.tables import CELLS, TABLES, WALK
 from ihp_compute.settlement import PARTNERSHIP, SETTLED, STATE
 from ihp_compute.table_schema import Against, Behind, TableSchema
@@ -90,6 +91,8 @@ class OpenForm:
         rows = whole.to_pylist()
         if declared is DATA_QUALITY:
             return _hide(whole, declared, self._findings(rows))
+        if declared is DATA_REVIEW:
+            return _hide(whole, declared, {"": _few_lines(rows)})
         masks = self._masks(declared, rows)
         if declared is CELLS:
             return pooled(whole, masks[""], self._hidden_of_state())
@@ -237,7 +240,18 @@ def open_form(run_dir: Path, shown: Sequence[Path] = ()) -> OpenForm:
 
 def has_open_form(declared: TableSchema) -> bool:
     """Whether everybody may see anything of a table."""
-    return declared is DATA_QUALITY or bool(declared.behind)
+    return declared is DATA_QUALITY or declared is DATA_REVIEW or bool(declared.behind)
+
+
+def _few_lines(rows: Sequence[Mapping[str, Any]]) -> NDArray[np.bool_]:
+    """Months of a plan with few lines, and others, so that no sum by month, plan or table tells."""
+    return hidden_rows(
+        [
+            (row["source_table"], *(f"{row['source_table']} {row[of]}" for of in ("month", "plan")))
+            for row in rows
+        ],
+        [row["lines"] for row in rows],
+    )
 
 
 def _hide(

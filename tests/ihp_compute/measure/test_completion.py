@@ -230,10 +230,10 @@ def test_an_interim_settlement_says_its_run_out() -> None:
     )  # fmt: skip
     found = ClaimsToCome({"P1": "equal_runout"}, year, 0, 0, completes=False, interim=("P1",))
     assert interim_line([found], date(2023, 12, 31)) == (
-        "INTERIM: 2023 is complete to 0.983333, claims paid through 2023-12-31, 0 months of "
+        "INTERIM: 2023 is complete to 98.33 %, claims paid through 2023-12-31, 0 months of "
         "run-out; a later run trues it up"
     )
     final = ClaimsToCome({"P2": "given"}, year, 0, 0, completes=False, interim=())
     assert interim_line([final], date(2023, 12, 31)) == ""
     said = interim_line([final, found], date(2023, 12, 31))
-    assert said.startswith("INTERIM for 1 of 2 partnerships: 2023 is complete to 0.983333")
+    assert said.startswith("INTERIM for 1 of 2 partnerships: 2023 is complete to 98.33 %")

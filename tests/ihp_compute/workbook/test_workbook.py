@@ -38,7 +38,7 @@ OF_TABLES = {
     "Utilisation": "utilisation", "Payers": "payments", "Ledger": "ledger",
     "Data quality": "data_quality", "Chances": "chances", "Quality": "quality",
     "Attribution": "attribution", "Exclusions": "exclusions", "Caps": "caps",
-    "Corridor": "corridor", "Draws": "distribution",
+    "Corridor": "corridor", "Draws": "distribution", "Data review": "data_review",
 }  # fmt: skip
 RECALCULATE = """<?xml version="1.0" encoding="UTF-8"?>
 <oor:items xmlns:oor="http://openoffice.org/2001/registry">
@@ -91,7 +91,15 @@ def _cents(usd: float) -> int:
 
 def test_every_exhibit_is_a_sheet_and_a_part_of_the_verified_run(made: Path, values: Any) -> None:
     assert [name for name in values.sheetnames if name in SHEETS] == SHEETS
-    further = {"Chances", "Draws", "Quality", "Quality measures", "Attribution", "Exclusions"}
+    further = {
+        "Chances",
+        "Draws",
+        "Quality",
+        "Quality measures",
+        "Attribution",
+        "Exclusions",
+        "Data review",
+    }
     assert set(values.sheetnames) - set(SHEETS) == further
     named = [row[0].value for row in values["Cover"].iter_rows()]
     assert named[-len(values.sheetnames) + 1 :] == values.sheetnames[1:]
