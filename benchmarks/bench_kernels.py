@@ -240,6 +240,7 @@ def test_bench_replicate_totals(benchmark: Any) -> None:
         )[0]
 
     check = partial(bootstrap.same_law, columns=floats)
+    of_weights = partial(bootstrap.same_law_of_weights, columns=floats)
     n = n_members * n_replicates
     race(
         benchmark,
@@ -248,6 +249,8 @@ def test_bench_replicate_totals(benchmark: Any) -> None:
             "scipy.stats.bootstrap": lambda: bootstrap.by_scipy(floats, n_replicates, 7),
             "arch IIDBootstrap": lambda: bootstrap.by_arch(floats, n_replicates, 7),
             "numpy bincount @": lambda: bootstrap.by_numpy(floats, n_replicates, 7),
+            "numpy words @": lambda: bootstrap.by_words(floats, n_replicates, 7),
+            "numba loop": lambda: bootstrap.by_numba(floats, n_replicates, 7),
         },
         # a weight: 60 / 8 operations of Philox, 7 comparisons and adds; a column: multiply and add
         Work(
@@ -261,7 +264,8 @@ def test_bench_replicate_totals(benchmark: Any) -> None:
         ),
         check=dict.fromkeys(
             ("scipy.stats.bootstrap", "arch IIDBootstrap", "numpy bincount @"), check
-        ),
+        )
+        | dict.fromkeys(("numpy words @", "numba loop"), of_weights),
         note="equal in law: means, and spreads of ratios, within five standard errors",
     )
 

@@ -22,7 +22,7 @@ import pytest
 
 import ihp_compute
 import kernels
-from benchmarks.peers.sweep import Scenario, scenarios_of, summaries
+from benchmarks.peers.sweep import Scenario, scenarios_of, summaries, summaries_by_side
 from benchmarks.race import QUICK, Work, race
 from ihp_compute import contracts as contract
 from ihp_compute.codes import RATE_CELLS
@@ -103,15 +103,18 @@ def test_bench_settle_summary(benchmark: Any) -> None:
     scenarios = scenarios_of(list(axes.scenarios()), BASE)
     factor = (1.0 - 0.5) + 0.5 * 0.9
 
-    def numpy_sweep() -> Any:
-        return summaries(target[None], observed[None], scenarios, factor, RANKS)[:, 0]
+    def by(form: Any) -> Any:
+        return form(target[None], observed[None], scenarios, factor, RANKS)[:, 0]
 
     race(
         benchmark,
         lambda: kernels.settle_summary(
             sources, found.constants, found.compiled.table, output, P_MICRO
         ),
-        {"numpy": numpy_sweep},
+        {
+            "numpy": lambda: by(summaries),
+            "numpy, sides once": lambda: by(summaries_by_side),
+        },
         work(len(scenarios), 1),
     )
 
@@ -192,9 +195,12 @@ def test_bench_sweep(benchmark: Any, state: tuple[Path, Totals, ContractSet]) ->
     race(
         benchmark,
         lambda: sweep(folder, axes, LocalRunner(1)),
-        {"numpy": lambda: summaries(target, observed, scenarios, 1.0, RANKS)},
+        {
+            "numpy": lambda: summaries(target, observed, scenarios, 1.0, RANKS),
+            "numpy, sides once": lambda: summaries_by_side(target, observed, scenarios, 1.0, RANKS),
+        },
         work(len(scenarios), PARTNERSHIPS),
-        check={"numpy": equal},
+        check={"numpy": equal, "numpy, sides once": equal},
         rounds=3,
         note="ours reads the run, adds the state, tabulates, digests; the peer starts from arrays",
     )
