@@ -62,6 +62,7 @@ from ihp_compute.errors import (
     RiskModelError,
     UnbalancedLedgerError,
 )
+from ihp_compute.measured_before import MeasuredBefore
 from ihp_compute.publishing import make_folder
 from ihp_compute.runner import Runner
 
@@ -139,6 +140,7 @@ class Dispatcher:
         self._runner = runner
         self._name = name
         self._work = work
+        self._measured_before = MeasuredBefore()
         self._before_success = before_success
         self._lease_ms = lease_ms
         self._beat_s = beat_s
@@ -204,6 +206,7 @@ class Dispatcher:
             self._leases, run, self._lease_ms, self._beat_s, self._max_run_s, self.stopping
         )
         held = _Held(self._leases, attempt)
+        attempt.before = self._measured_before
         attempt.parts = Parts(self._home.parts / run.id, held, from_s=self._keep_from_s)
         self._under_way = attempt
         folder = self._home.runs / run.id
@@ -300,6 +303,7 @@ class _Attempt:
     """One attempt's lease, kept alive by a thread; as a context."""
 
     parts: Parts
+    before: MeasuredBefore
 
     def __init__(
         self,

@@ -32,7 +32,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
-from cluster.content import content_sha256, program_sha256
+from ihp_compute.content import content_sha256, program_sha256
 from ihp_compute.errors import InfrastructureError
 from ihp_compute.publishing import make_folder, whole
 from ihp_compute.runner import Batch, Runner, batches
@@ -255,7 +255,8 @@ def _key(task: Callable[[Any], Any], shards: Sequence[Any]) -> str | None:
     if not shards or not all(isinstance(batch, Batch) for batch in shards):
         return None
     try:
-        return content_sha256((program_sha256(), task))
+        of = {getattr(shard, "population_sha256", "") for batch in shards for shard in batch}
+        return content_sha256((program_sha256(), of, task))
     except (TypeError, RecursionError) as error:
         log.warning("task_not_kept", error=type(error).__name__)
         return None

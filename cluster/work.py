@@ -25,6 +25,7 @@ from cluster.runner import RayRunner
 from cluster.runs import Run
 from cluster.states import Phase
 from ihp_compute import pipeline
+from ihp_compute.measured_before import MeasuredBefore
 from ihp_compute.population import open_population
 from ihp_compute.publishing import make_folder
 from ihp_compute.remeasured import sweep_anew
@@ -40,6 +41,11 @@ class Attempt(Protocol):
 
     def progress(self, done: int, total: int) -> None:
         """So many shards are done, of so many."""
+
+    @property
+    def before(self) -> MeasuredBefore:
+        """What this process has measured before."""
+        ...
 
     def keeping(self, runner: Runner, parallelism: int) -> Runner:
         """The runner, which leaves out what an earlier attempt has done, and keeps what it does."""
@@ -72,7 +78,9 @@ def recalculate(run: Run, out: Path, runner: RayRunner, attempt: Attempt) -> str
     # no batch so long that its loss hurts
     apart = max(runner.parallelism, math.ceil(expected_s / PART_S) * runner.parallelism)
     kept = attempt.keeping(placed, apart)
-    return pipeline.run(request, out, kept, attempt.progress, attempt.enter).digest
+    return pipeline.run(
+        request, out, kept, attempt.progress, attempt.enter, before=attempt.before
+    ).digest
 
 
 def placed_on(

@@ -15,6 +15,7 @@ import io
 import json
 import os
 import re
+import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -249,6 +250,16 @@ def _times_of(status: os.stat_result) -> tuple[int, int, int]:
 @lru_cache(maxsize=1 << 14)
 def _sha256_of(path: Path, *_identity: int) -> str:
     return file_sha256(path)
+
+
+def link(source: Path, target: Path) -> None:
+    """The same file in another place; a copy where the system makes no link."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another disk, or a file system without links
+        shutil.copyfile(source, target)
 
 
 def write_arrow(path: Path, batch: pa.RecordBatch) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from ihp_compute.measure import (
     ProgrammePart,
     RunRequest,
     ShardMeasured,
+    ShardPlan,
     Survey,
     added,
     completed,
@@ -48,6 +49,7 @@ from ihp_compute.measure import (
     with_payments,
     with_scores_of,
 )
+from ihp_compute.measured_before import MeasuredBefore, measuring_sha256
 from ihp_compute.payments import paid_years
 from ihp_compute.population import Shard
 from ihp_compute.report import write_report
@@ -79,6 +81,7 @@ def run(
     replace: bool = False,
     workbook: bool = False,
     contracts: ContractSet | None = None,
+    before: MeasuredBefore | None = None,
 ) -> Outcome:
     """Measure every shard wherever `runner` puts it, merge the sums, settle, write.
 
@@ -100,6 +103,8 @@ def run(
         Whether to write the run's workbook beside its report.
     contracts : ContractSet, optional
         Instead of those that the request names.
+    before : MeasuredBefore, optional
+        What this process has measured before: taken where nothing differs that measuring rests on.
 
     Returns
     -------
@@ -125,19 +130,24 @@ def run(
         enter("running")
     paid = paid_years(plan, runner)
     ways = measurements(plan)
-    measured = []
-    for done, way in enumerate(ways):
-        complete = completion_of(way, runner)
-        asked = surveyed(complete, programme if done == 0 else parts_of_each(way), runner)
-        tasks = runner.map(
-            partial(measure, plan=complete, parts=asked), batches(plan.shards, runner.parallelism)
-        )
-        told = _told(progress, done, len(ways))
-        measured.append((complete, Measured.merge(tasks, len(plan.shards), told)))
+    if paid:  # what is paid ahead is among the costs that a shard does not know
+        before = None
+    sha256 = "" if before is None else measuring_sha256(ways, programme)
+    taken = None if before is None else before.find(sha256, ways)
+    measured = measured_by(ways, programme, runner, progress) if taken is None else [*taken[0]]
     plan = scored(together(plan, [way for way, _ in measured]), measured[0][1])
     measured = [(with_scores_of(way, plan), found) for way, found in measured]
     with Draft(out, plan, nets, pages, replace=replace) as draft:
-        draft.keep([(len(way.rule_sets), found.member_years) for way, found in measured])
+        if taken is not None and not draft.take(taken[1]):
+            found_again = measured_by(ways, programme, runner, progress)
+            measured = [
+                (way, found) for (way, _), (_, found) in zip(measured, found_again, strict=True)
+            ]
+            taken = None
+        if taken is None:
+            draft.keep([(len(way.rule_sets), found.member_years) for way, found in measured])
+        elif progress is not None:
+            progress(len(ways) * len(plan.shards), len(ways) * len(plan.shards))
         parts = [
             Part(way, with_payments(way, settling(way, found), paid), ()) for way, found in measured
         ]
@@ -146,7 +156,30 @@ def run(
             results = assemble(plan, parts, nets, rows)
         if enter is not None:
             enter("committing")
-        return draft.finish(results, runner_name=runner.name, started=started)
+        outcome = draft.finish(results, runner_name=runner.name, started=started)
+    if before is not None:
+        before.keep(sha256, ways, measured, draft.member_years)
+    return outcome
+
+
+def measured_by(
+    ways: Sequence[Plan],
+    programme: Sequence[ProgrammePart],
+    runner: Runner,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[tuple[Plan, Measured]]:
+    """Each measurement with completion where costs are completed, and its sums over all shards."""
+    measured = []
+    for done, way in enumerate(ways):
+        complete = completion_of(way, runner)
+        asked = surveyed(complete, programme if done == 0 else parts_of_each(way), runner)
+        tasks = runner.map(
+            partial(measure, plan=complete.for_shards(), parts=asked),
+            batches(way.shards, runner.parallelism),
+        )
+        told = _told(progress, done, len(ways))
+        measured.append((complete, Measured.merge(tasks, len(way.shards), told)))
+    return measured
 
 
 def settled(plan: Plan, measured: Measured) -> list[Settled]:
@@ -174,11 +207,12 @@ def completion_of(plan: Plan, runner: Runner) -> Plan:
     """The plan with each payer's completion, where the run is to complete costs."""
     if not plan.completes:
         return plan
-    found = runner.map(partial(develop_all, plan=plan), batches(plan.shards, runner.parallelism))
+    task = partial(develop_all, plan=plan.for_shards())
+    found = runner.map(task, batches(plan.shards, runner.parallelism))
     return plan.completed_by(*parts_of(reduce(add, found), plan))
 
 
-def develop_all(shards: Sequence[Shard], *, plan: Plan) -> Developed:
+def develop_all(shards: Sequence[Shard], *, plan: ShardPlan) -> Developed:
     """Capped cost of neighbouring shards by payer, month and lag."""
     return reduce(add, (develop(shard, plan, plan.attributed(shard)) for shard in shards))
 
@@ -201,9 +235,8 @@ def surveyed(
         return tuple(parts)
 
     def find() -> Survey:
-        found = runner.map(
-            partial(survey, plan=plan, parts=asking), batches(plan.shards, runner.parallelism)
-        )
+        task = partial(survey, plan=plan.for_shards(), parts=asking)
+        found = runner.map(task, batches(plan.shards, runner.parallelism))
         return reduce(added, found)
 
     keys = tuple(part.survey_key(plan) for part in asking)
@@ -211,21 +244,21 @@ def surveyed(
     return tuple(part.surveyed(whole[part.name]) if part.surveys else part for part in parts)
 
 
-def survey(shards: Sequence[Shard], *, plan: Plan, parts: Sequence[ProgrammePart]) -> Survey:
+def survey(shards: Sequence[Shard], *, plan: ShardPlan, parts: Sequence[ProgrammePart]) -> Survey:
     """What parts of the programme must know of everybody, over neighbouring shards."""
     each = ({part.name: part.survey(plan.seen(shard), plan) for part in parts} for shard in shards)
     return reduce(added, each)
 
 
 def measure(
-    shards: Sequence[Shard], *, plan: Plan, parts: Sequence[ProgrammePart] = ()
+    shards: Sequence[Shard], *, plan: ShardPlan, parts: Sequence[ProgrammePart] = ()
 ) -> Measured:
     """Measure neighbouring shards one by one, then draw their members together."""
     return Measured.of(plan, [measure_shard(shard, plan, parts) for shard in shards], parts)
 
 
 def measure_shard(
-    shard: Shard, plan: Plan, programme: Sequence[ProgrammePart] = ()
+    shard: Shard, plan: ShardPlan, programme: Sequence[ProgrammePart] = ()
 ) -> ShardMeasured:
     """Everything that needs a member's own rows."""
     attributions = plan.attributed(shard)

@@ -58,7 +58,7 @@ def dollars_of(shard: Shard, plan: Plan, groups: Sequence[int]) -> Dollars:
     _, fate = line_fates(
         seen, plan.rule_sets, cutoff_day=plan.cutoff_day, attributions=attributions, costs=done,
         group_rule_set=plan.group_rule_set, n_partnerships=plan.roster.n_partnerships,
-        n_files=len(plan.origin.files),
+        n_files=plan.n_files,
     )  # fmt: skip
     day = seen.column("lines", INCURRED_BY[incurred_by(plan.rule_sets)])
     paid = seen.column("lines", "paid_cents")

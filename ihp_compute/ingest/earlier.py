@@ -11,7 +11,6 @@ system makes no link.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -25,7 +24,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError, PopulationError
-from ihp_compute.folders import stamp_of
+from ihp_compute.folders import link, stamp_of
 from ihp_compute.ingest.counted import ShardCounts, read_counts, read_file_counts, rules_of
 from ihp_compute.ingest.final_action import Choices
 from ihp_compute.ingest.handover import Rules
@@ -253,10 +252,7 @@ class Earlier:
         if isinstance(self._files, Objects):
             shutil.copyfile(self._files.pin(name), target)
         else:
-            try:
-                os.link(self.population.path / name, target)
-            except OSError:  # another disk, or a file system without links
-                shutil.copyfile(self.population.path / name, target)
+            link(self.population.path / name, target)
         return stamp_of(target, self.manifest["files"][name]["sha256"])
 
     def reused(self, name: str, folder: Path, stamp: dict[str, Any]) -> dict[str, Any]:

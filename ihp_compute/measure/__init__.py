@@ -56,6 +56,7 @@ from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.score_change import SCORE_PARTS
 from ihp_compute.measure.scoring import noticed_of_scoring
 from ihp_compute.measure.settling import counted_in, settling, with_payments
+from ihp_compute.measure.shard_plan import ShardPlan
 from ihp_compute.measure.statement import STATEMENT_FIELDS, read_statement, statement_of, unstated
 from ihp_compute.measure.utilisation import measures_of, utilise_years
 
@@ -89,6 +90,7 @@ __all__ = [
     "ProspectivePlan",
     "RunRequest",
     "ShardMeasured",
+    "ShardPlan",
     "Survey",
     "YearPlan",
     "added",

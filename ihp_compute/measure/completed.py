@@ -38,7 +38,7 @@ from ihp_compute.measure.completion import (
 )
 from ihp_compute.measure.cost import Cost, amount_cents, costs, slots
 from ihp_compute.measure.payer_months import IS_MANAGED, payer_names
-from ihp_compute.measure.plan import Plan
+from ihp_compute.measure.shard_plan import ShardPlan
 from ihp_compute.population import ShardColumns
 from ihp_compute.units import NO_DAY, half_even, month_of, sums_by
 
@@ -91,7 +91,7 @@ class _Counted(NamedTuple):
         )  # fmt: skip
 
 
-def develop(shard: ShardColumns, plan: Plan, attributions: Sequence[Attribution]) -> Developed:
+def develop(shard: ShardColumns, plan: ShardPlan, attributions: Sequence[Attribution]) -> Developed:
     """One shard's cost by payer, month and lag, of eligible members."""
     first_month = month_of(plan.base_year, 1)
     n_months = _MONTHS * (plan.performance_year - plan.base_year + 1)
@@ -134,7 +134,7 @@ def _eligible(cost: Cost, eligible: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def parts_of(
-    found: Developed, plan: Plan
+    found: Developed, plan: ShardPlan
 ) -> tuple[dict[tuple[int, int, int], Fraction], list[str]]:
     """Completion of each (rule set, year's position, payer) that is not complete, and what to tell.
 
@@ -179,7 +179,7 @@ def parts_of(
 
 def completed(
     shard: ShardColumns,
-    plan: Plan,
+    plan: ShardPlan,
     attributions: Sequence[Attribution],
     measured: Sequence[Sequence[Cost]],
 ) -> list[list[Cost]]:
@@ -315,7 +315,7 @@ def _payer_of_month(shard: ShardColumns, attribution: Attribution) -> NDArray[np
 
 def _counted(
     shard: ShardColumns,
-    plan: Plan,
+    plan: ShardPlan,
     terms: CostTerms,
     attributions: Sequence[Attribution],
     payers: Sequence[NDArray[np.int64]],

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -23,15 +24,17 @@ from ihp_compute.measure.missing import unpaid_encounters, unscored
 from ihp_compute.measure.movement import movement
 from ihp_compute.measure.paid_ahead import PaidYear
 from ihp_compute.measure.payer_months import payer_months
-from ihp_compute.measure.plan import Plan
 from ihp_compute.measure.programme import MemberYear, ProgrammePart, ProgrammeSums, added
 from ihp_compute.measure.providers import providers_of
 from ihp_compute.measure.score_change import score_change
+from ihp_compute.measure.shard_plan import ShardPlan
 from ihp_compute.measure.utilisation import UseOfCare, summed_use
 from ihp_compute.population import ShardColumns
 from ihp_compute.risk import ScoreParts, Scores
 from ihp_compute.uncertainty import Rows, Totals, YearRows, replicate_totals
 from ihp_compute.units import sums_by
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class Measured:
         Totals of the roster's groups, where `totals` has alliances in their members' place.
     paid_ahead : tuple of PaidYear
         Population-based payments that the run counts as cost or grades.
+    made : dict
+        What `once` was given.
     """
 
     totals: Totals
@@ -90,6 +95,18 @@ class Measured:
     n_shards: int
     apart: Totals | None = None
     paid_ahead: tuple[PaidYear, ...] = ()
+    made: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def once(self, name: str, make: Callable[[Sequence[pa.Table]], T]) -> T:
+        """What `make` gives of the member-years, made once: it lasts longer than these do.
+
+        It may rest on nothing else but what `measured_before.measuring_sha256` is made of.
+        """
+        if name not in self.made:
+            if not self.member_years:
+                raise ValueError(f"{name} was not made while member-years were there")
+            self.made[name] = make(self.member_years)
+        return cast(T, self.made[name])
 
     @property
     def group_totals(self) -> Totals:
@@ -134,7 +151,7 @@ class Measured:
 
     @classmethod
     def of(
-        cls, plan: Plan, shards: Sequence[ShardMeasured], parts: Sequence[ProgrammePart] = ()
+        cls, plan: ShardPlan, shards: Sequence[ShardMeasured], parts: Sequence[ProgrammePart] = ()
     ) -> Measured:
         """Sums of measured shards; their members are drawn together."""
         cells = sum((shard.cells for shard in shards[1:]), shards[0].cells)
@@ -198,7 +215,7 @@ class ShardMeasured:
     def of(
         cls,
         shard: ShardColumns,
-        plan: Plan,
+        plan: ShardPlan,
         attributions: Sequence[Attribution],
         scores: Sequence[Scores],
         score_parts: ScoreParts | None,
@@ -231,7 +248,7 @@ class ShardMeasured:
             costs=costs,
             group_rule_set=plan.group_rule_set,
             n_partnerships=plan.roster.n_partnerships,
-            n_files=len(plan.origin.files),
+            n_files=plan.n_files,
         )
         incurred_day = shard.column("lines", INCURRED_BY[incurred_by(plan.rule_sets)])
         return cls(
@@ -285,7 +302,7 @@ class ShardMeasured:
 
 def _programme(
     shard: ShardColumns,
-    plan: Plan,
+    plan: ShardPlan,
     years: Sequence[tuple[Attribution, Scores, Sequence[Cost], UseOfCare]],
     parts: Sequence[ProgrammePart],
 ) -> ProgrammeSums:

@@ -15,7 +15,7 @@ from ihp_compute.contracts import ATTRIBUTION_STEPS
 from ihp_compute.measure.attribution import EXCLUSION_REASONS, Attribution
 from ihp_compute.measure.cost import Cost
 from ihp_compute.measure.payer_months import payer_labels
-from ihp_compute.measure.plan import Plan
+from ihp_compute.measure.shard_plan import ShardPlan
 from ihp_compute.measure.utilisation import UseOfCare
 from ihp_compute.risk import Scores
 from ihp_compute.table_schema import Column, TableSchema
@@ -115,7 +115,7 @@ def member_years_schema(n_rule_sets: int) -> TableSchema:
 
 def member_years_of(
     member_key: NDArray[np.uint64],
-    plan: Plan,
+    plan: ShardPlan,
     years: Sequence[tuple[Attribution, Scores, Sequence[Cost], UseOfCare]],
     by_payer: Sequence[NDArray[np.uint8]],
     providers: Sequence[NDArray[np.int32]],

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
@@ -21,31 +20,28 @@ import pyarrow as pa
 
 import kernels
 from ihp_compute.contracts import (
-    INCURRED_BY,
     AttributionTerms,
     ContractSet,
-    CostTerms,
     Own,
     Programme,
     QualityScores,
     RiskTerms,
-    incurred_by,
     load_programme,
 )
 from ihp_compute.data_quality import RUN, GateTerms, Noticed, Stage
 from ihp_compute.errors import ContractError, DeviceUnavailableError
 from ihp_compute.ledger import file_of
-from ihp_compute.measure.attribution import Attribution, attribute, countable_months
+from ihp_compute.measure.attribution import countable_months
 from ihp_compute.measure.claims_to_come import ClaimsToCome, claims_to_come, immature
-from ihp_compute.measure.cut import CutShard
 from ihp_compute.measure.foreseen import foresee
 from ihp_compute.measure.quality import QualityOfYear, check_measured, given_instead, settled_by
 from ihp_compute.measure.request import RunRequest
 from ihp_compute.measure.roster import Roster, compile_roster
 from ihp_compute.measure.scoring import noticed_of_scoring
-from ihp_compute.measure.utilisation import UseRule, compile_use
+from ihp_compute.measure.shard_plan import ShardPlan
+from ihp_compute.measure.utilisation import compile_use
 from ihp_compute.measure.visits import VisitRule, compile_visits
-from ihp_compute.population import Population, Shard, ShardColumns, open_population
+from ihp_compute.population import Population, Shard, open_population
 from ihp_compute.risk import (
     MonthsThatCount,
     ScoreProvider,
@@ -55,7 +51,6 @@ from ihp_compute.risk import (
     scoring_of,
 )
 from ihp_compute.storage import lasting
-from ihp_compute.units import date_of
 
 
 @dataclass(frozen=True)
@@ -75,15 +70,10 @@ class Origin:
         return tuple(map(file_of, self.inputs))
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A run, fully decided.
+@dataclass(frozen=True, kw_only=True)
+class Plan(ShardPlan):
+    """A run, fully decided: how its shards are measured, and what is made of it.
 
-    `rule_sets` are the distinct cost terms among the contracts; `group_rule_set[g]` says which one
-    settles group g (the comparison population and the unattributed are measured under each).
-    `rate_cells` are the distinct lists of rate cells among the contracts.
-    `to_come` has one entry for each way in which contracts have claims measured, and `measurement`
-    is the place of this plan's among them where it has one alone (`measurements`).
     `programme` is what is measured beside settlements; None: nothing.
     `quality` are the scores that settle, `quality_of_year` is what they are made of.
     `noticed` are rows of `DATA_QUALITY` of the run itself, judged by its gates.
@@ -92,53 +82,18 @@ class Plan:
     request: RunRequest
     origin: Origin
     shards: tuple[Shard, ...]
-    base_year: int
-    performance_year: int
-    cutoff_day: int
-    to_come: tuple[ClaimsToCome, ...]
     contracts: ContractSet
-    attribution: AttributionTerms
-    rule_sets: tuple[CostTerms, ...]
-    rate_cells: tuple[tuple[str, ...], ...]
-    group_rule_set: tuple[int, ...]
-    roster: Roster
-    visits: VisitRule
-    use: UseRule
-    scores: ScoreProvider
     quality: Mapping[str, Own]
     quality_of_year: QualityOfYear
-    device: str
-    plans: tuple[str, ...]
     programme: Programme | None = None
     notes: tuple[str, ...] = field(default=())
     noticed: tuple[Mapping[str, Any], ...] = field(default=())
-    measurement: int = 0
 
-    @property
-    def completion(self) -> ClaimsToCome:
-        """What is done about claims still to come, of a plan that measures in one way."""
-        (found,) = self.to_come
-        return found
-
-    @property
-    def years(self) -> tuple[int, int]:
-        """Base year, performance year."""
-        return self.base_year, self.performance_year
-
-    @property
-    def replicates(self) -> int:
-        """B, draws beside the observed row."""
-        return self.request.replicates
-
-    @property
-    def seed(self) -> int:
-        """Seed of the member weights."""
-        return self.request.seed
-
-    @property
-    def completes(self) -> bool:
-        """Whether cost must be developed before it is measured: not where it is known complete."""
-        return self.completion.completes
+    def for_shards(self) -> ShardPlan:
+        """What of it travels to workers: not whose contracts have what is to come done so."""
+        sent = {each.name: getattr(self, each.name) for each in fields(ShardPlan)}
+        sent["to_come"] = tuple(replace(one, methods={}, interim=()) for one in self.to_come)
+        return ShardPlan(**sent)
 
     def completed_by(
         self, parts: Mapping[tuple[int, int, int], Fraction], notes: Sequence[str] = ()
@@ -147,42 +102,6 @@ class Plan:
         return replace(
             self, to_come=(replace(self.completion, parts=parts),), notes=(*self.notes, *notes)
         )
-
-    @property
-    def cutoff_days(self) -> tuple[int, int]:
-        """Claims paid after these days are left out: of the base, of the performance year."""
-        return self.completion.base_cutoff_day, self.cutoff_day
-
-    @property
-    def cut(self) -> tuple[int, str, int] | None:
-        """Base year, the day that a line is of, and cutoff, where that leaves anything out."""
-        if not self.completion.cut_lines:
-            return None
-        incurred_day = INCURRED_BY[incurred_by(self.rule_sets)]
-        return self.base_year, incurred_day, self.completion.base_cutoff_day
-
-    def seen(self, shard: Shard) -> ShardColumns:
-        """A shard with the base year cut, where that leaves anything out."""
-        if self.cut is None:
-            return shard
-        base_year, incurred_day, cutoff_day = self.cut
-        return CutShard(
-            shard, base_year=base_year, incurred_day=incurred_day, cutoff_day=cutoff_day
-        )
-
-    def attributed(self, shard: ShardColumns) -> list[Attribution]:
-        """Whose members a shard's are, in the base and in the performance year."""
-        return [
-            attribute(
-                shard, self.roster, self.visits, self.attribution, year=year, cutoff_day=cutoff_day
-            )
-            for year, cutoff_day in zip(self.years, self.cutoff_days, strict=True)
-        ]
-
-    @property
-    def paid_through(self) -> date:
-        """Claims paid after this date are left out."""
-        return date_of(self.cutoff_day)
 
     @property
     def gates(self) -> GateTerms:
@@ -277,6 +196,9 @@ def make_plan(request: RunRequest, contracts: ContractSet | None = None) -> Plan
     idle = dict.fromkeys(note for asked in scorings for note in idle_terms(*asked))
     return Plan(
         request=request,
+        n_files=len(population.manifest["inputs"]),
+        replicates=request.replicates,
+        seed=request.seed,
         origin=Origin(
             population.place,
             population.digest,

@@ -175,6 +175,11 @@ class Shard:
         return f"Shard({self.index}, {self._files.where('')!r})"
 
     @property
+    def population_sha256(self) -> str:
+        """SHA-256 of what the manifest of its population says: of every file of it."""
+        return self._manifest_sha256
+
+    @property
     def n_members(self) -> int:
         """How many members stand in this shard; it may be none."""
         return int(self.batch("members").num_rows)

@@ -15,7 +15,7 @@ from ihp_compute.results.certification import (
 )
 from ihp_compute.results.clinics import OWN
 from ihp_compute.results.digest import digest_over, table_digest
-from ihp_compute.results.folder import Draft, Outcome, check_place
+from ihp_compute.results.folder import Draft, Outcome, TableFile, check_place
 from ihp_compute.results.kept_terms import RunTerms
 from ihp_compute.results.manifest import read_manifest, request_of
 from ihp_compute.results.netting import nets_of
@@ -70,6 +70,7 @@ __all__ = [
     "Reconciliation",
     "RunTerms",
     "Summary",
+    "TableFile",
     "UseChange",
     "YearSummary",
     "assemble",

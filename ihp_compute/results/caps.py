@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import pyarrow as pa
@@ -21,19 +22,22 @@ def cap_rows(part: Part) -> Iterator[dict[str, Any]]:
     rules = dict(zip(plan.roster.groups, plan.group_rule_set, strict=True))
     sums: dict[tuple[str, int], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     names = {one.partnership_id for one in settled}
-    for table in measured.member_years:
-        for row in _by_group(table, len(plan.rule_sets)):
-            group = row["group_id"]
-            if group not in rules or plan.contracts.settles(group) not in names:
-                continue
-            own = sums[plan.contracts.settles(group), row["year"]]
-            own["n_members"] += row["year_count"]
-            for name in _COUNTED:
-                own[name] += row[f"{name}_{rules[group]}_sum"]
-            for name in _CENTS:
-                own[f"{name}_cents"] += row[f"{name}_r{rules[group]}_cents_sum"]
+    for row in measured.once("caps", partial(_of_tables, n_rule_sets=len(plan.rule_sets))):
+        group = row["group_id"]
+        if group not in rules or plan.contracts.settles(group) not in names:
+            continue
+        own = sums[plan.contracts.settles(group), row["year"]]
+        own["n_members"] += row["year_count"]
+        for name in _COUNTED:
+            own[name] += row[f"{name}_{rules[group]}_sum"]
+        for name in _CENTS:
+            own[f"{name}_cents"] += row[f"{name}_r{rules[group]}_cents_sum"]
     for (name, year), own in sorted(sums.items()):
         yield {"partnership_id": name, "year": year, **own}
+
+
+def _of_tables(tables: Sequence[pa.Table], n_rule_sets: int) -> list[dict[str, Any]]:
+    return [row for table in tables for row in _by_group(table, n_rule_sets)]
 
 
 def _by_group(table: pa.Table, n_rule_sets: int) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ Not here: how a variance is estimated (`uncertainty.clinics`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -59,10 +59,14 @@ class ClinicYears:
     @classmethod
     def of(cls, plan: Plan, measured: Measured) -> ClinicYears:
         """From the member-years of a run; the order of shards is no matter."""
+        return measured.once("clinics", lambda tables: cls._of(plan, measured, tables))
+
+    @classmethod
+    def _of(cls, plan: Plan, measured: Measured, tables: Sequence[pa.Table]) -> ClinicYears:
         names = ["group_id", "attributed_npi", "score_micro"]
         names += [f"months_{cell}" for cell in RATE_CELLS]
         names += [f"cost_r{r}_cents" for r in range(len(plan.rule_sets))]
-        table = pa.concat_tables([part.select(names) for part in measured.member_years])
+        table = pa.concat_tables([part.select(names) for part in tables])
         groups = measured.totals.groups
         known = {name: groups.index(plan.contracts.settles(name)) for name in plan.roster.groups}
         group = _coded(table.column("group_id"), lambda name: known.get(name, -1))

@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,14 @@ import pyarrow.parquet as pq
 
 from ihp_compute.data_quality import DATA_QUALITY
 from ihp_compute.errors import RunError
-from ihp_compute.folders import MANIFEST, OTHERWISE, check_target, file_sha256, write_manifest
+from ihp_compute.folders import (
+    MANIFEST,
+    OTHERWISE,
+    check_target,
+    link,
+    sha256_known,
+    write_manifest,
+)
 from ihp_compute.measure import MEMBER_YEARS, OWN_TEXT, Plan, member_years_schema
 from ihp_compute.publishing import beside, publish
 from ihp_compute.results import kept_terms
@@ -52,6 +59,8 @@ from ihp_compute.results.tables import INTERVALS, NETTED, SETTLEMENT, TABLES
 from ihp_compute.settlement import PARTNERSHIP
 from ihp_compute.table_schema import TableSchema
 from ihp_compute.uncertainty import totals_file, write_totals
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,24 @@ class Outcome:
             return ""
         low, high = self.rate_intervals[partnership_id]
         return f"{low:+.2%} to {high:+.2%}"
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table's file of a finished run.
+
+    Attributes
+    ----------
+    path : Path
+    sha256 : str
+        Of its bytes.
+    digest : str
+        Of its content.
+    """
+
+    path: Path
+    sha256: str
+    digest: str
 
 
 def check_place(out: Path, plan: Plan, nets: Sequence[Netted], *, replace: bool) -> None:
@@ -153,6 +180,7 @@ class Draft:
         self._open = ExitStack()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._kept: tuple[Future[str], Future[None]]
+        self._sha256 = ""
 
     def __enter__(self) -> Self:
         """The draft itself."""
@@ -174,6 +202,25 @@ class Draft:
             self._writer.submit(lambda: result_digest(MEMBER_YEARS, ordered.result())),
             self._writer.submit(lambda: _write_table(ordered.result(), self.folder, MEMBER_YEARS)),
         )
+
+    def take(self, file: TableFile) -> bool:
+        """Member-years of an earlier run as they stand there, if they are whole: the same file."""
+        place = self.folder / f"{MEMBER_YEARS.name}.parquet"
+        try:
+            link(file.path, place)
+            if sha256_known(place) == file.sha256:
+                self._kept = _done(file.digest), _done(None)
+                return True
+        except OSError:
+            pass  # the run is gone
+        place.unlink(missing_ok=True)
+        return False
+
+    @property
+    def member_years(self) -> TableFile:
+        """The file of member-years, once the draft is finished."""
+        place = self.out / f"{MEMBER_YEARS.name}.parquet"
+        return TableFile(place, self._sha256, self._kept[0].result())
 
     def finish(self, results: Results, *, runner_name: str, started: float) -> Outcome:
         """Digest the tables, write what is not yet written, and put the folder in its place."""
@@ -206,7 +253,8 @@ class Draft:
             write(self.folder)
         written.result()
         files = sorted(path for path in self.folder.iterdir() if path.name != MANIFEST)
-        manifest["files"] = {path.name: file_sha256(path) for path in files}
+        manifest["files"] = {path.name: sha256_known(path) for path in files}
+        self._sha256 = manifest["files"][f"{MEMBER_YEARS.name}.parquet"]
         write_manifest(self.folder, manifest)
         keep_pattern(self.out, self.folder, digest)
         publish(self.folder, self.out)
@@ -221,6 +269,13 @@ class Draft:
             thin_cells={s.partnership_id: s.thin_cells for s in results.settled if s.thin_cells},
             netted=tuple(tables[NETTED.name].to_pylist()),
         )
+
+
+def _done(value: T) -> Future[T]:
+    """What is there already, to be asked as what comes is."""
+    found: Future[T] = Future()
+    found.set_result(value)
+    return found
 
 
 def _member_years(measured: Sequence[tuple[int, Sequence[pa.Table]]]) -> pa.Table:

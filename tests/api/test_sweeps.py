@@ -29,6 +29,7 @@ from cluster.work import WORK, resettle
 from ihp_compute import contracts as contract
 from ihp_compute.codes import RATE_CELLS
 from ihp_compute.contracts import ContractSet
+from ihp_compute.measured_before import MeasuredBefore
 from ihp_compute.results import kept_terms
 from ihp_compute.runner import LocalRunner, Runner
 from ihp_compute.settlement.settle import settle
@@ -112,6 +113,10 @@ class AttemptDouble:
     def progress(self, done: int, total: int) -> None:
         self._done.append((done, total))
 
+    @property
+    def before(self) -> MeasuredBefore:
+        raise AssertionError
+
     def keeping(self, runner: Runner, parallelism: int) -> Runner:
         raise AssertionError((runner, parallelism))
 
@@ -125,6 +130,10 @@ class StoppedAttempt:
     def progress(self, done: int, _total: int) -> None:
         if done > 6:
             raise StoppedError
+
+    @property
+    def before(self) -> MeasuredBefore:
+        raise AssertionError
 
     def keeping(self, runner: Runner, parallelism: int) -> Runner:
         raise AssertionError((runner, parallelism))

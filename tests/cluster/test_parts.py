@@ -14,11 +14,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from cluster import parts
-from cluster.content import content_sha256
 from cluster.home import Home
 from cluster.parts import KeepingRunner, Part, Parts, TwoResultsError, shards_named
 from cluster.runs import Run
 from cluster.store import Store
+from ihp_compute.content import content_sha256
 from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.runner import Batch, LocalRunner, batches
 

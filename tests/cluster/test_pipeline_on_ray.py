@@ -90,6 +90,7 @@ def test_a_run_that_was_put_back_goes_on_with_the_shards_it_has(
     class Stops:
         def __init__(self, attempt: Attempt) -> None:
             self.enter, self.keeping = attempt.enter, attempt.keeping
+            self.before = attempt.before
 
         def progress(self, _done: int, _total: int) -> None:
             raise StoppedError

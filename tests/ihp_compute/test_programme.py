@@ -23,6 +23,7 @@ from ihp_compute.measure import (
     Plan,
     ProgrammePart,
     RunRequest,
+    ShardPlan,
     make_plan,
 )
 from ihp_compute.measure.programme import MemberYear
@@ -133,19 +134,21 @@ class Heads:
     def survey_key(self, plan: Plan) -> None:
         return None
 
-    def survey(self, shard: ShardColumns, plan: Plan) -> int:
+    def survey(self, shard: ShardColumns, plan: ShardPlan) -> int:
         return shard.n_members
 
     def surveyed(self, found: int) -> Heads:
         return replace(self, everybody=found)
 
     def measure(
-        self, shard: ShardColumns, plan: Plan, years: Sequence[MemberYear]
+        self, shard: ShardColumns, plan: ShardPlan, years: Sequence[MemberYear]
     ) -> np.ndarray[Any, Any]:
         base, performance = (year.attribution.group >= 0 for year in years)
         return np.array([self.everybody, base.sum(), performance.sum()])
 
-    def together(self, plan: Plan, shards: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    def together(
+        self, plan: ShardPlan, shards: Sequence[np.ndarray[Any, Any]]
+    ) -> np.ndarray[Any, Any]:
         found: np.ndarray[Any, Any] = sum(shards[1:], shards[0])
         return found
 

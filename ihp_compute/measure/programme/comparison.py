@@ -25,6 +25,7 @@ from ihp_compute.measure.plan import Plan
 from ihp_compute.measure.programme.further_years import FurtherYear, further_years
 from ihp_compute.measure.programme.part import MemberYear
 from ihp_compute.measure.programme.regions import Regions
+from ihp_compute.measure.shard_plan import ShardPlan
 from ihp_compute.population import Population, ShardColumns
 
 DRAWS: Final = 200
@@ -126,14 +127,16 @@ class ComparisonPart:
     def survey_key(self, plan: Plan) -> None:
         """Nothing."""
 
-    def survey(self, shard: ShardColumns, plan: Plan) -> None:
+    def survey(self, shard: ShardColumns, plan: ShardPlan) -> None:
         """Nothing."""
 
     def surveyed(self, found: None) -> ComparisonPart:  # noqa: ARG002 - asked of every part
         """The part itself."""
         return self
 
-    def measure(self, shard: ShardColumns, plan: Plan, years: Sequence[MemberYear]) -> ShardRows:
+    def measure(
+        self, shard: ShardColumns, plan: ShardPlan, years: Sequence[MemberYear]
+    ) -> ShardRows:
         """Rows of a shard."""
         all_years = self._years(plan)
         n_regions = 0 if self.regions is None else len(self.regions.names)
@@ -167,7 +170,7 @@ class ComparisonPart:
                 )
         return _joined(parts)
 
-    def together(self, plan: Plan, shards: Sequence[ShardRows]) -> ComparisonSums:
+    def together(self, plan: ShardPlan, shards: Sequence[ShardRows]) -> ComparisonSums:
         """Sums of neighbouring shards in the first draws."""
         rows = _joined(shards)
         regions = () if self.regions is None else self.regions.names
@@ -183,7 +186,7 @@ class ComparisonPart:
             regions, groups, years, sums.reshape(*shape, 1 + draws, len(rows.columns))
         )
 
-    def _years(self, plan: Plan) -> tuple[int, ...]:
+    def _years(self, plan: ShardPlan) -> tuple[int, ...]:
         return (*plan.years, *(further.year for further in self.further))
 
 

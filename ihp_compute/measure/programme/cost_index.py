@@ -32,6 +32,7 @@ from ihp_compute.measure.programme.part import MemberYear
 from ihp_compute.measure.programme.regions import Regions
 from ihp_compute.measure.programme.scale import Rates, ScaleSums, Services
 from ihp_compute.measure.programme.scopes import STATE
+from ihp_compute.measure.shard_plan import ShardPlan
 from ihp_compute.population import Population, ShardColumns
 from ihp_compute.uncertainty import drawn_sums
 from ihp_compute.units import cents_of, sums_by
@@ -194,7 +195,7 @@ class CostIndex:
             plan.cutoff_days, plan.cut,
         )  # fmt: skip
 
-    def survey(self, shard: ShardColumns, plan: Plan) -> ScaleSums:
+    def survey(self, shard: ShardColumns, plan: ShardPlan) -> ScaleSums:
         """Sums of the scale."""
         return ScaleSums.of(shard, plan, self.services, self.least_lines)
 
@@ -202,7 +203,9 @@ class CostIndex:
         """The indices by the scale of everybody."""
         return replace(self, scale=found, rates=found.rates())
 
-    def measure(self, shard: ShardColumns, plan: Plan, years: Sequence[MemberYear]) -> ShardSums:
+    def measure(
+        self, shard: ShardColumns, plan: ShardPlan, years: Sequence[MemberYear]
+    ) -> ShardSums:
         """What a shard's members cost and use."""
         if self.scale is None or self.rates is None:
             raise ValueError("the cost index is measured after everybody was surveyed")
@@ -272,10 +275,10 @@ class CostIndex:
             shard.column("members", "member_key")[at],
         )
 
-    def _n_groups(self, plan: Plan) -> int:
+    def _n_groups(self, plan: ShardPlan) -> int:
         return len(plan.roster.groups) * (1 if self.regions is None else 2)
 
-    def _group(self, shard: ShardColumns, plan: Plan, year: MemberYear) -> NDArray[np.int64]:
+    def _group(self, shard: ShardColumns, plan: ShardPlan, year: MemberYear) -> NDArray[np.int64]:
         """Group of each eligible member; of the peer's region those behind the roster's."""
         group = year.attribution.group.astype(np.int64)
         if self.regions is None:
@@ -284,7 +287,7 @@ class CostIndex:
         there = region == self.regions.names.index(self.peer.removeprefix(REGION))
         return group + len(plan.roster.groups) * there
 
-    def _peer_groups(self, plan: Plan) -> tuple[int, ...]:
+    def _peer_groups(self, plan: ShardPlan) -> tuple[int, ...]:
         """Groups of the sums that the peer is."""
         groups = plan.roster.groups
         if self.regions is not None:
@@ -306,7 +309,7 @@ class CostIndex:
         sums = np.stack([sums_by(place, each, n_groups * n) for each in values], axis=1)
         return sums.reshape(n_groups, n, len(values))
 
-    def together(self, plan: Plan, shards: Sequence[ShardSums]) -> IndexSums:
+    def together(self, plan: ShardPlan, shards: Sequence[ShardSums]) -> IndexSums:
         """Sums of neighbouring shards, members drawn together."""
         whole = sum((shard.sums for shard in shards[1:]), shards[0].sums)
         draws = drawn_sums(

@@ -15,6 +15,7 @@ from ihp_compute.measure.attribution import Attribution, attribute
 from ihp_compute.measure.cost import Cost, costs
 from ihp_compute.measure.plan import Plan, score_provider
 from ihp_compute.measure.roster import Roster, compile_roster
+from ihp_compute.measure.shard_plan import ShardPlan
 from ihp_compute.population import Population, ShardColumns
 from ihp_compute.risk import ScoreProvider, Scores, scoring_of
 
@@ -28,7 +29,7 @@ class FurtherYear:
     scores: ScoreProvider
 
     def measure(
-        self, shard: ShardColumns, plan: Plan
+        self, shard: ShardColumns, plan: ShardPlan
     ) -> tuple[Attribution, Scores, Sequence[Cost]]:
         """Whose members a shard's are in the year, how sick, and their cost by rule set."""
         found = attribute(

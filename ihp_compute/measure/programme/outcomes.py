@@ -36,6 +36,7 @@ from ihp_compute.measure.programme.outcome_measures import (
 )
 from ihp_compute.measure.programme.part import MemberYear
 from ihp_compute.measure.programme.strata import Strata, starts_between
+from ihp_compute.measure.shard_plan import ShardPlan
 from ihp_compute.population import (
     COUNTY,
     PersonRows,
@@ -181,7 +182,7 @@ class Outcomes:
     def survey_key(self, plan: Plan) -> None:
         """Nothing is asked."""
 
-    def survey(self, shard: ShardColumns, plan: Plan) -> None:
+    def survey(self, shard: ShardColumns, plan: ShardPlan) -> None:
         """Nothing is asked of everybody before."""
 
     def surveyed(self, found: None) -> Self:
@@ -189,7 +190,7 @@ class Outcomes:
         return self
 
     def measure(
-        self, shard: ShardColumns, plan: Plan, years: Sequence[MemberYear]
+        self, shard: ShardColumns, plan: ShardPlan, years: Sequence[MemberYear]
     ) -> MemberOutcomes:
         """Rows of a shard; years are base and performance."""
         attributions = [year.attribution for year in years]
@@ -221,7 +222,7 @@ class Outcomes:
             ),
         )
 
-    def together(self, plan: Plan, shards: Sequence[MemberOutcomes]) -> OutcomeSums:
+    def together(self, plan: ShardPlan, shards: Sequence[MemberOutcomes]) -> OutcomeSums:
         """Rows of neighbouring shards."""
         return OutcomeSums(self.strata.names, tuple(shards))
 

@@ -14,6 +14,7 @@ from ihp_compute.data_quality import Noticed
 from ihp_compute.measure.attribution import Attribution
 from ihp_compute.measure.cost import Cost
 from ihp_compute.measure.plan import Plan
+from ihp_compute.measure.shard_plan import ShardPlan
 from ihp_compute.measure.utilisation import UseOfCare
 from ihp_compute.population import Population, ShardColumns
 from ihp_compute.risk import Scores
@@ -79,16 +80,16 @@ class ProgrammePart(Protocol):
     def survey_key(self, plan: Plan) -> Hashable:
         """All that a survey depends on beside the population; None: more than is worth naming."""
 
-    def survey(self, shard: ShardColumns, plan: Plan) -> Any:
+    def survey(self, shard: ShardColumns, plan: ShardPlan) -> Any:
         """Sums of a shard that `surveyed` takes: of everybody, before attribution and scores."""
 
     def surveyed(self, found: Any) -> Self:
         """The part with what the survey of all shards found."""
 
-    def measure(self, shard: ShardColumns, plan: Plan, years: Sequence[MemberYear]) -> Any:
+    def measure(self, shard: ShardColumns, plan: ShardPlan, years: Sequence[MemberYear]) -> Any:
         """What a shard brings; years are base and performance year."""
 
-    def together(self, plan: Plan, shards: Sequence[Any]) -> Any:
+    def together(self, plan: ShardPlan, shards: Sequence[Any]) -> Any:
         """Sums of neighbouring shards, whose members are drawn together."""
 
 

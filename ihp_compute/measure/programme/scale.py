@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ihp_compute.codes import SERVICE_CATEGORIES
 from ihp_compute.measure.attribution import eligible_cells
 from ihp_compute.measure.cost import COSTS, slots
-from ihp_compute.measure.plan import Plan
+from ihp_compute.measure.shard_plan import ShardPlan
 from ihp_compute.population import Population, ShardColumns
 from ihp_compute.units import half_even, sums_by
 from kernels.members.service_use import POOLED, ServiceUse, service_use
@@ -77,7 +77,7 @@ class Services:
     def use(
         self,
         shard: ShardColumns,
-        plan: Plan,
+        plan: ShardPlan,
         month_cell: NDArray[np.uint8],
         rates: Rates,
         *,
@@ -91,7 +91,7 @@ class Services:
         Parameters
         ----------
         shard : Shard
-        plan : Plan
+        plan : ShardPlan
         month_cell : uint8[2, n_members, 12]
             Of the members and months that count.
         rates : Rates
@@ -212,7 +212,7 @@ class ScaleSums:
         return Rates(rate, np.array(pool, np.int64).reshape(2, N_CATEGORIES))
 
     @classmethod
-    def of(cls, shard: ShardColumns, plan: Plan, services: Services, least_lines: int) -> Self:
+    def of(cls, shard: ShardColumns, plan: ShardPlan, services: Services, least_lines: int) -> Self:
         """Sums of one shard."""
         cells = [
             eligible_cells(

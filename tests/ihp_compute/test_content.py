@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cluster.content import content_sha256, program_sha256
+from ihp_compute.content import content_sha256, program_sha256
 from ihp_compute.measure import RunRequest, make_plan
 from ihp_compute.pipeline import measure, run
 from ihp_compute.runner import LocalRunner

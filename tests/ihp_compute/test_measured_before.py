@@ -1,0 +1,187 @@
+"""A run of other settlement terms takes what the process has measured, and comes to what it would.
+
+What is taken is known by what shards are sent; a term that measuring reads makes another name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ihp_compute.content import content_sha256
+from ihp_compute.contracts import KINDS, ContractSet, Kind
+from ihp_compute.errors import IhpError
+from ihp_compute.measure import Plan, RunRequest, make_plan, measurements
+from ihp_compute.measured_before import MeasuredBefore, measuring_sha256
+from ihp_compute.pipeline import measured_by, run
+from ihp_compute.runner import LocalRunner
+
+CONTRACT = "mn-ihp-2.0-track-2"
+SHARE = "settlement.gain.share"
+CAP = "cost.claim_cap"
+NEVER_MEASURED = ("settlement.", "payers.", "agreement.")
+
+
+class Counting(LocalRunner):
+    """How many batches of shards were measured."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.measured = 0
+
+    def map(self, task: Any, shards: Sequence[Any]) -> Iterator[Any]:
+        self.measured += len(shards) if task.func.__name__ == "measure" else 0
+        return super().map(task, shards)
+
+
+@pytest.fixture(scope="module")
+def request_of_small(small_population: Path) -> RunRequest:
+    return RunRequest(small_population, (CONTRACT,), replicates=20)
+
+
+@pytest.fixture(scope="module")
+def shipped(request_of_small: RunRequest) -> ContractSet:
+    return make_plan(request_of_small).contracts
+
+
+def other(contracts: ContractSet, **values: Any) -> ContractSet:
+    """The contracts with other terms; `__` stands for the point of a path."""
+    given = {path.replace("__", "."): value for path, value in values.items()}
+    return of_terms(contracts, given)
+
+
+def of_terms(contracts: ContractSet, given: dict[str, Any]) -> ContractSet:
+    return replace(
+        contracts,
+        contracts={
+            name: one.override(given, where="test") for name, one in contracts.contracts.items()
+        },
+    )
+
+
+@pytest.mark.parametrize("programme", ["none", "standard"])
+def test_other_settlement_terms_measure_nothing_and_come_to_what_a_fresh_run_does(
+    request_of_small: RunRequest, shipped: ContractSet, tmp_path: Path, programme: str
+) -> None:
+    request = replace(request_of_small, programme=programme)
+    before, runner = MeasuredBefore(), Counting()
+    first = run(request, tmp_path / "first", runner, before=before)
+    sent = runner.measured
+    assert sent
+    terms = other(shipped, settlement__gain__share=Decimal("0.3"))
+    done: list[tuple[int, int]] = []
+    again = run(
+        request, tmp_path / "again", runner, lambda *at: done.append(at), contracts=terms,
+        before=before,
+    )  # fmt: skip
+    assert runner.measured == sent
+    assert done == [(5, 5)]
+    fresh = run(request, tmp_path / "fresh", LocalRunner(1), contracts=terms)
+    assert again.digest == fresh.digest != first.digest
+    for name in ("member_years.parquet", "totals.arrow"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
+    kept, taken = ((tmp_path / of / "member_years.parquet").stat() for of in ("first", "again"))
+    assert kept.st_ino == taken.st_ino
+
+
+def test_a_term_that_measuring_reads_is_measured(
+    request_of_small: RunRequest, shipped: ContractSet, tmp_path: Path
+) -> None:
+    before, runner = MeasuredBefore(), Counting()
+    run(request_of_small, tmp_path / "first", runner, before=before)
+    sent = runner.measured
+    terms = other(shipped, cost__claim_cap=Decimal(50_000))
+    found = run(request_of_small, tmp_path / "again", runner, contracts=terms, before=before)
+    assert runner.measured == 2 * sent
+    fresh = run(request_of_small, tmp_path / "fresh", LocalRunner(1), contracts=terms)
+    assert found.digest == fresh.digest
+
+
+@pytest.mark.parametrize("what", ["edited", "gone", "cut short"])
+def test_member_years_that_are_not_as_they_were_written_are_never_taken(
+    request_of_small: RunRequest, shipped: ContractSet, tmp_path: Path, what: str
+) -> None:
+    before, runner = MeasuredBefore(), Counting()
+    run(request_of_small, tmp_path / "first", runner, before=before)
+    sent = runner.measured
+    place = tmp_path / "first" / "member_years.parquet"
+    content = place.read_bytes()
+    if what == "gone":
+        place.unlink()
+    elif what == "edited":
+        place.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
+    else:
+        place.write_bytes(content[:-1])
+    terms = other(shipped, settlement__gain__share=Decimal("0.3"))
+    found = run(request_of_small, tmp_path / "again", runner, contracts=terms, before=before)
+    assert runner.measured == 2 * sent
+    assert (tmp_path / "again" / "member_years.parquet").read_bytes() == content
+    fresh = run(request_of_small, tmp_path / "fresh", LocalRunner(1), contracts=terms)
+    assert found.digest == fresh.digest
+
+
+def test_what_does_not_fit_is_not_kept(request_of_small: RunRequest, tmp_path: Path) -> None:
+    before, runner = MeasuredBefore(most_bytes=1000), Counting()
+    first = run(request_of_small, tmp_path / "first", runner, before=before)
+    sent = runner.measured
+    again = run(request_of_small, tmp_path / "again", runner, before=before)
+    assert runner.measured == 2 * sent
+    assert again.digest == first.digest
+
+
+def values_of(kind: Kind) -> Iterator[Any]:
+    """Some values of a term, of which one may fit where another does not."""
+    if kind.form == "flag":
+        yield from (True, False)
+    elif kind.form == "choice":
+        yield from kind.choices
+    elif kind.form == "number":
+        low, high = kind.low or Decimal(0), kind.high
+        top = low + 7 if high is None else high
+        whole = kind.places == 0
+        middle = (low + top) / 2
+        yield from (low + 1, top) if whole else (middle, top)
+        yield low
+    if kind.optional:
+        yield "none"
+
+
+def test_every_declared_term_that_changes_what_is_measured_changes_its_name(
+    request_of_small: RunRequest, shipped: ContractSet
+) -> None:
+    """And none of a settlement does: whatever is taken is what would have been measured."""
+    request = replace(request_of_small, replicates=2, programme="none")
+    runner = LocalRunner(1)
+
+    def sent(contracts: ContractSet) -> tuple[str, Sequence[Plan]]:
+        whole = make_plan(request, contracts)
+        ways = measurements(replace(whole, shards=whole.shards[:1]))
+        return measuring_sha256(ways, ()), ways
+
+    def measured(ways: Sequence[Plan]) -> str:
+        return content_sha256([one for _, one in measured_by(ways, (), runner)])
+
+    name, ways = sent(shipped)
+    content = measured(ways)
+    same: set[str] = set()
+    others: set[str] = set()
+    for path, kind in KINDS.items():
+        for value in values_of(kind):
+            try:
+                found, ways = sent(of_terms(shipped, {path: value}))
+            except IhpError:
+                continue  # this value does not go with the other terms
+            if found != name:
+                others.add(path)
+                break
+            if path not in same:
+                assert measured(ways) == content, path
+            same.add(path)
+    assert not {path for path in others if path.startswith(NEVER_MEASURED)}
+    assert {"settlement.gain.share", "settlement.loss.share", "target.trend"} <= same
+    assert {"cost.claim_cap", "cost.amount", "cost.incurred_by", "risk.missing"} <= others
