@@ -75,13 +75,13 @@ def test_what_no_other_process_knows_by_name_has_no_digest() -> None:
 def task_sha256(population: Path) -> str:
     """What a run's shards are asked, and by which program."""
     plan = make_plan(RunRequest(population, ("mn-ihp-2.0-track-2",), replicates=7))
-    return content_sha256((program_sha256(), partial(measure, plan=plan)))
+    return content_sha256((program_sha256(), partial(measure, plan=plan.for_shards())))
 
 
 def test_the_task_of_a_run_has_one_digest_in_every_process(small_population: Path) -> None:
     """Texts hash otherwise in every process, and sets lie otherwise."""
     told = subprocess.run(
-        [sys.executable, "-m", "tests.cluster.test_content", str(small_population)],
+        [sys.executable, "-m", "tests.ihp_compute.test_content", str(small_population)],
         env={**os.environ, "PYTHONHASHSEED": "12345"},
         cwd=Path(__file__).resolve().parents[2],
         capture_output=True,
