@@ -8,6 +8,7 @@ process: the kernels release the GIL and are serial, so threads live here and no
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from itertools import pairwise
 from typing import Protocol, TypeVar
 
 from ihp_compute import freed_memory
+from ihp_compute.errors import MemoryExhaustedError
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -44,18 +46,53 @@ class LocalRunner:
         freed_memory.keep()
 
     def map(self, task: Callable[[S], T], shards: Sequence[S]) -> Iterator[T]:
-        """Yield results as they finish. The first failure stops the rest and is raised."""
+        """Yield results as they finish. The first failure stops the rest and is raised.
+
+        Where memory runs out a shard is done once more when no other is under way, a `Batch` in
+        halves, so that a result may be of fewer shards than were asked for together.
+
+        Raises
+        ------
+        MemoryExhaustedError
+            If one shard alone does not fit.
+        """
         if self.parallelism == 1 or len(shards) == 1:
-            yield from map(task, shards)
+            yield from _one_by_one(task, shards)
             return
+        full: list[S] = []
         with ThreadPoolExecutor(max_workers=self.parallelism, thread_name_prefix="shard") as pool:
-            futures = [pool.submit(task, shard) for shard in shards]
+            futures = {pool.submit(task, shard): shard for shard in shards}
             try:
-                for future in as_completed(futures):
-                    yield future.result()
+                for future in as_completed([*futures]):
+                    # what failed holds on to what filled the memory, by its frames
+                    shard = futures.pop(future)
+                    try:
+                        yield future.result()
+                    except MemoryError:
+                        full.append(shard)
             finally:
                 for future in futures:
                     future.cancel()
+        yield from _one_by_one(task, full)
+
+
+def _one_by_one(task: Callable[[S], T], shards: Sequence[S]) -> Iterator[T]:
+    """Results in order, of a batch in its halves where it does not fit."""
+    waiting = deque(shards)
+    while waiting:
+        shard = waiting.popleft()
+        try:
+            found = task(shard)
+        except MemoryError as error:
+            halves = shard.halves() if isinstance(shard, Batch) else ()
+            if len(halves) < 2:
+                raise MemoryExhaustedError(
+                    "one shard alone does not fit this machine's memory; ingest with more "
+                    "--shards, ask for fewer --replicates, or use a machine with more memory"
+                ) from error
+            waiting.extendleft(reversed(halves))
+            continue
+        yield found
 
 
 BATCHES_PER_WORKER = 2
