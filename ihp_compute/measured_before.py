@@ -1,11 +1,11 @@
 """What a process has measured, by content: a run of other settlement terms takes it as it stands.
 
     how shards are measured + who settles + programme + population -> SHA-256
-        -> sums of all shards, and the file of member-years of the run that they were measured for
+        -> sums of all shards, and the files of them of the run that they were measured for
 
 The name is made of what is sent to the shards (`Plan.for_shards`), so that no term can be forgotten
 in it: one that is not sent is none that they read. Sums stand in memory, in a form that nobody can
-change; member-years stay where their run wrote them, and are believed by their SHA-256.
+change; member-years and totals stay where their run wrote them, believed by their SHA-256.
 
 Decided here: what is kept, and how much of it. Not here: when it is taken (`pipeline`).
 """
@@ -34,7 +34,7 @@ Ways = Sequence[tuple[Plan, Measured]]
 @dataclass(frozen=True)
 class _Kept:
     pickled: bytes
-    file: TableFile
+    files: Sequence[TableFile]
 
 
 class MeasuredBefore:
@@ -51,8 +51,8 @@ class MeasuredBefore:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._lock = threading.Lock()
 
-    def find(self, sha256: str, ways: Sequence[Plan]) -> tuple[Ways, TableFile] | None:
-        """What these measurements came to, without member-years, and the file that has these."""
+    def find(self, sha256: str, ways: Sequence[Plan]) -> tuple[Ways, Sequence[TableFile]] | None:
+        """What these measurements came to, without member-years, and the files of them."""
         with self._lock:
             kept = self._kept.get(sha256)
             if kept is None:
@@ -63,9 +63,11 @@ class MeasuredBefore:
             (_completed(way, *completion), measured)
             for way, (completion, measured) in zip(ways, parts, strict=True)
         ]
-        return found, kept.file
+        return found, kept.files
 
-    def keep(self, sha256: str, ways: Sequence[Plan], found: Ways, file: TableFile) -> None:
+    def keep(
+        self, sha256: str, ways: Sequence[Plan], found: Ways, files: Sequence[TableFile]
+    ) -> None:
         """Keep what measurements came to, once their run stands."""
         pickled = pickle.dumps(
             [
@@ -79,7 +81,7 @@ class MeasuredBefore:
         )
         with self._lock:
             self._kept.pop(sha256, None)
-            self._kept[sha256] = _Kept(pickled, file)
+            self._kept[sha256] = _Kept(pickled, files)
             while sum(len(one.pickled) for one in self._kept.values()) > self._most_bytes:
                 self._kept.popitem(last=False)
 

@@ -158,7 +158,7 @@ def run(
             enter("committing")
         outcome = draft.finish(results, runner_name=runner.name, started=started)
     if before is not None:
-        before.keep(sha256, ways, measured, draft.member_years)
+        before.keep(sha256, ways, measured, outcome.measured_files)
     return outcome
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ihp_compute import freed_memory
 from ihp_compute.errors import MemoryExhaustedError
@@ -84,7 +84,7 @@ def _one_by_one(task: Callable[[S], T], shards: Sequence[S]) -> Iterator[T]:
         try:
             found = task(shard)
         except MemoryError as error:
-            halves = shard.halves() if isinstance(shard, Batch) else ()
+            halves: tuple[Any, ...] = shard.halves() if isinstance(shard, Batch) else ()
             if len(halves) < 2:
                 raise MemoryExhaustedError(
                     "one shard alone does not fit this machine's memory; ingest with more "

@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -60,7 +60,26 @@ from ihp_compute.settlement import PARTNERSHIP
 from ihp_compute.table_schema import TableSchema
 from ihp_compute.uncertainty import totals_file, write_totals
 
-T = TypeVar("T")
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table's file of a finished run.
+
+    Attributes
+    ----------
+    name : str
+        As the digest has it.
+    path : Path
+    sha256 : str
+        Of its bytes.
+    digest : str
+        Of its content.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -76,6 +95,7 @@ class Outcome:
     noticed: tuple[dict[str, Any], ...] = ()
     thin_cells: dict[str, Mapping[str, int]] = field(default_factory=dict)
     netted: tuple[dict[str, Any], ...] = ()
+    measured_files: tuple[TableFile, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The JSON document of `ihp run`."""
@@ -105,24 +125,6 @@ class Outcome:
             return ""
         low, high = self.rate_intervals[partnership_id]
         return f"{low:+.2%} to {high:+.2%}"
-
-
-@dataclass(frozen=True)
-class TableFile:
-    """A table's file of a finished run.
-
-    Attributes
-    ----------
-    path : Path
-    sha256 : str
-        Of its bytes.
-    digest : str
-        Of its content.
-    """
-
-    path: Path
-    sha256: str
-    digest: str
 
 
 def check_place(out: Path, plan: Plan, nets: Sequence[Netted], *, replace: bool) -> None:
@@ -179,8 +181,8 @@ class Draft:
         self.replace = replace
         self._open = ExitStack()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
-        self._kept: tuple[Future[str], Future[None]]
-        self._sha256 = ""
+        self._kept: tuple[Future[str], Future[None]] | None = None
+        self._taken: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         """The draft itself."""
@@ -203,24 +205,20 @@ class Draft:
             self._writer.submit(lambda: _write_table(ordered.result(), self.folder, MEMBER_YEARS)),
         )
 
-    def take(self, file: TableFile) -> bool:
-        """Member-years of an earlier run as they stand there, if they are whole: the same file."""
-        place = self.folder / f"{MEMBER_YEARS.name}.parquet"
+    def take(self, files: Sequence[TableFile]) -> bool:
+        """Member-years and totals of an earlier run, if all are whole: the same files."""
+        places = [self.folder / file.path.name for file in files]
         try:
-            link(file.path, place)
-            if sha256_known(place) == file.sha256:
-                self._kept = _done(file.digest), _done(None)
+            for file, place in zip(files, places, strict=True):
+                link(file.path, place)
+            if all(sha256_known(p) == f.sha256 for f, p in zip(files, places, strict=True)):
+                self._taken = {file.name: file.digest for file in files}
                 return True
         except OSError:
             pass  # the run is gone
-        place.unlink(missing_ok=True)
+        for place in places:
+            place.unlink(missing_ok=True)
         return False
-
-    @property
-    def member_years(self) -> TableFile:
-        """The file of member-years, once the draft is finished."""
-        place = self.out / f"{MEMBER_YEARS.name}.parquet"
-        return TableFile(place, self._sha256, self._kept[0].result())
 
     def finish(self, results: Results, *, runner_name: str, started: float) -> Outcome:
         """Digest the tables, write what is not yet written, and put the folder in its place."""
@@ -228,7 +226,8 @@ class Draft:
         check_place(self.out, plan, self.nets, replace=self.replace)
         terms = digest_terms(plan, self.nets)
         for name, totals in totals_named(results.totals).items():
-            write_totals(totals, self.folder / totals_file(name))
+            if name not in self._taken:
+                write_totals(totals, self.folder / totals_file(name))
         tables = {name: sort_by(table, TABLES[name].keys) for name, table in results.tables.items()}
         for name, table in tables.items():
             _write_table(table, self.folder, TABLES[name])
@@ -238,9 +237,11 @@ class Draft:
             if TABLES[name].in_digest
         }
         for name, totals in totals_named(results.totals).items():
-            parts[name] = totals_digest(totals)
-        digested, written = self._kept
-        parts[MEMBER_YEARS.name] = digested.result()
+            parts[name] = self._taken.get(name) or totals_digest(totals)
+        if self._kept is not None:
+            parts[MEMBER_YEARS.name] = self._kept[0].result()
+        else:
+            parts[MEMBER_YEARS.name] = self._taken[MEMBER_YEARS.name]
         kept = kept_terms.document(plan.contracts, plan.quality)
         (self.folder / kept_terms.FILE).write_text(json.dumps(kept) + "\n", encoding="utf-8")
         digest = digest_over(parts, terms)
@@ -251,10 +252,10 @@ class Draft:
         write_manifest(self.folder, manifest)
         for write in self.write_pages:
             write(self.folder)
-        written.result()
+        if self._kept is not None:
+            self._kept[1].result()
         files = sorted(path for path in self.folder.iterdir() if path.name != MANIFEST)
         manifest["files"] = {path.name: sha256_known(path) for path in files}
-        self._sha256 = manifest["files"][f"{MEMBER_YEARS.name}.parquet"]
         write_manifest(self.folder, manifest)
         keep_pattern(self.out, self.folder, digest)
         publish(self.folder, self.out)
@@ -268,14 +269,14 @@ class Draft:
             rate_intervals=_rate_intervals(tables[INTERVALS.name]),
             thin_cells={s.partnership_id: s.thin_cells for s in results.settled if s.thin_cells},
             netted=tuple(tables[NETTED.name].to_pylist()),
+            measured_files=tuple(
+                TableFile(name, self.out / file, manifest["files"][file], parts[name])
+                for name, file in (
+                    (MEMBER_YEARS.name, f"{MEMBER_YEARS.name}.parquet"),
+                    *((name, totals_file(name)) for name in totals_named(results.totals)),
+                )
+            ),
         )
-
-
-def _done(value: T) -> Future[T]:
-    """What is there already, to be asked as what comes is."""
-    found: Future[T] = Future()
-    found.set_result(value)
-    return found
 
 
 def _member_years(measured: Sequence[tuple[int, Sequence[pa.Table]]]) -> pa.Table:

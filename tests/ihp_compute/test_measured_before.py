@@ -102,14 +102,20 @@ def test_a_term_that_measuring_reads_is_measured(
     assert found.digest == fresh.digest
 
 
-@pytest.mark.parametrize("what", ["edited", "gone", "cut short"])
-def test_member_years_that_are_not_as_they_were_written_are_never_taken(
-    request_of_small: RunRequest, shipped: ContractSet, tmp_path: Path, what: str
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("member_years.parquet", "edited"), ("member_years.parquet", "gone"),
+        ("member_years.parquet", "cut short"), ("totals.arrow", "edited"),
+    ],
+)  # fmt: skip
+def test_files_that_are_not_as_they_were_written_are_never_taken(
+    request_of_small: RunRequest, shipped: ContractSet, tmp_path: Path, name: str, what: str
 ) -> None:
     before, runner = MeasuredBefore(), Counting()
     run(request_of_small, tmp_path / "first", runner, before=before)
     sent = runner.measured
-    place = tmp_path / "first" / "member_years.parquet"
+    place = tmp_path / "first" / name
     content = place.read_bytes()
     if what == "gone":
         place.unlink()
@@ -120,7 +126,7 @@ def test_member_years_that_are_not_as_they_were_written_are_never_taken(
     terms = other(shipped, settlement__gain__share=Decimal("0.3"))
     found = run(request_of_small, tmp_path / "again", runner, contracts=terms, before=before)
     assert runner.measured == 2 * sent
-    assert (tmp_path / "again" / "member_years.parquet").read_bytes() == content
+    assert (tmp_path / "again" / name).read_bytes() == content
     fresh = run(request_of_small, tmp_path / "fresh", LocalRunner(1), contracts=terms)
     assert found.digest == fresh.digest
 
