@@ -68,9 +68,10 @@ SWEEP: Final = TableSchema(
         Column("scope", pa.string(), "partnership, or state: all of them, drawn together"),
         Column("partnership_id", pa.string(), "the partnership; state of the state"),
         Column("payment_cents", pa.int64(), "payment as observed", "cents"),
-        Column("mean", pa.int64(), "mean payment over replicates, half to even", "cents"),
+        Column("conditioning", pa.string(), f"who is drawn for what follows: {CONDITIONING}"),
+        Column("mean_cents", pa.int64(), "mean payment over replicates, half to even", "cents"),
         *(
-            Column(name, pa.int64(), f"quantile {micro / MICRO} over replicates", "cents")
+            Column(f"{name}_cents", pa.int64(), f"quantile {micro / MICRO} of the payment", "cents")
             for name, micro in QUANTILES_MICRO.items()
         ),
         Column("probability_gain", pa.float64(), "part of the replicates with a gain", "ratio"),
@@ -459,9 +460,12 @@ def _table(
     columns["partnership_id"] = pa.array([STATE, *partnerships], pa.string()).take(tiled)
     flat = found.reshape(-1, found.shape[2])
     columns["payment_cents"] = pa.array(flat[:, 0])
-    columns["mean"] = pa.array(half_even(flat[:, 1], n_replicates))
+    columns["conditioning"] = pa.array([CONDITIONING], pa.string()).take(
+        pa.array(np.zeros(len(flat), np.int64))
+    )
+    columns["mean_cents"] = pa.array(half_even(flat[:, 1], n_replicates))
     for k, name in enumerate(QUANTILES_MICRO):
-        columns[name] = pa.array(np.ascontiguousarray(flat[:, 4 + k]))
+        columns[f"{name}_cents"] = pa.array(np.ascontiguousarray(flat[:, 4 + k]))
     columns["probability_gain"] = pa.array(flat[:, 2] / n_replicates)
     columns["probability_loss"] = pa.array(flat[:, 3] / n_replicates)
     columns["difference_cents"] = pa.array(flat[:, 0] - np.tile(baseline_cents, n_scenarios))

@@ -127,6 +127,6 @@ def test_a_sweep_s_state_is_that_of_a_run_of_such_terms(
     )
     assert (row["scope"], row["scenario_id"]) == ("state", 2)
     assert row["payment_cents"] == state["payment_cents"]
-    assert (row["p05"], row["p95"]) == (ends["low"], ends["high"])
+    assert (row["p05_cents"], row["p95_cents"]) == (ends["low"], ends["high"])
     before = next(r for r in rows(folder, "settlement_state") if r["scope"] == "state")
     assert row["difference_cents"] == state["payment_cents"] - before["payment_cents"] != 0

@@ -155,11 +155,11 @@ def check_scenarios(rows: list[dict[str, Any]], name: str, grid: Grid) -> None:
             assert row["payment_cents"] == draws[0]
             assert row["n_paid"] == (sum(paid) if whole else paid[p])
             assert row["n_owing"] == (sum(owing) if whole else owing[p])
-            assert row["p05"] == quantile(draws[1:], Decimal("0.05"))
-            assert row["p50"] == quantile(draws[1:], Decimal("0.50"))
-            assert row["p95"] == quantile(draws[1:], Decimal("0.95"))
+            assert row["p05_cents"] == quantile(draws[1:], Decimal("0.05"))
+            assert row["p50_cents"] == quantile(draws[1:], Decimal("0.50"))
+            assert row["p95_cents"] == quantile(draws[1:], Decimal("0.95"))
             exact = Decimal(int(draws[1:].sum())) / B
-            assert row["mean"] == int(exact.to_integral_value("ROUND_HALF_EVEN"))
+            assert row["mean_cents"] == int(exact.to_integral_value("ROUND_HALF_EVEN"))
             assert row["probability_gain"] == (draws[1:] > 0).sum() / B
             assert row["probability_loss"] == (draws[1:] < 0).sum() / B
             assert row["difference_cents"] == draws[0] - base[partnership]
@@ -314,7 +314,7 @@ def test_one_point_is_the_run_itself(run_of: Callable[[str], Path]) -> None:
         draws = one.draws["target_resampled"].payment_cents
         ends = next(i for i in intervals(draws) if (i.method, i.level) == ("percentile", 0.9))
         assert row["payment_cents"] == one.payment_cents
-        assert (row["p05"], row["p95"]) == (ends.low, ends.high)
+        assert (row["p05_cents"], row["p95_cents"]) == (ends.low, ends.high)
         assert row["difference_cents"] == 0
 
 
@@ -343,7 +343,7 @@ def test_the_state_is_drawn_together_over_blocks_and_tasks(
             "state",
             draws[0],
         )
-        assert [row[k] for k in ("p05", "p50", "p95")] == [
+        assert [row[f"{k}_cents"] for k in ("p05", "p50", "p95")] == [
             quantile(draws[1:], Decimal(p)) for p in ("0.05", "0.50", "0.95")
         ]
         assert row["probability_loss"] == (draws[1:] < 0).sum() / B
