@@ -152,6 +152,10 @@ async def _part(
     elif part == FILES:
         shown = {"tables": await reads.of(_tables, folder, run.id, whole)}
     sections = exhibits.sections(part)
+    titles = {anchor: title_of(text) for anchor, text in sections.items()}
+    alone = next((a for a, title in titles.items() if title == PARTS[part].name), None)
+    if alone is not None:  # the page's own heading says it
+        sections[alone] = sections[alone].partition("</h2>")[2]
     return page(
         request,
         "run.html" if part == OVERVIEW else "run_part.html",
@@ -160,7 +164,8 @@ async def _part(
         parts=PARTS,
         exhibits=exhibits,
         sections=sections,
-        titles={anchor: title_of(text) for anchor, text in sections.items()},
+        titles=titles,
+        alone=alone,
         numbers=await reads.of(_numbers, folder, tuple(sections), whole),
         forms=tuple(FORMS),
         statement_fields=STATEMENT_FIELDS,
