@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -168,9 +168,10 @@ class Programme:
         return begun[-1].value
 
 
-def programmes() -> list[str]:
+@cache
+def programmes() -> tuple[str, ...]:
     """Names of the programmes shipped, `none` first."""
-    return [NONE, *sorted(path.stem for path in FOLDER.glob("*.toml"))]
+    return (NONE, *sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
 def load_programme(name_or_path: str, year: int) -> Programme | None:

@@ -9,9 +9,9 @@
 
 What arrives is hashed on its way and kept only under the hash it was asked for by. What lies here
 is believed while its size and the time stamp that it was given hold, and is fetched again
-otherwise: a damaged copy costs a request and nothing else. What was used longest ago goes first;
-what a living process has mapped stays. A process is alive while it holds the lock on its folder in
-`used`, so that a killed one leaves nothing pinned.
+otherwise, in place of it: a damaged copy costs a request and nothing else. What was used longest
+ago goes first; what a living process has mapped stays. A process is alive while it holds the lock
+on its folder in `used`, so that a killed one leaves nothing pinned.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import pyarrow as pa
 
@@ -125,9 +125,19 @@ class Cache:
             f"for who changes files there, or name another folder in {FOLDER}"
         )
 
-    def forget(self, sha256: str) -> None:
-        """Have an object fetched again by whoever asks for it next."""
-        self._path(sha256).unlink(missing_ok=True)
+    def renew(self, sha256: str, size: int, fetch: Fetch, name: str) -> None:
+        """Fetch an object in place of what is here of it; whoever has that mapped keeps it.
+
+        Raises
+        ------
+        DataError, InfrastructureError
+            As `mapped`.
+        """
+        self._pin(sha256)
+        try:
+            self._fetch(sha256, size, fetch, name)
+        finally:
+            self.unpin(sha256)
 
     def hold(self, holder: Holder) -> None:
         """Have `holder` let go of what it keeps mapped when room is needed."""
@@ -137,7 +147,10 @@ class Cache:
         return self._objects / sha256[:2] / sha256
 
     def _believed(self, sha256: str, size: int) -> bool:
-        """Whether the object is here and whole; it counts as used now."""
+        """Whether the object is here and whole; it counts as used now.
+
+        One that is not stays until another takes its place: it may be another's for a moment more.
+        """
         path = self._path(sha256)
         try:
             status = path.stat()
@@ -146,19 +159,15 @@ class Cache:
         if status.st_size != size or (
             status.st_mtime_ns != _stamp(sha256) and file_sha256(path) != sha256
         ):
-            path.unlink(missing_ok=True)
             return False
         os.utime(path, ns=(time.time_ns(), _stamp(sha256)))
         return True
 
     def _fetch(self, sha256: str, size: int, fetch: Fetch, name: str) -> None:
-        self._make_room(size, name)
-        self._path(sha256).parent.mkdir(parents=True, exist_ok=True)
-        part = self._objects / f".part-{size}-{secrets.token_hex(8)}"
+        path = self._path(sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part, sink = self._begun(path, size, name)
         hashed, arrived = hashlib.sha256(), 0
-        with self._locked():  # else whoever makes room could take it for a dead process's
-            sink = part.open("xb")
-            fcntl.flock(sink, fcntl.LOCK_EX)
         try:
             with sink:
                 with fetch() as pieces:
@@ -172,36 +181,51 @@ class Cache:
                 os.fsync(sink.fileno())  # else a machine that goes down may leave a file of zeros
                 _check(name, size, sha256, arrived, hashed.hexdigest())
                 os.utime(part, ns=(time.time_ns(), _stamp(sha256)))
-                part.rename(self._path(sha256))
+                with self._locked():
+                    replaced = _bytes_of(path)
+                    part.rename(path)
+                    self._count(self._counted() - replaced)
         except BaseException:
-            part.unlink(missing_ok=True)
             with self._locked():
+                part.unlink(missing_ok=True)
                 self._count(self._counted() - size)
             raise
 
-    def _make_room(self, size: int, name: str) -> None:
-        """Set bytes aside for an object, removing others, or refuse it."""
-        if self._set_aside(size):
-            return
+    def _begun(self, path: Path, size: int, name: str) -> tuple[Path, BinaryIO]:
+        """An object on its way, its bytes set aside: others go for it, or it is refused."""
+        if (begun := self._set_aside(path, size)) is not None:
+            return begun
         for holder in list(self._letting_go):
             holder.let_go()
-        if self._set_aside(size):
-            return
+        if (begun := self._set_aside(path, size, alone=True)) is not None:
+            return begun
         raise InfrastructureError(
             f"{self.root}: no room for {name}, {size:,} bytes, beside what is in use, within "
             f"{self.bound_bytes:,} bytes; raise {BOUND}, or use fewer workers on this machine"
         )
 
-    def _set_aside(self, size: int) -> bool:
+    def _set_aside(
+        self, path: Path, size: int, *, alone: bool = False
+    ) -> tuple[Path, BinaryIO] | None:
+        """A file for an object's bytes, which count from now on, locked while its process lives.
+
+        Begun under the lock that its bytes are counted under: whoever counts them anew sees it, and
+        takes it for no dead process's. `alone` is where there is no room for a damaged copy too.
+        """
         with self._locked():
             held = self._counted()
+            if alone and not self._believed(path.name, size):
+                path.unlink(missing_ok=True)
             if held + size > self.bound_bytes:
                 held = self._evict(int(self.bound_bytes * _LOW) - size)
             if held + size > self.bound_bytes:
                 self._count(held)
-                return False
+                return None
+            part = self._objects / f".part-{size}-{secrets.token_hex(8)}"
+            sink = part.open("xb")
+            fcntl.flock(sink, fcntl.LOCK_EX)
             self._count(held + size)
-            return True
+            return part, sink
 
     def _evict(self, target: int) -> int:
         """Remove what was used longest ago and is not in use, down to `target`; bytes left."""
@@ -362,6 +386,14 @@ def _swept(path: Path) -> bool:
     finally:
         os.close(handle)
     return True
+
+
+def _bytes_of(path: Path) -> int:
+    """Size of a file, 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _check(name: str, size: int, sha256: str, arrived: int, found: str) -> None:

@@ -129,8 +129,8 @@ class Objects:
         DataError, InfrastructureError
             As `open`.
         """
-        the_cache().forget(self._of(name).sha256)
-        self.open(name).close()
+        of = self._of(name)
+        the_cache().renew(of.sha256, of.bytes, self._fetch(name), self.where(name))
 
     def where(self, name: str) -> str:
         """As `Files`."""

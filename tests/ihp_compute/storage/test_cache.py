@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,12 +115,112 @@ def test_what_arrives_as_something_else_is_refused_and_not_kept(
 
 
 @pytest.mark.parametrize("harm", [lambda path: path.write_bytes(piece(2)), os.unlink])
-def test_a_damaged_copy_is_fetched_again(tmp_path: Path, harm: Callable[[Path], Any]) -> None:
-    far, cache = Far(), Cache(tmp_path, 1000)
+@pytest.mark.parametrize("bound", [1000, 100])
+def test_a_damaged_copy_is_fetched_again(
+    tmp_path: Path, harm: Callable[[Path], Any], bound: int
+) -> None:
+    """Also where there is no room for both."""
+    far, cache = Far(), Cache(tmp_path, bound)
     far.ask(cache, piece(1))
     harm(path_of(cache, piece(1)))
     assert far.ask(cache, piece(1)).to_pybytes() == piece(1)
     assert len(far.fetched) == 2
+
+
+def test_what_another_has_begun_counts_from_the_start(tmp_path: Path) -> None:
+    """Also for whoever counts everything anew, at any moment of its way here."""
+    far, cache, other = Far(), Cache(tmp_path, 350), Cache(tmp_path, 350)
+    content = piece(1, 300)
+
+    @contextmanager
+    def fetch() -> Iterator[Iterator[bytes]]:
+        (tmp_path / "bytes").unlink()
+        with pytest.raises(InfrastructureError, match="no room"):
+            far.ask(other, piece(2))
+        yield iter([content])
+
+    mapped = cache.mapped(hashlib.sha256(content).hexdigest(), 300, fetch, "lines.arrow")
+    assert mapped.to_pybytes() == content
+    assert kept(cache) == 300
+
+
+def test_two_who_fetch_the_same_at_once_take_its_room_once(tmp_path: Path) -> None:
+    far, cache, other = Far(), Cache(tmp_path, 350), Cache(tmp_path, 350)
+
+    @contextmanager
+    def fetch() -> Iterator[Iterator[bytes]]:
+        far.ask(other, piece(1))
+        yield iter([piece(1)])
+
+    cache.mapped(hashlib.sha256(piece(1)).hexdigest(), 100, fetch, "lines.arrow")
+    assert (tmp_path / "bytes").read_text(encoding="ascii") == "100"
+
+
+def test_what_one_has_in_use_stands_while_another_fetches_it_anew(tmp_path: Path) -> None:
+    """Its file too, which others may have linked to, though it was damaged."""
+    far, cache, other = Far(), Cache(tmp_path, 250), Cache(tmp_path, 250)
+    first = far.ask(cache, piece(1))
+    path_of(cache, piece(1)).write_bytes(piece(2, 120))
+
+    @contextmanager
+    def fetch() -> Iterator[Iterator[bytes]]:
+        assert path_of(cache, piece(1)).exists()
+        yield iter([piece(1)])
+
+    sha256 = hashlib.sha256(piece(1)).hexdigest()
+    second = other.mapped(sha256, 100, fetch, "lines.arrow")
+    other.renew(sha256, 100, fetch, "lines.arrow")
+    assert second.to_pybytes() == path_of(cache, piece(1)).read_bytes() == piece(1)
+    assert len(first) == 100
+
+
+READER = """
+import hashlib, random, sys
+from contextlib import contextmanager
+from pathlib import Path
+from ihp_compute.storage.cache import Cache
+
+cache, choose = Cache(Path(sys.argv[1]), 30_000), random.Random(int(sys.argv[2]))
+held = []
+for _ in range(int(sys.argv[3])):
+    number = choose.randrange(40)
+    content = bytes([number]) * (500 + 50 * number)
+
+    @contextmanager
+    def fetch():
+        yield iter([content[:300], content[300:]])
+
+    found = cache.mapped(hashlib.sha256(content).hexdigest(), len(content), fetch, "lines.arrow")
+    assert found.to_pybytes() == content
+    held = [*held[-1:], found]
+"""
+
+
+def test_processes_share_a_cache_though_some_are_killed(tmp_path: Path) -> None:
+    """Each reads what it asked for, and at no moment is more here than the bound."""
+
+    def reader(seed: int, times: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-c", READER, str(tmp_path), str(seed), str(times)]
+        )
+
+    going = [reader(seed, 150) for seed in range(3)]
+    doomed = [reader(seed, 1_000_000) for seed in (8, 9)]
+    (tmp_path / "lock").touch()
+    counts = []
+    while any(one.poll() is None for one in going):
+        with (tmp_path / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            files = [path for path in tmp_path.glob("objects/**/*") if path.is_file()]
+            counts.append(sum(path.stat().st_size for path in files))
+        if len(counts) in (20, 40):
+            doomed[len(counts) // 40].kill()
+        time.sleep(0.01)
+    for one in doomed:
+        one.kill()
+        one.wait()
+    assert [one.wait() for one in going] == [0, 0, 0]
+    assert 15_000 < max(counts) <= 30_000
 
 
 def test_what_dead_processes_left_is_removed(tmp_path: Path) -> None:
