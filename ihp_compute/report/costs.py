@@ -60,7 +60,7 @@ def tied_section(
                 {
                     "group": name,
                     "years": [
-                        _year(one.counted_cents, one.cost_cents, months[name, one.year])
+                        _year(one.counted_cents, one.cost_cents, months.get((name, one.year), 0))
                         for one in of
                     ],
                     "observed": numbers.usd(p.row["observed_cents"]),
@@ -74,7 +74,7 @@ def tied_section(
             _year(
                 numbers.summed(one.counted_cents for one in of),
                 numbers.summed(one.cost_cents for one in of),
-                numbers.summed(months[one.partnership_id, year] for one in of),
+                numbers.summed(months.get((one.partnership_id, year), 0) for one in of),
             )
             if is_all
             else _year(None, None, None)
@@ -82,7 +82,10 @@ def tied_section(
             for of in ([one for one in found.years if one.year == year],)
         ],
         "others": [
-            {"group": name.capitalize(), "years": [_year(*others[name, year]) for year in years]}
+            {
+                "group": name.capitalize(),
+                "years": [_year(*others.get((name, year), (0, 0, 0))) for year in years],
+            }
             for name in _OTHERS
             if (name, years[1]) in others
         ],
@@ -104,7 +107,10 @@ def tied_section(
 def _by_group(
     run_dir: Path, form: OpenForm | None
 ) -> tuple[Mapping[tuple[str, int], int | None], dict[tuple[str, int], tuple[int | None, ...]]]:
-    """Member months by group and year; of groups that do not settle paid, cost and months too."""
+    """Member months by group and year; of groups that do not settle paid, cost and months too.
+
+    A group without members in a year is not there.
+    """
     table = result(run_dir, TABLES[_CELLS]) if form is None else form.table(_CELLS)
     found: dict[tuple[str, str, int], dict[str, int | None]] = defaultdict(dict)
     for row in table.to_pylist():

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow.parquet import write_table as write_parquet
 
+from ihp_compute.ingest.passes import ingest
 from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.report import numbers
 from ihp_compute.report.costs import payers_section, services_section, tied_section
@@ -18,6 +19,7 @@ from ihp_compute.report.partnerships import partnerships_of
 from ihp_compute.report.rows import RowsOf
 from ihp_compute.results import TABLES, open_form, read_manifest, result
 from ihp_compute.runner import LocalRunner
+from ihp_compute.synth.state import synth
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,21 @@ def test_what_does_not_tie_says_by_how_much(settled: Path, tmp_path: Path) -> No
     ]
     assert not found["balanced"]
     assert found["totals"][1]["tied"] == "off by +$123.45"
+
+
+def test_a_partnership_without_members_in_a_year_ties_with_nothing(tmp_path: Path) -> None:
+    synth(300, 1, tmp_path / "raw")
+    ingest(tmp_path / "raw", tmp_path / "population", shards=1)
+    request = RunRequest(tmp_path / "population", ("mn-ihp-2.0-track-2",), replicates=0)
+    folder = run(request, tmp_path / "run", LocalRunner(1)).run_dir  # the report is written too
+    settled = set(result(folder, TABLES["settlement"])["partnership_id"].to_pylist())
+    cells = result(folder, TABLES["cells"]).to_pylist()
+    empty = settled - {row["partnership_id"] for row in cells if row["year"] == 2023}
+    assert empty
+    found = _tied(folder)
+    assert found["balanced"]
+    of = [row["years"][0] for row in found["rows"] if row["group"] in empty]
+    assert of == [["$0", "$0", "$0", "$0.00"]] * len(empty)
 
 
 def test_floor_and_cap_are_what_lies_between_paid_and_cost(settled: Path) -> None:
