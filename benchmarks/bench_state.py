@@ -233,6 +233,18 @@ def equal(
         assert (off < allowed).all(), (partnership, off, allowed)
 
 
+PEERS: Final = {"polars + NumPy": False, "polars + NumPy, words": True}
+"""The expert, who draws members with replacement or Poisson weights from words."""
+
+
+def peer(made: State, *, by_words: bool) -> expert.Answer:
+    """What the expert finds."""
+    return expert.recalculate(
+        made.clean, terms(made.members), replicates=REPLICATES, seed=1, threads=THREADS,
+        by_words=by_words,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("members", RUN_MEMBERS)
 def test_bench_recalculation(benchmark: Any, members: int) -> None:
     made = state(members)
@@ -241,18 +253,13 @@ def test_bench_recalculation(benchmark: Any, members: int) -> None:
         def ours() -> Outcome:
             return run(request(made), scratch / "run", LocalRunner(THREADS))
 
-        def peer() -> expert.Answer:
-            return expert.recalculate(
-                made.clean, terms(members), replicates=REPLICATES, seed=1, threads=THREADS
-            )
-
         lines = made.lines
         race(
             benchmark,
             ours,
-            {"polars + NumPy": peer},
+            {name: partial(peer, made, by_words=by_words) for name, by_words in PEERS.items()},
             Work("line", lines, _hot_bytes(made), sizes={"members": members, "lines": lines}),
-            check={"polars + NumPy": equal_results},
+            check=dict.fromkeys(PEERS, equal_results),
             rounds=ROUNDS,
             threads=THREADS,
             note=(
@@ -270,13 +277,9 @@ def test_bench_recalculation_same_part(benchmark: Any, members: int) -> None:
     race(
         benchmark,
         lambda: same_part(made, runner),
-        {
-            "polars + NumPy": lambda: expert.recalculate(
-                made.clean, terms(members), replicates=REPLICATES, seed=1, threads=THREADS
-            )
-        },
+        {name: partial(peer, made, by_words=by_words) for name, by_words in PEERS.items()},
         Work("line", made.lines, _hot_bytes(made), sizes={"members": members, "lines": made.lines}),
-        check={"polars + NumPy": equal_part},
+        check=dict.fromkeys(PEERS, equal_part),
         rounds=ROUNDS,
         threads=THREADS,
         note=(

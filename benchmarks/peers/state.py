@@ -24,6 +24,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
+from benchmarks.peers.bootstrap import poisson
+
 BATCH: Final = 8
 """Replicates drawn at a time: one cache line of weights a member."""
 COLUMNS: Final = ("months", "risk", "cost")
@@ -103,8 +105,13 @@ class Answer:
     interval: NDArray[np.float64]
 
 
-def recalculate(folder: Path, terms: Terms, *, replicates: int, seed: int, threads: int) -> Answer:
-    """Everything, from Parquet files to intervals."""
+def recalculate(
+    folder: Path, terms: Terms, *, replicates: int, seed: int, threads: int, by_words: bool = False
+) -> Answer:
+    """Everything, from Parquet files to intervals.
+
+    `by_words` draws Poisson weights from 16-bit words instead of members with replacement.
+    """
     spans = pl.read_parquet(folder / "eligibility.parquet")
     people = spans.group_by("person_id").agg(
         pl.col("birth_date").first(), pl.col("death_date").first()
@@ -129,7 +136,7 @@ def recalculate(folder: Path, terms: Terms, *, replicates: int, seed: int, threa
         score = _scores(folder, year, number, n, enrolled, months)
         sums.append((group, months, months * score, cost))
     observed, drawn = _bootstrap(
-        sums, len(groups), len(terms.rate_cells), replicates, seed, threads
+        sums, len(groups), len(terms.rate_cells), replicates, seed, threads, by_words
     )
     target, spent, rate = _settle(drawn, terms, len(groups))
     return Answer(
@@ -381,6 +388,7 @@ def _bootstrap(
     replicates: int,
     seed: int,
     threads: int,
+    by_words: bool,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Totals as observed, and of every replicate (the first is the observed)."""
     n = len(sums[0][0])
@@ -407,7 +415,7 @@ def _bootstrap(
     matrix.sort_indices()
     shape = (2, 3, n_groups, n_cells)
     observed = (matrix @ np.ones(len(order))).reshape(shape)
-    parts = [(seed + k, -(-replicates // threads)) for k in range(threads)]
+    parts = [(seed + k, -(-replicates // threads), by_words) for k in range(threads)]
     global _MATRIX  # noqa: PLW0603 - inherited by the forked workers, not pickled
     _MATRIX = matrix
     if threads == 1:
@@ -423,16 +431,20 @@ def _bootstrap(
 _MATRIX: Any = None
 
 
-def _draw(part: tuple[int, int]) -> NDArray[np.float64]:
+def _draw(part: tuple[int, int, bool]) -> NDArray[np.float64]:
     """Replicate totals of one process, drawn a few at a time."""
-    seed, replicates = part
-    rng = np.random.default_rng(seed)
+    seed, replicates, by_words = part
+    rng, source = np.random.default_rng(seed), np.random.SFC64(seed)
     n = _MATRIX.shape[1]
     found = np.empty((_MATRIX.shape[0], replicates))
     weights = np.empty((n, BATCH))
     for start in range(0, replicates, BATCH):
-        for k in range(BATCH):
-            weights[:, k] = np.bincount(rng.integers(0, n, n), minlength=n)
+        if by_words:
+            words = source.random_raw(n * BATCH // 4).view(np.uint16)
+            weights[:] = poisson(words.reshape(n, BATCH))
+        else:
+            for k in range(BATCH):
+                weights[:, k] = np.bincount(rng.integers(0, n, n), minlength=n)
         stop = min(start + BATCH, replicates)
         found[:, start:stop] = (_MATRIX @ weights)[:, : stop - start]
     return found
