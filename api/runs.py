@@ -46,12 +46,14 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"], route_class=StrictJsonRoute
 
 
 class CompletionView(BaseModel):
-    """Whether a settlement is INTERIM or final, and how complete its performance year is.
+    """Whether a settlement is INTERIM or final, of which years, and how complete the later one is.
 
     `methods` are those of the run's contracts (`completion.method`), `interim` the partnerships
     whose settlement is not final.
     """
 
+    base_year: int
+    performance_year: int
     status: str
     methods: list[str]
     interim: list[str]
@@ -71,7 +73,8 @@ class CompletionView(BaseModel):
         if said is None:  # of an earlier version
             return None
         methods = {method for one in said["measurements"] for method in one["methods"]}
-        return cls.model_validate({**said, "methods": sorted(methods)})
+        years = {name: manifest[name] for name in ("base_year", "performance_year")}
+        return cls.model_validate({**said, **years, "methods": sorted(methods)})
 
 
 class AcceptedGate(BaseModel):

@@ -392,9 +392,10 @@ def test_a_run_that_has_ended_says_whether_its_settlement_is_final(
     said = {"status": "INTERIM", "interim": ["P-1"], "run_out_months": 4, "ratio": "0.961200"}
     measured = [{"methods": ["given"]}, {"methods": ["equal_runout", "given"]}]
     manifest = service.home.attempt(finished.id, finished.attempt) / "manifest.json"
-    held = {"kind": "run", "digest": "cd" * 32, "terms": {}, "population": {}}
+    years = {"base_year": 2023, "performance_year": 2024}
+    held = {"kind": "run", "digest": "cd" * 32, "terms": {}, "population": {}, **years}
     manifest.write_text(json.dumps({**held, "completion": {**said, "measurements": measured}}))
-    said |= {"methods": ["equal_runout", "given"]}
+    said |= years | {"methods": ["equal_runout", "given"]}
     assert client.get(f"/v1/runs/{finished.id}").json()["completion"] == said
     assert client.get("/v1/runs").json()["runs"][0]["completion"] == said
     manifest.unlink()
