@@ -78,7 +78,7 @@ from ihp_compute.ingest.service_categories import facts_of
 from ihp_compute.ingest.shard import ShardRows, build
 from ihp_compute.ingest.spill import Spill
 from ihp_compute.ingest.spill_layout import Scratch, Spilled
-from ihp_compute.ingest.workers import Progress, Workers, memory_kept
+from ihp_compute.ingest.workers import Progress, Workers, memory_kept, short_turns
 from ihp_compute.input_columns import INPUT_TABLES, REFERENCE_TABLES, SPILLED
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES
 from ihp_compute.population import (
@@ -177,7 +177,7 @@ def ingest(
     shards = shards or folder.shards
     totals = [] if control is None else read_control(Path(control))
     workers = Workers(max(1, threads or os.cpu_count() or 1), progress)
-    with memory_kept(), beside(out) as staging:
+    with memory_kept(), short_turns(), beside(out) as staging:
         if not isinstance(choices, Choices):
             choices = replace(usual, **(choices or {}))
         asked = Asked(choices, gates or GateTerms(), totals)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
+
+from ihp_compute import freed_memory
+
+_TURN_SECONDS: Final = 0.0002
+"""How long a worker may hold the interpreter while another waits for it. Most of what workers do is
+outside it, in steps of less than the usual 5 ms, after each of which one would wait so long."""
 
 Progress = Callable[[int, int], None]
 """Called with (pieces done, pieces in all)."""
@@ -41,11 +48,12 @@ class Workers:
 
 @contextmanager
 def memory_kept() -> Iterator[None]:
-    """Let Arrow, in the whole process, allocate from the C library meanwhile.
+    """Keep what is freed, and let Arrow, in the whole process, allocate from the C library.
 
     Its own pool returns memory to the system between batches, and fresh memory costs as much as
     what is done in it.
     """
+    freed_memory.keep()
     usual, plain = pa.default_memory_pool(), pa.system_memory_pool()
     if usual.backend_name == plain.backend_name:  # so chosen, or another ingest is on its way
         yield
@@ -55,3 +63,14 @@ def memory_kept() -> Iterator[None]:
         yield
     finally:
         pa.set_memory_pool(usual)
+
+
+@contextmanager
+def short_turns() -> Iterator[None]:
+    """Let the threads of the whole process hand over the interpreter sooner meanwhile."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(min(usual, _TURN_SECONDS))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
