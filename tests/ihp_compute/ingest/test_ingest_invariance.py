@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,10 @@ def test_the_digest_does_not_see_how_the_rows_came(
                 _csv(piece, path.with_suffix(".csv"))
             else:
                 piece.write_parquet(path.with_suffix(".parquet"), row_group_size=500)
-    pool = pa.default_memory_pool().backend_name
+    pool, turn = pa.default_memory_pool().backend_name, sys.getswitchinterval()
     document = ingest(raw, tmp_path / "population", shards=shards, threads=threads)
     assert pa.default_memory_pool().backend_name == pool
+    assert sys.getswitchinterval() == turn
     assert document["population_digest"] == expected["population_digest"]
     assert document["tables"] == expected["tables"]
     assert _summed(document) == _summed(expected)
