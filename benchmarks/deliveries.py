@@ -4,7 +4,8 @@
 
 `FOLDER` gets a synthetic state whose claims are paid through 2024, cut by day of payment into what
 came before December 2024 and that month, and what is prepared of both; a state that stands there is
-taken again. Both ways must come to the same digest. Prints seconds, wall and processor.
+taken again. Both ways must come to the same digest. Prints seconds, wall and processor, and whose
+rows the month touches: what is done anew for these people is most of the work.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ihp_compute.ingest import ingest
+from ihp_compute.population import member_keys, open_population
 from ihp_compute.synth import synth
 
 MONTH = dt.date(2024, 12, 1)
@@ -69,6 +72,24 @@ def timed(what: str, source: Path, out: Path, **options: Any) -> dict[str, Any]:
     return {**document, "took": took}
 
 
+def touched(month: Path, before: Path) -> tuple[float, float]:
+    """Part of a population's members that have a row in the month, and their part of its lines."""
+    found = pa.concat_arrays(
+        [
+            pq.read_table(path, columns=["person_id"])["person_id"]
+            .cast(pa.string())
+            .combine_chunks()
+            for path in sorted(month.rglob("*.parquet"))
+        ]
+    ).unique()
+    keys, sums = member_keys(found.drop_null()), np.zeros(4, np.int64)
+    for shard in open_population(before).shards:
+        lines = np.diff(shard.offsets("lines"))
+        has = np.isin(shard.column("members", "member_key"), keys)
+        sums += [has.sum(), has.size, lines[has].sum(), lines.sum()]
+    return float(sums[0] / sums[1]), float(sums[2] / sums[3])
+
+
 def main(members: int, folder: Path) -> None:
     """Make what is missing in the folder, then time both ways."""
     if not (folder / "all").is_dir():
@@ -77,6 +98,8 @@ def main(members: int, folder: Path) -> None:
     before = folder / "population"
     if not before.is_dir():
         timed("what came before", folder / "before", before)
+    people, lines = touched(folder / "month", before)
+    print(f"the month has rows of {people:.0%} of members, whose are {lines:.0%} of earlier lines")
     whole = timed("everything", folder / "all", folder / "population-whole")
     joined = timed("the month onto it", folder / "month", folder / "population-joined", onto=before)
     same = whole["population_digest"] == joined["population_digest"]
