@@ -17,6 +17,7 @@ from ihp_compute.population.person_rows import (
     UNKNOWN,
     PersonRows,
     factors_on,
+    intervention_arms,
     member_factors,
 )
 from ihp_compute.population.profile import profile
@@ -51,6 +52,7 @@ __all__ = [
     "Shard",
     "ShardColumns",
     "factors_on",
+    "intervention_arms",
     "kept",
     "member_factors",
     "member_keys",

@@ -48,6 +48,14 @@ def member_factors(population: Population) -> PersonRows | None:
     )
 
 
+def intervention_arms(population: Population) -> PersonRows | None:
+    """The table `intervention`, read once in a process: the arm."""
+    table = population.reference("intervention")
+    if table is None:
+        return None
+    return population.remember("intervention_arms", lambda: PersonRows.of(table, ("arm",)))
+
+
 def factors_on(
     factors: PersonRows, shard: ShardColumns, days: Sequence[int]
 ) -> list[NDArray[np.integer[Any]]]:

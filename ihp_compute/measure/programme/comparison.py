@@ -147,25 +147,27 @@ class ComparisonPart:
         if self.regions is not None:
             region = self.regions.at_ends_of(all_years, shard).astype(np.int32)
         for y, (attribution, scores, costs) in enumerate(measured):
-            columns = (
-                attribution.months,
-                attribution.months * scores.score_micro,
-                *(cost.cell_cents for cost in costs),
-            )
-            there = np.any([column != 0 for column in columns], axis=0) & (attribution.group >= 0)
+            months, cents = attribution.months, [cost.cell_cents for cost in costs]
+            there = (months != 0) & (attribution.group >= 0)
+            for own in cents:
+                there |= (own != 0) & (attribution.group >= 0)
             units = []
             if region is not None:
                 units.append(region[y])
             if y >= len(years):
                 units.append(attribution.group + np.int32(n_regions))
             for unit in units:
-                cell, member = np.nonzero(there & (unit >= 0))
-                place = (unit[member] * len(all_years) + y) * len(RATE_CELLS) + cell
+                row = np.flatnonzero(there & (unit >= 0))
+                cell = row // shard.n_members
+                member = row - cell * shard.n_members
+                counted = months.take(row)
+                risk = counted * scores.score_micro.take(member)
+                place = (unit.take(member) * len(all_years) + y) * len(RATE_CELLS) + cell
                 parts.append(
                     ShardRows(
-                        np.stack([column[cell, member] for column in columns]),
+                        np.stack([counted, risk, *(own.take(row) for own in cents)]),
                         place.astype(np.int32),
-                        shard.column("members", "member_key")[member],
+                        shard.column("members", "member_key").take(member),
                     )
                 )
         return _joined(parts)

@@ -39,9 +39,9 @@ from ihp_compute.measure.programme.strata import Strata, starts_between
 from ihp_compute.measure.shard_plan import ShardPlan
 from ihp_compute.population import (
     COUNTY,
-    PersonRows,
     Population,
     ShardColumns,
+    intervention_arms,
     member_factors,
 )
 from ihp_compute.units import sums_by
@@ -149,11 +149,10 @@ class Outcomes:
         """
         if plan.programme is None:
             return None
-        arms = population.reference("intervention")
         return cls(
             Strata(
                 member_factors(population),
-                None if arms is None else PersonRows.of(arms, ("arm",)),
+                intervention_arms(population),
                 _region(plan.programme, population),
             )
         )
@@ -165,9 +164,9 @@ class Outcomes:
             yield Noticed("outcomes_without_factors", source_table="member_factors")
         if population.reference("ed_classifier") is None:
             yield Noticed("no_ed_classifier", source_table="ed_classifier")
-        table = population.reference("intervention")
-        if table is not None:
-            began = PersonRows.of(table, ("arm",)).first_day
+        arms = intervention_arms(population)
+        if arms is not None:
+            began = arms.first_day
             outside = int(np.count_nonzero(~starts_between(began, plan.years)))
             if outside:
                 yield Noticed(

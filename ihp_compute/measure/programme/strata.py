@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.measure.programme.outcome_measures import DIMENSIONS, INTERVENTION
-from ihp_compute.population import UNKNOWN, PersonRows, ShardColumns, factors_on
+from ihp_compute.population import UNKNOWN, PersonRows, ShardColumns, factors_on, kept
 from ihp_compute.units import year_bounds
 
 
@@ -26,9 +27,9 @@ class Strata:
     Attributes
     ----------
     factors : PersonRows or None
-        `DIMENSIONS` by column; None: the population has no `member_factors`.
+        From `member_factors`, `DIMENSIONS` by column; None: the population has no `member_factors`.
     intervention : PersonRows or None
-        Arms; None: there is no such table.
+        From `intervention_arms`; None: there is no such table.
     region_counties : frozenset of str or None
         Counties of the region that others are compared with; None: no region is.
     """
@@ -57,7 +58,8 @@ class Strata:
             for told, said in zip(out, factors_on(self.factors, shard, last_days), strict=True):
                 told[: len(DIMENSIONS)] = said
         if self.intervention is not None:
-            out[:, -1] = _arms(self.intervention, key, years)
+            arms = partial(_arms, self.intervention, key, years)
+            out[:, -1] = kept(shard, ("intervention_arms", tuple(years)), arms)
         return out
 
 

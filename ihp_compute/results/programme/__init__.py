@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +14,6 @@ from ihp_compute.results.programme.outcomes import outcome_tables
 from ihp_compute.results.programme.pools import pool_rows
 from ihp_compute.results.programme_tables import PROGRAMME_TABLES
 from ihp_compute.results.tables import INTERVALS
-from ihp_compute.runner import beside
 
 __all__ = ["PROGRAMME_TABLES", "Rows", "pool_rows", "programme_rows"]
 
@@ -26,15 +24,14 @@ Rows = Mapping[str, Sequence[dict[str, Any]] | pa.Table]
 def programme_rows(parts: Sequence[Part]) -> Rows:
     """Rows of the programme's tables but `pool`, and those that it adds to `intervals`.
 
-    They rest on what was measured and on no settlement, so that they may be made before it; those
-    of outcomes, which are most of the work, beside the others.
+    They rest on what was measured and on no settlement, so that they may be made beside it; not
+    beside each other, since each more thread of Python makes the others wait.
 
     Parameters
     ----------
     parts : sequence of Part
         The measurements of a run; the programme is measured in the first.
     """
-    with beside(partial(outcome_tables, parts)) as outcomes:
-        indices, trends = cost_index_rows(parts), comparison_rows(parts)
-        both = (*indices.get(INTERVALS.name, ()), *trends.get(INTERVALS.name, ()))
-        return {**indices, **trends, INTERVALS.name: both, **outcomes()}
+    indices, trends = cost_index_rows(parts), comparison_rows(parts)
+    both = (*indices.get(INTERVALS.name, ()), *trends.get(INTERVALS.name, ()))
+    return {**indices, **trends, INTERVALS.name: both, **outcome_tables(parts)}
