@@ -240,10 +240,11 @@ def sha256_known(path: Path) -> str:
     nobody sets: a bit turned under an old time stamp is read again.
     """
     status = path.stat()
-    return _sha256_of(path, status.st_dev, status.st_ino, *_times_of(status))
+    return _sha256_of(path, status.st_dev, status.st_ino, *times_of(status))
 
 
-def _times_of(status: os.stat_result) -> tuple[int, int, int]:
+def times_of(status: os.stat_result) -> tuple[int, int, int]:
+    """Size and times of a file, that of its last change among them."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
@@ -280,7 +281,7 @@ def hashed_file(path: Path) -> Iterator[tuple[pa.NativeFile, dict[str, Any]]]:
 
 def stamp_of(path: Path, sha256: str | None = None) -> dict[str, Any]:
     """Digest and size of a finished file, and when it was written and last changed in any way."""
-    n_bytes, written_ns, changed_ns = _times_of(path.stat())
+    n_bytes, written_ns, changed_ns = times_of(path.stat())
     return {
         "sha256": sha256 or file_sha256(path),
         "bytes": n_bytes,

@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from ihp_compute import METHOD_VERSION, folders
 from ihp_compute.data_quality import DATA_QUALITY, DATA_REVIEW
 from ihp_compute.errors import PopulationError
-from ihp_compute.folders import MANIFEST, Kind, file_sha256, sha256_known
+from ihp_compute.folders import MANIFEST, Kind, file_sha256, sha256_known, times_of
 from ihp_compute.input_columns import CODE_SYSTEMS, REFERENCE_TABLES
 from ihp_compute.population import tables
 from ihp_compute.population.manifest import faults
@@ -271,12 +271,14 @@ class Shard:
 class Population:
     """A prepared population: its manifest, its shards and its code tables."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any], files: Files) -> None:
+    def __init__(
+        self, path: Path, manifest: Mapping[str, Any], files: Files, sha256: str = ""
+    ) -> None:
+        """`sha256` is that of the manifest (`_sha256_of`), where somebody knows it already."""
         self.path = path
         self.manifest = manifest
         self.files = files
-        written = json.dumps(manifest, sort_keys=True).encode()
-        sha256 = hashlib.sha256(written).hexdigest()
+        sha256 = sha256 or _sha256_of(manifest)
         self.shards: tuple[Shard, ...] = tuple(
             Shard(files, sha256, index) for index in range(manifest["n_shards"])
         )
@@ -379,11 +381,32 @@ def open_population(path: Path) -> Population:
         If the folder is not a population, was made by another layout or method version, lacks a
         file, or a file's content no longer matches its digest.
     """
-    path, manifest, files = found_at(path)
-    if isinstance(files, Folder):
-        for name, stamp in manifest["files"].items():
-            check_file(path, name, stamp, always_hash=False)
-    return Population(path, manifest, files)
+    place = place_of(path)
+    if not isinstance(place, Path):
+        return Population(*found_at(path))
+    manifest, sha256 = _known(place)
+    for name, stamp in manifest["files"].items():
+        check_file(place, name, stamp, always_hash=False)
+    return Population(place, manifest, Folder(place.absolute()), sha256)
+
+
+def _known(folder: Path) -> tuple[Mapping[str, Any], str]:
+    """A folder's manifest and its SHA-256, read and checked once while it is the same file."""
+    try:
+        found = (folder / MANIFEST).stat()
+    except OSError:
+        return read_manifest(folder), ""  # which says what is wrong
+    return _read_once(folder, found.st_dev, found.st_ino, *times_of(found))
+
+
+@lru_cache(maxsize=16)
+def _read_once(folder: Path, *_identity: int) -> tuple[Mapping[str, Any], str]:
+    manifest = read_manifest(folder)
+    return manifest, _sha256_of(manifest)
+
+
+def _sha256_of(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def found_at(path: Path) -> tuple[Path, dict[str, Any], Folder | Objects]:

@@ -16,7 +16,7 @@ import pytest
 from ihp_compute.errors import PopulationError
 from ihp_compute.ingest.passes import ingest
 from ihp_compute.input_columns import CODE_SYSTEMS
-from ihp_compute.population import tables
+from ihp_compute.population import shards, tables
 from ihp_compute.population.keys import member_keys, shard_of
 from ihp_compute.population.shards import open_population
 from ihp_compute.population.verify import verify
@@ -84,6 +84,30 @@ def test_a_population_stays_mapped_until_its_manifest_changes(made: Any) -> None
     manifest.write_text(json.dumps(content))
     anew = open_population(made.path)
     assert anew.shards[0].batch("lines") is not made.shards[0].batch("lines")
+
+
+def test_a_manifest_is_read_once_until_it_is_another(made: Any, monkeypatch: Any) -> None:
+    read: list[Path] = []
+    reading = shards.read_manifest
+
+    def counted(folder: Path) -> dict[str, Any]:
+        read.append(folder)
+        return reading(folder)
+
+    monkeypatch.setattr(shards, "read_manifest", counted)
+    path = made.path / "manifest.json"
+    before = path.read_text()
+    path.write_text(before)
+    os.utime(path, ns=(0, 0))  # another time
+    assert open_population(made.path).digest == open_population(made.path).digest == made.digest
+    assert len(read) == 1
+    other = before.replace(made.digest, made.digest[::-1])  # of the same size
+    path.write_text(other)
+    os.utime(path, ns=(0, 1))  # a clock may tick slower than a test
+    assert open_population(made.path).digest == made.digest[::-1]
+    path.unlink()
+    with pytest.raises(PopulationError, match=r"manifest\.json"):
+        open_population(made.path)
 
 
 def test_a_table_that_was_let_go_is_read_on_and_mapped_anew(made: Any) -> None:
