@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -24,6 +24,7 @@ from ihp_compute.sweeps.baseline import (
 )
 from ihp_compute.sweeps.grid import Grid
 from ihp_compute.sweeps.scenarios import Build, ScenarioClass, classes
+from ihp_compute.units import half_even
 
 QUANTILES_MICRO: Final = {"p05": 50_000, "p50": 500_000, "p95": 950_000}
 
@@ -65,12 +66,52 @@ def summarise(job: Job) -> tuple[tuple[NDArray[np.int64], int], NDArray[np.int64
     return (job.scenarios, job.row), values
 
 
+def paid_without_effect(job: Job) -> tuple[tuple[NDArray[np.int64], int], NDArray[np.int64]]:
+    """One task of `jobs_without_effect`: where its rows belong, and in how many replicates paid."""
+    values = kernels.settle_summary(job.sources, job.constants, job.table, job.output, [])
+    return (job.scenarios, job.row), values[:, 2]
+
+
 def jobs_of(run: Run, grid: Grid, baseline: Mapping[str, Baseline]) -> list[Job]:
     """Tasks of every partnership; those of one contract share programs and constants."""
-    whole = not all(axis.path.startswith(_SETTLEMENT) for axis in grid.axes)
-    known: dict[tuple[Any, ...], list[ScenarioClass]] = {}
     given = SourcesOf(run)
-    jobs = []
+    if not all(axis.path.startswith(_SETTLEMENT) for axis in grid.axes):
+        return list(_jobs(run, grid, given.of, whole=True))
+
+    def own(partnership: str, _agreement: Agreement) -> Sources:
+        return _settled(baseline[partnership], 0)
+
+    return list(_jobs(run, grid, own, whole=False))
+
+
+def jobs_without_effect(run: Run, grid: Grid, baseline: Mapping[str, Baseline]) -> list[Job]:
+    """As `jobs_of`, of partnerships whose savings are zero in the mean and vary as they were drawn.
+
+    Those are the run's own savings less their mean, whatever target the grid gives: who saves
+    nothing under a target saves nothing, and chance moves it about as much.
+    """
+
+    def own(partnership: str, _agreement: Agreement) -> Sources:
+        drawn = baseline[partnership]
+        savings = (drawn.target - drawn.observed)[1:]
+        return _settled(drawn, half_even(int(savings.sum()), savings.size))
+
+    return list(_jobs(run, grid, own, whole=False))
+
+
+def _settled(drawn: Baseline, more_cents: int) -> Sources:
+    """What a settlement starts from, at a cost that is higher by so much in every replicate."""
+    return {
+        "target": drawn.target,
+        "observed": drawn.observed + more_cents,
+        "core_cost": drawn.sources["core_cost"],
+    }
+
+
+def _jobs(
+    run: Run, grid: Grid, sources_of: Callable[[str, Agreement], Sources], *, whole: bool
+) -> Iterator[Job]:
+    known: dict[tuple[Any, ...], list[ScenarioClass]] = {}
     agreements = run.terms.contracts.at(run.performance_year)
     scores = run.scores
     for row, (partnership, contract) in enumerate(run.terms.contracts.contracts.items(), 1):
@@ -83,15 +124,8 @@ def jobs_of(run: Run, grid: Grid, baseline: Mapping[str, Baseline]) -> list[Job]
                 contract, run.performance_year, grid, _builder(run, n_members, used, whole=whole)
             )
         for found in known[key]:
-            own: Sources = {
-                "target": baseline[partnership].target,
-                "observed": baseline[partnership].observed,
-                "core_cost": baseline[partnership].sources["core_cost"],
-            }
-            if whole:
-                own = given.of(partnership, found.agreement)
-            jobs += _class_jobs(row, found, own, used(found.agreement))
-    return jobs
+            own = sources_of(partnership, found.agreement)
+            yield from _class_jobs(row, found, own, used(found.agreement))
 
 
 def _used(scores: QualityScores, partnership: str, agreement: Agreement) -> Decimal | None:

@@ -5,9 +5,10 @@
 A sweep starts from the totals that a run has kept: no claim is read again. Its payments are those
 that `settle` gives under the same terms, replicate by replicate, so a sweep of one point is the
 run's own settlement to the cent. Draws are `target_resampled`: the target moves with the members
-drawn. Rows hold the observed payment and, over the replicates, mean, quantiles and the chances of a
-gain and of a loss; payments themselves are never kept. The first row of a scenario is the state:
-its payments in a replicate are those of all partnerships in it.
+drawn. Rows hold the observed payment and, over the replicates, mean, quantiles, the chances of a
+gain and of a loss, and how often chance alone would be paid; payments themselves are never kept.
+The first row of a scenario is the state: its payments in a replicate are those of all partnerships
+in it.
 
 Not here: axes and their values (`grid`), how terms become constants (`scenarios`), totals of other
 terms than the run's (`remeasured`).
@@ -47,7 +48,13 @@ from ihp_compute.runner import LocalRunner, Runner
 from ihp_compute.settlement import PARTNERSHIP, SETTLED, STATE
 from ihp_compute.sweeps.baseline import Run, baseline_of
 from ihp_compute.sweeps.grid import ROW_LIMIT, Axis, Grid, value_text
-from ihp_compute.sweeps.jobs import QUANTILES_MICRO, jobs_of, summarise
+from ihp_compute.sweeps.jobs import (
+    QUANTILES_MICRO,
+    jobs_of,
+    jobs_without_effect,
+    paid_without_effect,
+    summarise,
+)
 from ihp_compute.sweeps.scenarios import check_values
 from ihp_compute.sweeps.statewide import ROW as STATE_ROW
 from ihp_compute.sweeps.statewide import state_jobs, summarise_state
@@ -76,6 +83,9 @@ SWEEP: Final = TableSchema(
         ),
         Column("probability_gain", pa.float64(), "part of the replicates with a gain", "ratio"),
         Column("probability_loss", pa.float64(), "part of the replicates with a loss", "ratio"),
+        Column("false_payment_rate", pa.float64(), "part of the replicates in which it were paid "
+               "had its savings, as the run drew them, been zero in the mean; of the state, the "
+               "mean over partnerships", "ratio"),
         Column("difference_cents", pa.int64(), "payment less the run's own", "cents"),
         Column("n_paid", pa.int64(), "partnerships paid, as observed", "partnerships"),
         Column("n_owing", pa.int64(), "partnerships that owe, as observed", "partnerships"),
@@ -207,7 +217,8 @@ def sweep(
     }
 
     def made(**more: Any) -> Swept:
-        table = _table(grid, partnerships, np.array([sum(payments), *payments]), found, n)
+        paid = np.array([sum(payments), *payments])
+        table = _table(grid, partnerships, paid, found, falsely / n, n)
         if more:
             table = table.filter(pa.array(done.reshape(-1)))
         said = about | more
@@ -215,6 +226,10 @@ def sweep(
         return Swept(table, digest, said, time.perf_counter() - started)
 
     runner = runner or LocalRunner()
+    falsely = np.zeros((grid.n_scenarios, n_rows), np.float64)
+    for place, counts in runner.map(paid_without_effect, jobs_without_effect(run, grid, baseline)):
+        falsely[place] = counts
+    falsely[:, STATE_ROW] = falsely.sum(axis=1) / len(partnerships)
     jobs = jobs_of(run, grid, baseline)
     statewide = state_jobs(jobs, grid.n_scenarios)
     try:
@@ -444,6 +459,7 @@ def _table(
     partnerships: Sequence[str],
     baseline_cents: NDArray[np.int64],
     found: NDArray[np.int64],
+    false_rates: NDArray[np.float64],
     n_replicates: int,
 ) -> pa.Table:
     n_scenarios, n_rows = found.shape[:2]
@@ -468,6 +484,7 @@ def _table(
         columns[f"{name}_cents"] = pa.array(np.ascontiguousarray(flat[:, 4 + k]))
     columns["probability_gain"] = pa.array(flat[:, 2] / n_replicates)
     columns["probability_loss"] = pa.array(flat[:, 3] / n_replicates)
+    columns["false_payment_rate"] = pa.array(false_rates.reshape(-1))
     columns["difference_cents"] = pa.array(flat[:, 0] - np.tile(baseline_cents, n_scenarios))
     for name, counted, column in (
         ("n_paid", found[:, :, 0] > 0, -2),

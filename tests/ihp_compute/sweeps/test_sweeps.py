@@ -24,6 +24,7 @@ from ihp_compute.contracts.files import FOLDER
 from ihp_compute.errors import ContractError, DataError, GridError, RunError
 from ihp_compute.results import kept_terms
 from ihp_compute.runner import LocalRunner
+from ihp_compute.settlement import cases_of, payoff
 from ihp_compute.settlement.settle import Settled, settle
 from ihp_compute.sweeps import statewide
 from ihp_compute.sweeps.grid import Grid, grid_of, value_text
@@ -131,9 +132,27 @@ def quantile(draws: np.ndarray, p: Decimal) -> int:
     return int(np.sort(draws)[k - 1])
 
 
+def paid_without_effect(base: list[Settled], moved: ContractSet) -> dict[str, float]:
+    """How often each is paid whose savings are zero in the mean, one replicate after another."""
+    cases = dict(cases_of(totals(B), moved, YEAR, QUALITY))
+    found = {}
+    for one in base:
+        draws = one.draws["target_resampled"]
+        savings = (draws.target_cents - draws.observed_cents)[1:].tolist()
+        mean = int((Decimal(sum(savings)) / B).to_integral_value("ROUND_HALF_EVEN"))
+        pays = payoff(cases[one.partnership_id])
+        payments = [
+            pays(target, np.array([target - saved + mean]))["payment"][0]
+            for target, saved in zip(draws.target_cents[1:].tolist(), savings, strict=True)
+        ]
+        found[one.partnership_id] = sum(payment > 0 for payment in payments) / B
+    return found
+
+
 def check_scenarios(rows: list[dict[str, Any]], name: str, grid: Grid) -> None:
     """Each row against `settle` under the same overrides; the state's against sums of draws."""
-    base = {r.partnership_id: r.payment_cents for r in settled(contracts_of(name))}
+    run = settled(contracts_of(name))
+    base = {r.partnership_id: r.payment_cents for r in run}
     base["state"] = sum(base.values())
     assert len(rows) == grid.n_scenarios * 3
     for i, moved in enumerate(grid.scenarios()):
@@ -146,6 +165,8 @@ def check_scenarios(rows: list[dict[str, Any]], name: str, grid: Grid) -> None:
         paid = [one.payment_cents > 0 for one in ones]
         owing = [one.payment_cents < 0 for one in ones]
         draws_of["state"] = np.sum(list(draws_of.values()), axis=0)
+        falsely = paid_without_effect(run, moved_set)
+        falsely["state"] = sum(falsely.values()) / len(falsely)
         for p, (partnership, draws) in enumerate(draws_of.items()):
             row = rows[3 * i + (p + 1) % 3]  # the state's stands first
             whole = partnership == "state"
@@ -162,6 +183,7 @@ def check_scenarios(rows: list[dict[str, Any]], name: str, grid: Grid) -> None:
             assert row["mean_cents"] == int(exact.to_integral_value("ROUND_HALF_EVEN"))
             assert row["probability_gain"] == (draws[1:] > 0).sum() / B
             assert row["probability_loss"] == (draws[1:] < 0).sum() / B
+            assert row["false_payment_rate"] == pytest.approx(falsely[partnership], abs=1e-12)
             assert row["difference_cents"] == draws[0] - base[partnership]
             for path, value in moved.items():
                 told = row[path]
