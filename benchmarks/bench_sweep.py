@@ -183,10 +183,10 @@ def test_bench_sweep(benchmark: Any, state: tuple[Path, Totals, ContractSet]) ->
         flat = peer.reshape(-1, peer.shape[2])
         expected = {
             "payment_cents": flat[:, 0],
-            "mean": half_even(flat[:, 1], REPLICATES),
+            "mean_cents": half_even(flat[:, 1], REPLICATES),
             "probability_gain": flat[:, 2] / REPLICATES,
             "probability_loss": flat[:, 3] / REPLICATES,
-            **{name: flat[:, 4 + k] for k, name in enumerate(QUANTILES_MICRO)},
+            **{f"{name}_cents": flat[:, 4 + k] for k, name in enumerate(QUANTILES_MICRO)},
         }
         of_each = ours.table.filter(pc.equal(ours.table.column("scope"), "partnership"))
         for name, values in expected.items():
