@@ -69,7 +69,7 @@ def reader(
 ) -> Iterator[httpx.Client]:
     _, url = served
     with httpx.Client(
-        base_url=url, headers=key_with("runs:read", MEMBER_SCOPE), timeout=20
+        base_url=url, headers=key_with("runs:read", MEMBER_SCOPE), timeout=60
     ) as http:
         yield http
 
@@ -81,20 +81,37 @@ def under_way(served: tuple[FastAPI, str]) -> Downloads:
     return held
 
 
-def stalled(reader: httpx.Client, path: str, accept: str) -> socket.socket:
-    """A connection on which somebody asks and takes nothing of the answer."""
-    connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.settimeout(10)
-    connection.connect((reader.base_url.host, reader.base_url.port))
-    connection.sendall(
-        f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n"
-        f"Authorization: {reader.headers['authorization']}\r\n\r\n".encode()
-    )
-    return connection
+Stalled = Callable[[httpx.Client, str, str], socket.socket]
 
 
-def until(true: Callable[[], bool], seconds: float = 10) -> None:
+@pytest.fixture
+def stalled() -> Iterator[Stalled]:
+    """A connection on which somebody asks and takes nothing of the answer; closed at the end."""
+    connections = []
+
+    def ask(reader: httpx.Client, path: str, accept: str) -> socket.socket:
+        connection = socket.socket()
+        connections.append(connection)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(60)
+        connection.connect((reader.base_url.host, reader.base_url.port))
+        connection.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n"
+            f"Authorization: {reader.headers['authorization']}\r\n\r\n".encode()
+        )
+        return connection
+
+    yield ask
+    for connection in connections:
+        connection.close()
+
+
+def answered(connection: socket.socket) -> bytes:
+    """The first line of the answer, once it is there; it stays to be read."""
+    return connection.recv(100, socket.MSG_PEEK).split(b"\r\n")[0]
+
+
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -158,7 +175,9 @@ def open_tables() -> int:
     return found
 
 
-def test_a_large_table_is_sent_in_parts(apart: Apart, large: str, finished: Run) -> None:
+def test_a_large_table_is_sent_in_parts(
+    apart: Apart, large: str, finished: Run, stalled: Stalled
+) -> None:
     """Of what is sent, little is in memory at once: whichever thread read it, whoever stalls."""
     small = f"/v1/runs/{finished.id}/results/settlement"
     with ThreadPoolExecutor(8) as pool:  # every thread that reads has begun
@@ -174,10 +193,10 @@ def test_a_large_table_is_sent_in_parts(apart: Apart, large: str, finished: Run)
         assert most - before < EACH_BYTES
     before = apart.resident_bytes
     held = [stalled(apart.http, large, form) for form in (ARROW, PARQUET, ARROW, CSV)]
-    until(lambda: apart.http.get(large, headers={"Accept": PARQUET}).status_code == 503)
+    for connection in held:  # each has its turn before anybody else asks
+        assert answered(connection) == b"HTTP/1.1 200 OK"
+    assert apart.http.get(large, headers={"Accept": PARQUET}).status_code == 503
     assert apart.resident_bytes - before < 4 * EACH_BYTES
-    for connection in held:
-        connection.close()
 
 
 COMMAND = """
@@ -208,7 +227,7 @@ def test_the_service_decides_before_arrow_is_used(said: str | None, tmp_path: Pa
 
 
 def test_readers_who_take_nothing_hold_so_many_turns(
-    reader: httpx.Client, large: str, under_way: Downloads, finished: Run
+    reader: httpx.Client, large: str, under_way: Downloads, finished: Run, stalled: Stalled
 ) -> None:
     forms = [ARROW, PARQUET, ARROW, CSV]
     held = [stalled(reader, large, form) for form in forms]
@@ -230,7 +249,7 @@ def test_readers_who_take_nothing_hold_so_many_turns(
 
 
 def test_a_small_answer_keeps_nobody_waiting(
-    reader: httpx.Client, under_way: Downloads, finished: Run
+    reader: httpx.Client, under_way: Downloads, finished: Run, stalled: Stalled
 ) -> None:
     """However many take nothing of it: it was made, and its turn is over."""
     held = [stalled(reader, f"/v1/runs/{finished.id}/results/settlement", JSON) for _ in range(20)]
@@ -242,7 +261,7 @@ def test_a_small_answer_keeps_nobody_waiting(
 
 
 def test_a_download_ends_with_its_key_and_does_not_look_whole(
-    reader: httpx.Client, service: Service, large: str, under_way: Downloads
+    reader: httpx.Client, service: Service, large: str, under_way: Downloads, stalled: Stalled
 ) -> None:
     key_id, key = issue_key(
         service.store.keys,

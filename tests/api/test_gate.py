@@ -95,7 +95,7 @@ def test_a_target_that_names_the_server_is_the_path_that_it_names(
         ("http:///v1/runs", "", b"303"),
     ]
     for target, more, status in asked:
-        with socket.create_connection(address, timeout=10) as connection:
+        with socket.create_connection(address, timeout=60) as connection:
             head = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}\r\n"
             connection.sendall(head.encode())
             assert connection.recv(200).split(b" ")[1] == status, target
@@ -314,7 +314,7 @@ def test_a_head_that_is_too_large_or_ambiguous_ends_the_connection(
 ) -> None:
     """What stands behind it is no request."""
     host, _, port = served[1].removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         behind = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
         connection.sendall(head + b"\r\nHost: x\r\n\r\n0\r\n\r\n" + behind)
         answer = b""
@@ -334,7 +334,7 @@ def test_who_leaves_in_the_middle_of_a_body_is_no_defect(
     key = key_with("runs:write")["Authorization"]
     head = f"POST /v1/runs HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\nContent-Length: 9\r\n"
     with capture_logs() as logs:
-        with socket.create_connection((host, int(port)), timeout=20) as connection:
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
             connection.sendall(f"{head}Content-Type: application/json\r\n\r\n{{".encode())
             time.sleep(0.2)
         deadline = time.monotonic() + 20

@@ -38,7 +38,7 @@ def test_who_does_not_wait_finds_it_later_and_it_is_not_begun_again(tmp_path: Pa
 
     def make() -> None:
         begun.append(1)
-        goes_on.wait(10)
+        goes_on.wait(60)
         path.write_text("x")
 
     async def ask() -> None:

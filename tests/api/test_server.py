@@ -65,12 +65,12 @@ class Served:
         self.thread.start()
 
     def connect(self, sent: bytes = b"", source: str = "127.0.0.1") -> socket.socket:
-        connection = socket.create_connection(self.address, timeout=20, source_address=(source, 0))
+        connection = socket.create_connection(self.address, timeout=60, source_address=(source, 0))
         connection.sendall(sent)
         return connection
 
     def until_open(self, n_connections: int) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self.door.connections != n_connections:
             assert time.monotonic() < deadline, self.door.connections
             time.sleep(0.01)
@@ -87,7 +87,7 @@ def serve() -> Iterator[Callable[..., Served]]:
     yield start
     for served in started:
         served.server.should_exit = True
-        served.thread.join(20)
+        served.thread.join(60)
         assert not served.thread.is_alive()
 
 
@@ -131,7 +131,7 @@ def test_bytes_that_trickle_do_not_stretch_the_time_for_a_head(
 ) -> None:
     served = serve(head_s=0.5)
     connection = served.connect(HALF)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while served.door.connections or time.monotonic() < deadline - 19.8:
         assert time.monotonic() < deadline
         try:
@@ -298,7 +298,7 @@ def test_a_server_without_descriptors_says_so_now_and_then_and_does_not_spin() -
         assert process.stdout is not None
         assert process.stdin is not None
         port = int(process.stdout.readline())
-        flood = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(120)]
+        flood = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(120)]
         for connection in flood:
             with contextlib.suppress(OSError):
                 connection.sendall(HALF)
@@ -307,11 +307,11 @@ def test_a_server_without_descriptors_says_so_now_and_then_and_does_not_spin() -
         for connection in flood:
             connection.close()
         answer = b""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not answer.startswith(b"HTTP/1.1 200"):
             assert time.monotonic() < deadline
             try:
-                with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+                with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
                     connection.sendall(HEAD)
                     answer = connection.recv(100)
             except OSError:

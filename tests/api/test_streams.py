@@ -44,7 +44,7 @@ def reader(
     served: tuple[FastAPI, str], key_with: Callable[..., dict[str, str]]
 ) -> Iterator[httpx.Client]:
     _, url = served
-    with httpx.Client(base_url=url, headers=key_with("runs:read"), timeout=20) as http:
+    with httpx.Client(base_url=url, headers=key_with("runs:read"), timeout=60) as http:
         yield http
 
 
@@ -55,7 +55,7 @@ def watch(served: tuple[FastAPI, str]) -> Watch:
     return held
 
 
-def until(true: Callable[[], bool], seconds: float = 5) -> None:
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -137,7 +137,7 @@ def test_a_silent_stream_says_that_it_lives(
 def asked(reader: httpx.Client, path: str, accept: str = "*/*") -> socket.socket:
     """A connection on which somebody asks and then waits."""
     there = (reader.base_url.host, reader.base_url.port or 80)
-    connection = socket.create_connection(there, timeout=10)
+    connection = socket.create_connection(there, timeout=60)
     connection.sendall(
         f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n"
         f"Authorization: {reader.headers['authorization']}\r\n\r\n".encode()

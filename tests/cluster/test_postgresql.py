@@ -261,7 +261,7 @@ def test_a_run_goes_on_while_its_database_is_away(
     reached = threading.Event()
     run, _ = submit(store)
     with dispatching(store, home, counting(8, 0.1, reached)):
-        assert reached.wait(20)
+        assert reached.wait(60)
         idle = dispatching(store, home, counting(1, 0, reached), name="other:home:2")
         with idle, postgresql.away(2.5), pytest.raises(AWAY):
             store.queue.run(run.id)

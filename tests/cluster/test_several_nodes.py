@@ -160,7 +160,7 @@ def on_a_machine(machines: list[str], tmp_path: Path) -> Iterator[Callable[..., 
         process.send_signal(signal.SIGTERM)
     for process in started:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=20)
+            process.wait(timeout=60)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
