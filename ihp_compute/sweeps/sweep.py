@@ -83,8 +83,8 @@ SWEEP: Final = TableSchema(
         ),
         Column("probability_gain", pa.float64(), "part of the replicates with a gain", "ratio"),
         Column("probability_loss", pa.float64(), "part of the replicates with a loss", "ratio"),
-        Column("false_payment_rate", pa.float64(), "part of the replicates paid if savings were zero "
-               "in the mean; of the state, the mean", "ratio"),
+        Column("false_payment_rate", pa.float64(), "part of the replicates paid if savings were "
+               "zero in the mean; of the state, the mean", "ratio"),
         Column("difference_cents", pa.int64(), "payment less the run's own", "cents"),
         Column("n_paid", pa.int64(), "partnerships paid, as observed", "partnerships"),
         Column("n_owing", pa.int64(), "partnerships that owe, as observed", "partnerships"),
