@@ -17,6 +17,7 @@ from llvmlite.binding import get_host_cpu_features
 
 if TYPE_CHECKING:
     from tests.postgresql import Server
+    from tests.s3_store import Store
 
 settings.register_profile("untimed", deadline=None)  # time is for benchmarks, not for tests
 settings.load_profile("untimed")
@@ -68,6 +69,23 @@ def postgresql() -> Iterator[Server]:
     pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
     with server() as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def bucket_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """An S3-compatible store, which a module may damage and stop."""
+    from tests.s3_store import running  # noqa: PLC0415 - kernels' tests do without
+
+    with running(tmp_path_factory.mktemp("store") / "buckets") as started:
+        yield started
+
+
+@pytest.fixture
+def lake(bucket_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The store, by the name `lake` in this process's environment, with an empty cache."""
+    for name, value in bucket_store.environment(tmp_path / "cache").items():
+        monkeypatch.setenv(name, value)
+    return bucket_store
 
 
 @pytest.fixture(scope="session")

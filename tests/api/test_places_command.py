@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,7 @@ from ihp_compute.storage.locations import Place
 from ihp_compute.storage.locations import place_of as words
 from ihp_compute.storage.publishing import publish_to
 from tests.api.conftest import CONTRACT, Ihp
-from tests.s3_store import Store, running
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with running(tmp_path_factory.mktemp("store") / "buckets") as found:
-        yield found
-
-
-@pytest.fixture
-def lake(store: Store, tmp_path: Path, monkeypatch: Any) -> Store:
-    for name, value in store.environment(tmp_path / "cache").items():
-        monkeypatch.setenv(name, value)
-    return store
+from tests.s3_store import Store
 
 
 def test_a_run_over_a_bucket_is_the_run_over_the_disk(

@@ -37,18 +37,11 @@ class Threads(LocalRunner):
         return self
 
 
-@pytest.fixture(scope="module")
-def buckets_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_store.Store]:
-    with s3_store.running(tmp_path_factory.mktemp("store") / "buckets") as found:
-        yield found
-
-
 @pytest.fixture
-def lake(buckets_store: s3_store.Store, tmp_path: Path, monkeypatch: Any) -> s3_store.Store:
-    more = {kept.VARIABLE: f"lake:{tmp_path.name}"}
-    for name, value in buckets_store.environment(tmp_path / "cache", **more).items():
-        monkeypatch.setenv(name, value)
-    return buckets_store
+def lake(lake: s3_store.Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> s3_store.Store:
+    """The store, where the service's runs are kept."""
+    monkeypatch.setenv(kept.VARIABLE, f"lake:{tmp_path.name}")
+    return lake
 
 
 @pytest.fixture
