@@ -55,7 +55,7 @@ class Store:
         """End it."""
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(60)
             self.process = None
 
     @contextmanager
@@ -123,7 +123,7 @@ def running(folder: Path) -> Iterator[Store]:
 
 
 def _await(endpoint: str) -> None:
-    until_s = time.monotonic() + 30
+    until_s = time.monotonic() + 60
     while True:
         try:
             urllib.request.urlopen(endpoint, timeout=5).close()  # noqa: S310 (the store just made)

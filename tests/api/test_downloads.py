@@ -252,6 +252,7 @@ def test_a_small_answer_keeps_nobody_waiting(
     reader: httpx.Client, under_way: Downloads, finished: Run, stalled: Stalled
 ) -> None:
     """However many take nothing of it: it was made, and its turn is over."""
+    under_way._settings = under_way._settings.model_copy(update={"download_wait_s": 60.0})
     held = [stalled(reader, f"/v1/runs/{finished.id}/results/settlement", JSON) for _ in range(20)]
     until(lambda: under_way.n_open == 0)
     assert reader.get(f"/v1/runs/{finished.id}/report").status_code == 200

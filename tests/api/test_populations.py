@@ -214,7 +214,7 @@ def test_a_folder_that_hangs_stops_nobody_else(
     """More requests for it than there are threads: each ends, and others are answered meanwhile."""
     make_population(service.home.populations / "slow")
     let_go = threading.Event()
-    monkeypatch.setattr("api.populations.open_population", lambda _path: let_go.wait(30))
+    monkeypatch.setattr("api.populations.open_population", lambda _path: let_go.wait(120))
     monkeypatch.setattr("api.reading.READ_S", 0.5)
     body = {"name": "slow", "prefix": "slow"}
     with ThreadPoolExecutor(41) as many:

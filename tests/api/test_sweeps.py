@@ -417,9 +417,9 @@ def test_a_run_whose_folder_hangs_stops_nobody_else(
     """More requests than there are threads, of each kind that reads a run's files."""
     let_go = threading.Event()
     whole = key_with(*OPERATOR_SCOPES, MEMBER_SCOPE)
-    monkeypatch.setattr("api.sweeps.ways_of", lambda *_, **__: let_go.wait(30))
-    monkeypatch.setattr("api.compared.reconcile", lambda *_: let_go.wait(30))
-    monkeypatch.setattr("api.compared.asked_otherwise", lambda *_: let_go.wait(30))
+    monkeypatch.setattr("api.sweeps.ways_of", lambda *_, **__: let_go.wait(120))
+    monkeypatch.setattr("api.compared.reconcile", lambda *_: let_go.wait(120))
+    monkeypatch.setattr("api.compared.asked_otherwise", lambda *_: let_go.wait(120))
     monkeypatch.setattr("api.compared.MAKE_S", 0.5)
     monkeypatch.setattr("api.reading.READ_S", 0.5)
     here = f"/v1/runs/{swept_run.id}"

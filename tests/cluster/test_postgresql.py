@@ -230,7 +230,7 @@ def counting(n: int, each_s: float, reached: threading.Event) -> Work:
 
 @contextmanager
 def dispatching(
-    store: Store, home: Home, work: Work, *, name: str = "host:home:1", lease_ms: int = 1000
+    store: Store, home: Home, work: Work, *, name: str = "host:home:1", lease_ms: int = 3000
 ) -> Iterator[Dispatcher]:
     """A dispatcher that serves in a thread."""
     dispatcher = Dispatcher(
@@ -247,7 +247,7 @@ def dispatching(
         thread.join()
 
 
-def until(true: Callable[[], bool], seconds: float = 20) -> None:
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it took too long"
@@ -260,10 +260,10 @@ def test_a_run_goes_on_while_its_database_is_away(
     """Longer than its lease, over its end, beside another dispatcher: one attempt, no loss."""
     reached = threading.Event()
     run, _ = submit(store)
-    with dispatching(store, home, counting(8, 0.1, reached)):
+    with dispatching(store, home, counting(8, 0.3, reached)):
         assert reached.wait(60)
         idle = dispatching(store, home, counting(1, 0, reached), name="other:home:2")
-        with idle, postgresql.away(2.5), pytest.raises(AWAY):
+        with idle, postgresql.away(4.5), pytest.raises(AWAY):
             store.queue.run(run.id)
         until(lambda: store.queue.run(run.id).state == "succeeded")
     ended = store.queue.run(run.id)

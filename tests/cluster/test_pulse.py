@@ -43,7 +43,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 def supervisor(home: Home, tmp_path: Path) -> Iterator[Supervisor]:
     program = tmp_path / "dispatcher.py"
     program.write_text(PROGRAM)
-    supervisor = Supervisor(home, command=[sys.executable, str(program)], quiet_s=2.5, hangs_s=5.0)
+    supervisor = Supervisor(home, command=[sys.executable, str(program)], quiet_s=4.0, hangs_s=8.0)
     yield supervisor
     supervisor.stop()
 
@@ -55,7 +55,7 @@ def test_a_dispatcher_that_does_not_move_is_told_then_replaced(
         supervisor.start()
         wait_for(supervisor.alive)
         first = home.dispatcher_lock().note()
-        time.sleep(2 * supervisor._quiet_s)  # one that moves is let be
+        time.sleep(1.5 * supervisor._quiet_s)  # one that moves is let be
         assert supervisor.standing() == "works"
         assert home.dispatcher_lock().note() == first
         os.kill(first["pid"], signal.SIGSTOP)
@@ -95,19 +95,21 @@ def test_a_holder_that_is_stuck_or_never_ready_is_not_touched_for(
     assert lock.acquire(pid=1)
     moves = {"now": False}
 
-    def moved() -> bool:
+    def stays() -> bool:
         before = lock.touched_ns()
         time.sleep(0.2)
-        return lock.touched_ns() != before
+        return lock.touched_ns() == before
 
     with capture_logs() as logs, touched(lock) as beat:
-        assert not moved()
+        wait_for(lambda: len(logs) == 1)
+        assert stays()
+        before = lock.touched_ns()
         moves["now"] = True
         beat.follow(lambda: moves["now"])
-        assert moved()
+        wait_for(lambda: lock.touched_ns() != before)
         moves["now"] = False
-        time.sleep(0.05)
-        assert not moved()
+        wait_for(lambda: len(logs) == 2)
+        assert stays()
     assert [log["event"] for log in logs] == ["stuck", "stuck"]
     lock.release()
 

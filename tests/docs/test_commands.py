@@ -113,20 +113,23 @@ def service(folder: Path) -> Iterator[dict[str, str]]:
         [sys.executable, "-m", "api.cli", "serve", "--port", str(port), "--home", home],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
-    assert served.stdout is not None
-    key = served.stdout.readline().removeprefix("API key: ").strip()
-    url = f"http://127.0.0.1:{port}"
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
+    with served:
         try:
-            httpx.get(f"{url}/livez")
-            break
-        except httpx.TransportError:
-            time.sleep(0.05)
-    yield {"IHP_URL": url, "IHP_KEY": key}
-    served.send_signal(signal.SIGTERM)
-    served.wait(timeout=40)
-    served.stdout.close()
+            assert served.stdout is not None
+            key = served.stdout.readline().removeprefix("API key: ").strip()
+            url = f"http://127.0.0.1:{port}"
+            until = time.monotonic() + 60
+            while time.monotonic() < until:
+                try:
+                    httpx.get(f"{url}/livez")
+                    break
+                except httpx.TransportError:
+                    time.sleep(0.05)
+            yield {"IHP_URL": url, "IHP_KEY": key}
+            served.send_signal(signal.SIGTERM)
+            served.wait(timeout=60)
+        finally:
+            served.kill()
 
 
 @pytest.mark.service

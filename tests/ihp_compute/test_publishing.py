@@ -31,7 +31,7 @@ def killed(work: Callable[[], None]) -> None:
     """Do work in a process of its own that must not come to its end."""
     child = multiprocessing.get_context("fork").Process(target=work)
     child.start()
-    child.join(30)
+    child.join(60)
     assert child.exitcode == -signal.SIGKILL
 
 

@@ -14,8 +14,8 @@ from ihp_compute.runner import Batch, LocalRunner, batches, beside
 
 def test_a_task_runs_beside_the_block_that_asks_for_its_result() -> None:
     met = threading.Barrier(2)  # each side waits for the other: one after another never ends
-    with beside(lambda: met.wait(timeout=30) + 10) as told:
-        assert {met.wait(timeout=30), told() - 10} == {0, 1}
+    with beside(lambda: met.wait(timeout=60) + 10) as told:
+        assert {met.wait(timeout=60), told() - 10} == {0, 1}
 
 
 def test_what_a_task_raises_is_raised_where_its_result_is_asked_for() -> None:
@@ -62,7 +62,7 @@ def test_a_shard_beside_which_others_filled_the_memory_is_done_again_by_itself()
         if batch[0] == 0 and not full.is_set():
             full.set()
             raise MemoryError
-        assert full.wait(timeout=30)
+        assert full.wait(timeout=60)
         return batch[0]
 
     found = LocalRunner(2).map(once, [Batch([0]), Batch([1])])

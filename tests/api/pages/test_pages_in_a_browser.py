@@ -35,9 +35,10 @@ def address(service: Service) -> Iterator[str]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
-    until_s = time.monotonic() + 30
+    until_s = time.monotonic() + 60
     while not server.started and time.monotonic() < until_s:
         time.sleep(0.05)
+    assert server.started
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.force_exit = server.should_exit = True
     thread.join()
@@ -64,6 +65,7 @@ def sign_in(service: Service, address: str) -> Callable[[Any], Any]:
     )
 
     def make(context: Any) -> Any:
+        context.set_default_timeout(60_000)
         page = context.new_page()
         page.goto(f"{address}/runs")
         assert page.url == f"{address}/sign-in"
@@ -122,6 +124,6 @@ def test_a_run_is_followed_without_a_hand(
     page.goto(f"{address}/runs/{run_id}")
     assert page.locator(".state").text_content() == "queued"
     service.store.queue.request_cancel(run_id, actor="operator")
-    page.wait_for_selector(".state.cancelled", timeout=20_000)
-    page.wait_for_selector("text=Make it again", timeout=20_000)
+    page.wait_for_selector(".state.cancelled")
+    page.wait_for_selector("text=Make it again")
     context.close()
