@@ -384,7 +384,7 @@ def supervisor(home: Home, tmp_path: Path) -> Iterator[Supervisor]:
     supervisor.stop()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 240.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it took too long"
