@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -26,7 +27,7 @@ from api.auth import RunsReader
 from api.bodies import Day
 from api.contracts import ContractName, known_contracts
 from api.making import making_of
-from api.opened import sees_all
+from api.opened import MEMBER_SCOPE, sees_all
 from api.parameters import refused
 from api.populations import folder_of
 from api.problems import ConflictError
@@ -73,10 +74,17 @@ async def read(
     """What is paid for a quarter, or trued up of a year, by partnership and payer.
 
     Give one of `quarter` and `true_up`. To a key without `results:member` rows of few people, and
-    those that would tell them, are null but for their keys.
+    those that would tell them, are null but for their keys, and `paid_through` ends a month: what
+    two neighbouring days pay differs by few people.
     """
-    asked = await reads.of(_asked, service, name, contract, _period(quarter, true_up), paid_through)
     whole_rows = sees_all(principal)
+    if paid_through is not None and not (whole_rows or paid_through == _month_end(paid_through)):
+        raise refused(
+            "paid_through",
+            f"expected the last day of a month, as {_month_end(paid_through)}, of a key without "
+            f"{MEMBER_SCOPE}: payments of neighbouring days differ by few people",
+        )
+    asked = await reads.of(_asked, service, name, contract, _period(quarter, true_up), paid_through)
     path = asked.whole if whole_rows else asked.opened
     await making_of(request).of(path, lambda: _make(asked))
     if whole_rows:
@@ -120,6 +128,10 @@ def _period(quarter: str | None, true_up: int | None) -> Period:
         return Period.of_quarter(quarter)
     except ValueError:
         raise refused("quarter", "expected a year and a quarter, as in 2024Q3") from None
+
+
+def _month_end(day: date) -> date:
+    return day.replace(day=monthrange(day.year, day.month)[1])
 
 
 def _asked(

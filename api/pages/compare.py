@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any, Final
+from typing import Annotated, Final, TypeGuard
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
+from pydantic import JsonValue
 
 from api import compared
 from api.auth import RunsReader
+from api.compared import ChangeView
+from api.pages.contracts import in_words
 from api.pages.frame import PageRoute, page
 from api.reading import ReadsDep
 from api.service import ServiceDep
@@ -18,6 +20,8 @@ from cluster.runs import Run
 
 router = APIRouter(prefix="/compare", route_class=PageRoute, include_in_schema=False)
 NEWEST: Final = 100
+HEAD: Final = 12
+"""Digits by which a digest is told."""
 RunId = Annotated[str, Query(max_length=36)]
 
 
@@ -41,7 +45,7 @@ async def show(
         a=a,
         b=b,
         diff=diff,
-        said=said,
+        told=told,
     )
 
 
@@ -52,12 +56,38 @@ def _name(run: Run) -> str:
     return f"{asked['population']}, {years}, {contracts} (…{run.id[-6:]})"
 
 
-def said(value: Any) -> str:
-    """One side of a change as text.
+def told(change: ChangeView) -> list[tuple[str, str, str]]:
+    """A change line by line: name, first, second; of an entry with parts, each part that differs.
 
-    >>> said(None), said("2024"), said({"b": 1})
-    ('none', '2024', '{"b": 1}')
+    >>> told(ChangeView(what="accept", a={"unpaid": "seen"}, b={}))
+    [('accept, unpaid', 'seen', 'none')]
+    >>> told(ChangeView(what="seed", a=1, b=2))
+    [('seed', '1', '2')]
     """
-    if value is None:
-        return "none"
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    one, other = change.a, change.b
+    if not (_parted(one) and _parted(other)):
+        return [(change.what, said(one), said(other))]
+    left, right = one or {}, other or {}
+    return [
+        (f"{change.what}, {part}", said(left.get(part)), said(right.get(part)))
+        for part in {**left, **right}
+        if left.get(part) != right.get(part)
+    ]
+
+
+def _parted(value: JsonValue) -> TypeGuard[dict[str, JsonValue] | None]:
+    return value is None or (isinstance(value, dict) and "name" not in value)
+
+
+def said(value: JsonValue) -> str:
+    """One side of a change in words; what has a name by it and the head of its digest.
+
+    >>> said([{"name": "ours", "sha256": "5825d69d6add146762baf03e1756d3a3048f9c3e299bb64ea799bf"}])
+    'ours (5825d69d6add)'
+    """
+    if isinstance(value, dict) and "name" in value:
+        digest = str(value.get("sha256") or value.get("digest") or "")[:HEAD]
+        return f"{value['name']} ({digest})" if digest else str(value["name"])
+    if isinstance(value, list):
+        return ", ".join(said(one) for one in value) or "none"
+    return in_words(value)

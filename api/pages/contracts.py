@@ -44,16 +44,16 @@ def show(
         "contract.html",
         contract=about,
         year=year,
-        values=[(value, said(value.value)) for value in values],
+        values=[(value, in_words(value.value)) for value in values],
         example=example,
         toml=Path(place).read_text(encoding="utf-8") if isinstance(place, Path) else None,
     )
 
 
-def said(value: Any) -> str:
+def in_words(value: Any) -> str:
     """A term's value in words.
 
-    >>> said(None), said(["a", "b"]), said({"x": 1})
+    >>> in_words(None), in_words(["a", "b"]), in_words({"x": 1})
     ('none', 'a, b', 'x: 1')
     """
     if value is None:
@@ -61,7 +61,7 @@ def said(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return "; ".join(f"{name}: {said(one)}" for name, one in value.items())
+        return "; ".join(f"{name}: {in_words(one)}" for name, one in value.items())
     if isinstance(value, list | tuple | set | frozenset):
-        return ", ".join(said(one) for one in value) or "none"
+        return ", ".join(in_words(one) for one in value) or "none"
     return str(value)

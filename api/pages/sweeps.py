@@ -25,7 +25,7 @@ from api.auth import RunsReader, RunsWriter
 from api.contracts import known_contracts
 from api.making import making_of
 from api.opened import sees_all
-from api.pages.contracts import said
+from api.pages.contracts import in_words
 from api.pages.frame import Form, FormDep, Live, PageRoute, page, see, status_of
 from api.pages.runs import FORMS, WHOLE, FileForm, wanting
 from api.problems import STATUS, UnknownResultError
@@ -145,7 +145,7 @@ def _terms(service: Service, name: str) -> list[tuple[str, str, str]]:
         values = contract.load(known.usable()).at(None).terms()
     except (KeyError, ContractError):
         return []
-    return [(v.path, v.unit, said(v.value)) for v in values if _moves(v.path)]
+    return [(v.path, v.unit, in_words(v.value)) for v in values if _moves(v.path)]
 
 
 def _moves(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -167,6 +168,23 @@ def test_two_runs_are_held_against_each_other(
             assert walk == told[walk["partnership_id"], walk["result"]]
     assert client.get(f"/v1/runs/{runs[0]}/diff/{runs[0]}").json()["same_digest"]
     assert client.get(f"/v1/runs/{runs[0]}/diff/no-such").status_code == 404
+
+
+def test_the_page_says_what_differs_as_name_first_and_second(
+    client: TestClient, runs: tuple[str, str], key: Callable[..., dict[str, str]]
+) -> None:
+    path = f"/compare?a={runs[0]}&b={runs[1]}"
+    shown = client.get(path, headers=key(*MEMBERS))
+    assert shown.status_code == 200
+    rows = re.findall(r"<tr>(?:<t[hd][^>]*>.*?</t[hd]>)+</tr>", shown.text)
+    cells = [re.findall(r"<t[hd][^>]*>(?:<code>)?(.*?)(?:</code>)?</t[hd]>", row) for row in rows]
+    asked = next(row for row in cells if row[0] == "contracts")
+    assert [re.sub(r" \([0-9a-f]{12}\)$", "", side) for side in asked[1:]] == [
+        "mn-ihp-2.0-track-2",
+        "mn-ihp-2.0-track-1",
+    ]
+    assert ["cost.claim_cap", "200000", "50000"] in [row[:3] for row in cells]
+    assert "{&#34;" not in shown.text
 
 
 def test_a_run_without_results_is_neither_reconciled_nor_compared(

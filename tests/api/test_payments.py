@@ -125,6 +125,21 @@ def test_a_payment_is_made_once_and_again_where_what_it_rests_on_is_other(
         assert abs(row["payment_cents"] - 2 * before["payment_cents"]) <= row["member_months"]
 
 
+@pytest.mark.usefixtures("registered")
+def test_without_members_rows_payments_are_cut_at_the_ends_of_months_alone(
+    client: TestClient, member: dict[str, str]
+) -> None:
+    """Two neighbouring days could be subtracted: what is left is of few people."""
+    assert client.get(URL, params={**Q3, "paid_through": "2024-02-29"}).status_code == 200
+    within = client.get(URL, params={**Q3, "paid_through": "2024-02-28"})
+    assert within.status_code == 422
+    (error,) = within.json()["errors"]
+    assert error["pointer"].endswith("paid_through")
+    assert "as 2024-02-29, of a key without results:member" in error["detail"]
+    day = {**Q3, "paid_through": "2024-02-28"}
+    assert client.get(URL, params=day, headers=member).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("params", "name", "words"),
     [
