@@ -5,7 +5,8 @@
 
 The name is made of what is sent to the shards (`Plan.for_shards`), so that no term can be forgotten
 in it: one that is not sent is none that they read. Sums stand in memory, in a form that nobody can
-change; member-years and totals stay where their run wrote them, believed by their SHA-256.
+change; member-years and totals stay where their run wrote them, believed by their SHA-256. So do
+the tables that other terms may leave as they were, whose rows stand in memory too.
 
 Decided here: what is kept, and how much of it. Not here: when it is taken (`pipeline`).
 """
@@ -33,8 +34,16 @@ Ways = Sequence[tuple[Plan, Measured]]
 
 @dataclass(frozen=True)
 class _Kept:
+    """Sums with their arrays apart, which whoever unpickles them shares and cannot change."""
+
     pickled: bytes
+    arrays: Sequence[memoryview]
     files: Sequence[TableFile]
+
+    @property
+    def n_bytes(self) -> int:
+        tables = (file.table.nbytes for file in self.files if file.table is not None)
+        return len(self.pickled) + sum(array.nbytes for array in self.arrays) + sum(tables)
 
 
 class MeasuredBefore:
@@ -58,7 +67,7 @@ class MeasuredBefore:
             if kept is None:
                 return None
             self._kept.move_to_end(sha256)
-        parts = pickle.loads(kept.pickled)  # noqa: S301 (of this process)
+        parts = pickle.loads(kept.pickled, buffers=kept.arrays)  # noqa: S301 (of this process)
         found = [
             (_completed(way, *completion), measured)
             for way, (completion, measured) in zip(ways, parts, strict=True)
@@ -68,7 +77,8 @@ class MeasuredBefore:
     def keep(
         self, sha256: str, ways: Sequence[Plan], found: Ways, files: Sequence[TableFile]
     ) -> None:
-        """Keep what measurements came to, once their run stands."""
+        """Keep what measurements came to, once their run stands; nobody changes them any more."""
+        arrays: list[pickle.PickleBuffer] = []
         pickled = pickle.dumps(
             [
                 (
@@ -78,11 +88,13 @@ class MeasuredBefore:
                 for way, (complete, measured) in zip(ways, found, strict=True)
             ],
             protocol=5,
+            buffer_callback=arrays.append,
         )
+        kept = _Kept(pickled, [array.raw().toreadonly() for array in arrays], files)
         with self._lock:
             self._kept.pop(sha256, None)
-            self._kept[sha256] = _Kept(pickled, files)
-            while sum(len(one.pickled) for one in self._kept.values()) > self._most_bytes:
+            self._kept[sha256] = kept
+            while sum(one.n_bytes for one in self._kept.values()) > self._most_bytes:
                 self._kept.popitem(last=False)
 
     def forget(self, sha256: str) -> None:

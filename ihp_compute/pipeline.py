@@ -137,13 +137,15 @@ def run(
     measured = measured_by(ways, programme, runner, progress) if taken is None else [*taken[0]]
     plan = scored(together(plan, [way for way, _ in measured]), measured[0][1])
     measured = [(with_scores_of(way, plan), found) for way, found in measured]
+
+    def again() -> list[tuple[Plan, Measured]]:
+        found = measured_by(ways, programme, runner, progress)
+        return [(way, one) for (way, _), (_, one) in zip(measured, found, strict=True)]
+
     with Draft(out, plan, nets, pages, replace=replace) as draft:
         if taken is not None and not draft.take(taken[1]):
-            found_again = measured_by(ways, programme, runner, progress)
-            measured = [
-                (way, found) for (way, _), (_, found) in zip(measured, found_again, strict=True)
-            ]
             taken = None
+            measured = again()
         if taken is None:
             draft.keep([(len(way.rule_sets), found.member_years) for way, found in measured])
         elif progress is not None:
@@ -154,11 +156,13 @@ def run(
         with beside(partial(programme_rows, parts)) as rows:
             parts = [part._replace(settled=settled(part.plan, part.measured)) for part in parts]
             results = assemble(plan, parts, nets, rows)
+        if not draft.is_whole():
+            draft.keep([(len(way.rule_sets), found.member_years) for way, found in again()])
         if enter is not None:
             enter("committing")
         outcome = draft.finish(results, runner_name=runner.name, started=started)
     if before is not None:
-        before.keep(sha256, ways, measured, outcome.measured_files)
+        before.keep(sha256, ways, measured, outcome.files)
     return outcome
 
 

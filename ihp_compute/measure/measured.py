@@ -76,7 +76,7 @@ class Measured:
     paid_ahead : tuple of PaidYear
         Population-based payments that the run counts as cost or grades.
     made : dict
-        What `once` was given.
+        What `once` and `again` were given.
     """
 
     totals: Totals
@@ -107,6 +107,22 @@ class Measured:
                 raise ValueError(f"{name} was not made while member-years were there")
             self.made[name] = make(self.member_years)
         return cast(T, self.made[name])
+
+    def again(self, name: str, rests_on: str, make: Callable[[], T]) -> T:
+        """What `make` gives of sums, made anew where it rests on something else than the last time.
+
+        Parameters
+        ----------
+        name : str
+        rests_on : str
+            All that it rests on beside what `measured_before.measuring_sha256` is made of.
+        make : callable
+            Gives what nobody changes.
+        """
+        known: tuple[str, T] | None = self.made.get(name)
+        if known is None or known[0] != rests_on:
+            known = self.made[name] = rests_on, make()
+        return known[1]
 
     @property
     def group_totals(self) -> Totals:

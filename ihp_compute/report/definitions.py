@@ -35,21 +35,7 @@ def definitions_section(run_dir: Path, manifest: Mapping[str, Any]) -> Row:
             }
             for method in METHODS
         ],
-        "contracts": [
-            {
-                "name": agreement.name,
-                "title": agreement.contract.title,
-                "terms": [
-                    _term(agreement, value)
-                    for value in agreement.terms()
-                    if value.value is not None and value.path not in _silent(agreement)
-                ],
-                "silent": _silent(agreement),
-                "none": [value.path for value in agreement.terms() if value.value is None],
-                "documents": _documents(agreement),
-            }
-            for agreement in agreements
-        ],
+        "contracts": [_contract(agreement) for agreement in agreements],
         "steps": [
             (name, "; ".join(f"{path}: {KINDS[path].meaning}" for path in step.paths))
             for name, step in SETTLEMENT_STEPS.items()
@@ -62,6 +48,22 @@ def definitions_section(run_dir: Path, manifest: Mapping[str, Any]) -> Row:
             )
             for table in TABLES.values()
         ],
+    }
+
+
+def _contract(agreement: Agreement) -> Row:
+    terms, silent = agreement.terms(), _silent(agreement)
+    return {
+        "name": agreement.name,
+        "title": agreement.contract.title,
+        "terms": [
+            _term(agreement, value)
+            for value in terms
+            if value.value is not None and value.path not in silent
+        ],
+        "silent": silent,
+        "none": [value.path for value in terms if value.value is None],
+        "documents": _documents(agreement),
     }
 
 

@@ -139,14 +139,14 @@ def assemble(
             for part, own, pays in zip(parts, clinics, payoffs, strict=True)
         ]
     )
-    told = {**programme(), **pool_rows(parts)}
+    told: dict[str, Any] = {**programme(), **pool_rows(parts)}
     return Results(
         tables={
             SETTLEMENT.name: _settlement(plan, settled),
             NETTED.name: _table(NETTED, list(netted_rows(nets, plan, settled, _statuses(plan)))),
             SETTLEMENT_STATE.name: _table(SETTLEMENT_STATE, list(scope_rows(scopes))),
-            INTERVALS.name: _table(
-                INTERVALS, [*interval_rows(scopes), *told.get(INTERVALS.name, ())]
+            INTERVALS.name: pa.concat_tables(
+                [_table(INTERVALS, list(interval_rows(scopes))), told[INTERVALS.name]]
             ),
             CELLS.name: _table(CELLS, of_parts(lambda part: cell_rows(*part, labels))),
             CAPS.name: _table(CAPS, of_parts(cap_rows)),

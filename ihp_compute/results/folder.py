@@ -9,6 +9,7 @@ ordered, digested and written beside the settling.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -73,13 +74,16 @@ class TableFile:
     sha256 : str
         Of its bytes.
     digest : str
-        Of its content.
+        Of its content; empty where it stands in none.
+    table : Arrow table, optional
+        Its rows in their order, where another run may come to the same.
     """
 
     name: str
     path: Path
     sha256: str
     digest: str
+    table: pa.Table | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Outcome:
     noticed: tuple[dict[str, Any], ...] = ()
     thin_cells: dict[str, Mapping[str, int]] = field(default_factory=dict)
     netted: tuple[dict[str, Any], ...] = ()
-    measured_files: tuple[TableFile, ...] = ()
+    files: tuple[TableFile, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The JSON document of `ihp run`."""
@@ -183,6 +187,8 @@ class Draft:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._kept: tuple[Future[str], Future[None]] | None = None
         self._taken: dict[str, str] = {}
+        self._whole: Future[bool] | None = None
+        self._earlier: dict[str, TableFile] = {}
 
     def __enter__(self) -> Self:
         """The draft itself."""
@@ -206,19 +212,37 @@ class Draft:
         )
 
     def take(self, files: Sequence[TableFile]) -> bool:
-        """Member-years and totals of an earlier run, if all are whole: the same files."""
-        places = [self.folder / file.path.name for file in files]
+        """The same files as an earlier run: member-years and totals, and tables that stay the same.
+
+        False where one of the first is gone. Whether they are whole is asked of `is_whole`: they
+        are read while others go on.
+        """
+        measured = [file for file in files if file.table is None]
+        places = [self.folder / file.path.name for file in measured]
         try:
-            for file, place in zip(files, places, strict=True):
+            for file, place in zip(measured, places, strict=True):
                 link(file.path, place)
-            if all(sha256_known(p) == f.sha256 for f, p in zip(files, places, strict=True)):
-                self._taken = {file.name: file.digest for file in files}
-                return True
-        except OSError:
-            pass  # the run is gone
+        except OSError:  # the run is gone
+            self._remove(places)
+            return False
+        self._taken = {file.name: file.digest for file in measured}
+        self._whole = self._writer.submit(
+            lambda: all(sha256_known(p) == f.sha256 for f, p in zip(measured, places, strict=True))
+        )
+        self._earlier = {file.name: file for file in files if file.table is not None}
+        return True
+
+    def is_whole(self) -> bool:
+        """Whether what was taken is as it was written; if not, nothing is taken any more."""
+        if self._whole is None or self._whole.result():
+            return True
+        self._remove([self.folder / _file_of(name) for name in self._taken])
+        self._taken = {}
+        return False
+
+    def _remove(self, places: Sequence[Path]) -> None:
         for place in places:
             place.unlink(missing_ok=True)
-        return False
 
     def finish(self, results: Results, *, runner_name: str, started: float) -> Outcome:
         """Digest the tables, write what is not yet written, and put the folder in its place."""
@@ -229,13 +253,8 @@ class Draft:
             if name not in self._taken:
                 write_totals(totals, self.folder / totals_file(name))
         tables = {name: sort_by(table, TABLES[name].keys) for name, table in results.tables.items()}
-        for name, table in tables.items():
-            _write_table(table, self.folder, TABLES[name])
-        parts = {
-            name: result_digest(TABLES[name], table)
-            for name, table in tables.items()
-            if TABLES[name].in_digest
-        }
+        digests = {name: self._written(TABLES[name], table) for name, table in tables.items()}
+        parts = {name: digest for name, digest in digests.items() if digest}
         for name, totals in totals_named(results.totals).items():
             parts[name] = self._taken.get(name) or totals_digest(totals)
         if self._kept is not None:
@@ -269,14 +288,53 @@ class Draft:
             rate_intervals=_rate_intervals(tables[INTERVALS.name]),
             thin_cells={s.partnership_id: s.thin_cells for s in results.settled if s.thin_cells},
             netted=tuple(tables[NETTED.name].to_pylist()),
-            measured_files=tuple(
-                TableFile(name, self.out / file, manifest["files"][file], parts[name])
-                for name, file in (
-                    (MEMBER_YEARS.name, f"{MEMBER_YEARS.name}.parquet"),
-                    *((name, totals_file(name)) for name in totals_named(results.totals)),
+            files=tuple(
+                TableFile(
+                    name,
+                    self.out / _file_of(name),
+                    manifest["files"][_file_of(name)],
+                    parts.get(name, ""),
+                    tables.get(name),
                 )
+                for name in (*totals_named(results.totals), *tables, MEMBER_YEARS.name)
             ),
         )
+
+    def _written(self, declared: TableSchema, table: pa.Table) -> str:
+        """Put a table's file into the folder; its digest, empty where it stands in none.
+
+        Where an earlier run has the same rows it is the same file.
+        """
+        earlier = self._earlier.get(declared.name)
+        if earlier is not None and _same(earlier.table, table):
+            place = self.folder / earlier.path.name
+            with contextlib.suppress(OSError):  # the run is gone
+                link(earlier.path, place)
+                if sha256_known(place) == earlier.sha256:
+                    return earlier.digest
+            place.unlink(missing_ok=True)  # never written over: it is the earlier run's too
+        _write_table(table, self.folder, declared)
+        return result_digest(declared, table) if declared.in_digest else ""
+
+
+def _file_of(name: str) -> str:
+    """The file of a table, or of totals, in a run's folder."""
+    known = name in TABLES or name == MEMBER_YEARS.name
+    return f"{name}.parquet" if known else totals_file(name)
+
+
+def _same(one: pa.Table | None, other: pa.Table) -> bool:
+    """Whether two tables hold the same rows in the same order, floats to the bit."""
+    return (
+        one is not None
+        and one.schema.equals(other.schema)
+        and one.equals(other)
+        and all(
+            one.column(k).to_numpy().tobytes() == other.column(k).to_numpy().tobytes()
+            for k, field in enumerate(one.schema)
+            if pa.types.is_floating(field.type)
+        )
+    )
 
 
 def _member_years(measured: Sequence[tuple[int, Sequence[pa.Table]]]) -> pa.Table:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.results.part import Part
-from ihp_compute.settlement import CONDITIONINGS, Case, Payoff, Scope, Settled, cases_of, payoff
+from ihp_compute.settlement import CONDITIONINGS, Case, Payoff, Scope, Settled, cases_of, payoffs
 from ihp_compute.units import half_even
 
 PARTS: Final = 20
@@ -42,8 +42,9 @@ class Payoffs:
         cases = dict[str, Case](
             cases_of(measured.totals, plan.contracts, plan.performance_year, plan.quality)
         )
-        return cls(settled, {one.partnership_id: payoff(cases[one.partnership_id])
-                             for one in settled})  # fmt: skip
+        return cls(
+            settled, payoffs({one.partnership_id: cases[one.partnership_id] for one in settled})
+        )
 
     def corridor(self) -> Iterator[dict[str, Any]]:
         """Rows of `tables.CORRIDOR`, from the highest cost down; none without a target."""

@@ -23,7 +23,7 @@ from ihp_compute.settlement.spreadsheet import (
     Formula,
     Payoff,
     cases_of,
-    payoff,
+    payoffs,
     walk_formulas,
 )
 from ihp_compute.settlement.state import Sources, StateSums, sources, state_sums
@@ -65,7 +65,7 @@ __all__ = [
     "comparator_growth",
     "gate_words",
     "gates_by_size",
-    "payoff",
+    "payoffs",
     "pool",
     "scopes_of",
     "sensitivities",

@@ -217,7 +217,8 @@ class Compiled:
         Parameters
         ----------
         sources : mapping of name to int64 or float64[n] or [1]
-            Integers below 2**53; one value stands in every replicate.
+            Integers below 2**53; one value stands in every replicate. A term that is among them
+            has a value of its own in each.
 
         Returns
         -------
@@ -229,17 +230,23 @@ class Compiled:
             If a whole output is too large to be exact.
         """
         n = max(map(len, sources.values()), default=1)
-        given = [sources[name] for name in self.sources]
+        given = dict(enumerate(map(sources.__getitem__, self.sources)))
+        n_sources, n_inputs = len(given), len(given) + len(self.terms)
+        given |= {
+            n_sources + k: sources[name] for k, name in enumerate(self.terms) if name in sources
+        }
         # what stands in every replicate is one more constant, so what follows from it is done once
-        steady = [k for k, array in enumerate(given) if len(array) < n]
-        moving = [k for k, array in enumerate(given) if len(array) == n]
-        place = np.arange(len(given) + len(self.terms) + len(self.table), dtype=np.int32)
-        place[moving + steady] = place[: len(given)]
+        moving = [k for k, array in given.items() if len(array) == n]
+        steady = [k for k, array in given.items() if len(array) < n]
+        terms = [k for k in range(n_sources, n_inputs) if k not in given]
+        place = np.arange(n_inputs + len(self.table), dtype=np.int32)
+        place[moving + steady + terms] = place[:n_inputs]
         table = self.table.copy()
         table[:, 1:] = place[table[:, 1:]]
         rows = stacked([given[k] for k in moving], n)
-        standing = np.array([[given[k].item() for k in steady]], np.float64)
-        constants = np.concatenate([standing, self.constants()], axis=1)
+        standing = [given[k].item() for k in steady]
+        standing += [float(self.values[k - n_sources]) for k in terms]
+        constants = np.array([standing], np.float64)
         values = settle_grid(rows, constants, table, place[self.registers], whole=False)[0]
         amounts = iter(_whole(values[np.array(self.rounded, np.bool_)]))
         return {

@@ -11,18 +11,23 @@ Not here: grids of terms over draws (`sweeps`), what a term does (`target`, `ste
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
+import numpy as np
+
 from ihp_compute.contracts import Agreement, Contract, ContractSet, Own, QualityScores
+from ihp_compute.settlement.program import Compiled
 from ihp_compute.settlement.settle import SharedPrograms, run_program
-from ihp_compute.settlement.state import StateSums, sources, state_sums
+from ihp_compute.settlement.state import Sources, StateSums, sources, state_sums
+from ihp_compute.settlement.steps import QUALITY_SCORE
 from ihp_compute.uncertainty import Totals
 
 Score = Decimal | None
 _POINT: Final = Decimal("0.01")
+_TOLD: Final = ("target", "savings", "payment")
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,8 @@ def sensitivities(
     changed: dict[tuple[str, str], Agreement | None] = {}
     agreements = contract_set.at(performance_year)
     scores = QualityScores.of(quality, agreements, totals.without_members)
+    rows: list[dict[str, Any]] = []
+    alike: dict[tuple[int, int], _Alike] = {}
     for partnership, own in agreements.items():
         contract = own.contract
         key = rule_sets.index(own.cost), own["target.rate_cells"]
@@ -135,13 +142,38 @@ def sensitivities(
             if agreement is None:
                 continue
             score = change.score(score_used)
-            program = programs.of(agreement, n_members=n_members, quality=score)
-            found = program.run(given)
-            yield {
-                "partnership_id": partnership,
-                "scenario": name,
-                **{
-                    f"{what}_cents": int(found[what][0])
-                    for what in ("target", "savings", "payment")
-                },
-            }
+            program = programs.shared(agreement, n_members=n_members, quality=score)
+            row = {"partnership_id": partnership, "scenario": name}
+            rows.append(row)
+            of_program = alike.setdefault((id(program), id(sums[key])), _Alike(program))
+            of_program.add(row, given, score)
+    for of_program in alike.values():
+        of_program.settle()
+    yield from rows
+
+
+@dataclass
+class _Alike:
+    """Partnerships whose scenario is one program: settled as rows of one table."""
+
+    program: Compiled
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    given: list[Sources] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
+
+    def add(self, row: dict[str, Any], given: Sources, score: Score) -> None:
+        """One more, with its sources as observed."""
+        self.rows.append(row)
+        self.given.append(given)
+        self.scores.append(score)
+
+    def settle(self) -> None:
+        """Give each row its dollars."""
+        together = {
+            name: np.concatenate([one[name] for one in self.given]) for name in self.program.sources
+        }
+        if self.scores[0] is not None:  # those of one program have a score, or none has
+            together[QUALITY_SCORE] = np.array(self.scores, np.float64)
+        found = self.program.only(_TOLD).run(together)
+        for place, row in enumerate(self.rows):
+            row.update({f"{what}_cents": int(found[what][place]) for what in _TOLD})

@@ -217,12 +217,16 @@ class SharedPrograms:
 
     def of(self, agreement: Agreement, *, n_members: int, quality: Decimal | None) -> Compiled:
         """The program of a partnership."""
+        found = self.shared(agreement, n_members=n_members, quality=quality)
+        return found if quality is None else found.at({QUALITY_SCORE: quality})
+
+    def shared(self, agreement: Agreement, *, n_members: int, quality: Decimal | None) -> Compiled:
+        """The same object for all who share it, at the score of one of them."""
         size = n_members if gates_by_size(agreement) else None
         key = agreement.contract.sha256, agreement.year, size, quality is None
         if key not in self._known:
             self._known[key] = self._build(agreement, n_members=n_members, quality=quality)
-        found = self._known[key]
-        return found if quality is None else found.at({QUALITY_SCORE: quality})
+        return self._known[key]
 
 
 def run_program(

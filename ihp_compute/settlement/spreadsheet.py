@@ -27,7 +27,8 @@ from ihp_compute.contracts import (
     QualityScores,
 )
 from ihp_compute.errors import RunError
-from ihp_compute.settlement.program import Node, Program
+from ihp_compute.settlement.program import Compiled, Node, Program
+from ihp_compute.settlement.settle import SharedPrograms
 from ihp_compute.settlement.state import state_sums
 from ihp_compute.settlement.steps import Settlement, write_settlement
 from ihp_compute.settlement.walk import Step
@@ -128,23 +129,37 @@ class _Written:
         return {names[name]: float(array[0]) for name, array in compiled.run(given).items()}
 
 
-def payoff(case: Case) -> Payoff:
+def payoffs(cases: Mapping[str, Case]) -> dict[str, Payoff]:
     """The settlement of observed costs under a target: columns of `LADDER`, whole cents, 1 or 0.
 
     Returns
     -------
-    callable
+    dict of name to callable
         (target_cents, int64[n] observed cents) to name to int64[n].
     """
-    written = _Written.of(case)
-    compiled = written.program.compile({name: written.outputs[name] for name in LADDER})
+
+    def ladder(agreement: Agreement, **of: Any) -> Compiled:
+        written = _Written.of(Case(agreement, core_cents=0, **of))
+        return written.program.compile({name: written.outputs[name] for name in LADDER})
+
+    programs = SharedPrograms(ladder)
+    return {
+        name: _payoff(
+            programs.of(case.agreement, n_members=case.n_members, quality=case.quality), case
+        )
+        for name, case in cases.items()
+    }
+
+
+def _payoff(compiled: Compiled, case: Case) -> Payoff:
+    core = np.array([case.core_cents])
 
     def settled(target_cents: int, observed: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
         return compiled.run(
             {
                 "observed": observed,
                 "target": np.full_like(observed, target_cents),
-                "core_cost": np.full_like(observed, case.core_cents),
+                "core_cost": core,
             }
         )
 

@@ -171,5 +171,5 @@ def chance_above_zero(draws: NDArray[np.float64], spread: float) -> float:
     """
     if not spread > 0:
         return int(np.count_nonzero(draws > 0)) / draws.size
-    scale = spread * math.sqrt(2)
-    return math.fsum(1 + math.erf(x / scale) for x in draws.tolist()) / (2 * draws.size)
+    errors = np.array([*map(math.erf, (draws / (spread * math.sqrt(2))).tolist())])
+    return math.fsum((1 + errors).tolist()) / (2 * draws.size)

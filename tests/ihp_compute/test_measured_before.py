@@ -64,16 +64,27 @@ def of_terms(contracts: ContractSet, given: dict[str, Any]) -> ContractSet:
     )
 
 
-@pytest.mark.parametrize("programme", ["none", "standard"])
+@pytest.mark.parametrize(
+    ("programme", "path", "value"),
+    [
+        ("none", "settlement.gain.share", Decimal("0.3")),
+        ("standard", "settlement.gain.share", Decimal("0.3")),
+        ("standard", "settlement.quality.weight", Decimal("0.9")),
+        ("standard", "payers.split", "cost"),
+        ("standard", "target.trend", Decimal("0.01")),
+        ("standard", "target.cell_credibility", "none"),
+    ],
+)  # fmt: skip
 def test_other_settlement_terms_measure_nothing_and_come_to_what_a_fresh_run_does(
-    request_of_small: RunRequest, shipped: ContractSet, tmp_path: Path, programme: str
-) -> None:
+    request_of_small: RunRequest, shipped: ContractSet, tmp_path: Path, programme: str, path: str,
+    value: Any,
+) -> None:  # fmt: skip
     request = replace(request_of_small, programme=programme)
     before, runner = MeasuredBefore(), Counting()
     first = run(request, tmp_path / "first", runner, before=before)
     sent = runner.measured
     assert sent
-    terms = other(shipped, settlement__gain__share=Decimal("0.3"))
+    terms = of_terms(shipped, {path: value})
     done: list[tuple[int, int]] = []
     again = run(
         request, tmp_path / "again", runner, lambda *at: done.append(at), contracts=terms,
@@ -83,10 +94,45 @@ def test_other_settlement_terms_measure_nothing_and_come_to_what_a_fresh_run_doe
     assert done == [(5, 5)]
     fresh = run(request, tmp_path / "fresh", LocalRunner(1), contracts=terms)
     assert again.digest == fresh.digest != first.digest
-    for name in ("member_years.parquet", "totals.arrow"):
-        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
-    kept, taken = ((tmp_path / of / "member_years.parquet").stat() for of in ("first", "again"))
-    assert kept.st_ino == taken.st_ino
+    same_files(tmp_path / "again", tmp_path / "fresh")
+    assert shared(tmp_path / "first", tmp_path / "again") >= UNTOUCHED
+
+
+UNTOUCHED = {"member_years.parquet", "totals.arrow", "ledger.parquet", "utilisation.parquet"}
+
+
+def same_files(one: Path, other: Path) -> None:
+    """Every file but those that name the run, byte for byte."""
+    names = {path.name for path in one.iterdir()}
+    assert names == {path.name for path in other.iterdir()}
+    for name in names - {"manifest.json", "report.html"}:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def shared(one: Path, other: Path) -> set[str]:
+    """Files that two runs have together."""
+    inodes = {path.stat().st_ino for path in one.iterdir()}
+    return {path.name for path in other.iterdir() if path.stat().st_ino in inodes}
+
+
+@pytest.mark.parametrize("what", ["edited", "gone"])
+def test_a_table_that_stays_as_it_was_is_written_anew_where_its_file_does_not(
+    request_of_small: RunRequest, shipped: ContractSet, tmp_path: Path, what: str
+) -> None:
+    before, runner = MeasuredBefore(), Counting()
+    run(request_of_small, tmp_path / "first", runner, before=before)
+    sent, place = runner.measured, tmp_path / "first" / "ledger.parquet"
+    content = place.read_bytes()
+    if what == "gone":
+        place.unlink()
+    else:
+        place.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
+    found = place.read_bytes() if what == "edited" else None
+    terms = other(shipped, settlement__gain__share=Decimal("0.3"))
+    run(request_of_small, tmp_path / "again", runner, contracts=terms, before=before)
+    assert runner.measured == sent
+    assert (tmp_path / "again" / "ledger.parquet").read_bytes() == content
+    assert found is None or place.read_bytes() == found, "the earlier run's is left as it is"
 
 
 def test_a_term_that_measuring_reads_is_measured(
@@ -155,6 +201,22 @@ def values_of(kind: Kind) -> Iterator[Any]:
         yield low
     if kind.optional:
         yield "none"
+
+
+def test_rate_cells_that_other_contracts_have_make_the_programmes_tables_anew(
+    request_of_small: RunRequest, shipped: ContractSet, tmp_path: Path
+) -> None:
+    """Totals may stay where cells are merged; trends by them do not."""
+    request = replace(request_of_small, programme="standard")
+    before = MeasuredBefore()
+    run(request, tmp_path / "first", LocalRunner(1), before=before)
+    cells = next(iter(shipped.at(2024).values()))["target.rate_cells"]
+    merged = ["+".join(cells[:2]), *cells[2:]]
+    terms = of_terms(shipped, {"target.rate_cells": merged})
+    again = run(request, tmp_path / "again", LocalRunner(1), contracts=terms, before=before)
+    fresh = run(request, tmp_path / "fresh", LocalRunner(1), contracts=terms)
+    assert again.digest == fresh.digest
+    same_files(tmp_path / "again", tmp_path / "fresh")
 
 
 def test_every_declared_term_that_changes_what_is_measured_changes_its_name(

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
-from xml.etree import ElementTree as ET
 
 from ihp_compute.report import numbers
 
@@ -27,69 +26,62 @@ class Whisker:
 class Chart:
     """Finished markup; `__html__` lets a template insert it without escaping it again."""
 
-    tree: ET.Element
+    markup: str = field(repr=False)
     width: int
     title: str
     description: str = field(repr=False)
 
     def __html__(self) -> str:
         """The SVG element as text."""
-        return ET.tostring(self.tree, encoding="unicode")
+        return self.markup
+
+
+_IN_TEXT: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_IN_QUOTES: Final = _IN_TEXT | str.maketrans(
+    {'"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#09;"}
+)
 
 
 class Sheet:
-    """A drawing surface: elements in pixels from the top left corner."""
+    """A drawing surface: elements in pixels from the top left corner.
+
+    They are written as text at once, a page has thousands; kinds are words of the style sheet.
+    """
 
     def __init__(self, width: int, height: float, title: str, description: str) -> None:
         self.width, self.title, self.description = width, title, description
-        self.root = ET.Element(
-            "svg",
-            {
-                "class": f"chart w{width}",
-                "role": "img",
-                "viewBox": f"0 0 {width} {_n(height)}",
-                "width": str(width),
-                "height": _n(height),
-                "aria-label": f"{title}. {description}",
-            },
+        said = f"{title}. {description}".translate(_IN_QUOTES)
+        tall = _n(height)
+        svg = (
+            f'<svg class="chart w{width}" role="img" viewBox="0 0 {width} {tall}" width="{width}"'
+            f' height="{tall}" aria-label="{said}">'
         )
-        ET.SubElement(self.root, "title").text = title
-        ET.SubElement(self.root, "desc").text = description
+        self._parts = [svg, _element("title", title), _element("desc", description)]
 
     def line(self, x1: float, y1: float, x2: float, y2: float, kind: str) -> None:
         """A straight line."""
-        ET.SubElement(
-            self.root,
-            "line",
-            {"class": kind, "x1": _n(x1), "y1": _n(y1), "x2": _n(x2), "y2": _n(y2)},
+        self._parts.append(
+            f'<line class="{kind}" x1="{_n(x1)}" y1="{_n(y1)}" x2="{_n(x2)}" y2="{_n(y2)}" />'
         )
 
     def box(self, x: float, y: float, width: float, height: float, kind: str) -> None:
         """A rectangle; a negative width is none."""
-        ET.SubElement(
-            self.root,
-            "rect",
-            {
-                "class": kind,
-                "x": _n(x),
-                "y": _n(y),
-                "width": _n(max(width, 0.0)),
-                "height": _n(height),
-            },
+        self._parts.append(
+            f'<rect class="{kind}" x="{_n(x)}" y="{_n(y)}" width="{_n(max(width, 0.0))}"'
+            f' height="{_n(height)}" />'
         )
 
     def dot(self, x: float, y: float, radius: float, kind: str, title: str = "") -> None:
         """A circle, with a title where given."""
-        circle = ET.SubElement(
-            self.root, "circle", {"class": kind, "cx": _n(x), "cy": _n(y), "r": _n(radius)}
+        circle = f'<circle class="{kind}" cx="{_n(x)}" cy="{_n(y)}" r="{_n(radius)}"'
+        self._parts.append(
+            f"{circle}>{_element('title', title)}</circle>" if title else f"{circle} />"
         )
-        if title:
-            ET.SubElement(circle, "title").text = title
 
     def path(self, points: Iterable[tuple[float, float]], kind: str) -> None:
         """Straight lines from point to point."""
         steps = " L".join(f"{_n(x)} {_n(y)}" for x, y in points)
-        ET.SubElement(self.root, "path", {"class": kind, "d": f"M{steps}"})
+        self._parts.append(f'<path class="{kind}" d="M{steps}" />')
 
     def text(
         self,
@@ -102,18 +94,23 @@ class Sheet:
         room: int = 0,
     ) -> None:
         """Write words at a base line; with `room`, at most so many characters, all in a title."""
-        attributes = {"x": _n(x), "y": _n(y), "text-anchor": anchor}
-        if kind:
-            attributes["class"] = kind
-        element = ET.SubElement(self.root, "text", attributes)
-        element.text = words
+        shown, whole = words, ""
         if room and len(words) > room:
-            element.text = words[: room - 1] + "\N{HORIZONTAL ELLIPSIS}"
-            ET.SubElement(element, "title").text = words
+            shown = words[: room - 1] + "\N{HORIZONTAL ELLIPSIS}"
+            whole = _element("title", words)
+        of_kind = f' class="{kind}"' if kind else ""
+        element = f'<text x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}"{of_kind}'
+        inner = f"{shown.translate(_IN_TEXT)}{whole}"
+        self._parts.append(f"{element}>{inner}</text>" if inner else f"{element} />")
 
     def done(self) -> Chart:
         """The finished chart."""
-        return Chart(self.root, self.width, self.title, self.description)
+        markup = f"{''.join(self._parts)}</svg>"
+        return Chart(markup, self.width, self.title, self.description)
+
+
+def _element(name: str, words: str) -> str:
+    return f"<{name}>{words.translate(_IN_TEXT)}</{name}>" if words else f"<{name} />"
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ ALLIANCE, MEMBER = "alliance", "member"
 MARKET: Final = "comparison"
 OTHERS: Final = "others"
 _REGION: Final = "region:{}"
+READ_OF_CONTRACTS: Final = ("target.rate_cells", "risk.model")
+"""Terms that a trend rests on beside those of cost."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def trends(
     sums: dict[tuple[object, ...], _Sums] = {}
     against: dict[tuple[object, ...], _Against] = {}
     for who, agreement in contracts.at(plan.performance_year).items():
-        key = agreement.cost, agreement["target.rate_cells"], agreement["risk.model"] is None
+        cells, model = (agreement[path] for path in READ_OF_CONTRACTS)
+        key = agreement.cost, cells, model is None
         if key not in sums:
             sums[key] = _Sums.of(part, agreement, further=further)
         alliance = contracts.alliances.get(who)

@@ -24,7 +24,7 @@ from ihp_compute.contracts.files import FOLDER
 from ihp_compute.errors import ContractError, DataError, GridError, RunError
 from ihp_compute.results import kept_terms
 from ihp_compute.runner import LocalRunner
-from ihp_compute.settlement import cases_of, payoff
+from ihp_compute.settlement import cases_of, payoffs
 from ihp_compute.settlement.settle import Settled, settle
 from ihp_compute.sweeps import statewide
 from ihp_compute.sweeps.grid import Grid, grid_of, value_text
@@ -134,13 +134,13 @@ def quantile(draws: np.ndarray, p: Decimal) -> int:
 
 def paid_without_effect(base: list[Settled], moved: ContractSet) -> dict[str, float]:
     """How often each is paid whose savings are zero in the mean, one replicate after another."""
-    cases = dict(cases_of(totals(B), moved, YEAR, QUALITY))
+    paying = payoffs(dict(cases_of(totals(B), moved, YEAR, QUALITY)))
     found = {}
     for one in base:
         draws = one.draws["target_resampled"]
         savings = (draws.target_cents - draws.observed_cents)[1:].tolist()
         mean = int((Decimal(sum(savings)) / B).to_integral_value("ROUND_HALF_EVEN"))
-        pays = payoff(cases[one.partnership_id])
+        pays = paying[one.partnership_id]
         payments = [
             pays(target, np.array([target - saved + mean]))["payment"][0]
             for target, saved in zip(draws.target_cents[1:].tolist(), savings, strict=True)
