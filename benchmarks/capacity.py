@@ -79,6 +79,17 @@ def one(folder: Path, programme: str, threads: int, replicates: int) -> dict[str
     }  # fmt: skip
 
 
+def apart(folder: Path, programme: str, threads: int, replicates: int) -> dict[str, Any]:
+    """`one` in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.capacity", "--one", folder, programme,
+         str(threads), str(replicates)],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 def measured(members: Sequence[int], variants: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
     """Runs of every size, programme and variant, each in a process of its own."""
     found = []
@@ -86,12 +97,7 @@ def measured(members: Sequence[int], variants: Sequence[tuple[int, int]]) -> lis
         folder = population_of(size)
         for programme in PROGRAMMES:
             for threads, replicates in variants:
-                done = subprocess.run(
-                    [sys.executable, "-m", "benchmarks.capacity", "--one", folder, programme,
-                     str(threads), str(replicates)],
-                    cwd=ROOT, capture_output=True, text=True, check=True,
-                )  # fmt: skip
-                found.append(json.loads(done.stdout.splitlines()[-1]))
+                found.append(apart(folder, programme, threads, replicates))
                 print(
                     f"{size:>9,} members, {programme:>8}, {threads} threads, {replicates:>6,} "
                     f"replicates: {found[-1]['warm_s']:6.2f} s warm, "
