@@ -1,5 +1,7 @@
 """What shards of a run came to, kept until the run ends: the next attempt goes on from there.
 
+So it is with the shards of each run that a sweep measures.
+
     a batch is measured -> its result written under its SHA-256, synced -> a row says what it is of
     the next attempt: rows of the same task -> results read, compared with their rows -> the rest is
         cut anew and measured

@@ -74,13 +74,20 @@ def recalculate(run: Run, out: Path, runner: RayRunner, attempt: Attempt) -> str
     )
     for folder in request.earlier:
         at_hand(folder)
-    placed, expected_s = placed_on(request, runner, run.id)
+    return pipeline.run(
+        request, out, keeping_on(request, runner, run.id, attempt), attempt.progress,
+        attempt.enter, before=attempt.before,
+    ).digest  # fmt: skip
+
+
+def keeping_on(
+    request: pipeline.RunRequest, runner: RayRunner, run_id: str, attempt: Attempt
+) -> Runner:
+    """The runner for a run of this size, which keeps what shards come to for the next attempt."""
+    placed, expected_s = placed_on(request, runner, run_id)
     # no batch so long that its loss hurts
     apart = max(runner.parallelism, math.ceil(expected_s / PART_S) * runner.parallelism)
-    kept = attempt.keeping(placed, apart)
-    return pipeline.run(
-        request, out, kept, attempt.progress, attempt.enter, before=attempt.before
-    ).digest
+    return attempt.keeping(placed, apart)
 
 
 def placed_on(
@@ -112,11 +119,12 @@ def placed_on(
 def resettle(run: Run, out: Path, runner: Runner, attempt: Attempt) -> str:
     """Do one sweep over a finished run's totals, and those that it wants measured; its digest.
 
-    Stopped before its end, it leaves the rows that are done beside its attempts.
+    Stopped before its end, it leaves the rows that are done beside its attempts, and to the next
+    attempt what shards came to in the runs that it measured.
     """
 
     def placed(request: pipeline.RunRequest, on: Runner) -> Runner:
-        return placed_on(request, on, run.id)[0] if isinstance(on, RayRunner) else on
+        return keeping_on(request, on, run.id, attempt) if isinstance(on, RayRunner) else on
 
     asked = run.request
     attempt.enter("running")

@@ -20,7 +20,9 @@ from cluster.runs import Run
 from cluster.store import Store
 from ihp_compute.content import content_sha256
 from ihp_compute.pipeline import RunRequest, run
+from ihp_compute.remeasured import sweep_anew
 from ihp_compute.runner import Batch, LocalRunner, batches
+from ihp_compute.sweeps import grid_of
 
 N_SHARDS = 5
 
@@ -247,6 +249,33 @@ def test_a_run_that_died_goes_on_to_the_digest_of_one_that_did_not(
     assert attempt("again", second) == expected
     assert sorted(second.shards) == [2, 3, 4]
     assert told[2:] == [(1, 5), (2, 5), (4, 5), (5, 5)]  # what was done counts at once
+
+
+def test_a_sweep_that_died_goes_on_with_the_runs_that_it_has_measured(
+    small_population: Path, tmp_path: Path, folder: Path
+) -> None:
+    """It dies in the second run that it measures; the third begins anew."""
+    contract = "mn-ihp-2.0-track-2"
+    request = RunRequest(small_population, (contract,), replicates=10, programme="none")
+    run(request, tmp_path / "run", LocalRunner(1))
+    grid = grid_of({"cost.claim_cap": [3000, 20_000, 40_000], "settlement.gain.share": ["0.4"]})
+    rows, beside = Rows(), tmp_path / "beside"
+    beside.mkdir()
+    expected = sweep_anew(tmp_path / "run", grid, LocalRunner(1), beside=beside).digest
+
+    def attempt(runner: Asked) -> str:
+        keeping = KeepingRunner(runner, Parts(folder, rows, from_s=0), parallelism=2)
+        return sweep_anew(
+            tmp_path / "run", grid, LocalRunner(1), beside=beside, placed=lambda _r, _on: keeping
+        ).digest
+
+    first, second = Asked(dies_after=7), Asked()
+    with pytest.raises(KeyboardInterrupt):
+        attempt(first)
+    assert attempt(second) == expected
+    assert N_SHARDS < len(first.shards) < 2 * N_SHARDS
+    assert len(first.shards) + len(second.shards) == 3 * N_SHARDS
+    assert list(beside.iterdir()) == []
 
 
 def test_shards_are_named_as_people_count_them() -> None:

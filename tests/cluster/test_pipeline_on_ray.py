@@ -17,11 +17,13 @@ from cluster.home import Home
 from cluster.runner import RayRunner, StoppedError
 from cluster.runs import Run
 from cluster.store import Store
-from cluster.work import Attempt, recalculate
+from cluster.work import Attempt, recalculate, resettle
 from ihp_compute.ingest.passes import ingest
 from ihp_compute.pipeline import Outcome, RunRequest, run
+from ihp_compute.remeasured import sweep_anew
 from ihp_compute.runner import LocalRunner, Runner
 from ihp_compute.storage import Place, place_of, publish_to
+from ihp_compute.sweeps import grid_of
 from ihp_compute.synth.state import synth
 from tests.s3_store import running
 
@@ -112,6 +114,48 @@ def test_a_run_that_was_put_back_goes_on_with_the_shards_it_has(
     assert (ended.state, ended.digest, ended.attempt) == ("succeeded", expected, 2)
     (taken,) = [log for log in logs if log["event"] == "parts_taken"]
     assert 0 < taken["shards"] < taken["of"] == 5
+    assert list(home.parts.iterdir()) == []
+
+
+def test_a_sweep_that_was_put_back_goes_on_with_the_runs_that_it_has_measured(
+    ray_runner: RayRunner, small_population: Path, store: Store, home: Home, tmp_path: Path
+) -> None:
+    """Its first attempt ends when one of two runs is measured and swept."""
+
+    class Stops:
+        def __init__(self, attempt: Attempt) -> None:
+            self.enter, self.keeping = attempt.enter, attempt.keeping
+            self.before = attempt.before
+
+        def progress(self, done: int, _total: int) -> None:
+            if done:
+                raise StoppedError
+
+    def stopped(run: Run, out: Path, runner: RayRunner, attempt: Attempt) -> str:
+        return resettle(run, out, runner, Stops(attempt))
+
+    request = RunRequest(
+        small_population, ("mn-ihp-2.0-track-2",), replicates=10, programme="none"
+    )  # fmt: skip
+    run(request, tmp_path / "run", LocalRunner(1))
+    axes = {"cost.claim_cap": [3000, 20_000]}
+    expected = sweep_anew(tmp_path / "run", grid_of(axes), LocalRunner(1), beside=tmp_path)
+    document = {
+        "run_dir": str(tmp_path / "run"), "asked": {"axes": axes},
+        "rows": expected.table.num_rows,
+    }  # fmt: skip
+    queued, _ = store.queue.submit(
+        "sweep", document, owner="o", idempotency_key="k", payload_sha256="0" * 64
+    )
+    for work in (stopped, resettle):
+        with capture_logs() as logs:
+            Dispatcher(
+                store.leases, home, ray_runner, name="d", work={"sweep": work}, keep_from_s=0.0
+            ).step()
+    ended = store.queue.run(queued.id)
+    assert (ended.state, ended.digest, ended.attempt) == ("succeeded", expected.digest, 2)
+    (taken,) = [log for log in logs if log["event"] == "parts_taken"]
+    assert taken["shards"] == taken["of"] == 5
     assert list(home.parts.iterdir()) == []
 
 
