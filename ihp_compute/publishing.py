@@ -42,6 +42,8 @@ _EXCHANGE: Final = 2
 """RENAME_EXCHANGE of renameat2(2)."""
 _WRITE: Final = 2
 """SYNC_FILE_RANGE_WRITE of sync_file_range(2)."""
+_WRITTEN: Final = 7
+"""The same after what is on its way, and waited for."""
 _UNABLE: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 _C: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -154,6 +156,27 @@ def sync(path: Path) -> None:
 def begin_to_write(handle: int) -> None:
     """Let the system start to write a file to the disk, so that a later sync waits for less."""
     _C.sync_file_range(handle, ctypes.c_int64(0), ctypes.c_int64(0), _WRITE)
+
+
+def let_go(path: Path) -> None:
+    """Wait until a file's content is written to the disk; the memory that held it is then free.
+
+    It is not yet safe there: who publishes it syncs it, but no journal need be written meanwhile.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written. Who is told so must fail: a later `sync` is not told again.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        if _C.sync_file_range(handle, ctypes.c_int64(0), ctypes.c_int64(0), _WRITTEN):
+            number = ctypes.get_errno()
+            if number not in _UNABLE:
+                raise OSError(number, os.strerror(number), str(path))
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(handle)
 
 
 def _sync_tree(folder: Path) -> None:

@@ -94,6 +94,8 @@ from ihp_compute.units import months_of_days
 
 _LARGE_BYTES: Final = 1 << 29
 """Input of a size at which memory is worth the time that it takes to give it back."""
+_SELDOM_READ: Final = "line_detail"
+"""The table of a shard that few runs read, half of its bytes; none reads its cold record."""
 _GIVEN_BACK_EVERY: Final = 8
 """Shards made between two times that memory is given back."""
 
@@ -248,7 +250,7 @@ class _Ingest:
         parts = [part for found in opened for part in found]
         stated = [name for name in REFERENCE_TABLES if name in here]
         self.workers.steps = (
-            len(parts) + len(files) + 2 * len(stated) + self.n_shards + 2 * len(LEDGER_TABLES) + 2
+            len(parts) + len(files) + 2 * len(stated) + self.n_shards + 2 * len(LEDGER_TABLES) + 3
         )
         large_first = sorted(files, key=lambda of: -of[1].path.stat().st_size)
         first = [
@@ -303,6 +305,7 @@ class _Ingest:
         account = Account(self.folder, self.tallies, self.unknown_columns, rules, contents)
         totals = np.stack(sums).sum(axis=0, dtype=np.uint64)
         last = [
+            partial(getattr, account, "payment_days"),  # which it keeps
             *(
                 partial(
                     self.quarantine.write,
@@ -316,9 +319,7 @@ class _Ingest:
             partial(population_digest.digest_of, totals, references),
             *(account.table(table).distinct_claims for table in LEDGER_TABLES),
         ]
-        digest, *claims = self.workers.map(call, last)[len(LEDGER_TABLES) :]
-        self.spill.close()
-        shutil.rmtree(self.spill_dir)
+        digest, *claims = self.workers.map(call, last)[1 + len(LEDGER_TABLES) :]
         for system, codes in sorted_codes.items():
             schema = pa.schema([pa.field("code", pa.string(), nullable=False)])
             write_arrow(
@@ -368,6 +369,9 @@ class _Ingest:
             files=dict(chain(*(made.items() for made in shard_files), self._stamps())),
         )
         write_manifest(self.staging, manifest)
+        self.spill.finish_letting_go()
+        self.spill.close()
+        shutil.rmtree(self.spill_dir)
         return document
 
     # --- of an earlier delivery
@@ -546,14 +550,16 @@ class _Ingest:
             f"shards/{index:05d}/{name}.arrow": write_arrow(folder / f"{name}.arrow", batch)
             for name, batch in content.tables.items()
         }
-        stamps |= dict(
+        recorded = dict(
             write_record(self.staging, name, index, rows) for name, rows in content.records.items()
         )
+        stamps |= recorded
         if self.earlier is not None:
             stamps = {
                 name: self.earlier.reused(name, self.staging, stamp)
                 for name, stamp in stamps.items()
             }
+        self.spill.let_go([folder / f"{_SELDOM_READ}.arrow", *map(self.staging.joinpath, recorded)])
         sums = content.sums(code_words)
         stamps |= [write_counts(self.staging, index, content, sums, npis)]
         self.quarantine.keep(index, content.quarantine)

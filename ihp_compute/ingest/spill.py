@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.ingest.spill_layout import Ordered, Pieces, Range, Spilled, filled, kind_of
 from ihp_compute.input_columns import SPILLED
+from ihp_compute.publishing import let_go
 from kernels.rows.row_join import CONSTANT
 
 _RANGES: Final = 8
@@ -50,6 +51,8 @@ class Spill:
         self._read: list[dict[str, Range]] = [{} for _ in self._ranges]
         self._aside = count()
         self._removing = ThreadPoolExecutor(1, thread_name_prefix="spill")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="written")
+        self._let_go: list[Future[None]] = []
         self._locks = [threading.Lock() for _ in self._ranges]
 
     def write(self, table: str, batch: Ordered) -> Spilled:
@@ -58,14 +61,15 @@ class Spill:
         starts, at = batch.starts.tolist(), []
         for k, shards in enumerate(self._ranges):
             first, stop = starts[shards.start], starts[shards.stop]
-            parts: list[Any] = []
+            parts: list[tuple[Any, int]] = []
             for column in batch.numbers.values():
-                part = column[first:stop]
-                parts.append(part)
-                if fill := filled(part.nbytes) - part.nbytes:
-                    parts.append(_FILL[:fill])
+                size = (stop - first) * column.itemsize
+                parts.append((column[first:stop], size))
+                if fill := filled(size) - size:
+                    parts.append((_FILL[:fill], fill))
             if texts is not None:
-                parts.append(_as_stream(texts.slice(first, stop - first)))
+                stream = _as_stream(texts.slice(first, stop - first))
+                parts.append((stream, stream.size))
             at.append(self._append(k, parts))
         kind = [
             kind_of(batch.numbers[name].dtype) if name in batch.numbers else CONSTANT
@@ -92,17 +96,17 @@ class Spill:
         parts = np.split(mapped, np.cumsum(sizes)[:-1])
         return [(part, starts) for part, (_, starts) in zip(parts, pieces, strict=True)]
 
-    def _append(self, k: int, parts: Sequence[Any]) -> int:
+    def _append(self, k: int, parts: Sequence[tuple[Any, int]]) -> int:
         """Where in the file of a range the parts stand now."""
         with self._locks[k]:
             file = self._files[k]
             if file is None:
                 file = os.open(self._path(k), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 self._files[k] = file
-            at, size = self._sizes[k], sum(memoryview(part).nbytes for part in parts)
-            for some in _in_pieces(parts):
-                _write(file, some)
-            self._sizes[k] = at + size
+            at = self._sizes[k]
+            for some, size in _in_pieces(parts):
+                _write(file, some, size)
+                self._sizes[k] += size
         return at
 
     def _path(self, k: int) -> Path:
@@ -143,9 +147,29 @@ class Spill:
                 # it waits until the system has written what it began to write
                 self._removing.submit(self._path(k).unlink, missing_ok=True)
 
+    def let_go(self, paths: Iterable[Path]) -> None:
+        """Keep no memory for finished files that nobody reads soon, once they are written.
+
+        What is written next then takes it: on a virtual machine a GiB of memory that was not in use
+        just before costs four times as much to write to, 1.6 s of a processor where 0.4 s do.
+        """
+        self._let_go.extend([self._writing.submit(let_go, path) for path in paths])
+
+    def finish_letting_go(self) -> None:
+        """Wait until all of them are written.
+
+        Raises
+        ------
+        OSError
+            If one could not be written.
+        """
+        for done in self._let_go:
+            done.result()
+
     def close(self) -> None:
         """Wait until the files are gone."""
         self._close_files()
+        self._writing.shutdown(cancel_futures=True)
         self._removing.shutdown()
 
 
@@ -156,28 +180,27 @@ def _as_stream(rows: pa.RecordBatch) -> pa.Buffer:
     return sink.getvalue()
 
 
-def _in_pieces(parts: Iterable[Any]) -> Iterator[list[memoryview]]:
-    """Parts as bytes, in groups of what is written at a time."""
-    found: list[memoryview] = []
+def _in_pieces(parts: Iterable[tuple[Any, int]]) -> Iterator[tuple[list[Any], int]]:
+    """Groups of what is written at a time, and the bytes of each; of parts with theirs."""
+    found: list[Any] = []
     size = 0
-    for part in parts:
-        rest = memoryview(part).cast("B")
-        while n := len(rest):
-            now = rest
-            if n > _WRITTEN_BYTES:
-                n, now = _WRITTEN_BYTES, rest[:_WRITTEN_BYTES]
-            if size + n > _WRITTEN_BYTES:
-                yield found
-                found, size = [], 0
-            found.append(now)
+    for part, n in parts:
+        if size + n > _WRITTEN_BYTES and found:
+            yield found, size
+            found, size = [], 0
+        if n > _WRITTEN_BYTES:
+            whole = memoryview(part).cast("B")
+            for first in range(0, n, _WRITTEN_BYTES):
+                piece = whole[first : first + _WRITTEN_BYTES]
+                yield [piece], len(piece)
+        elif n:
+            found.append(part)
             size += n
-            rest = rest[n:]
     if found:
-        yield found
+        yield found, size
 
 
-def _write(file: int, parts: list[memoryview]) -> None:
-    size = sum(map(len, parts))
+def _write(file: int, parts: list[Any], size: int) -> None:
     written = os.writev(file, parts)
     rest = memoryview(b"".join(parts))[written:] if written < size else memoryview(b"")
     while len(rest):  # a full disk says so now

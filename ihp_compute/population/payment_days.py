@@ -142,8 +142,8 @@ class _Paid:
         stated = found >= self._of_month
         month, rest = np.divmod(found[stated], self._of_month)
         kind, paid = np.divmod(rest, self._n_days)
-        columns = (
-            pa.array(np.full(len(month), incurred_by, object), pa.string()),
+        columns: tuple[Any, ...] = (
+            pa.repeat(pa.scalar(incurred_by, pa.string()), len(month)),
             kind.astype(np.uint8),
             (month + (least - 1)).astype(np.int32),
             np.where(paid == 0, NO_DAY, paid + self._first_day - 1).astype(np.int32),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import multiprocessing
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ihp_compute import publishing
-from ihp_compute.publishing import beside, first, publish, whole
+from ihp_compute.publishing import beside, first, let_go, publish, whole
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -92,6 +93,28 @@ def test_all_is_on_the_disk_before_a_name_shows_it(
     before, after = set(done[: done.index("shown")]), done[done.index("shown") + 1 :]
     assert of_it | {tmp_path.stat().st_ino} <= before
     assert after == [out.parent.stat().st_ino]
+
+
+def test_what_is_let_go_is_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(bytes(range(256)) * 4096)
+    let_go(file)
+    assert file.read_bytes() == bytes(range(256)) * 4096
+
+
+def test_what_cannot_be_written_is_not_let_go_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Library:
+        def sync_file_range(self, *_arguments: object) -> int:
+            ctypes.set_errno(errno.EIO)
+            return -1
+
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setattr(publishing, "_C", Library())
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        let_go(file)
 
 
 def test_there_is_no_moment_without_what_stood_there(tmp_path: Path) -> None:
