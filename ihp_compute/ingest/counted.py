@@ -27,7 +27,7 @@ from ihp_compute.folders import stamp_of
 from ihp_compute.ingest.findings import Delivered, Denials, Doubt, Findings, OffRoster, Tally
 from ihp_compute.ingest.handover import Rules, ShardContent
 from ihp_compute.input_columns import INPUT_TABLES
-from ihp_compute.ledger import LEDGER_TABLES, IngestFate
+from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES, IngestFate
 from ihp_compute.population import Shard, payment_days
 from ihp_compute.storage import Files
 
@@ -159,6 +159,25 @@ def write_counts(
 
 
 @dataclass(frozen=True)
+class Undone:
+    """What was counted of earlier rows of claims that are decided anew.
+
+    Attributes
+    ----------
+    sums : uint64[tables, 3]
+        Their part of the digest.
+    ledger, findings, off_roster, service_days
+        As `ShardContent` has them.
+    """
+
+    sums: NDArray[np.uint64]
+    ledger: NDArray[np.int64]
+    findings: Mapping[str, Findings]
+    off_roster: OffRoster
+    service_days: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
 class ShardCounts:
     """What was counted of a shard of an earlier population.
 
@@ -187,25 +206,55 @@ class ShardCounts:
             if not unreadable_only or fate == IngestFate.UNREADABLE:
                 ledger[table, file, fate] += (lines, cents)
 
+    @property
+    def service_days(self) -> tuple[int, int] | None:
+        """As `ShardContent.service_days`."""
+        days = self.rest["service_days"]
+        return None if days is None else (days[0], days[1])
+
+    def add_claims(
+        self, content: ShardContent, undone: Undone, npi_number: Mapping[str, int]
+    ) -> None:
+        """Add to a content what was counted of claims, and of what could not be read, that stands.
+
+        NPIs have their numbers now.
+        """
+        for table, file, fate, lines, cents in self.ledger:
+            if LEDGER_TABLES[table] in CLAIM_TABLES or fate == IngestFate.UNREADABLE:
+                content.ledger[table, file, fate] += (lines, cents)
+        content.ledger -= undone.ledger
+        for name in CLAIM_TABLES:
+            found = content.findings[name]
+            found.add(_findings(self.rest["findings"][name]))
+            found.take_away(undone.findings[name])
+        content.off_roster.add(self.off_roster(npi_number))
+        content.off_roster.take_away(undone.off_roster)
+        content.newest_file_day = max(content.newest_file_day, self.newest_file_day)
+
+    def off_roster(self, npi_number: Mapping[str, int]) -> OffRoster:
+        """As `ShardContent.off_roster`, NPIs by their numbers now."""
+        off = OffRoster(self.rest["off_roster"]["visits"])
+        for npi, n, cents in self.rest["off_roster"]["npis"]:
+            off.lines[npi_number[npi]], off.cents[npi_number[npi]] = n, cents
+        return off
+
     def content(self, shard: Shard, n_files: int, npi_number: Mapping[str, int]) -> ShardContent:
         """The content of that shard, whose tables stand on the disk; NPIs by their numbers now."""
         ledger = np.zeros((len(LEDGER_TABLES), n_files, len(IngestFate), 2), np.int64)
         self.enter(ledger, unreadable_only=False)
-        rest, off = self.rest, OffRoster(self.rest["off_roster"]["visits"])
-        for npi, n, cents in rest["off_roster"]["npis"]:
-            off.lines[npi_number[npi]], off.cents[npi_number[npi]] = n, cents
+        rest = self.rest
         return ShardContent(
             tables={}, hashes={}, records={}, quarantine={},
             ledger=ledger,
             member_months=rest["member_months"],
             open_end_months=rest["open_end_months"],
             covered_months=frozenset(rest["covered_months"]),
-            service_days=None if rest["service_days"] is None else tuple(rest["service_days"]),
+            service_days=self.service_days,
             payment_days=payment_days(partial(shard.column, "lines")),
             newest_file_day=rest["newest_file_day"],
             notes=dict(rest["notes"]),
             findings={table: _findings(found) for table, found in rest["findings"].items()},
-            off_roster=off,
+            off_roster=self.off_roster(npi_number),
         )  # fmt: skip
 
 

@@ -33,13 +33,26 @@ from ihp_compute.ingest.recalled import pieces_of
 from ihp_compute.ingest.spill_layout import Pieces
 from ihp_compute.input_columns import CODE_SYSTEMS, INPUT_TABLES, SPILLED
 from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES, IngestFate, file_of
-from ihp_compute.population import RECORDS, member_keys, open_population, shard_of
+from ihp_compute.population import (
+    GONE,
+    RECORDS,
+    Shard,
+    codes_path,
+    member_keys,
+    open_population,
+    read_batch,
+    shard_of,
+)
 from ihp_compute.storage import Objects
 
 _TABLE_OF: Final = {"eligibility": "eligibility", "scores": "risk_score"}
 """Of a record of one table, which."""
 _OF_SCORES: Final = ("risk_model", "risk_cell")
 """Systems whose codes supplied scores alone name."""
+
+
+_OF_CLAIMS: Final = ("equal_rows", "later_amounts", "rostered")
+"""What of `rules_of` claims rest on beside enrolment."""
 
 
 class Earlier:
@@ -144,12 +157,44 @@ class Earlier:
     # --- what all shards share
 
     def codes(self) -> dict[str, list[str]]:
-        """Codes by system, in the order of their numbers; none of scores that are replaced."""
+        """Codes by system, in the order of their numbers in the record.
+
+        None of scores that are replaced.
+        """
         return {
-            system: self.population.codes(system).to_pylist()
+            system: self._met(system).to_pylist()
             for system in CODE_SYSTEMS
             if system not in _OF_SCORES or "risk_score" not in self._given
         }
+
+    def _met(self, system: str) -> pa.Array:
+        """Codes of a system by their numbers in the record."""
+        name = codes_path(system)
+        if name not in self.manifest["files"]:
+            return self.population.codes(system)
+        return read_batch(self._files, name).column("code")
+
+    @cached_property
+    def final(self) -> Mapping[str, NDArray[np.int32]]:
+        """Number in the shards' tables of each number in the record, by system; 0 of none."""
+        return {
+            system: pc.fill_null(
+                pc.index_in(self._met(system), self.population.codes(system)), 0
+            ).to_numpy()
+            for system in CODE_SYSTEMS
+        }
+
+    @cached_property
+    def _recorded(self) -> Mapping[str, NDArray[np.int32] | None]:
+        """Number in the record of each number in the shards' tables, by system; None: the same."""
+        found: dict[str, NDArray[np.int32] | None] = {}
+        for system, final in self.final.items():
+            number = np.zeros(len(self.population.codes(system)), np.int32)
+            number[final] = np.arange(len(final), dtype=np.int32)
+            number[0] = 0
+            is_same = np.array_equal(number, np.arange(len(number)))
+            found[system] = None if is_same else number
+        return found
 
     def ids(self) -> Iterator[tuple[NDArray[np.uint64], pa.Array]]:
         """Keys and ids of all people whose id is known, some more than once."""
@@ -178,6 +223,11 @@ class Earlier:
                 found[table] = aside.filter(pc.equal(aside.column("fate"), _UNREADABLE))
         return found
 
+    def decides(self, rules: Rules, rostered: list[str]) -> bool:
+        """Whether rows of claims that stand alone meet now what they met here."""
+        now = rules_of(rules, rostered)
+        return all(now[name] == self.counts.rules[name] for name in _OF_CLAIMS)
+
     def rests_on(self, rules: Rules, rostered: list[str]) -> bool:
         """Whether all that shards rest on beside their rows is as it was here."""
         if "risk_score" in self._given or rules_of(rules, rostered) != self.counts.rules:
@@ -185,27 +235,32 @@ class Earlier:
         for system, codes in self.codes().items():
             lone = frozenset(self.counts.lone_codes.get(system, ()))
             stands = np.flatnonzero([code not in lone for code in codes])
-            if not np.array_equal(rules.final_code[system][stands], stands):
+            if not np.array_equal(rules.final_code[system][stands], self.final[system][stands]):
                 return False
         return True
 
-    def aside(self, table: str, shards: frozenset[int]) -> list[pa.Table]:
-        """Rows that stay put aside: those that cannot be read, and those of people in shards."""
-        found = [self.unread[table]] if table in self.unread else []
-        return [rows for rows in (*found, *self._aside_of(table, shards)) if rows.num_rows]
+    def aside(self, table: str, left: Mapping[int, NDArray[np.uint64]]) -> list[pa.Table]:
+        """Rows that stay put aside: those that cannot be read, and those that are as they were.
 
-    def _aside_of(self, table: str, shards: frozenset[int]) -> Iterator[pa.Table]:
-        """Readable rows put aside of people in those shards."""
-        aside = self.population.put_aside(table) if shards else None
+        `left` are the shards of which such rows stay, with the keys of the people of whom none do.
+        """
+        found = [self.unread[table]] if table in self.unread else []
+        return [rows for rows in (*found, *self._aside_of(table, left)) if rows.num_rows]
+
+    def _aside_of(self, table: str, left: Mapping[int, NDArray[np.uint64]]) -> Iterator[pa.Table]:
+        """Readable rows put aside of people in those shards, but for these people."""
+        aside = self.population.put_aside(table) if left else None
         if aside is None:
             return
         aside = aside.filter(pc.not_equal(aside.column("fate"), _UNREADABLE))
         ids = aside.column("member_id").combine_chunks().dictionary_encode()
         if isinstance(ids, pa.ChunkedArray):
             ids = ids.combine_chunks()
-        of_id = shard_of(member_keys(ids.dictionary), self.n_shards)
-        taken = np.isin(of_id, list(shards))[ids.indices.to_numpy()]
-        yield aside.filter(pa.array(taken))
+        keys = member_keys(ids.dictionary)
+        stays = np.isin(shard_of(keys, self.n_shards), list(left))
+        if anew := [keys for keys in left.values() if len(keys)]:
+            stays &= ~np.isin(keys, np.concatenate(anew))
+        yield aside.filter(pa.array(stays[ids.indices.to_numpy()]))
 
     # --- a shard
 
@@ -216,17 +271,72 @@ class Earlier:
             of_table = pc.equal(rows.column("source_table").cast(pa.string()), table)
             yield table, rows.column("claim_id").filter(of_table).combine_chunks()
 
-    def pieces(self, index: int) -> dict[str, list[Pieces]]:
-        """A shard's readable rows by table; no scores where they are replaced."""
+    def pieces(
+        self,
+        index: int,
+        names: Iterable[str] = RECORDS,
+        people: NDArray[np.uint64] | None = None,
+    ) -> dict[str, list[Pieces]]:
+        """Rows of a shard's records by table; no scores where they are replaced.
+
+        Of claims only those of some people, if their keys are given.
+        """
         found: dict[str, list[Pieces]] = {table: [] for table in SPILLED}
         shard = self.population.shards[index]
-        for name in RECORDS:
+        theirs = None if people is None else _Theirs(shard, people)
+        for name in names:
             if name == "scores" and "risk_score" in self._given:
                 continue
             for stretch in shard.stretches(name):
                 table = _TABLE_OF.get(name) or stretch.column("source_table")[0].as_py()
-                found[table].append(pieces_of(table, stretch, shard))
-        shard.release("lines", "line_detail")
+                rows = stretch
+                if name == "claims":
+                    stands = stretch.column("line").to_numpy() != GONE
+                    if theirs is not None:
+                        stands &= theirs.of(stretch)
+                    rows = stretch if stands.all() else stretch.filter(pa.array(stands))
+                if rows.num_rows:
+                    found[table].append(pieces_of(table, rows, shard, self._recorded.get))
+        return found
+
+    def lines_now(
+        self, index: int, people: NDArray[np.uint64], line: NDArray[np.int32]
+    ) -> NDArray[np.int32]:
+        """Where the lines of a shard's rows are: the rows of some people are gone.
+
+        `line` is where each earlier line is now, those of these people too.
+        """
+        shard = self.population.shards[index]
+        theirs, found = _Theirs(shard, people), [np.empty(0, np.int32)]
+        for stretch in shard.stretches("claims", ("line", "member_key")):
+            places = stretch.column("line").to_numpy().copy()
+            has = np.flatnonzero(places >= 0)
+            is_theirs = theirs.of(stretch)
+            places[has] = line[places[has]]
+            places[is_theirs] = GONE
+            found.append(places)
+        return np.concatenate(found)
+
+    def final_now(self, rules: Rules) -> dict[str, NDArray[np.int32]]:
+        """Number now of each number of a code of claims in the shards' tables, by system."""
+        found = {}
+        for system in CODE_SYSTEMS:
+            if system not in _OF_SCORES:
+                number, now = self._recorded[system], rules.final_code[system]
+                n = len(self.population.codes(system))
+                found[system] = now[:n] if number is None else now[number]
+        return found
+
+    def met_now(self, rules: Rules, codes: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+        """Codes of now by their numbers in the record, by system; `codes` are those in order."""
+        found = {}
+        for system, earlier in self.codes().items():
+            added = rules.final_code[system][len(earlier) :]
+            found[system] = pa.concat_arrays(
+                [pa.array(earlier, pa.string()), codes[system].take(pa.array(added))]
+            )
+        for system in codes.keys() - found.keys():  # of scores that are replaced
+            found[system] = codes[system].take(pa.array(np.argsort(rules.final_code[system])))
         return found
 
     def shard_counts(self, shard: int) -> ShardCounts:
@@ -240,7 +350,7 @@ class Earlier:
             name
             for name in self.manifest["files"]
             if name.startswith(f"shards/{number}/")
-            or (name.startswith("record/") and Path(name).stem == number)
+            or (name.startswith("record/") and Path(name).stem.split("-")[0] == number)
         ]
 
     # --- files whose content stays
@@ -263,6 +373,24 @@ class Earlier:
         with contextlib.suppress(FileNotFoundError):
             (folder / name).unlink()
         return self.link(name, folder)
+
+
+class _Theirs:
+    """Which rows of a shard's record are of some people."""
+
+    def __init__(self, shard: Shard, people: NDArray[np.uint64]) -> None:
+        self._people = people
+        of_member = np.isin(shard.column("members", "member_key"), people)
+        self._of_line = np.append(np.repeat(of_member, np.diff(shard.offsets("lines"))), False)
+
+    def of(self, stretch: pa.RecordBatch) -> NDArray[np.bool_]:
+        """Which rows of a stretch; what has no line says whose it is."""
+        line = stretch.column("line").to_numpy()
+        found: NDArray[np.bool_] = self._of_line[np.maximum(line, -1)]
+        others = np.flatnonzero(line < 0)
+        keys = stretch.column("member_key").take(pa.array(others)).fill_null(0).to_numpy()
+        found[others] = np.isin(keys, self._people)
+        return found
 
 
 _UNREADABLE: Final = IngestFate.UNREADABLE.label

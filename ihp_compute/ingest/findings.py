@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,10 @@ class Findings:
         self.lines.update(other.lines)
         self.cents.update(other.cents)
 
+    def take_away(self, other: Findings) -> None:
+        """Take away those of a part of this."""
+        _take_away(self.lines, self.cents, other.lines, other.cents)
+
 
 Cell = tuple[str, int]
 
@@ -103,6 +107,22 @@ class OffRoster:
         self.visits += other.visits
         self.lines.update(other.lines)
         self.cents.update(other.cents)
+
+    def take_away(self, other: OffRoster) -> None:
+        """Take away what is a part of this."""
+        self.visits -= other.visits
+        _take_away(self.lines, self.cents, other.lines, other.cents)
+
+
+def _take_away(
+    lines: Counter[Any], cents: Counter[Any], of_lines: Counter[Any], of_cents: Counter[Any]
+) -> None:
+    """Take counts away, and names of which no line is left."""
+    lines.subtract(of_lines)
+    cents.subtract(of_cents)
+    for name in [name for name, n in lines.items() if not n]:
+        del lines[name]
+        cents.pop(name, None)
 
 
 @dataclass

@@ -28,6 +28,7 @@ class Rules:
     first_month : first month of service, or 0
     horizon_month : last month of any claim, which an open-ended span reaches
     final_code : final number of each provisional code, by system
+    record_code : its number in the cold record
     facts, spilled_facts : what the codes say, by final and by provisional number
     choices : what histories of claims leave open, decided
     rostered : bool by final number of an NPI, whether the roster names it
@@ -37,6 +38,7 @@ class Rules:
     first_month: int
     horizon_month: int
     final_code: Mapping[str, NDArray[np.int32]]
+    record_code: Mapping[str, NDArray[np.int32]]
     facts: CodeFacts
     spilled_facts: CodeFacts
     choices: Choices
@@ -76,32 +78,45 @@ class ShardContent:
 
     def sums(self, code_words: population_digest.CodeWords) -> NDArray[np.uint64]:
         """`population.digest.shard_sums` of tables that are still in memory."""
-        made, known = self.tables, self.hashes
-        key = made["members"].column("member_key").to_numpy()
-        offsets = made["offsets"]
+        return sums_of(self.tables, self.hashes, code_words)
 
-        def column(table: str, name: str) -> NDArray[Any]:
-            found = made[table].column(name).to_numpy(zero_copy_only=True)
-            if (table, name) == population_digest.STAY_COLUMN:
-                starts = (offsets.column(of).to_numpy() for of in ("lines", "stays"))
-                return population_digest.stay_places(found, *starts)
-            return found
 
-        def hashes(table: str, name: str) -> NDArray[np.uint64]:
-            found = known.get((table, name))
-            return text_hashes(made[table].column(name)) if found is None else found
+def sums_of(
+    made: Mapping[str, pa.RecordBatch],
+    known: Mapping[tuple[str, str], NDArray[np.uint64]],
+    code_words: population_digest.CodeWords,
+) -> NDArray[np.uint64]:
+    """`population.digest.shard_sums` of those tables that are there; 0 of others.
 
-        return np.stack(
-            [
-                population_digest.table_sums(
-                    names,
-                    key
-                    if names[0] in ("members", "identity")
-                    else np.repeat(key, np.diff(offsets.column(names[0]).to_numpy())),
-                    column,
-                    hashes,
-                    code_words,
-                )
-                for names in population_digest.HASHED_TABLES
-            ]
-        )
+    `made` has members and offsets, `known` the hashes of columns of texts as `ShardContent` has.
+    """
+    key = made["members"].column("member_key").to_numpy()
+    offsets = made["offsets"]
+
+    def column(table: str, name: str) -> NDArray[Any]:
+        found = made[table].column(name).to_numpy(zero_copy_only=True)
+        if (table, name) == population_digest.STAY_COLUMN:
+            starts = (offsets.column(of).to_numpy() for of in ("lines", "stays"))
+            return population_digest.stay_places(found, *starts)
+        return found
+
+    def hashes(table: str, name: str) -> NDArray[np.uint64]:
+        found = known.get((table, name))
+        return text_hashes(made[table].column(name)) if found is None else found
+
+    return np.stack(
+        [
+            population_digest.table_sums(
+                names,
+                key
+                if names[0] in ("members", "identity")
+                else np.repeat(key, np.diff(offsets.column(names[0]).to_numpy())),
+                column,
+                hashes,
+                code_words,
+            )
+            if names[0] in made
+            else np.zeros(3, np.uint64)
+            for names in population_digest.HASHED_TABLES
+        ]
+    )

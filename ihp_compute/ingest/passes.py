@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -28,7 +27,6 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from ihp_compute.data_quality import DATA_QUALITY, DATA_REVIEW, GateTerms, table_of
 from ihp_compute.errors import DataError
@@ -41,61 +39,36 @@ from ihp_compute.ingest.counted import (
     FileCounts,
     lone_codes,
     rules_of,
-    write_counts,
     write_file_counts,
 )
 from ihp_compute.ingest.door import (
-    CodeBook,
-    Column,
-    DateOrders,
-    MemberBook,
-    Part,
-    Rows,
-    Words,
-    batches,
-    by_shard,
-    check_columns,
-    column_names,
-    converting,
-    count_delivered,
     find_inputs,
     number_reference,
-    parts_of,
-    read_eligibility,
-    read_lines,
-    read_reference,
-    read_scores,
 )
 from ihp_compute.ingest.earlier import Earlier
 from ihp_compute.ingest.final_action import Choices
-from ihp_compute.ingest.findings import NO_DAYS, Delivered, Tally
-from ihp_compute.ingest.handover import Rules, ShardContent
+from ihp_compute.ingest.findings import Delivered, Tally
+from ihp_compute.ingest.fresh import Fresh, Made, Site
 from ihp_compute.ingest.input_files import MAX_SHARDS, InputFile, InputFolder
+from ihp_compute.ingest.onto import Onto
 from ihp_compute.ingest.quarantine import Quarantine
-from ihp_compute.ingest.recalled import SECOND_HASH
+from ihp_compute.ingest.reading import Own, Reading
 from ihp_compute.ingest.review import review_of
-from ihp_compute.ingest.service_categories import facts_of
-from ihp_compute.ingest.shard import ShardRows, build
 from ihp_compute.ingest.spill import Spill
-from ihp_compute.ingest.spill_layout import Scratch, Spilled
+from ihp_compute.ingest.spill_layout import Spilled
 from ihp_compute.ingest.workers import Progress, Workers, memory_kept, short_turns
-from ihp_compute.input_columns import INPUT_TABLES, REFERENCE_TABLES, SPILLED
-from ihp_compute.ledger import CLAIM_TABLES, LEDGER_TABLES
+from ihp_compute.input_columns import REFERENCE_TABLES, SPILLED
+from ihp_compute.ledger import LEDGER_TABLES
 from ihp_compute.population import (
     PAYMENT_DAYS_FILE,
     POPULATION,
     RECORDS,
-    text_hashes,
-    write_record,
 )
 from ihp_compute.population import digest as population_digest
 from ihp_compute.publishing import beside, publish
-from ihp_compute.units import months_of_days
 
 _LARGE_BYTES: Final = 1 << 29
 """Input of a size at which memory is worth the time that it takes to give it back."""
-_SELDOM_READ: Final = "line_detail"
-"""The table of a shard that few runs read, half of its bytes; none reads its cold record."""
 _GIVEN_BACK_EVERY: Final = 8
 """Shards made between two times that memory is given back."""
 
@@ -192,18 +165,6 @@ def ingest(
     return document
 
 
-_Made = tuple[ShardContent, NDArray[np.uint64], dict[str, dict[str, Any]]]
-"""A shard's content, its sums, and the stamps of its files."""
-
-
-class _Own(threading.local):
-    """What each worker has for itself."""
-
-    def __init__(self) -> None:
-        self.scratch = Scratch()
-        self.words: dict[str, dict[str, Words]] = {}
-
-
 class _Ingest:
     """One ingest on its way; `run` is the order of its steps."""
 
@@ -226,27 +187,20 @@ class _Ingest:
         self.n_shards = n_shards
         self.is_large = False
         self.workers = workers
-        self.members = MemberBook()
-        self.codes = CodeBook()
-        self.date_orders = DateOrders()
-        self.tallies: dict[int, Tally] = {}
-        self.delivered: dict[int, Delivered] = {}
-        self.unknown_columns: list[list[str]] = [[] for _ in folder.files]
+        self.own = Own()
+        self.reading = Reading(folder, staging, self.spill, n_shards, self.own, earlier)
         self.stamps: dict[int, dict[str, Any]] = {}
-        self.reused = frozenset[int]()
-        self._lock = threading.Lock()
-        self._own = _Own()
 
     def run(self) -> dict[str, Any]:
         """Check every header, read, shard, foot the ledger, write the manifest."""
         for name in ("spill", "codes", "shards", "reference", "quarantine"):
             (self.staging / name).mkdir()
-        for name in RECORDS:
+        added = () if self.earlier is None else ("places", "codes")
+        for name in (*RECORDS, "counts", *added):
             (self.staging / "record" / name).mkdir(parents=True)
-        (self.staging / "record" / "counts").mkdir()
         files = [(index, self.folder.files[index]) for index in self.folder.delivered]
         here = {file.table for _, file in files}
-        opened = self.workers.map(self._opened, [index for index, _ in files], counted=False)
+        opened = self.workers.map(self.reading.opened, [index for index, _ in files], counted=False)
         parts = [part for found in opened for part in found]
         stated = [name for name in REFERENCE_TABLES if name in here]
         self.workers.steps = (
@@ -254,12 +208,16 @@ class _Ingest:
         )
         large_first = sorted(files, key=lambda of: -of[1].path.stat().st_size)
         first = [
-            *(partial(self._reference, name) for name in stated),
-            *(partial(self._read_part, part) for part in parts),
+            *(partial(self.reading.reference, name) for name in stated),
+            *(partial(self.reading.read_part, part) for part in parts),
             *(partial(_stamp, file) for _, file in large_first),
         ]
         if self.earlier is not None:
-            self._take_over(self.earlier)
+            self.reading.take_over(self.earlier)
+            self.stamps |= {
+                index: self.earlier.stamp(place)
+                for index, place in self.earlier.places(self.folder)
+            }
         read = iter(self.workers.map(call, first))
         tables_, written, stamped = ([next(read) for _ in kind] for kind in (stated, parts, files))
         self.stamps |= dict(zip((index for index, _ in large_first), stamped, strict=True))
@@ -273,36 +231,41 @@ class _Ingest:
             pa.system_memory_pool().release_unused()
         if self.earlier is not None:
             self.earlier.refuse_known(
-                (file, self.stamps[index], self.tallies.get(index, Tally()).rows)
+                (file, self.stamps[index], self.reading.tallies.get(index, Tally()).rows)
                 for index, file in files
             )
             for name in REFERENCE_TABLES:
                 if name not in here and self.folder.of(name):
                     stated.append(name)
-                    tables_.append(self._kept_reference(self.earlier, name))
+                    tables_.append(self.reading.kept_reference(self.earlier, name))
         fresh = {
-            name: number_reference(name, table, self.codes)
+            name: number_reference(name, table, self.reading.codes)
             for name, table in zip(stated, tables_, strict=True)
         }
         roster = dict(zip(stated, tables_, strict=True)).get("provider_roster")
         rostered = [] if roster is None else roster["npi"].to_pylist()
-        sorted_codes, rules = self._rules(rostered)
+        sorted_codes, rules = self.reading.rules(rostered, self.asked.choices)
         npis = sorted_codes["npi"]
-        if self.earlier is not None:
-            self.reused = self._unchanged(self.earlier, rules, rostered)
         code_words = {system: population_digest.code_words(c) for system, c in sorted_codes.items()}
+        site = Site(
+            self.staging, self.spill, self.quarantine, len(self.folder.files), rules, code_words,
+            npis, lambda: self.own.scratch,
+        )  # fmt: skip
+        onto = None
+        if self.earlier is not None:
+            onto = Onto(site, self.earlier, rostered, self.reading.count_claims)
+        shards = onto or Fresh(site)
         second = [
-            self.members.check,
+            self.reading.members.check,
             *(partial(population_digest.lines_of, table) for table in tables_),
-            *(
-                partial(self._made, index, rules, code_words, npis)
-                for index in range(self.n_shards)
-            ),
+            *(partial(self._made, shards, index) for index in range(self.n_shards)),
         ]
         _, *made = self.workers.map(call, second)
         references = {name: made[k] for k, name in enumerate(stated) if tables_[k].num_rows}
         contents, sums, shard_files = zip(*made[len(stated) :], strict=True)
-        account = Account(self.folder, self.tallies, self.unknown_columns, rules, contents)
+        account = Account(
+            self.folder, self.reading.tallies, self.reading.unknown_columns, rules, contents
+        )
         totals = np.stack(sums).sum(axis=0, dtype=np.uint64)
         last = [
             partial(getattr, account, "payment_days"),  # which it keeps
@@ -311,8 +274,8 @@ class _Ingest:
                     self.quarantine.write,
                     table,
                     self.folder.files,
-                    self.members.ids_of,
-                    [] if self.earlier is None else self.earlier.aside(table, self.reused),
+                    self.reading.members.ids_of,
+                    [] if onto is None else onto.aside(table),
                 )
                 for table in LEDGER_TABLES
             ),
@@ -326,6 +289,8 @@ class _Ingest:
                 self.staging / "codes" / f"{system}.arrow",
                 pa.RecordBatch.from_arrays([codes], schema=schema),
             )
+        if onto is not None:
+            onto.write_codes(sorted_codes)
         document = account.document(
             digest=digest,
             members=int(totals[0, 0]),
@@ -334,7 +299,7 @@ class _Ingest:
         write_arrow(self.staging / PAYMENT_DAYS_FILE, account.payment_days)
         document |= self.asked.judge(
             account,
-            self.delivered,
+            self.reading.delivered,
             None
             if roster is None
             else roster_met(roster, fresh["provider_roster"]["npi"], account.off_roster(), npis),
@@ -347,16 +312,17 @@ class _Ingest:
             compression="zstd",
         )
         pq.write_table(
-            review_of(self.folder, self.delivered),
+            review_of(self.folder, self.reading.delivered),
             self.staging / f"{DATA_REVIEW.name}.parquet",
             compression="zstd",
         )
+        every = range(len(self.folder.files))
         write_file_counts(
             self.staging,
             FileCounts(
-                [self.tallies.get(index, Tally()) for index in range(len(self.folder.files))],
-                [self.delivered.get(index, Delivered()) for index in range(len(self.folder.files))],
-                self.unknown_columns,
+                [self.reading.tallies.get(index, Tally()) for index in every],
+                [self.reading.delivered.get(index, Delivered()) for index in every],
+                self.reading.unknown_columns,
                 self.folder.notes,
                 lone_codes(fresh),
                 rules_of(rules, rostered),
@@ -374,239 +340,16 @@ class _Ingest:
         shutil.rmtree(self.spill_dir)
         return document
 
-    # --- of an earlier delivery
-
-    def _take_over(self, earlier: Earlier) -> None:
-        """What was counted of the files that stay, the codes, and everybody's id."""
-        for index, place in earlier.places(self.folder):
-            self.tallies[index] = earlier.counts.tallies[place]
-            self.delivered[index] = earlier.counts.delivered[place]
-            self.unknown_columns[index] = earlier.counts.unknown_columns[place]
-            self.stamps[index] = earlier.stamp(place)
-        self.codes = CodeBook(earlier.codes(), earlier.counts.lone_codes)
-        for keys, ids in earlier.ids():
-            self.members.know(keys, ids)
-        for table, rows in earlier.unread.items():
-            if table in CLAIM_TABLES:
-                self._count_claims(table, text_hashes(rows.column("claim_id").combine_chunks()))
-
-    def _count_claims(self, table: str, words: NDArray[np.uint64]) -> None:
-        """Take note of the claims of rows that came before, by the hashes of their numbers."""
-        found = Tally()
-        found.see_claims(words)
-        if found.claim_hashes:
-            with self._lock:
-                self.tallies[self.folder.of(table)[0][0]].add(found)
-
-    def _kept_reference(self, earlier: Earlier, name: str) -> pa.Table:
-        """A table that is not sharded and that the delivery lacks, put where it belongs."""
-        file = f"reference/{name}.arrow"
-        if file in earlier.manifest["files"]:
-            earlier.link(file, self.staging)
-        return earlier.reference(name)
-
-    def _unchanged(self, earlier: Earlier, rules: Rules, rostered: list[str]) -> frozenset[int]:
-        """Shards of people without a new row, if all that theirs rest on is as it was."""
-        if not earlier.rests_on(rules, rostered):
-            return frozenset()
-        return frozenset(
-            shard
-            for shard in range(self.n_shards)
-            if not any(self.spill.pieces(table, shard).n for table in SPILLED)
-        )
-
-    def _reuse_shard(self, earlier: Earlier, index: int, npis: pa.Array) -> _Made:
-        """Take a shard as it is."""
-        for table, ids in earlier.claim_ids(index):
-            self._count_claims(table, text_hashes(ids))
-        counts = earlier.shard_counts(index)
-        number = {npi: k for k, npi in enumerate(npis.to_pylist())}
-        content = counts.content(earlier.population.shards[index], len(self.folder.files), number)
-        stamps = {name: earlier.link(name, self.staging) for name in earlier.files_of(index)}
-        self.spill.made(index)
-        return content, counts.sums, stamps
-
-    # --- first pass
-
-    def _opened(self, index: int) -> list[Part]:
-        """Check the header of a file; its parts, if its table is sharded."""
-        file = self.folder.files[index]
-        _, self.unknown_columns[index] = check_columns(
-            INPUT_TABLES[file.table],
-            column_names(file),
-            file.name,
-            [name for name, _ in file.stated],
-        )
-        return parts_of(file, index) if file.table in SPILLED else []
-
-    def _read_part(self, part: Part) -> list[Spilled]:
-        total, delivered = Tally(), Delivered()
-        table = part.file.table
-        spilled = [
-            self.spill.write(
-                table, by_shard(columns, SPILLED[table], self.n_shards, self._own.scratch)
-            )
-            for columns in self._batches(part, total, delivered)
-        ]
-        # eight bytes a claim, which would stand there throughout the second pass
-        total.claim_hashes = self.spill.set_aside(total.claim_hashes)
-        with self._lock:
-            self.tallies.setdefault(part.file_index, Tally()).add(total)
-            self.delivered.setdefault(part.file_index, Delivered()).add(delivered)
-        return spilled
-
-    def _batches(
-        self, part: Part, total: Tally, delivered: Delivered
-    ) -> Iterator[dict[str, Column]]:
-        # files have many dictionaries in common, above all those of one value
-        known = self._own.words.setdefault(part.file.table, {})
-        for first_row, columns in batches(part, INPUT_TABLES[part.file.table]):
-            rows = Rows(
-                part.file.table, columns, first_row, known, part.file.name,
-                partial(self.date_orders.of, part.file),
-            )  # fmt: skip
-            if rows.n:
-                with converting(part.file, first_row):
-                    read = self._read_batch(part, rows)
-                if self.earlier is not None and "hash_2" in read:
-                    read["hash_2"] = read[SECOND_HASH]
-                if part.file.table in CLAIM_TABLES:
-                    count_delivered(delivered, rows, read)
-                yield read
-                total.add(rows.tally)
-
-    def _read_batch(self, part: Part, rows: Rows) -> dict[str, Column]:
-        table, index = part.file.table, part.file_index
-        if table == "eligibility":
-            return read_eligibility(rows, index, self.members, self.codes)
-        if table == "risk_score":
-            return read_scores(rows, part.file.name, self.members, self.codes)
-        return read_lines(rows, table, index, self.members, self.codes)
-
-    def _reference(self, name: str) -> pa.Table:
-        """Read a table that is not sharded, and write it down."""
-        table, tallies = read_reference(self.folder, name, self.date_orders.of)
-        with self._lock:
-            self.tallies.update(tallies)
-        for batch in table.combine_chunks().to_batches():
-            write_arrow(self.staging / "reference" / f"{name}.arrow", batch)
-        return table
-
-    def _rules(self, rostered: list[str]) -> tuple[dict[str, pa.Array], Rules]:
-        """What needs every file read: sorted codes, and the months between which spans reach."""
-        sorted_codes, final = self.codes.sort()
-        facts = facts_of(
-            *(
-                sorted_codes[system].to_pylist()
-                for system in ("hcpcs", "revenue", "bill_type", "place_of_service", "dx")
-            )
-        )
-        first, last = self._service_months()
-        named = set(rostered) - {""}
-        return sorted_codes, Rules(
-            first, last, final, facts, facts.renumbered(final), self.asked.choices,
-            np.array([npi in named for npi in sorted_codes["npi"].to_pylist()], np.bool_),
-            self._whole("eligibility").snapshots,
-        )  # fmt: skip
-
-    def _service_months(self) -> tuple[int, int]:
-        """First month of service, last of any claim; of none, 0 and the last stated of enrolment.
-
-        Lines with a day of payment say it, where there are any: no day of a claim is after it.
-        """
-        whole = self._whole(*CLAIM_TABLES)
-        days = next((days for days in (whole.days, whole.unpaid_days) if days != NO_DAYS), NO_DAYS)
-        if days != NO_DAYS:
-            first, last = months_of_days(np.array(days, np.int32)).tolist()
-            return first, last
-        enrolled = self._whole("eligibility")
-        if enrolled.days == NO_DAYS:
-            return 0, 0
-        return 0, int(months_of_days(np.array([enrolled.days[1]], np.int32))[0])
-
-    def _whole(self, *tables: str) -> Tally:
-        """What the files of some tables were found to hold, together."""
-        whole = Tally()
-        for table in tables:
-            for index, _ in self.folder.of(table):
-                whole.add(self.tallies.get(index, Tally()))
-        return whole
-
-    # --- second pass
-
-    def _made(
-        self,
-        index: int,
-        rules: Rules,
-        code_words: population_digest.CodeWords,
-        npis: pa.Array,
-    ) -> _Made:
-        if self.earlier is not None and index in self.reused:
-            return self._reuse_shard(self.earlier, index, npis)
-        content = self._built(index, rules)
-        folder = self.staging / "shards" / f"{index:05d}"
-        folder.mkdir()
-        stamps = {
-            f"shards/{index:05d}/{name}.arrow": write_arrow(folder / f"{name}.arrow", batch)
-            for name, batch in content.tables.items()
-        }
-        recorded = dict(
-            write_record(self.staging, name, index, rows) for name, rows in content.records.items()
-        )
-        stamps |= recorded
-        if self.earlier is not None:
-            stamps = {
-                name: self.earlier.reused(name, self.staging, stamp)
-                for name, stamp in stamps.items()
-            }
-        self.spill.let_go([folder / f"{_SELDOM_READ}.arrow", *map(self.staging.joinpath, recorded)])
-        sums = content.sums(code_words)
-        stamps |= [write_counts(self.staging, index, content, sums, npis)]
-        self.quarantine.keep(index, content.quarantine)
-        content.tables, content.quarantine, content.hashes, content.records = {}, {}, {}, {}
-        self.spill.made(index)
+    def _made(self, shards: Fresh, index: int) -> Made:
+        made = shards.made(index)
         if self.is_large and index % _GIVEN_BACK_EVERY == _GIVEN_BACK_EVERY - 1:
             pa.system_memory_pool().release_unused()
-        return content, sums, stamps
-
-    def _built(self, index: int, rules: Rules) -> ShardContent:
-        """A shard's tables, of its new rows and those that came with earlier deliveries."""
-        pieces = {table: [self.spill.pieces(table, index)] for table in SPILLED}
-        if self.earlier is not None:
-            for table, own in self.earlier.pieces(index).items():
-                pieces[table] = [*own, *pieces[table]]
-        scratch = self._own.scratch
-
-        def rows(label: str, *of: str) -> ShardRows:
-            every = [own for table in of for own in pieces[table]]
-            return ShardRows(label, every, SPILLED[of[0]], scratch)
-
-        claims = rows("claims", *CLAIM_TABLES)
-        n_medical = sum(own.n for own in pieces["medical_claim"])
-        content = build(
-            rows("eligibility", "eligibility"),
-            claims,
-            n_medical,
-            rows("scores", "risk_score"),
-            rules,
-            len(self.folder.files),
-            scratch,
-        )
-        if self.earlier is not None:
-            words = claims.hashes["claim_id"]
-            self._count_claims("medical_claim", words[:n_medical])
-            self._count_claims("pharmacy_claim", words[n_medical:])
-            # rows that could not be read stand in no record
-            before = self.earlier.shard_counts(index)
-            before.enter(content.ledger, unreadable_only=True)
-            content.newest_file_day = max(content.newest_file_day, before.newest_file_day)
-        return content
-
-    # --- the end
+        return made
 
     def _stamps(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Stamps of what is not of a shard."""
-        for folder in ("codes", "reference", "quarantine"):
+        folders = ("codes", "reference", "quarantine")
+        for folder in folders if self.earlier is None else (*folders, "record/codes"):
             for path in sorted((self.staging / folder).iterdir()):
                 yield f"{folder}/{path.name}", stamp_of(path)
         tables = (f"{table.name}.parquet" for table in (DATA_QUALITY, DATA_REVIEW))

@@ -4,13 +4,14 @@
 
 What the record leaves out is put back: a row that could be read has no fate yet, what a retained
 row says stands in its line, and whose numbers a claim's is follows from source, payer and plan.
-Codes keep the numbers of the population that the record is of. Columns stay as narrow as they were
-written, so that little is moved. No row has its second hash: all rows of a shard have their
-member's key for it (`SECOND_HASH`).
+Codes have the numbers of the record. Columns stay as narrow as they were written, so that little is
+moved. No row has its second hash: all rows of a shard have their member's key for it
+(`SECOND_HASH`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from ihp_compute.ingest.final_action import OPEN, issuer_words
 from ihp_compute.ingest.spill_layout import Kept, Pieces, Range, Spilled, filled, kind_of, narrowed
-from ihp_compute.input_columns import DAYS, SPILL_COLUMNS, SPILLED, SpillColumn
+from ihp_compute.input_columns import CODED, DAYS, SPILL_COLUMNS, SPILLED, SpillColumn
 from ihp_compute.population import OF_LINES, Shard, tables, text_hashes
 from ihp_compute.units import NO_DAY
 from kernels import row_pick
@@ -35,7 +36,12 @@ _MANY: Final = 1 << 17
 _ISSUERS: Final = ("data_source", "payer", "payer_plan")
 
 
-def pieces_of(table: str, stretch: pa.RecordBatch, shard: Shard) -> Pieces:
+def pieces_of(
+    table: str,
+    stretch: pa.RecordBatch,
+    shard: Shard,
+    recorded: Callable[[str], NDArray[np.int32] | None],
+) -> Pieces:
     """Rows of a record, all of one table, as pieces of one shard.
 
     Parameters
@@ -43,34 +49,36 @@ def pieces_of(table: str, stretch: pa.RecordBatch, shard: Shard) -> Pieces:
     table : str
         One of `SPILLED`.
     stretch : RecordBatch
-        As it was written (`Shard.stretches`).
+        As it was written (`Shard.stretches`), or some of its rows; none is gone.
     shard : Shard
         Of the record.
+    recorded : callable
+        Number in the record of each number of a code in the shard's tables, int32, by the system;
+        None where all are the same.
     """
-    return _Stretch(table, stretch, shard).pieces()
+    return _Stretch(table, stretch, shard, recorded).pieces()
 
 
 class _Stretch:
     """Columns of a stretch on their way; rows with a line have what it says."""
 
-    def __init__(self, table: str, stretch: pa.RecordBatch, shard: Shard) -> None:
-        self._table, self._rows, self._shard = table, stretch, shard
+    def __init__(
+        self,
+        table: str,
+        stretch: pa.RecordBatch,
+        shard: Shard,
+        recorded: Callable[[str], NDArray[np.int32] | None],
+    ) -> None:
+        self._table, self._rows, self._shard, self._recorded = table, stretch, shard, recorded
         self._n = stretch.num_rows
         self._numbers: dict[str, NDArray[Any]] = {}
         self._texts: dict[str, pa.Array] = {}
         self._kept = Kept()
         self._has_lines = "line" in stretch.schema.names
         if self._has_lines:
-            line = stretch.column("line").to_numpy()
-            self._others = np.flatnonzero(line < 0)
-            # rows without a line stand behind all lines
-            self._at = line
-            if len(self._others):
-                self._at = line.copy()
-                n_lines = shard.batch("lines").num_rows
-                self._at[self._others] = np.arange(
-                    n_lines, n_lines + len(self._others), dtype=np.int32
-                )
+            self._line = stretch.column("line").to_numpy()
+            self._others = np.flatnonzero(self._line < 0)
+            self._at = np.maximum(self._line, 0) if len(self._others) else self._line
 
     def pieces(self) -> Pieces:
         """All columns, laid out."""
@@ -131,27 +139,32 @@ class _Stretch:
         if not self._has_lines or name not in OF_LINES:
             return _plain(found)
         shard = self._shard
+        if len(self._others) == self._n:
+            return _widened(name, _plain(found), SPILLED[self._table].field(name).type)
         if name == "member_key":
             of_line = np.repeat(shard.column("members", name), np.diff(shard.offsets("lines")))
         else:
             table = "lines" if name in tables.LINES.names else "line_detail"
             of_line = shard.column(table, name)
+        number = self._recorded(CODED[name]) if name in CODED else None
+        picked: NDArray[Any] = (
+            row_pick(of_line, None, self._at)
+            if number is None
+            else row_pick(number, of_line, self._at)
+        )
         if len(self._others):
-            own = _plain(found)[self._others]
-            wide = own.astype(of_line.dtype)
-            if name in DAYS and own.dtype != of_line.dtype:
-                wide[own == np.iinfo(own.dtype).min] = NO_DAY
-            of_line = np.concatenate([of_line, wide])
-        picked: NDArray[Any] = row_pick(of_line, None, self._at)
+            picked[self._others] = _widened(name, _plain(found)[self._others], of_line.dtype)
         return picked
 
     def _text_of_lines(self, name: str, found: pa.Array) -> pa.Array:
         """Texts of all rows, from their lines where they have one."""
         of_line = self._shard.strings("line_detail", name)
-        if len(self._others):
-            own = found.take(pa.array(self._others))
-            of_line = pa.concat_arrays([of_line, own.cast(pa.string())])
-        return pc.take(of_line, pa.array(self._at), boundscheck=False)
+        if not len(self._others):
+            return pc.take(of_line, pa.array(self._at), boundscheck=False)
+        own = found.cast(pa.string())
+        if len(self._others) == self._n:
+            return own
+        return pc.coalesce(own, of_line.take(pa.array(self._line, mask=self._line < 0)))
 
     def _issuers(self) -> NDArray[np.uint64]:
         found = np.zeros(self._n, np.uint64)
@@ -171,6 +184,14 @@ def _plain(column: pa.Array) -> NDArray[Any]:
         return truth.view(np.uint8)
     kind = column.type.to_pandas_dtype()
     return np.frombuffer(column.buffers()[1], kind, len(column), column.offset * kind().itemsize)
+
+
+def _widened(name: str, values: NDArray[Any], kind: Any) -> NDArray[Any]:
+    """Numbers in their own kind; the least of a narrower one says no day."""
+    wide = values.astype(kind.to_pandas_dtype() if isinstance(kind, pa.DataType) else kind)
+    if name in DAYS and values.dtype != wide.dtype:
+        wide[values == np.iinfo(values.dtype).min] = NO_DAY
+    return wide
 
 
 @cache

@@ -21,7 +21,15 @@ from ihp_compute.population.person_rows import (
     member_factors,
 )
 from ihp_compute.population.profile import profile
-from ihp_compute.population.record import FEW, OF_LINES, RECORDS, write_record
+from ihp_compute.population.record import (
+    FEW,
+    GONE,
+    OF_LINES,
+    RECORDS,
+    codes_path,
+    write_places,
+    write_record,
+)
 from ihp_compute.population.shards import (
     LAYOUT_VERSION,
     POPULATION,
@@ -30,6 +38,7 @@ from ihp_compute.population.shards import (
     ShardColumns,
     kept,
     open_population,
+    read_batch,
     read_manifest,
 )
 from ihp_compute.population.verify import verify
@@ -38,6 +47,7 @@ __all__ = [
     "COUNTY",
     "FACTOR_TEXTS",
     "FEW",
+    "GONE",
     "INCURRED_DAYS",
     "LAYOUT_VERSION",
     "OF_LINES",
@@ -51,6 +61,7 @@ __all__ = [
     "RowHash",
     "Shard",
     "ShardColumns",
+    "codes_path",
     "factors_on",
     "intervention_arms",
     "kept",
@@ -59,10 +70,12 @@ __all__ = [
     "open_population",
     "payment_days",
     "profile",
+    "read_batch",
     "read_manifest",
     "shard_of",
     "summed",
     "text_hashes",
     "verify",
+    "write_places",
     "write_record",
 ]

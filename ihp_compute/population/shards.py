@@ -25,13 +25,14 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -43,7 +44,15 @@ from ihp_compute.input_columns import CODE_SYSTEMS, REFERENCE_TABLES
 from ihp_compute.population import tables
 from ihp_compute.population.manifest import faults
 from ihp_compute.population.payment_days import FILE as PAYMENT_DAYS_FILE
-from ihp_compute.population.record import RECORDS, read_record, record_path, record_stretches
+from ihp_compute.population.record import (
+    RECORDS,
+    RecordFiles,
+    codes_path,
+    places_path,
+    read_record,
+    record_path,
+    record_stretches,
+)
 from ihp_compute.storage import Files, Folder, Holder, Objects, manifest_text, objects_of, place_of
 from ihp_compute.table_schema import TableSchema
 
@@ -157,18 +166,28 @@ class Shard:
     copy.
     """
 
-    def __init__(self, files: Files, manifest_sha256: str, index: int) -> None:
+    def __init__(
+        self, files: Files, manifest_sha256: str, index: int, added: Sequence[str] | None = None
+    ) -> None:
+        """`added` are pieces of its record beside the first; None if nothing was ever added."""
         self.index = index
         self._files = files
+        self._added = added
         self._manifest_sha256 = manifest_sha256
         self._held = _held(manifest_sha256, files.where(""))
         files.hold(self._held)
 
-    def __reduce__(self) -> tuple[type[Shard], tuple[Files, str, int]]:
+    def __reduce__(
+        self,
+    ) -> tuple[type[Shard], tuple[Files, str, int, Sequence[str] | None]]:
         """Where the shard lies; another process maps it anew."""
         names = [*map(self._name, tables.SHARD_TABLES)]
         names += [record_path(name, self.index).as_posix() for name in RECORDS]
-        return (Shard, (self._files.only(names), self._manifest_sha256, self.index))
+        if self._added is not None:
+            names += [*self._added, places_path(self.index), *map(codes_path, CODE_SYSTEMS)]
+            names += [f"codes/{system}.arrow" for system in CODE_SYSTEMS]
+        only = self._files.only(names)
+        return (Shard, (only, self._manifest_sha256, self.index, self._added))
 
     def __repr__(self) -> str:
         """Number and folder."""
@@ -253,11 +272,36 @@ class Shard:
         PopulationError
             If the file is gone or damaged.
         """
-        return read_record(self._files, name, self.index, columns, where, self._of_lines)
+        return read_record(self._record, name, columns, where, self._of_lines)
 
-    def stretches(self, name: str) -> Iterator[pa.RecordBatch]:
+    def stretches(
+        self, name: str, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """The cold record of the shard's rows as it was written (`record.record_stretches`)."""
-        return record_stretches(self._files, name, self.index)
+        return record_stretches(self._record, name, columns)
+
+    @property
+    def record_claims(self) -> Sequence[str]:
+        """Files of the claims of the cold record, piece by piece."""
+        return [record_path("claims", self.index).as_posix(), *(self._added or ())]
+
+    @property
+    def _record(self) -> RecordFiles:
+        final = None if self._added is None else self._final_code
+        return RecordFiles(self._files, self.index, self.record_claims, final)
+
+    def _final_code(self, system: str) -> NDArray[np.int32]:
+        """Final number of each code of a system by its number in the cold record."""
+
+        def made() -> NDArray[np.int32]:
+            met, final = (
+                read_batch(self._files, name).column("code")
+                for name in (codes_path(system), f"codes/{system}.arrow")
+            )
+            found: NDArray[np.int32] = pc.fill_null(pc.index_in(met, final), 0).to_numpy()
+            return found
+
+        return self._held.remember(("recorded codes", system), made)
 
     def _of_lines(self, name: str, places: pa.Array) -> pa.Array:
         """A column of the lines, or whose they are, at places among them."""
@@ -279,8 +323,10 @@ class Population:
         self.manifest = manifest
         self.files = files
         sha256 = sha256 or _sha256_of(manifest)
+        added = _added(manifest["files"])
         self.shards: tuple[Shard, ...] = tuple(
-            Shard(files, sha256, index) for index in range(manifest["n_shards"])
+            Shard(files, sha256, index, None if added is None else added.get(index, ()))
+            for index in range(manifest["n_shards"])
         )
         self._held = _held(sha256, files.where(""))
 
@@ -366,6 +412,18 @@ class Population:
             return read_parquet(self.files, name).cast(declared.arrow)
         except (pa.ArrowException, ValueError) as error:
             raise _unreadable(self.files, name, error) from error
+
+
+def _added(files: Collection[str]) -> Mapping[int, Sequence[str]] | None:
+    """Pieces that deliveries added to the records of claims, by shard; None if none ever did."""
+    if codes_path(next(iter(CODE_SYSTEMS))) not in files:
+        return None
+    found: dict[int, list[tuple[int, str]]] = {}
+    for name in files:
+        if name.startswith("record/claims/") and "-" in name:
+            shard, delivery = map(int, Path(name).stem.split("-"))
+            found.setdefault(shard, []).append((delivery, name))
+    return {shard: tuple(name for _, name in sorted(own)) for shard, own in found.items()}
 
 
 def open_population(path: Path) -> Population:

@@ -42,7 +42,7 @@ class CodeBook:
             system: {code: number for number, code in enumerate(known.get(system, ("",)))}
             for system in CODE_SYSTEMS
         }
-        self._next = {system: len(of) for system, of in self._number.items()}
+        self._next = {system: len(known.get(system, ("",))) for system in CODE_SYSTEMS}
         for system, codes in lone.items():
             for code in codes:
                 self._number[system].pop(code, None)

@@ -14,6 +14,8 @@ or split. Left to this file: the shard's share of the ledger, and the rows put a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ihp_compute.errors import DataError
-from ihp_compute.ingest.findings import Findings
+from ihp_compute.ingest.findings import Findings, OffRoster
 from ihp_compute.ingest.handover import Rules, ShardContent
 from ihp_compute.ingest.shard.derived import (
     drugs,
@@ -39,11 +41,44 @@ from ihp_compute.ingest.shard.lines import MAX_MEMBERS, Sorted, lines_of, sort_o
 from ihp_compute.ingest.shard.members import members_of
 from ihp_compute.ingest.shard.plausible import tell_retained, tell_undiagnosed
 from ihp_compute.ingest.shard.record import recorded, recorded_scores
-from ihp_compute.ingest.shard.rows import ShardRows
+from ihp_compute.ingest.shard.rows import Lines, Members, ShardRows
 from ihp_compute.ingest.spill_layout import Scratch
 from ihp_compute.ledger import LEDGER_TABLES, IngestFate
 from ihp_compute.population import payment_days, tables
 from ihp_compute.units import NO_DAY
+
+
+@dataclass
+class Claims:
+    """What a shard's claim rows come to, for members by their place.
+
+    counts : int64[n_members] by table, the rows of each member
+    rows : by table the rows that were spilled, and their fates
+    line : int32 a spilled row, its place among the lines, or -1
+    """
+
+    tables: dict[str, pa.RecordBatch]
+    counts: dict[str, NDArray[np.int64]]
+    rows: list[tuple[str, ShardRows, NDArray[np.uint8]]]
+    lines: Lines
+    line: NDArray[np.int32]
+    ledger: NDArray[np.int64]
+    quarantine: dict[str, pa.Table]
+    findings: dict[str, Findings]
+    off_roster: OffRoster
+
+    def hashes(self) -> dict[tuple[str, str], NDArray[np.uint64]]:
+        """`population.text_hashes` of the texts of lines, by table and name."""
+        return {
+            ("line_detail", field.name): self.lines.hashes(field.name)
+            for field in tables.LINE_DETAIL
+            if pa.types.is_string(field.type)
+        }
+
+    def service_days(self) -> tuple[int, int] | None:
+        """First and last day of enrolled members' services."""
+        days = self.lines.column("service_day")[self.lines.column("served")]
+        return (int(days.min()), int(days.max())) if len(days) else None
 
 
 def build(
@@ -59,19 +94,30 @@ def build(
 
     The tables stand in `scratch` until the next shard is built there.
     """
-    ledger = np.zeros((len(LEDGER_TABLES), n_files, len(IngestFate), 2), np.int64)
-    quarantine: dict[str, pa.Table] = {}
     notes: dict[str, int] = {}
     members = members_of(eligibility, rules, notes)
+    built = claims_of(claims, n_medical, members, rules, n_files, scratch)
+    return content_of(built, members, eligibility, supplied, rules, notes)
+
+
+def claims_of(
+    claims: ShardRows,
+    n_medical: int,
+    members: Members,
+    rules: Rules,
+    n_files: int,
+    scratch: Scratch,
+) -> Claims:
+    """The tables that claim rows come to; the first `n_medical` are medical, the rest pharmacy."""
     if len(members.key) >= MAX_MEMBERS:
         raise DataError(
             f"a shard would hold {len(members.key):,} members, more than {MAX_MEMBERS:,}: "
             "ingest with more --shards"
         )
-    _enter(ledger, "eligibility", eligibility, members.fate)
-    quarantine["eligibility"] = _aside(eligibility, members.fate, "eligibility")
+    ledger = np.zeros((len(LEDGER_TABLES), n_files, len(IngestFate), 2), np.int64)
+    quarantine: dict[str, pa.Table] = {}
     parts: list[Sorted] = []
-    findings: dict[str, Findings] = {"eligibility": members.findings}
+    findings: dict[str, Findings] = {}
     rows: list[tuple[str, ShardRows, NDArray[np.uint8]]] = []
     for table, raw in (
         ("medical_claim", claims.rows(0, n_medical)),
@@ -89,8 +135,8 @@ def build(
     lines = lines_of(claims, parts, rules, scratch)
     line = np.full(claims.n, -1, np.int32)
     line[lines.rows] = np.arange(len(lines.rows), dtype=np.int32)
-    contents = dict(members.tables)
-    counts = {"spans": members.span_counts}
+    contents: dict[str, pa.RecordBatch] = {}
+    counts: dict[str, NDArray[np.int64]] = {}
     n = len(members.key)
     contents["stays"], counts["stays"], stay = stays(lines, rules, n)
     contents["lines"], contents["line_detail"], counts["lines"] = lines.tables(n, stay)
@@ -100,45 +146,66 @@ def build(
         ("visits", visits(lines, possible, rules, n)),
         ("emergency", emergency(lines, n)),
         ("drugs", drugs(lines, rules, n)),
-        ("scores", scores(supplied, members, rules, notes)),
     ):
         contents[name], counts[name] = made
     tell_undiagnosed(
         lines, contents["stays"], stay, contents["emergency"], findings["medical_claim"]
     )
-    contents["offsets"] = pa.RecordBatch.from_arrays(
-        [
-            pa.array(np.concatenate([[0], np.cumsum(counts[field.name])]).astype(np.int64))
-            for field in tables.OFFSETS
-        ],
-        schema=tables.OFFSETS,
-    )
-    days = lines.column("service_day")[lines.column("served")]
+    return Claims(
+        contents, counts, rows, lines, line, ledger, quarantine, findings,
+        off_roster(lines, possible, rules),
+    )  # fmt: skip
+
+
+def content_of(
+    built: Claims,
+    members: Members,
+    eligibility: ShardRows,
+    supplied: ShardRows,
+    rules: Rules,
+    notes: dict[str, int],
+) -> ShardContent:
+    """A shard's content: what its claims came to, with its members and supplied scores."""
+    contents, counts = {**members.tables, **built.tables}, dict(built.counts)
+    counts["spans"] = members.span_counts
+    contents["scores"], counts["scores"] = scores(supplied, members, rules, notes)
+    contents["offsets"] = offsets_of(counts)
+    _enter(built.ledger, "eligibility", eligibility, members.fate)
+    lines = built.lines
     return ShardContent(
         tables=contents,
-        hashes={
-            ("line_detail", field.name): lines.hashes(field.name)
-            for field in tables.LINE_DETAIL
-            if pa.types.is_string(field.type)
-        },
+        hashes=built.hashes(),
         records={
-            "claims": recorded("claims", rows, rules, line),
+            "claims": recorded("claims", built.rows, rules, built.line),
             "eligibility": recorded(
                 "eligibility", [("eligibility", eligibility, members.fate)], rules
             ),
             "scores": recorded_scores(supplied, rules),
         },
-        ledger=ledger,
-        quarantine=quarantine,
+        ledger=built.ledger,
+        quarantine={
+            **built.quarantine, "eligibility": _aside(eligibility, members.fate, "eligibility"),
+        },
         member_months=members.member_months,
         open_end_months=members.open_end_months,
         covered_months=members.covered_months,
-        service_days=(int(days.min()), int(days.max())) if len(days) else None,
+        service_days=built.service_days(),
         payment_days=payment_days(lines.column),
-        newest_file_day=int(claims.numbers["file_day"].max(initial=NO_DAY)),
+        newest_file_day=int(lines.raw.numbers["file_day"].max(initial=NO_DAY)),
         notes=notes,
-        findings=findings,
-        off_roster=off_roster(lines, possible, rules),
+        findings={"eligibility": members.findings, **built.findings},
+        off_roster=built.off_roster,
+    )  # fmt: skip
+
+
+def offsets_of(counts: Mapping[str, NDArray[np.int64]]) -> pa.RecordBatch:
+    """Where each member's rows start in each table, from how many there are."""
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(np.concatenate([[0], np.cumsum(counts[field.name])]).astype(np.int64))
+            for field in tables.OFFSETS
+        ],
+        schema=tables.OFFSETS,
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ihp_compute.ingest.final_action import OPEN
-from ihp_compute.ingest.shard.rows import MONTH_BITS, Fates, ShardRows
+from ihp_compute.ingest.shard.rows import MONTH_BITS, Fates, Members, ShardRows
 from ihp_compute.ledger import IngestFate
 from ihp_compute.units import months_of_days
 from kernels import key_place, row_pick
@@ -50,6 +50,13 @@ def claim_row_fates(
         is_open &= ~met
     fate[is_open] = IngestFate.RETAINED
     return Fates(fate, member, claim, served & is_open)
+
+
+def served_on(
+    day: NDArray[np.int32], member: NDArray[np.int32], members: Members
+) -> NDArray[np.bool_]:
+    """Whether each member, by place, is enrolled in the month of a day."""
+    return _Cover(members.enrolled, len(members.key)).holds(months_of_days(day), member)
 
 
 def _served(

@@ -67,9 +67,7 @@ def sort_out(raw: ShardRows, fates: Fates, table: str, rules: Rules) -> Sorted:
     columns, facts, claim = raw.numbers, rules.spilled_facts, fates.claim
     retained = fates.fate == IngestFate.RETAINED
     inpatient, admitted = _acute(columns, claim, retained, facts)
-    urgent = row_pick(facts.emergency_revenue, None, columns["revenue"])
-    urgent |= row_pick(facts.emergency_procedure, None, columns["hcpcs"])
-    urgent &= retained
+    urgent = may_be_urgent(columns, facts) & retained
     emergency_claim = any_of(claim, urgent)
     category = classify(
         LineFacts(
@@ -104,15 +102,29 @@ def _acute(
     By bill type (11x, 41x are stays; 12x is inpatient without one); an institutional claim without
     a bill type is a stay when it has an admission date and a DRG or a room-and-board line.
     """
+    bill = columns["bill_type"]
+    admitted = any_of(claim, may_admit(columns, facts) & retained)
+    inpatient = any_of(claim, row_pick(facts.inpatient_bill, None, bill) & retained)
+    inpatient |= admitted
+    return inpatient, admitted
+
+
+def may_admit(columns: Columns, facts: CodeFacts) -> NDArray[np.bool_]:
+    """Medical rows each of which makes its claim a stay, once it is retained."""
     kind, bill = columns["claim_type"], columns["bill_type"]
     unbilled = (kind == 0) | (kind == CLAIM_TYPES.index("institutional"))
     unbilled &= bill == 0
     unbilled &= columns["admission_day"] != NO_DAY
     unbilled &= (columns["drg"] > 0) | row_pick(facts.room_and_board, None, columns["revenue"])
-    admitted = any_of(claim, (unbilled | row_pick(facts.admitted_bill, None, bill)) & retained)
-    inpatient = any_of(claim, row_pick(facts.inpatient_bill, None, bill) & retained)
-    inpatient |= admitted
-    return inpatient, admitted
+    unbilled |= row_pick(facts.admitted_bill, None, bill)
+    return unbilled
+
+
+def may_be_urgent(columns: Columns, facts: CodeFacts) -> NDArray[np.bool_]:
+    """Rows of emergency departments by their revenue centre or procedure."""
+    urgent: NDArray[np.bool_] = row_pick(facts.emergency_revenue, None, columns["revenue"])
+    urgent |= row_pick(facts.emergency_procedure, None, columns["hcpcs"])
+    return urgent
 
 
 def lines_of(raw: ShardRows, parts: list[Sorted], rules: Rules, scratch: Scratch) -> Lines:

@@ -1,4 +1,4 @@
-"""Rows of a shard as the cold record keeps them: as they were read, codes final, with their fates.
+"""Rows of a shard as the cold record keeps them: as they were read, with their fates.
 
 A stretch of rows at a time, so that columns that nobody else asks for need little room, and each
 column in the narrowest kind that holds it: what is not written costs nothing. So columns that the
@@ -71,7 +71,7 @@ def recorded_scores(raw: ShardRows, rules: Rules) -> Iterator[pa.RecordBatch]:
     for field in RECORDS["scores"]:
         values = raw.numbers[field.name]
         if field.name in CODED:
-            values = rules.final_code[CODED[field.name]][values]
+            values = rules.record_code[CODED[field.name]][values]
         columns.append(pa.array(values, field.type))
     yield pa.RecordBatch.from_arrays(columns, schema=RECORDS["scores"])
 
@@ -81,7 +81,7 @@ class _Kinds:
 
     schema : as `RECORDS` has it, in narrower types
     few : texts of which few distinct ones stand here
-    codes : final number of each provisional code
+    codes : number in the record of each provisional code
     """
 
     def __init__(self, name: str, raw: ShardRows, rules: Rules) -> None:
@@ -106,8 +106,8 @@ class _Kinds:
         if field.type == FEW:
             return self._few(name)
         if name in CODED:
-            final = self._rules.final_code[CODED[name]]
-            self.codes[name] = final.astype(_code_kind(len(final)))
+            number = self._rules.record_code[CODED[name]]
+            self.codes[name] = number.astype(_code_kind(len(number)))
             kind = pa.from_numpy_dtype(self.codes[name].dtype)
             if pa.types.is_list(field.type):
                 return pa.list_(field.type.value_field.with_type(kind))

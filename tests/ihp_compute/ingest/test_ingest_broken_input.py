@@ -155,10 +155,10 @@ def test_a_killed_ingest_leaves_no_population_and_is_swept_up_later(
 ) -> None:
     folder = bench.folder(eligibility=[member()], medical_claim=[line()])
     hang = (
-        "import sys, time; from pathlib import Path; from ihp_compute.ingest import passes\n"
+        "import sys, time; from pathlib import Path; from ihp_compute.ingest import fresh, passes\n"
         "def build(*_):\n"
         "    print('here', flush=True); time.sleep(600)\n"
-        "passes.build = build\n"
+        "fresh.build = build\n"
         "passes.ingest(Path(sys.argv[1]), Path(sys.argv[2]), shards=2, threads=1)\n"
     )
     with subprocess.Popen(
