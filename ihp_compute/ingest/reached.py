@@ -75,7 +75,11 @@ def reached(
     of_line = np.repeat(member_key, np.diff(shard.offsets("lines")))
     asked = _asked(new)
     cover = _Changed(before, members)
-    keys = [cover.others(), _stays(shard, new, n_medical, rules), _emergency(shard, new, rules)]
+    keys: list[NDArray[np.uint64]] = [
+        cover.others(),
+        _stays(shard, new, n_medical, rules),
+        _emergency(shard, new, rules),
+    ]
     words = text_hashes(shard.strings("line_detail", "claim_id"))
     keys.append(of_line[key_place(words ^ of_line, asked) >= 0])
     keys.append(of_line[cover.of_lines(shard, of_line)])
@@ -101,7 +105,7 @@ def reached(
 def _asked(new: ShardRows) -> NDArray[np.uint64]:
     """Numbers that rows bear or name, each with its member: distinct words in order."""
     key = new.numbers["member_key"]
-    found = [new.hashes["claim_id"] ^ key]
+    found: list[NDArray[np.uint64]] = [np.bitwise_xor(new.hashes["claim_id"], key)]
     for name in _LINKS:
         rows, words = new.stated(name)
         found.append(words ^ key[rows])

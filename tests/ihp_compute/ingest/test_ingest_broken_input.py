@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ihp_compute.errors import DataError
-from ihp_compute.ingest import passes
+from ihp_compute.ingest import fresh, passes
 from ihp_compute.ingest.passes import ingest
 
 
@@ -115,7 +115,7 @@ def test_an_interrupted_ingest_leaves_the_old_population_standing(
     def interrupt(*_args: Any, **_kwargs: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(passes, "build", interrupt)
+    monkeypatch.setattr(fresh, "build", interrupt)
     with pytest.raises(KeyboardInterrupt):
         ingest(folder, tmp_path / "out", shards=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
