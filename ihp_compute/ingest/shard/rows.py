@@ -186,7 +186,8 @@ class ShardRows:
         """A text column of neighbouring rows of which most have none, which is null."""
         coded = self.coded[name]
         if coded is None:
-            return self.texts[name][rows]
+            texts = self.texts[name][rows]
+            return pc.if_else(pc.equal(texts, ""), pa.scalar(None, texts.type), texts)
         index, n = coded.index[self._rows][rows], rows.stop - rows.start
         stated = row_pick(coded.words != 0, None, index)
         at = np.flatnonzero(stated)
