@@ -31,7 +31,7 @@ Scorings = list[tuple[dict[str, Any], dict[str, Any]]]
 def scorings(
     small_population: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Scorings]:
-    """Of some members, the most diagnosed among them, by terms of risk; each run is made once."""
+    """Of some members by terms of risk; each run is made once."""
     made: dict[str, Scorings] = {}
 
     def make(**terms: Any) -> Scorings:
@@ -60,15 +60,22 @@ def scorings(
 
 
 def explained(run_dir: Path, population: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Of each shard some people, the most diagnosed among them, and one of a few months."""
     rows = {
         (row["member_key"], row["year"]): row
         for row in pq.read_table(run_dir / "member_years.parquet").to_pylist()
     }
+    last = max(year for _, year in rows)
     ids = []
     for shard in open_population(population).shards:
         names = shard.strings("identity", "member_id").to_pylist()
+        months = [
+            sum(n for name, n in row.items() if name.startswith("months_"))
+            for row in (rows.get((key, last), {}) for key in member_keys(names).tolist())
+        ]
         by_diagnoses = np.argsort(-np.diff(shard.offsets("diagnoses")), kind="stable").tolist()
-        ids += [*names[::60], *(names[m] for m in by_diagnoses[:8])]
+        short = [m for m, n in enumerate(months) if 0 < n < 5]
+        ids += [names[m] for m in dict.fromkeys([0, 250, *by_diagnoses[:2], *short[:1]])]
     for member_id in ids:
         for year in explain_member(run_dir, member_id).years:
             row = rows.get((int(member_keys([member_id])[0]), year["year"]))
@@ -140,8 +147,10 @@ def test_a_cell_is_shown_with_its_weight(
     cell_weights.save(cell_weights.read(tmp_path / "bands.csv"), "bands")
     terms = {"risk.model": "bands", "risk.missing": "demographic_cell"}
     found = [one for one in scorings(**terms) if one[1]["member_months"]]
+    cells = set()
     for scoring, row in found:
         (given,) = scoring["rows"]
+        cells.add(given["cell"])
         if given["cell"] == "band-5":  # has no weight
             assert given["weight_micro"] is None
             assert scoring["filled"]["mean_micro"] == row["score_micro"]
@@ -150,6 +159,7 @@ def test_a_cell_is_shown_with_its_weight(
             assert given["weight_micro"] == (int(given["cell"][-1]) + 1.5) * 1_000_000
             assert given["weight_micro"] == row["score_micro"]
             assert scoring["filled"] is None
+    assert {"band-0", "band-5"} <= cells
     assert {scoring["kind"] for scoring, _ in found} == {"cells"}
 
 

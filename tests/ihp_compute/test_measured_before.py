@@ -56,12 +56,9 @@ def other(contracts: ContractSet, **values: Any) -> ContractSet:
 
 
 def of_terms(contracts: ContractSet, given: dict[str, Any]) -> ContractSet:
-    return replace(
-        contracts,
-        contracts={
-            name: one.override(given, where="test") for name, one in contracts.contracts.items()
-        },
-    )
+    (shared,) = {id(one): one for one in contracts.contracts.values()}.values()
+    own = shared.override(given, where="test")
+    return replace(contracts, contracts=dict.fromkeys(contracts.contracts, own))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ intervals, nor words, since any of them tells of the others.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +30,7 @@ from ihp_compute.results.small_cells import SMALL_CELL, is_small
 from ihp_compute.results.suppression.cells import (
     ALL,
     ATTRIBUTED,
+    PEOPLE,
     Key,
     keys_of,
     kind_of,
@@ -53,6 +56,25 @@ _TOLD_OF_PARTS: Final = (
 )  # fmt: skip
 """Steps whose words go on, after a semicolon, with parts of a partnership's people, or its cost
 before the claims cap."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Cells of people that rows stand on, and what is hidden in them.
+
+    Attributes
+    ----------
+    cells : sequence of Key
+    hidden, hidden_or_of_whole : frozenset of str
+        Measures, of the cells, and of them or what they are strata of; "" where people are.
+    others : dict of (str, str) to frozenset of str
+        Measures hidden in cells of the stratum or group that a row is held against, by its name.
+    """
+
+    cells: Sequence[Key]
+    hidden: frozenset[str]
+    hidden_or_of_whole: frozenset[str]
+    others: dict[tuple[str, str], frozenset[str]]
 
 
 @dataclass(frozen=True)
@@ -154,56 +176,67 @@ class OpenForm:
         self, declared: TableSchema, rows: Sequence[Mapping[str, Any]]
     ) -> dict[str, NDArray[np.bool_]]:
         """Rows that are hidden, by column; those that are hidden wholly under ""."""
-        masks: dict[str, NDArray[np.bool_]] = {"": np.zeros(len(rows), bool)}
+        fallen: defaultdict[str, list[int]] = defaultdict(list)
+        places: dict[tuple[Any, ...], _Place] = {}  # rows of one cell are many, a measure each
         for at, row in enumerate(rows):
             kind = kind_of(declared, row)
             if kind is None:
-                masks[""][at] = True  # nobody said who stands behind it
+                fallen[""].append(at)  # nobody said who stands behind it
                 continue
-            for falls in self._fallen(declared, kind, row):
+            named_by = id(kind), *(row[name] for name in kind.places)
+            place = places.get(named_by)
+            if place is None:
+                place = places[named_by] = self._place(keys_of(self.pattern.years, kind, row))
+            for falls in self._fallen(declared, kind, place, row):
                 for name in falls or ("",):
-                    masks.setdefault(name, np.zeros(len(rows), bool))[at] = True
+                    fallen[name].append(at)
+        masks = {name: np.zeros(len(rows), bool) for name in ("", *fallen)}
+        for name, places_in in fallen.items():
+            masks[name][places_in] = True
         return masks
 
+    @cached_property
+    def _measures(self) -> Mapping[Key, set[str]]:
+        """What is hidden in a cell of people: measures, and "" where people are."""
+        found: defaultdict[Key, set[str]] = defaultdict(set)
+        for key in self.pattern.hidden:
+            found[key._replace(measure=PEOPLE)].add(key.measure)
+        return dict(found)
+
+    def _hidden_in(self, cells: Iterable[Key]) -> frozenset[str]:
+        """What is hidden in one of some cells of people or another."""
+        return frozenset[str]().union(*(self._measures.get(cell, ()) for cell in cells))
+
+    def _place(self, cells: Sequence[Key]) -> _Place:
+        whole = (cell._replace(dimension=ALL, stratum=ALL) for cell in cells)
+        hidden = self._hidden_in(cells)
+        return _Place(cells, hidden, hidden | self._hidden_in(whole), {})
+
     def _fallen(
-        self, declared: TableSchema, kind: Behind, row: Mapping[str, Any]
+        self, declared: TableSchema, kind: Behind, place: _Place, row: Mapping[str, Any]
     ) -> Iterable[tuple[str, ...]]:
         """Columns of a row that fall, as often as something hidden stands behind them."""
-        keys = keys_of(self.pattern.years, kind, row)
-        if self.hides(*keys):
+        hidden = place.hidden
+        if PEOPLE in hidden:
             yield ()
         for measure in kind.rests_on:
-            own = [key._replace(measure=named(measure, row)) for key in keys]
-            if self.hides(*own, *(key._replace(dimension=ALL, stratum=ALL) for key in own)):
+            if named(measure, row) in place.hidden_or_of_whole:
                 yield ()
         for counted in kind.counts:
-            measures = [measure_of(counted, row)]
-            if not counted.measure:
-                measures.append(f"people of {declared.name}")
-            if self.hides(*(key._replace(measure=m) for key in keys for m in measures)):
+            if measure_of(counted, row) in hidden or (
+                not counted.measure and f"people of {declared.name}" in hidden
+            ):
                 yield counted.falls
         for against in kind.against:
-            if self.hides(*self._other(against, kind, keys, row)):
+            name = row[against.column].partition(" ")[0]
+            other = place.others.get((against.names, name))
+            if other is None:
+                other = self._hidden_in(_others(against, name, place.cells))
+                place.others[against.names, name] = other
+            counts = (measure_of(one, row) for one in kind.counts if not one.falls)
+            rests_on = (named(measure, row) for measure in kind.rests_on)
+            if not other.isdisjoint((PEOPLE, *counts, *rests_on)):
                 yield against.falls
-
-    def _other(
-        self, against: Against, kind: Behind, keys: Sequence[Key], row: Mapping[str, Any]
-    ) -> list[Key]:
-        """Cells of the stratum or group that a row is held against."""
-        name = row[against.column].partition(" ")[0]
-        measures = {"", *(measure_of(c, row) for c in kind.counts if not c.falls)}
-        measures |= {named(measure, row) for measure in kind.rests_on}
-        found = []
-        for key in keys:
-            if against.names == "stratum" or name.startswith("arm:"):
-                other = key._replace(stratum=name.removeprefix("arm:"))
-            else:
-                state = Key(STATE, STATE, key.dimension, key.stratum, key.year, "")
-                other = state if name in (STATE, "others") else state._replace(
-                    scope=PARTNERSHIP, scope_id=COMPARISON if name == "comparison" else name
-                )  # fmt: skip
-            found += [other._replace(measure=measure) for measure in measures]
-        return found
 
     def _least_cases(self) -> int:
         """Least cases from which a rate of the year before counts, in any contract of the run."""
@@ -228,6 +261,17 @@ class OpenForm:
             bool,
         )
         return dict.fromkeys(_FINDING, fall)
+
+
+def _others(against: Against, name: str, cells: Sequence[Key]) -> list[Key]:
+    """Cells of the stratum or group of this name, which rows on these cells are held against."""
+    if against.names == "stratum" or name.startswith("arm:"):
+        return [cell._replace(stratum=name.removeprefix("arm:")) for cell in cells]
+    states = [cell._replace(scope=STATE, scope_id=STATE) for cell in cells]
+    if name in (STATE, "others"):
+        return states
+    group = COMPARISON if name == "comparison" else name
+    return [state._replace(scope=PARTNERSHIP, scope_id=group) for state in states]
 
 
 def open_form(run_dir: Path, shown: Sequence[Path] = ()) -> OpenForm:
