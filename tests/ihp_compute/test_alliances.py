@@ -42,7 +42,12 @@ def run_of(small_population: Path, tmp_path_factory: pytest.TempPathFactory) -> 
             folder = tmp_path_factory.mktemp("alliance")
             (folder / "set.toml").write_text(HEAD + text, encoding="utf-8")
             request = RunRequest(
-                small_population, (str(folder / "set.toml"),), replicates=B, seed=3, **more
+                small_population,
+                (str(folder / "set.toml"),),
+                replicates=B,
+                programme="none",
+                seed=3,
+                **more,
             )
             made[key] = run(request, folder / "run", LocalRunner(1)).run_dir
         return made[key]

@@ -87,7 +87,7 @@ def settled(tmp_path: Path) -> Made:
         )
         request = RunRequest(
             tmp_path / "population", (str(contract),), base_year=2023, performance_year=2024,
-            replicates=2,
+            replicates=2, programme="none",
         )  # fmt: skip
         run(request, tmp_path / "run", LocalRunner(1))
         return tmp_path / "run"

@@ -95,7 +95,7 @@ def run_dir(population: Path, tmp_path: Path) -> Callable[..., Path]:
         )
         request = RunRequest(
             population, (str(tmp_path / "set.toml"),), base_year=years[0],
-            performance_year=years[1], replicates=2, accept=accept or {},
+            performance_year=years[1], replicates=2, programme="none", accept=accept or {},
         )  # fmt: skip
         return run(request, tmp_path / "run", LocalRunner(1), replace=True).run_dir
 

@@ -83,7 +83,7 @@ def test_newcomers_in_a_cell_without_a_base_are_paid_at_their_own_risk(tmp_path:
         '[set]\nname = "own"\n[default]\ncontract = "mn-ihp-2.0-track-2"\n'
         '[default.overrides]\n"risk.normalise" = "none"\n'
     )
-    request = RunRequest(tmp_path / "population", (str(terms),), replicates=20)
+    request = RunRequest(tmp_path / "population", (str(terms),), replicates=20, programme="none")
     folder = run(request, tmp_path / "run", LocalRunner(1)).run_dir
     (row,) = pq.read_table(folder / "settlement.parquet").to_pylist()
     assert row["target_cents"] == 8_336_000

@@ -131,7 +131,7 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Settled:
             f"[default.overrides]\n{values}\n"
         )
         request = RunRequest(
-            of, (str(folder / "set.toml"),), replicates=2, accept=accept or {},
+            of, (str(folder / "set.toml"),), replicates=2, programme="none", accept=accept or {},
             paid_through=date.fromisoformat(through),
         )  # fmt: skip
         done = run(request, folder / "run", LocalRunner(1))
@@ -248,7 +248,7 @@ def test_a_lower_final_ratio_makes_the_same_run_final(late_claims: Path, settled
 
 
 def test_one_run_has_one_method(late_claims: Path, tmp_path: Path) -> None:
-    request = RunRequest(late_claims, (str(tmp_path / "set.toml"),), replicates=0)
+    request = RunRequest(late_claims, (str(tmp_path / "set.toml"),), replicates=0, programme="none")
     (tmp_path / "set.toml").write_text(
         '[set]\nname = "own"\n[default]\ncontract = "mn-ihp-2.0-track-2"\n'
         '[default.overrides]\n"completion.method" = "computed"\n"observed.completion" = 0.9\n'

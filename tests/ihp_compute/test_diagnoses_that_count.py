@@ -106,7 +106,10 @@ def settled(
     contracts = population.parent / f"set-{len(list(population.parent.iterdir()))}.toml"
     contracts.write_text(SET.format(model=model) + "\n".join(terms) + "\n")
     out = contracts.with_suffix("")
-    run(RunRequest(population, (str(contracts),), accept=accept, replicates=2), out)
+    run(
+        RunRequest(population, (str(contracts),), accept=accept, replicates=2, programme="none"),
+        out,
+    )
     (row,) = pq.read_table(out / "settlement.parquet").to_pylist()
     return row, json.loads((out / "manifest.json").read_text()), out
 

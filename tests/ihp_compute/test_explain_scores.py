@@ -48,7 +48,7 @@ def scorings(
                 encoding="utf-8",
             )
             request = RunRequest(
-                small_population, (str(contract),), replicates=0,
+                small_population, (str(contract),), replicates=0, programme="none",
                 accept={"timing": "each year by its own codes"}
                 if terms["risk.model"].startswith("cms") else {},
             )  # fmt: skip

@@ -61,7 +61,7 @@ def without_drugs(raw_state: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def accepted(
     without_drugs: Path, lowered: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Outcome:
-    request = RunRequest(without_drugs, (lowered,), replicates=2, accept=AMENDED)
+    request = RunRequest(without_drugs, (lowered,), replicates=2, programme="none", accept=AMENDED)
     return run(request, tmp_path_factory.mktemp("accepted") / "run", LocalRunner(1))
 
 
@@ -69,7 +69,10 @@ def test_terms_that_differ_between_the_years_are_refused_and_named(
     small_population: Path, lowered: str, tmp_path: Path
 ) -> None:
     with pytest.raises(GateError) as refused:
-        run(RunRequest(small_population, (lowered,), replicates=0), tmp_path / "run")
+        run(
+            RunRequest(small_population, (lowered,), replicates=0, programme="none"),
+            tmp_path / "run",
+        )
     said = str(refused.value)
     assert "ours: cost of 2023 and 2024, 25 partnerships" in said
     assert "attribution of" not in said
@@ -89,7 +92,9 @@ def test_terms_that_differ_between_the_years_are_refused_and_named(
 def test_what_is_no_gate_of_a_run_or_did_not_trip_cannot_be_accepted(
     small_population: Path, tmp_path: Path, accept: dict[str, str], says: str
 ) -> None:
-    request = RunRequest(small_population, (CONTRACT,), replicates=0, accept=accept)
+    request = RunRequest(
+        small_population, (CONTRACT,), replicates=0, programme="none", accept=accept
+    )
     with pytest.raises(AcceptanceError, match=says):
         run(request, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []

@@ -83,7 +83,7 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Settled:
         )
         request = RunRequest(
             population, (str(terms),), base_year=2022, performance_year=2023, replicates=2,
-            accept={"timing": "no earlier year is at hand"}, **changes,
+            programme="none", accept={"timing": "no earlier year is at hand"}, **changes,
         )  # fmt: skip
         run(request, folder / "run", LocalRunner(1))
         return folder / "run", fates(folder / "run")

@@ -41,7 +41,7 @@ class Counting(LocalRunner):
 
 @pytest.fixture(scope="module")
 def request_of_small(small_population: Path) -> RunRequest:
-    return RunRequest(small_population, (CONTRACT,), replicates=20)
+    return RunRequest(small_population, (CONTRACT,), replicates=20, programme="none")
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ def run_of(
                 text += f"[partnerships.{name.replace('_', '-')}.overrides]\n{terms(method)}"
             (folder / "set.toml").write_text(text)
             request = RunRequest(
-                population, (str(folder / "set.toml"),), replicates=4, seed=5,
+                population, (str(folder / "set.toml"),), replicates=4, programme="none", seed=5,
                 paid_through=THROUGH,
             )  # fmt: skip
             made[key] = run(request, folder / "run", LocalRunner(1))
@@ -195,7 +195,11 @@ def test_interim_is_said_for_those_whom_it_holds(small_population: Path, tmp_pat
         '[partnerships.IHP-02.overrides]\n"completion.final_ratio" = 0.1\n'
     )
     request = RunRequest(
-        small_population, (str(tmp_path / "set.toml"),), replicates=0, paid_through=THROUGH
+        small_population,
+        (str(tmp_path / "set.toml"),),
+        replicates=0,
+        programme="none",
+        paid_through=THROUGH,
     )
     done = run(request, tmp_path / "run", LocalRunner(1))
     status = {row["partnership_id"]: row["status"] for row in done.settlement}

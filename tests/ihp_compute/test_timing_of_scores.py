@@ -145,7 +145,7 @@ def settled(tmp_path: Path) -> Settled:
         )
         request = RunRequest(
             at, (str(tmp_path / "set.toml"),), base_year=years[0], performance_year=years[1],
-            replicates=2, accept=accept or {},
+            replicates=2, programme="none", accept=accept or {},
         )  # fmt: skip
         return run(request, tmp_path / "run", LocalRunner(1), replace=True)
 

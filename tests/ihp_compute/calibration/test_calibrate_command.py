@@ -311,7 +311,9 @@ def recomputed(
         )  # fmt: skip
         contract = folder / "own.toml"
         contract.write_text(OWN_WEIGHTS.format(model=folder / "own.json"))
-        asked = RunRequest(small_population, (CONTRACT,), replicates=0, device="cpu")
+        asked = RunRequest(
+            small_population, (CONTRACT,), replicates=0, programme="none", device="cpu"
+        )
         run(asked, folder / "run", LocalRunner(1))
     years = years_of(folder / "run", year)
     sex: dict[int, int] = {}
@@ -385,7 +387,11 @@ def test_a_run_scores_by_the_weights_as_by_hand(recomputed: Recomputed, tmp_path
     The state's mean is 1, for the weights are in units of its mean cost.
     """
     request = RunRequest(
-        recomputed.population, (str(recomputed.contract),), replicates=0, device="cpu"
+        recomputed.population,
+        (str(recomputed.contract),),
+        replicates=0,
+        programme="none",
+        device="cpu",
     )
     run(request, tmp_path / "own", LocalRunner(1))
     year = recomputed.report["year"]

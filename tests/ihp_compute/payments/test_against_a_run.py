@@ -59,7 +59,12 @@ def test_five_files_pay_what_the_member_years_of_a_run_say(
     small_population: Path, raw_state: Path, contracts: str, tmp_path: Path
 ) -> None:
     request = RunRequest(
-        small_population, (contracts,), base_year=YEAR - 1, performance_year=YEAR, replicates=0
+        small_population,
+        (contracts,),
+        base_year=YEAR - 1,
+        performance_year=YEAR,
+        replicates=0,
+        programme="none",
     )
     run(request, tmp_path / "run", LocalRunner(1))
     rows = pq.read_table(tmp_path / "run" / "member_years.parquet").to_pylist()

@@ -99,7 +99,7 @@ def population(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made(population: Path, terms: str, out: Path, replicates: int = 40) -> Path:
-    request = RunRequest(population, (terms,), replicates=replicates)
+    request = RunRequest(population, (terms,), replicates=replicates, programme="none")
     return run(request, out, LocalRunner(1)).run_dir
 
 
@@ -265,6 +265,6 @@ def test_a_base_year_of_whose_people_nothing_is_known_is_refused(
 ) -> None:
     """People of 2021 are those of 2020, which the data do not hold."""
     terms = contract(tmp_path, '"pbp.counts_as_cost" = true')
-    request = RunRequest(population, (terms,), base_year=2021, replicates=0)
+    request = RunRequest(population, (terms,), base_year=2021, replicates=0, programme="none")
     with pytest.raises(RunError, match="people of 2021 are those of 2020, which is not a full"):
         run(request, tmp_path / "run", LocalRunner(1))

@@ -24,7 +24,7 @@ EARLY = date(2024, 12, 31)
 
 @pytest.fixture(scope="module")
 def request_of(small_population: Path) -> RunRequest:
-    return RunRequest(small_population, (CONTRACT,), replicates=0)
+    return RunRequest(small_population, (CONTRACT,), replicates=0, programme="none")
 
 
 @pytest.fixture(scope="module")

@@ -37,14 +37,14 @@ def _settled(
         f"[default.overrides]\n{lines}\n",
         encoding="utf-8",
     )
-    run(RunRequest(population, (str(terms),), replicates=0), out)
+    run(RunRequest(population, (str(terms),), replicates=0, programme="none"), out)
     return {row["partnership_id"]: row for row in result(out, SETTLEMENT).to_pylist()}
 
 
 @pytest.fixture(scope="module")
 def own(small_population: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("own") / "run"
-    run(RunRequest(small_population, (CONTRACT,), replicates=0), folder)
+    run(RunRequest(small_population, (CONTRACT,), replicates=0, programme="none"), folder)
     return folder
 
 

@@ -45,7 +45,9 @@ Rows = list[dict[str, Any]]
 def folder(small_population: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("state")
     (folder / "set.toml").write_text(SET, encoding="utf-8")
-    request = RunRequest(small_population, (str(folder / "set.toml"),), replicates=B, seed=3)
+    request = RunRequest(
+        small_population, (str(folder / "set.toml"),), replicates=B, programme="none", seed=3
+    )
     return run(request, folder / "run").run_dir
 
 
@@ -116,7 +118,9 @@ def test_a_sweep_s_state_is_that_of_a_run_of_such_terms(
     terms = SET.replace("[default.overrides]", f"[default.overrides]{MOVED}")
     terms = terms.replace(TREND, MOVED)
     (tmp_path / "set.toml").write_text(terms, encoding="utf-8")
-    request = RunRequest(small_population, (str(tmp_path / "set.toml"),), replicates=B, seed=3)
+    request = RunRequest(
+        small_population, (str(tmp_path / "set.toml"),), replicates=B, programme="none", seed=3
+    )
     again = run(request, tmp_path / "run").run_dir
     (state,) = (r for r in rows(again, "settlement_state") if r["scope"] == "state")
     (ends,) = (

@@ -57,6 +57,6 @@ def test_a_small_state_settles_under_every_contract_shipped(tmp_path: Path) -> N
     synth(500, 3, tmp_path / "raw", threads=1)
     ingest(tmp_path / "raw", tmp_path / "population", shards=2, threads=1)
     for name in names():
-        request = RunRequest(tmp_path / "population", (name,), replicates=20)
+        request = RunRequest(tmp_path / "population", (name,), replicates=2, programme="none")
         found = run(request, tmp_path / name, LocalRunner(1))
         assert len(found.settlement) == synth_people.N_PARTNERSHIPS

@@ -155,7 +155,11 @@ def test_places_elsewhere_are_those_that_attribute_nobody() -> None:
 
 def test_a_run_finds_group_months_and_cost_of_everybody_as_they_were_drawn(state: Path) -> None:
     """To the month and the cent, of every member who may be attributed."""
-    run(RunRequest(state / "population", (CONTRACT,), replicates=0), state / "run", LocalRunner(1))
+    run(
+        RunRequest(state / "population", (CONTRACT,), replicates=0, programme="none"),
+        state / "run",
+        LocalRunner(1),
+    )
     found = pq.read_table(state / "run" / "member_years.parquet")
     people = synth_costs.people(MEMBERS, SEED, synth_people.Calendar(*YEARS), planted({}))
     keys = member_keys(pa.array([f"P{k:012d}" for k in range(MEMBERS)]))

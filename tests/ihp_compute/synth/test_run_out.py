@@ -59,7 +59,7 @@ def settled(folder: Path, method: str) -> Found:
     """A prepared state under a method of completion."""
     terms = folder / f"{method}.toml"
     terms.write_text(SET.format(method=method), encoding="utf-8")
-    request = RunRequest(folder / "population", (str(terms),), replicates=0)
+    request = RunRequest(folder / "population", (str(terms),), replicates=0, programme="none")
     done = run(request, folder / method, LocalRunner(1))
     completion = read_manifest(done.run_dir)["completion"]
     years = pq.read_table(done.run_dir / "member_years.parquet").to_pydict()
