@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: setup demo test test-domain test-around test-without-ray test-others check picture pages docs bench \
+.PHONY: setup demo test test-domain test-service test-around test-without-ray test-others check picture pages docs bench \
     bench-compare chaos serve gpu-check lock clean
 
 define FITS
@@ -36,15 +36,19 @@ $(STAMP): requirements/all.txt requirements/build.txt pyproject.toml
 demo: $(STAMP)
 	$(BIN)/ihp demo --out out/demo
 
-# The whole suite, in two parts that take about as long as each other; with `make -j2` side by side.
+# The whole suite, in parts that `make -j` runs side by side, the longest first.
 DOMAIN := tests/ihp_compute tests/by_hand tests/oracle
-test: test-domain test-around
+SERVICE := tests/api tests/cluster
+test: test-domain test-service test-around
 
 test-domain: $(STAMP)
 	$(BIN)/python -m pytest $(DOMAIN)
 
+test-service: $(STAMP)
+	$(BIN)/python -m pytest $(SERVICE) -o cache_dir=.pytest_cache/service
+
 test-around: $(STAMP)
-	$(BIN)/python -m pytest tests $(DOMAIN:%=--ignore %) -o cache_dir=.pytest_cache/around
+	$(BIN)/python -m pytest tests $(patsubst %,--ignore %,$(DOMAIN) $(SERVICE)) -o cache_dir=.pytest_cache/around
 
 test-without-ray: $(STAMP)
 	$(BIN)/python -m pytest -m "not service and not ray"
