@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from cluster import dispatch, schema
 from cluster.audit import Actor
-from cluster.database import AWAY, new_id
+from cluster.database import AWAY, BUSY_S, new_id
 from cluster.dispatch import Dispatcher
 from cluster.home import Home
 from cluster.leases import Leases
@@ -183,10 +183,9 @@ def test_a_writer_waits_for_a_locked_row_only_so_long(store: Store) -> None:
         found = store.keys.find("h")
         assert found is not None
         assert found.id == key_id
-        assert time.monotonic() - started_s < 2
         with pytest.raises(AWAY):
             store.leases.progress(held, 1, 2)
-        assert time.monotonic() - started_s < 5
+        assert time.monotonic() - started_s < BUSY_S / 2  # others wait for so long
     assert store.queue.run(run.id).owner == "held"
 
 

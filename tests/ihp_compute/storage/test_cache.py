@@ -196,7 +196,9 @@ for _ in range(int(sys.argv[3])):
 """
 
 
-def test_processes_share_a_cache_though_some_are_killed(tmp_path: Path) -> None:
+def test_processes_share_a_cache_though_some_are_killed(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Each reads what it asked for, and at no moment is more here than the bound."""
 
     def reader(seed: int, times: int) -> subprocess.Popen[bytes]:
@@ -206,6 +208,8 @@ def test_processes_share_a_cache_though_some_are_killed(tmp_path: Path) -> None:
 
     going = [reader(seed, 150) for seed in range(3)]
     doomed = [reader(seed, 1_000_000) for seed in (8, 9)]
+    for one in (*going, *doomed):
+        request.addfinalizer(one.kill)
     (tmp_path / "lock").touch()
     counts = []
     while any(one.poll() is None for one in going):
