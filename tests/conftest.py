@@ -89,6 +89,16 @@ def lake(bucket_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The service's file of SQLite with its tables made; whoever wants one copies it."""
+    from cluster.store import Store  # noqa: PLC0415
+
+    path = tmp_path_factory.mktemp("database") / "service.db"
+    Store(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(scope="session")
 def raw_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Raw tables of a small synthetic state, its answers beside them. Read, never write."""
     from ihp_compute.synth.state import synth  # noqa: PLC0415 - kernels' tests do without

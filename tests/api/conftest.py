@@ -67,7 +67,9 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def service(settings: Settings) -> Iterator[Service]:
+def service(settings: Settings, empty_database: Path) -> Iterator[Service]:
+    if settings.database == settings.folder.database_url:
+        shutil.copy(empty_database, settings.folder.path)
     store = Store(settings.database)
     yield Service(settings, store, lambda: "works", lambda: False)
     store.close()

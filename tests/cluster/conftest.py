@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +46,9 @@ def database_url(request: pytest.FixtureRequest, home: Home) -> str:
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
+def store(database_url: str, home: Home, empty_database: Path) -> Iterator[Store]:
+    if database_url == home.database_url:
+        shutil.copy(empty_database, home.path)
     store = Store(database_url)
     yield store
     store.close()

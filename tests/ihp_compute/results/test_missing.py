@@ -120,7 +120,7 @@ def population(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def settled(population: Path, folder: Path, more: str = "") -> Outcome:
     terms = folder / "ours.toml"
     terms.write_text(RUN_TERMS.format(more=more), encoding="utf-8")
-    request = RunRequest(population, (str(terms),), replicates=0, programme="none")
+    request = RunRequest(population, (str(terms),), replicates=0)
     return pipeline_run(request, folder / "run", LocalRunner(1))
 
 
