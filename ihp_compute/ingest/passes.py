@@ -48,7 +48,7 @@ from ihp_compute.ingest.door import (
 from ihp_compute.ingest.earlier import Earlier
 from ihp_compute.ingest.final_action import Choices
 from ihp_compute.ingest.findings import Delivered, Tally
-from ihp_compute.ingest.fresh import Fresh, Made, Site
+from ihp_compute.ingest.fresh import Fresh, Site
 from ihp_compute.ingest.input_files import MAX_SHARDS, InputFile, InputFolder
 from ihp_compute.ingest.onto import Onto
 from ihp_compute.ingest.quarantine import Quarantine
@@ -69,8 +69,6 @@ from ihp_compute.publishing import beside, publish
 
 _LARGE_BYTES: Final = 1 << 29
 """Input of a size at which memory is worth the time that it takes to give it back."""
-_GIVEN_BACK_EVERY: Final = 8
-"""Shards made between two times that memory is given back."""
 
 
 def ingest(
@@ -185,7 +183,6 @@ class _Ingest:
         self.spill = Spill(self.spill_dir, n_shards)
         self.quarantine = Quarantine(self.spill_dir, staging / "quarantine")
         self.n_shards = n_shards
-        self.is_large = False
         self.workers = workers
         self.own = Own()
         self.reading = Reading(folder, staging, self.spill, n_shards, self.own, earlier)
@@ -225,8 +222,7 @@ class _Ingest:
         for part, batches_ in zip(parts, written, strict=True):
             spilled[part.file.table] += batches_
         self.spill.finish(spilled)
-        self.is_large = sum(stamp["bytes"] for stamp in stamped) > _LARGE_BYTES
-        if self.is_large:
+        if sum(stamp["bytes"] for stamp in stamped) > _LARGE_BYTES:
             # what the first pass has freed would stand beside what the second one needs
             pa.system_memory_pool().release_unused()
         if self.earlier is not None:
@@ -258,7 +254,7 @@ class _Ingest:
         second = [
             self.reading.members.check,
             *(partial(population_digest.lines_of, table) for table in tables_),
-            *(partial(self._made, shards, index) for index in range(self.n_shards)),
+            *(partial(shards.made, index) for index in range(self.n_shards)),
         ]
         _, *made = self.workers.map(call, second)
         references = {name: made[k] for k, name in enumerate(stated) if tables_[k].num_rows}
@@ -339,12 +335,6 @@ class _Ingest:
         self.spill.close()
         shutil.rmtree(self.spill_dir)
         return document
-
-    def _made(self, shards: Fresh, index: int) -> Made:
-        made = shards.made(index)
-        if self.is_large and index % _GIVEN_BACK_EVERY == _GIVEN_BACK_EVERY - 1:
-            pa.system_memory_pool().release_unused()
-        return made
 
     def _stamps(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Stamps of what is not of a shard."""

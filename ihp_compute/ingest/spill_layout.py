@@ -312,12 +312,12 @@ class Pieces:
     shard: int
     """Place in the range."""
 
-    @property
+    @cached_property
     def starts(self) -> NDArray[np.int64]:
         """First row in each batch."""
-        return self.range.starts[:, self.shard]
+        return np.ascontiguousarray(self.range.starts[:, self.shard])
 
-    @property
+    @cached_property
     def ends(self) -> NDArray[np.int64]:
         """Where each batch's rows end among those of the shard."""
         return np.cumsum(self.range.starts[:, self.shard + 1] - self.starts)
