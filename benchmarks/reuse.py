@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import gc
 import pstats
 import statistics
 import tempfile
@@ -62,6 +63,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ihp-bench-") as work:
         of_share = runs(made.population_dir, Path(work), asked.programme)
         first = of_share(0)
+        gc.collect()
+        gc.freeze()  # as a dispatcher does
         print(f"measured: {first.seconds:.2f} s", flush=True)
         took = []
         for turn in range(1, asked.turns + 1):

@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import gc
 import logging
 import os
 import shutil
@@ -506,6 +507,8 @@ def _serve(
         pulse.follow(dispatcher.moves)
         runner.warm(warm)
         _sweep(store, home)
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays: no run looks for garbage in it
         log.info("ready", cpus=runner.parallelism)
         dispatcher.serve(linger_s=given.linger)
     store.close()

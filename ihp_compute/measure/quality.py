@@ -216,7 +216,14 @@ def settled_by(
     DataError, ContractError
         As `quality_of`.
     """
-    found = quality_of(population, year, agreements, from_claims)
+
+    def find() -> QualityOfYear:
+        return quality_of(population, year, agreements, from_claims)
+
+    # what was supplied is scored once for all runs of a process over the same terms of quality
+    terms = tuple((name, one.name, one.quality) for name, one in agreements.items())
+    is_supplied = from_claims is None
+    found = population.remember(("quality", year, terms), find) if is_supplied else find()
     waiting = frozenset(found.waiting)
     used, told = interim_scores(
         population,

@@ -167,7 +167,7 @@ def assemble(
                 SCORE_CHANGES,
                 of_parts(lambda part: score_change_rows(part.plan, part.measured)),
             ),
-            LEDGER.name: _table(LEDGER, of_parts(_ledger)),
+            LEDGER.name: pa.concat_tables([_ledger_of(part) for part in parts]),
             DATA_REVIEW.name: plan.origin.review,
             DATA_QUALITY.name: table_of([*plan.origin.noticed.to_pylist(), *noticed]),
             ATTRIBUTION.name: _table(ATTRIBUTION, of_parts(_attribution)),
@@ -323,6 +323,11 @@ def _payments(part: Part) -> Iterator[dict[str, Any]]:
             parts = split(one.payment_cents, weights) if weights else parts
         for payer, cents in parts.items():
             yield {"partnership_id": one.partnership_id, "payer": payer, "payment_cents": cents}
+
+
+def _ledger_of(part: Part) -> pa.Table:
+    """Rows of a measurement; they rest on no term that measuring does not read."""
+    return part.measured.again("ledger", "", lambda: _table(LEDGER, _ledger(part)))
 
 
 def _ledger(part: Part) -> list[dict[str, Any]]:

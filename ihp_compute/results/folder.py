@@ -268,7 +268,7 @@ class Draft:
             results, plan, terms, nets=self.nets, digest=digest, parts=parts,
             runner_name=runner_name, started=started,
         )  # fmt: skip
-        write_manifest(self.folder, manifest)
+        write_manifest(self.folder, manifest, lasting=False)  # pages read it
         for write in self.write_pages:
             write(self.folder)
         if self._kept is not None:

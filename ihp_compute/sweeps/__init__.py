@@ -6,20 +6,22 @@ Leaves to others: what a settlement is (`settlement`).
 
 from __future__ import annotations
 
+from ihp_compute.sweeps.file import (
+    FILE,
+    check_output,
+    check_undamaged,
+    verify_sweep,
+    write,
+)
 from ihp_compute.sweeps.grid import ROW_LIMIT, Axis, Grid, grid_of, read_grid, value_text
 from ihp_compute.sweeps.sweep import (
-    FILE,
     SWEEP,
     Swept,
     check,
-    check_output,
-    check_undamaged,
     joined,
     measured_as,
     shown_to_all,
     sweep,
-    verify_sweep,
-    write,
 )
 
 __all__ = [

@@ -72,19 +72,30 @@ def paid_without_effect(job: Job) -> tuple[tuple[NDArray[np.int64], int], NDArra
     return (job.scenarios, job.row), values[:, 2]
 
 
-def jobs_of(run: Run, grid: Grid, baseline: Mapping[str, Baseline]) -> list[Job]:
-    """Tasks of every partnership; those of one contract share programs and constants."""
+Programs = dict[tuple[Any, ...], list[ScenarioClass]]
+"""Scenarios of contracts by the program that they share, as they were compiled."""
+
+
+def jobs_of(
+    run: Run, grid: Grid, baseline: Mapping[str, Baseline], programs: Programs
+) -> list[Job]:
+    """Tasks of every partnership; those of one contract share programs and constants.
+
+    What is compiled is kept in `programs`, and taken from there.
+    """
     given = SourcesOf(run)
     if not all(axis.path.startswith(_SETTLEMENT) for axis in grid.axes):
-        return list(_jobs(run, grid, given.of, whole=True))
+        return list(_jobs(run, grid, given.of, programs, whole=True))
 
     def own(partnership: str, _agreement: Agreement) -> Sources:
         return _settled(baseline[partnership], 0)
 
-    return list(_jobs(run, grid, own, whole=False))
+    return list(_jobs(run, grid, own, programs, whole=False))
 
 
-def jobs_without_effect(run: Run, grid: Grid, baseline: Mapping[str, Baseline]) -> list[Job]:
+def jobs_without_effect(
+    run: Run, grid: Grid, baseline: Mapping[str, Baseline], programs: Programs
+) -> list[Job]:
     """As `jobs_of`, of partnerships whose savings are zero in the mean and vary as they were drawn.
 
     Those are the run's own savings less their mean, whatever target the grid gives: who saves
@@ -96,7 +107,7 @@ def jobs_without_effect(run: Run, grid: Grid, baseline: Mapping[str, Baseline]) 
         savings = (drawn.target - drawn.observed)[1:]
         return _settled(drawn, half_even(int(savings.sum()), savings.size))
 
-    return list(_jobs(run, grid, own, whole=False))
+    return list(_jobs(run, grid, own, programs, whole=False))
 
 
 def _settled(drawn: Baseline, more_cents: int) -> Sources:
@@ -109,16 +120,20 @@ def _settled(drawn: Baseline, more_cents: int) -> Sources:
 
 
 def _jobs(
-    run: Run, grid: Grid, sources_of: Callable[[str, Agreement], Sources], *, whole: bool
+    run: Run,
+    grid: Grid,
+    sources_of: Callable[[str, Agreement], Sources],
+    known: Programs,
+    *,
+    whole: bool,
 ) -> Iterator[Job]:
-    known: dict[tuple[Any, ...], list[ScenarioClass]] = {}
     agreements = run.terms.contracts.at(run.performance_year)
     scores = run.scores
     for row, (partnership, contract) in enumerate(run.terms.contracts.contracts.items(), 1):
         n_members = run.n_members(partnership)
         used = partial(_used, scores, partnership)
         size = n_members if by_size(agreements[partnership], grid.axes) else None
-        key = contract.sha256, scores.own.get(partnership) is None, size
+        key = whole, contract.sha256, scores.own.get(partnership) is None, size
         if key not in known:
             known[key] = classes(
                 contract, run.performance_year, grid, _builder(run, n_members, used, whole=whole)

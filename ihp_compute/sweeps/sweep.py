@@ -10,18 +10,16 @@ gain and of a loss, and how often chance alone would be paid; payments themselve
 The first row of a scenario is the state: its payments in a replicate are those of all partnerships
 in it.
 
-Not here: axes and their values (`grid`), how terms become constants (`scenarios`), totals of other
-terms than the run's (`remeasured`).
+Not here: axes and their values (`grid`), how terms become constants (`scenarios`), its file
+(`file`), totals of other terms than the run's (`remeasured`).
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -33,9 +31,7 @@ from numpy.typing import NDArray
 
 import ihp_compute
 from ihp_compute.contracts import COMPLETION_FACTORS, kind_of, split_band_path
-from ihp_compute.errors import DataError, GridError, ResultsDamagedError
-from ihp_compute.folders import check_file_place, sha256_known
-from ihp_compute.publishing import whole
+from ihp_compute.errors import GridError
 from ihp_compute.results import (
     OpenForm,
     RunTerms,
@@ -50,6 +46,7 @@ from ihp_compute.sweeps.baseline import Run, baseline_of
 from ihp_compute.sweeps.grid import ROW_LIMIT, Axis, Grid, value_text
 from ihp_compute.sweeps.jobs import (
     QUANTILES_MICRO,
+    Programs,
     jobs_of,
     jobs_without_effect,
     paid_without_effect,
@@ -58,13 +55,10 @@ from ihp_compute.sweeps.jobs import (
 from ihp_compute.sweeps.scenarios import check_values
 from ihp_compute.sweeps.statewide import ROW as STATE_ROW
 from ihp_compute.sweeps.statewide import state_jobs, summarise_state
-from ihp_compute.table_files import read_table, write_table
 from ihp_compute.table_schema import Behind, Column, TableSchema
 from ihp_compute.units import MICRO, half_even
 
 CONDITIONING: Final = "target_resampled"
-SUFFIXES: Final = (".parquet", ".arrow", ".csv")
-METADATA: Final = b"ihp_sweep"
 AXIS: Final = "axis"
 SWEEP: Final = TableSchema(
     "sweep",
@@ -96,8 +90,6 @@ SWEEP: Final = TableSchema(
                renamed={STATE: SETTLED}),
     ),
 )  # fmt: skip
-FILE: Final = f"{SWEEP.name}.parquet"
-"""Name of a sweep beside other results."""
 
 
 @dataclass(frozen=True)
@@ -141,19 +133,6 @@ class Swept:
             "rows": self.table.num_rows,
             "seconds": round(self.seconds, 3),
         }
-
-
-def check_output(out: Path, *, replace: bool = False) -> None:
-    """Refuse a place where a sweep does not belong, before anything is computed.
-
-    Raises
-    ------
-    DataError
-        If the extension says no form, or something is there that `replace` does not say to replace.
-    """
-    if out.suffix not in SUFFIXES:
-        raise DataError(f"{out.name}: expected a name ending in {', '.join(SUFFIXES)}")
-    check_file_place(out, replace=replace)
 
 
 def sweep(
@@ -226,10 +205,12 @@ def sweep(
 
     runner = runner or LocalRunner()
     falsely = np.zeros((grid.n_scenarios, n_rows), np.float64)
-    for place, counts in runner.map(paid_without_effect, jobs_without_effect(run, grid, baseline)):
+    programs: Programs = {}
+    without_effect = jobs_without_effect(run, grid, baseline, programs)
+    for place, counts in runner.map(paid_without_effect, without_effect):
         falsely[place] = counts
     falsely[:, STATE_ROW] = falsely.sum(axis=1) / len(partnerships)
-    jobs = jobs_of(run, grid, baseline)
+    jobs = jobs_of(run, grid, baseline, programs)
     statewide = state_jobs(jobs, grid.n_scenarios)
     try:
         for job, values in chain(
@@ -372,85 +353,10 @@ def _check_completion(grid: Grid, found: Mapping[str, Any]) -> None:
         )
 
 
-def write(swept: Swept, out: Path, *, replace: bool = False) -> None:
-    """Write a sweep by its file's extension; Arrow and Parquet say what it is in their metadata.
-
-    Raises
-    ------
-    DataError
-        As `check_output`.
-    """
-    check_output(out, replace=replace)
-    with whole(out) as draft:
-        write_table(swept.table.replace_schema_metadata({METADATA: json.dumps(swept.said)}), draft)
-
-
 def shown_to_all(swept: Swept, form: OpenForm) -> Swept:
     """A sweep as everybody may see it: null where its run hides the partnership."""
     table = form.hide(swept.table, SWEEP)
     return replace(swept, table=table, about={**swept.about, "suppressed": True})
-
-
-def verify_sweep(file: Path) -> str:
-    """Recompute the digest of a sweep from its rows and what it says of itself.
-
-    Returns
-    -------
-    str
-        The digest.
-
-    Raises
-    ------
-    DataError
-        If the file is no sweep, is a CSV, which says nothing of itself, or was changed.
-    """
-    if file.suffix == ".csv":
-        raise DataError(f"{file}: a CSV holds no digest; sweep into .parquet or .arrow")
-    try:
-        table = read_table(file)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: cannot be read back: {error}; sweep again") from None
-    try:
-        about = json.loads((table.schema.metadata or {})[METADATA])
-        if about.get("suppressed"):
-            raise DataError(
-                f"{file}: is the open form of a sweep, which has no digest: verify the file that "
-                "ihp sweep writes without --suppress"
-            )
-        held = about.pop("digest")
-    except (KeyError, ValueError, AttributeError, TypeError):
-        raise DataError(f"{file}: is no sweep; make one with ihp sweep") from None
-    found = digest_over({SWEEP.name: table_digest(table)}, about)
-    if found != held:
-        raise DataError(
-            f"{file}: digest {found[:12]}… of what is there, {str(held)[:12]}… in the file: the "
-            "sweep was changed; sweep again"
-        )
-    return found
-
-
-def check_undamaged(file: Path, digest: str) -> None:
-    """Refuse a sweep's file that is not the one of this digest; the same file is read once.
-
-    Raises
-    ------
-    ResultsDamagedError
-        If it is gone, cut, changed or another's.
-    """
-    try:
-        found = _digest_of(file, sha256_known(file))
-    except (OSError, DataError):
-        found = ""
-    if found != digest:
-        raise ResultsDamagedError(
-            f"{file.name}: is gone, or not what the sweep wrote; restore it from a backup, or "
-            "sweep again"
-        )
-
-
-@lru_cache(maxsize=64)
-def _digest_of(file: Path, _sha256: str) -> str:
-    return verify_sweep(file)
 
 
 def _table(

@@ -14,8 +14,9 @@ from ihp_compute.measure import MEMBER_YEARS
 from ihp_compute.measure.member_years import RULE_SET, member_years_schema
 from ihp_compute.pipeline import RunRequest, run
 from ihp_compute.results import TABLES, result
+from ihp_compute.sweeps.file import write
 from ihp_compute.sweeps.grid import grid_of
-from ihp_compute.sweeps.sweep import AXIS, SWEEP, sweep, write
+from ihp_compute.sweeps.sweep import AXIS, SWEEP, sweep
 from ihp_compute.table_schema import UNITS, Column, TableSchema
 
 DECLARED = [*TABLES.values(), SWEEP]

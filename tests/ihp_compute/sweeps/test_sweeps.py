@@ -27,9 +27,10 @@ from ihp_compute.runner import LocalRunner
 from ihp_compute.settlement import cases_of, payoffs
 from ihp_compute.settlement.settle import Settled, settle
 from ihp_compute.sweeps import statewide
+from ihp_compute.sweeps.file import check_output, verify_sweep, write
 from ihp_compute.sweeps.grid import Grid, grid_of, value_text
 from ihp_compute.sweeps.jobs import Job
-from ihp_compute.sweeps.sweep import check, check_output, sweep, verify_sweep, write
+from ihp_compute.sweeps.sweep import check, sweep
 from ihp_compute.table_files import beside_cents, read_table, write_table
 from ihp_compute.uncertainty.intervals import intervals
 from ihp_compute.uncertainty.totals import Totals, column_names, write_totals
