@@ -37,13 +37,13 @@ class _Kept:
     """Sums with their arrays apart, which whoever unpickles them shares and cannot change."""
 
     pickled: bytes
-    arrays: Sequence[memoryview]
+    arrays: Sequence[bytes]
     files: Sequence[TableFile]
 
     @property
     def n_bytes(self) -> int:
         tables = (file.table.nbytes for file in self.files if file.table is not None)
-        return len(self.pickled) + sum(array.nbytes for array in self.arrays) + sum(tables)
+        return len(self.pickled) + sum(map(len, self.arrays)) + sum(tables)
 
 
 class MeasuredBefore:
@@ -77,7 +77,15 @@ class MeasuredBefore:
     def keep(
         self, sha256: str, ways: Sequence[Plan], found: Ways, files: Sequence[TableFile]
     ) -> None:
-        """Keep what measurements came to, once their run stands; nobody changes them any more."""
+        """Keep what measurements came to, once their run stands, or that its files stand there.
+
+        Arrays are copied: those that came from workers lie in memory that the cluster needs.
+        """
+        with self._lock:
+            known = self._kept.pop(sha256, None)
+            if known is not None:
+                self._kept[sha256] = replace(known, files=files)
+                return
         arrays: list[pickle.PickleBuffer] = []
         pickled = pickle.dumps(
             [
@@ -90,17 +98,11 @@ class MeasuredBefore:
             protocol=5,
             buffer_callback=arrays.append,
         )
-        kept = _Kept(pickled, [array.raw().toreadonly() for array in arrays], files)
+        kept = _Kept(pickled, [bytes(array.raw()) for array in arrays], files)
         with self._lock:
-            self._kept.pop(sha256, None)
             self._kept[sha256] = kept
             while sum(one.n_bytes for one in self._kept.values()) > self._most_bytes:
                 self._kept.popitem(last=False)
-
-    def forget(self, sha256: str) -> None:
-        """Keep nothing of that name."""
-        with self._lock:
-            self._kept.pop(sha256, None)
 
 
 def measuring_sha256(ways: Sequence[Plan], programme: Sequence[ProgrammePart]) -> str:
