@@ -1,10 +1,12 @@
 """A month added to a population beside an ingest of everything, in one process, in turn.
 
-    python -m benchmarks.deliveries MEMBERS FOLDER
+    python -m benchmarks.deliveries MEMBERS FOLDER [SHARDS]
 
 `FOLDER` gets a synthetic state whose claims are paid through 2024, cut by day of payment into what
 came before December 2024 and that month, and what is prepared of both; a state that stands there is
-taken again. Both ways must come to the same digest. Prints seconds, wall and processor, and whose
+taken again. SHARDS is 64 where nothing is said: fewer make the shards of few members as large as
+those of many are, whose cost a row does not hang on how many tables there are. Both ways must come
+to the same digest. Prints seconds, wall and processor, and whose
 rows the month touches: what is done anew for these people is most of the work.
 """
 
@@ -90,17 +92,17 @@ def touched(month: Path, before: Path) -> tuple[float, float]:
     return float(sums[0] / sums[1]), float(sums[2] / sums[3])
 
 
-def main(members: int, folder: Path) -> None:
+def main(members: int, folder: Path, shards: int = 64) -> None:
     """Make what is missing in the folder, then time both ways."""
     if not (folder / "all").is_dir():
         synth(members, SEED, folder / "raw", paid_through=MONTH + dt.timedelta(30))
         cut(folder / "raw", folder)
-    before = folder / "population"
+    before = folder / f"population-{shards}"
     if not before.is_dir():
-        timed("what came before", folder / "before", before)
+        timed("what came before", folder / "before", before, shards=shards)
     people, lines = touched(folder / "month", before)
     print(f"the month has rows of {people:.0%} of members, whose are {lines:.0%} of earlier lines")
-    whole = timed("everything", folder / "all", folder / "population-whole")
+    whole = timed("everything", folder / "all", folder / "population-whole", shards=shards)
     joined = timed("the month onto it", folder / "month", folder / "population-joined", onto=before)
     same = whole["population_digest"] == joined["population_digest"]
     ratios = [one / other for one, other in zip(joined["took"], whole["took"], strict=True)]
@@ -109,4 +111,4 @@ def main(members: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))

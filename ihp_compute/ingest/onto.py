@@ -232,8 +232,8 @@ def _days_of(
         return known
     day = shard.column("lines", "service_day")
     member = np.repeat(np.arange(shard.n_members, dtype=np.int32), np.diff(shard.offsets("lines")))
-    for some in (stands & np.isin(day, known), stands):  # the few lines of those two days first
-        rows = np.flatnonzero(some)
+    ends = np.flatnonzero((day == known[0]) | (day == known[1]))
+    for rows in (ends[stands[ends]], np.flatnonzero(stands)):  # few, and all if need be
         days = day[rows][served_on(day[rows], member[rows], were)]
         found = (int(days.min()), int(days.max())) if len(days) else None
         if found == known:
