@@ -36,7 +36,7 @@ from ihp_compute.measure.emergency import avoidable_shares, emergency_visits
 from ihp_compute.measure.stays import READMISSION_DAYS, Chains, chains
 from ihp_compute.measure.visits import VisitRule, among, is_visit
 from ihp_compute.population import Population, ShardColumns
-from ihp_compute.units import NO_DAY, months_of_days, sums_by, year_bounds
+from ihp_compute.units import months_of_days, sums_by, year_bounds
 
 USE_MEASURES: Final = (
     "stays", "ed_visits", "ed_avoidable", "readmissions", "follow_up", "well_child",
@@ -349,10 +349,9 @@ def _well_child(
     day: NDArray[np.int64],
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Who is due a preventive visit, and who had one of those given: bool[n] each."""
-    birth = shard.column("members", "birth_day")
-    born = np.where(birth == NO_DAY, np.int32(year.first_day), birth)
-    age = year.year - months_of_days(born) // 12
-    due = (birth != NO_DAY) & (age >= rule.from_age) & (age <= rule.to_age)
+    birth = shard.column("members", "birth_day")  # NO_DAY lies before every year
+    due = birth >= year_bounds(year.year - rule.to_age)[0]
+    due &= birth < year_bounds(year.year - rule.from_age)[1]
     due &= year.months >= rule.least_months
     made = np.zeros(shard.n_members, np.bool_)
     made[member[year.has(member, day)]] = True

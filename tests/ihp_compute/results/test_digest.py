@@ -70,3 +70,20 @@ def test_rows_that_do_not_stand_member_by_member_are_ordered_too(table: pa.Table
 def test_rows_in_order_stay() -> None:
     table = rows([1, 2, 3])
     assert sort_by(table, MEMBER_YEARS.keys).equals(table.combine_chunks())
+
+
+@pytest.mark.parametrize("values", [5, 70_000])
+def test_many_rows_by_keys_of_text_come_into_the_order_of_few(values: int) -> None:
+    """10,000 rows whose keys are few and repeat, and whose keys are too many for one number."""
+    rng = np.random.default_rng(values)
+    keys = ["scope", "stratum", "year", "measure", "item"]
+    table = pa.table(
+        {
+            **{
+                key: [f"{'é' * (k % 3)}{k}" for k in rng.integers(0, values, 10_000)]
+                for key in keys
+            },
+            "place": np.arange(10_000),
+        }
+    )
+    assert sort_by(table, keys).equals(table.sort_by([(key, "ascending") for key in keys]))
