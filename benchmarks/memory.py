@@ -2,7 +2,7 @@
 
 `python -m benchmarks.memory FORM MEMBERS` runs one form of ingest (ours, polars, duckdb) in this
 process, once, and prints its peak in bytes and its seconds, those of processors too: its own and
-the system's.
+the system's; and how many pages of memory it met for the first time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -96,7 +97,7 @@ def main(form: str, members: int) -> None:
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="ihp-bench-", dir=os.environ.get("TMPDIR")) as scratch:
         out = Path(scratch) / "out"
-        started, before = time.perf_counter(), os.times()
+        started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
         if form == "ours":
             from ihp_compute.ingest.passes import ingest  # noqa: PLC0415
 
@@ -110,14 +111,15 @@ def main(form: str, members: int) -> None:
                     peers.by_polars(made.raw, out)
                 else:
                     peers.by_duckdb(made.raw, out, threads=2, memory="8GB")
-        seconds, after = time.perf_counter() - started, os.times()
+        seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
     print(
         json.dumps(
             {
                 "peak_bytes": seen.peak_bytes,
                 "seconds": round(seconds, 2),
-                "own_processor_seconds": round(after.user - before.user, 2),
-                "system_processor_seconds": round(after.system - before.system, 2),
+                "own_processor_seconds": round(after.ru_utime - before.ru_utime, 2),
+                "system_processor_seconds": round(after.ru_stime - before.ru_stime, 2),
+                "page_faults": after.ru_minflt - before.ru_minflt,
             }
         )
     )
