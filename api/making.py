@@ -3,7 +3,7 @@
     is it there? -> is it being made? -> a free thread -> made once -> whoever waits goes on
 
 Who asks waits for so long and is told 503 then; the file is made all the same, and the next who
-asks finds it, or waits for the same work and not for another.
+asks finds it, or waits for the same work and not for another, or is told why it could not be made.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Making:
         self._reads = reads
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="making")
         self._going: dict[Path, asyncio.Future[None]] = {}
+        self._owed: dict[Path, BaseException | None] = {}
 
     async def of(
         self,
@@ -71,11 +72,17 @@ class Making:
             if await self._reads.of(there):
                 return path
             if path not in self._going:
+                if (failed := self._owed.pop(path, None)) is not None:
+                    raise failed
                 self._begin(path, make, there)
         try:
             async with asyncio.timeout(limit_s):
                 await asyncio.shield(self._going[path])
         except TimeoutError:
+            if path in self._going:
+                self._owed[path] = None
+                while len(self._owed) > MOST:
+                    self._owed.pop(next(iter(self._owed)))
             raise BusyError(f"it is not made within {limit_s:g} s; try again") from None
         return path
 
@@ -89,8 +96,11 @@ class Making:
 
         def ended(going: asyncio.Future[None]) -> None:
             self._going.pop(path, None)
-            if not going.cancelled():
-                going.exception()  # whoever asked may be gone
+            failed = None if going.cancelled() else going.exception()
+            if path in self._owed:  # who stopped waiting comes again, and is told then
+                self._owed[path] = failed
+            if failed is None:
+                self._owed.pop(path, None)
 
         going = asyncio.get_running_loop().run_in_executor(self._threads, once)
         self._going[path] = going

@@ -26,7 +26,7 @@ from cluster.keys import UnknownKeyError
 from cluster.queue import IdempotencyConflictError, StateError
 from cluster.registry import NameTakenError, UnknownPopulationError
 from cluster.runs import UnknownRunError
-from ihp_compute.errors import IhpError, InfrastructureError, ResultsDamagedError
+from ihp_compute.errors import IhpError, InfrastructureError, ResultsDamagedError, RunError
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 5
@@ -76,6 +76,7 @@ STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     NotAcceptableError: HTTPStatus.NOT_ACCEPTABLE,
     RequestError: HTTPStatus.UNPROCESSABLE_ENTITY,
     ResultsDamagedError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    RunError: HTTPStatus.CONFLICT,
     StateError: HTTPStatus.CONFLICT,
     UnknownKeyError: HTTPStatus.NOT_FOUND,
     UnknownPopulationError: HTTPStatus.NOT_FOUND,
@@ -201,7 +202,13 @@ async def _listed(request: Request, error: Exception) -> JSONResponse:
             FieldProblem(pointer=pointer, code="invalid", detail=str(error))
             for pointer in error.pointers
         ]
-    return problem(request.scope, status, str(error), name=_name(error), errors=errors)
+    words = said_of(request, error)
+    return problem(request.scope, status, words, name=_name(error), errors=errors)
+
+
+def said_of(request: Request, error: Exception) -> str:
+    """An error's words without the place of the service's folder, which is nobody's to know."""
+    return str(error).replace(f"{request.app.state.service.home.path}/", "")
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
 from api.auth import ForbiddenError, Principal
-from api.problems import STATUS, UNKEEPABLE
+from api.problems import STATUS, UNKEEPABLE, said_of
 from api.sessions import Session, is_own
 from cluster.database import AWAY
 from ihp_compute import __version__
@@ -194,7 +194,7 @@ class PageRoute(APIRoute):
             except HTTPException as error:
                 return failed(request, error.status_code, str(error.detail), error.headers)
             except tuple(STATUS) as error:
-                return failed(request, status_of(error), str(error))
+                return failed(request, status_of(error), said_of(request, error))
             except AWAY:
                 return failed(request, 503, "the database does not answer; try again")
             except DataError:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import pyarrow as pa
@@ -46,6 +47,10 @@ AXES: Final = 4
 SHADES: Final = 8
 MOST_SHOWN: Final = 200
 """Scenarios in the table of a page; files have all."""
+SHOWN: Final = (
+    "mean_cents", "p05_cents", "p95_cents", "n_paid", "n_owing", "false_payment_rate",
+)  # fmt: skip
+"""Columns beside terms and payment in the table of a page."""
 NEWEST: Final = 100
 RunId = Annotated[str, Query(max_length=36)]
 Row = Mapping[str, Any]
@@ -170,7 +175,7 @@ async def show(
     shown: dict[str, Any] = {"rows": [], "paths": list(sweep.axes)}
     if sweep.state == "succeeded":
         path = await sweeps.rows_of(sweep_id, request, principal, service, reads)
-        shown = await reads.of(lambda: came_out(pq.read_table(path).to_pylist(), list(sweep.axes)))
+        shown = await reads.of(lambda: shown_of(path, list(sweep.axes)))
     return page(
         request,
         "sweep.html",
@@ -178,8 +183,16 @@ async def show(
         is_final=sweep.state in FINAL,
         forms=tuple(FORMS),
         reload_to=None if sweep.state in AT_REST else f"/sweeps/{sweep_id}?live=1",
-        **{"map": None, "bars": None, "more": 0, "partnerships": [], **shown},
+        **{"map": None, "bars": None, "more": 0, "partnerships": [], "lacking": [], **shown},
     )
+
+
+def shown_of(path: Path, paths: Sequence[str]) -> dict[str, Any]:
+    """What a page shows of the rows in a file; empty where an earlier version wrote none."""
+    table = pq.read_table(path)
+    lacking = [name for name in SHOWN if name not in table.column_names]
+    rows = [{**dict.fromkeys(lacking), **row} for row in table.to_pylist()]
+    return {**came_out(rows, paths), "lacking": lacking}
 
 
 def came_out(rows: Sequence[Row], paths: Sequence[str]) -> dict[str, Any]:

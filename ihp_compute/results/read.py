@@ -42,17 +42,26 @@ def result(run_dir: Path, declared: TableSchema, columns: Sequence[str] | None =
     """
     path = run_dir / f"{declared.name}.parquet"
     if not path.is_file():
-        raise RunError(f"{path}: missing, so the run is not finished; make one with ihp run")
+        raise RunError(
+            f"{path}: missing, the run is not finished or an earlier version made it; run it again"
+        )
     names = list(columns or declared.names)
     try:
         if columns is None and declared is MEMBER_YEARS:
             declared = _as_stored(path)
             names = list(declared.names)
+        found = set(pq.read_schema(path).names)
+        if lacking := [name for name in names if name not in found]:
+            raise RunError(
+                f"{path}: found no {', '.join(lacking)}, expected the columns of this version; "
+                "the run was made by an earlier one or changed, run it again"
+            )
         schema = pa.schema([declared.arrow.field(name) for name in names])
         return pq.read_table(path, columns=names).select(names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowKeyError, KeyError, ValueError) as error:
         raise RunError(
-            f"{path}: expected columns {', '.join(names)}: {error}; run it again"
+            f"{path}: expected columns {', '.join(names)}, found others "
+            f"({type(error).__name__}); run it again"
         ) from error
 
 

@@ -64,3 +64,27 @@ def test_what_fails_is_tried_again(tmp_path: Path) -> None:
                 await making.of(tmp_path / "file", make)
 
     asyncio.run(ask())
+
+
+def test_who_stopped_waiting_is_told_why_it_was_not_made(tmp_path: Path) -> None:
+    """Once, and then it is tried again: a page that asks each second would never learn of it."""
+    goes_on, begun = threading.Event(), []
+    path = tmp_path / "file"
+
+    def make() -> None:
+        begun.append(1)
+        goes_on.wait(60)
+        raise ValueError("an earlier version made it")
+
+    async def ask() -> None:
+        making = Making(Reads(2))
+        with pytest.raises(BusyError):
+            await making.of(path, make, limit_s=0.01)
+        goes_on.set()
+        with pytest.raises(ValueError, match="an earlier version"):
+            await making.of(path, make)
+        with pytest.raises(ValueError, match="an earlier version"):
+            await making.of(path, make)
+
+    asyncio.run(ask())
+    assert len(begun) >= 1

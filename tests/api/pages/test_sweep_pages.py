@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
 from api.pages.frame import Form
-from api.pages.sweeps import axes_of, came_out, chart_tables
+from api.pages.sweeps import axes_of, came_out, chart_tables, shown_of
 from cluster.runs import Run
 
 SHARE, GATE = "settlement.gain.share", "settlement.gate.gain_rate"
@@ -57,6 +60,14 @@ def test_bars_and_map_start_at_the_point_nearest_to_the_contract() -> None:
     drawn = found["bars"].__html__()
     assert drawn.index("gain.share") < drawn.index("gate.gain_rate")  # the longest first
     assert "style=" not in drawn
+
+
+def test_what_rows_of_an_earlier_version_lack_is_named_and_empty(tmp_path: Path) -> None:
+    rows = [{**row, "mean_cents": 7, "p05_cents": 1, "p95_cents": 9} for row in _rows()]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    shown = shown_of(tmp_path / "rows.parquet", [SHARE, GATE])
+    assert shown["lacking"] == ["n_paid", "n_owing", "false_payment_rate"]
+    assert {(row["mean_cents"], row["n_paid"]) for row in shown["rows"]} == {(7, None)}
 
 
 def test_the_charts_have_their_numbers_as_tables() -> None:

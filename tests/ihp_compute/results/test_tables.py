@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ihp_compute.errors import RunError
 from ihp_compute.measure import MEMBER_YEARS
 from ihp_compute.measure.member_years import RULE_SET, member_years_schema
 from ihp_compute.pipeline import RunRequest, run
@@ -133,6 +134,15 @@ def test_a_table_without_metadata_is_read_as_one_with_it(folder: Path, tmp_path:
     found = result(tmp_path, declared)
     assert found.equals(table)
     assert found.schema.field("payment_cents").metadata[b"unit"] == b"cents"
+
+
+def test_a_table_without_a_column_of_today_is_refused_by_its_name(
+    folder: Path, tmp_path: Path
+) -> None:
+    table = pq.read_table(folder / "caps.parquet").drop_columns(["n_floored"])
+    pq.write_table(table, tmp_path / "caps.parquet")
+    with pytest.raises(RunError, match=r"found no n_floored, expected .* an earlier one .* again$"):
+        result(tmp_path, TABLES["caps"])
 
 
 def test_a_sweep_s_columns_say_what_they_are(folder: Path, tmp_path: Path) -> None:
