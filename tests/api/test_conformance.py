@@ -39,7 +39,8 @@ def _told(events_of_run: Iterator[Any]) -> tuple[list[str], set[int]]:
     seen: set[int] = set()
     for event in events_of_run:
         if isinstance(event, events.NonFatalError | events.FatalError):
-            wrong["error", repr(vars(event))] = ""
+            said = ((name, str(getattr(event, name, ""))) for name in type(event).__slots__)
+            wrong["error", repr(dict(said))] = ""
         if not isinstance(event, events.ScenarioFinished):
             continue
         exchanges = event.recorder.interactions
