@@ -68,12 +68,13 @@ def _places(columns: Sequence[pa.ChunkedArray]) -> NDArray[np.int64] | None:
     for column in columns:
         coded = column.dictionary_encode().combine_chunks()
         n = len(coded.dictionary)
-        n_places *= n
+        n_places *= n + 1
         if n_places > _MOST_PLACES:
             return None
-        rank = np.empty(n, np.int64)
+        rank = np.full(n + 1, n, np.int64)  # nothing comes last
         rank[pc.array_sort_indices(coded.dictionary).to_numpy()] = np.arange(n)
-        place = place * n + np.take(rank, coded.indices.to_numpy())
+        code = coded.indices.fill_null(n).to_numpy()
+        place = place * (n + 1) + np.take(rank, code)
     return place
 
 

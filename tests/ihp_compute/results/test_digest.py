@@ -74,13 +74,16 @@ def test_rows_in_order_stay() -> None:
 
 @pytest.mark.parametrize("values", [5, 70_000])
 def test_many_rows_by_keys_of_text_come_into_the_order_of_few(values: int) -> None:
-    """10,000 rows whose keys are few and repeat, and whose keys are too many for one number."""
+    """10,000 rows whose keys are few and repeat, and whose keys are too many for one number.
+
+    Some keys are nothing, which comes last.
+    """
     rng = np.random.default_rng(values)
     keys = ["scope", "stratum", "year", "measure", "item"]
     table = pa.table(
         {
             **{
-                key: [f"{'é' * (k % 3)}{k}" for k in rng.integers(0, values, 10_000)]
+                key: [f"{'é' * (k % 3)}{k}" if k else None for k in rng.integers(0, values, 10_000)]
                 for key in keys
             },
             "place": np.arange(10_000),
