@@ -33,7 +33,7 @@ from ihp_compute.results import (
 )
 from ihp_compute.table_files import write_table
 
-FOLDER: Final = "open-2"
+FOLDER: Final = "open-3"
 """Another name once what is shown changes: what an earlier version made is then made anew."""
 REPORT: Final = "report.html"
 _PAGE: Final = 200

@@ -189,7 +189,9 @@ def cases_of(
         )
 
 
-def walk_formulas(case: Case, walk: Sequence[Step], place: Place) -> list[dict[str, Formula]]:
+def walk_formulas(
+    case: Case, walk: Sequence[Step], place: Place, *, tells_core: bool = True
+) -> list[dict[str, Formula]]:
     """Formulas of a walk's lines by `COLUMNS`; amounts in dollars, the others in cents.
 
     Parameters
@@ -198,6 +200,9 @@ def walk_formulas(case: Case, walk: Sequence[Step], place: Place) -> list[dict[s
     walk : sequence of Step
         In order, as the run wrote it.
     place : callable
+    tells_core : bool
+        Whether cost before the claims cap may be read. If not, its value stands in place of a
+        formula that rests on it: less observed cost it is what the cap took, of how few soever.
 
     Returns
     -------
@@ -217,8 +222,9 @@ def walk_formulas(case: Case, walk: Sequence[Step], place: Place) -> list[dict[s
     nodes: dict[tuple[int, str], Node] = {}
 
     def keep(name: str, column: str, node: Node, text: str = "") -> None:
-        texts[at[name], column] = text or write(node)
         nodes[at[name], column] = node
+        if tells_core or not _rests_on(written.program, node, "core_cost", known):
+            texts[at[name], column] = text or write(node)
 
     for name, node in (("target", written.target), ("observed", written.observed)):
         keep(name, "cents", node, f"ROUND({place(at[name], 'amount')}*100,0)")
@@ -242,7 +248,8 @@ def walk_formulas(case: Case, walk: Sequence[Step], place: Place) -> list[dict[s
             keep(line, "amount", amount)
     values = written.values(nodes, walk, case)
     found: list[dict[str, Formula]] = [{} for _ in walk]
-    for (i, column), text in texts.items():
+    for i, column in nodes:
+        text = texts.get((i, column), repr(values[i, column]))
         if column == "amount":
             if int(values[i, column]) != walk[i].amount_cents:
                 raise RunError(
@@ -267,6 +274,16 @@ def _level_before(walk: Sequence[Step], end: int) -> int | None:
     first = levels[-1] if levels else end
     total = sum(step.amount_cents for step in walk[first:end])
     return first if first < end and total == walk[end].amount_cents else None
+
+
+def _rests_on(program: Program, node: Node, source: str, known: Mapping[int, str]) -> bool:
+    """Whether an expression, down to what stands in cells already, reads a source."""
+    if node.index in known:
+        return False
+    operation = program.operation(node)
+    if operation is None:
+        return program.given(node) == source
+    return any(_rests_on(program, operand, source, known) for operand in operation[1])
 
 
 def _writer(

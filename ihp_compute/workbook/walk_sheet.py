@@ -62,6 +62,6 @@ def walk_lines(run: RunRead) -> list[Line]:
 
         formulas: list[dict[str, Formula]] = [{} for _ in walk]
         if name in run.cases:
-            formulas = walk_formulas(run.cases[name], walk, place)
+            formulas = walk_formulas(run.cases[name], walk, place, tells_core=run.form is None)
         lines += [Line(name, *pair) for pair in zip(walk, formulas, strict=True)]
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import zipfile
@@ -220,6 +221,30 @@ def test_the_open_form_holds_no_hidden_dollar(made: Path, tmp_path: Path) -> Non
             if row["partnership_id"] in hidden:
                 assert all(row[n] is None for n in row if n.endswith("_usd")), (sheet, row)
     assert "what everybody may see" in str(book["Cover"]["B3"].value)
+
+
+def test_the_open_walk_tells_no_cost_before_the_claims_cap(
+    small_population: Path, tmp_path: Path
+) -> None:
+    """Where dollars are held to a part of it: less observed cost it is what the cap took."""
+    request = RunRequest(
+        small_population, ("maine-accountable-communities",), replicates=2, programme="none"
+    )
+    folder = run(request, tmp_path / "run", LocalRunner(1)).run_dir
+
+    def amounts(path: Path) -> set[str]:
+        """Dollars and cents that formulas state, of seven digits and more."""
+        sheet = openpyxl.load_workbook(path)["Walk"]
+        cells = [str(cell.value) for row in sheet.iter_rows() for cell in row]
+        return {n for text in cells if text.startswith("=MIN") for n in re.findall(r"\d{7,}", text)}
+
+    form = open_form(folder)
+    shown = write_workbook(folder, tmp_path / "open.xlsx", form=form)
+    assert amounts(write_workbook(folder, tmp_path / "whole.xlsx"))
+    assert not amounts(shown)
+    rows = _rows(openpyxl.load_workbook(shown, data_only=True), "Walk")
+    told = [row for row in form.table("walk").to_pylist() if row["amount_cents"] is not None]
+    assert [_cents(row["amount_usd"]) for row in rows] == [row["amount_cents"] for row in told]
 
 
 def test_a_name_is_text_whatever_it_begins_with(tmp_path: Path) -> None:
