@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from llvmlite.binding import get_host_cpu_features
 
 if TYPE_CHECKING:
     from tests.postgresql import Server
     from tests.s3_store import Store
 
-settings.register_profile("untimed", deadline=None)  # time is for benchmarks, not for tests
+# time is for benchmarks, not for tests
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 SHARED = Path(os.environ.get("IHP_SHARED", Path(__file__).resolve().parents[2] / "shared"))
