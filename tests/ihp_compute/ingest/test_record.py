@@ -90,7 +90,7 @@ def test_a_row_is_kept_as_it_was_read(bench: Any, member: Any, line: Any) -> Non
     expected = {
         "source_table": "medical_claim", "fate": "retained", "claim_id": "007",
         "claim_line_number": "2", "data_source": "s", "payer": "P", "payer_plan": "Q",
-        "indicator": "4", "original_claim": "006", "adjustment_claim": "", "paid_cents": 105,
+        "indicator": "4", "original_claim": "006", "adjustment_claim": None, "paid_cents": 105,
         "service_day": day_of(date(2023, 3, 1)), "paid_day": day_of(date(2023, 4, 1)),
         "file_day": day_of(date(2023, 6, 30)), "admission_day": NO_DAY, "file": 1, "row": 1,
     }  # fmt: skip

@@ -208,7 +208,7 @@ def state(raw_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     classifier = {"dx_prefix": list(SHARES), "avoidable_share": list(SHARES.values())}
     pq.write_table(pa.table(classifier), raw / "ed_classifier.parquet")
     ingest(raw, folder / "population", shards=3)
-    request = RunRequest(folder / "population", (CONTRACT,), replicates=0, programme="none")
+    request = RunRequest(folder / "population", (CONTRACT,), replicates=0)
     outcome = run(request, folder / "run")
     with duckdb.connect(config={"threads": 1}) as sql:
         plan = make_plan(request)
