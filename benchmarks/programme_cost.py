@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--replicates", type=int, default=2000)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result")
     given = parser.parse_args(arguments)
+    given.out.mkdir(parents=True, exist_ok=True)
     folder = population_of(given.members)
     load = os.getloadavg()
     found = pairs_of(folder, pairs=given.pairs, threads=given.threads, replicates=given.replicates)
